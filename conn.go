@@ -1,0 +1,288 @@
+package gcpool
+
+import (
+	"context"
+	"fmt"
+	"iter"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// A ConnPool holds the connections of one pool, each under an id. An id is any
+// non-empty string; ids are compared byte by byte.
+//
+// All methods may be called from any number of goroutines at once. Those of a
+// nil *ConnPool return ErrNotRegistered, or nothing.
+type ConnPool struct {
+	name  string
+	group *outbox.Group
+	gated bool          // Add waits for a slow WithPresence hook
+	logs  *slog.Logger  // nil is slog.Default()
+	pause time.Duration // between two beats, at least
+
+	mu      sync.RWMutex
+	boxes   map[string]*outbox.Box
+	list    []*outbox.Box // the same ones, each at its Index
+	beat    *time.Timer
+	beating bool
+}
+
+// gate is how long Add waits for a slow WithPresence hook. It has an end since
+// the hook itself may call Add.
+const gate = time.Second
+
+func newConnPool(c outbox.Config) *ConnPool {
+	p := &ConnPool{
+		name:  c.Pool,
+		gated: c.Presence != nil,
+		logs:  c.Logger,
+		pause: time.Second,
+		boxes: make(map[string]*outbox.Box),
+	}
+	if c.Heartbeat > 0 {
+		p.pause = min(p.pause, c.Heartbeat/4)
+	}
+	p.group = outbox.NewGroup(c, p.drop)
+	return p
+}
+
+// Add makes conn the connection of id. What waits for id leaves on it, in
+// order, and so does all that comes: as one text or binary frame a message for
+// a *[websocket.Conn], as [websocket.Conn.PayloadType] says now; as bare
+// payloads for any other. It must not be written to by others meanwhile, unless
+// it is a WebSocket.
+//
+// The newest connection wins: one that id had before is closed, a WebSocket
+// with status 4000, and the next Del by its handler does nothing. Adding the
+// connection that id has already changes nothing.
+//
+// Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
+// Shutdown, and leaves conn alone then. It blocks only while more events than
+// WithBuffer wait for a slow WithPresence hook, and no longer than a second.
+func (c *ConnPool) Add(id string, conn net.Conn) error {
+	if c == nil {
+		return ErrNotRegistered
+	}
+	if id == "" {
+		return fmt.Errorf("%w: empty id", ErrInvalid)
+	}
+	link := wire.NewLink(conn)
+	if link == nil {
+		return fmt.Errorf("%w: nil connection", ErrInvalid)
+	}
+	if c.absent() == ErrClosed {
+		return ErrClosed
+	}
+	if c.gated {
+		ctx, cancel := context.WithTimeout(context.Background(), gate)
+		err := c.group.Room(ctx)
+		if cancel(); err == ErrClosed {
+			return err
+		}
+	}
+	c.group.Verbose(c.log().Enabled(context.Background(), slog.LevelDebug))
+	for {
+		box := c.box(id)
+		if ok, err := box.Attach(link); ok {
+			if err != nil {
+				c.drop(box)
+			}
+			return err
+		}
+	}
+}
+
+// Del removes and closes the connection of id, a WebSocket with status 1000,
+// and reports true; what waits for id goes to the mailbox, or is reported with
+// ErrDeleted. It reports false if id has no connection.
+//
+// One Del is special: while the handler of an earlier connection of id is still
+// running, a Del is that handler's own deferred one. It leaves the present
+// connection alone and reports false. A handler has ended when net/http ends
+// its request's context, or at once under [Upgrade]. DelConn has no such
+// exception. Del does not block.
+func (c *ConnPool) Del(id string) bool {
+	box := c.find(id)
+	return box != nil && box.Del()
+}
+
+// DelConn removes and closes conn and reports true, if it is id's connection.
+// What waits for id is treated as by Del. It does not block.
+func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
+	box, link := c.link(id)
+	return link != nil && link.Is(conn) && box.Detach(link, ErrDeleted)
+}
+
+// Get calls fn with the connection of id, in the calling goroutine. If fn
+// returns an error, that connection is removed and closed, what waits for id is
+// reported with the error, wrapped in ErrNotConnected, or goes to the mailbox,
+// and Get returns the error. It returns ErrNotConnected if id has no connection,
+// and ErrInvalid for a nil fn.
+func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
+	if c == nil {
+		return ErrNotRegistered
+	}
+	if id == "" || fn == nil {
+		return fmt.Errorf("%w: empty id or nil function", ErrInvalid)
+	}
+	box, link := c.link(id)
+	if link == nil {
+		return c.absent()
+	}
+	err := fn(link.Conn)
+	if err != nil {
+		box.Detach(link, fmt.Errorf("%w: %w", ErrNotConnected, err))
+	}
+	return err
+}
+
+// Len returns how many ids are connected.
+func (c *ConnPool) Len() int {
+	if c == nil {
+		return 0
+	}
+	return c.group.Connected()
+}
+
+// All returns the ids that are connected when the iteration begins, with their
+// connections, in no order. The pool may be changed meanwhile; an id that has
+// gone by then is left out.
+func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
+	return func(yield func(string, net.Conn) bool) {
+		for _, box := range c.snapshot() {
+			if link := box.Link(); link != nil && !yield(box.ID, link.Conn) {
+				return
+			}
+		}
+	}
+}
+
+// Name returns the name under which the pool was registered.
+func (c *ConnPool) Name() string {
+	if c == nil {
+		return ""
+	}
+	return c.name
+}
+
+func (c *ConnPool) log() *slog.Logger {
+	if c.logs != nil {
+		return c.logs
+	}
+	return slog.Default()
+}
+
+// absent returns why an id has no connection.
+func (c *ConnPool) absent() error {
+	select {
+	case <-c.group.Done():
+		return ErrClosed
+	default:
+		return ErrNotConnected
+	}
+}
+
+// find returns the box of id, nil if there is none.
+func (c *ConnPool) find(id string) *outbox.Box {
+	if c == nil {
+		return nil
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.boxes[id]
+}
+
+// link returns the connection of id and its box, nil if there is none.
+func (c *ConnPool) link(id string) (*outbox.Box, *wire.Link) {
+	box := c.find(id)
+	if box == nil {
+		return nil, nil
+	}
+	return box, box.Link()
+}
+
+// box returns the box of id, a new one if need be.
+func (c *ConnPool) box(id string) *outbox.Box {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	box := c.boxes[id]
+	if box == nil {
+		box = outbox.NewBox(c.group, id)
+		box.Index = len(c.list)
+		c.boxes[id] = box
+		c.list = append(c.list, box)
+		c.beatLocked()
+	}
+	return box
+}
+
+// drop forgets a box that has no connection and nothing that waits.
+func (c *ConnPool) drop(box *outbox.Box) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.boxes[box.ID] != box || !box.Retire() {
+		return
+	}
+	delete(c.boxes, box.ID)
+	last := len(c.list) - 1
+	moved := c.list[last]
+	c.list[box.Index], moved.Index = moved, box.Index
+	c.list[last] = nil
+	c.list = c.list[:last]
+}
+
+// snapshot returns all boxes.
+func (c *ConnPool) snapshot() []*outbox.Box {
+	if c == nil {
+		return nil
+	}
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return slices.Clone(c.list)
+}
+
+// beatLocked sets the timer of the next beat, later the more there is to do. It
+// runs only while there are boxes: one timer for all of them.
+func (c *ConnPool) beatLocked() {
+	if c.beating {
+		return
+	}
+	c.beating = true
+	d := c.pause + c.pause*time.Duration(len(c.list))/250_000
+	if c.beat == nil {
+		c.beat = time.AfterFunc(d, c.beats)
+	} else {
+		c.beat.Reset(d)
+	}
+}
+
+// beats has every box look after its connection.
+func (c *ConnPool) beats() {
+	now := c.group.Now()
+	for _, box := range c.snapshot() {
+		box.Beat(now)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.beating = false
+	if len(c.list) > 0 && c.absent() != ErrClosed {
+		c.beatLocked()
+	}
+}
+
+// shutdown ends the pool's connections, see Pool.Shutdown.
+func (c *ConnPool) shutdown(ctx context.Context) error {
+	err := c.group.Shutdown(ctx, c.snapshot)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.beat != nil {
+		c.beat.Stop()
+	}
+	return err
+}

@@ -1,0 +1,269 @@
+package outbox
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// A Box is one id: its connection, while it has one, and what waits for it.
+// What waits belongs to the id, so it outlives each of its connections.
+type Box struct {
+	ID    string
+	Index int // the registry's, under its lock
+	group *Group
+	next  *Box // the one behind in the ready queue; group.mu
+
+	mu     sync.Mutex
+	link   *wire.Link // nil while id is away
+	queue  queue      // what waits, but for what a flight carries
+	flight *writer    // whose write is under way
+	held   int        // bytes of payload in queue and flight
+	count  int        // messages there
+	room   chan struct{}
+	owed   []debt        // handlers that have not returned
+	spared int           // how many of them have called Del
+	idle   time.Duration // the group's clock when a write was last noticed
+	heard  time.Duration // and when the peer was last heard
+
+	busy   bool // in the ready queue, or with a writer
+	active bool // written to since the last beat
+	ping   bool // a ping is due
+	bye    bool // the close frame of Shutdown is due
+	told   bool // that close frame is out, or due
+	asking bool // whether the socket has been closed since
+	dead   bool // out of the registry; look the id up again
+}
+
+// NewBox returns a Box for id, with no connection.
+func NewBox(g *Group, id string) *Box { return &Box{ID: id, group: g} }
+
+// Push accepts m. It waits for room while the peer reads, until ctx or the
+// group ends. It reports false, and does nothing, if b is dead.
+func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
+	for {
+		b.mu.Lock()
+		if b.dead {
+			b.mu.Unlock()
+			return false, nil
+		}
+		if b.group.closed.Load() && !m.Kept {
+			b.mu.Unlock()
+			return true, ErrClosed
+		}
+		wait := b.waitLocked(m)
+		if wait <= 0 {
+			b.acceptLocked(m)
+			stashed := b.link == nil && len(b.queue) > 0
+			b.mu.Unlock()
+			if stashed {
+				b.group.mailbox.trim()
+			}
+			return true, nil
+		}
+		if b.room == nil {
+			b.room = make(chan struct{})
+		}
+		room := b.room
+		b.mu.Unlock()
+		select {
+		case <-room:
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return true, ctx.Err()
+		case <-b.group.done:
+			return true, ErrClosed
+		}
+	}
+}
+
+// fitsLocked reports whether n bytes more may wait. The bound on messages
+// keeps the frames of tiny ones from taking more than their payload may.
+func (b *Box) fitsLocked(n int) bool {
+	limit := b.group.Outbox
+	return b.held+n <= limit && b.count <= limit/4+1024
+}
+
+// waitLocked returns how long m may wait for room: not at all if there is
+// some, or if the peer has taken nothing for a while.
+func (b *Box) waitLocked(m *Message) time.Duration {
+	if b.link == nil || m.Kept || b.fitsLocked(len(m.Data)) {
+		return 0
+	}
+	w := b.flight
+	if w == nil || w.link != b.link || w.since.IsZero() {
+		return patience
+	}
+	w.lookLocked()
+	return patience - time.Since(w.since)
+}
+
+// acceptLocked takes m in, whatever becomes of it.
+func (b *Box) acceptLocked(m *Message) {
+	g, n := b.group, len(m.Data)
+	if b.link == nil && m.ID == "" {
+		return // a broadcast is for those who are here
+	}
+	if m.ID == "" || !m.Kept {
+		g.Accept(m)
+	}
+	fits := b.link == nil || m.Kept || b.fitsLocked(n)
+	if !fits && g.Overflow == DropOldest {
+		for len(b.queue) > 0 && !b.fitsLocked(n) {
+			b.failLocked(b.queue[0].pop(g.Newline), ErrSlow)
+			if b.queue[0].messages == 0 {
+				b.queue.take().free()
+			}
+		}
+		fits = b.fitsLocked(n)
+	}
+	switch {
+	case b.link == nil && g.mailbox.on() && n <= g.MailboxBytes:
+		c := single(m, g.Newline)
+		b.queue = append(b.queue, c)
+		g.mailbox.put(b, c)
+	case b.link == nil:
+		g.refuse(b.ID, m, ErrNotConnected)
+		return
+	case fits || g.Overflow == Disconnect:
+		b.queue.push(b.link.Op, m, g.Newline)
+	default:
+		g.refuse(b.ID, m, ErrSlow)
+		return
+	}
+	b.held += n
+	b.count++
+	if fits {
+		b.wakeLocked()
+	} else {
+		b.removeLocked(ErrSlow, wire.StatusNone)
+	}
+}
+
+// wakeLocked has a writer come if there is something to write.
+func (b *Box) wakeLocked() {
+	if !b.busy && b.link != nil && (len(b.queue) > 0 || b.ping || b.bye) {
+		b.busy = true
+		b.group.enqueue(b)
+	}
+}
+
+// releaseLocked makes room for what has left b.
+func (b *Box) releaseLocked(messages, payload int) {
+	b.count -= messages
+	b.held -= payload
+	if b.room != nil && b.fitsLocked(b.group.Outbox/2) {
+		close(b.room)
+		b.room = nil
+	}
+}
+
+// failLocked reports a chunk that was b's as undelivered.
+func (b *Box) failLocked(c *chunk, err error) {
+	b.releaseLocked(c.messages, c.payload)
+	b.group.report.undelivered(b.ID, c, err)
+}
+
+// Attach makes link b's connection; the newest wins. It reports false, and does
+// nothing, if b is dead.
+func (b *Box) Attach(link *wire.Link) (bool, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	old := b.link
+	switch {
+	case b.dead:
+		return false, nil
+	case b.group.closed.Load():
+		return true, ErrClosed
+	case old != nil && old.Is(link.Conn):
+		return true, nil
+	}
+	b.link, b.active, b.ping, b.heard = link, true, false, b.group.Now()
+	if old == nil {
+		b.group.connected.Add(1)
+		b.group.report.presence(b.ID, true, nil)
+	} else {
+		b.closeLocked(old, wire.StatusReplaced)
+	}
+	for _, c := range b.queue {
+		b.group.mailbox.remove(c)
+		wire.SetOp(c.buf[c.off:], link.Op)
+	}
+	b.wakeLocked()
+	return true, nil
+}
+
+// Detach removes and closes b's connection if it is link, or whichever it is if
+// link is nil, and reports whether it did.
+func (b *Box) Detach(link *wire.Link, reason error) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link == nil || link != nil && b.link != link {
+		return false
+	}
+	status := wire.StatusNormal
+	if reason == ErrClosed {
+		status = wire.StatusNone // its close frame has been sent, or cannot be
+	}
+	b.removeLocked(reason, status)
+	return true
+}
+
+// removeLocked takes b's connection away; what waits goes to the mailbox or is
+// reported with reason, behind what is under way.
+func (b *Box) removeLocked(reason error, status int) {
+	link, w := b.link, b.flight
+	b.link, b.ping, b.bye = nil, false, false
+	b.group.connected.Add(-1)
+	b.group.report.presence(b.ID, false, reason)
+	if w != nil && w.reason == nil {
+		w.reason = reason
+	}
+	switch {
+	case b.group.mailbox.on():
+		b.stashLocked()
+	case w != nil:
+		w.behind = append(w.behind, b.queue...)
+		b.queue = nil
+	default:
+		for _, c := range b.queue {
+			b.failLocked(c, reason)
+		}
+		b.queue = nil
+	}
+	b.closeLocked(link, status)
+}
+
+// closeLocked has link, which is b's no more, closed on a goroutine of its own,
+// for that may take a while; but first a write on it that is not stuck may end.
+// Its handler, if it has one, is owed a Del.
+func (b *Box) closeLocked(link *wire.Link, status int) {
+	if link.Handled() {
+		b.owed = append(b.owed, debt{link: link, since: time.Now()})
+	}
+	if w := b.flight; w == nil || w.link != link {
+		b.group.spawn(func() { link.Close(status) })
+	} else if w.status = status; status == wire.StatusNone {
+		b.endLocked(w, 0)
+	} else {
+		b.endLocked(w, mercy)
+	}
+}
+
+// Link returns b's connection, nil if it has none.
+func (b *Box) Link() *wire.Link {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.link
+}
+
+// Retire reports whether nothing keeps b any more; then it is dead.
+func (b *Box) Retire() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy &&
+		len(b.owed) == b.spared
+	return b.dead
+}

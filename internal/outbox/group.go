@@ -1,0 +1,275 @@
+// Package outbox delivers messages: a Box gathers what waits for one id, and a
+// few writers, shared by the boxes of a Group, write it to the connections.
+//
+// A box with something to send stands in its group's ready queue. A writer
+// takes the first chunk of the box and writes it at once; meanwhile more
+// gathers. A writer that a peer holds up for longer than a tick is replaced,
+// and serves only that peer from then on.
+package outbox
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// The reasons why a message or a call came to nothing. Package gcpool exports
+// and documents them.
+var (
+	ErrNotConnected = errors.New("gcpool: not connected")
+	ErrSlow         = errors.New("gcpool: peer too slow")
+	ErrDeleted      = errors.New("gcpool: connection deleted")
+	ErrExpired      = errors.New("gcpool: expired in the mailbox")
+	ErrClosed       = errors.New("gcpool: pool closed")
+
+	errReplaced error = reason("gcpool: cut off by a newer connection")
+	errLeft     error = reason("gcpool: handler returned")
+	errSilent   error = reason("gcpool: peer silent for two heartbeats")
+)
+
+// reason is an ErrNotConnected that tells more.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+func (r reason) Unwrap() error { return ErrNotConnected }
+
+const (
+	// tick is how long a write may take before its writer is replaced.
+	tick = 5 * time.Millisecond
+	// patience is how long a full box waits for a peer that takes nothing.
+	patience = time.Second
+	// mercy is how long a write under way may take once its connection has
+	// been replaced or removed: long enough for one that is not stuck.
+	mercy = 20 * time.Millisecond
+	// last is how long after its connection was closed a write may still be
+	// stuck before it is given up.
+	last = 200 * time.Millisecond
+)
+
+// Overflow says what gives way when a box is full.
+type Overflow int
+
+const (
+	Disconnect Overflow = iota
+	DropOldest
+	DropNewest
+)
+
+// Config is what the options of a pool say.
+type Config struct {
+	Pool         string
+	Buffer       int
+	Outbox       int
+	Overflow     Overflow
+	WriteTimeout time.Duration
+	Heartbeat    time.Duration
+	MailboxTTL   time.Duration // 0 is off
+	MailboxBytes int
+	Newline      bool
+	Undelivered  func(id string, data []byte, err error)
+	Presence     func(id string, connected bool)
+	Logger       *slog.Logger
+}
+
+// tally counts messages and their payload.
+type tally struct{ messages, bytes atomic.Uint64 }
+
+func (t *tally) add(messages, bytes int) {
+	t.bytes.Add(uint64(bytes))
+	t.messages.Add(uint64(messages))
+}
+
+// A Group is the boxes of one pool and what they share.
+type Group struct {
+	Config
+	report  reporter
+	mailbox mailbox
+	retire  func(*Box) // drops a box if its Retire says so; not under its lock
+	closed  atomic.Bool
+	done    chan struct{} // closed with closed, wakes those who wait for room
+	start   time.Time
+
+	// What producers change, what writers change and what both do, apart: a
+	// cache line that two cores write costs more than the rest of Add.
+	_         [64]byte
+	accepted  tally
+	_         [64]byte
+	written   tally
+	failed    tally
+	connected atomic.Int64
+	tasks     atomic.Int64 // goroutines that write, report or close, and the monitor
+	_         [64]byte
+
+	mu      sync.Mutex // a leaf, locked under a box's
+	ready   *Box       // boxes with something to send, first in line
+	last    *Box
+	serving []*writer // those that are not held up, at most limit
+	limit   int
+	ticking bool
+}
+
+// NewGroup returns a Group. It calls retire for a box that may have nothing
+// left to keep it.
+func NewGroup(c Config, retire func(*Box)) *Group {
+	g := &Group{Config: c, retire: retire, done: make(chan struct{}), start: time.Now(), limit: runtime.GOMAXPROCS(0)}
+	g.report.group, g.mailbox.group = g, g
+	return g
+}
+
+// Done is closed when the group takes no more messages.
+func (g *Group) Done() <-chan struct{} { return g.done }
+
+// Now returns the time since the group was made.
+func (g *Group) Now() time.Duration { return time.Since(g.start) }
+
+// Connected returns how many boxes have a connection.
+func (g *Group) Connected() int { return int(g.connected.Load()) }
+
+// Verbose says whether joins and leaves are logged. It is asked from outside
+// since a logger must not be called under a lock.
+func (g *Group) Verbose(on bool) { g.report.verbose.Store(on) }
+
+// Accept counts a message that waits from now on.
+func (g *Group) Accept(m *Message) { g.accepted.add(1, len(m.Data)) }
+
+// Count returns the counters. Outcomes are read before what was accepted, so
+// that a message in between counts as waiting.
+func (g *Group) Count() (accepted, written, failed uint64, waitingBytes int) {
+	written, failed = g.written.messages.Load(), g.failed.messages.Load()
+	bytes := g.written.bytes.Load() + g.failed.bytes.Load()
+	return g.accepted.messages.Load(), written, failed, int(g.accepted.bytes.Load() - bytes)
+}
+
+// Room waits until no more than Buffer reports wait for the hooks. It returns
+// ErrClosed once the group is closed.
+func (g *Group) Room(ctx context.Context) error {
+	for !g.closed.Load() {
+		room := g.report.wait()
+		if room == nil {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-g.done:
+		}
+	}
+	return ErrClosed
+}
+
+// Refuse accepts and reports a message for an id that has no box. It reports
+// false, and does nothing, if the message may wait in the mailbox.
+func (g *Group) Refuse(m *Message) (bool, error) {
+	g.tasks.Add(1) // before the look at closed, so that Shutdown waits or is seen
+	defer g.tasks.Add(-1)
+	if g.closed.Load() && !m.Kept {
+		return true, ErrClosed
+	}
+	if g.mailbox.on() {
+		return false, nil
+	}
+	if !m.Kept {
+		g.Accept(m)
+	}
+	g.refuse(m.ID, m, ErrNotConnected)
+	return true, nil
+}
+
+// refuse reports a message for id that was accepted and has no place to wait.
+func (g *Group) refuse(id string, m *Message, err error) {
+	if g.Undelivered == nil && m.Receipt == nil {
+		g.failed.add(1, len(m.Data))
+		return
+	}
+	g.report.undelivered(id, single(m, g.Newline), err)
+}
+
+// enqueue puts b at the end of the ready queue.
+func (g *Group) enqueue(b *Box) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.ready == nil {
+		g.ready = b
+	} else {
+		g.last.next = b
+	}
+	g.last = b
+	g.staffLocked()
+}
+
+// staffLocked adds a writer if one is due.
+func (g *Group) staffLocked() {
+	if g.ready == nil || len(g.serving) >= g.limit {
+		return
+	}
+	w := &writer{group: g}
+	g.serving = append(g.serving, w)
+	g.spawn(w.serve)
+	if !g.ticking {
+		g.ticking = true
+		g.tasks.Add(1)
+		time.AfterFunc(tick, g.monitor)
+	}
+}
+
+// next returns the first box in line for w to serve. With none, or if w has
+// been replaced and nobody is missed, it dismisses w.
+func (g *Group) next(w *writer) *Box {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if w.detached.Load() {
+		if len(g.serving) >= g.limit {
+			return nil
+		}
+		w.detached.Store(false)
+		g.serving = append(g.serving, w)
+	}
+	b := g.ready
+	if b == nil {
+		g.serving = slices.DeleteFunc(g.serving, func(o *writer) bool { return o == w })
+		return nil
+	}
+	g.ready, b.next, w.box = b.next, nil, b
+	return b
+}
+
+// monitor replaces the writers that have been in one write since the last tick.
+// It runs only while there are writers.
+func (g *Group) monitor() {
+	held := map[*writer]*Box{}
+	g.mu.Lock()
+	g.serving = slices.DeleteFunc(g.serving, func(w *writer) bool {
+		if w.stuck() {
+			w.detached.Store(true)
+			held[w] = w.box
+		}
+		return held[w] != nil
+	})
+	g.staffLocked()
+	again := len(g.serving) > 0
+	g.ticking = again
+	g.mu.Unlock()
+	for w, b := range held {
+		b.watch(w, tick)
+	}
+	if again {
+		time.AfterFunc(tick, g.monitor)
+	} else {
+		g.tasks.Add(-1)
+	}
+}
+
+// spawn runs f on a goroutine that Shutdown waits for.
+func (g *Group) spawn(f func()) {
+	g.tasks.Add(1)
+	go func() {
+		defer g.tasks.Add(-1)
+		f()
+	}()
+}

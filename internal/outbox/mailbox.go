@@ -1,0 +1,138 @@
+package outbox
+
+import (
+	"container/list"
+	"sync"
+	"time"
+)
+
+// A mailbox orders what waits for ids that are away by age. The chunks, one a
+// message, stay in the queues of their boxes.
+type mailbox struct {
+	group *Group
+
+	mu      sync.Mutex // a leaf
+	letters list.List  // of letter, oldest first
+	bytes   int
+	timer   *time.Timer
+}
+
+// A letter is a message that waits for an id which is away.
+type letter struct {
+	box     *Box
+	expires time.Time
+}
+
+func (m *mailbox) on() bool { return m.group.MailboxTTL > 0 && !m.group.closed.Load() }
+
+// stashLocked puts what of b's queue is not in the mailbox into it, a message
+// a letter.
+func (b *Box) stashLocked() {
+	m, all := &b.group.mailbox, b.queue
+	b.queue = nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, c := range all {
+		for c.letter == nil && c.messages > 1 {
+			b.queue = append(b.queue, m.putLocked(b, c.pop(b.group.Newline)))
+		}
+		b.queue = append(b.queue, m.putLocked(b, c))
+	}
+	m.scheduleLocked()
+}
+
+func (m *mailbox) putLocked(b *Box, c *chunk) *chunk {
+	if c.letter == nil {
+		c.fit()
+		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
+		m.bytes += c.payload
+	}
+	return c
+}
+
+// put puts one chunk of one message into the mailbox.
+func (m *mailbox) put(b *Box, c *chunk) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.putLocked(b, c)
+	m.scheduleLocked()
+}
+
+// remove takes c out of the mailbox.
+func (m *mailbox) remove(c *chunk) {
+	if c.letter == nil {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.letters.Remove(c.letter)
+	m.bytes -= c.payload
+	c.letter = nil
+}
+
+// scheduleLocked sets the timer to when the oldest letter is to give way.
+func (m *mailbox) scheduleLocked() {
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	if oldest := m.letters.Front(); oldest != nil {
+		m.timer = time.AfterFunc(m.keepLocked(oldest), m.trim)
+	}
+}
+
+// keepLocked returns how long the oldest letter may stay. The bound on their
+// number keeps the overhead of tiny messages in proportion.
+func (m *mailbox) keepLocked(oldest *list.Element) time.Duration {
+	limit := m.group.MailboxBytes
+	if m.bytes > limit || m.letters.Len() > limit/16+1024 || !m.on() {
+		return 0
+	}
+	return time.Until(oldest.Value.(letter).expires)
+}
+
+// stop stops the timer of an empty mailbox.
+func (m *mailbox) stop() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+}
+
+// trim gives up the oldest letters until the rest is young and small enough. It
+// must not be called under a box's lock.
+func (m *mailbox) trim() {
+	for {
+		m.mu.Lock()
+		oldest := m.letters.Front()
+		if oldest == nil || m.keepLocked(oldest) > 0 {
+			m.scheduleLocked()
+			m.mu.Unlock()
+			return
+		}
+		m.mu.Unlock()
+		oldest.Value.(letter).box.expire(oldest)
+	}
+}
+
+// due reports whether oldest is the oldest letter still, and is to give way.
+func (m *mailbox) due(oldest *list.Element) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.letters.Front() == oldest && m.keepLocked(oldest) <= 0
+}
+
+// expire reports b's oldest letter if oldest, which is b's, is still due.
+func (b *Box) expire(oldest *list.Element) {
+	b.mu.Lock()
+	if len(b.queue) > 0 && b.queue[0].letter != nil && b.group.mailbox.due(oldest) {
+		c, reason := b.queue.take(), ErrExpired
+		if b.group.closed.Load() {
+			reason = ErrClosed
+		}
+		b.group.mailbox.remove(c)
+		b.failLocked(c, reason)
+	}
+	b.mu.Unlock()
+	b.group.retire(b)
+}

@@ -1,0 +1,133 @@
+package outbox
+
+import (
+	"slices"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+const (
+	// linger is how long a handler may take to close its connection itself.
+	linger = time.Second
+	// remembered is how long a handler is remembered that did not; its end
+	// can be seen no more.
+	remembered = time.Minute
+)
+
+// A debt is one Del: that of a handler whose connection is the id's no more,
+// and which is about to call Del when it ends. That Del must not remove the
+// connection that came after.
+type debt struct {
+	link   *wire.Link
+	since  time.Time
+	forced bool      // the pool has closed the connection
+	ended  time.Time // when the handler was first seen to have returned
+}
+
+// over reports whether d's handler has returned, or is to be forgotten. One that
+// has closed its connection itself looks as if it had returned, so it is given
+// a moment more.
+func (d *debt) over() bool {
+	if d.forced {
+		return time.Since(d.since) > remembered
+	}
+	if !d.link.Returned() {
+		return false
+	}
+	if d.ended.IsZero() {
+		d.ended = time.Now()
+	}
+	return !d.link.Lingers() || time.Since(d.ended) >= linger
+}
+
+// prune forgets the handlers that have returned, each with the Del that it was
+// spared.
+func (b *Box) prune() {
+	b.mu.Lock()
+	owed := slices.Clone(b.owed)
+	b.mu.Unlock()
+	if len(owed) == 0 {
+		return
+	}
+	over := make(map[*wire.Link]bool, len(owed))
+	for i := range owed {
+		over[owed[i].link] = owed[i].over()
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	before := len(b.owed)
+	b.owed = slices.DeleteFunc(b.owed, func(d debt) bool { return over[d.link] })
+	for i := range b.owed {
+		for _, d := range owed {
+			if d.link == b.owed[i].link {
+				b.owed[i].ended = d.ended
+			}
+		}
+	}
+	b.spared = max(0, b.spared-before+len(b.owed))
+}
+
+// Del removes and closes b's connection and reports true, unless a handler of
+// an earlier connection is owed a Del: then this is taken for that one.
+func (b *Box) Del() bool {
+	b.prune()
+	b.mu.Lock()
+	owed := len(b.owed) > b.spared
+	if owed {
+		b.spared++
+	}
+	b.mu.Unlock()
+	return !owed && b.Detach(nil, ErrDeleted)
+}
+
+// Beat is called about once a second. It has a WebSocket pinged to which nothing
+// was written for a heartbeat, or from which nothing came if that can be seen;
+// however much is written, a peer's silence ends only with its pong. It removes
+// a connection whose handler has returned without Del, one whose peer has been silent for
+// two heartbeats, closes one whose handler does not return, and retires b if nothing keeps it.
+func (b *Box) Beat(now time.Duration) {
+	b.prune()
+	link := b.Link()
+	if link != nil && link.Returned() {
+		b.Detach(link, errLeft)
+	}
+	heard, tells := true, false
+	if link != nil {
+		heard, tells = link.Heard()
+	}
+	b.mu.Lock()
+	if heard {
+		b.heard = now
+	}
+	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
+		b.idle = now
+	}
+	b.active = false
+	d := b.group.Heartbeat
+	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
+	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
+		b.idle, b.ping = now, true
+		b.wakeLocked()
+	}
+	b.forceLocked(linger)
+	away := b.link == nil
+	b.mu.Unlock()
+	if silent {
+		b.Detach(link, errSilent)
+	}
+	if away {
+		b.group.retire(b)
+	}
+}
+
+// forceLocked closes the connections that were to be closed d ago and whose
+// handlers have not returned.
+func (b *Box) forceLocked(d time.Duration) {
+	for i := range b.owed {
+		if o := &b.owed[i]; !o.forced && o.link.Lingers() && time.Since(o.since) >= d {
+			o.forced, o.since = true, time.Now()
+			b.group.spawn(o.link.Kill)
+		}
+	}
+}

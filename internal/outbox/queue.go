@@ -1,0 +1,160 @@
+package outbox
+
+import (
+	"container/list"
+	"slices"
+	"sync"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// Message is what a producer has for an id, or without one for every id.
+type Message struct {
+	ID      string
+	Data    []byte
+	Receipt Receipt // nil if nobody waits for the outcome
+	Kept    bool    // from the stream's buffer: accepted, and not to wait again
+}
+
+// A chunk holds messages back to back, each as the frame in which it leaves,
+// so that what gathered while a connection stood in line is one write.
+type chunk struct {
+	buf      []byte // whole frames from off on
+	off      int
+	messages int
+	payload  int // bytes, without headers and newlines
+	receipts []receipt
+	letter   *list.Element // its place in the mailbox, nil outside
+}
+
+// receipt is where in its chunk's buf the frame of a Receipt starts.
+type receipt struct {
+	at int
+	Receipt
+}
+
+// sizes are the capacities of pooled chunks. A larger message gets a chunk of
+// its own.
+var (
+	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, wire.Piece}
+	pools [len(sizes)]sync.Pool
+)
+
+// newChunk returns an empty chunk for at least n bytes.
+func newChunk(n int) *chunk {
+	for i, size := range sizes {
+		if n <= size {
+			if c, _ := pools[i].Get().(*chunk); c != nil {
+				return c
+			}
+			n = size
+			break
+		}
+	}
+	return &chunk{buf: make([]byte, 0, n)}
+}
+
+// free gives c back. Nothing may refer to its bytes any more.
+func (c *chunk) free() {
+	if i := slices.Index(sizes[:], cap(c.buf)); i >= 0 {
+		*c = chunk{buf: c.buf[:0]}
+		pools[i].Put(c)
+	}
+}
+
+// add appends a message, whose frame must fit.
+func (c *chunk) add(op byte, m *Message, newline bool) {
+	if m.Receipt != nil {
+		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt})
+	}
+	c.buf = wire.AppendFrame(c.buf, op, m.Data, newline)
+	c.messages++
+	c.payload += len(m.Data)
+}
+
+// next removes the first message, whose bytes stay c's, and returns it and
+// where in buf its frame ended.
+func (c *chunk) next(newline bool) (m Message, end int) {
+	start, end := wire.Frame(c.buf[c.off:])
+	m.Data = c.buf[c.off+start : c.off+end]
+	if newline {
+		m.Data = m.Data[:len(m.Data)-1]
+	}
+	if len(c.receipts) > 0 && c.receipts[0].at == c.off {
+		m.Receipt, c.receipts = c.receipts[0].Receipt, c.receipts[1:]
+	}
+	c.off += end
+	c.messages--
+	c.payload -= len(m.Data)
+	return m, c.off
+}
+
+// pop removes the first message and returns it in a chunk of its own.
+func (c *chunk) pop(newline bool) *chunk {
+	if c.messages == 1 {
+		one := *c
+		*c = chunk{}
+		return &one
+	}
+	m, _ := c.next(newline)
+	return single(&m, newline)
+}
+
+// fit gives a chunk of one message a buffer of no more than it needs.
+func (c *chunk) fit() {
+	if n := len(c.buf) - c.off; cap(c.buf) > 2*n {
+		for i := range c.receipts {
+			c.receipts[i].at = 0
+		}
+		c.buf, c.off = append(make([]byte, 0, n), c.buf[c.off:]...), 0
+	}
+}
+
+// single returns a chunk with nothing but m, and no room for more.
+func single(m *Message, newline bool) *chunk {
+	c := &chunk{buf: make([]byte, 0, wire.FrameSize(len(m.Data)+1))}
+	c.add(wire.Text, m, newline)
+	return c
+}
+
+// queue is what waits for one id, oldest first.
+type queue []*chunk
+
+// push appends a message. The last chunk moves to a larger one while it is
+// small, so that a short queue is one piece, and so one write.
+func (q *queue) push(op byte, m *Message, newline bool) {
+	n := wire.FrameSize(len(m.Data) + 1)
+	var last *chunk
+	if len(*q) > 0 {
+		last = (*q)[len(*q)-1]
+	}
+	if last == nil || len(last.buf)+n > max(cap(last.buf), wire.Piece) {
+		last = newChunk(n)
+		*q = append(*q, last)
+	} else if size := len(last.buf) + n; size > cap(last.buf) {
+		larger := newChunk(max(size, min(2*cap(last.buf), wire.Piece)))
+		last.buf, larger.buf = append(larger.buf, last.buf...), last.buf
+		larger.free()
+	}
+	last.add(op, m, newline)
+}
+
+// take removes and returns the first chunk.
+func (q *queue) take() *chunk {
+	c := (*q)[0]
+	*q = slices.Delete(*q, 0, 1)
+	return c
+}
+
+// A Receipt is given the outcome of one message, nil if it was written, under
+// its box's lock. It returns what tells the caller who waits for it, or nil if
+// nobody does any more.
+type Receipt func(err error) (tell func())
+
+// decide is r, which may be nil.
+func (r Receipt) decide(err error) (tell func()) {
+	if r == nil {
+		return nil
+	}
+	return r(err)
+}

@@ -1,0 +1,160 @@
+package outbox
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// A reporter tells the application what happened, in order, one call at a
+// time, on a goroutine that lives while there is something to tell. But for
+// run, its methods may be called under a box's lock.
+type reporter struct {
+	group   *Group
+	verbose atomic.Bool  // joins and leaves are logged
+	backlog atomic.Int64 // len(events), for wait
+
+	mu      sync.Mutex // a leaf
+	events  []event
+	running bool
+	room    chan struct{} // closed when backlog shrinks; nil while nobody waits
+}
+
+// An event is an undelivered message, or that id came or went.
+type event struct {
+	id        string
+	data      []byte // nil if it is no message
+	err       error  // why it was not delivered, or why id went
+	connected bool
+}
+
+// undelivered reports the messages of c, and frees it. What Deliver waits for
+// is told to its caller only.
+func (r *reporter) undelivered(id string, c *chunk, err error) {
+	for c.messages > 0 && (r.group.Undelivered != nil || c.receipts != nil) {
+		m, _ := c.next(r.group.Newline)
+		if tell := m.Receipt.decide(err); tell != nil || r.group.Undelivered == nil {
+			r.group.failed.add(1, len(m.Data)) // before Deliver returns
+			if tell != nil {
+				tell()
+			}
+			continue
+		}
+		if cap(c.buf) <= wire.Piece { // else c is not used again
+			m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
+		}
+		r.add(event{id: id, data: slices.Clip(m.Data), err: err})
+	}
+	r.group.failed.add(c.messages, c.payload)
+	c.free()
+}
+
+// presence reports that id came, or went for the reason err.
+func (r *reporter) presence(id string, connected bool, err error) {
+	if r.group.Presence != nil || r.verbose.Load() || err == ErrSlow {
+		r.add(event{id: id, err: err, connected: connected})
+	}
+}
+
+func (r *reporter) add(e event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+	r.backlog.Add(1)
+	if !r.running {
+		r.running = true
+		r.group.spawn(r.run)
+	}
+}
+
+// wait returns nil if at most Buffer messages are still to be reported, else a
+// channel that is closed when there are fewer.
+func (r *reporter) wait() <-chan struct{} {
+	limit := int64(r.group.Buffer)
+	if r.backlog.Load() <= limit {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.room == nil && r.backlog.Load() > limit {
+		r.room = make(chan struct{})
+	}
+	return r.room
+}
+
+// run reports until nothing is left. A hook may end its goroutine, as
+// t.FailNow does; then another goes on.
+func (r *reporter) run() {
+	ended := false
+	defer func() {
+		if !ended {
+			r.group.spawn(r.run)
+		}
+	}()
+	for e, ok := r.next(); ok; e, ok = r.next() {
+		r.tell(e)
+	}
+	ended = true
+}
+
+func (r *reporter) next() (e event, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.events) == 0 {
+		r.events, r.running = nil, false
+		return e, false
+	}
+	e, r.events[0] = r.events[0], e
+	r.events = r.events[1:]
+	r.backlog.Add(-1)
+	if r.room != nil {
+		close(r.room)
+		r.room = nil
+	}
+	return e, true
+}
+
+// tell calls the hook that e is for. A message is reported from the moment
+// that its call begins.
+func (r *reporter) tell(e event) {
+	defer func() {
+		if v := recover(); v != nil {
+			defer func() { _ = recover() }() // the logger may be what panics
+			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v))
+		}
+	}()
+	if e.data != nil {
+		r.group.failed.add(1, len(e.data))
+		r.group.Undelivered(e.id, e.data, e.err)
+		return
+	}
+	level, text := slog.LevelDebug, "gcpool: joined"
+	if e.err == ErrSlow {
+		level, text = slog.LevelWarn, "gcpool: slow peer disconnected"
+	} else if !e.connected {
+		text = "gcpool: left"
+	}
+	if r.group.Presence != nil {
+		defer r.group.Presence(e.id, e.connected)
+	}
+	r.log(e.id).Log(context.Background(), level, text, "reason", e.err)
+}
+
+// log returns the logger, with the pool and the id, quoted and shortened.
+func (r *reporter) log(id string) *slog.Logger {
+	const most = 128
+	if len(id) > most {
+		id = id[:most] + "..."
+	}
+	log := r.group.Logger
+	if log == nil {
+		log = slog.Default()
+	}
+	return log.With("pool", r.group.Pool, "id", strconv.Quote(id))
+}

@@ -1,0 +1,87 @@
+package outbox
+
+import (
+	"context"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+const (
+	// grace is how long after the end of its context Shutdown waits for what
+	// it has cut.
+	grace = 250 * time.Millisecond
+	// slowest is the longest pause between two looks at what is left.
+	slowest = 16 * time.Millisecond
+)
+
+// Close makes the group refuse new messages and connections.
+func (g *Group) Close() {
+	g.closed.Store(true)
+	close(g.done)
+}
+
+// Shutdown ends a closed group: it waits until the boxes have drained, says
+// goodbye to each WebSocket, and waits for the peers to leave. When ctx ends it
+// closes what is left and returns ctx's error. boxes returns the boxes that
+// have not been retired. Only their handlers see the peers leave, so there is
+// nothing to wait on, and it polls.
+func (g *Group) Shutdown(ctx context.Context, boxes func() []*Box) (err error) {
+	defer g.mailbox.stop()
+	over, end := ctx.Done(), (<-chan time.Time)(nil)
+	for pause := time.Millisecond; ; pause = min(2*pause, slowest) {
+		left := boxes()
+		for _, b := range left {
+			b.leave(err != nil)
+		}
+		g.mailbox.trim()
+		if len(left) == 0 && g.tasks.Load() == 0 {
+			return err
+		}
+		select {
+		case <-time.After(pause):
+		case <-over:
+			err, over, end = ctx.Err(), nil, time.After(grace)
+		case <-end:
+			return err
+		}
+	}
+}
+
+// leave takes b a step towards its end: when nothing waits for its peer any
+// more it says goodbye, and when the peer has left, or does not answer, or time
+// is over, it removes the connection. A raw connection has no goodbye.
+func (b *Box) leave(over bool) {
+	now := b.group.Now()
+	b.mu.Lock()
+	link := b.link
+	if link != nil && !over && !b.busy && !b.told && link.WebSocket() {
+		b.told, b.bye, b.idle = true, true, now
+		b.wakeLocked()
+	}
+	b.forceLocked(0)
+	b.spared = len(b.owed) // no connection can come any more
+	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
+	ask := link != nil && !busy && !late && !b.asking
+	b.asking = b.asking || ask
+	b.mu.Unlock()
+	if link == nil {
+		b.group.retire(b)
+	} else if over || !busy && late {
+		b.Detach(link, ErrClosed)
+	} else if ask {
+		b.group.spawn(func() { b.ask(link) })
+	}
+}
+
+// ask removes b's connection if its socket has been closed. The question may
+// block, so it is asked on a goroutine of its own, one at a time.
+func (b *Box) ask(link *wire.Link) {
+	closed := link.Closed()
+	b.mu.Lock()
+	b.asking = false
+	b.mu.Unlock()
+	if closed {
+		b.Detach(link, ErrClosed)
+	}
+}

@@ -1,0 +1,248 @@
+package outbox
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// A writer is one goroutine that serves the ready queue; once a peer has held
+// it up, only that peer's box, until the box is empty or the peer is given up.
+type writer struct {
+	group    *Group
+	detached atomic.Bool   // replaced, for its peer holds it up
+	steps    atomic.Uint32 // odd while in a write
+	seen     uint32        // steps at the monitor's last tick; group.mu
+	box      *Box          // changed by the writer, under group.mu
+
+	flight // the write under way; box.mu
+}
+
+// A flight is one write. It ends in land or, where the connection heeds
+// neither deadline nor Close, in late.
+type flight struct {
+	link   *wire.Link
+	chunk  *chunk      // nil for a ping or a close frame
+	behind queue       // what waited behind chunk when link was removed
+	reason error       // why link was removed; nil while it is not, or was replaced
+	status int         // how to close link then
+	since  time.Time   // when the write last moved; zero until it is watched
+	moves  uint32      // of link then
+	timer  *time.Timer // ends the write; nil until it is watched
+	closed bool        // link has been closed to end the write
+}
+
+// serve is the life of a writer.
+func (w *writer) serve() {
+	for b := w.group.next(w); b != nil; b = w.group.next(w) {
+		for b.turn(w) {
+			if !w.detached.Load() {
+				w.group.enqueue(b)
+				break
+			}
+		}
+	}
+}
+
+// stuck reports whether w has been in the same write since the last call.
+func (w *writer) stuck() bool {
+	steps := w.steps.Load()
+	stuck := steps%2 == 1 && steps == w.seen
+	w.seen = steps
+	return stuck
+}
+
+// turn writes the first chunk of b, or the control frame that is due, and
+// reports whether more waits; then b is busy still.
+func (b *Box) turn(w *writer) (more bool) {
+	b.mu.Lock()
+	if b.link == nil || len(b.queue) == 0 && !b.ping && !b.bye {
+		b.busy = false
+		b.mu.Unlock()
+		return false
+	}
+	w.flight = flight{link: b.link}
+	op := wire.Ping
+	if b.ping { // first, for its pong tells that the peer is alive
+		b.ping = false
+	} else if len(b.queue) > 0 {
+		w.chunk = b.queue.take()
+	} else {
+		op, b.bye = wire.Close, false
+	}
+	b.flight = w
+	if w.detached.Load() {
+		b.watchLocked(w, 0)
+	}
+	b.mu.Unlock()
+
+	w.steps.Add(1)
+	var n int
+	var err error
+	if c := w.chunk; c == nil {
+		err = w.link.Control(op)
+	} else {
+		n, err = w.link.Send(c.buf[c.off:], w.progress)
+		n += c.off
+	}
+	w.steps.Add(1)
+	return b.land(w, n, err)
+}
+
+// progress notes that the peer took a piece.
+func (w *writer) progress() {
+	w.steps.Add(2)
+	if w.detached.Load() {
+		w.box.watch(w, 0)
+	}
+}
+
+// watch starts the clock of a write that has not moved for so long already.
+func (b *Box) watch(w *writer, already time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flight == w && w.link == b.link {
+		b.watchLocked(w, already)
+	}
+}
+
+func (b *Box) watchLocked(w *writer, already time.Duration) {
+	w.since, w.moves = time.Now().Add(-already), w.link.Moves()
+	b.endLocked(w, b.group.WriteTimeout-already)
+}
+
+// lookLocked notes whether the peer has taken something else meanwhile, which
+// the write has to wait for. It reports whether it has.
+func (w *writer) lookLocked() bool {
+	moves := w.link.Moves()
+	if moves == w.moves {
+		return false
+	}
+	w.since, w.moves = time.Now(), moves
+	return true
+}
+
+// endLocked ends w's write if it has neither landed nor moved after d.
+func (b *Box) endLocked(w *writer, d time.Duration) {
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() { b.late(w, &timer) })
+	w.timer = timer
+}
+
+// late closes the connection that w is stuck in. Where even that did not help,
+// it gives the write up: whether the peer got anything cannot be known, and
+// each message counts as undelivered.
+func (b *Box) late(w *writer, timer **time.Timer) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flight != w || w.timer != *timer { // it has landed, and w may be with another box
+		return
+	}
+	switch link := w.link; {
+	case link == b.link && w.lookLocked():
+		b.endLocked(w, b.group.WriteTimeout)
+	case !w.closed:
+		if w.closed = true; link == b.link {
+			b.removeLocked(ErrSlow, wire.StatusNone)
+		}
+		b.endLocked(w, last)
+		b.group.spawn(link.Kill)
+	default:
+		b.flight, b.busy = nil, false
+		if c := w.chunk; c != nil {
+			unread := *c
+			unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
+			b.failLocked(&unread, cmp.Or(w.reason, errReplaced))
+		}
+		b.behindLocked(w)
+		b.wakeLocked()
+	}
+}
+
+// land settles the write that turn began: chunk.buf[:n] went.
+func (b *Box) land(w *writer, n int, err error) (more bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.flight != w { // given up, and settled then
+		return false
+	}
+	b.flight = nil
+	if w.timer != nil {
+		w.timer.Stop()
+	}
+	failed := err != nil && w.link == b.link
+	if failed {
+		w.reason = fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	switch c := w.chunk; {
+	case c == nil:
+	case n == len(c.buf) && c.receipts == nil:
+		b.releaseLocked(c.messages, c.payload)
+		b.group.written.add(c.messages, c.payload)
+		c.free()
+	default:
+		b.settleLocked(w, n)
+	}
+	b.behindLocked(w)
+	switch link, status := w.link, w.status; {
+	case failed:
+		b.removeLocked(w.reason, wire.StatusNone)
+	case link != b.link && !w.closed:
+		if err != nil {
+			status = wire.StatusNone
+		}
+		b.group.spawn(func() { link.Close(status) })
+	}
+	b.active = true
+	b.busy = b.link != nil && (len(b.queue) > 0 || b.ping || b.bye)
+	return b.busy
+}
+
+// settleLocked gives each message of w's chunk its outcome, or its place at
+// the front of the queue if another connection follows. A message that was cut
+// is undelivered, for its peer cannot have it whole.
+func (b *Box) settleLocked(w *writer, n int) {
+	c, g := w.chunk, b.group
+	for c.messages > 0 {
+		if _, end := wire.Frame(c.buf[c.off:]); c.off+end > n {
+			break
+		}
+		m, _ := c.next(g.Newline)
+		g.written.add(1, len(m.Data))
+		b.releaseLocked(1, len(m.Data))
+		if tell := m.Receipt.decide(nil); tell != nil {
+			tell()
+		}
+	}
+	if c.messages > 0 && c.off < n {
+		b.failLocked(c.pop(g.Newline), cmp.Or(w.reason, errReplaced))
+	}
+	switch {
+	case c.messages == 0:
+		c.free()
+	case w.reason != nil && !g.mailbox.on():
+		b.failLocked(c, w.reason)
+	default:
+		b.queue = append(queue{c}, b.queue...)
+		if b.link == nil {
+			b.stashLocked()
+		} else {
+			wire.SetOp(c.buf[c.off:], b.link.Op)
+		}
+	}
+}
+
+// behindLocked reports what waited behind w's chunk.
+func (b *Box) behindLocked(w *writer) {
+	for _, c := range w.behind {
+		b.failLocked(c, w.reason)
+	}
+	w.behind = nil
+}

@@ -1,0 +1,187 @@
+package promises
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// faulty is a connection that misbehaves as its functions say.
+type faulty struct {
+	net.Conn
+	write    func(p []byte) (int, error)
+	close    func() error
+	deadline func(time.Time) error
+}
+
+func (f *faulty) Write(p []byte) (int, error) {
+	if f.write == nil {
+		return f.Conn.Write(p)
+	}
+	return f.write(p)
+}
+
+func (f *faulty) Close() error {
+	if f.close == nil {
+		return f.Conn.Close()
+	}
+	return f.close()
+}
+
+func (f *faulty) SetWriteDeadline(t time.Time) error {
+	if f.deadline == nil {
+		return f.Conn.SetWriteDeadline(t)
+	}
+	return f.deadline(t)
+}
+
+func newFaulty() *faulty {
+	ours, _ := net.Pipe()
+	return &faulty{Conn: ours}
+}
+
+// deaf returns a connection whose Write ends only with free, whatever happens.
+func deaf() (f *faulty, free func()) {
+	f = newFaulty()
+	stuck := make(chan struct{})
+	f.write = func([]byte) (int, error) {
+		<-stuck
+		return 0, io.ErrClosedPipe
+	}
+	f.deadline = func(time.Time) error { return errors.New("no deadlines here") }
+	f.close = func() error { return nil }
+	return f, sync.OnceFunc(func() { close(stuck) })
+}
+
+func TestConnectionThatHeedsNothingDoesBoundedHarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithWriteTimeout(2*time.Second))
+		f, free := deaf()
+		defer free()
+		conns.Add("a", f)
+		for i := range 3 {
+			add(t, stream, "a", fmt.Sprint(i))
+			synctest.Wait()
+		}
+		time.Sleep(3 * time.Second)
+		synctest.Wait()
+		equal(t, "undelivered", r.take(t, gcpool.ErrSlow), []string{"a 0", "a 1", "a 2"})
+		settled(t, p)
+		in := bufio.NewReader(pipe(t, conns, "a"))
+		add(t, stream, "a", "next")
+		equal(t, "the next connection", lines(t, in, 1), []string{"next"})
+
+		g, free := deaf()
+		defer free()
+		conns.Add("b", g)
+		add(t, stream, "b", "stuck")
+		synctest.Wait()
+		start := time.Now()
+		if err := shutdown(p, time.Second); err == nil {
+			t.Error("Shutdown left a message and returned nil")
+		}
+		within(t, "ended", start, time.Second, 300*time.Millisecond)
+		equal(t, "undelivered", r.take(t, gcpool.ErrClosed), []string{"b stuck"})
+		settled(t, p)
+	})
+}
+
+func TestTakeoverOfAConnectionThatHeedsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		f, free := deaf()
+		defer free()
+		conns.Add("a", f)
+		add(t, stream, "a", "lost")
+		synctest.Wait()
+		add(t, stream, "a", "kept")
+		equal(t, "the next connection", lines(t, bufio.NewReader(pipe(t, conns, "a")), 1), []string{"kept"})
+		free()
+		synctest.Wait()
+		if s := settled(t, p); s.Undelivered != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
+
+func TestCloseThatBlocksOrPanicsStopsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		stuck := make(chan struct{})
+		f, g := newFaulty(), newFaulty()
+		f.close = func() error { <-stuck; return nil }
+		g.close = func() error { panic("close") }
+		g.write = func([]byte) (int, error) { panic("write") }
+		conns.Add("blocks", f)
+		conns.Add("panics", g)
+		if err := stream.Deliver(t.Context(), "panics", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) ||
+			!strings.Contains(err.Error(), "write") {
+			t.Errorf("Deliver to a connection that panics: %v", err)
+		}
+		if !conns.Del("blocks") || conns.Len() != 0 {
+			t.Error("Del did not remove the connection")
+		}
+		start := time.Now()
+		shutdown(p, time.Second)
+		within(t, "Shutdown ended", start, time.Second, 300*time.Millisecond)
+		close(stuck)
+	})
+}
+
+func TestNothingIsWrittenAfterAShortWrite(t *testing.T) {
+	var r reports
+	p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+	for _, short := range []struct {
+		n   int
+		err error
+	}{{3, nil}, {3, errors.New("reset")}, {-1, errors.New("reset")}, {100, errors.New("too many")}} {
+		f := newFaulty()
+		var wrote []string
+		f.write = func(p []byte) (int, error) {
+			wrote = append(wrote, string(p))
+			if len(wrote) == 2 {
+				return short.n, short.err
+			}
+			return len(p), nil
+		}
+		conns.Add("a", f)
+		for i := range 4 {
+			stream.Deliver(t.Context(), "a", fmt.Append(nil, "message ", i))
+		}
+		equal(t, "written", wrote, []string{"message 0\n", "message 1\n"})
+	}
+	if s := settled(t, p); s.Accepted != 16 || len(r.take(t, gcpool.ErrNotConnected)) != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+func TestResetInTheMiddleOfAWrite(t *testing.T) {
+	for range 20 {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+		peer := tcp(t, conns, "a").(*net.TCPConn)
+		data := strings.Repeat("x", 100_000)
+		for i := range 50 {
+			if i == 25 {
+				peer.SetLinger(0)
+				peer.Close()
+			}
+			add(t, stream, "a", data)
+		}
+		eventually(t, "removed", func() bool { return conns.Len() == 0 })
+		eventually(t, "reported", func() bool { return p.Stats()[0].Waiting == 0 })
+		if s := settled(t, p); s.Undelivered == 0 || len(r.take(t, gcpool.ErrNotConnected)) != int(s.Undelivered) {
+			t.Errorf("%+v", s)
+		}
+	}
+}

@@ -1,0 +1,265 @@
+// Package promises tests what gcpool promises, from the outside: each file one
+// promise or two, on simulated time where time matters, and on real loopback
+// connections where the system does.
+package promises
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+const name = "default"
+
+// reports collects what WithUndelivered is told.
+type reports struct {
+	mu  sync.Mutex
+	all []gcpool.Undelivered
+}
+
+func (r *reports) hook(u gcpool.Undelivered) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.all = append(r.all, u)
+}
+
+// take returns what was reported since the last call, as "id data", and fails
+// unless the reason is each time err.
+func (r *reports) take(t *testing.T, err error) []string {
+	t.Helper()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	var all []string
+	for _, u := range r.all {
+		if !errors.Is(u.Err, err) {
+			t.Errorf("%s %.20q was reported with %v, want %v", u.ID, u.Data, u.Err, err)
+		}
+		all = append(all, u.ID+" "+string(u.Data[:min(100, len(u.Data))]))
+	}
+	r.all = nil
+	return all
+}
+
+// started returns a started pool, its connections and its stream. It is shut
+// down when the test ends.
+func started(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool) {
+	t.Helper()
+	p := gcpool.NewPool(append([]gcpool.Option{gcpool.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
+	if err := p.Register(name); err != nil {
+		t.Fatal(err)
+	}
+	p.Start()
+	t.Cleanup(func() { shutdown(p, time.Second) })
+	return p, p.GetConn(name), p.GetStream(name)
+}
+
+func shutdown(p *gcpool.Pool, d time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return p.Shutdown(ctx)
+}
+
+// pipe connects id to the pool over memory and returns the peer's end, which
+// buffers nothing: what is not read is not taken.
+func pipe(t *testing.T, c *gcpool.ConnPool, id string) net.Conn {
+	t.Helper()
+	ours, peer := net.Pipe()
+	t.Cleanup(func() { peer.Close() })
+	if err := c.Add(id, ours); err != nil {
+		t.Fatal(err)
+	}
+	return peer
+}
+
+// add pushes and fails the test on an error.
+func add(t *testing.T, s *gcpool.StreamPool, id, data string) {
+	t.Helper()
+	if err := s.Add(id, []byte(data)); err != nil {
+		t.Fatalf("Add(%q, %.20q): %v", id, data, err)
+	}
+}
+
+// lines reads n lines from the peer.
+func lines(t *testing.T, r *bufio.Reader, n int) []string {
+	t.Helper()
+	var got []string
+	for range n {
+		line, err := r.ReadString('\n')
+		if err != nil {
+			t.Fatalf("after %q: %v", got, err)
+		}
+		got = append(got, strings.TrimSuffix(line, "\n"))
+	}
+	return got
+}
+
+func equal(t *testing.T, what string, got, want []string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// eventually polls until ok, on real time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("never: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+		}
+	}
+}
+
+// settled fails unless every message has had its outcome.
+func settled(t *testing.T, p *gcpool.Pool) gcpool.Stats {
+	t.Helper()
+	s := p.Stats()[0]
+	if s.Waiting != 0 || s.WaitingBytes != 0 || s.Accepted != s.Written+s.Undelivered {
+		t.Errorf("not every message has one outcome: %+v", s)
+	}
+	return s
+}
+
+// wrapper is what may be around a handler; nil is nothing.
+type wrapper func(http.Handler) http.Handler
+
+var plain wrapper
+
+func (w wrapper) around(h http.Handler) http.Handler {
+	if w == nil {
+		return h
+	}
+	return w(h)
+}
+
+// both runs a test without Upgrade and with it.
+func both(t *testing.T, test func(*testing.T, wrapper)) {
+	t.Run("plain", func(t *testing.T) { test(t, plain) })
+	t.Run("upgraded", func(t *testing.T) { test(t, gcpool.Upgrade) })
+}
+
+// serve starts an HTTP server on a loopback port and returns its address.
+func serve(t *testing.T, wrap wrapper, h http.Handler) string {
+	t.Helper()
+	srv := httptest.NewServer(wrap.around(h))
+	t.Cleanup(func() {
+		srv.CloseClientConnections()
+		srv.Close()
+	})
+	return srv.Listener.Addr().String()
+}
+
+// dial opens a WebSocket to addr.
+func dial(t *testing.T, addr, query string) *websocket.Conn {
+	t.Helper()
+	ws, err := websocket.Dial("ws://"+addr+"/?"+query, "", "http://"+addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ws.Close() })
+	return ws
+}
+
+// memory is a listener whose connections are pipes, for simulated time.
+type memory struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func newMemory() *memory {
+	return &memory{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+func (m *memory) Accept() (net.Conn, error) {
+	select {
+	case c := <-m.conns:
+		return c, nil
+	case <-m.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (m *memory) Close() error {
+	m.once.Do(func() { close(m.done) })
+	return nil
+}
+
+func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
+
+// serveMemory serves h over memory; the result dials it and returns the raw
+// connection, from which frames may be read, and the WebSocket on it.
+func serveMemory(t *testing.T, wrap wrapper, h http.Handler) func(query string) (net.Conn, *websocket.Conn) {
+	t.Helper()
+	m := newMemory()
+	srv := &http.Server{Handler: wrap.around(h)}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		srv.Serve(m)
+	}()
+	t.Cleanup(func() {
+		srv.Close()
+		<-done
+	})
+	return func(query string) (net.Conn, *websocket.Conn) {
+		ours, theirs := net.Pipe()
+		m.conns <- theirs
+		t.Cleanup(func() { ours.Close() })
+		config, err := websocket.NewConfig("ws://memory/?"+query, "http://memory")
+		if err != nil {
+			t.Fatal(err)
+		}
+		ws, err := websocket.NewClient(config, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ours, ws
+	}
+}
+
+// frame reads one frame as the server sent it, and returns its first byte and payload.
+func frame(r *bufio.Reader) (byte, string, error) {
+	var head [2]byte
+	if _, err := readFull(r, head[:]); err != nil {
+		return 0, "", err
+	}
+	n := int(head[1])
+	if n > 125 {
+		size := make([]byte, map[int]int{126: 2, 127: 8}[n])
+		if _, err := readFull(r, size); err != nil {
+			return 0, "", err
+		}
+		n = 0
+		for _, b := range size {
+			n = n<<8 | int(b)
+		}
+	}
+	payload := make([]byte, n)
+	_, err := readFull(r, payload)
+	return head[0], string(payload), err
+}
+
+func readFull(r *bufio.Reader, p []byte) (int, error) {
+	for n := 0; n < len(p); {
+		m, err := r.Read(p[n:])
+		if n += m; err != nil {
+			return n, err
+		}
+	}
+	return len(p), nil
+}

@@ -1,0 +1,152 @@
+package promises
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// tcp connects id to the pool over loopback TCP and returns the peer's end.
+func tcp(t *testing.T, conns *gcpool.ConnPool, id string) net.Conn {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	if err := conns.Add(id, ours); err != nil {
+		t.Fatal(err)
+	}
+	return peer
+}
+
+func TestStalledPeersDelayNobody(t *testing.T) {
+	const peers, messages, size = 60, 1000, 4 << 10
+	for _, kind := range []string{"tcp", "websocket", "upgraded"} {
+		t.Run(kind, func(t *testing.T) {
+			// Outboxes that hold it all, and patience: this is not about who is too slow.
+			p, conns, stream := started(t, gcpool.WithOutbox(messages*size), gcpool.WithWriteTimeout(time.Minute))
+			addr := serve(t, map[string]wrapper{"upgraded": gcpool.Upgrade}[kind], verbatim(p, func() {}))
+			readers := make(map[string]io.Reader)
+			for i := range peers {
+				id := fmt.Sprint("peer", i)
+				if kind == "tcp" {
+					readers[id] = tcp(t, conns, id)
+				} else {
+					readers[id] = dial(t, addr, "id="+id)
+				}
+				if i < 20 { // never reads
+					delete(readers, id)
+				}
+			}
+			eventually(t, "joined", func() bool { return conns.Len() == peers })
+			start := time.Now()
+			var wg sync.WaitGroup
+			for id, r := range readers {
+				wg.Go(func() { receive(t, id, r, messages, size) })
+			}
+			for i := range peers {
+				go func() {
+					data := bytes.Repeat([]byte{'x'}, size-1)
+					for n := range messages {
+						binary.BigEndian.PutUint32(data, uint32(n))
+						if stream.Add(fmt.Sprint("peer", i), data) != nil {
+							return
+						}
+					}
+				}()
+			}
+			wg.Wait()
+			t.Logf("%d peers received %d MiB in %v", len(readers), len(readers)*messages*size>>20, time.Since(start))
+			shutdown(p, 500*time.Millisecond) // some still have data for stalled peers
+			settled(t, p)
+		})
+	}
+}
+
+// receive reads messages of size bytes and checks their order.
+func receive(t *testing.T, id string, r io.Reader, messages, size int) {
+	buf := make([]byte, size)
+	for n := range messages {
+		if _, err := io.ReadFull(r, buf); err != nil {
+			t.Errorf("%s after %d messages: %v", id, n, err)
+			return
+		}
+		if got := binary.BigEndian.Uint32(buf); got != uint32(n) || buf[size-1] != '\n' {
+			t.Errorf("%s received message %d, want %d", id, got, n)
+			return
+		}
+	}
+}
+
+func TestNoGoroutineIsLeft(t *testing.T) {
+	before := goroutines()
+	p, conns, stream := started(t, gcpool.WithUndelivered(func(gcpool.Undelivered) {}), gcpool.WithMailbox(time.Hour, 1<<20))
+	for i := range 20 {
+		tcp(t, conns, fmt.Sprint(i)) // reads nothing
+	}
+	if got := goroutines(); got != before+1 {
+		t.Errorf("%d goroutines for 20 idle connections, want the stream's", got-before)
+	}
+	for i := range 2000 {
+		add(t, stream, fmt.Sprint(i%30), strings.Repeat("x", 3000))
+	}
+	shutdown(p, 100*time.Millisecond)
+	settled(t, p)
+	eventually(t, "all goroutines have ended", func() bool { return goroutines() == before })
+}
+
+// goroutines counts those that have gcpool in their stack.
+func goroutines() int {
+	buf := make([]byte, 4<<20)
+	n := 0
+	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+		if strings.Contains(g, "gcpool.(") || strings.Contains(g, "outbox.(") || strings.Contains(g, "wire.(") {
+			n++
+		}
+	}
+	return n
+}
+
+func TestDeliveryGoesOnUnderTheWatchOfAStalledMajority(t *testing.T) {
+	_, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest))
+	for i := range 100 {
+		tcp(t, conns, fmt.Sprint("stalled", i))
+	}
+	in := tcp(t, conns, "reading")
+	big := bytes.Repeat([]byte{'x'}, 1<<20)
+	for range 8 {
+		for i := range 100 {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+			stream.AddContext(ctx, fmt.Sprint("stalled", i), big)
+			cancel()
+		}
+	}
+	go io.Copy(io.Discard, in)
+	for range 200 {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		if err := stream.Deliver(ctx, "reading", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		cancel()
+	}
+}

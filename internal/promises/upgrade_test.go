@@ -1,0 +1,273 @@
+package promises
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/wire"
+	"golang.org/x/net/nettest"
+	"golang.org/x/net/websocket"
+)
+
+func TestUpgradedConnectionIsANetConn(t *testing.T) {
+	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			return nil, nil, nil, err
+		}
+		defer l.Close()
+		if c1, err = net.Dial("tcp", l.Addr().String()); err != nil {
+			return nil, nil, nil, err
+		}
+		if c2, err = l.Accept(); err != nil {
+			return nil, nil, nil, err
+		}
+		return &wire.Conn{Conn: c1}, &wire.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
+	})
+}
+
+// TestFramesNeverMix has the peer ping, the application write a megabyte at a
+// time, and the pool push, all at once, and parses what comes byte by byte.
+func TestFramesNeverMix(t *testing.T) {
+	const rounds, pushes, big = 20, 4000, 1 << 20
+	_, conns, stream := started(t, gcpool.WithNewline(false))
+	wrote := make(chan error, 1)
+	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		defer conns.Del("a")
+		go func() {
+			data := bytes.Repeat([]byte("application "), big/12)
+			for range rounds {
+				if _, err := ws.Write(data); err != nil {
+					wrote <- err
+					return
+				}
+			}
+			wrote <- nil
+		}()
+		io.Copy(io.Discard, ws)
+	}))
+	ws := dial(t, addr, "")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	go func() {
+		for i := range pushes {
+			stream.Add("a", fmt.Appendf(nil, "%8d%s", i, strings.Repeat(".", i%3000)))
+		}
+	}()
+	go func() {
+		ping := websocket.Codec{Marshal: func(v any) ([]byte, byte, error) { return v.([]byte), 9, nil }}
+		for i := range pushes {
+			if ping.Send(ws, fmt.Appendf(nil, "%8d", i)) != nil {
+				return
+			}
+		}
+	}()
+	var pushed, pongs, large int
+	for pushed < pushes || pongs < pushes || large < rounds {
+		f, err := ws.NewFrameReader()
+		if err != nil {
+			t.Fatalf("after %d pushes, %d pongs, %d writes: %v", pushed, pongs, large, err)
+		}
+		if _, err := io.Copy(io.Discard, f.HeaderReader()); err != nil {
+			t.Fatal(err)
+		}
+		payload, err := io.ReadAll(f)
+		switch text := string(payload); {
+		case err != nil:
+			t.Fatal(err)
+		case f.PayloadType() == 1 && text == fmt.Sprintf("%8d%s", pushed, strings.Repeat(".", pushed%3000)):
+			pushed++
+		case f.PayloadType() == 10 && text == fmt.Sprintf("%8d", pongs):
+			pongs++
+		case f.PayloadType() == 1 && text == strings.Repeat("application ", big/12):
+			large++
+		default:
+			t.Fatalf("after %d pushes, %d pongs, %d writes: frame %d with %d bytes, %.40q", pushed, pongs, large,
+				f.PayloadType(), len(payload), text)
+		}
+	}
+	if err := <-wrote; err != nil {
+		t.Error(err)
+	}
+}
+
+func TestUpgradeBehindMiddleware(t *testing.T) {
+	p, conns, stream := started(t)
+	type key struct{}
+	mux := http.NewServeMux()
+	mux.Handle("/ws", websocket.Server{Handshake: gcpool.SameOrigin, Handler: func(ws *websocket.Conn) {
+		if ws.Request().Context().Value(key{}) != "kept" || ws.Request().Context().Value(http.ServerContextKey) == nil {
+			t.Error("the context has lost its values")
+		}
+		verbatim(p, func() {})(ws)
+	}})
+	mux.HandleFunc("/plain", func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "hello") })
+	handler := gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Middleware", "was here")
+		if r.FormValue("id") == "nobody" {
+			http.Error(w, "who are you?", http.StatusUnauthorized)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	}))
+	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "kept")))
+	}))
+	defer srv.Close()
+
+	resp, err := srv.Client().Get(srv.URL + "/plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != "hello" || resp.Header.Get("X-Middleware") != "was here" {
+		t.Errorf("a plain request did not pass through: %q", body)
+	}
+
+	ask := func(path string) *http.Response {
+		req, _ := http.NewRequest("GET", srv.URL+path, nil)
+		req.Header = http.Header{"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"WebSocket"},
+			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}, "Origin": {srv.URL}}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		return resp
+	}
+	for path, status := range map[string]int{"/ws?id=nobody": 401, "/nowhere": 404, "/plain": 200} {
+		if resp := ask(path); resp.StatusCode != status || resp.Header.Get("X-Middleware") != "was here" || !resp.Close {
+			t.Errorf("%s: %v, want %d and the middleware's header", path, resp, status)
+		}
+	}
+
+	config, _ := websocket.NewConfig("wss"+strings.TrimPrefix(srv.URL, "https")+"/ws?id=a", srv.URL)
+	config.TlsConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
+	ws, err := websocket.DialConfig(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	add(t, stream, "a", "over TLS")
+	equal(t, "received", lines(t, bufio.NewReader(ws), 1), []string{"over TLS"})
+	config.Origin.Host = "evil.example"
+	if _, err := websocket.DialConfig(config); err == nil {
+		t.Error("a foreign origin was let in")
+	}
+}
+
+func TestUpgradeKeepsWhatNetHTTPHadRead(t *testing.T) {
+	got := make(chan string, 1)
+	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		buf := make([]byte, 5)
+		io.ReadFull(ws, buf)
+		got <- string(buf)
+	}))
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "GET / HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n\x81\x85\x00\x00\x00\x00early", addr, addr)
+	if text := <-got; text != "early" {
+		t.Errorf("the handler read %q", text)
+	}
+}
+
+func TestUpgradeWithoutHijackerAnswers500(t *testing.T) {
+	req := httptest.NewRequest("GET", "/", nil)
+	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
+	w := httptest.NewRecorder()
+	gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) { t.Error("called") })).ServeHTTP(w, req)
+	if w.Code != http.StatusInternalServerError {
+		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestUpgradeLogsAPanicAndEndsTheContext(t *testing.T) {
+	for _, value := range []any{"a bug in the handler", http.ErrAbortHandler} {
+		var text syncBuffer
+		ended := make(chan struct{})
+		srv := httptest.NewUnstartedServer(gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+			context.AfterFunc(ws.Request().Context(), func() { close(ended) })
+			panic(value)
+		})))
+		srv.Config.ErrorLog = log.New(&text, "", 0)
+		srv.Start()
+		ws := dial(t, srv.Listener.Addr().String(), "")
+		if _, err := ws.Read(make([]byte, 1)); err == nil {
+			t.Error("the connection is still open")
+		}
+		<-ended
+		srv.Close()
+		if got := strings.Contains(text.String(), "panic serving"); got != (value != http.ErrAbortHandler) {
+			t.Errorf("panic(%v) logged %q", value, text.String())
+		}
+	}
+}
+
+type syncBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (s *syncBuffer) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *syncBuffer) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
+}
+
+func TestUpgradeClearsTheServersDeadlines(t *testing.T) {
+	p, conns, stream := started(t)
+	srv := httptest.NewUnstartedServer(gcpool.Upgrade(verbatim(p, func() {})))
+	srv.Config.ReadTimeout, srv.Config.WriteTimeout = 50*time.Millisecond, 50*time.Millisecond
+	srv.Start()
+	defer srv.Close()
+	ws := dial(t, srv.Listener.Addr().String(), "id=a")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	time.Sleep(100 * time.Millisecond)
+	add(t, stream, "a", "late")
+	equal(t, "received", lines(t, bufio.NewReader(ws), 1), []string{"late"})
+}
+
+func TestNothingFollowsACutFrame(t *testing.T) {
+	f := newFaulty()
+	var wrote bytes.Buffer
+	f.write = func(p []byte) (int, error) {
+		if bytes.Contains(p, []byte("cut")) {
+			wrote.Write(p[:3])
+			return 3, io.ErrClosedPipe
+		}
+		return wrote.Write(p)
+	}
+	c := &wire.Conn{Conn: f}
+	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"))
+	c.Write([]byte("\x81\x03cut"))
+	if _, err := c.Write([]byte("\x81\x04next")); err == nil {
+		t.Error("a write after a cut frame was taken")
+	}
+	if got := wrote.String(); !strings.HasSuffix(got, "\r\n\r\n\x81\x03c") {
+		t.Errorf("written: %q", got)
+	}
+}

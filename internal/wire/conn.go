@@ -1,0 +1,133 @@
+package wire
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+)
+
+// A Conn is the connection under an upgraded WebSocket. x/net writes its
+// frames to it, and so does the pool, past x/net; each waits for the other's
+// frame to end.
+type Conn struct {
+	net.Conn
+	heard    atomic.Bool // the peer has sent something since Heard was called
+	returned atomic.Bool
+
+	frames sync.Mutex // held while a frame is under way, from either side
+	err    error      // what cut a frame in the middle; frames
+
+	moves       atomic.Uint32
+	application sync.Mutex // serializes Write; locked before frames
+	framed      bool       // the response to the handshake is out, frames follow; application
+	tail        []byte     // the last bytes of the response before; application
+	rest        int        // bytes of Write's frame still to come; frames is locked meanwhile
+}
+
+// connKey finds a Conn in the context of an upgraded request.
+type connKey struct{}
+
+// NewContext returns a context with c in it.
+func NewContext(ctx context.Context, c *Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// Upgraded reports whether ctx is that of an upgraded request.
+func Upgraded(ctx context.Context) bool { return ctx.Value(connKey{}) != nil }
+
+// Return notes that c's handler has returned.
+func (c *Conn) Return() { c.returned.Store(true) }
+
+// Read reads from the peer.
+func (c *Conn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 && !c.heard.Load() {
+		c.heard.Store(true)
+	}
+	return n, err
+}
+
+// Write is x/net's way to the peer: the response to the handshake and its
+// frames, a large one in several calls. Until a frame is complete nothing of
+// the pool's passes.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.application.Lock()
+	defer c.application.Unlock()
+	inside := c.rest > 0
+	if !inside {
+		c.frames.Lock()
+		if c.framed {
+			c.rest = frameLen(p)
+		} else {
+			c.response(p)
+		}
+	}
+	n, err := pieces(c.writeLocked, p, func() {})
+	c.rest = max(0, c.rest-n)
+	if err != nil && c.rest > 0 {
+		if c.rest = 0; inside || n > 0 {
+			c.err = err
+		}
+	}
+	if c.rest == 0 {
+		c.frames.Unlock()
+	}
+	return n, err
+}
+
+// response looks for the empty line that ends the response to the handshake.
+func (c *Conn) response(p []byte) {
+	const end = "\r\n\r\n"
+	c.tail = append(c.tail, p[max(0, len(p)-len(end)):]...)
+	if c.framed = bytes.HasSuffix(c.tail, []byte(end)); c.framed {
+		c.tail = nil
+	}
+}
+
+// frameLen returns the length of the frame that p begins with; its header is
+// all there, as x/net writes it.
+func frameLen(p []byte) int {
+	if len(p) < 2 || p[1] == 126 && len(p) < 4 || p[1] == 127 && len(p) < 10 {
+		return 0
+	}
+	_, end := Frame(p)
+	return max(0, end)
+}
+
+// send writes whole frames, and calls progress between writes.
+func (c *Conn) send(frames []byte, progress func()) (n int, err error) {
+	c.frames.Lock()
+	defer c.frames.Unlock()
+	if n, err = pieces(c.writeLocked, frames, progress); err != nil {
+		c.err = err
+	}
+	return n, err
+}
+
+// pieces writes p a piece at a time, and calls progress between writes.
+func pieces(write func([]byte) (int, error), p []byte, progress func()) (n int, err error) {
+	for n < len(p) && err == nil {
+		if n > 0 {
+			progress()
+		}
+		m := 0
+		m, err = write(p[n:min(n+Piece, len(p))])
+		n += m
+	}
+	return n, err
+}
+
+// writeLocked writes p, unless a frame has been cut: what follows would be
+// taken for the rest of it.
+func (c *Conn) writeLocked(p []byte) (int, error) {
+	if c.err != nil {
+		return 0, c.err
+	}
+	n, err := write(c.Conn, p)
+	if n > 0 {
+		c.moves.Add(1)
+	}
+	return n, err
+}

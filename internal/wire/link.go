@@ -1,0 +1,283 @@
+package wire
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/net/websocket"
+)
+
+// Piece is the most that one Write of a stream carries, so that a slow peer's
+// progress can be seen.
+const Piece = 64 << 10
+
+// Status codes of the close frames that a pool sends (RFC 6455 section 7.4).
+const (
+	StatusNone      = 0 // no frame: the peer could not take it
+	StatusNormal    = 1000
+	StatusGoingAway = 1001
+	StatusReplaced  = 4000 // private use: a newer connection took the id
+)
+
+// closeGrace is how long a close frame may wait for room in the socket.
+const closeGrace = time.Second
+
+// longAgo is a deadline that makes a write which is stuck return at once.
+var longAgo = time.Unix(1, 0)
+
+// A Link is one connection and the way to write frames to it. Its methods turn
+// a panic of the connection into an error. Only one Send, Ping or Goodbye may
+// run at a time; Close and Kill may run beside them.
+type Link struct {
+	Conn   net.Conn
+	Op     byte            // the opcode of its messages
+	stream bool            // messages have no boundaries but their newline
+	ws     *websocket.Conn // nil for a raw connection
+	up     *Conn           // under ws if that was upgraded, else nil
+
+	dismissed atomic.Bool // Close has set deadlines in the past
+}
+
+// NewLink returns conn's Link, or nil if conn is nil or a nil pointer.
+func NewLink(conn net.Conn) *Link {
+	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return nil
+	}
+	l := &Link{Conn: conn, Op: Text}
+	switch c := conn.(type) {
+	case *websocket.Conn:
+		l.ws, l.Op = c, c.PayloadType&0xf
+		if req := c.Request(); req != nil {
+			l.up, _ = req.Context().Value(connKey{}).(*Conn)
+		}
+	case *net.TCPConn, *net.UnixConn, *tls.Conn:
+		l.stream = true
+	}
+	return l
+}
+
+// Is reports whether conn is l's connection. Types that cannot be compared
+// never are.
+func (l *Link) Is(conn net.Conn) bool {
+	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn
+}
+
+// WebSocket reports whether l can be pinged and sent a close frame.
+func (l *Link) WebSocket() bool { return l.ws != nil }
+
+// Handled reports whether l belongs to a handler that runs as long as l is
+// open, as that of a server-side WebSocket does.
+func (l *Link) Handled() bool { return l.ws != nil && l.ws.IsServerConn() }
+
+// Lingers reports whether l is Handled and left for its handler to close, since
+// only that shows when the handler has ended. Upgrade knows it anyway.
+func (l *Link) Lingers() bool { return l.Handled() && l.up == nil }
+
+// Returned reports whether l's handler has returned. Without Upgrade, x/net has
+// closed the socket then, and net/http has ended the request's context. Either
+// may happen alone: an application closes its connection; a context ends by a
+// deadline, with its BaseContext, or by an error of any read, for hijacked
+// connections still read through net/http's buffer.
+func (l *Link) Returned() bool {
+	if l.up != nil {
+		return l.up.returned.Load()
+	}
+	return l.Handled() && l.ws.Request().Context().Err() != nil && l.Closed()
+}
+
+// Heard reports whether anything came from the peer since the last call, and
+// whether l can tell; if not, it says that something did.
+func (l *Link) Heard() (heard, tells bool) {
+	if l.up == nil {
+		return true, false
+	}
+	return l.up.heard.Swap(false), true
+}
+
+// Moves counts the writes that l's peer has taken, the application's too; 0 if
+// they cannot be seen.
+func (l *Link) Moves() uint32 {
+	if l.up == nil {
+		return 0
+	}
+	return l.up.moves.Load()
+}
+
+// Closed reports whether l's socket has been closed on this side. The system
+// tells so when a deadline is set: this clears l's, unless Close has set it.
+func (l *Link) Closed() bool {
+	deadline := time.Time{}
+	if l.dismissed.Load() {
+		deadline = longAgo
+	}
+	err := l.guard(func() error { return l.Conn.SetWriteDeadline(deadline) })
+	return errors.Is(err, net.ErrClosed)
+}
+
+// Send writes frames and returns how far it came: what lies before was taken,
+// and if that is inside a frame, its peer may have a part of it. It calls
+// progress after each write but the last.
+//
+// A stream gets as many payloads as fit into a piece at once. Every other
+// connection gets one write a message, for it may be one that makes a message
+// of each write, as the adapters of WebSocket libraries do.
+func (l *Link) Send(frames []byte, progress func()) (n int, err error) {
+	defer recovered(&err)
+	if l.up != nil {
+		return l.up.send(frames, progress)
+	}
+	for n < len(frames) {
+		if n > 0 {
+			progress()
+		}
+		m := 0
+		if l.stream {
+			m, err = l.sendPiece(frames[n:], progress)
+		} else {
+			m, err = l.sendOne(frames[n:])
+		}
+		if n += m; err != nil {
+			break
+		}
+	}
+	return n, err
+}
+
+// sendOne writes the first message. With an error, x/net does not tell whether
+// anything went.
+func (l *Link) sendOne(frames []byte) (n int, err error) {
+	start, end := Frame(frames)
+	if payload := frames[start:end]; l.ws == nil {
+		n, err = l.write(payload)
+	} else if err = l.send(frames[0]&0xf, payload); err != nil {
+		n = 1
+	}
+	if err == nil {
+		return end, nil
+	}
+	return min(n, 1), err
+}
+
+// sendPiece writes the payloads of the first messages, together.
+func (l *Link) sendPiece(frames []byte, progress func()) (n int, err error) {
+	scratch := scratches.Get().(*[Piece]byte)
+	defer scratches.Put(scratch)
+	batch, next := scratch[:0], 0
+	for next < len(frames) {
+		start, end := Frame(frames[next:])
+		if next > 0 && len(batch)+end-start > Piece {
+			break
+		}
+		batch = append(batch, frames[next+start:next+end]...)
+		next += end
+	}
+	went, err := pieces(l.write, batch, progress)
+	for err != nil && n < next { // where it stopped
+		start, end := Frame(frames[n:])
+		if went < end-start {
+			return n + min(went, 1), err
+		}
+		went -= end - start
+		n += end
+	}
+	return next, err
+}
+
+func (l *Link) write(p []byte) (int, error) { return write(l.Conn, p) }
+
+// write is w.Write for a w that may break the rules of io.Writer. One that
+// panics may have written something.
+func write(w io.Writer, p []byte) (n int, err error) {
+	defer recovered(&err)
+	n = min(1, len(p)) // should it panic
+	n, err = w.Write(p)
+	n = min(max(n, 0), len(p))
+	if n < len(p) && err == nil {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// Control sends an empty ping, or tells a WebSocket's peer that the server goes
+// away, without closing.
+func (l *Link) Control(op byte) error {
+	return l.guard(func() error {
+		if op == Close {
+			return l.ws.WriteClose(StatusGoingAway)
+		}
+		return codec.Send(l.ws, frame{op, nil})
+	})
+}
+
+// send sends one frame through x/net.
+func (l *Link) send(op byte, payload []byte) (err error) {
+	defer recovered(&err)
+	return codec.Send(l.ws, frame{op, payload})
+}
+
+// Close closes l, after a close frame with status if it is a WebSocket and its
+// socket takes the frame within a second. One that
+// Lingers is left for its handler to close; its reads and writes fail from now on.
+func (l *Link) Close(status int) {
+	if l.ws != nil && status != StatusNone {
+		l.guard(func() error {
+			if err := l.Conn.SetWriteDeadline(time.Now().Add(closeGrace)); err != nil {
+				return err
+			}
+			return l.ws.WriteClose(status)
+		})
+	}
+	l.dismissed.Store(true)
+	if !l.Lingers() || l.guard(func() error { return l.Conn.SetDeadline(longAgo) }) != nil {
+		l.Kill()
+	}
+}
+
+// Kill closes l. x/net's Close waits for as long as a write is stuck, and sends
+// status 1000 whatever was sent before, hence the deadline.
+// That of TLS waits for 5 s of its own, whatever the deadline (closeNotify in
+// crypto/tls), so the connection under it goes first.
+func (l *Link) Kill() {
+	l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) })
+	under := l.Conn
+	if l.up != nil {
+		under = l.up.Conn
+	}
+	if secure, ok := under.(*tls.Conn); ok {
+		l.guard(secure.NetConn().Close)
+	}
+	l.guard(l.Conn.Close)
+}
+
+// guard runs one call into a connection that may panic.
+func (l *Link) guard(call func() error) (err error) {
+	defer recovered(&err)
+	return call()
+}
+
+func recovered(err *error) {
+	if v := recover(); v != nil {
+		*err = fmt.Errorf("gcpool: connection panicked: %v", v)
+	}
+}
+
+// frame is what codec sends; unlike ws.Write it names its opcode.
+type frame struct {
+	op      byte
+	payload []byte
+}
+
+var codec = websocket.Codec{Marshal: func(v any) ([]byte, byte, error) {
+	f := v.(frame)
+	return f.payload, f.op, nil
+}}
+
+// scratches are the buffers in which sendPiece gathers payloads.
+var scratches = sync.Pool{New: func() any { return new([Piece]byte) }}

@@ -1,0 +1,287 @@
+package gcpool
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+)
+
+// A StreamPool takes the messages of one pool: pairs of an id and a payload.
+//
+// All methods may be called from any number of goroutines at once. Those of a
+// nil *StreamPool return ErrNotRegistered, or nothing.
+type StreamPool struct {
+	conns *ConnPool
+	limit int // bytes of one message
+
+	// The stream proper: what was added before Start. Afterwards Add passes a
+	// message on itself, for the way over a channel and another goroutine costs
+	// more than all the rest of it.
+	messages chan outbox.Message
+	places   chan struct{} // one for each message in messages, or about to be
+	behind   atomic.Int64  // messages that a later one must not overtake
+	open     atomic.Bool   // Start has been called
+	ended    chan struct{} // closed when drain has returned
+}
+
+func newStreamPool(conns *ConnPool) *StreamPool {
+	return &StreamPool{
+		conns:    conns,
+		limit:    conns.group.Outbox,
+		messages: make(chan outbox.Message, conns.group.Buffer),
+		places:   make(chan struct{}, conns.group.Buffer),
+		ended:    make(chan struct{}),
+	}
+}
+
+// Add copies data and has it written to id's connection, after all that this
+// goroutine has added for id before. It returns nil once the message is
+// accepted; then it has exactly one outcome: it is written, or reported to
+// WithUndelivered. An id that is not connected is such an outcome, not an error.
+//
+// Add waits while the stream's buffer is full before Start; while id's outbox
+// is full and its peer has taken something within the last second; and while
+// more reports than WithBuffer wait for a slow hook. Shutdown wakes it.
+//
+// It returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox
+// bytes, and ErrClosed after Shutdown.
+func (s *StreamPool) Add(id string, data []byte) error {
+	return s.AddContext(context.Background(), id, data)
+}
+
+// AddContext is Add that waits no longer than ctx: then it returns ctx's error
+// and the message was not accepted.
+func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
+	if err := s.check(ctx, id, data); err != nil {
+		return err
+	}
+	return s.add(ctx, &outbox.Message{ID: id, Data: data})
+}
+
+// Deliver is AddContext that waits for the outcome: nil when the message was
+// written, else the reason why it was not; the hook is not told then. If ctx
+// ends first, Deliver returns ctx's error, and the outcome, when it comes, is
+// reported as that of any other message. Written means that the system took
+// every byte; that the peer has read it only the peer can tell.
+func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
+	if err := s.check(ctx, id, data); err != nil {
+		return err
+	}
+	var decided atomic.Bool // by the outcome, or by ctx
+	var outcome error
+	done := make(chan struct{})
+	receipt := func(err error) (tell func()) {
+		if !decided.CompareAndSwap(false, true) {
+			return nil
+		}
+		outcome = err
+		return func() { close(done) }
+	}
+	if err := s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: receipt}); err != nil {
+		return err
+	}
+	select {
+	case <-done:
+	case <-ctx.Done():
+		if decided.CompareAndSwap(false, true) {
+			return ctx.Err()
+		}
+		<-done
+	}
+	return outcome
+}
+
+// Broadcast is Add for every id that is connected at this moment. It counts as
+// one message for each. The ids with room get it at once; then Broadcast waits
+// for the others together, as Add does for one. Before Start it takes one
+// place in the buffer and goes to the ids that are connected after.
+func (s *StreamPool) Broadcast(data []byte) error {
+	ctx := context.Background()
+	if err := s.check(ctx, "*", data); err != nil {
+		return err
+	}
+	return s.add(ctx, &outbox.Message{Data: data})
+}
+
+// Len returns how many messages wait in the stream's buffer, as they do before
+// Start. What waits for a connection is in Stats.
+func (s *StreamPool) Len() int {
+	if s == nil {
+		return 0
+	}
+	return len(s.messages)
+}
+
+// Cap returns the size of the stream's buffer, see WithBuffer.
+func (s *StreamPool) Cap() int {
+	if s == nil {
+		return 0
+	}
+	return cap(s.messages)
+}
+
+// Name returns the name under which the pool was registered.
+func (s *StreamPool) Name() string {
+	if s == nil {
+		return ""
+	}
+	return s.conns.name
+}
+
+// check refuses what cannot be a message.
+func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
+	switch {
+	case s == nil:
+		return ErrNotRegistered
+	case id == "":
+		return fmt.Errorf("%w: empty id", ErrInvalid)
+	case ctx == nil:
+		return fmt.Errorf("%w: nil context", ErrInvalid)
+	case len(data) > s.limit:
+		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(data))
+	}
+	return ctx.Err()
+}
+
+// add passes m on, or puts it into the buffer before Start.
+func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
+	if err := s.conns.group.Room(ctx); err != nil {
+		return err
+	}
+	if !s.open.Load() {
+		return s.keep(ctx, m)
+	}
+	for s.behind.Load() > 0 { // just after Start, and not for long
+		select {
+		case <-time.After(100 * time.Microsecond):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return s.pass(ctx, m)
+}
+
+// keep puts m into the buffer.
+func (s *StreamPool) keep(ctx context.Context, m *outbox.Message) error {
+	s.behind.Add(1)
+	select {
+	case <-s.conns.group.Done(): // drain may have ended
+		s.behind.Add(-1)
+		return ErrClosed
+	default:
+	}
+	select {
+	case s.places <- struct{}{}:
+	case <-ctx.Done():
+		s.behind.Add(-1)
+		return ctx.Err()
+	case <-s.conns.group.Done():
+		s.behind.Add(-1)
+		return ErrClosed
+	}
+	kept := *m
+	kept.Data, kept.Kept = bytes.Clone(m.Data), true
+	if m.ID != "" {
+		s.conns.group.Accept(m)
+	}
+	s.messages <- kept
+	return nil
+}
+
+// pass puts m into the outbox of its id.
+func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
+	if m.ID == "" {
+		return s.spread(ctx, m)
+	}
+	for {
+		box := s.conns.find(m.ID)
+		if box == nil {
+			if ok, err := s.conns.group.Refuse(m); ok {
+				return err
+			}
+			box = s.conns.box(m.ID) // for the mailbox
+		}
+		if ok, err := box.Push(ctx, m); ok {
+			return err
+		}
+	}
+}
+
+// spread puts m into the outbox of every id that is connected. It comes back to
+// the full ones until none is left, so that they keep no other waiting.
+func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
+	now, cancel := context.WithCancel(ctx)
+	cancel()
+	for boxes := s.conns.snapshot(); ; {
+		full := boxes[:0]
+		for _, box := range boxes {
+			if _, err := box.Push(now, m); err == ErrClosed {
+				return err
+			} else if err != nil {
+				full = append(full, box)
+			}
+		}
+		if boxes = full; len(full) == 0 {
+			return nil
+		}
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// drain is the goroutine of a started stream. It ends with Shutdown.
+func (s *StreamPool) drain() {
+	defer close(s.ended)
+	for {
+		select {
+		case m := <-s.messages:
+			s.next(m)
+			continue
+		case <-s.conns.group.Done():
+		}
+		for s.behind.Load() > 0 { // an Add may be about to put its message in
+			select {
+			case m := <-s.messages:
+				s.next(m)
+			case <-time.After(time.Millisecond):
+			}
+		}
+		return
+	}
+}
+
+// next passes on one message of the buffer.
+func (s *StreamPool) next(m outbox.Message) {
+	<-s.places
+	s.pass(context.Background(), &m)
+	s.behind.Add(-1)
+}
+
+func (s *StreamPool) stats() Stats {
+	accepted, written, undelivered, waiting := s.conns.group.Count()
+	return Stats{
+		Name:         s.conns.name,
+		Connections:  s.conns.Len(),
+		Waiting:      int(accepted - written - undelivered),
+		WaitingBytes: waiting,
+		Accepted:     accepted,
+		Written:      written,
+		Undelivered:  undelivered,
+	}
+}
+
+func (s *StreamPool) start() {
+	if s.open.CompareAndSwap(false, true) {
+		go s.drain()
+	}
+}
+
+func (s *StreamPool) shutdown(ctx context.Context) error {
+	s.conns.group.Close()
+	s.start()
+	<-s.ended
+	return s.conns.shutdown(ctx)
+}

@@ -1,0 +1,178 @@
+package gcpool
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+	"golang.org/x/net/websocket"
+)
+
+// Upgrade wraps a handler that serves WebSockets of golang.org/x/net/websocket,
+// alone or behind routers and middleware, and makes them fast and light: a
+// [ConnPool] that one is added to writes whole batches of frames past x/net,
+// finds a dead peer within two heartbeats, and knows when its handler ends.
+// Its own writes pass between the pool's. The handler must keep reading, as any
+// must to answer pings: what it does not read the pool does not hear.
+//
+// For a request that asks for a WebSocket, Upgrade hijacks the connection,
+// clears its deadlines, and runs h on a goroutine of its own, so that net/http
+// lets go of its buffers. The request's context keeps its values and ends when
+// h returns, or after 10 s without a handshake, for a peer that has left before
+// cannot be seen. A response other than the handshake may have up to 64 KiB. A
+// panic of h is logged as net/http does. Every other request passes through
+// untouched. A server that cannot hijack, as with HTTP/2,
+// answers 500. As always, http.Server.Shutdown does not wait for hijacked
+// connections; [Pool.Shutdown] does.
+func Upgrade(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
+		if !asksForWebSocket(req) || wire.Upgraded(req.Context()) {
+			h.ServeHTTP(w, req)
+			return
+		}
+		conn, buf, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			http.Error(w, "this server cannot serve WebSockets", http.StatusInternalServerError)
+			return
+		}
+		conn.SetDeadline(time.Time{})
+		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
+		u := &upgraded{conn: &wire.Conn{Conn: conn}, ahead: bytes.Clone(ahead), header: make(http.Header)}
+		go u.serve(h, req)
+	})
+}
+
+// asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
+// from other requests.
+func asksForWebSocket(req *http.Request) bool {
+	return strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
+		strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")
+}
+
+// upgraded is the ResponseWriter of a hijacked handshake. x/net hijacks it once
+// more; a handler that refuses the handshake writes a plain response to it.
+type upgraded struct {
+	conn     *wire.Conn
+	ahead    []byte // what net/http had read already
+	header   http.Header
+	status   int
+	body     bytes.Buffer
+	hijacked bool
+	expires  *time.Timer // ends the context unless there is a handshake
+}
+
+const (
+	handshakeTime = 10 * time.Second
+	responseMax   = 64 << 10
+)
+
+// serve runs the handler, answers if nobody has, and closes the connection.
+func (u *upgraded) serve(h http.Handler, req *http.Request) {
+	ctx, cancel := context.WithCancel(wire.NewContext(context.WithoutCancel(req.Context()), u.conn))
+	req = req.WithContext(ctx)
+	u.expires = time.AfterFunc(handshakeTime, cancel)
+	defer u.expires.Stop()
+	defer u.conn.Close()
+	defer cancel()
+	defer u.conn.Return()
+	defer func() {
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
+			srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
+			logf := log.Printf
+			if srv != nil && srv.ErrorLog != nil {
+				logf = srv.ErrorLog.Printf
+			}
+			logf("http: panic serving %v: %v\n%s", req.RemoteAddr, v, debug.Stack())
+		}
+	}()
+	h.ServeHTTP(u, req)
+	if !u.hijacked {
+		u.WriteHeader(http.StatusOK)
+		resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: u.header,
+			Body: io.NopCloser(&u.body), ContentLength: int64(u.body.Len()), Close: true}
+		u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
+		_ = resp.Write(u.conn) // the peer may be gone
+	}
+}
+
+func (u *upgraded) Header() http.Header { return u.header }
+
+func (u *upgraded) WriteHeader(status int) {
+	if u.status == 0 && status >= 200 { // the others are only news
+		u.status = status
+	}
+}
+
+func (u *upgraded) Write(p []byte) (int, error) {
+	if u.hijacked {
+		return 0, http.ErrHijacked
+	}
+	if u.body.Len()+len(p) > responseMax {
+		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
+	}
+	u.WriteHeader(http.StatusOK)
+	return u.body.Write(p)
+}
+
+// Hijack implements [http.Hijacker]. The buffers are small, for x/net keeps
+// them as long as the connection lives; larger reads and writes bypass them.
+func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if u.hijacked {
+		return nil, nil, http.ErrHijacked
+	}
+	u.hijacked = true
+	u.expires.Stop()
+	var in io.Reader = u.conn
+	if len(u.ahead) > 0 {
+		in = io.MultiReader(bytes.NewReader(u.ahead), u.conn)
+	}
+	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(in, 256), bufio.NewWriterSize(u.conn, 256)), nil
+}
+
+// SameOrigin is for [websocket.Server].Handshake: it accepts a browser only
+// from a page of this very host, so that no other site can open a connection
+// with the cookies of its visitors (RFC 6455 section 10.2). It compares the
+// host of the Origin header with that of the request, its port included,
+// whatever the scheme, since TLS may end in front of the server.
+//
+// A missing Origin, and "null", are refused, as [websocket.Handler] does; a
+// client that is not a browser must send the header, or be let in by a
+// Handshake function of the application's own. On success config.Origin is set.
+// It does not block.
+func SameOrigin(config *websocket.Config, req *http.Request) error {
+	if config == nil || req == nil {
+		return fmt.Errorf("%w: nil handshake", ErrInvalid)
+	}
+	text := req.Header.Get("Origin")
+	origin, err := url.Parse(text)
+	if err != nil || origin.Host == "" || origin.Scheme != "http" && origin.Scheme != "https" {
+		return fmt.Errorf("gcpool: origin %q is not a web page's", text)
+	}
+	if !strings.EqualFold(authority(origin.Scheme, origin.Host), authority(origin.Scheme, req.Host)) {
+		return fmt.Errorf("gcpool: origin %q is not this host, %q", text, req.Host)
+	}
+	config.Origin = origin
+	return nil
+}
+
+// authority returns host with the port that scheme implies, if it has none.
+func authority(scheme, host string) string {
+	if _, _, err := net.SplitHostPort(host); err == nil {
+		return host
+	}
+	port := "80"
+	if scheme == "https" {
+		port = "443"
+	}
+	return net.JoinHostPort(strings.Trim(host, "[]"), port)
+}
