@@ -1,0 +1,199 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+const (
+	lineMax      = 64 << 10        // bytes of a line from a browser, its newline included
+	patience     = 5 * time.Second // how long a push may take
+	statusTooBig = 1009            // RFC 6455 section 7.4.1
+)
+
+// What a browser sends, one JSON line each.
+type request struct {
+	To   string `json:"to"` // a name; empty or * is everyone
+	Text string `json:"text"`
+	Ref  int64  `json:"ref"` // the browser's own number, for the outcome
+}
+
+// What a browser gets, one JSON line each.
+type (
+	hello struct { // the first line of a connection
+		Kind string `json:"kind"`
+		Name string `json:"name"`
+	}
+	people struct {
+		Kind  string   `json:"kind"`
+		Names []string `json:"names"`
+	}
+	message struct {
+		Kind string `json:"kind"`
+		From string `json:"from"`
+		To   string `json:"to"`
+		Text string `json:"text"`
+		At   int64  `json:"at"` // Unix time in ms
+		Ref  int64  `json:"ref"`
+	}
+	outcome struct { // what became of a request; no error is delivered
+		Kind  string `json:"kind"`
+		Ref   int64  `json:"ref"`
+		Error string `json:"error"`
+	}
+	undelivered struct { // comes later, and for one recipient of many
+		Kind  string `json:"kind"`
+		Ref   int64  `json:"ref"`
+		To    string `json:"to"`
+		Error string `json:"error"`
+	}
+)
+
+// socket is the handler of the WebSockets.
+func (s *server) socket() http.Handler {
+	return websocket.Server{Handshake: s.handshake, Handler: s.connected}
+}
+
+// handshake lets in who is signed in, from a page of this server.
+func (s *server) handshake(config *websocket.Config, r *http.Request) error {
+	if err := gcpool.SameOrigin(config, r); err != nil {
+		return err
+	}
+	_, err := s.sessions.read(r)
+	return err
+}
+
+// connected serves one connection until it ends.
+func (s *server) connected(ws *websocket.Conn) {
+	who, err := s.sessions.read(ws.Request())
+	if err != nil {
+		return
+	}
+	ws.SetReadDeadline(who.expires)
+	lanes := newLanes()
+	defer lanes.wait()
+	if err := s.conns.Add(who.name, ws); err != nil {
+		return // the server is shutting down
+	}
+	defer s.conns.Del(who.name)
+	s.answer(who.name, hello{Kind: "hello", Name: who.name})
+	s.mark() // a takeover is no presence event, but the new page needs the list
+
+	// ReadBytes would keep a line without an end for as long as it grows.
+	lines := bufio.NewScanner(ws)
+	lines.Buffer(nil, lineMax)
+	for lines.Scan() {
+		s.take(who.name, lanes, lines.Bytes())
+	}
+	if errors.Is(lines.Err(), bufio.ErrTooLong) {
+		refuse(ws)
+	}
+}
+
+// refuse tells the peer that its line was too long. What it still sends is read
+// for a moment: closing a socket with unread bytes resets the connection, and
+// the close frame could be lost.
+func refuse(ws *websocket.Conn) {
+	if ws.WriteClose(statusTooBig) != nil {
+		return
+	}
+	ws.SetReadDeadline(time.Now().Add(2 * time.Second))
+	io.Copy(io.Discard, ws)
+}
+
+// take serves one line. It waits no longer than patience, whatever recipients
+// do; meanwhile the sender's next lines wait in its socket.
+func (s *server) take(from string, lanes *lanes, line []byte) {
+	var r request
+	if err := json.Unmarshal(line, &r); err != nil {
+		s.answer(from, outcome{"outcome", r.Ref, "The server did not understand that line."})
+		return
+	}
+	if r.To = strings.TrimSpace(r.To); r.To == "" {
+		r.To = everyone
+	}
+	if strings.TrimSpace(r.Text) == "" {
+		s.answer(from, outcome{"outcome", r.Ref, "There is no text in it."})
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	started := lanes.run(ctx, r.To, func() {
+		defer cancel()
+		s.answer(from, outcome{"outcome", r.Ref, reason(r.To, s.push(ctx, from, r))})
+	})
+	if !started {
+		cancel()
+		s.answer(from, outcome{"outcome", r.Ref, "Too many of your messages still wait for slow recipients."})
+	}
+}
+
+// push sends r on and returns its outcome. For everyone that is whether all
+// outboxes took it; who did not get it in the end comes through undelivered.
+func (s *server) push(ctx context.Context, from string, r request) error {
+	line := encode(message{"message", from, r.To, r.Text, time.Now().UnixMilli(), r.Ref})
+	if r.To == everyone {
+		return s.stream.Broadcast(line)
+	}
+	return s.stream.Deliver(ctx, r.To, line)
+}
+
+// answer pushes v to a person's own connection. A person who does not read the
+// answers is in nobody's way but their own.
+func (s *server) answer(name string, v any) { s.answerWithin(patience, name, v) }
+
+func (s *server) answerWithin(d time.Duration, name string, v any) {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	s.stream.AddContext(ctx, name, encode(v)) // what fails here has nobody left to be told
+}
+
+// undelivered is told of what the pool could not deliver, and no Deliver was
+// waiting for. If it was a person's message, its sender gets to know. The pool
+// calls this for one report after the other, so it must not wait for long.
+func (s *server) undelivered(u gcpool.Undelivered) {
+	var m message
+	if json.Unmarshal(u.Data, &m) == nil && m.Kind == "message" {
+		s.answerWithin(peoplePause, m.From, undelivered{"undelivered", m.Ref, u.ID, reason(u.ID, u.Err)})
+	}
+}
+
+// reason puts an outcome into words; nothing for a message that was delivered.
+func reason(to string, err error) string {
+	switch {
+	case err == nil:
+		return ""
+	case err == gcpool.ErrNotConnected:
+		return to + " is not connected."
+	case errors.Is(err, gcpool.ErrNotConnected):
+		return "The connection to " + to + " broke."
+	case errors.Is(err, gcpool.ErrSlow):
+		return to + " was too slow to take it."
+	case errors.Is(err, gcpool.ErrDeleted):
+		return to + " left before it was sent."
+	case errors.Is(err, gcpool.ErrTooLarge):
+		return "It is too large."
+	case errors.Is(err, gcpool.ErrClosed):
+		return "The server is shutting down."
+	case errors.Is(err, context.DeadlineExceeded):
+		return to + " has not taken it within 5 seconds. It may still arrive."
+	}
+	return err.Error()
+}
+
+// encode returns v as JSON; all our types have one.
+func encode(v any) []byte {
+	line, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return line
+}
