@@ -1,0 +1,56 @@
+package peers
+
+import (
+	"bytes"
+	"net/http"
+
+	"github.com/olahol/melody"
+)
+
+// melodic is olahol/melody. It drops a message when a session's buffer is full,
+// so that no more than the buffer holds are under way: HandleSentMessage tells
+// when one has been written.
+type melodic struct {
+	hub[*melody.Session]
+	m *melody.Melody
+}
+
+const gateKey = "gate"
+
+func newMelody() (Peer, error) {
+	p := &melodic{m: melody.New()}
+	p.m.Config.MessageBufferSize = queue
+	p.m.HandleConnect(func(s *melody.Session) {
+		s.Set(gateKey, newGate())
+		p.add(s.Request.FormValue("id"), s)
+	})
+	p.m.HandleDisconnect(func(s *melody.Session) {
+		p.del(s.Request.FormValue("id"), s)
+		gateOf(s).close()
+	})
+	p.m.HandleSentMessage(func(s *melody.Session, _ []byte) { gateOf(s).leave() })
+	return p, nil
+}
+
+func gateOf(s *melody.Session) *gate { return s.MustGet(gateKey).(*gate) }
+
+func (p *melodic) Handler() http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = p.m.HandleRequest(w, r) })
+}
+
+func (p *melodic) Push(user int, payload []byte) error {
+	s, ok := p.get(user)
+	if !ok || !gateOf(s).enter() {
+		return errGone
+	}
+	return s.Write(bytes.Clone(payload))
+}
+
+func (p *melodic) Broadcast(payload []byte) error {
+	for _, s := range p.all() {
+		gateOf(s).enter()
+	}
+	return p.m.Broadcast(bytes.Clone(payload))
+}
+
+func (p *melodic) Close() { _ = p.m.Close() }

@@ -1,0 +1,105 @@
+// Package peers holds the libraries that the benchmark compares, each behind
+// the same small interface and used as its own documentation says.
+package peers
+
+import (
+	"errors"
+	"net/http"
+	"strconv"
+)
+
+// A Peer pushes payloads to the users that are connected to its handler. Push
+// and Broadcast may be called by several goroutines at once, but only by one
+// for the same user. The caller reuses the payload once they have returned; a
+// peer that keeps it must copy it, as an application would have to.
+type Peer interface {
+	// Handler serves WebSocket handshakes for /?id=<ID of the user>.
+	Handler() http.Handler
+	// Push sends payload to one user. It waits where the peer has a way to wait
+	// for a user that takes less than is sent.
+	Push(user int, payload []byte) error
+	// Broadcast sends payload to every user.
+	Broadcast(payload []byte) error
+	// Len returns how many users are connected.
+	Len() int
+	// Close ends the peer and its connections.
+	Close()
+}
+
+// A Flusher is a Peer that holds messages back until it is told that no more
+// will come for now.
+type Flusher interface{ Flush() error }
+
+// Dialect is what a peer's clients must speak.
+type Dialect string
+
+const (
+	// Plain is one frame a message, the payload and nothing else.
+	Plain Dialect = "plain"
+	// Centrifuge is the Protobuf form of centrifugal's client protocol.
+	Centrifuge Dialect = "centrifuge"
+)
+
+// A Spec names a peer and tells how it is made.
+type Spec struct {
+	Name    string
+	Module  string // whose version the report names
+	Text    string // one line for the report
+	Dialect Dialect
+	Limit   bool // no library but a bound: it is never the best peer
+	Batched bool // only whole batches leave: without meaning for one message
+	New     func() (Peer, error)
+}
+
+// All returns every peer, gcpool first.
+func All() []Spec {
+	return []Spec{
+		{Name: "gcpool", Module: "github.com/nulijiabei/gcpool", Dialect: Plain, New: newGcpool,
+			Text: "StreamPool.Add, all defaults but the newline"},
+		{Name: "original", Module: "golang.org/x/net", Dialect: Plain, New: newOriginal,
+			Text: "gcpool's first design: one goroutine a pool, ws.Write a message"},
+		{Name: "xnet", Module: "golang.org/x/net", Dialect: Plain, New: newXnet,
+			Text: "ws.Write in the producer"},
+		{Name: "gorilla", Module: "github.com/gorilla/websocket", Dialect: Plain, New: newGorilla,
+			Text: "the chat example's hub: a channel and a writePump a connection"},
+		{Name: "melody", Module: "github.com/olahol/melody", Dialect: Plain, New: newMelody,
+			Text: "Session.Write, held back by HandleSentMessage"},
+		{Name: "gws", Module: "github.com/lxzan/gws", Dialect: Plain, New: newGws,
+			Text: "WriteAsync, held back by its callback"},
+		{Name: "coder", Module: "github.com/coder/websocket", Dialect: Plain, New: newCoder,
+			Text: "a channel and a goroutine a connection, as its chat example"},
+		{Name: "centrifuge", Module: "github.com/centrifugal/centrifuge", Dialect: Centrifuge, New: newCentrifuge,
+			Text: "Node.Publish to a personal channel, Protobuf"},
+		{Name: "write", Dialect: Plain, Limit: true, New: func() (Peer, error) { return newBare(0), nil },
+			Text: "limit: conn.Write a frame, nothing else"},
+		{Name: "write16k", Dialect: Plain, Limit: true, Batched: true, New: func() (Peer, error) { return newBare(16 << 10), nil },
+			Text: "limit: conn.Write for 16 KiB of frames"},
+	}
+}
+
+// Find returns the peer of a name.
+func Find(name string) (Spec, error) {
+	for _, s := range All() {
+		if s.Name == name {
+			return s, nil
+		}
+	}
+	return Spec{}, errors.New("no peer named " + strconv.Quote(name))
+}
+
+// MaxUsers is how many users there may be.
+const MaxUsers = 20_000
+
+// errGone is what Push returns for a user that is not connected.
+var errGone = errors.New("user is not connected")
+
+var ids = func() []string {
+	all := make([]string, MaxUsers)
+	for i := range all {
+		all[i] = "user-" + strconv.Itoa(i)
+	}
+	return all
+}()
+
+// ID returns the id of a user, made beforehand.
+func ID(user int) string { return ids[user] }

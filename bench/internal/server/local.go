@@ -1,0 +1,179 @@
+package server
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"runtime"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/bench/internal/clock"
+	"github.com/nulijiabei/gcpool/bench/internal/payload"
+)
+
+// Registered is what gcpool's registry costs: nanoseconds a call and bytes an id.
+type Registered struct{ Add, Get, Del, Bytes float64 }
+
+// Registry adds so many ids on connections in memory, looks them up in any
+// order, and deletes them. Few ids are done many times over, each time in a
+// new pool, so that the map grows in both cases.
+func (s *Server) Registry(ids int, r *Registered) error {
+	names, conns := make([]string, ids), make([]memory, ids)
+	for i := range names {
+		names[i] = "user-" + strconv.Itoa(i)
+	}
+	// Later, ids come in any order, but their bytes lie side by side, as those of
+	// an id that has just arrived are in the cache.
+	shuffled := make([]string, ids)
+	for i, j := range rand.Perm(ids) {
+		shuffled[i] = strings.Clone(names[j])
+	}
+	passes := max(1, 200_000/ids)
+	for pass := range passes {
+		var cost Registered
+		if err := cost.pass(names, shuffled, conns, pass == 0); err != nil {
+			return err
+		}
+		r.Add += cost.Add / float64(passes)
+		r.Get += cost.Get / float64(passes)
+		r.Del += cost.Del / float64(passes)
+		r.Bytes += cost.Bytes
+	}
+	return nil
+}
+
+// pass adds the ids, looks up and deletes them. weigh has it measure the memory,
+// which takes long.
+func (r *Registered) pass(ids, shuffled []string, conns []memory, weigh bool) error {
+	var before int64
+	if weigh {
+		before = live()
+	}
+	pool := gcpool.NewPool()
+	if err := pool.Register("bench"); err != nil {
+		return err
+	}
+	c, errs := pool.GetConn("bench"), 0
+	count := func(failed bool) {
+		if failed {
+			errs++
+		}
+	}
+	r.Add = each(len(ids), func(i int) { count(c.Add(ids[i], &conns[i]) != nil) })
+	if weigh {
+		r.Bytes = float64(live()-before) / float64(len(ids))
+	}
+	nothing := func(net.Conn) error { return nil }
+	r.Get = each(len(ids), func(i int) { count(c.Get(shuffled[i], nothing) != nil) })
+	r.Del = each(len(ids), func(i int) { count(!c.Del(shuffled[i])) })
+	if errs > 0 || c.Len() != 0 {
+		return errors.New("the registry did not do as it was told")
+	}
+	return nil
+}
+
+// each returns the nanoseconds of one call.
+func each(n int, call func(i int)) float64 {
+	began := clock.Now()
+	for i := range n {
+		call(i)
+	}
+	return float64(clock.Now()-began) / float64(n)
+}
+
+// Added is what an Add costs, and a send on a bare channel: nanoseconds of
+// elapsed time over all producers.
+type Added struct{ Add, Send, Allocations float64 }
+
+// Add measures gcpool's StreamPool.Add, with connections in memory that take
+// everything at once, and a channel of gcpool's default length that carries as
+// many bytes and is drained by one goroutine.
+func (s *Server) Add(l Load, r *Added) error {
+	pool := gcpool.NewPool()
+	if err := pool.Register("bench"); err != nil {
+		return err
+	}
+	pool.Start()
+	names, conns := make([]string, l.Users), make([]memory, l.Users)
+	for i := range names {
+		names[i] = "user-" + strconv.Itoa(i)
+		if err := pool.GetConn("bench").Add(names[i], &conns[i]); err != nil {
+			return err
+		}
+	}
+	stream := pool.GetStream("bench")
+	push := func(user int, p []byte) error { return stream.Add(names[user], p) }
+	if _, _, err := crowd(l, push); err != nil { // what is allocated once
+		return err
+	}
+	var err error
+	if r.Add, r.Allocations, err = crowd(l, push); err != nil {
+		return err
+	}
+	type message struct {
+		id   string
+		data [64]byte
+	}
+	messages := make(chan message, 1000)
+	defer close(messages)
+	go func() {
+		for range messages {
+		}
+	}()
+	r.Send, _, err = crowd(l, func(user int, p []byte) error {
+		messages <- message{names[user], [64]byte(p)}
+		return nil
+	})
+	return err
+}
+
+// crowd has producers push for a while. It returns the nanoseconds and the
+// allocations of one push.
+func crowd(l Load, push func(user int, p []byte) error) (ns, allocations float64, err error) {
+	var wg sync.WaitGroup
+	var total atomic.Int64
+	errs := make([]error, l.Producers)
+	var before, after runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&before)
+	began := clock.Now()
+	for i := range l.Producers {
+		wg.Go(func() {
+			p := payload.New(l.Size)
+			n := 0
+			for user := i; errs[i] == nil; n++ {
+				if n%64 == 0 && clock.Now() >= began+int64(l.Window) {
+					break
+				}
+				errs[i] = push(user, p)
+				if user += l.Producers; user >= l.Users {
+					user = i
+				}
+			}
+			total.Add(int64(n))
+		})
+	}
+	wg.Wait()
+	took := clock.Now() - began
+	runtime.ReadMemStats(&after)
+	n := float64(total.Load())
+	return float64(took) / n, float64(after.Mallocs-before.Mallocs) / n, errors.Join(errs...)
+}
+
+// memory is a connection that takes everything at once and never has anything to
+// read.
+type memory struct{ _ byte } // of a size, so that each has an address of its own
+
+func (*memory) Read([]byte) (int, error)         { return 0, net.ErrClosed }
+func (*memory) Write(b []byte) (int, error)      { return len(b), nil }
+func (*memory) Close() error                     { return nil }
+func (*memory) LocalAddr() net.Addr              { return &net.IPAddr{} }
+func (*memory) RemoteAddr() net.Addr             { return &net.IPAddr{} }
+func (*memory) SetDeadline(time.Time) error      { return nil }
+func (*memory) SetReadDeadline(time.Time) error  { return nil }
+func (*memory) SetWriteDeadline(time.Time) error { return nil }

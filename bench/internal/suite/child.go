@@ -1,0 +1,117 @@
+package suite
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/rpc"
+	"os"
+	"os/exec"
+	"time"
+
+	"github.com/nulijiabei/gcpool/bench/internal/client"
+	"github.com/nulijiabei/gcpool/bench/internal/server"
+)
+
+// The roles of a child process. Its name in net/rpc is the same.
+const (
+	serverRole = "Server"
+	clientRole = "Client"
+)
+
+// roleFlag is the first argument of a child process, which is this very program.
+const roleFlag = "-role="
+
+// Child runs the role that the program was started for, if any, until the main
+// process closes its pipe.
+func Child(args []string) bool {
+	if len(args) < 2 {
+		return false
+	}
+	pipe := stdio{os.Stdin, os.Stdout}
+	os.Stdout = os.Stderr // what a peer prints must not end up in the pipe
+	// Peers log as they do by default; it is made, and not shown.
+	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
+	switch args[1] {
+	case roleFlag + serverRole:
+		s := new(server.Server)
+		serve(serverRole, s, pipe)
+	case roleFlag + clientRole:
+		serve(clientRole, new(client.Client), pipe)
+	default:
+		return false
+	}
+	return true
+}
+
+func serve(name string, methods any, pipe io.ReadWriteCloser) {
+	s := rpc.NewServer()
+	if err := s.RegisterName(name, methods); err != nil {
+		panic(err)
+	}
+	s.ServeConn(pipe)
+}
+
+// stdio is a pipe of two halves.
+type stdio struct {
+	io.ReadCloser
+	io.WriteCloser
+}
+
+func (s stdio) Close() error { return errors.Join(s.ReadCloser.Close(), s.WriteCloser.Close()) }
+
+// child is the main process's view of a child.
+type child struct {
+	role string
+	cmd  *exec.Cmd
+	rpc  *rpc.Client
+}
+
+// spawn starts a child. procs is its GOMAXPROCS, 0 the default.
+func spawn(role string, procs int) (*child, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	cmd := exec.Command(self, roleFlag+role)
+	cmd.Stderr = os.Stderr
+	if procs > 0 {
+		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", procs))
+	}
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	return &child{role, cmd, rpc.NewClient(stdio{out, in})}, nil
+}
+
+// patience is how long a call may take that has no time of its own.
+const patience = 60 * time.Second
+
+// call calls a method of the child.
+func (c *child) call(method string, args, reply any) error {
+	select {
+	case call := <-c.rpc.Go(c.role+"."+method, args, reply, make(chan *rpc.Call, 1)).Done:
+		return call.Error
+	case <-time.After(patience):
+		return fmt.Errorf("%s.%s has not returned within %v", c.role, method, patience)
+	}
+}
+
+// end ends the child. There is nothing in it to save.
+func (c *child) end() {
+	if c == nil {
+		return
+	}
+	_ = c.cmd.Process.Kill()
+	_ = c.rpc.Close()
+	_ = c.cmd.Wait()
+}
