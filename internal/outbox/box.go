@@ -19,6 +19,7 @@ type Box struct {
 	mu     sync.Mutex
 	link   *wire.Link // nil while id is away
 	queue  queue      // what waits, but for what a flight carries
+	spare  *chunk     // for the next message; nil if there is none
 	flight *writer    // whose write is under way
 	held   int        // bytes of payload in queue and flight
 	count  int        // messages there
@@ -128,7 +129,7 @@ func (b *Box) acceptLocked(m *Message) {
 		g.refuse(b.ID, m, ErrNotConnected)
 		return
 	case fits || g.Overflow == Disconnect:
-		b.queue.push(b.link.Op, m, g.Newline)
+		b.pushLocked(m)
 	default:
 		g.refuse(b.ID, m, ErrSlow)
 		return

@@ -103,6 +103,10 @@ func (b *Box) Beat(now time.Duration) {
 	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
 		b.idle = now
 	}
+	if !b.active && b.spare != nil {
+		b.spare.free()
+		b.spare = nil
+	}
 	b.active = false
 	d := b.group.Heartbeat
 	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d

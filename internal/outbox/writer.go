@@ -186,7 +186,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	case n == len(c.buf) && c.receipts == nil:
 		b.releaseLocked(c.messages, c.payload)
 		b.group.written.add(c.messages, c.payload)
-		c.free()
+		b.freeLocked(c)
 	default:
 		b.settleLocked(w, n)
 	}
