@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -22,15 +23,61 @@ import (
 type ConnPool struct {
 	name  string
 	group *outbox.Group
-	gated bool          // Add waits for a slow WithPresence hook
-	logs  *slog.Logger  // nil is slog.Default()
-	pause time.Duration // between two beats, at least
+	gated bool         // Add waits for a slow WithPresence hook
+	logs  *slog.Logger // nil is slog.Default()
 
-	mu      sync.RWMutex
-	boxes   map[string]*outbox.Box
-	list    []*outbox.Box // the same ones, each at its Index
-	beat    *time.Timer
-	beating bool
+	mu    sync.RWMutex
+	boxes map[string]*outbox.Box
+	list  []*outbox.Box // the same ones, each at its Index
+}
+
+// A Cluster carries messages to ids that are connected to another process; see
+// [Pool.SetCluster]. The pool calls it without locks, from any number of
+// goroutines at once. The other direction is [StreamPool.Receive],
+// [ConnPool.Evict] and [ConnPool.Appeared].
+type Cluster interface {
+	// Changed says that id has come or gone here; which, [ConnPool.Get] tells by
+	// now. Calls for one id may overlap and come in any order, but each change is
+	// followed by one. It should not block.
+	Changed(pool, id string)
+
+	// Forward takes messages for an id that is not connected here, and calls done
+	// once, also after an error, with what became of each: nil if it was written
+	// elsewhere; ErrNotConnected if it certainly was not, since nobody has the id;
+	// ErrMoved if it was not for the id has moved on, and is to be forwarded once
+	// more, with all behind it; or an error of the Cluster's own. No more for this
+	// id come until then, so that they keep their order. The batch is the
+	// Cluster's until done, to read. Forward may block, as a write does, but then
+	// holds up others.
+	Forward(pool, id string, batch [][]byte, done func(errs []error))
+
+	// Broadcast sends data to all connections elsewhere, and does not keep it.
+	Broadcast(pool string, data []byte) error
+}
+
+// ErrMoved is for a [Cluster]: the outcome of a message that was received from
+// elsewhere, and whose id was evicted before it was written. It wraps
+// ErrNotConnected.
+var ErrMoved = outbox.ErrMoved
+
+// SetCluster has messages for ids that are not connected here forwarded by c,
+// in the pools that are registered and those to come; nil ends that. What Add
+// accepts for them waits in memory until their outcome is known, up to WithOutbox
+// for one id and 64 times that for all; Add waits beyond. It returns ErrClosed
+// after Shutdown, and does not block but for Changed.
+func (p *Pool) SetCluster(c Cluster) error {
+	p.mu.Lock()
+	if p.closed {
+		p.mu.Unlock()
+		return ErrClosed
+	}
+	p.cluster = c
+	streams := slices.Collect(maps.Values(p.pools))
+	p.mu.Unlock()
+	for _, s := range streams {
+		s.conns.join(c)
+	}
+	return nil
 }
 
 // gate is how long Add waits for a slow WithPresence hook. It has an end since
@@ -42,13 +89,9 @@ func newConnPool(c outbox.Config) *ConnPool {
 		name:  c.Pool,
 		gated: c.Presence != nil,
 		logs:  c.Logger,
-		pause: time.Second,
 		boxes: make(map[string]*outbox.Box),
 	}
-	if c.Heartbeat > 0 {
-		p.pause = min(p.pause, c.Heartbeat/4)
-	}
-	p.group = outbox.NewGroup(c, p.drop)
+	p.group = outbox.NewGroup(c, p.snapshot, p.drop)
 	return p
 }
 
@@ -117,6 +160,22 @@ func (c *ConnPool) Del(id string) bool {
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	box, link := c.link(id)
 	return link != nil && link.Is(conn) && box.Detach(link, ErrDeleted)
+}
+
+// Evict removes and closes conn, a WebSocket with status 4000, and reports true,
+// if it is id's connection: for a [Cluster], since id is connected elsewhere
+// now. What waits for id goes there. It does not block.
+func (c *ConnPool) Evict(id string, conn net.Conn) bool {
+	box, link := c.link(id)
+	return link != nil && link.Is(conn) && box.Detach(link, outbox.ErrMoved)
+}
+
+// Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
+// since id is connected elsewhere now. It does not block.
+func (c *ConnPool) Appeared(id string) {
+	if box := c.find(id); box != nil {
+		box.Appeared()
+	}
 }
 
 // Get calls fn with the connection of id, in the calling goroutine. If fn
@@ -209,6 +268,7 @@ func (c *ConnPool) link(id string) (*outbox.Box, *wire.Link) {
 
 // box returns the box of id, a new one if need be.
 func (c *ConnPool) box(id string) *outbox.Box {
+	defer c.group.Beat()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	box := c.boxes[id]
@@ -217,7 +277,6 @@ func (c *ConnPool) box(id string) *outbox.Box {
 		box.Index = len(c.list)
 		c.boxes[id] = box
 		c.list = append(c.list, box)
-		c.beatLocked()
 	}
 	return box
 }
@@ -247,42 +306,14 @@ func (c *ConnPool) snapshot() []*outbox.Box {
 	return slices.Clone(c.list)
 }
 
-// beatLocked sets the timer of the next beat, later the more there is to do. It
-// runs only while there are boxes: one timer for all of them.
-func (c *ConnPool) beatLocked() {
-	if c.beating {
-		return
-	}
-	c.beating = true
-	d := c.pause + c.pause*time.Duration(len(c.list))/250_000
-	if c.beat == nil {
-		c.beat = time.AfterFunc(d, c.beats)
-	} else {
-		c.beat.Reset(d)
-	}
-}
-
-// beats has every box look after its connection.
-func (c *ConnPool) beats() {
-	now := c.group.Now()
+// join connects the pool to a cluster, or from it with nil.
+func (c *ConnPool) join(r outbox.Remote) {
+	c.group.SetRemote(r)
 	for _, box := range c.snapshot() {
-		box.Beat(now)
+		if r == nil {
+			box.Stranded(ErrNotConnected, false)
+		} else if box.Link() != nil {
+			r.Changed(c.name, box.ID)
+		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.beating = false
-	if len(c.list) > 0 && c.absent() != ErrClosed {
-		c.beatLocked()
-	}
-}
-
-// shutdown ends the pool's connections, see Pool.Shutdown.
-func (c *ConnPool) shutdown(ctx context.Context) error {
-	err := c.group.Shutdown(ctx, c.snapshot)
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.beat != nil {
-		c.beat.Stop()
-	}
-	return err
 }

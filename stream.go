@@ -38,6 +38,14 @@ func newStreamPool(conns *ConnPool) *StreamPool {
 	}
 }
 
+// Undelivered is one message that was accepted and not delivered. Data is
+// without the newline, and the receiver's to keep.
+type Undelivered struct {
+	Pool, ID string
+	Data     []byte
+	Err      error // ErrNotConnected, ErrSlow, ErrDeleted, ErrExpired or ErrClosed
+}
+
 // Add copies data and has it written to id's connection, after all that this
 // goroutine has added for id before. It returns nil once the message is
 // accepted; then it has exactly one outcome: it is written, or reported to
@@ -71,28 +79,12 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 	if err := s.check(ctx, id, data); err != nil {
 		return err
 	}
-	var decided atomic.Bool // by the outcome, or by ctx
-	var outcome error
-	done := make(chan struct{})
-	receipt := func(err error) (tell func()) {
-		if !decided.CompareAndSwap(false, true) {
-			return nil
-		}
-		outcome = err
-		return func() { close(done) }
-	}
-	if err := s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: receipt}); err != nil {
+	m := &outbox.Message{ID: id, Data: data}
+	wait := m.Await()
+	if err := s.add(ctx, m); err != nil {
 		return err
 	}
-	select {
-	case <-done:
-	case <-ctx.Done():
-		if decided.CompareAndSwap(false, true) {
-			return ctx.Err()
-		}
-		<-done
-	}
-	return outcome
+	return wait(ctx)
 }
 
 // Broadcast is Add for every id that is connected at this moment. It counts as
@@ -105,6 +97,34 @@ func (s *StreamPool) Broadcast(data []byte) error {
 		return err
 	}
 	return s.add(ctx, &outbox.Message{Data: data})
+}
+
+// Receive has a batch of messages that came from another process written to id's
+// connection, for a [Cluster]. It takes as many as it can at once, and tells how
+// many; the outcomes of those are given to done, in order, on a goroutine of the
+// pool's, when the last is known. For the rest, the error is ErrMoved if id is
+// not connected here, or what was forwarded from here has not come back yet;
+// ErrClosed after Shutdown; and [context.Canceled] while the outbox of a peer
+// that reads is full.
+//
+// With an empty id it is a Broadcast to the connections of this process; done
+// is not called then. It copies the batch, and does not block but as Broadcast
+// does.
+func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
+	if s == nil {
+		return 0, ErrNotRegistered
+	}
+	if id == "" {
+		for taken < len(batch) && err == nil {
+			err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			taken++
+		}
+		return taken, err
+	}
+	if box := s.conns.find(id); box != nil {
+		return box.PushAll(batch, done)
+	}
+	return 0, ErrMoved
 }
 
 // Len returns how many messages wait in the stream's buffer, as they do before
@@ -211,9 +231,13 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// spread puts m into the outbox of every id that is connected. It comes back to
-// the full ones until none is left, so that they keep no other waiting.
-func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
+// spread puts m into the outbox of every id that is connected, here and, through
+// the cluster, elsewhere. It comes back to the full ones until none is left, so
+// that they keep no other waiting.
+func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) (err error) {
+	if r := s.conns.group.Remote(); r != nil && !m.Here {
+		err = r.Broadcast(s.conns.name, m.Data)
+	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
 	for boxes := s.conns.snapshot(); ; {
@@ -226,7 +250,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 			}
 		}
 		if boxes = full; len(full) == 0 {
-			return nil
+			return err
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -260,19 +284,6 @@ func (s *StreamPool) next(m outbox.Message) {
 	s.behind.Add(-1)
 }
 
-func (s *StreamPool) stats() Stats {
-	accepted, written, undelivered, waiting := s.conns.group.Count()
-	return Stats{
-		Name:         s.conns.name,
-		Connections:  s.conns.Len(),
-		Waiting:      int(accepted - written - undelivered),
-		WaitingBytes: waiting,
-		Accepted:     accepted,
-		Written:      written,
-		Undelivered:  undelivered,
-	}
-}
-
 func (s *StreamPool) start() {
 	if s.open.CompareAndSwap(false, true) {
 		go s.drain()
@@ -283,5 +294,5 @@ func (s *StreamPool) shutdown(ctx context.Context) error {
 	s.conns.group.Close()
 	s.start()
 	<-s.ended
-	return s.conns.shutdown(ctx)
+	return s.conns.group.Shutdown(ctx)
 }

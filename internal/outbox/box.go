@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ type Box struct {
 	spare  *chunk     // for the next message; nil if there is none
 	flight *writer    // whose write is under way
 	held   int        // bytes of payload in queue and flight
+	abroad int        // b's share of group.abroad
 	count  int        // messages there
 	room   chan struct{}
 	owed   []debt        // handlers that have not returned
@@ -29,17 +31,20 @@ type Box struct {
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 
-	busy   bool // in the ready queue, or with a writer
-	active bool // written to since the last beat
-	ping   bool // a ping is due
-	bye    bool // the close frame of Shutdown is due
-	told   bool // that close frame is out, or due
-	asking bool // whether the socket has been closed since
-	dead   bool // out of the registry; look the id up again
+	chunks uint8 // how many there were, for sampled
+	busy   bool  // in the ready queue, or with a writer
+	active bool  // written to since the last beat
+	ping   bool  // a ping is due
+	bye    bool  // the close frame of Shutdown is due
+	told   bool  // that close frame is out, or due
+	asking bool  // whether the socket has been closed since
+	dead   bool  // out of the registry; look the id up again
 }
 
 // NewBox returns a Box for id, with no connection.
-func NewBox(g *Group, id string) *Box { return &Box{ID: id, group: g} }
+func NewBox(g *Group, id string) *Box {
+	return &Box{ID: id, group: g, chunks: uint8(rand.Uint32())}
+}
 
 // Push accepts m. It waits for room while the peer reads, until ctx or the
 // group ends. It reports false, and does nothing, if b is dead.
@@ -54,10 +59,14 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 			b.mu.Unlock()
 			return true, ErrClosed
 		}
+		if m.Here && m.ID != "" && (b.link == nil || b.flight != nil && b.flight.link == nil) {
+			b.mu.Unlock()
+			return true, ErrMoved
+		}
 		wait := b.waitLocked(m)
 		if wait <= 0 {
 			b.acceptLocked(m)
-			stashed := b.link == nil && len(b.queue) > 0
+			stashed := len(b.queue) > 0 && b.queue[len(b.queue)-1].letter != nil
 			b.mu.Unlock()
 			if stashed {
 				b.group.mailbox.trim()
@@ -90,6 +99,9 @@ func (b *Box) fitsLocked(n int) bool {
 // waitLocked returns how long m may wait for room: not at all if there is
 // some, or if the peer has taken nothing for a while.
 func (b *Box) waitLocked(m *Message) time.Duration {
+	if b.congestedLocked(m) && !m.Kept {
+		return time.Millisecond
+	}
 	if b.link == nil || m.Kept || b.fitsLocked(len(m.Data)) {
 		return 0
 	}
@@ -121,6 +133,9 @@ func (b *Box) acceptLocked(m *Message) {
 		fits = b.fitsLocked(n)
 	}
 	switch {
+	case b.abroadLocked():
+		b.pushLocked(m)
+		b.abroadBy(n + abroadCost)
 	case b.link == nil && g.mailbox.on() && n <= g.MailboxBytes:
 		c := single(m, g.Newline)
 		b.queue = append(b.queue, c)
@@ -145,16 +160,25 @@ func (b *Box) acceptLocked(m *Message) {
 
 // wakeLocked has a writer come if there is something to write.
 func (b *Box) wakeLocked() {
-	if !b.busy && b.link != nil && (len(b.queue) > 0 || b.ping || b.bye) {
+	if !b.busy && b.dueLocked() {
 		b.busy = true
 		b.group.enqueue(b)
 	}
+}
+
+// dueLocked reports whether there is something to write.
+func (b *Box) dueLocked() bool {
+	if b.link == nil {
+		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked()
+	}
+	return len(b.queue) > 0 || b.ping || b.bye
 }
 
 // releaseLocked makes room for what has left b.
 func (b *Box) releaseLocked(messages, payload int) {
 	b.count -= messages
 	b.held -= payload
+	b.abroadBy(-payload - messages*abroadCost)
 	if b.room != nil && b.fitsLocked(b.group.Outbox/2) {
 		close(b.room)
 		b.room = nil
@@ -183,15 +207,14 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	}
 	b.link, b.active, b.ping, b.heard = link, true, false, b.group.Now()
 	if old == nil {
-		b.group.connected.Add(1)
+		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
+		b.changedLocked()
 	} else {
+		b.group.takeovers.Add(1)
 		b.closeLocked(old, wire.StatusReplaced)
 	}
-	for _, c := range b.queue {
-		b.group.mailbox.remove(c)
-		wire.SetOp(c.buf[c.off:], link.Op)
-	}
+	b.rehomeLocked()
 	b.wakeLocked()
 	return true, nil
 }
@@ -205,8 +228,11 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 		return false
 	}
 	status := wire.StatusNormal
-	if reason == ErrClosed {
+	switch reason {
+	case ErrClosed:
 		status = wire.StatusNone // its close frame has been sent, or cannot be
+	case ErrMoved:
+		status = wire.StatusReplaced
 	}
 	b.removeLocked(reason, status)
 	return true
@@ -217,12 +243,15 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 func (b *Box) removeLocked(reason error, status int) {
 	link, w := b.link, b.flight
 	b.link, b.ping, b.bye = nil, false, false
-	b.group.connected.Add(-1)
+	b.group.leaves.Add(1)
 	b.group.report.presence(b.ID, false, reason)
+	b.changedLocked()
 	if w != nil && w.reason == nil {
 		w.reason = reason
 	}
 	switch {
+	case reason == ErrMoved && b.group.remote.Load() != nil:
+		b.rehomeLocked()
 	case b.group.mailbox.on():
 		b.stashLocked()
 	case w != nil:
@@ -235,6 +264,7 @@ func (b *Box) removeLocked(reason error, status int) {
 		b.queue = nil
 	}
 	b.closeLocked(link, status)
+	b.wakeLocked()
 }
 
 // closeLocked has link, which is b's no more, closed on a goroutine of its own,

@@ -76,34 +76,21 @@ type Config struct {
 	Logger       *slog.Logger
 }
 
-// tally counts messages and their payload.
-type tally struct{ messages, bytes atomic.Uint64 }
-
-func (t *tally) add(messages, bytes int) {
-	t.bytes.Add(uint64(bytes))
-	t.messages.Add(uint64(messages))
-}
-
 // A Group is the boxes of one pool and what they share.
 type Group struct {
 	Config
 	report  reporter
 	mailbox mailbox
-	retire  func(*Box) // drops a box if its Retire says so; not under its lock
+	boxes   func() []*Box          // all that have not been retired
+	retire  func(*Box)             // drops a box if its Retire says so; not under its lock
+	remote  atomic.Pointer[Remote] // nil if there is none
 	closed  atomic.Bool
 	done    chan struct{} // closed with closed, wakes those who wait for room
+	beating atomic.Bool
+	beat    atomic.Pointer[time.Timer]
 	start   time.Time
 
-	// What producers change, what writers change and what both do, apart: a
-	// cache line that two cores write costs more than the rest of Add.
-	_         [64]byte
-	accepted  tally
-	_         [64]byte
-	written   tally
-	failed    tally
-	connected atomic.Int64
-	tasks     atomic.Int64 // goroutines that write, report or close, and the monitor
-	_         [64]byte
+	counters
 
 	mu      sync.Mutex // a leaf, locked under a box's
 	ready   *Box       // boxes with something to send, first in line
@@ -113,10 +100,10 @@ type Group struct {
 	ticking bool
 }
 
-// NewGroup returns a Group. It calls retire for a box that may have nothing
-// left to keep it.
-func NewGroup(c Config, retire func(*Box)) *Group {
-	g := &Group{Config: c, retire: retire, done: make(chan struct{}), start: time.Now(), limit: runtime.GOMAXPROCS(0)}
+// NewGroup returns a Group of the boxes that boxes returns. It calls retire for
+// one that may have nothing left to keep it.
+func NewGroup(c Config, boxes func() []*Box, retire func(*Box)) *Group {
+	g := &Group{Config: c, boxes: boxes, retire: retire, done: make(chan struct{}), start: time.Now(), limit: runtime.GOMAXPROCS(0)}
 	g.report.group, g.mailbox.group = g, g
 	return g
 }
@@ -127,23 +114,12 @@ func (g *Group) Done() <-chan struct{} { return g.done }
 // Now returns the time since the group was made.
 func (g *Group) Now() time.Duration { return time.Since(g.start) }
 
-// Connected returns how many boxes have a connection.
-func (g *Group) Connected() int { return int(g.connected.Load()) }
-
 // Verbose says whether joins and leaves are logged. It is asked from outside
 // since a logger must not be called under a lock.
 func (g *Group) Verbose(on bool) { g.report.verbose.Store(on) }
 
 // Accept counts a message that waits from now on.
 func (g *Group) Accept(m *Message) { g.accepted.add(1, len(m.Data)) }
-
-// Count returns the counters. Outcomes are read before what was accepted, so
-// that a message in between counts as waiting.
-func (g *Group) Count() (accepted, written, failed uint64, waitingBytes int) {
-	written, failed = g.written.messages.Load(), g.failed.messages.Load()
-	bytes := g.written.bytes.Load() + g.failed.bytes.Load()
-	return g.accepted.messages.Load(), written, failed, int(g.accepted.bytes.Load() - bytes)
-}
 
 // Room waits until no more than Buffer reports wait for the hooks. It returns
 // ErrClosed once the group is closed.
@@ -171,7 +147,7 @@ func (g *Group) Refuse(m *Message) (bool, error) {
 	if g.closed.Load() && !m.Kept {
 		return true, ErrClosed
 	}
-	if g.mailbox.on() {
+	if g.mailbox.on() || g.remote.Load() != nil {
 		return false, nil
 	}
 	if !m.Kept {
@@ -184,7 +160,7 @@ func (g *Group) Refuse(m *Message) (bool, error) {
 // refuse reports a message for id that was accepted and has no place to wait.
 func (g *Group) refuse(id string, m *Message, err error) {
 	if g.Undelivered == nil && m.Receipt == nil {
-		g.failed.add(1, len(m.Data))
+		g.fail(1, len(m.Data), err)
 		return
 	}
 	g.report.undelivered(id, single(m, g.Newline), err)
@@ -223,11 +199,11 @@ func (g *Group) staffLocked() {
 func (g *Group) next(w *writer) *Box {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if w.detached.Load() {
+	if w.detached.Swap(false) {
+		g.stalled.Add(-1)
 		if len(g.serving) >= g.limit {
 			return nil
 		}
-		w.detached.Store(false)
 		g.serving = append(g.serving, w)
 	}
 	b := g.ready
@@ -247,6 +223,7 @@ func (g *Group) monitor() {
 	g.serving = slices.DeleteFunc(g.serving, func(w *writer) bool {
 		if w.stuck() {
 			w.detached.Store(true)
+			g.stalled.Add(1)
 			held[w] = w.box
 		}
 		return held[w] != nil

@@ -30,15 +30,26 @@ func (m *mailbox) on() bool { return m.group.MailboxTTL > 0 && !m.group.closed.L
 func (b *Box) stashLocked() {
 	m, all := &b.group.mailbox, b.queue
 	b.queue = nil
+	b.abroadBy(-b.abroad)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, c := range all {
 		for c.letter == nil && c.messages > 1 {
-			b.queue = append(b.queue, m.putLocked(b, c.pop(b.group.Newline)))
+			m.stashLocked(b, c.pop(b.group.Newline))
 		}
-		b.queue = append(b.queue, m.putLocked(b, c))
+		m.stashLocked(b, c)
 	}
 	m.scheduleLocked()
+}
+
+// stashLocked puts c, of one message, into b's queue and the mailbox; but what
+// came from elsewhere goes back there.
+func (m *mailbox) stashLocked(b *Box, c *chunk) {
+	if len(c.receipts) > 0 && c.receipts[0].here {
+		b.failLocked(c, ErrMoved)
+	} else {
+		b.queue = append(b.queue, m.putLocked(b, c))
+	}
 }
 
 func (m *mailbox) putLocked(b *Box, c *chunk) *chunk {

@@ -81,6 +81,31 @@ func (b *Box) Del() bool {
 	return !owed && b.Detach(nil, ErrDeleted)
 }
 
+// Beat has every box look after its connection from now on, about once a second
+// and less often the more there are: one timer for all, that runs only while
+// there are boxes.
+func (g *Group) Beat() {
+	if g.beating.Load() || g.closed.Load() || !g.beating.CompareAndSwap(false, true) {
+		return
+	}
+	pause := time.Second
+	if g.Heartbeat > 0 {
+		pause = min(pause, g.Heartbeat/4)
+	}
+	pause += pause * time.Duration(g.Connected()) / 250_000
+	g.beat.Store(time.AfterFunc(pause, func() {
+		now := g.Now()
+		all := g.boxes()
+		for _, b := range all {
+			b.Beat(now)
+		}
+		g.beating.Store(false)
+		if len(all) > 0 || len(g.boxes()) > 0 { // one may have come too early
+			g.Beat()
+		}
+	}))
+}
+
 // Beat is called about once a second. It has a WebSocket pinged to which nothing
 // was written for a heartbeat, or from which nothing came if that can be seen;
 // however much is written, a peer's silence ends only with its pong. It removes

@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/nulijiabei/gcpool/internal/wire"
 )
@@ -13,6 +14,7 @@ type Message struct {
 	ID      string
 	Data    []byte
 	Receipt Receipt // nil if nobody waits for the outcome
+	Here    bool    // from elsewhere, for a connection here or for nobody
 	Kept    bool    // from the stream's buffer: accepted, and not to wait again
 }
 
@@ -24,6 +26,7 @@ type chunk struct {
 	messages int
 	payload  int // bytes, without headers and newlines
 	receipts []receipt
+	born     time.Duration // when it was begun, on the group's clock; mostly 0
 	letter   *list.Element // its place in the mailbox, nil outside
 }
 
@@ -31,6 +34,7 @@ type chunk struct {
 type receipt struct {
 	at int
 	Receipt
+	here bool // its Message's
 }
 
 // sizes are the capacities of pooled chunks. A larger message gets a chunk of
@@ -65,7 +69,7 @@ func (c *chunk) free() {
 // add appends a message, whose frame must fit.
 func (c *chunk) add(op byte, m *Message, newline bool) {
 	if m.Receipt != nil {
-		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt})
+		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.Here})
 	}
 	c.buf = wire.AppendFrame(c.buf, op, m.Data, newline)
 	c.messages++
@@ -81,7 +85,8 @@ func (c *chunk) next(newline bool) (m Message, end int) {
 		m.Data = m.Data[:len(m.Data)-1]
 	}
 	if len(c.receipts) > 0 && c.receipts[0].at == c.off {
-		m.Receipt, c.receipts = c.receipts[0].Receipt, c.receipts[1:]
+		m.Receipt, m.Here = c.receipts[0].Receipt, c.receipts[0].here
+		c.receipts = c.receipts[1:]
 	}
 	c.off += end
 	c.messages--
@@ -134,13 +139,43 @@ func (b *Box) pushLocked(m *Message) {
 		} else {
 			last = newChunk(n)
 		}
+		if b.chunks++; b.chunks%sampled == 0 {
+			last.born = b.group.Now()
+		}
 		b.queue = append(b.queue, last)
 	} else if size := len(last.buf) + n; size > cap(last.buf) {
 		larger := newChunk(max(size, min(2*cap(last.buf), wire.Piece)))
 		last.buf, larger.buf = append(larger.buf, last.buf...), last.buf
 		larger.free()
 	}
-	last.add(b.link.Op, m, b.group.Newline)
+	op := wire.Text
+	if b.link != nil {
+		op = b.link.Op
+	}
+	last.add(op, m, b.group.Newline)
+}
+
+// rehomeLocked takes what waits out of the mailbox, and gives it the opcode of
+// the connection that it will leave on. Without one, what came from elsewhere
+// goes back: two boxes that forward to each other would wait for ever.
+func (b *Box) rehomeLocked() {
+	all := b.queue
+	b.queue = nil
+	for _, c := range all {
+		b.group.mailbox.remove(c)
+		for c.messages > 0 {
+			m, _ := c.next(b.group.Newline)
+			if b.link == nil && m.Here {
+				b.failLocked(single(&m, b.group.Newline), ErrMoved)
+			} else {
+				b.pushLocked(&m)
+			}
+		}
+		c.free()
+	}
+	if b.link != nil {
+		b.abroadBy(-b.abroad)
+	}
 }
 
 // freeLocked gives c back, or keeps it while b is active: the way through
@@ -160,17 +195,4 @@ func (q *queue) take() *chunk {
 	c := (*q)[0]
 	*q = slices.Delete(*q, 0, 1)
 	return c
-}
-
-// A Receipt is given the outcome of one message, nil if it was written, under
-// its box's lock. It returns what tells the caller who waits for it, or nil if
-// nobody does any more.
-type Receipt func(err error) (tell func())
-
-// decide is r, which may be nil.
-func (r Receipt) decide(err error) (tell func()) {
-	if r == nil {
-		return nil
-	}
-	return r(err)
 }

@@ -32,7 +32,7 @@ func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 // TestWriteThatLandsAsItsTimerFires: the writer may be with another box by then.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	const d = 30 * time.Millisecond
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: d, Newline: true}, func(*Box) {})
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: d, Newline: true}, func() []*Box { return nil }, func(*Box) {})
 	g.limit = 1000
 	push := func(b *Box) { b.Push(context.Background(), &Message{ID: b.ID, Data: []byte("x")}) }
 	var others []*Box
@@ -66,7 +66,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	over := 0
 	for range 3000 {
-		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100}, func(*Box) {})
+		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100}, func() []*Box { return nil }, func(*Box) {})
 		b := NewBox(g, "a")
 		push := func() { b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 10)}) }
 		for range 10 {
@@ -112,7 +112,7 @@ func (m *most) Write(p []byte) (int, error) {
 // TestLetterKeepsNoMoreThanItNeeds: not the chunk that it came in.
 func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit}, func(*Box) {})
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit}, func() []*Box { return nil }, func(*Box) {})
 	heap := func() int {
 		var m runtime.MemStats
 		runtime.GC()

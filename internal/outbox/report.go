@@ -40,7 +40,7 @@ func (r *reporter) undelivered(id string, c *chunk, err error) {
 	for c.messages > 0 && (r.group.Undelivered != nil || c.receipts != nil) {
 		m, _ := c.next(r.group.Newline)
 		if tell := m.Receipt.decide(err); tell != nil || r.group.Undelivered == nil {
-			r.group.failed.add(1, len(m.Data)) // before Deliver returns
+			r.group.fail(1, len(m.Data), err) // before Deliver returns
 			if tell != nil {
 				tell()
 			}
@@ -51,7 +51,7 @@ func (r *reporter) undelivered(id string, c *chunk, err error) {
 		}
 		r.add(event{id: id, data: slices.Clip(m.Data), err: err})
 	}
-	r.group.failed.add(c.messages, c.payload)
+	r.group.fail(c.messages, c.payload, err)
 	c.free()
 }
 
@@ -130,7 +130,7 @@ func (r *reporter) tell(e event) {
 		}
 	}()
 	if e.data != nil {
-		r.group.failed.add(1, len(e.data))
+		r.group.fail(1, len(e.data), e.err)
 		r.group.Undelivered(e.id, e.data, e.err)
 		return
 	}

@@ -23,14 +23,18 @@ func (g *Group) Close() {
 
 // Shutdown ends a closed group: it waits until the boxes have drained, says
 // goodbye to each WebSocket, and waits for the peers to leave. When ctx ends it
-// closes what is left and returns ctx's error. boxes returns the boxes that
-// have not been retired. Only their handlers see the peers leave, so there is
+// closes what is left and returns ctx's error. Only their handlers see the peers leave, so there is
 // nothing to wait on, and it polls.
-func (g *Group) Shutdown(ctx context.Context, boxes func() []*Box) (err error) {
+func (g *Group) Shutdown(ctx context.Context) (err error) {
 	defer g.mailbox.stop()
+	defer func() {
+		if timer := g.beat.Load(); timer != nil {
+			timer.Stop()
+		}
+	}()
 	over, end := ctx.Done(), (<-chan time.Time)(nil)
 	for pause := time.Millisecond; ; pause = min(2*pause, slowest) {
-		left := boxes()
+		left := g.boxes()
 		for _, b := range left {
 			b.leave(err != nil)
 		}
@@ -66,6 +70,9 @@ func (b *Box) leave(over bool) {
 	b.asking = b.asking || ask
 	b.mu.Unlock()
 	if link == nil {
+		if over {
+			b.Stranded(ErrClosed, true)
+		}
 		b.group.retire(b)
 	} else if over || !busy && late {
 		b.Detach(link, ErrClosed)

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"bytes"
-	"cmp"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -60,9 +59,13 @@ func (w *writer) stuck() bool {
 // reports whether more waits; then b is busy still.
 func (b *Box) turn(w *writer) (more bool) {
 	b.mu.Lock()
-	if b.link == nil || len(b.queue) == 0 && !b.ping && !b.bye {
+	if !b.dueLocked() {
 		b.busy = false
 		b.mu.Unlock()
+		return false
+	}
+	if b.link == nil {
+		b.forwardLocked()
 		return false
 	}
 	w.flight = flight{link: b.link}
@@ -155,15 +158,28 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		b.endLocked(w, last)
 		b.group.spawn(link.Kill)
 	default:
-		b.flight, b.busy = nil, false
-		if c := w.chunk; c != nil {
-			unread := *c
-			unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
-			b.failLocked(&unread, cmp.Or(w.reason, errReplaced))
-		}
-		b.behindLocked(w)
-		b.wakeLocked()
+		b.giveUpLocked(w, w.why())
 	}
+}
+
+// why is the reason for a message that was cut, and must not be sent again.
+func (w *writer) why() error {
+	if w.reason == nil || w.reason == ErrMoved {
+		return errReplaced
+	}
+	return w.reason
+}
+
+// giveUpLocked reports what w carries, and goes on without it.
+func (b *Box) giveUpLocked(w *writer, reason error) {
+	b.flight, b.busy = nil, false
+	if c := w.chunk; c != nil {
+		unread := *c
+		unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
+		b.failLocked(&unread, reason)
+	}
+	b.behindLocked(w)
+	b.wakeLocked()
 }
 
 // land settles the write that turn began: chunk.buf[:n] went.
@@ -180,6 +196,9 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	failed := err != nil && w.link == b.link
 	if failed {
 		w.reason = fmt.Errorf("%w: %w", ErrNotConnected, err)
+	}
+	if c := w.chunk; c != nil && c.born > 0 && err == nil {
+		b.group.observe(b.group.Now() - c.born)
 	}
 	switch c := w.chunk; {
 	case c == nil:
@@ -201,7 +220,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 		b.group.spawn(func() { link.Close(status) })
 	}
 	b.active = true
-	b.busy = b.link != nil && (len(b.queue) > 0 || b.ping || b.bye)
+	b.busy = b.dueLocked()
 	return b.busy
 }
 
@@ -222,20 +241,19 @@ func (b *Box) settleLocked(w *writer, n int) {
 		}
 	}
 	if c.messages > 0 && c.off < n {
-		b.failLocked(c.pop(g.Newline), cmp.Or(w.reason, errReplaced))
+		b.failLocked(c.pop(g.Newline), w.why())
 	}
 	switch {
 	case c.messages == 0:
 		c.free()
-	case w.reason != nil && !g.mailbox.on():
-		b.failLocked(c, w.reason)
-	default:
+	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil, g.mailbox.on() && b.link != nil:
 		b.queue = append(queue{c}, b.queue...)
-		if b.link == nil {
-			b.stashLocked()
-		} else {
-			wire.SetOp(c.buf[c.off:], b.link.Op)
-		}
+		b.rehomeLocked()
+	case g.mailbox.on():
+		b.queue = append(queue{c}, b.queue...)
+		b.stashLocked()
+	default:
+		b.failLocked(c, w.reason)
 	}
 }
 

@@ -60,12 +60,3 @@ func Frame(b []byte) (start, end int) {
 	}
 	return 2, 2 + int(b[1])
 }
-
-// SetOp gives every frame of b the opcode op.
-func SetOp(b []byte, op byte) {
-	for len(b) > 0 {
-		_, end := Frame(b)
-		b[0] = final | op
-		b = b[end:]
-	}
-}

@@ -1,0 +1,162 @@
+package outbox
+
+import "errors"
+
+// A Remote is what package gcpool documents as Cluster.
+type Remote interface {
+	Changed(pool, id string)
+	Forward(pool, id string, batch [][]byte, done func(errs []error))
+	Broadcast(pool string, data []byte) error
+}
+
+// ErrMoved is why a connection is removed whose id is connected elsewhere now.
+var ErrMoved error = reason("gcpool: connected elsewhere")
+
+const (
+	// abroadCost is what a message for elsewhere takes beside its payload: its
+	// id may be one that nobody has.
+	abroadCost = 512
+	// abroadShare is how many outboxes full of such messages may wait.
+	abroadShare = 64
+)
+
+// Remote returns what carries messages elsewhere, nil if there is none.
+func (g *Group) Remote() Remote {
+	if r := g.remote.Load(); r != nil {
+		return *r
+	}
+	return nil
+}
+
+// SetRemote sets what carries messages elsewhere; nil is nobody. Boxes that
+// wait for it must then be told with Stranded.
+func (g *Group) SetRemote(r Remote) {
+	if r == nil {
+		g.remote.Store(nil)
+	} else {
+		g.remote.Store(&r)
+	}
+}
+
+// abroadLocked reports whether what comes for b goes elsewhere. Not so if what
+// waits before it is in the mailbox, since nobody had the id.
+func (b *Box) abroadLocked() bool {
+	return b.link == nil && b.group.remote.Load() != nil && (len(b.queue) == 0 || b.queue[0].letter == nil)
+}
+
+// changedLocked tells the remote that b's id has come or gone.
+func (b *Box) changedLocked() {
+	if r := b.group.Remote(); r != nil {
+		b.group.spawn(func() { r.Changed(b.group.Pool, b.ID) })
+	}
+}
+
+// abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
+func (b *Box) abroadBy(n int) {
+	if n = max(n, -b.abroad); n != 0 {
+		b.abroad += n
+		b.group.abroad.Add(int64(n))
+	}
+}
+
+// congestedLocked reports whether m must wait before it may go elsewhere.
+func (b *Box) congestedLocked(m *Message) bool {
+	g := b.group
+	return b.abroadLocked() && (!b.fitsLocked(len(m.Data)) || g.abroad.Load() > abroadShare*int64(g.Outbox))
+}
+
+// forwardLocked hands the first chunk to the remote, as a flight without a link,
+// and unlocks b. One at a time keeps the order, and what gathers meanwhile goes
+// together.
+func (b *Box) forwardLocked() {
+	w := &writer{group: b.group, box: b}
+	w.chunk = b.queue.take()
+	b.flight = w
+	var batch [][]byte
+	for c := *w.chunk; c.messages > 0; {
+		m, _ := c.next(b.group.Newline)
+		batch = append(batch, m.Data)
+	}
+	r := b.group.Remote()
+	b.mu.Unlock()
+	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(w, errs) })
+}
+
+// returned settles a flight of forwardLocked. What was certainly not delivered
+// stays if its id has moved on, or is connected here by now, or if it can wait.
+func (b *Box) returned(w *writer, errs []error) {
+	b.mu.Lock()
+	g, c := b.group, w.chunk
+	if b.flight != w { // given up, or returned twice
+		b.mu.Unlock()
+		return
+	}
+	b.flight = nil
+	var kept queue
+	moved := false
+	for i := 0; c.messages > 0; i++ {
+		var err error
+		if i < len(errs) {
+			err = errs[i]
+		}
+		switch {
+		case err == nil:
+			m, _ := c.next(g.Newline)
+			g.forwarded.add(1, len(m.Data))
+			b.releaseLocked(1, len(m.Data))
+			if tell := m.Receipt.decide(nil); tell != nil {
+				tell()
+			}
+		case err == ErrMoved && g.remote.Load() != nil:
+			moved = true
+			kept = append(kept, c.pop(g.Newline))
+		case errors.Is(err, ErrNotConnected) && (b.link != nil || g.mailbox.on()):
+			kept = append(kept, c.pop(g.Newline))
+		default:
+			b.failLocked(c.pop(g.Newline), err)
+		}
+	}
+	b.queue = append(kept, b.queue...)
+	if b.link != nil || moved {
+		b.rehomeLocked()
+	} else if len(kept) > 0 {
+		b.stashLocked()
+	}
+	b.behindLocked(w)
+	b.busy = false
+	b.wakeLocked()
+	b.mu.Unlock()
+	g.retire(b)
+}
+
+// Stranded has b do without a remote: what waits for one goes to the mailbox, or
+// is reported with reason. With over, what is under way there is as well.
+func (b *Box) Stranded(reason error, over bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if w := b.flight; over && w != nil && w.link == nil {
+		b.giveUpLocked(w, reason)
+	}
+	if b.link != nil || len(b.queue) == 0 || b.queue[0].letter != nil {
+		return
+	}
+	if b.group.mailbox.on() {
+		b.stashLocked()
+		return
+	}
+	for _, c := range b.queue {
+		b.failLocked(c, reason)
+	}
+	b.queue = nil
+}
+
+// Appeared has what waits in the mailbox for b's id go where it has come.
+func (b *Box) Appeared() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link != nil || b.group.remote.Load() == nil {
+		return
+	}
+	b.rehomeLocked()
+	b.wakeLocked()
+}

@@ -1,0 +1,114 @@
+package outbox
+
+import (
+	"errors"
+	"sync/atomic"
+	"time"
+)
+
+// Stats is what package gcpool documents under the same name.
+type Stats struct {
+	Name        string
+	Connections int
+
+	Waiting, WaitingBytes int
+
+	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
+
+	NotConnected, Slow, Deleted, Expired, Closed, Other uint64
+
+	Joins, Leaves, Takeovers uint64
+
+	Stalled int
+	Latency [16]uint64
+}
+
+// sampled is how many chunks of an id there are for one whose way is timed: the
+// clock costs as much as a lock.
+const sampled = 64
+
+// fastest is the first bound of Stats.Latency; each is twice the one before.
+const fastest = 100 * time.Microsecond
+
+// counters are what a Group counts. What producers change, what writers change
+// and what both do stand apart: a cache line that two cores write costs more
+// than the rest of Add.
+type counters struct {
+	_         [64]byte
+	accepted  tally
+	_         [64]byte
+	written   tally
+	forwarded tally
+	failed    [6]tally     // by the number of its reason
+	tasks     atomic.Int64 // goroutines that write, report or close, and the monitor
+	joins     atomic.Uint64
+	leaves    atomic.Uint64
+	takeovers atomic.Uint64
+	abroad    atomic.Int64 // bytes of messages on their way elsewhere, see abroadBy
+	stalled   atomic.Int64 // writers that have been replaced
+	latency   [16]atomic.Uint64
+	_         [64]byte
+}
+
+// tally counts messages and their payload.
+type tally struct{ messages, bytes atomic.Uint64 }
+
+func (t *tally) add(messages, bytes int) {
+	t.bytes.Add(uint64(bytes))
+	t.messages.Add(uint64(messages))
+}
+
+// fail counts messages that were not delivered, for the reason err.
+func (c *counters) fail(messages, bytes int, err error) {
+	reasons := [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
+	i := 0
+	for i < len(reasons) && !errors.Is(err, reasons[i]) {
+		i++
+	}
+	c.failed[i].add(messages, bytes)
+}
+
+// observe notes how long a message took from Add to its end.
+func (c *counters) observe(d time.Duration) {
+	i := 0
+	for bound := fastest; d > bound && i < len(c.latency)-1; bound *= 2 {
+		i++
+	}
+	c.latency[i].Add(1)
+}
+
+// Connected returns how many boxes have a connection.
+func (c *counters) Connected() int {
+	leaves := c.leaves.Load() // first, for there are never more of them
+	return int(c.joins.Load() - leaves)
+}
+
+// Stats returns the counters. Outcomes are read before what was accepted, so
+// that a message in between counts as waiting.
+func (g *Group) Stats() Stats {
+	c := &g.counters
+	s := Stats{
+		Name:         g.Pool,
+		Connections:  c.Connected(),
+		Written:      c.written.messages.Load(),
+		WrittenBytes: c.written.bytes.Load(),
+		Forwarded:    c.forwarded.messages.Load(),
+		Leaves:       c.leaves.Load(),
+		Takeovers:    c.takeovers.Load(),
+		Stalled:      int(c.stalled.Load()),
+	}
+	done := s.WrittenBytes + c.forwarded.bytes.Load()
+	for i, n := range []*uint64{&s.Slow, &s.Deleted, &s.Expired, &s.Closed, &s.NotConnected, &s.Other} {
+		*n = c.failed[i].messages.Load()
+		s.Undelivered += *n
+		done += c.failed[i].bytes.Load()
+	}
+	for i := range c.latency {
+		s.Latency[i] = c.latency[i].Load()
+	}
+	s.Joins = c.joins.Load()
+	s.Accepted = c.accepted.messages.Load()
+	s.Waiting = int(s.Accepted - s.Written - s.Forwarded - s.Undelivered)
+	s.WaitingBytes = int(c.accepted.bytes.Load() - done)
+	return s
+}
