@@ -1,0 +1,129 @@
+package ledger
+
+import "github.com/nulijiabei/gcpool"
+
+// Bounds are what may wait in a pool.
+type Bounds struct {
+	Connections int // ids at most; 0 for any number
+	Bytes       int // of payload: WithOutbox for each id, WithMailbox, and reports; 0 for any number
+}
+
+// Sample judges Stats that were taken while the pool works. Samples of one pool
+// are to be given in the order in which they were taken.
+func (l *Ledger) Sample(s gcpool.Stats, b Bounds) {
+	if s.Waiting < 0 || s.WaitingBytes < 0 || s.Accepted != s.Written+s.Forwarded+s.Undelivered+uint64(s.Waiting) {
+		l.Breach("Stats do not add up: %+v", s)
+	}
+	if s.Undelivered != s.NotConnected+s.Slow+s.Deleted+s.Expired+s.Closed+s.Other {
+		l.Breach("the reasons do not add up: %+v", s)
+	}
+	if uint64(s.Connections) != s.Joins-s.Leaves {
+		l.Breach("the connections do not add up: %+v", s)
+	}
+	if b.Connections > 0 && s.Connections > b.Connections {
+		l.Breach("%d connections of %d ids: %+v", s.Connections, b.Connections, s)
+	}
+	if b.Bytes > 0 && s.WaitingBytes > b.Bytes {
+		l.Breach("%d bytes wait, of %d: %+v", s.WaitingBytes, b.Bytes, s)
+	}
+	l.samples.Lock()
+	defer l.samples.Unlock()
+	if was := l.samples.before; l.samples.count > 0 && (s.Accepted < was.Accepted || s.Written < was.Written ||
+		s.Undelivered < was.Undelivered || s.WrittenBytes < was.WrittenBytes || s.Joins < was.Joins) {
+		l.Breach("Stats went back: from %+v to %+v", was, s)
+	}
+	l.samples.before = s
+	l.samples.count++
+}
+
+// Samples returns how many there were.
+func (l *Ledger) Samples() int {
+	l.samples.Lock()
+	defer l.samples.Unlock()
+	return l.samples.count
+}
+
+// Final judges the Stats after Shutdown. All messages of the pool must have come
+// through l.
+func (l *Ledger) Final(s gcpool.Stats) {
+	l.Sample(s, Bounds{})
+	t := l.Totals()
+	if s.Waiting != 0 || s.WaitingBytes != 0 {
+		l.Breach("after Shutdown messages wait: %+v", s)
+	}
+	if s.Accepted < t.Accepted || s.Accepted > t.Accepted+t.Unsure {
+		l.Breach("%d (and %d) were accepted: %+v", t.Accepted, t.Unsure, s)
+	}
+	if s.Undelivered < t.Undelivered || s.Undelivered > t.Undelivered+t.Unsure {
+		l.Breach("%d (and %d) were reported: %+v", t.Undelivered, t.Unsure, s)
+	}
+	if s.Written < t.Received {
+		l.Breach("%d were received: %+v", t.Received, s)
+	}
+	for i, n := range []uint64{s.Slow, s.Deleted, s.Expired, s.Closed, s.NotConnected} {
+		if n < t.Reasons[i] || n > t.Reasons[i]+t.Unsure {
+			l.Breach("%d reports say %v: %+v", t.Reasons[i], Reasons[i], s)
+		}
+	}
+}
+
+// Check judges at the end, when each message has had its outcome and each Conn
+// has ended. It returns all breaches, as Err does.
+func (l *Ledger) Check() error {
+	for _, s := range l.all() {
+		s.check()
+	}
+	return l.Err()
+}
+
+// check looks for messages without an outcome, and for torn ones that were not
+// reported.
+func (s *Stream) check() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.who.mu.Lock()
+	defer s.who.mu.Unlock()
+	for _, lost := range gaps(s.next, s.received, s.reported, s.failed, s.unsure) {
+		from, to := s.around(lost)
+		if s.who.cutLocked(from, to) {
+			continue
+		}
+		s.ledger.Breach("%s (to %d) was neither received nor reported, and no connection from %d to before %d was cut",
+			s.name(lost.first), lost.last, from, to)
+	}
+	for _, t := range s.who.torn {
+		whole := s.who.whole.has(uint64(t.generation))
+		if t.producer != s.producer || !whole {
+			continue
+		}
+		if !s.reported.has(t.sequence) && !s.failed.has(t.sequence) && !s.unsure.has(t.sequence) {
+			s.ledger.Breach("%s was torn on connection %d and not reported", s.name(t.sequence), t.generation)
+		}
+	}
+}
+
+// around returns on which connections lost messages may have been written: not
+// before that of the message received before them, and before that of the one
+// received after them; on that one they would have been received.
+func (s *Stream) around(lost run) (from, to uint32) {
+	from, to = 1, s.who.current.Load()+1
+	for _, sp := range s.spans {
+		if sp.first < lost.first {
+			from = sp.generation
+		}
+		if sp.last > lost.last {
+			to = min(to, sp.generation)
+		}
+	}
+	return from, to
+}
+
+// cutLocked reports whether one of the connections was cut.
+func (w *identity) cutLocked(from, to uint32) bool {
+	for g := from; g < to; g++ {
+		if !w.whole.has(uint64(g)) {
+			return true
+		}
+	}
+	return false
+}

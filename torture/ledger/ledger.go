@@ -1,0 +1,219 @@
+// Package ledger judges whether messages that went through gcpool had the fate
+// that gcpool promises. Producers push through a [Stream], connections are added
+// with [Ledger.Connect], their peers tell a [Conn] what they got, and the hook of
+// WithUndelivered is [Ledger.Undelivered]. The ledger then knows of every
+// message what became of it:
+//
+//   - Each accepted message has one outcome: it was received, reported, or
+//     written and lost behind the last one received on a connection that was cut.
+//   - What was received had been accepted, was not reported, and came once.
+//   - Of one producer and id it came in order, on each connection and across them.
+//   - It came on no other id's connection, and not on one that had been replaced
+//     when it was sent.
+//   - Only the last message on a connection may be torn, and then it is reported.
+//   - Stats adds up, at each sample, and what waits is within the bounds.
+//
+// The ledger keeps runs, not messages, so that it can take 10^8 of them. All
+// methods may be called from any number of goroutines at once, except those of
+// one Stream, and of one Conn, which belong to one goroutine each.
+package ledger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// Reasons are the errors that a report may wrap, in the order in which they are
+// looked for.
+var Reasons = []error{gcpool.ErrSlow, gcpool.ErrDeleted, gcpool.ErrExpired, gcpool.ErrClosed, gcpool.ErrNotConnected}
+
+// wrongs is how many breaches are kept; the others are counted.
+const wrongs = 20
+
+// A Ledger is the record of one run.
+type Ledger struct {
+	received, reported atomic.Uint64
+	reasons            [6]atomic.Uint64 // by index in Reasons; the last is any other
+
+	mu      sync.Mutex
+	streams map[key]*Stream
+	ids     map[string]*identity
+
+	breaches struct { // a leaf
+		sync.Mutex
+		count int
+		first []string
+	}
+	samples struct { // a leaf
+		sync.Mutex
+		count  int
+		before gcpool.Stats
+	}
+}
+
+type key struct {
+	producer uint32
+	id       string
+}
+
+// identity is what is known of an id's connections.
+type identity struct {
+	adding  sync.Mutex // one connection at a time, or generations would mean nothing
+	current atomic.Uint32
+	last    uint32 // adding
+
+	mu    sync.Mutex
+	torn  []tear
+	whole set // generations whose peer got all that was written
+}
+
+// tear is a message of which the peer has a part.
+type tear struct {
+	producer   uint32
+	sequence   uint64
+	generation uint32
+}
+
+// New returns an empty Ledger.
+func New() *Ledger {
+	return &Ledger{streams: make(map[key]*Stream), ids: make(map[string]*identity)}
+}
+
+// Connect has add, which is to call ConnPool.Add, make a connection id's, and
+// returns its Conn. A message that is sent after Connect has returned must not
+// come on an older connection. Connects of one id wait for each other.
+func (l *Ledger) Connect(id string, add func(c *Conn) error) (*Conn, error) {
+	who := l.identity(id)
+	who.adding.Lock()
+	defer who.adding.Unlock()
+	who.last++
+	c := &Conn{ledger: l, id: id, who: who, generation: who.last, streams: make(map[uint32]*Stream)}
+	if err := add(c); err != nil {
+		c.End(true) // nothing may have been written to it
+		return nil, err
+	}
+	who.current.Store(c.generation)
+	return c, nil
+}
+
+// Stream returns the stream of a producer to an id.
+func (l *Ledger) Stream(producer uint32, id string) *Stream {
+	who := l.identity(id)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := key{producer, id}
+	s := l.streams[k]
+	if s == nil {
+		s = &Stream{ledger: l, producer: producer, id: id, who: who}
+		l.streams[k] = s
+	}
+	return s
+}
+
+func (l *Ledger) identity(id string) *identity {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	who := l.ids[id]
+	if who == nil {
+		who = new(identity)
+		l.ids[id] = who
+	}
+	return who
+}
+
+// Undelivered is for WithUndelivered. It overwrites the data, which is the
+// hook's own.
+func (l *Ledger) Undelivered(u gcpool.Undelivered) {
+	m, id, err := decode(u.Data)
+	if err != nil || string(id) != u.ID {
+		l.Breach("reported for %.40q is not what was sent to it: %.40q (%v)", u.ID, u.Data, err)
+		return
+	}
+	l.reason(u.Err)
+	s := l.Stream(m.Producer, u.ID)
+	clear(u.Data)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case m.Sequence > s.next:
+		l.Breach("%s was reported and not accepted", s.name(m.Sequence))
+	case s.received.has(m.Sequence):
+		l.Breach("%s was received and reported with %v", s.name(m.Sequence), u.Err)
+	case s.written.has(m.Sequence):
+		l.Breach("%s was written, says Deliver, and reported with %v", s.name(m.Sequence), u.Err)
+	case s.failed.has(m.Sequence) || !s.reported.add(m.Sequence):
+		l.Breach("%s was reported twice", s.name(m.Sequence))
+	}
+	l.reported.Add(1)
+}
+
+func (l *Ledger) reason(err error) {
+	for i, reason := range Reasons {
+		if errors.Is(err, reason) {
+			l.reasons[i].Add(1)
+			return
+		}
+	}
+	l.reasons[len(Reasons)].Add(1)
+	l.Breach("a report with none of the reasons: %v", err)
+}
+
+// Breach notes a breach that the caller found.
+func (l *Ledger) Breach(format string, args ...any) {
+	l.breaches.Lock()
+	defer l.breaches.Unlock()
+	if l.breaches.count++; len(l.breaches.first) < wrongs {
+		l.breaches.first = append(l.breaches.first, fmt.Sprintf(format, args...))
+	}
+}
+
+// Err returns the breaches that were found until now, nil if there are none.
+func (l *Ledger) Err() error {
+	l.breaches.Lock()
+	defer l.breaches.Unlock()
+	if l.breaches.count == 0 {
+		return nil
+	}
+	return fmt.Errorf("ledger: %d breaches:\n%s", l.breaches.count, strings.Join(l.breaches.first, "\n"))
+}
+
+// Totals are the sums over all messages.
+type Totals struct {
+	Accepted, Received, Undelivered uint64
+	Unsure                          uint64    // may have been accepted: Deliver gave up, or was refused
+	Reasons                         [6]uint64 // of Undelivered, by index in Reasons; the last is any other
+}
+
+// Totals returns the sums until now.
+func (l *Ledger) Totals() Totals {
+	t := Totals{Received: l.received.Load(), Undelivered: l.reported.Load()}
+	for i := range l.reasons {
+		t.Reasons[i] = l.reasons[i].Load()
+	}
+	for _, s := range l.all() {
+		s.mu.Lock()
+		t.Accepted += s.next
+		t.Unsure += s.unsure.size()
+		s.mu.Unlock()
+	}
+	t.Accepted -= t.Unsure
+	return t
+}
+
+func (l *Ledger) all() []*Stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.streams))
+}
+
+func isContext(err error) bool {
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+}
