@@ -147,9 +147,12 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 //
 // One Del is special: while the handler of an earlier connection of id is still
 // running, a Del is that handler's own deferred one. It leaves the present
-// connection alone and reports false. A handler has ended when net/http ends
-// its request's context, or at once under [Upgrade]. DelConn has no such
-// exception. Del does not block.
+// connection alone and reports false. Under [Upgrade] the pool knows when a
+// handler ends. Without, net/http ends the request's context then, and x/net has
+// closed the connection; a handler that goes on for more than a second after the
+// pool gave its connection up is cut off from it, and remembered for a minute
+// more, since its end cannot be seen. DelConn has no such exception. Del does
+// not block.
 func (c *ConnPool) Del(id string) bool {
 	box := c.find(id)
 	return box != nil && box.Del()

@@ -228,10 +228,10 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 		return false
 	}
 	status := wire.StatusNormal
-	switch reason {
-	case ErrClosed:
+	switch {
+	case reason == ErrClosed, b.told:
 		status = wire.StatusNone // its close frame has been sent, or cannot be
-	case ErrMoved:
+	case reason == ErrMoved:
 		status = wire.StatusReplaced
 	}
 	b.removeLocked(reason, status)
