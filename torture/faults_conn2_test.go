@@ -1,0 +1,120 @@
+package torture
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestFault23DeadlineThatFailsOrIsIgnored: such a connection harms its own id
+// only, for no longer than the write timeout, and Shutdown returns.
+func TestFault23DeadlineThatFailsOrIsIgnored(t *testing.T) {
+	seeds(t, func(t *testing.T, rnd *rand.Rand) {
+		timeout := time.Duration(1+rnd.IntN(5)) * time.Second
+		r := newRig(t, gcpool.WithWriteTimeout(timeout))
+		u := r.connect("a", raw)
+		stuck := make(chan struct{})
+		if rnd.IntN(2) == 0 {
+			u.server.OnDeadline = func(time.Time) error { return errors.New("no deadlines here") }
+		}
+		part, deaf := rnd.IntN(30), rnd.IntN(2) == 0
+		u.server.OnWrite = func(p []byte) (int, error) {
+			n, _ := u.server.Take(p[:part])
+			<-stuck
+			return n, errors.New("at last")
+		}
+		free := func() { close(stuck) }
+		if !deaf { // Close ends the write
+			u.server.OnClose = func() error { free(); return u.server.Shut() }
+		}
+		r.reader("b", pick(rnd))
+		r.push(1, "a", 50)
+		for range rnd.IntN(3) {
+			r.push(1, "a", 50)
+		}
+		early := rnd.IntN(2) == 0 // Shutdown comes before the timeout
+		start := time.Now()
+		if err := r.deliver(1, "b", 5000); err != nil {
+			t.Error(err)
+		}
+		within(t, "another peer was served", start, tick)
+		if !early {
+			time.Sleep(timeout + 250*time.Millisecond)
+			synctest.Wait()
+			if s := r.stats(); s.Connections != 1 || s.Waiting != 0 || s.Undelivered == 0 {
+				t.Errorf("after the timeout: %+v", s)
+			}
+		}
+		r.after = func() {
+			if deaf {
+				free()
+			}
+			u.server.Shut()
+		}
+		start = time.Now()
+		limit := time.Duration(1+rnd.IntN(500)) * time.Millisecond
+		if s, err := r.done(limit); early && (err == nil || s.Closed == 0) {
+			t.Errorf("Shutdown: %v, %+v", err, s)
+		}
+		within(t, "Shutdown", start, limit+300*time.Millisecond)
+	})
+}
+
+// TestFault24CloseThatBlocksOrPanics: it keeps nobody, neither the caller of Del
+// nor the next connection nor Shutdown.
+func TestFault24CloseThatBlocksOrPanics(t *testing.T) {
+	seeds(t, func(t *testing.T, rnd *rand.Rand) {
+		r := newRig(t)
+		u := r.reader("a", raw)
+		stuck := make(chan struct{})
+		blocks := rnd.IntN(2) == 0
+		u.server.OnClose = func() error {
+			if blocks {
+				<-stuck
+			}
+			panic("close")
+		}
+		if rnd.IntN(3) == 0 {
+			u.server.OnWrite = func(p []byte) (int, error) { panic("write") }
+		}
+		if rnd.IntN(3) == 0 {
+			u.server.OnDeadline = func(time.Time) error { panic("deadline") }
+		}
+		for range rnd.IntN(3) {
+			r.push(1, "a", 100)
+		}
+		start := time.Now()
+		switch rnd.IntN(4) {
+		case 0:
+			r.conns.Del("a")
+		case 1:
+			r.conns.Get("a", func(net.Conn) error { return errors.New("away with it") })
+		case 2:
+			r.reader("a", pick(rnd))
+			if err := r.deliver(1, "a", 100); err != nil {
+				t.Errorf("Deliver to the next: %v", err)
+			}
+		}
+		r.reader("b", pick(rnd))
+		if err := r.deliver(1, "b", 100); err != nil {
+			t.Errorf("Deliver to another: %v", err)
+		}
+		within(t, "all that", start, tick)
+		r.after = func() {
+			close(stuck)
+			u.server.Shut()
+		}
+		start = time.Now()
+		limit := time.Duration(1+rnd.IntN(500)) * time.Millisecond
+		s, _ := r.done(limit)
+		within(t, "Shutdown", start, limit+300*time.Millisecond)
+		if s.Connections != 0 {
+			t.Errorf("%+v", s)
+		}
+	})
+}
