@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"runtime"
 	"strconv"
 	"testing"
 	"testing/synctest"
@@ -44,5 +45,16 @@ func within(t *testing.T, what string, start time.Time, d time.Duration) {
 	t.Helper()
 	if took := time.Since(start); took > d {
 		t.Errorf("%s after %v, want %v", what, took, d)
+	}
+}
+
+// eventually polls until ok, on real time.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("never: %s\n%s", what, buf[:runtime.Stack(buf, true)])
+		}
 	}
 }

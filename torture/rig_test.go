@@ -43,10 +43,12 @@ type rig struct {
 	stream *gcpool.StreamPool
 	ledger *ledger.Ledger
 	bounds ledger.Bounds
+	mux    *http.ServeMux
 	leave  func(id string)          // runs before a handler's deferred Del
 	read   func(ws *websocket.Conn) // what a handler does until the peer leaves
-	wrap   func(net.Conn) net.Conn  // the peer\'s end, before it is used
+	wrap   func(net.Conn) net.Conn  // the peer's end, before it is used
 	after  func()                   // runs when Shutdown has returned
+	addr   string                   // of the HTTP server, on loopback
 	dial   func() (net.Conn, error) // to the HTTP server
 	pair   func() (s, c net.Conn)   // a raw connection's two ends
 	size   int                      // of the buffers in memory
@@ -79,8 +81,16 @@ type user struct {
 // newRig returns a rig whose connections are in memory, with buffers of 64 KiB.
 func newRig(t *testing.T, opts ...gcpool.Option) *rig {
 	t.Helper()
+	r := newIdle(t, opts...)
+	r.pool.Start()
+	return r
+}
+
+// newIdle is newRig without Start.
+func newIdle(t *testing.T, opts ...gcpool.Option) *rig {
+	t.Helper()
 	l := fault.NewListener()
-	r := &rig{t: t, size: 64 << 10}
+	r := &rig{t: t, size: 64 << 10, before: ledger.Measure(false)}
 	r.dial = func() (c net.Conn, err error) {
 		r.last, c = l.Dial(r.size)
 		return c, nil
@@ -89,12 +99,12 @@ func newRig(t *testing.T, opts ...gcpool.Option) *rig {
 		r.last, c = fault.Pipe(r.size)
 		return r.last, c
 	}
-	r.start(l, opts)
+	r.open(l, opts)
 	return r
 }
 
-func (r *rig) start(l net.Listener, opts []gcpool.Option) {
-	r.before = ledger.Measure(false)
+// open makes the pool and the server, which l is for.
+func (r *rig) open(l net.Listener, opts []gcpool.Option) {
 	r.ledger = ledger.New()
 	opts = append([]gcpool.Option{gcpool.WithLogger(slog.New(slog.DiscardHandler)),
 		gcpool.WithUndelivered(r.ledger.Undelivered)}, opts...)
@@ -102,15 +112,14 @@ func (r *rig) start(l net.Listener, opts []gcpool.Option) {
 	if err := r.pool.Register(name); err != nil {
 		r.t.Fatal(err)
 	}
-	r.pool.Start()
 	r.conns, r.stream = r.pool.GetConn(name), r.pool.GetStream(name)
 	r.leave = func(string) {}
 	r.read, r.after = lines, func() {}
 	r.wrap = func(c net.Conn) net.Conn { return c }
-	mux := http.NewServeMux()
-	mux.Handle("/plain", websocket.Handler(r.handle))
-	mux.Handle("/upgraded", gcpool.Upgrade(websocket.Handler(r.handle)))
-	srv := &http.Server{Handler: mux}
+	r.mux = http.NewServeMux()
+	r.mux.Handle("/plain", websocket.Handler(r.handle))
+	r.mux.Handle("/upgraded", gcpool.Upgrade(websocket.Handler(r.handle)))
+	srv := &http.Server{Handler: r.mux}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -240,6 +249,22 @@ func (r *rig) stats() gcpool.Stats {
 	return s
 }
 
+// end shuts the pool down within d, for what did not go through the ledger, and
+// looks for what is left.
+func (r *rig) end(d time.Duration) error {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	err := r.pool.Shutdown(ctx)
+	r.wg.Wait()
+	r.finish()
+	if s := r.stats(); s.Waiting != 0 || s.WaitingBytes != 0 || s.Connections != 0 {
+		r.t.Errorf("after Shutdown: %+v", s)
+	}
+	r.judge()
+	return err
+}
+
 // done shuts the pool down within d, has every user read what is left, and
 // judges. It returns Shutdown's error and the last Stats.
 func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
@@ -258,11 +283,17 @@ func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
 	r.wg.Wait()
 	r.finish()
 	r.ledger.Final(s)
+	r.judge()
+	return s, err
+}
+
+// judge asks the ledger, and looks for goroutines and descriptors.
+func (r *rig) judge() {
+	r.t.Helper()
 	if err := r.ledger.Check(); err != nil {
 		r.t.Error(err)
 	}
 	if err := ledger.Left(r.before, 20*time.Second); err != nil {
 		r.t.Error(err)
 	}
-	return s, err
 }

@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync/atomic"
 
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
@@ -21,9 +22,9 @@ var ErrProtocol = errors.New("peer: breach of protocol")
 // A Peer reads messages of package ledger from a connection.
 type Peer struct {
 	Conn   net.Conn
-	Status int  // of the first close frame that came; 0 until then
-	Pings  int  // that were answered
-	Mute   bool // answers no pings
+	Status int          // of the first close frame that came; 0 until then
+	Pings  atomic.Int64 // that were answered
+	Mute   bool         // answers no pings
 
 	ws   bool
 	in   *bufio.Reader
@@ -82,7 +83,7 @@ func (p *Peer) Next() ([]byte, error) {
 			}
 			p.Send(0x88, payload)
 		case op == 0x9 && !p.Mute:
-			p.Pings++
+			p.Pings.Add(1)
 			p.Send(0x8a, payload)
 		case op == 0x1 || op == 0x2:
 			n := len(payload) - 1

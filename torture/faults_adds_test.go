@@ -1,0 +1,147 @@
+package torture
+
+import (
+	"errors"
+	"math/rand/v2"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/torture/internal/fault"
+	"github.com/nulijiabei/gcpool/torture/internal/peer"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+)
+
+// TestFault07ConcurrentAddsOfOneID: one survives, which is the one that gets what
+// is pushed, and all the others are closed.
+func TestFault07ConcurrentAddsOfOneID(t *testing.T) {
+	seeds(t, func(t *testing.T, rnd *rand.Rand) {
+		r := newRig(t)
+		n := 2 + rnd.IntN(15)
+		servers := make([]*fault.Conn, n)
+		peers := make([]*peer.Peer, n)
+		var adding sync.WaitGroup
+		for i := range n {
+			k := pick(rnd)
+			u := &user{id: "a", kind: k}
+			if k == raw {
+				s, c := r.pair()
+				servers[i], peers[i] = r.last, peer.Raw(c)
+				adding.Go(func() { r.conns.Add("a", s) })
+				continue
+			}
+			c, _ := r.dial()
+			servers[i] = r.last
+			adding.Go(func() {
+				u.Peer, u.err = peer.Dial(c, "/"+k.String()+"?id=a&n=bare")
+				if peers[i] = u.Peer; u.err != nil {
+					t.Error(u.err)
+				}
+			})
+		}
+		adding.Wait()
+		got := make([]int, n)
+		for i, p := range peers {
+			r.wg.Go(func() {
+				defer p.Conn.Close()
+				for {
+					if _, err := p.Next(); err != nil {
+						return
+					}
+					got[i]++
+				}
+			})
+		}
+		time.Sleep(2 * time.Second) // for those that their handlers do not close
+		synctest.Wait()
+		r.survivor(servers, got)
+	})
+}
+
+// survivor checks that just one of the servers' ends is open, and gets what is
+// pushed.
+func (r *rig) survivor(servers []*fault.Conn, got []int) {
+	t, n := r.t, len(servers)
+	var open []int
+	for i, s := range servers {
+		if !s.Closed() {
+			open = append(open, i)
+		}
+	}
+	if len(open) != 1 || r.conns.Len() != 1 {
+		t.Fatalf("of %d connections %v are open, %d in the pool", n, open, r.conns.Len())
+	}
+	data := ledger.Append(nil, ledger.Message{ID: "a"})
+	if err := r.stream.Deliver(t.Context(), "a", data); err != nil {
+		t.Errorf("Deliver to the survivor: %v", err)
+	}
+	synctest.Wait()
+	for i := range got {
+		if want := i == open[0]; got[i] == 1 != want || got[i] > 1 {
+			t.Errorf("connection %d, of which %d survived, got %d messages", i, open[0], got[i])
+		}
+	}
+	if err := r.end(time.Second); err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if s := r.pool.Stats()[0]; s.Joins != 1 || s.Takeovers != uint64(n-1) || s.Leaves != 1 || s.Written != 1 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// TestFault07ThousandAddsOfOneID is the same over TCP.
+func TestFault07ThousandAddsOfOneID(t *testing.T) {
+	each(t, func(t *testing.T, k kind) {
+		n := 1000
+		if k == plain {
+			n = 300 // handlers end at once, and each Del looks at all that have not
+		}
+		r := newTCP(t)
+		users := make(chan *user, n)
+		gate := make(chan struct{}, 50) // handshakes at once
+		for range n {
+			r.wg.Go(func() {
+				gate <- struct{}{}
+				u, err := r.bare("a", k)
+				if <-gate; err != nil {
+					t.Error(err)
+					return
+				}
+				users <- u
+			})
+		}
+		r.wg.Wait()
+		eventually(t, "all have been added", func() bool { s := r.stats(); return s.Joins+s.Takeovers == uint64(n) })
+		if r.conns.Len() != 1 {
+			t.Fatalf("%d are connected", r.conns.Len())
+		}
+		close(users)
+		got := make(chan *user, n)
+		for u := range users {
+			r.wg.Go(func() {
+				defer u.Conn.Close()
+				_, err := u.Next()
+				if err == nil {
+					got <- u
+					_, err = u.Next()
+				}
+				if errors.Is(err, os.ErrDeadlineExceeded) {
+					t.Error("a connection was not closed")
+				}
+			})
+		}
+		data := ledger.Append(nil, ledger.Message{ID: "a"})
+		if err := r.stream.Deliver(t.Context(), "a", data); err != nil {
+			t.Fatal(err)
+		}
+		<-got
+		if err := r.end(far); err != nil {
+			t.Error(err)
+		}
+		if s := r.pool.Stats()[0]; len(got) != 0 || s.Joins != 1 || s.Written != 1 || s.Takeovers != uint64(n-1) {
+			t.Errorf("%d more survivors, %+v", len(got), s)
+		}
+	})
+}
