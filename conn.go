@@ -36,9 +36,9 @@ type ConnPool struct {
 // goroutines at once. The other direction is [StreamPool.Receive],
 // [ConnPool.Evict] and [ConnPool.Appeared].
 type Cluster interface {
-	// Changed says that id has come or gone here; which, [ConnPool.Get] tells by
-	// now. Calls for one id may overlap and come in any order, but each change is
-	// followed by one. It should not block.
+	// Changed says that id has come, has gone, or has a new connection here;
+	// [ConnPool.Get] tells which is true by now. Calls for one id may overlap and
+	// come in any order, but each change is followed by one. It should not block.
 	Changed(pool, id string)
 
 	// Forward takes messages for an id that is not connected here, and calls done

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -104,8 +105,8 @@ func (s *StreamPool) Broadcast(data []byte) error {
 // many; the outcomes of those are given to done, in order, on a goroutine of the
 // pool's, when the last is known. For the rest, the error is ErrMoved if id is
 // not connected here, or what was forwarded from here has not come back yet;
-// ErrClosed after Shutdown; and [context.Canceled] while the outbox of a peer
-// that reads is full.
+// ErrTooLarge for one of more than WithOutbox bytes; ErrClosed after Shutdown; and
+// [context.Canceled] while the outbox of a peer that reads is full.
 //
 // With an empty id it is a Broadcast to the connections of this process; done
 // is not called then. It copies the batch, and does not block but as Broadcast
@@ -116,15 +117,27 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	}
 	if id == "" {
 		for taken < len(batch) && err == nil {
+			if len(batch[taken]) > s.limit {
+				return taken, ErrTooLarge
+			}
 			err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
 			taken++
 		}
 		return taken, err
 	}
-	if box := s.conns.find(id); box != nil {
+	box := s.conns.find(id)
+	if box == nil {
+		return 0, ErrMoved
+	}
+	large := slices.IndexFunc(batch, func(data []byte) bool { return len(data) > s.limit })
+	if large < 0 {
 		return box.PushAll(batch, done)
 	}
-	return 0, ErrMoved
+	taken, err = box.PushAll(batch[:large], done)
+	if err == nil {
+		err = ErrTooLarge
+	}
+	return taken, err
 }
 
 // Len returns how many messages wait in the stream's buffer, as they do before

@@ -51,27 +51,17 @@ func NewBox(g *Group, id string) *Box {
 func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 	for {
 		b.mu.Lock()
-		if b.dead {
-			b.mu.Unlock()
-			return false, nil
-		}
-		if b.group.closed.Load() && !m.Kept {
-			b.mu.Unlock()
-			return true, ErrClosed
-		}
-		if m.Here && m.ID != "" && (b.link == nil || b.flight != nil && b.flight.link == nil) {
-			b.mu.Unlock()
-			return true, ErrMoved
-		}
-		wait := b.waitLocked(m)
+		wait, err := b.tryLocked(m)
 		if wait <= 0 {
-			b.acceptLocked(m)
 			stashed := len(b.queue) > 0 && b.queue[len(b.queue)-1].letter != nil
 			b.mu.Unlock()
 			if stashed {
 				b.group.mailbox.trim()
 			}
-			return true, nil
+			if err == errDead {
+				return false, nil
+			}
+			return true, err
 		}
 		if b.room == nil {
 			b.room = make(chan struct{})
@@ -87,6 +77,22 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 			return true, ErrClosed
 		}
 	}
+}
+
+// tryLocked accepts m, unless it is refused, or has to wait for room first.
+func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
+	switch {
+	case b.group.closed.Load() && !m.Kept:
+		return 0, ErrClosed
+	case m.Here && m.ID != "" && (b.link == nil || b.flight != nil && b.flight.link == nil):
+		return 0, ErrMoved
+	case b.dead:
+		return 0, errDead
+	}
+	if wait = b.waitLocked(m); wait <= 0 {
+		b.acceptLocked(m)
+	}
+	return wait, nil
 }
 
 // fitsLocked reports whether n bytes more may wait. The bound on messages
@@ -209,11 +215,11 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	if old == nil {
 		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
-		b.changedLocked()
 	} else {
 		b.group.takeovers.Add(1)
 		b.closeLocked(old, wire.StatusReplaced)
 	}
+	b.changedLocked()
 	b.rehomeLocked()
 	b.wakeLocked()
 	return true, nil

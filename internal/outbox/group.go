@@ -27,6 +27,7 @@ var (
 	ErrExpired      = errors.New("gcpool: expired in the mailbox")
 	ErrClosed       = errors.New("gcpool: pool closed")
 
+	errDead           = errors.New("gcpool: id looked up too early")
 	errReplaced error = reason("gcpool: cut off by a newer connection")
 	errLeft     error = reason("gcpool: handler returned")
 	errSilent   error = reason("gcpool: peer silent for two heartbeats")

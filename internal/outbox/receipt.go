@@ -46,16 +46,15 @@ func (m *Message) Await() (wait func(ctx context.Context) error) {
 
 // PushAll accepts a batch from elsewhere for b's connection, but does not wait.
 // It returns how many messages it took, and why not the rest. done is given the
-// outcomes of those, once all are known.
-func (b *Box) PushAll(batch [][]byte, done func(errs []error)) (int, error) {
-	now, cancel := context.WithCancel(context.Background())
-	cancel()
+// outcomes of those, once all are known. None is written that is behind one with
+// ErrMoved, hence the one lock.
+func (b *Box) PushAll(batch [][]byte, done func(errs []error)) (taken int, err error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	errs := make([]error, len(batch))
-	taken := 0
-	var left atomic.Int64
-	left.Store(1) // until all are in
+	left := 1 // until all are in; b.mu
 	settle := func() {
-		if left.Add(-1) == 0 && taken > 0 {
+		if left--; left == 0 && taken > 0 {
 			b.group.spawn(func() { done(errs[:taken]) })
 		}
 	}
@@ -65,13 +64,13 @@ func (b *Box) PushAll(batch [][]byte, done func(errs []error)) (int, error) {
 			errs[i] = err
 			return settle
 		}}
-		left.Add(1)
-		ok, err := b.Push(now, &m)
-		if !ok {
-			err = ErrMoved
+		left++
+		wait, err := b.tryLocked(&m)
+		if wait > 0 {
+			err = context.Canceled
 		}
 		if err != nil {
-			left.Add(-1)
+			left--
 			return taken, err
 		}
 		taken++

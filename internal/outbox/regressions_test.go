@@ -141,3 +141,18 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	}
 	runtime.KeepAlive(boxes)
 }
+
+// TestPushToADeadBox: its id is to be looked up again, whatever the message is;
+// a Broadcast that took it for a full one would never end.
+func TestPushToADeadBox(t *testing.T) {
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	b := NewBox(g, "a")
+	if !b.Retire() {
+		t.Fatal("a new box does not retire")
+	}
+	for _, m := range []Message{{ID: "a"}, {}, {Here: true}, {ID: "a", Kept: true}} {
+		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
+			t.Errorf("Push of %+v: %v, %v; want false and no error", m, ok, err)
+		}
+	}
+}
