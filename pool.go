@@ -194,8 +194,9 @@ type Stats struct {
 	Name        string
 	Connections int // ids that are connected, Joins - Leaves
 
-	// Messages accepted that have no outcome yet, and their payload in bytes.
-	Waiting, WaitingBytes int
+	// Messages accepted that have no outcome yet, and their payload in bytes; how
+	// much of it may wait for one id, and in the mailbox, 0 without one.
+	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
 	// Written means that the system took every byte, Forwarded that this was so
 	// in another process, Undelivered that the message was reported, or its
@@ -208,9 +209,10 @@ type Stats struct {
 	Joins, Leaves, Takeovers uint64 // a takeover is neither of the others
 	Stalled                  int    // connections whose peer holds up a write, for 5 ms or more
 
-	// Latency is how many messages took up to 100 µs << i from Add to written,
-	// the last: any more. It is a sample of one in 64 writes or fewer.
-	Latency [16]uint64
+	// Latency is how many messages took up to 100 µs << i from Add to written, the
+	// last: any more. It is a sample of one in 64 writes or fewer.
+	Latency    [16]uint64
+	LatencySum time.Duration // of the messages in Latency
 }
 
 // Stats returns a snapshot of every pool, sorted by name. Its cost does not
@@ -297,11 +299,10 @@ func WithNewline(on bool) Option { return func(c *outbox.Config) { c.Newline = o
 // WithBuffer wait for it. A panic is recovered and logged.
 func WithUndelivered(fn func(Undelivered)) Option {
 	return func(c *outbox.Config) {
-		if c.Undelivered = nil; fn == nil {
-			return
-		}
-		c.Undelivered = func(id string, data []byte, err error) {
-			fn(Undelivered{Pool: c.Pool, ID: id, Data: data, Err: err})
+		if c.Undelivered = nil; fn != nil {
+			c.Undelivered = func(id string, data []byte, err error) {
+				fn(Undelivered{Pool: c.Pool, ID: id, Data: data, Err: err})
+			}
 		}
 	}
 }
@@ -311,10 +312,9 @@ func WithUndelivered(fn func(Undelivered)) Option {
 // is called as that of WithUndelivered.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *outbox.Config) {
-		if c.Presence = nil; fn == nil {
-			return
+		if c.Presence = nil; fn != nil {
+			c.Presence = func(id string, connected bool) { fn(c.Pool, id, connected) }
 		}
-		c.Presence = func(id string, connected bool) { fn(c.Pool, id, connected) }
 	}
 }
 
@@ -343,8 +343,8 @@ func check(c *outbox.Config) error {
 	if wrong != "" {
 		return fmt.Errorf("%w: %s", ErrInvalid, wrong)
 	}
-	if c.MailboxBytes == 0 {
-		c.MailboxTTL = 0
+	if c.MailboxTTL == 0 || c.MailboxBytes == 0 { // it is off
+		c.MailboxTTL, c.MailboxBytes = 0, 0
 	}
 	return nil
 }

@@ -11,7 +11,7 @@ type Stats struct {
 	Name        string
 	Connections int
 
-	Waiting, WaitingBytes int
+	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
 	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
 
@@ -19,8 +19,9 @@ type Stats struct {
 
 	Joins, Leaves, Takeovers uint64
 
-	Stalled int
-	Latency [16]uint64
+	Stalled    int
+	Latency    [16]uint64
+	LatencySum time.Duration
 }
 
 // sampled is how many chunks of an id there are for one whose way is timed: the
@@ -47,6 +48,7 @@ type counters struct {
 	abroad    atomic.Int64 // bytes of messages on their way elsewhere, see abroadBy
 	stalled   atomic.Int64 // writers that have been replaced
 	latency   [16]atomic.Uint64
+	took      atomic.Int64 // the sum of what latency counts, in ns
 	_         [64]byte
 }
 
@@ -74,6 +76,7 @@ func (c *counters) observe(d time.Duration) {
 	for bound := fastest; d > bound && i < len(c.latency)-1; bound *= 2 {
 		i++
 	}
+	c.took.Add(int64(d))
 	c.latency[i].Add(1)
 }
 
@@ -90,6 +93,8 @@ func (g *Group) Stats() Stats {
 	s := Stats{
 		Name:         g.Pool,
 		Connections:  c.Connected(),
+		OutboxLimit:  g.Outbox,
+		MailboxLimit: g.MailboxBytes,
 		Written:      c.written.messages.Load(),
 		WrittenBytes: c.written.bytes.Load(),
 		Forwarded:    c.forwarded.messages.Load(),
@@ -106,6 +111,7 @@ func (g *Group) Stats() Stats {
 	for i := range c.latency {
 		s.Latency[i] = c.latency[i].Load()
 	}
+	s.LatencySum = time.Duration(c.took.Load())
 	s.Joins = c.joins.Load()
 	s.Accepted = c.accepted.messages.Load()
 	s.Waiting = int(s.Accepted - s.Written - s.Forwarded - s.Undelivered)
