@@ -1,0 +1,166 @@
+package torture
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+)
+
+const million = 1_000_000
+
+// strangers records what became of messages to ids that nobody has. There is one
+// message for each id, for the ledger would grow with the ids, which is what
+// these tests look for. Only the hook changes it, one call at a time.
+type strangers struct {
+	seen    []bool // by the message's number
+	reasons map[error]int
+	wrong   error
+}
+
+func newStrangers() *strangers {
+	return &strangers{seen: make([]bool, million), reasons: make(map[error]int)}
+}
+
+func stranger(n int) (id string, data []byte) {
+	return fmt.Sprint("nobody ", n), binary.BigEndian.AppendUint64(make([]byte, 0, 20), uint64(n))
+}
+
+// undelivered is for WithUndelivered.
+func (s *strangers) undelivered(u gcpool.Undelivered) {
+	if len(u.Data) != 8 {
+		s.wrong = fmt.Errorf("reported for %q: %x", u.ID, u.Data)
+		return
+	}
+	n := int(binary.BigEndian.Uint64(u.Data))
+	if id, _ := stranger(n); n >= million || s.seen[n] || u.ID != id {
+		s.wrong = fmt.Errorf("message %d reported for %q, twice or wrongly", n, u.ID)
+		return
+	}
+	s.seen[n] = true
+	s.reasons[u.Err]++
+}
+
+// TestFault09UnknownIDsByTheMillion: every message is reported, once, and nothing
+// stays of any id; of those that a mailbox takes, only what the mailbox holds.
+// Who is connected does not notice.
+func TestFault09UnknownIDsByTheMillion(t *testing.T) {
+	const mailbox = 32 << 10
+	for _, c := range []struct {
+		name    string
+		ids     int
+		hook    bool
+		waiting int // messages at the end; a mailbox has a bound for tiny ones
+		opt     gcpool.Option
+	}{
+		{"told", million, true, 0, nil},
+		{"not told", million, false, 0, nil},
+		{"mailbox", million / 4, true, mailbox/16 + 1024, gcpool.WithMailbox(time.Hour, mailbox)},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newStrangers()
+			hook := gcpool.WithUndelivered(nil)
+			if c.hook {
+				hook = gcpool.WithUndelivered(s.undelivered)
+			}
+			r := newRig(t, hook, c.opt)
+			// The outbox of the one who is connected, the mailbox, and as many
+			// reports as may wait, with one more for each Add under way.
+			r.bounds = ledger.Bounds{Connections: 1, Bytes: 1<<20 + mailbox + 8*(1000+100)}
+			r.reader("here", upgraded)
+			r.pushStrangers(c.ids)
+			after := r.stats()
+			if after.Waiting > c.waiting+1000 {
+				t.Errorf("%d wait, %d are to", after.Waiting, c.waiting)
+			}
+			if err := r.end(far); err != nil {
+				t.Error(err)
+			}
+			r.strangersEnd(s, c.ids, c.hook, c.waiting)
+		})
+	}
+}
+
+// pushStrangers adds a message for each of so many ids, from four goroutines, asks
+// for some of them in every other way, and looks at the heap all the while.
+func (r *rig) pushStrangers(ids int) {
+	t := r.t
+	const growth = 16 << 20 // the smallest records of so many would take more
+	before := ledger.Measure(true).Heap
+	var pushing sync.WaitGroup
+	for p := range 4 {
+		pushing.Go(func() {
+			for n := p; n < ids; n += 4 {
+				id, data := stranger(n)
+				if err := r.stream.Add(id, data); err != nil {
+					t.Errorf("Add: %v", err)
+					return
+				}
+				if n%64 < 4 {
+					r.askFor(id)
+				}
+				if n%(million/10) == 0 {
+					if heap := ledger.Measure(true).Heap; heap > before+growth {
+						t.Errorf("the heap grew by %d bytes", heap-before)
+						return
+					}
+				}
+			}
+		})
+	}
+	for range 100 {
+		if err := r.deliver(1, "here", 100); err != nil {
+			t.Errorf("Deliver to one who is connected: %v", err)
+		}
+		r.stats()
+	}
+	pushing.Wait()
+	if heap := ledger.Measure(true).Heap; heap > before+growth {
+		t.Errorf("the heap grew by %d bytes", heap-before)
+	}
+}
+
+// askFor calls what could leave something behind for an id that nobody has.
+func (r *rig) askFor(id string) {
+	err := r.conns.Get(id, func(net.Conn) error { return nil })
+	if !errors.Is(err, gcpool.ErrNotConnected) || r.conns.Del(id) || r.conns.DelConn(id, nil) || r.conns.Evict(id, nil) {
+		r.t.Errorf("%q is connected: %v", id, err)
+	}
+	r.conns.Appeared(id)
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := r.stream.Deliver(ended, id, nil); err != context.Canceled {
+		r.t.Errorf("Deliver with a context that has ended: %v", err)
+	}
+	if _, err := r.stream.Receive(id, [][]byte{nil}, nil); err != gcpool.ErrMoved {
+		r.t.Errorf("Receive for one who is not here: %v", err)
+	}
+}
+
+// strangersEnd judges after Shutdown, which reports what waits in the mailbox.
+func (r *rig) strangersEnd(s *strangers, ids int, hook bool, waiting int) {
+	t, stats, all := r.t, r.pool.Stats()[0], uint64(ids)
+	if stats.Undelivered != all || stats.Joins != 1 {
+		t.Errorf("%+v", stats)
+	}
+	if waiting == 0 && stats.NotConnected != all {
+		t.Errorf("%d of %d were not connected", stats.NotConnected, all)
+	}
+	if waiting > 0 && (stats.Closed == 0 || stats.Closed > uint64(waiting) || stats.Expired != all-stats.Closed) {
+		t.Errorf("%d gave way in the mailbox, %d stayed to the end, of %d", stats.Expired, stats.Closed, waiting)
+	}
+	if s.wrong != nil {
+		t.Error(s.wrong)
+	}
+	if hook && (s.reasons[gcpool.ErrNotConnected] != int(stats.NotConnected) ||
+		s.reasons[gcpool.ErrExpired] != int(stats.Expired) || s.reasons[gcpool.ErrClosed] != int(stats.Closed)) {
+		t.Errorf("the hook was told of %v", s.reasons)
+	}
+}
