@@ -174,10 +174,18 @@ func (c *ConnPool) Evict(id string, conn net.Conn) bool {
 }
 
 // Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
-// since id is connected elsewhere now. It does not block.
+// since id is connected elsewhere now. With an empty id it is for all, since the
+// Cluster cannot tell which are. What comes back to the mailbox may wait there
+// for as long as before, once more. It does not block.
 func (c *ConnPool) Appeared(id string) {
-	if box := c.find(id); box != nil {
-		box.Appeared()
+	boxes := []*outbox.Box{c.find(id)}
+	if id == "" {
+		boxes = c.snapshot()
+	}
+	for _, box := range boxes {
+		if box != nil {
+			box.Appeared()
+		}
 	}
 }
 

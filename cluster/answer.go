@@ -1,0 +1,133 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"slices"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// The kinds of answer. Each has a number, a list of outcomes and a name.
+const (
+	inHand   byte = 'h' // the messages wait for their peer
+	outcomes byte = 'o' // of the first messages; the others are to go to the node named
+	found    byte = 'f' // the name of the node that has the id
+)
+
+// reasons are the outcomes that travel, each as its index. A node that was shut
+// down is no concern of the one that pushes, whose own pool is not.
+var reasons = []error{
+	nil,
+	gcpool.ErrNotConnected,
+	gcpool.ErrSlow,
+	gcpool.ErrDeleted,
+	gcpool.ErrExpired,
+	gcpool.ErrTooLarge,
+	errThere,
+}
+
+// reason returns the number of an outcome.
+func reason(err error) byte {
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, gcpool.ErrClosed):
+		return byte(slices.Index(reasons, errThere))
+	}
+	return byte(max(1, slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })))
+}
+
+// answerLocked has an answer sent, together with others to the same node.
+func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
+	i, ok := n.slots[node]
+	if !ok || len(n.posts[i].data) > piece {
+		i = len(n.posts)
+		n.slots[node] = i
+		n.posts = append(n.posts, post{subject: n.subject("r", node, "0")})
+	}
+	b := append(binary.AppendUvarint(n.posts[i].data, number), kind)
+	n.posts[i].data = appendString(appendString(b, codes), name)
+	wake(n.sending)
+}
+
+// answered settles what came to the node's answer subject: from NATS, that
+// nobody listens for a request, or the answers of another node.
+func (n *Node) answered(m *nats.Msg) {
+	if m.Header.Get("Status") != "" {
+		number, ok := n.numbered(m.Subject, n.id)
+		if !ok || m.Header.Get("Status") != "503" {
+			n.distrust(m)
+		} else if r := n.claim(number); r != nil {
+			n.nobody(r)
+		}
+		return
+	}
+	for d := (decoder{left: m.Data}); d.more(); {
+		if !n.answer(&d) {
+			n.distrust(m)
+			return
+		}
+	}
+}
+
+// nobody settles a request for which nobody listens. If that was a node that
+// should, it has gone, but the id may have come back elsewhere.
+func (n *Node) nobody(r *request) {
+	if r.node == "" {
+		n.finish(r, gcpool.ErrNotConnected)
+		return
+	}
+	n.mu.Lock()
+	if n.moved[r.key] == r.node {
+		n.moved[r.key] = ""
+	}
+	n.mu.Unlock()
+	n.finish(r, gcpool.ErrMoved)
+}
+
+// answer settles one answer, and reports whether it makes sense. One to a request
+// that was given up does.
+func (n *Node) answer(d *decoder) bool {
+	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
+	for _, c := range codes {
+		d.bad = d.bad || int(c) >= len(reasons)
+	}
+	n.mu.Lock()
+	r := n.out[number]
+	switch {
+	case d.bad || r == nil:
+	case kind == inHand:
+		n.hearLocked(r)
+		r = nil
+	case kind == outcomes && len(codes) > r.sent, kind == found && r.kind != where, kind != outcomes && kind != found:
+		d.bad = true
+	}
+	n.mu.Unlock()
+	if d.bad || r == nil || n.claim(number) == nil {
+		return !d.bad
+	}
+	if kind == found {
+		r.name = name
+		n.finish(r, nil)
+		return true
+	}
+	for _, c := range codes {
+		r.errs = append(r.errs, reasons[c])
+	}
+	all := len(codes) == r.sent
+	r.batch = r.batch[len(codes):]
+	switch {
+	case r.kind == push && len(r.batch) == 0:
+		n.finish(r, nil)
+	case r.kind == push && all: // NATS did not take all at once
+		n.again(r)
+	case name == "" || name == n.id || name == r.node:
+		n.finish(r, gcpool.ErrMoved)
+	default:
+		r.node = name
+		n.again(r)
+	}
+	return true
+}

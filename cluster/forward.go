@@ -1,0 +1,294 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// The kinds of request.
+const (
+	push  byte = 'm' // messages for an id
+	where byte = 'w' // the question which node has it
+)
+
+// A request is a batch of messages on its way to the node that has their id, or
+// the question where it is.
+type request struct {
+	key
+	kind  byte
+	node  string   // that has the id, as another said; "" looks for it
+	batch [][]byte // without an outcome
+	errs  []error  // the outcomes of those before
+	done  func(errs []error)
+	name  string // the answer to a question
+
+	sent     int  // how much of batch is out
+	counts   bool // in the window
+	out, due time.Time
+}
+
+// A post is a message to NATS that nobody waits for.
+type post struct {
+	subject string
+	data    []byte
+}
+
+// Forward implements [gcpool.Cluster]. It does not block.
+func (n *Node) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
+	n.enqueue(&request{key: key{pool, id}, kind: push, batch: batch, done: done})
+}
+
+// Broadcast implements [gcpool.Cluster]. It does not block.
+func (n *Node) Broadcast(pool string, data []byte) error {
+	b := appendString(make([]byte, 0, len(n.id)+len(pool)+len(data)+4), n.id)
+	b = append(appendString(b, pool), data...)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	switch {
+	case n.away || n.ended:
+		return errAway
+	case len(b) > n.limit:
+		return fmt.Errorf("%w: %d bytes, and NATS takes %d", gcpool.ErrTooLarge, len(b), n.limit)
+	case n.casting+len(b) > castBytes:
+		return errOverflow
+	}
+	n.posts = append(n.posts, post{n.subject("b"), b})
+	n.casting += len(b)
+	wake(n.sending)
+	return nil
+}
+
+// enqueue has a new request sent.
+func (n *Node) enqueue(r *request) {
+	n.mu.Lock()
+	n.open++
+	r.node = n.moved[r.key]
+	n.mu.Unlock()
+	n.again(r)
+}
+
+// again has what is left of a request sent.
+func (n *Node) again(r *request) {
+	n.mu.Lock()
+	ended := n.ended
+	if !ended {
+		r.due = time.Now().Add(n.timeout)
+		n.queue = append(n.queue, r)
+	}
+	n.mu.Unlock()
+	if ended {
+		n.finish(r, errAway)
+	} else {
+		wake(n.sending)
+	}
+}
+
+// send is the goroutine that publishes, since nc may block for as long as NATS
+// does not read. While one round is published, the next gathers.
+func (n *Node) send() {
+	for {
+		select {
+		case <-n.sending:
+		case <-n.stop:
+			return
+		}
+		for n.round() {
+		}
+	}
+}
+
+// round publishes what has gathered, and reports whether there was anything.
+func (n *Node) round() bool {
+	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
+	n.mu.Lock()
+	n.limit, n.away = limit, away
+	posts := n.posts
+	n.posts, n.casting = nil, 0
+	clear(n.slots)
+	n.mu.Unlock()
+	for _, p := range posts {
+		n.publish(p.subject, p.data)
+	}
+	for sent := 0; sent < window/16; sent++ {
+		number, r := n.take()
+		if r == nil {
+			return sent+len(posts) > 0
+		}
+		n.request(number, r)
+	}
+	return true
+}
+
+// publish sends one message, and notes if it could not.
+func (n *Node) publish(subject string, b []byte) {
+	if err := n.nc.Publish(subject, b); err != nil {
+		n.note(err)
+	}
+}
+
+// take returns the first request of the queue, which is out then, its encoding
+// in n.buf: as many messages as NATS takes at once. It returns nil if there is
+// none, or too many are out.
+func (n *Node) take() (number uint64, r *request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.queue) == 0 || n.window >= window {
+		return 0, nil
+	}
+	r = n.queue[0]
+	n.queue[0] = nil
+	n.queue = n.queue[1:]
+	n.window++
+	n.number++
+	n.out[n.number] = r
+	r.counts, r.out, r.sent = true, time.Now(), 0
+	r.due = r.out.Add(n.timeout)
+	b := append(appendString(n.buf[:0], n.id), r.kind)
+	b = appendString(appendString(b, r.pool), r.id)
+	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
+		b = appendString(b, r.batch[r.sent])
+		r.sent++
+	}
+	n.buf = b
+	return n.number, r
+}
+
+// request publishes n.buf, which is what take has made of r.
+func (n *Node) request(number uint64, r *request) {
+	n.mu.Lock()
+	err, to := error(nil), r.node
+	switch {
+	case n.out[number] != r: // given up, and not ours any more
+		n.mu.Unlock()
+		return
+	case n.away:
+		err = errAway
+	case len(n.buf) > n.limit || r.sent < min(1, len(r.batch)):
+		err = gcpool.ErrTooLarge
+	}
+	n.mu.Unlock()
+	if err == nil {
+		subject := n.subject("d", to)
+		if to == "" {
+			subject = n.subject("m", token(r.pool), token(r.id))
+		}
+		err = n.nc.PublishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)), n.buf)
+		if err != nil {
+			err = fmt.Errorf("%w: %w", gcpool.ErrNotConnected, err)
+		}
+	}
+	if err == nil {
+		n.requests.Add(1)
+	} else if n.claim(number) != nil {
+		n.fail(r, err)
+	}
+}
+
+// claim takes the request that is out under a number, for the caller to settle;
+// nil if another did.
+func (n *Node) claim(number uint64) *request {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	r := n.out[number]
+	if r != nil {
+		n.hearLocked(r)
+		delete(n.out, number)
+	}
+	return r
+}
+
+// hearLocked notes that something was heard of r, which is out.
+func (n *Node) hearLocked(r *request) {
+	r.due = time.Now().Add(n.timeout)
+	n.uncountLocked(r)
+}
+
+// uncountLocked makes room for another request.
+func (n *Node) uncountLocked(r *request) {
+	if r.counts {
+		r.counts = false
+		n.window--
+		if len(n.queue) > 0 {
+			wake(n.sending)
+		}
+	}
+}
+
+// fail settles a request that did not go out. What is behind a message that is
+// too large may go.
+func (n *Node) fail(r *request, err error) {
+	if err == gcpool.ErrTooLarge && len(r.batch) > 1 {
+		r.errs, r.batch = append(r.errs, err), r.batch[1:]
+		n.again(r)
+		return
+	}
+	n.finish(r, err)
+}
+
+// finish settles a request, err being the outcome of what is left of it. If that
+// has to look for its node once more, it is not in a hurry.
+func (n *Node) finish(r *request, err error) {
+	left := len(r.batch)
+	if r.kind == where {
+		left = 1
+	}
+	for range left {
+		r.errs = append(r.errs, err)
+	}
+	settle := func() {
+		r.done(r.errs)
+		n.mu.Lock()
+		n.open--
+		n.mu.Unlock()
+	}
+	if errors.Is(err, gcpool.ErrMoved) {
+		time.AfterFunc(pause, settle)
+	} else {
+		settle()
+	}
+}
+
+// sweep gives up what is overdue: it was lost on the way, or never left. At the
+// end, all is. What has been out for a while makes room, so that a node that is
+// stuck keeps nobody from the others.
+func (n *Node) sweep(end bool) {
+	now := time.Now()
+	var lost, unsent []*request
+	n.mu.Lock()
+	for number, r := range n.out {
+		switch {
+		case end || now.After(r.due):
+			n.uncountLocked(r)
+			delete(n.out, number)
+			lost = append(lost, r)
+		case now.Sub(r.out) > 2*tick:
+			n.uncountLocked(r)
+		}
+	}
+	late := 0
+	for late < len(n.queue) && (end || now.After(n.queue[late].due)) {
+		late++
+	}
+	unsent, n.queue = n.queue[:late:late], n.queue[late:]
+	n.mu.Unlock()
+	for _, r := range lost {
+		n.finish(r, ErrUncertain)
+	}
+	for _, r := range unsent {
+		n.finish(r, errAway)
+	}
+	wake(n.sending) // which looks whether NATS is there
+}
+
+// wake has the goroutine that waits at c look once more.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

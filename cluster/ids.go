@@ -1,0 +1,226 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// What nodes tell each other of themselves, each as its first byte after the
+// node's id.
+const (
+	joined byte = 'j' // ids that have a new connection, each with its version
+	alive  byte = 'a' // every second: name, epoch, how many ids, version
+	left   byte = 'l'
+)
+
+// group is the queue group of all nodes, so that NATS gives a message for an id
+// to one of them, should two have it for a moment.
+const group = "gcpool"
+
+// A member is another node.
+type member struct {
+	name  string
+	epoch uint64
+	heard time.Time
+	gone  bool // silent, or what it said may have been lost
+}
+
+// An entry is an id that is connected here. The connection with the higher version is the
+// newer one: the clock's microseconds, but always beyond all versions heard of,
+// so that clocks which differ do no harm.
+type entry struct {
+	sub     *nats.Subscription
+	conn    net.Conn
+	version uint64
+	since   time.Time
+}
+
+// A steward is the goroutine that keeps NATS and the other nodes informed of
+// which ids are here. Nobody else looks at its fields.
+type steward struct {
+	*Node
+	entries map[key]*entry
+	version uint64
+	gossip  []byte               // an announcement that gathers
+	unused  []*nats.Subscription // of ids that have left
+	fading  []fading             // oldest first
+	epoch   uint64
+	beaten  time.Time
+	resumes uint64 // reconnects of nc seen
+	dropped int    // announcements of others seen to be lost
+	over    bool   // the ids have been given up
+}
+
+// A fading is an id that has left, until its place in moved is forgotten.
+type fading struct {
+	key
+	until time.Time
+}
+
+// Changed implements [gcpool.Cluster]. It does not block.
+func (n *Node) Changed(pool, id string) {
+	n.mu.Lock()
+	n.dirty[key{pool, id}] = struct{}{}
+	n.mu.Unlock()
+	wake(n.turning)
+}
+
+// conn returns the connection of an id here, nil if there is none.
+func (n *Node) conn(k key) (conn net.Conn) {
+	_ = n.pool.GetConn(k.pool).Get(k.id, func(c net.Conn) error {
+		conn = c
+		return nil
+	})
+	return conn
+}
+
+func (n *Node) steer() {
+	s := &steward{Node: n, entries: map[key]*entry{}, resumes: n.nc.Stats().Reconnects}
+	s.beat()
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	leaving := n.leaving
+	for {
+		select {
+		case <-n.turning:
+			s.turn()
+		case m := <-n.control:
+			s.hear(m)
+		case <-ticker.C:
+			s.tick()
+		case <-leaving:
+			leaving = nil
+			s.leave()
+		case <-n.stop:
+			return
+		}
+	}
+}
+
+// turn looks after ids that came or went, some at a time.
+func (s *steward) turn() {
+	const most = 1024
+	batch := make([]key, 0, most)
+	s.mu.Lock()
+	for k := range s.dirty {
+		if len(batch) == most {
+			wake(s.turning)
+			break
+		}
+		batch = append(batch, k)
+		delete(s.dirty, k)
+	}
+	s.mu.Unlock()
+	if s.over {
+		return
+	}
+	for _, k := range batch {
+		s.look(k)
+	}
+	s.say(s.subject("s"))
+	s.unsubscribeAll()
+	s.count()
+}
+
+// look brings the entry of an id in line with its connection.
+func (s *steward) look(k key) {
+	conn, e := s.conn(k), s.entries[k]
+	switch {
+	case conn == nil && e != nil:
+		s.drop(k, e)
+	case conn != nil && e == nil:
+		sub, err := s.nc.ChanQueueSubscribe(s.subjectOf(k), group, s.in)
+		if err != nil {
+			s.note(err)
+		}
+		e = &entry{sub: sub}
+		s.entries[k] = e
+		fallthrough
+	case conn != nil && e.conn != conn:
+		now := time.Now()
+		s.version = max(s.version+1, uint64(now.UnixMicro()))
+		e.conn, e.version, e.since = conn, s.version, now
+		s.mu.Lock()
+		delete(s.moved, k)
+		s.mu.Unlock()
+		s.tell(s.subject("s"), k, e)
+	}
+}
+
+// drop forgets an id that has left. For a while, what comes for it is told
+// where it is, should another node say so.
+func (s *steward) drop(k key, e *entry) {
+	delete(s.entries, k)
+	if e.sub != nil {
+		s.unused = append(s.unused, e.sub)
+	}
+	s.fading = append(s.fading, fading{k, time.Now().Add(linger)})
+	s.mu.Lock()
+	s.moved[k] = s.moved[k] // what an Evict may have said
+	s.mu.Unlock()
+}
+
+// unsubscribeAll ends subscriptions, but takes what is on its way on them, as
+// many at a time as nats.go may have goroutines for that. Without a connection
+// there is nothing on its way, and nats.go would bring back what it drains.
+func (s *steward) unsubscribeAll() {
+	for len(s.unused) > 0 {
+		some := s.unused[:min(len(s.unused), 512)]
+		s.unused = s.unused[len(some):]
+		for _, sub := range some {
+			if s.nc.IsConnected() {
+				_ = sub.Drain() // fails if it has ended
+			} else {
+				_ = sub.Unsubscribe()
+			}
+		}
+		if len(s.unused) > 0 {
+			_ = s.nc.FlushTimeout(time.Second) // just to go slow
+		}
+	}
+	s.unused = nil
+}
+
+// tell adds an id to the announcement for a subject, and sends that when it is
+// long.
+func (s *steward) tell(subject string, k key, e *entry) {
+	if len(s.gossip) == 0 {
+		s.gossip = append(appendString(nil, s.id), joined)
+	}
+	s.gossip = appendString(appendString(s.gossip, k.pool), k.id)
+	s.gossip = binary.AppendUvarint(s.gossip, e.version)
+	if len(s.gossip) > piece {
+		s.say(subject)
+	}
+}
+
+// say sends the announcement that has gathered.
+func (s *steward) say(subject string) {
+	if len(s.gossip) > 0 {
+		s.publish(subject, s.gossip)
+		s.gossip = nil
+	}
+}
+
+// count publishes how many ids are here.
+func (s *steward) count() {
+	s.mu.Lock()
+	s.ids = len(s.entries)
+	s.mu.Unlock()
+}
+
+// leave has the ids here found no more.
+func (s *steward) leave() {
+	s.over = true
+	for k, e := range s.entries {
+		s.drop(k, e)
+	}
+	s.unsubscribeAll()
+	s.count()
+	s.publish(s.subject("s"), append(appendString(nil, s.id), left))
+	_ = s.nc.FlushTimeout(time.Second) // nobody is sent here after that
+	s.steered.Store(true)
+}

@@ -1,0 +1,173 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// tick does what is to be done from time to time.
+func (s *steward) tick() {
+	now, lost := time.Now(), 0
+	for _, sub := range s.subs {
+		if dropped, err := sub.Dropped(); err == nil {
+			lost += dropped
+		}
+	}
+	resumes := s.nc.Stats().Reconnects
+	if resumes != s.resumes || lost != s.dropped {
+		s.missed(lost != s.dropped)
+		s.resumes, s.dropped = resumes, lost
+	}
+	if now.Sub(s.beaten) >= beat {
+		s.beat()
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for node, m := range s.members {
+		switch quiet := now.Sub(m.heard); {
+		case quiet > time.Hour:
+			delete(s.members, node)
+		case quiet > silence:
+			m.gone = true
+		}
+	}
+	for len(s.fading) > 0 && now.After(s.fading[0].until) {
+		if k := s.fading[0].key; s.entries[k] == nil {
+			delete(s.moved, k)
+		}
+		s.fading = s.fading[1:]
+	}
+}
+
+// missed has this node and each other tell what they may not have heard of each
+// other. If all may have been lost that another said, then it is told all.
+func (s *steward) missed(all bool) {
+	s.epoch++
+	s.mu.Lock()
+	for _, m := range s.members {
+		m.gone = true
+		if all {
+			m.heard = time.Time{}
+		}
+	}
+	s.mu.Unlock()
+	s.beaten = time.Time{}
+}
+
+// beat tells the others that this node is there.
+func (s *steward) beat() {
+	if s.over || !s.nc.IsConnected() {
+		return
+	}
+	s.beaten = time.Now()
+	b := appendString(append(appendString(nil, s.id), alive), s.name)
+	b = binary.AppendUvarint(b, s.epoch)
+	b = binary.AppendUvarint(b, uint64(len(s.entries)))
+	s.publish(s.subject("s"), binary.AppendUvarint(b, s.version))
+}
+
+// hear takes what another node says of itself.
+func (s *steward) hear(m *nats.Msg) {
+	d := decoder{left: m.Data}
+	node, kind := d.string(), d.byte()
+	switch {
+	case d.bad || !plain(node):
+		d.bad = true
+	case node == s.id:
+	case kind == joined:
+		for d.more() {
+			k, version := key{d.string(), d.string()}, s.versionOf(&d)
+			if !d.bad && !s.over {
+				s.elsewhere(k, node, version)
+			}
+		}
+	case kind == alive:
+		s.alive(node, &d)
+	case kind == left:
+		s.mu.Lock()
+		delete(s.members, node)
+		s.mu.Unlock()
+	default:
+		d.bad = true
+	}
+	if d.bad {
+		s.distrust(m)
+	}
+}
+
+// versionOf takes a version. One from a clock that is more than an hour ahead is
+// refused, for all that come later would be beyond it.
+func (s *steward) versionOf(d *decoder) uint64 {
+	version := d.number()
+	if version > uint64(time.Now().Add(time.Hour).UnixMicro()) {
+		d.bad = true
+		return 0
+	}
+	s.version = max(s.version, version)
+	return version
+}
+
+// elsewhere notes that another node has a connection of an id. If there is one
+// here, the newer wins.
+func (s *steward) elsewhere(k key, node string, version uint64) {
+	e, conns := s.entries[k], s.pool.GetConn(k.pool)
+	if e != nil && (e.version > version || e.version == version && s.id > node) {
+		s.tell("", k, e)
+		s.say(s.subject("s", node))
+		return
+	}
+	s.mu.Lock()
+	if _, ok := s.moved[k]; ok || e != nil {
+		s.moved[k] = node
+	}
+	s.mu.Unlock()
+	if e == nil {
+		conns.Appeared(k.id)
+	} else {
+		conns.Evict(k.id, e.conn) // and Changed sees to the rest
+	}
+}
+
+// alive notes that another node is there. If it has not been, it and this one may
+// not have heard of each other's ids since: it is told those that came then.
+func (s *steward) alive(node string, d *decoder) {
+	name, epoch, ids := d.string(), d.number(), d.number()
+	s.versionOf(d)
+	if d.bad || s.over {
+		return
+	}
+	now := time.Now()
+	s.mu.Lock()
+	m := s.members[node]
+	known := m != nil
+	if !known {
+		m = &member{epoch: epoch}
+		s.members[node] = m
+	}
+	since, back := m.heard, !known || m.gone || m.epoch != epoch
+	*m = member{name: name, epoch: epoch, heard: now}
+	s.mu.Unlock()
+	if !back {
+		return
+	}
+	if known || ids > 0 {
+		s.sync(node, since)
+	}
+	for _, p := range s.pool.Stats() { // what waits here may be for its ids
+		s.pool.GetConn(p.Name).Appeared("")
+	}
+}
+
+// sync tells a node of the ids that came here since it was last heard, and a
+// little before.
+func (s *steward) sync(node string, since time.Time) {
+	to := s.subject("s", node)
+	for k, e := range s.entries {
+		if since.IsZero() || e.since.After(since.Add(-2*beat)) {
+			s.tell(to, k, e)
+		}
+	}
+	s.say(to)
+}

@@ -1,0 +1,353 @@
+// Package cluster has gcpool push to users wherever they are connected: the
+// nodes of a cluster, each a process with a [gcpool.Pool], find each other's
+// users over NATS.
+//
+//	nc, err := nats.Connect(url)
+//	node, err := cluster.Join(pool, nc)
+//	defer node.Leave(ctx)
+//
+// Everything else in the application stays as it was. StreamPool.Add on any node
+// reaches the id on the node where it is connected, and its outcome comes back:
+// written, or undelivered for the same reasons.
+//
+// # Delivery
+//
+// An id that is connected here is served as without a cluster; NATS is not
+// asked. Each other is a subject, to which its node is subscribed. If nobody
+// is, NATS says so, and the outcome is [gcpool.ErrNotConnected] at once. If NATS
+// or the node is lost on the way, it is [ErrUncertain], and the message is never
+// sent a second time.
+//
+// # Order
+//
+// Messages of one producer to one id arrive in the order in which Add accepted
+// them, also while the user moves from node to node. A Broadcast goes its own
+// way, and may overtake them or be overtaken.
+//
+// # One connection
+//
+// The newest connection of an id wins, cluster-wide. The older one is closed,
+// and what waited there follows. A node hears of a connection elsewhere within
+// a message's time through NATS; until then both are served.
+//
+// # Goroutines
+//
+// A node has three goroutines, and two of nats.go's, until Leave. An id costs
+// none: one NATS subscription each.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+	"github.com/nulijiabei/gcpool"
+)
+
+// ErrUncertain is the outcome of a message that left this node and of which
+// nothing was heard for as long as [WithTimeout]: it may have been delivered.
+var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
+
+var (
+	errAway     = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
+	errThere    = fmt.Errorf("%w: its node was shut down", gcpool.ErrNotConnected)
+	errOverflow = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
+)
+
+const (
+	// tick is how often deadlines are looked at, and how long a message may wait
+	// for its peer before its origin is told that it is in hand.
+	tick = 100 * time.Millisecond
+	// pause is how long a message waits whose id has just moved, before its node
+	// is looked for again.
+	pause = 2 * time.Millisecond
+	// beat is how often a node tells the others that it is there; one that has been
+	// silent for so long is forgotten.
+	beat    = time.Second
+	silence = 7 * beat / 2
+	// linger is how long a node says where an id has moved.
+	linger = time.Second
+	// window is how many requests may have been out for less than two ticks with
+	// nothing heard of them, so that a node's inbox holds those of many.
+	window = 4096
+	inbox  = 1 << 16
+	// castBytes is how many bytes of Broadcast may wait for NATS.
+	castBytes = 64 << 20
+	// piece is how many bytes of small things go into one NATS message.
+	piece = 32 << 10
+)
+
+// An Option sets one thing about a Node.
+type Option func(*Node)
+
+// WithPrefix sets the first token, or tokens, of all subjects. Nodes with
+// different prefixes do not see each other. The default is "gcpool".
+func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix } }
+
+// WithName sets what [Node.Where] calls this node; by default a unique string.
+// Names need not be unique, but should.
+func WithName(name string) Option { return func(n *Node) { n.name = name } }
+
+// WithTimeout sets how long nothing may be heard of a message that left this
+// node before its outcome is ErrUncertain. A peer that is slow to take it is not
+// silence, for its node says so. It must be at least a second; the default is 5 s.
+func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
+
+// WithLogger sets where errors of NATS and malformed messages are logged, at
+// Warn; by default, and with nil, [slog.Default].
+func WithLogger(l *slog.Logger) Option { return func(n *Node) { n.logs = l } }
+
+// A Node is one process's part in a cluster. All methods may be called from any
+// number of goroutines at once.
+type Node struct {
+	pool    *gcpool.Pool
+	nc      *nats.Conn
+	prefix  string
+	name    string
+	timeout time.Duration
+	logs    *slog.Logger
+	id      string // unique
+
+	in      chan *nats.Msg       // messages for the ids here, and answers
+	control chan *nats.Msg       // what other nodes say of themselves
+	subs    []*nats.Subscription // all but those of ids
+	ours    *nats.Subscription   // answers
+	sending chan struct{}        // wakes send
+	turning chan struct{}        // wakes steer
+	leaving chan struct{}        // closed by Leave
+	stop    chan struct{}        // closed when all is settled, or time is over
+	gone    chan struct{}        // closed when Leave has ended
+	steered atomic.Bool          // the ids here have been given up
+	running sync.WaitGroup
+	once    sync.Once
+	err     error // of Leave; valid once gone is closed
+
+	requests, taken, malformed atomic.Uint64
+	fault                      atomic.Pointer[error] // the last one
+	faulted                    atomic.Int64          // when it was logged, for one a second is enough
+
+	mu      sync.Mutex // a leaf
+	queue   []*request // to be sent
+	out     map[uint64]*request
+	number  uint64
+	window  int            // how many of out count
+	open    int            // requests without an outcome
+	buf     []byte         // the request that take has encoded; send's
+	posts   []post         // what else is to be sent
+	slots   map[string]int // the post that gathers the answers to a node
+	casting int            // bytes of Broadcast in posts
+	limit   int            // of a NATS message
+	away    bool           // no connection to NATS
+	ended   bool
+	working map[*reception]struct{}
+	dirty   map[key]struct{} // ids that came or went, for steer
+	moved   map[key]string   // ids that were here a moment ago; where they are, if known
+	members map[string]*member
+	ids     int // how many are announced
+}
+
+// A key names an id of a pool.
+type key struct{ pool, id string }
+
+// Join has pool push to the ids of all nodes that joined with the same prefix,
+// over nc. Its ids are announced as they come; those that are connected already
+// as well. Join may come before or after Register, but should come before Start,
+// for until then what is pushed to ids elsewhere is undelivered.
+//
+// It takes one round trip, and returns an error if nc is not connected, does not
+// support headers (NATS 2.2), or an option makes no sense. TLS, credentials and
+// permissions are those of nc; it should have MaxReconnects(-1), for a node
+// whose nc is closed cannot come back. One Node should use nc only, and one
+// only a pool.
+func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
+	n := &Node{
+		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
+		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
+		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
+		leaving: make(chan struct{}), stop: make(chan struct{}), gone: make(chan struct{}),
+		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
+		dirty: map[key]struct{}{}, moved: map[key]string{}, members: map[string]*member{},
+	}
+	for _, opt := range opts {
+		if opt != nil {
+			opt(n)
+		}
+	}
+	if n.name == "" {
+		n.name = n.id
+	}
+	if err := n.check(); err != nil {
+		return nil, err
+	}
+	if err := n.subscribe(); err != nil {
+		n.unsubscribe()
+		return nil, fmt.Errorf("gcpool/cluster: %w", err)
+	}
+	n.limit = int(nc.MaxPayload())
+	n.watch()
+	n.running.Go(n.send)
+	n.running.Go(n.receive)
+	n.running.Go(n.steer)
+	if err := pool.SetCluster(n); err != nil {
+		n.Leave(context.Background())
+		return nil, err
+	}
+	return n, nil
+}
+
+// check refuses what cannot work.
+func (n *Node) check() error {
+	wrong := ""
+	switch {
+	case n.pool == nil || n.nc == nil:
+		wrong = "nil pool or connection"
+	case n.prefix == "" || strings.ContainsAny(n.prefix, " \t\r\n*>") || strings.Contains("."+n.prefix+".", ".."):
+		wrong = fmt.Sprintf("WithPrefix(%q) is no subject", n.prefix)
+	case n.timeout < time.Second:
+		wrong = "WithTimeout must be at least a second"
+	case !n.nc.IsConnected():
+		return fmt.Errorf("gcpool/cluster: not connected to NATS: %w", nats.ErrConnectionClosed)
+	case !n.nc.HeadersSupported():
+		return fmt.Errorf("gcpool/cluster: %w", nats.ErrHeadersNotSupported)
+	}
+	if wrong != "" {
+		return fmt.Errorf("%w: %s", gcpool.ErrInvalid, wrong)
+	}
+	return nil
+}
+
+// subscribe has what concerns the node itself come in.
+func (n *Node) subscribe() error {
+	add := func(sub *nats.Subscription, err error) error {
+		if err == nil {
+			n.subs = append(n.subs, sub)
+		}
+		return err
+	}
+	var err error
+	n.ours, err = n.nc.ChanSubscribe(n.subject("r", n.id, "*"), n.in)
+	return errors.Join(
+		add(n.ours, err),
+		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
+		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
+		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
+		add(n.nc.Subscribe(n.subject("b"), n.spread)),
+		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
+		n.nc.FlushTimeout(n.timeout),
+	)
+}
+
+func (n *Node) unsubscribe() {
+	for _, sub := range n.subs {
+		_ = sub.Unsubscribe() // fails if nc is closed, and then it is done
+	}
+}
+
+// watch has the errors of NATS noted, and passed on to the handler that nc had.
+func (n *Node) watch() {
+	before := n.nc.ErrorHandler()
+	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		select {
+		case <-n.stop:
+		default:
+			if sub != nil {
+				err = fmt.Errorf("%w: %q", err, sub.Subject)
+			}
+			n.note(err)
+		}
+		if before != nil {
+			before(nc, sub, err)
+		}
+	})
+}
+
+// note records an error, and logs it unless another was logged just now.
+func (n *Node) note(err error) {
+	n.fault.Store(&err)
+	now := time.Now().UnixNano()
+	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
+		logs := n.logs
+		if logs == nil {
+			logs = slog.Default()
+		}
+		logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+	}
+}
+
+// Err returns the last error of NATS, as a slow consumer or a subject that is not
+// permitted, or the last message of another node that made no sense; nil if
+// there was none. Each is logged too, one a second.
+func (n *Node) Err() error {
+	if err := n.fault.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// Name returns the node's name, see [WithName].
+func (n *Node) Name() string { return n.name }
+
+// Leave ends the node's part in the cluster; its pool serves its own ids as
+// before. Other nodes are told, what is on its way is waited for, and what has
+// no outcome when ctx ends is reported with ErrUncertain; then Leave returns
+// ctx's error. Call it after [gcpool.Pool.Shutdown], which uses the node to
+// deliver what is left. nc stays open. Further calls wait for the first and
+// return the same.
+func (n *Node) Leave(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: nil context", gcpool.ErrInvalid)
+	}
+	n.once.Do(func() {
+		defer close(n.gone)
+		n.err = n.leave(ctx)
+	})
+	<-n.gone
+	return n.err
+}
+
+func (n *Node) leave(ctx context.Context) error {
+	_ = n.pool.SetCluster(nil) // it may have been shut down
+	close(n.leaving)
+	err := n.settle(ctx)
+	close(n.stop)
+	n.mu.Lock()
+	n.ended = true
+	n.mu.Unlock()
+	n.sweep(true)
+	n.unsubscribe()
+	ended := make(chan struct{})
+	go func() {
+		n.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done(): // nc may be stuck in a write; they end when it is not
+		err = ctx.Err()
+	}
+	return err
+}
+
+// settle waits until nothing is on its way.
+func (n *Node) settle(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		left := n.open + len(n.working) + len(n.posts) + len(n.in)
+		n.mu.Unlock()
+		if left == 0 && n.steered.Load() {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"iter"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
+	"github.com/nulijiabei/gcpool"
+)
+
+// Stats is a snapshot of a Node. What became of messages is in
+// [gcpool.Pool.Stats]: Forwarded counts those that were written elsewhere.
+type Stats struct {
+	Nodes     int    // others that were heard within 3.5 s
+	IDs       int    // connected here, and announced
+	Waiting   int    // requests without an answer: a batch for an id, or a question
+	Requests  uint64 // sent
+	Received  uint64 // requests of other nodes
+	Malformed uint64 // messages that made no sense, and were dropped
+}
+
+// Stats returns a snapshot. It does not block.
+func (n *Node) Stats() Stats {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	s := Stats{
+		IDs: n.ids, Waiting: n.open,
+		Requests: n.requests.Load(), Received: n.taken.Load(), Malformed: n.malformed.Load(),
+	}
+	for _, m := range n.members {
+		if !m.gone {
+			s.Nodes++
+		}
+	}
+	return s
+}
+
+// Where returns the name of the node that id is connected to in a pool. It
+// returns [gcpool.ErrNotConnected] if there is none, or no connection to NATS;
+// ErrUncertain if no answer came within WithTimeout; and ctx's error if that
+// ends first. If id is connected here, NATS is not asked.
+func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
+	if ctx == nil || id == "" {
+		return "", fmt.Errorf("%w: nil context or empty id", gcpool.ErrInvalid)
+	}
+	for {
+		if n.conn(key{pool, id}) != nil {
+			return n.name, nil
+		}
+		answer := make(chan error, 1)
+		r := &request{key: key{pool, id}, kind: where}
+		r.done = func(errs []error) { answer <- errs[0] }
+		n.enqueue(r)
+		select {
+		case err := <-answer:
+			if err == nil || !errors.Is(err, gcpool.ErrMoved) {
+				return r.name, err
+			}
+		case <-ctx.Done():
+			return "", ctx.Err()
+		}
+	}
+}
+
+// Online iterates over the ids that are connected in a pool, those here first.
+// Each other node is asked when its turn comes, and its ids are gathered in
+// memory; a node that has gone by then is left out. An id that moves meanwhile
+// may come twice, or not at all. Where a node does not answer within WithTimeout,
+// or not completely, an error comes in place of its ids, and the iteration goes
+// on. It ends with ctx's error if that ends.
+func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
+	return func(yield func(string, error) bool) {
+		if ctx == nil {
+			yield("", fmt.Errorf("%w: nil context", gcpool.ErrInvalid))
+			return
+		}
+		for id := range n.pool.GetConn(pool).All() {
+			if !yield(id, nil) {
+				return
+			}
+		}
+		for _, node := range n.others() {
+			ids, err := n.ask(ctx, node, pool)
+			for _, id := range ids {
+				if !yield(id, nil) {
+					return
+				}
+			}
+			if err != nil && !yield("", err) || ctx.Err() != nil {
+				return
+			}
+		}
+	}
+}
+
+// others returns the nodes that are there.
+func (n *Node) others() (nodes []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for node, m := range n.members {
+		if !m.gone {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// ask returns the ids of another node, nothing if there is no such node.
+func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err error) {
+	inbox := n.subject("p", n.id, nuid.Next())
+	sub, err := n.nc.SubscribeSync(inbox)
+	if err != nil {
+		return nil, fmt.Errorf("gcpool/cluster: %w", err)
+	}
+	defer sub.Unsubscribe()
+	b := appendString(appendString(nil, n.id), pool)
+	if err := n.nc.PublishRequest(n.subject("l", node), inbox, b); err != nil {
+		return nil, fmt.Errorf("gcpool/cluster: %w", err)
+	}
+	for page := uint64(0); ; page++ {
+		wait, cancel := context.WithTimeout(ctx, n.timeout)
+		m, err := sub.NextMsgWithContext(wait)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, nats.ErrNoResponders):
+			return nil, nil
+		case err != nil:
+			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, err)
+		}
+		d := decoder{left: m.Data}
+		number, last := d.number(), d.byte()
+		for d.more() {
+			ids = append(ids, d.string())
+		}
+		if d.bad || number != page {
+			n.distrust(m)
+			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, nats.ErrBadHeaderMsg)
+		}
+		if last != 0 {
+			return ids, nil
+		}
+	}
+}
+
+// list is called when another node asks for the ids here. It answers in pages.
+func (n *Node) list(m *nats.Msg) {
+	d := decoder{left: m.Data}
+	node, pool := d.string(), d.string()
+	if d.bad || !plain(node) || !strings.HasPrefix(m.Reply, n.subject("p", node, "")) {
+		n.distrust(m)
+		return
+	}
+	page := uint64(0)
+	b := append(binary.AppendUvarint(nil, page), 0)
+	for id := range n.pool.GetConn(pool).All() {
+		if b = appendString(b, id); len(b) > piece {
+			n.publish(m.Reply, b)
+			page++
+			b = append(binary.AppendUvarint(nil, page), 0)
+		}
+	}
+	b[len(binary.AppendUvarint(nil, page))] = 1
+	n.publish(m.Reply, b)
+}

@@ -1,0 +1,167 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// A reception is a batch of messages of another node, on its way to an id that
+// is connected here.
+type reception struct {
+	key
+	node    string // whose they are
+	number  uint64 // of its request
+	stream  *gcpool.StreamPool
+	batch   [][]byte // not yet taken
+	codes   []byte   // the outcomes of those before
+	waiting bool     // for more than a tick; node.mu
+}
+
+// receive is the goroutine that takes what came for the ids here, and answers. It
+// looks after what is out and in hand, for unlike the others it never waits for
+// NATS.
+func (n *Node) receive() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	for {
+		select {
+		case m := <-n.in:
+			if m.Sub == n.ours {
+				n.answered(m)
+			} else {
+				n.received(m)
+			}
+		case <-ticker.C:
+			n.sweep(false)
+			n.keepAlive()
+		case <-n.stop:
+			return
+		}
+	}
+}
+
+// distrust drops a message that makes no sense, and says so.
+func (n *Node) distrust(m *nats.Msg) {
+	n.malformed.Add(1)
+	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))
+}
+
+// received takes one request.
+func (n *Node) received(m *nats.Msg) {
+	d := decoder{left: m.Data}
+	r := &reception{node: d.string()}
+	kind := d.byte()
+	r.key = key{d.string(), d.string()}
+	for d.more() {
+		r.batch = append(r.batch, d.bytes())
+	}
+	number, ok := n.numbered(m.Reply, r.node)
+	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || (kind == where) != (len(r.batch) == 0) {
+		n.distrust(m)
+		return
+	}
+	n.taken.Add(1)
+	r.number = number
+	if kind == where {
+		n.locate(r)
+		return
+	}
+	r.stream = n.pool.GetStream(r.pool) // or nil, and Receive says so
+	n.mu.Lock()
+	n.working[r] = struct{}{}
+	n.mu.Unlock()
+	n.goOn(r)
+}
+
+// locate answers the question where an id is.
+func (n *Node) locate(r *reception) {
+	here := n.conn(r.key) != nil
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if here {
+		n.answerLocked(r.node, r.number, found, nil, n.name)
+	} else {
+		n.answerLocked(r.node, r.number, outcomes, nil, n.moved[r.key])
+	}
+}
+
+// goOn has what is left of r written, as far as there is room, and is called
+// again when that has its outcome, or there may be room.
+func (n *Node) goOn(r *reception) {
+	for len(r.batch) > 0 {
+		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) { n.written(r, errs) })
+		if taken > 0 {
+			return // to written, which may have r already
+		}
+		select {
+		case <-n.stop:
+			return // too late for an answer
+		default:
+		}
+		switch {
+		case errors.Is(err, context.Canceled):
+			time.AfterFunc(pause, func() { n.goOn(r) })
+			return
+		case errors.Is(err, gcpool.ErrMoved):
+			n.end(r)
+			return
+		}
+		r.codes = append(r.codes, reason(err))
+		r.batch = r.batch[1:]
+	}
+	n.end(r)
+}
+
+// written notes the outcomes of the first messages of r. One that its id has
+// left behind, and all behind it, go where the id is.
+func (n *Node) written(r *reception, errs []error) {
+	for _, err := range errs {
+		if errors.Is(err, gcpool.ErrMoved) {
+			n.end(r)
+			return
+		}
+		r.codes = append(r.codes, reason(err))
+		r.batch = r.batch[1:]
+	}
+	n.goOn(r)
+}
+
+// end answers r: some of it may be left.
+func (n *Node) end(r *reception) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.working, r)
+	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key])
+}
+
+// keepAlive tells the origins of what has been here for a tick that it is in hand.
+func (n *Node) keepAlive() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for r := range n.working {
+		if r.waiting {
+			n.answerLocked(r.node, r.number, inHand, nil, "")
+		}
+		r.waiting = true
+	}
+}
+
+// spread is called with a Broadcast of another node.
+func (n *Node) spread(m *nats.Msg) {
+	d := decoder{left: m.Data}
+	node, pool := d.string(), d.string()
+	switch {
+	case d.bad || !plain(node):
+		n.distrust(m)
+	case node == n.id || n.pool.GetStream(pool) == nil:
+	default:
+		if _, err := n.pool.GetStream(pool).Receive("", [][]byte{d.left}, nil); err != nil && err != gcpool.ErrClosed {
+			n.note(err)
+		}
+	}
+}

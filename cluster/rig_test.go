@@ -1,0 +1,230 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+	"go.uber.org/goleak"
+	"golang.org/x/net/websocket"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const name = "users"
+
+// serve starts a NATS server on a free port; with routes, as one of a cluster.
+func serve(t testing.TB, edit func(*server.Options)) *server.Server {
+	t.Helper()
+	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true}
+	if edit != nil {
+		edit(o)
+	}
+	s, err := server.NewServer(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	t.Cleanup(func() {
+		s.Shutdown()
+		s.WaitForShutdown()
+	})
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("no NATS server")
+	}
+	return s
+}
+
+// serveCluster starts NATS servers with routes between them; via, if not nil,
+// returns the address under which a route is reached.
+func serveCluster(t testing.TB, n int) []*server.Server {
+	t.Helper()
+	var all []*server.Server
+	var routes []string
+	for i := range n {
+		s := serve(t, func(o *server.Options) {
+			o.ServerName = fmt.Sprint("s", i)
+			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: server.RANDOM_PORT, PoolSize: -1}
+			o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
+		})
+		routes = append(routes, "nats://"+s.ClusterAddr().String())
+		all = append(all, s)
+	}
+	eventually(t, "routes", func() bool {
+		for _, s := range all {
+			if s.NumRoutes() != n-1 {
+				return false
+			}
+		}
+		return true
+	})
+	return all
+}
+
+// A site is a node with its pool, HTTP server and connection to NATS.
+type site struct {
+	*Node
+	t      testing.TB
+	pool   *gcpool.Pool
+	conns  *gcpool.ConnPool
+	stream *gcpool.StreamPool
+	nc     *nats.Conn
+	url    string
+	ledger *ledger.Ledger
+	number int
+	joins  sync.Map
+}
+
+// connect connects to NATS as README advises.
+func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
+	t.Helper()
+	opts = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectJitter(0, 0)}, opts...)
+	nc, err := nats.Connect(url, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+// join starts a node.
+func join(t testing.TB, url string, opts ...gcpool.Option) *site { return joinAs(t, url, nil, opts...) }
+
+func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *site {
+	t.Helper()
+	s := &site{t: t, nc: connect(t, url)}
+	quiet := slog.New(slog.DiscardHandler)
+	s.pool = gcpool.NewPool(append([]gcpool.Option{gcpool.WithLogger(quiet)}, opts...)...)
+	if err := s.pool.Register(name); err != nil {
+		t.Fatal(err)
+	}
+	s.conns, s.stream = s.pool.GetConn(name), s.pool.GetStream(name)
+	var err error
+	if s.Node, err = Join(s.pool, s.nc, append([]Option{WithLogger(quiet)}, options...)...); err != nil {
+		t.Fatal(err)
+	}
+	s.pool.Start()
+	srv := httptest.NewServer(gcpool.Upgrade(websocket.Handler(s.handle)))
+	s.url = "ws" + strings.TrimPrefix(srv.URL, "http")
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		s.pool.Shutdown(ctx)
+		if err := s.Leave(ctx); err != nil {
+			t.Errorf("Leave: %v", err)
+		}
+		srv.Close()
+		s.check()
+	})
+	return s
+}
+
+// handle is the original README's handler.
+func (s *site) handle(ws *websocket.Conn) {
+	id := ws.Request().FormValue("id")
+	add := func() error { return s.conns.Add(id, ws) }
+	if v, ok := s.joins.Load(ws.Request().FormValue("n")); ok {
+		v.(func(func() error))(add)
+	} else {
+		add()
+	}
+	defer s.conns.Del(id)
+	io.Copy(io.Discard, bufio.NewReader(ws))
+}
+
+// check fails unless Stats adds up.
+func (s *site) check() {
+	s.t.Helper()
+	st := s.stats()
+	if st.Accepted != st.Written+st.Forwarded+st.Undelivered+uint64(st.Waiting) {
+		s.t.Errorf("Stats do not add up: %+v", st)
+	}
+}
+
+func (s *site) stats() gcpool.Stats { return s.pool.Stats()[0] }
+
+// A user is a WebSocket client.
+type user struct {
+	*websocket.Conn
+	t testing.TB
+}
+
+// dial connects id, and returns when all sites know.
+func (s *site) dial(id string) *user {
+	s.t.Helper()
+	s.number++
+	n, added := fmt.Sprint(s.number), make(chan error, 1)
+	s.joins.Store(n, func(add func() error) { added <- add() })
+	u := s.open(id, n)
+	if err := <-added; err != nil {
+		s.t.Fatal(err)
+	}
+	return u
+}
+
+func (s *site) open(id, n string) *user {
+	s.t.Helper()
+	ws, err := websocket.Dial(s.url+"/?id="+url.QueryEscape(id)+"&n="+n, "", "http://localhost")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { ws.Close() })
+	return &user{ws, s.t}
+}
+
+// read returns the next message, without the newline.
+func (u *user) read() string {
+	u.t.Helper()
+	u.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var s string
+	if err := websocket.Message.Receive(u.Conn, &s); err != nil {
+		u.t.Fatalf("Receive: %v", err)
+	}
+	return strings.TrimSuffix(s, "\n")
+}
+
+// ends fails unless the server closes the connection.
+func (u *user) ends() {
+	u.t.Helper()
+	u.SetReadDeadline(time.Now().Add(20 * time.Second))
+	var s string
+	if err := websocket.Message.Receive(u.Conn, &s); err != io.EOF {
+		u.t.Errorf("not closed: %q, %v", s, err)
+	}
+}
+
+// eventually polls until ok.
+func eventually(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// known waits until each site finds id at s.
+func (s *site) known(id string, sites ...*site) {
+	s.t.Helper()
+	for _, o := range sites {
+		eventually(s.t, "node knows of "+id, func() bool {
+			where, err := o.Where(context.Background(), name, id)
+			return err == nil && where == s.Name()
+		})
+	}
+}
+
+var _ http.Handler
