@@ -81,9 +81,14 @@ func (l *Ledger) Check() error {
 func (s *Stream) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.judgeLocked(s.next)
+}
+
+// judgeLocked is check for the messages up to last that have not been settled.
+func (s *Stream) judgeLocked(last uint64) {
 	s.who.mu.Lock()
 	defer s.who.mu.Unlock()
-	for _, lost := range gaps(s.next, s.received, s.reported, s.failed, s.unsure) {
+	for _, lost := range gaps(s.settled.floor+1, last, s.received, s.reported, s.failed, s.unsure) {
 		from, to := s.around(lost)
 		if s.who.cutLocked(from, to) {
 			continue
@@ -93,7 +98,7 @@ func (s *Stream) check() {
 	}
 	for _, t := range s.who.torn {
 		whole := s.who.whole.has(uint64(t.generation))
-		if t.producer != s.producer || !whole {
+		if t.producer != s.producer || t.sequence > last || t.sequence <= s.settled.floor || !whole {
 			continue
 		}
 		if !s.reported.has(t.sequence) && !s.failed.has(t.sequence) && !s.unsure.has(t.sequence) {

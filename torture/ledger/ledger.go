@@ -13,7 +13,9 @@
 //   - Only the last message on a connection may be torn, and then it is reported.
 //   - Stats adds up, at each sample, and what waits is within the bounds.
 //
-// The ledger keeps runs, not messages, so that it can take 10^8 of them. All
+// The ledger keeps runs, not messages, and of those only the last minute's once
+// there are many, so that it can take 10^8 messages. A report therefore must not
+// come more than a minute after a later message of its stream was received. All
 // methods may be called from any number of goroutines at once, except those of
 // one Stream, and of one Conn, which belong to one goroutine each.
 package ledger
@@ -27,6 +29,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 )
@@ -40,8 +43,9 @@ const wrongs = 20
 
 // A Ledger is the record of one run.
 type Ledger struct {
-	received, reported atomic.Uint64
-	reasons            [6]atomic.Uint64 // by index in Reasons; the last is any other
+	reported atomic.Uint64
+	reasons  [6]atomic.Uint64 // by index in Reasons; the last is any other
+	patience time.Duration    // until what can no longer change is forgotten
 
 	mu      sync.Mutex
 	streams map[key]*Stream
@@ -84,7 +88,7 @@ type tear struct {
 
 // New returns an empty Ledger.
 func New() *Ledger {
-	return &Ledger{streams: make(map[key]*Stream), ids: make(map[string]*identity)}
+	return &Ledger{streams: make(map[key]*Stream), ids: make(map[string]*identity), patience: time.Minute}
 }
 
 // Connect has add, which is to call ConnPool.Add, make a connection id's, and
@@ -145,6 +149,8 @@ func (l *Ledger) Undelivered(u gcpool.Undelivered) {
 	switch {
 	case m.Sequence > s.next:
 		l.Breach("%s was reported and not accepted", s.name(m.Sequence))
+	case m.Sequence <= s.settled.floor:
+		l.Breach("%s was reported long after %d was received", s.name(m.Sequence), s.settled.floor)
 	case s.received.has(m.Sequence):
 		l.Breach("%s was received and reported with %v", s.name(m.Sequence), u.Err)
 	case s.written.has(m.Sequence):
@@ -153,6 +159,7 @@ func (l *Ledger) Undelivered(u gcpool.Undelivered) {
 		l.Breach("%s was reported twice", s.name(m.Sequence))
 	}
 	l.reported.Add(1)
+	s.settleLocked()
 }
 
 func (l *Ledger) reason(err error) {
@@ -190,18 +197,21 @@ type Totals struct {
 	Accepted, Received, Undelivered uint64
 	Unsure                          uint64    // may have been accepted: Deliver gave up, or was refused
 	Reasons                         [6]uint64 // of Undelivered, by index in Reasons; the last is any other
+	Kept                            int       // bytes, about, that the ledger holds for all this
 }
 
 // Totals returns the sums until now.
 func (l *Ledger) Totals() Totals {
-	t := Totals{Received: l.received.Load(), Undelivered: l.reported.Load()}
+	t := Totals{Undelivered: l.reported.Load()}
 	for i := range l.reasons {
 		t.Reasons[i] = l.reasons[i].Load()
 	}
 	for _, s := range l.all() {
 		s.mu.Lock()
 		t.Accepted += s.next
-		t.Unsure += s.unsure.size()
+		t.Received += s.got
+		t.Unsure += s.settled.unsure + s.unsure.size()
+		t.Kept += s.sizeLocked()
 		s.mu.Unlock()
 	}
 	t.Accepted -= t.Unsure

@@ -321,7 +321,7 @@ func TestSetAgainstAMap(t *testing.T) {
 			m[n] = true
 		}
 		lost := 0
-		for _, g := range gaps(100, s) {
+		for _, g := range gaps(1, 100, s) {
 			lost += int(g.last - g.first + 1)
 		}
 		for n := range uint64(101) {

@@ -55,8 +55,16 @@ func (s set) size() (n uint64) {
 	return n
 }
 
-// gaps returns the runs from 1 to last that are in none of the sets.
-func gaps(last uint64, sets ...set) []run {
+// forget removes all up to last.
+func (s *set) forget(last uint64) {
+	*s = slices.Delete(*s, 0, s.at(last+1))
+	if len(*s) > 0 {
+		(*s)[0].first = max((*s)[0].first, last+1)
+	}
+}
+
+// gaps returns the runs from first to last that are in none of the sets.
+func gaps(first, last uint64, sets ...set) []run {
 	var all []run
 	for _, s := range sets {
 		all = append(all, s...)
@@ -68,7 +76,7 @@ func gaps(last uint64, sets ...set) []run {
 		return 1
 	})
 	var left []run
-	next := uint64(1)
+	next := first
 	for _, r := range all {
 		if r.first > next && next <= last {
 			left = append(left, run{next, min(last, r.first-1)})

@@ -19,12 +19,14 @@ type Stream struct {
 
 	mu       sync.Mutex
 	next     uint64 // the last that was accepted, or is about to be
+	got      uint64 // how many were received
 	received set
 	reported set // by the hook
 	failed   set // by Deliver
 	written  set // by Deliver's word
 	unsure   set // nobody knows whether they were accepted
 	spans    []span
+	settled  settled
 }
 
 // span is what came on one connection: the first and the last.
@@ -111,13 +113,23 @@ func (s *Stream) receive(n uint64, generation uint32) {
 	case n == 0 || n > s.next:
 		s.ledger.Breach("%s was received and not accepted", s.name(n))
 		return
+	case n <= s.settled.floor:
+		s.ledger.Breach("%s was received long after %d", s.name(n), s.settled.floor)
+		return
 	case s.reported.has(n) || s.failed.has(n):
 		s.ledger.Breach("%s was reported and received", s.name(n))
 	case !s.received.add(n):
 		s.ledger.Breach("%s was received twice", s.name(n))
 		return
 	}
-	s.ledger.received.Add(1)
+	s.got++
+	s.spanLocked(n, generation)
+	s.settleLocked()
+}
+
+// spanLocked judges the order of message n among those of its connection, and of
+// those before and after.
+func (s *Stream) spanLocked(n uint64, generation uint32) {
 	i := len(s.spans)
 	for i > 0 && s.spans[i-1].generation >= generation {
 		i--

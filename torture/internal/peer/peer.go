@@ -30,6 +30,7 @@ type Peer struct {
 	in   *bufio.Reader
 	buf  []byte
 	part []byte // what came of a message that did not come whole
+	deaf bool   // what was sent did not arrive
 }
 
 // Raw returns the peer of a connection without WebSocket.
@@ -124,7 +125,10 @@ func (p *Peer) Frame() (op byte, payload []byte, err error) {
 	}
 	n := uint64(head[1])
 	if n > 125 {
-		more := head[:map[uint64]int{126: 2, 127: 8}[n]]
+		more := head[:2]
+		if n == 127 {
+			more = head[:8]
+		}
 		if _, err := io.ReadFull(p.in, more); err != nil {
 			return 0, nil, err
 		}
@@ -165,6 +169,9 @@ func (p *Peer) Send(first byte, payload []byte) error {
 	}
 	b = append(append(b, 0, 0, 0, 0), payload...)
 	_, err := p.Conn.Write(b)
+	if err != nil {
+		p.deaf = true
+	}
 	return err
 }
 
@@ -197,9 +204,9 @@ func (p *Peer) Read(c *ledger.Conn, n int) error {
 
 func (p *Peer) end(c *ledger.Conn, err error) error {
 	c.Torn(p.part)
-	whole := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	c.End(whole)
-	if whole {
+	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+	c.End(ended && !p.deaf) // for a reset that a write was told of, reads are not
+	if ended {
 		return nil
 	}
 	return err

@@ -1,0 +1,98 @@
+// Soak has gcpool serve thousands of real connections for a while, at full speed,
+// while its peers stop reading, leave and come back, and judges every message, what
+// it holds, and what it leaves behind.
+//
+//	go run ./torture/soak -for 60s
+//
+// It exits with 1 if a promise was broken, and with 2 if it was called wrongly.
+// Interrupting it ends it early, with a verdict.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	code := run(ctx, os.Args[1:], os.Stdout, os.Stderr)
+	stop()
+	os.Exit(code)
+}
+
+// settings are what the flags say.
+type settings struct {
+	conns  int
+	length time.Duration
+	seed   uint64
+	ending time.Duration // for what may end late
+	meddle func(s *soak) // a test's own fault, when the producers have ended; nil is none
+}
+
+// run is the program; it returns the exit code.
+func run(ctx context.Context, args []string, out, errs io.Writer) int {
+	set, err := parse(args, out)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return 0
+	case err != nil:
+		fmt.Fprintf(errs, "soak: %v\n", err)
+		return 2
+	}
+	fmt.Fprintf(out, "%d connections for %v, seed %d\n", set.conns, set.length, set.seed)
+	breaches, err := soakFor(ctx, set, out)
+	switch {
+	case err != nil:
+		fmt.Fprintf(errs, "soak: %v\n", err)
+		return 1
+	case len(breaches) == 0:
+		fmt.Fprintln(out, "verdict: nothing was broken")
+		return 0
+	}
+	for _, b := range breaches {
+		fmt.Fprintf(out, "broken: %s\n", b)
+	}
+	fmt.Fprintf(out, "verdict: BROKEN in %d ways\n", len(breaches))
+	return 1
+}
+
+// parse reads the flags; help goes to out.
+func parse(args []string, out io.Writer) (settings, error) {
+	set := settings{ending: 30 * time.Second}
+	f := flag.NewFlagSet("soak", flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.IntVar(&set.conns, "conns", 2000, "how many `connections`")
+	f.DurationVar(&set.length, "for", time.Minute, "for how `long`")
+	f.Uint64Var(&set.seed, "seed", 0, "the `seed` of all that is random; 0 picks one")
+	err := f.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		f.SetOutput(out)
+		f.Usage()
+		return set, err
+	case err != nil:
+		return set, err
+	case f.NArg() > 0:
+		return set, fmt.Errorf("unexpected argument %q", f.Arg(0))
+	case set.conns < lanes:
+		return set, fmt.Errorf("-conns %d: at least %d", set.conns, lanes)
+	case set.length < time.Second:
+		return set, fmt.Errorf("-for %v: at least a second", set.length)
+	}
+	// Each connection has two ends here, and for a moment a successor.
+	if need, limit := 5*set.conns/2+200, descriptors(); need > limit {
+		return set, fmt.Errorf("-conns %d: that takes %d descriptors, and the limit is %d", set.conns, need, limit)
+	}
+	if set.seed == 0 {
+		set.seed = rand.Uint64N(1e9)
+	}
+	return set, nil
+}
