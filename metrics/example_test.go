@@ -1,0 +1,46 @@
+package metrics_test
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/http"
+	"strings"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/metrics"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+)
+
+// A server shows its pools to Prometheus at /metrics.
+func Example() {
+	pool := gcpool.NewPool()
+	if err := pool.Register("users"); err != nil {
+		panic(err)
+	}
+	pool.Start()
+
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(metrics.NewCollector(pool))
+	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+}
+
+func ExampleNewCollector() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	defer pool.Shutdown(context.Background())
+	server, peer := net.Pipe()
+	defer peer.Close()
+	pool.GetConn("users").Add("alice", server)
+	defer pool.GetConn("users").Del("alice")
+
+	fmt.Println(testutil.CollectAndCompare(metrics.NewCollector(pool), strings.NewReader(`
+# HELP gcpool_connections Ids that are connected.
+# TYPE gcpool_connections gauge
+gcpool_connections{pool="users"} 1
+`), "gcpool_connections"))
+	// Output: <nil>
+}
