@@ -5,7 +5,8 @@
 //
 // The files: session.go says who a browser is, server.go has what it gets over
 // HTTP, socket.go what goes over its WebSocket, lanes.go in which order it is
-// pushed on, page.html is the page.
+// pushed on, debug.go who may see the dashboard at /debug/gcpool, page.html is
+// the page.
 package main
 
 import (

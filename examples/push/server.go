@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/dashboard"
 )
 
 //go:embed page.html
@@ -71,6 +72,7 @@ func (s *server) handler() http.Handler {
 	mux.HandleFunc("POST /signin", s.signIn)
 	mux.HandleFunc("POST /signout", s.signOut)
 	mux.Handle("GET /ws", gcpool.Upgrade(s.socket()))
+	mux.Handle("/debug/gcpool/", local(dashboard.Handler(s.pool)))
 	return secured(http.NewCrossOriginProtection().Handler(mux))
 }
 

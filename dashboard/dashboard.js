@@ -1,0 +1,157 @@
+"use strict";
+// The dashboard: asks for the figures, keeps five minutes of them, and shows them.
+
+const pause = 1000, retry = 5000, patience = 5000; // ms between two questions, after a failure, and for an answer
+const gap = 5; // seconds without a sample after which a line is broken
+const recent = 30; // seconds of which quantiles are taken, for only a few messages are timed
+const $ = id => document.getElementById(id);
+
+// A sample is {t, all, pools}: an array of figures for each pool by name, and
+// their sum, in this order. Arrays, since five minutes of many pools are many.
+const fields = ["connections", "waiting", "waiting_bytes", "stalled", "accepted", "written", "forwarded", "undelivered", "written_bytes",
+  "joins", "leaves", "takeovers"];
+const why = ["not_connected", "slow", "deleted", "expired", "closed", "other"];
+const reason = fields.length, latency = reason + why.length;
+const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.indexOf(name);
+
+let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0;
+
+function flatten(pool) {
+  return Float64Array.from([...fields.map(f => pool[f]), ...why.map(r => pool.reasons[r]), ...pool.latency.counts]);
+}
+
+// A series' value at sample i is null if it cannot be known.
+const level = (name, text = name) => ({ name: text, value: (s, i) => s[i].figures[at(name)] });
+const rate = (name, text = name.replaceAll("_", " ")) => ({ name: text, value: (s, i) => perSecond(s[i - 1], s[i], at(name)) });
+const quantile = (q, text) => ({ name: text, value: (s, i) => quantileAt(s, i, q) });
+
+const specs = [
+  { title: "Messages", note: "a second", unit: "rate", series: [rate("accepted"), rate("written"), rate("forwarded"), rate("undelivered")] },
+  { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
+  { title: "Connections", note: "ids that are connected", unit: "count", series: [level("connections", "connected")] },
+  { title: "Queues", note: "messages that wait for their outcome", unit: "count", series: [level("waiting")] },
+  { title: "Queues in bytes", note: "payload that waits", unit: "bytes", series: [level("waiting_bytes", "waiting")] },
+  { title: "Slow peers", note: "connections that hold up a write", unit: "count", series: [level("stalled", "slow")] },
+  { title: "From Add to written", note: `a sample, over ${recent} s; 1.6 s stands for more`, unit: "seconds", series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
+  { title: "Coming and going", note: "ids a second", unit: "rate", series: [rate("joins"), rate("leaves"), rate("takeovers")] },
+  { title: "Payload written", note: "bytes a second", unit: "byteRate", series: [rate("written_bytes", "written")] },
+];
+const charts = specs.map(spec => new Chart(spec));
+
+function perSecond(before, now, i) {
+  if (!before || now.t - before.t > gap || now.t <= before.t) return null;
+  return Math.max(0, now.figures[i] - before.figures[i]) / (now.t - before.t);
+}
+
+// quantileAt reads a quantile off the histogram of what was written lately, as
+// if the messages of a bucket were spread evenly over it.
+function quantileAt(s, i, q) {
+  let first = i;
+  while (first > 0 && s[i].t - s[first - 1].t <= recent) first--;
+  const counts = bounds.concat(0).map((_, b) => s[i].figures[latency + b] - s[first].figures[latency + b]);
+  const all = counts.reduce((a, b) => a + b, 0);
+  if (!(all > 0)) return null;
+  let rank = q * all;
+  for (let b = 0; b < bounds.length; b++) {
+    const from = b ? bounds[b - 1] : 0;
+    if (rank <= counts[b] && counts[b] > 0) return from + (bounds[b] - from) * rank / counts[b];
+    rank -= counts[b];
+  }
+  return bounds.at(-1); // or more
+}
+
+// The question.
+async function ask() {
+  clearTimeout(timer);
+  let next = pause;
+  try {
+    const response = await fetch("?format=json", { signal: AbortSignal.timeout(patience) });
+    if (!response.ok) throw new Error(`The server answers ${response.status}`);
+    take(await response.json());
+    if (!paused) state("live", "Live");
+  } catch (e) {
+    next = retry;
+    if (!paused) state("lost", e instanceof TypeError || e.name === "TimeoutError" ? "The server does not answer" : e.message);
+  }
+  if (!paused) timer = setTimeout(ask, next);
+}
+
+function take(answer) {
+  if (answer.started !== started) { // a new process counts from 0
+    because = started ? "when the server started anew" : "when this page was opened";
+    [samples, started, begun] = [[], answer.started, answer.now];
+  }
+  const pools = new Map(answer.pools.map(pool => [pool.name, flatten(pool)]));
+  const all = new Float64Array(latency + 16);
+  for (const figures of pools.values()) figures.forEach((n, i) => { all[i] += n; });
+  bounds = answer.pools[0]?.latency.bounds ?? [];
+  samples.push({ t: answer.uptime, all, pools });
+  samples = samples.filter(s => s.t >= answer.uptime - span);
+  list(answer.pools);
+  choose(answer.pools.map(pool => pool.name));
+  show(answer);
+}
+
+// The table of pools.
+function list(pools) {
+  const [before, now] = [samples.at(-2), samples.at(-1)];
+  const rows = pools.map(pool => {
+    const figures = now.pools.get(pool.name);
+    const was = before && { t: before.t, figures: before.pools.get(pool.name) ?? new Float64Array(figures.length) };
+    const speed = name => perSecond(was, { t: now.t, figures }, at(name));
+    const cells = [pool.connections, speed("accepted"), speed("written"), speed("undelivered"), pool.waiting].map(n => n === null ? "–" : compact.format(n));
+    cells.push(writeBytes(pool.waiting_bytes), compact.format(pool.stalled), compact.format(pool.undelivered));
+    const alarms = { 3: speed("undelivered") > 0, 6: pool.stalled > 0 };
+    return make("tr", {}, make("th", { scope: "row", title: pool.name }, pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name")),
+      ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
+  });
+  if (rows.length) $("pools").tBodies[0].replaceChildren(...rows);
+}
+
+// The pool that the charts are of. Values are numbers, for a pool may have any name.
+function choose(now) {
+  if (now.length === names.length && now.every((name, i) => name === names[i])) return;
+  const chosen = names[$("pool").value];
+  names = now;
+  $("pool").replaceChildren(make("option", { value: "all" }, "all pools"), ...names.map((name, i) => make("option", { value: i }, name || "no name")));
+  if (names.includes(chosen)) $("pool").value = names.indexOf(chosen);
+}
+
+function show() {
+  if (!samples.length) return;
+  const name = names[$("pool").value], { t: now } = samples.at(-1), from = samples[0].t;
+  const mine = samples.map(s => ({ t: s.t, figures: name === undefined ? s.all : s.pools.get(name) ?? new Float64Array(s.all.length) }));
+  for (const chart of charts) {
+    chart.show(chart.series.map(series => spread(mine, series)), from, now);
+  }
+  const seconds = Math.round(now - from);
+  const since = `Recorded since ${new Date(begun).toLocaleTimeString()}, ${because}.`;
+  $("history").textContent = seconds >= span - 2 ? "Recorded by this page, for as long as it is open." : since;
+}
+
+// spread returns the points of a series, with a break in each gap.
+function spread(mine, series) {
+  return mine.flatMap((s, i) => {
+    const point = { t: s.t, value: series.value(mine, i) };
+    return i && s.t - mine[i - 1].t > gap ? [{ t: s.t, value: null }, point] : [point];
+  });
+}
+
+function state(name, text) {
+  document.body.dataset.state = name;
+  if ($("state").textContent !== text) $("state").textContent = text; // else it is read out each second
+}
+
+$("pause").onclick = () => {
+  paused = !paused;
+  $("pause").setAttribute("aria-pressed", paused);
+  clearTimeout(timer);
+  if (paused) state("paused", "Paused");
+  else ask();
+};
+$("pool").onchange = show;
+new ResizeObserver(show).observe($("charts"));
+$("charts").append(...charts.map(chart => chart.figure));
+$("pause").hidden = $("live").hidden = false;
+state("asking", "Asking");
+ask();

@@ -1,0 +1,101 @@
+package dashboard
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// A snapshot is all figures at one moment. Its times are for people; the script
+// reckons with uptime, since a clock may be set.
+type snapshot struct {
+	Started time.Time `json:"started"` // changes when the process does
+	Now     time.Time `json:"now"`
+	Uptime  float64   `json:"uptime"` // seconds since Started
+	Pools   []figures `json:"pools"`  // by name
+}
+
+// figures are [gcpool.Stats] in JSON's style.
+type figures struct {
+	Name         string  `json:"name"`
+	Connections  int     `json:"connections"`
+	Waiting      int     `json:"waiting"`
+	WaitingBytes int     `json:"waiting_bytes"`
+	OutboxLimit  int     `json:"outbox_limit"`
+	MailboxLimit int     `json:"mailbox_limit"`
+	Stalled      int     `json:"stalled"`
+	Accepted     uint64  `json:"accepted"`
+	Written      uint64  `json:"written"`
+	Forwarded    uint64  `json:"forwarded"`
+	Undelivered  uint64  `json:"undelivered"`
+	WrittenBytes uint64  `json:"written_bytes"`
+	Reasons      reasons `json:"reasons"` // together Undelivered
+	Joins        uint64  `json:"joins"`
+	Leaves       uint64  `json:"leaves"`
+	Takeovers    uint64  `json:"takeovers"`
+	Latency      latency `json:"latency"`
+}
+
+type reasons struct {
+	NotConnected uint64 `json:"not_connected"`
+	Slow         uint64 `json:"slow"`
+	Deleted      uint64 `json:"deleted"`
+	Expired      uint64 `json:"expired"`
+	Closed       uint64 `json:"closed"`
+	Other        uint64 `json:"other"`
+}
+
+// latency is a histogram: Counts[i] messages took up to Bounds[i] seconds and
+// more than the bound before; the last count, which has no bound, any more.
+type latency struct {
+	Bounds []float64 `json:"bounds"`
+	Counts []uint64  `json:"counts"`
+	Sum    float64   `json:"sum"` // seconds
+}
+
+func (h *handler) snapshot() snapshot {
+	now := time.Now()
+	s := snapshot{
+		Started: h.started.UTC(),
+		Now:     now.UTC(),
+		Uptime:  now.Sub(h.started).Seconds(),
+		Pools:   []figures{}, // not null
+	}
+	if h.pool == nil {
+		return s
+	}
+	for _, stats := range h.pool.Stats() {
+		s.Pools = append(s.Pools, figuresOf(&stats))
+	}
+	return s
+}
+
+func figuresOf(s *gcpool.Stats) figures {
+	f := figures{
+		Name: s.Name, Connections: s.Connections, Stalled: s.Stalled,
+		Waiting: s.Waiting, WaitingBytes: s.WaitingBytes,
+		OutboxLimit: s.OutboxLimit, MailboxLimit: s.MailboxLimit,
+		Accepted: s.Accepted, Written: s.Written, Forwarded: s.Forwarded, Undelivered: s.Undelivered,
+		WrittenBytes: s.WrittenBytes,
+		Reasons:      reasons{s.NotConnected, s.Slow, s.Deleted, s.Expired, s.Closed, s.Other},
+		Joins:        s.Joins, Leaves: s.Leaves, Takeovers: s.Takeovers,
+		Latency: latency{Counts: s.Latency[:], Sum: s.LatencySum.Seconds()},
+	}
+	for i := range len(s.Latency) - 1 {
+		f.Latency.Bounds = append(f.Latency.Bounds, float64(100*time.Microsecond<<i)/float64(time.Second))
+	}
+	return f
+}
+
+// size writes a number of bytes as the script does.
+func size(n int) string {
+	value, unit := float64(n), 0
+	for value >= 1000 && unit < 4 {
+		value, unit = value/1024, unit+1
+	}
+	if unit == 0 {
+		return fmt.Sprint(n, " B")
+	}
+	return fmt.Sprintf("%.3g %s", value, [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
+}
