@@ -119,7 +119,7 @@ func (r *rig) open(l net.Listener, opts []gcpool.Option) {
 	r.mux = http.NewServeMux()
 	r.mux.Handle("/plain", websocket.Handler(r.handle))
 	r.mux.Handle("/upgraded", gcpool.Upgrade(websocket.Handler(r.handle)))
-	srv := &http.Server{Handler: r.mux}
+	srv := &http.Server{Handler: r.mux, ReadHeaderTimeout: 10 * time.Second}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
