@@ -15,6 +15,9 @@ func (s *steward) tick() {
 			lost += dropped
 		}
 	}
+	if s.nc.IsClosed() && !s.over {
+		s.note(nats.ErrConnectionClosed) // and nc says no more
+	}
 	resumes := s.nc.Stats().Reconnects
 	if resumes != s.resumes || lost != s.dropped {
 		s.missed(lost != s.dropped)
