@@ -2,7 +2,9 @@ package dashboard
 
 import (
 	"fmt"
+	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nulijiabei/gcpool"
 )
@@ -73,7 +75,7 @@ func (h *handler) snapshot() snapshot {
 
 func figuresOf(s *gcpool.Stats) figures {
 	f := figures{
-		Name: s.Name, Connections: s.Connections, Stalled: s.Stalled,
+		Name: printable(s.Name), Connections: s.Connections, Stalled: s.Stalled,
 		Waiting: s.Waiting, WaitingBytes: s.WaitingBytes,
 		OutboxLimit: s.OutboxLimit, MailboxLimit: s.MailboxLimit,
 		Accepted: s.Accepted, Written: s.Written, Forwarded: s.Forwarded, Undelivered: s.Undelivered,
@@ -86,6 +88,15 @@ func figuresOf(s *gcpool.Stats) figures {
 		f.Latency.Bounds = append(f.Latency.Bounds, float64(100*time.Microsecond<<i)/float64(time.Second))
 	}
 	return f
+}
+
+// printable returns a name that JSON can hold. It has no other bytes than UTF-8
+// and would make two names one.
+func printable(name string) string {
+	if utf8.ValidString(name) {
+		return name
+	}
+	return strconv.Quote(name)
 }
 
 // size writes a number of bytes as the script does.
