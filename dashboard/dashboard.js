@@ -8,8 +8,8 @@ const $ = id => document.getElementById(id);
 
 // A sample is {t, all, pools}: an array of figures for each pool by name, and
 // their sum, in this order. Arrays, since five minutes of many pools are many.
-const fields = ["connections", "waiting", "waiting_bytes", "stalled", "accepted", "written", "forwarded", "undelivered", "written_bytes",
-  "joins", "leaves", "takeovers"];
+const fields = ["connections", "waiting", "waiting_bytes", "stalled", "accepted", "written", "forwarded", "undelivered",
+  "written_bytes", "joins", "leaves", "takeovers"];
 const why = ["not_connected", "slow", "deleted", "expired", "closed", "other"];
 const reason = fields.length, latency = reason + why.length;
 const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.indexOf(name);
@@ -26,13 +26,14 @@ const rate = (name, text = name.replaceAll("_", " ")) => ({ name: text, value: (
 const quantile = (q, text) => ({ name: text, value: (s, i) => quantileAt(s, i, q) });
 
 const specs = [
-  { title: "Messages", note: "a second", unit: "rate", series: [rate("accepted"), rate("written"), rate("forwarded"), rate("undelivered")] },
+  { title: "Messages", note: "a second", unit: "rate", series: ["accepted", "written", "forwarded", "undelivered"].map(f => rate(f)) },
   { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
   { title: "Connections", note: "ids that are connected", unit: "count", series: [level("connections", "connected")] },
   { title: "Queues", note: "messages that wait for their outcome", unit: "count", series: [level("waiting")] },
   { title: "Queues in bytes", note: "payload that waits", unit: "bytes", series: [level("waiting_bytes", "waiting")] },
   { title: "Slow peers", note: "connections that hold up a write", unit: "count", series: [level("stalled", "slow")] },
-  { title: "From Add to written", note: `a sample, over ${recent} s; 1.6 s stands for more`, unit: "seconds", series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
+  { title: "From Add to written", note: `a sample, over ${recent} s; 1.6 s stands for more`, unit: "seconds",
+    series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
   { title: "Coming and going", note: "ids a second", unit: "rate", series: [rate("joins"), rate("leaves"), rate("takeovers")] },
   { title: "Payload written", note: "bytes a second", unit: "byteRate", series: [rate("written_bytes", "written")] },
 ];
@@ -99,10 +100,12 @@ function list(pools) {
     const figures = now.pools.get(pool.name);
     const was = before && { t: before.t, figures: before.pools.get(pool.name) ?? new Float64Array(figures.length) };
     const speed = name => perSecond(was, { t: now.t, figures }, at(name));
-    const cells = [pool.connections, speed("accepted"), speed("written"), speed("undelivered"), pool.waiting].map(n => n === null ? "–" : compact.format(n));
+    const cells = [pool.connections, speed("accepted"), speed("written"), speed("undelivered"), pool.waiting]
+      .map(n => n === null ? "–" : compact.format(n));
     cells.push(writeBytes(pool.waiting_bytes), compact.format(pool.stalled), compact.format(pool.undelivered));
     const alarms = { 3: speed("undelivered") > 0, 6: pool.stalled > 0 };
-    return make("tr", {}, make("th", { scope: "row", title: pool.name }, pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name")),
+    const name = pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name");
+    return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
   });
   if (rows.length) $("pools").tBodies[0].replaceChildren(...rows);
@@ -113,7 +116,8 @@ function choose(now) {
   if (now.length === names.length && now.every((name, i) => name === names[i])) return;
   const chosen = names[$("pool").value];
   names = now;
-  $("pool").replaceChildren(make("option", { value: "all" }, "all pools"), ...names.map((name, i) => make("option", { value: i }, name || "no name")));
+  const options = names.map((name, i) => make("option", { value: i }, name || "no name"));
+  $("pool").replaceChildren(make("option", { value: "all" }, "all pools"), ...options);
   if (names.includes(chosen)) $("pool").value = names.indexOf(chosen);
 }
 
