@@ -1,0 +1,79 @@
+// Package clients shows that one server, as the README of gcpool has it, serves
+// whoever speaks WebSocket: a browser, Node.js, Python without any library, and
+// Go. Its tests push 1,000 messages to each and let it idle for three heartbeats.
+//
+//	browser/index.html   a page
+//	node/client.mjs      the ws package of npm
+//	python/client.py     the standard library and a raw socket
+//	clients_test.go      golang.org/x/net/websocket, among the tests
+//
+// All keep the same record: the length of each message, and a digest that starts
+// as 32 zeros and becomes SHA-256(digest + message) with each, so that it tells
+// the order as well. The message "report" asks for the record; it is sent back as
+// a line of JSON.
+//
+// setup.sh installs what is missing. A test whose client is not there is skipped,
+// but fails where GCPOOL_REQUIRE_CLIENTS is 1.
+package clients
+
+import (
+	"bufio"
+	_ "embed"
+	"net/http"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+const recordMax = 64 << 10 // bytes of a client's record
+
+//go:embed browser/index.html
+var page []byte
+
+// A Server pushes to those who are signed in.
+type Server struct {
+	Conns    *gcpool.ConnPool
+	UserOf   func(r *http.Request) string          // from a verified session; "" for a stranger
+	Received func(ws *websocket.Conn, line []byte) // a line from a client; not to be kept
+	Joined   func(id string, ws *websocket.Conn)
+}
+
+// Handler serves the page at / and the WebSocket at /ws. With ?kind=binary it
+// pushes binary messages.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html; charset=utf-8")
+		w.Write(page)
+	})
+	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: s.handshake, Handler: s.serve}))
+	return mux
+}
+
+// handshake lets in who is signed in, from a page of this server.
+func (s *Server) handshake(config *websocket.Config, r *http.Request) error {
+	if err := gcpool.SameOrigin(config, r); err != nil {
+		return err
+	}
+	if s.UserOf(r) == "" {
+		return http.ErrNoCookie
+	}
+	return nil
+}
+
+func (s *Server) serve(ws *websocket.Conn) {
+	if ws.Request().FormValue("kind") == "binary" {
+		ws.PayloadType = websocket.BinaryFrame // before Add, which looks at it
+	}
+	id := s.UserOf(ws.Request())
+	if s.Conns.Add(id, ws) != nil {
+		return
+	}
+	defer s.Conns.Del(id)
+	s.Joined(id, ws)
+	lines := bufio.NewScanner(ws)
+	lines.Buffer(nil, recordMax)
+	for lines.Scan() {
+		s.Received(ws, lines.Bytes())
+	}
+}

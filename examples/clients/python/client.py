@@ -1,0 +1,106 @@
+"""Receives pushes over a raw socket: the handshake and the frames of RFC 6455
+with nothing but the standard library.
+
+Usage: client.py HOST:PORT PATH ORIGIN COOKIE [--mute]
+
+With --mute it does not answer pings, as a peer that is dead.
+"""
+
+import base64
+import hashlib
+import json
+import os
+import socket
+import struct
+import sys
+
+TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
+
+
+def handshake(sock, stream, host, path, origin, cookie):
+    key = base64.b64encode(os.urandom(16)).decode()
+    sock.sendall(
+        (
+            f"GET {path} HTTP/1.1\r\nHost: {host}\r\nOrigin: {origin}\r\nCookie: {cookie}\r\n"
+            "Connection: Upgrade\r\nUpgrade: websocket\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\r\n"
+        ).encode()
+    )
+    status = stream.readline()
+    if b" 101 " not in status:
+        sys.exit(f"the server answered {status!r}")
+    accept = None
+    while (line := stream.readline().strip()) != b"":
+        name, _, value = line.partition(b":")
+        if name.lower() == b"sec-websocket-accept":
+            accept = value.strip()
+    magic = (key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11").encode()
+    if accept != base64.b64encode(hashlib.sha1(magic).digest()):
+        sys.exit("the server does not speak WebSocket")
+
+
+def read(stream, size):
+    data = stream.read(size)
+    if len(data) < size:
+        sys.exit("the connection was cut")
+    return data
+
+
+def frame(stream):
+    """Returns the opcode and the payload of the next frame."""
+    first, size = read(stream, 2)
+    if not first & 0x80 or first & 0x70 or size & 0x80:
+        sys.exit("a fragment, an extension, or a mask, which a server must not send")
+    if size == 126:
+        (size,) = struct.unpack(">H", read(stream, 2))
+    elif size == 127:
+        (size,) = struct.unpack(">Q", read(stream, 8))
+    return first & 0xF, read(stream, size)
+
+
+def send(sock, opcode, payload):
+    """Sends one frame, masked with random bytes as a client must."""
+    head = bytes([0x80 | opcode])
+    if len(payload) < 126:
+        head += bytes([0x80 | len(payload)])
+    elif len(payload) < 1 << 16:
+        head += bytes([0x80 | 126]) + struct.pack(">H", len(payload))
+    else:
+        head += bytes([0x80 | 127]) + struct.pack(">Q", len(payload))
+    mask = os.urandom(4)
+    masked = bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+    sock.sendall(head + mask + masked)
+
+
+def receive(sock, stream, mute):
+    """Serves the connection until its end and returns the status of that."""
+    lengths, kinds, digest = [], set(), bytes(32)
+    while True:
+        opcode, payload = frame(stream)
+        if opcode == PING:
+            if not mute:
+                send(sock, PONG, payload)
+        elif opcode == CLOSE:
+            send(sock, CLOSE, payload)
+            return struct.unpack(">H", payload[:2])[0]
+        elif payload == b"report":
+            record = {"lengths": lengths, "digest": digest.hex(), "kinds": sorted(kinds)}
+            send(sock, TEXT, json.dumps(record).encode() + b"\n")
+        else:
+            if opcode == TEXT:
+                payload.decode()  # which fails for what is not UTF-8
+            kinds.add({TEXT: "text", BINARY: "binary"}[opcode])
+            lengths.append(len(payload))
+            digest = hashlib.sha256(digest + payload).digest()
+
+
+def main():
+    host, path, origin, cookie = sys.argv[1:5]
+    name, _, port = host.rpartition(":")
+    with socket.create_connection((name, int(port)), timeout=60) as sock:
+        stream = sock.makefile("rb")
+        handshake(sock, stream, host, path, origin, cookie)
+        print("closed with", receive(sock, stream, "--mute" in sys.argv[5:]))
+
+
+main()
