@@ -42,7 +42,7 @@ func TestFault21SlowHandshakes(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))
 		var in, out int
-		for i := range 2 + rnd.IntN(8) {
+		for i := range 2 + rnd.IntN(3) {
 			c, _ := r.dial()
 			gap := time.Duration(5+rnd.IntN(30)) * time.Millisecond
 			quick := rnd.IntN(2) == 0

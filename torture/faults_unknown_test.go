@@ -62,7 +62,7 @@ func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 	}{
 		{"told", million, true, 0, nil},
 		{"not told", million, false, 0, nil},
-		{"mailbox", million / 4, true, mailbox/16 + 1024, gcpool.WithMailbox(time.Hour, mailbox)},
+		{"mailbox", million / 10, true, mailbox/16 + 1024, gcpool.WithMailbox(time.Hour, mailbox)},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newStrangers()
