@@ -28,9 +28,9 @@ type member struct {
 	gone  bool // silent, or what it said may have been lost
 }
 
-// An entry is an id that is connected here. The connection with the higher version is the
-// newer one: the clock's microseconds, but always beyond all versions heard of,
-// so that clocks which differ do no harm.
+// An entry is an id that is connected here. The connection with the higher
+// version is the newer one: the clock's microseconds, but always beyond all
+// versions heard of, so that clocks which differ do no harm.
 type entry struct {
 	sub     *nats.Subscription
 	conn    net.Conn
@@ -43,7 +43,6 @@ type entry struct {
 type steward struct {
 	*Node
 	entries map[key]*entry
-	version uint64
 	gossip  []byte               // an announcement that gathers
 	unused  []*nats.Subscription // of ids that have left
 	fading  []fading             // oldest first
@@ -63,7 +62,8 @@ type fading struct {
 // Changed implements [gcpool.Cluster]. It does not block.
 func (n *Node) Changed(pool, id string) {
 	n.mu.Lock()
-	n.dirty[key{pool, id}] = struct{}{}
+	n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
+	n.dirty[key{pool, id}] = n.version // now, for steer may have a lot to do
 	n.mu.Unlock()
 	wake(n.turning)
 }
@@ -111,12 +111,8 @@ func (s *steward) turn() {
 			break
 		}
 		batch = append(batch, k)
-		delete(s.dirty, k)
 	}
 	s.mu.Unlock()
-	if s.over {
-		return
-	}
 	for _, k := range batch {
 		s.look(k)
 	}
@@ -125,8 +121,15 @@ func (s *steward) turn() {
 	s.count()
 }
 
-// look brings the entry of an id in line with its connection.
+// look brings the entry of an id in line with its connection, if that changed.
 func (s *steward) look(k key) {
+	s.mu.Lock()
+	version, changed := s.dirty[k]
+	delete(s.dirty, k)
+	s.mu.Unlock()
+	if !changed || s.over {
+		return
+	}
 	conn, e := s.conn(k), s.entries[k]
 	switch {
 	case conn == nil && e != nil:
@@ -140,9 +143,7 @@ func (s *steward) look(k key) {
 		s.entries[k] = e
 		fallthrough
 	case conn != nil && e.conn != conn:
-		now := time.Now()
-		s.version = max(s.version+1, uint64(now.UnixMicro()))
-		e.conn, e.version, e.since = conn, s.version, now
+		e.conn, e.version, e.since = conn, version, time.Now()
 		s.mu.Lock()
 		delete(s.moved, k)
 		s.mu.Unlock()

@@ -68,7 +68,10 @@ func (s *steward) beat() {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	b = binary.AppendUvarint(b, s.epoch)
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
-	s.publish(s.subject("s"), binary.AppendUvarint(b, s.version))
+	s.mu.Lock()
+	b = binary.AppendUvarint(b, s.version)
+	s.mu.Unlock()
+	s.publish(s.subject("s"), b)
 }
 
 // hear takes what another node says of itself.
@@ -108,13 +111,17 @@ func (s *steward) versionOf(d *decoder) uint64 {
 		d.bad = true
 		return 0
 	}
+	s.mu.Lock()
 	s.version = max(s.version, version)
+	s.mu.Unlock()
 	return version
 }
 
 // elsewhere notes that another node has a connection of an id. If there is one
 // here, the newer wins.
 func (s *steward) elsewhere(k key, node string, version uint64) {
+	s.look(k) // which may have come first
+	s.say(s.subject("s"))
 	e, conns := s.entries[k], s.pool.GetConn(k.pool)
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.tell("", k, e)

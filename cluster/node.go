@@ -123,11 +123,10 @@ type Node struct {
 	turning chan struct{}        // wakes steer
 	leaving chan struct{}        // closed by Leave
 	stop    chan struct{}        // closed when all is settled, or time is over
-	gone    chan struct{}        // closed when Leave has ended
 	steered atomic.Bool          // the ids here have been given up
 	running sync.WaitGroup
 	once    sync.Once
-	err     error // of Leave; valid once gone is closed
+	err     error // of Leave; once
 
 	requests, taken, malformed atomic.Uint64
 	fault                      atomic.Pointer[error] // the last one
@@ -147,8 +146,9 @@ type Node struct {
 	away    bool           // no connection to NATS
 	ended   bool
 	working map[*reception]struct{}
-	dirty   map[key]struct{} // ids that came or went, for steer
-	moved   map[key]string   // ids that were here a moment ago; where they are, if known
+	version uint64         // the highest of a connection here or heard of
+	dirty   map[key]uint64 // ids that came or went, for steer, with the version
+	moved   map[key]string // ids that were here a moment ago; where they are, if known
 	members map[string]*member
 	ids     int // how many are announced
 }
@@ -171,9 +171,9 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
-		leaving: make(chan struct{}), stop: make(chan struct{}), gone: make(chan struct{}),
+		leaving: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]struct{}{}, moved: map[key]string{}, members: map[string]*member{},
+		dirty: map[key]uint64{}, moved: map[key]string{}, members: map[string]*member{},
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -293,61 +293,3 @@ func (n *Node) Err() error {
 
 // Name returns the node's name, see [WithName].
 func (n *Node) Name() string { return n.name }
-
-// Leave ends the node's part in the cluster; its pool serves its own ids as
-// before. Other nodes are told, what is on its way is waited for, and what has
-// no outcome when ctx ends is reported with ErrUncertain; then Leave returns
-// ctx's error. Call it after [gcpool.Pool.Shutdown], which uses the node to
-// deliver what is left. nc stays open. Further calls wait for the first and
-// return the same.
-func (n *Node) Leave(ctx context.Context) error {
-	if ctx == nil {
-		return fmt.Errorf("%w: nil context", gcpool.ErrInvalid)
-	}
-	n.once.Do(func() {
-		defer close(n.gone)
-		n.err = n.leave(ctx)
-	})
-	<-n.gone
-	return n.err
-}
-
-func (n *Node) leave(ctx context.Context) error {
-	_ = n.pool.SetCluster(nil) // it may have been shut down
-	close(n.leaving)
-	err := n.settle(ctx)
-	close(n.stop)
-	n.mu.Lock()
-	n.ended = true
-	n.mu.Unlock()
-	n.sweep(true)
-	n.unsubscribe()
-	ended := make(chan struct{})
-	go func() {
-		n.running.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done(): // nc may be stuck in a write; they end when it is not
-		err = ctx.Err()
-	}
-	return err
-}
-
-// settle waits until nothing is on its way.
-func (n *Node) settle(ctx context.Context) error {
-	for {
-		n.mu.Lock()
-		left := n.open + len(n.working) + len(n.posts) + len(n.in)
-		n.mu.Unlock()
-		if left == 0 && n.steered.Load() {
-			return nil
-		}
-		select {
-		case <-time.After(pause):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}

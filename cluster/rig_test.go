@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net/http"
+	"net"
 	"net/http/httptest"
 	"net/url"
 	"strings"
@@ -48,20 +48,25 @@ func serve(t testing.TB, edit func(*server.Options)) *server.Server {
 	return s
 }
 
-// serveCluster starts NATS servers with routes between them; via, if not nil,
-// returns the address under which a route is reached.
-func serveCluster(t testing.TB, n int) []*server.Server {
+// serveCluster starts NATS servers with routes between them; that of the last
+// two goes through a proxy if via is not nil.
+func serveCluster(t testing.TB, n int, via **proxy) []*server.Server {
 	t.Helper()
 	var all []*server.Server
 	var routes []string
 	for i := range n {
 		s := serve(t, func(o *server.Options) {
 			o.ServerName = fmt.Sprint("s", i)
-			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: server.RANDOM_PORT, PoolSize: -1}
+			o.Cluster = server.ClusterOpts{Name: "c", Host: "127.0.0.1", Port: server.RANDOM_PORT, PoolSize: -1, NoAdvertise: true}
 			o.Routes = server.RoutesFromStr(strings.Join(routes, ","))
 		})
-		routes = append(routes, "nats://"+s.ClusterAddr().String())
 		all = append(all, s)
+		route := "nats://" + s.ClusterAddr().String()
+		if via != nil && i == n-2 {
+			*via = through(t, s.ClusterAddr().String())
+			route = (*via).url()
+		}
+		routes = append(routes, route)
 	}
 	eventually(t, "routes", func() bool {
 		for _, s := range all {
@@ -227,4 +232,19 @@ func (s *site) known(id string, sites ...*site) {
 	}
 }
 
-var _ http.Handler
+// newPipe connects id without a WebSocket, and returns the next thing written.
+func newPipe(t testing.TB, s *site, id string) <-chan string {
+	t.Helper()
+	conn, peer := net.Pipe()
+	if err := s.conns.Add(id, conn); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	got := make(chan string, 1)
+	go func() {
+		b := make([]byte, 64<<10)
+		n, _ := peer.Read(b)
+		got <- string(b[:n])
+	}()
+	return got
+}

@@ -162,6 +162,22 @@ func (l *Ledger) Undelivered(u gcpool.Undelivered) {
 	s.settleLocked()
 }
 
+// Unsure is Undelivered for a report that leaves open whether the message was
+// delivered, as package cluster has them.
+func (l *Ledger) Unsure(u gcpool.Undelivered) {
+	m, id, err := decode(u.Data)
+	if err != nil || string(id) != u.ID {
+		l.Breach("reported for %.40q is not what was sent to it: %.40q (%v)", u.ID, u.Data, err)
+		return
+	}
+	s := l.Stream(m.Producer, u.ID)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.Sequence > s.next || s.reported.has(m.Sequence) || s.failed.has(m.Sequence) || !s.unsure.add(m.Sequence) {
+		l.Breach("%s was not accepted, or reported twice", s.name(m.Sequence))
+	}
+}
+
 func (l *Ledger) reason(err error) {
 	for i, reason := range Reasons {
 		if errors.Is(err, reason) {

@@ -56,6 +56,14 @@ var breaches = []struct {
 		c.Receive(w.sent[0])
 		c.End(true)
 	}},
+	{"unsure twice", "not accepted, or reported twice", func(w *world) {
+		c := w.connect("a")
+		w.send("a", 1)
+		for range 2 {
+			w.Unsure(gcpool.Undelivered{ID: "a", Data: slices.Clone(w.sent[0])})
+		}
+		c.End(true)
+	}},
 	{"no outcome in the middle of a cut connection", "neither received nor reported", func(w *world) {
 		c := w.connect("a")
 		w.send("a", 3)

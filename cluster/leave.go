@@ -1,0 +1,63 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// Leave ends the node's part in the cluster; its pool serves its own ids as
+// before. Other nodes are told, what is on its way is waited for, and what has
+// no outcome when ctx ends is reported with ErrUncertain; then Leave returns
+// ctx's error. Call it after [gcpool.Pool.Shutdown], which uses the node to
+// deliver what is left. nc stays open. Further calls wait for the first and
+// return the same.
+func (n *Node) Leave(ctx context.Context) error {
+	if ctx == nil {
+		return fmt.Errorf("%w: nil context", gcpool.ErrInvalid)
+	}
+	n.once.Do(func() { n.err = n.leave(ctx) })
+	return n.err
+}
+
+func (n *Node) leave(ctx context.Context) error {
+	_ = n.pool.SetCluster(nil) // it may have been shut down
+	close(n.leaving)
+	err := n.settle(ctx)
+	close(n.stop)
+	n.mu.Lock()
+	n.ended = true
+	n.mu.Unlock()
+	n.sweep(true)
+	n.unsubscribe()
+	ended := make(chan struct{})
+	go func() {
+		n.running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-ended:
+	case <-ctx.Done(): // nc may be stuck in a write; they end when it is not
+		err = ctx.Err()
+	}
+	return err
+}
+
+// settle waits until nothing is on its way.
+func (n *Node) settle(ctx context.Context) error {
+	for {
+		n.mu.Lock()
+		left := n.open + len(n.working) + len(n.posts) + len(n.in)
+		n.mu.Unlock()
+		if left == 0 && n.steered.Load() {
+			return nil
+		}
+		select {
+		case <-time.After(pause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}

@@ -1,0 +1,187 @@
+package cluster
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"math/rand/v2"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestMalformed: what makes no sense on the bus is dropped, counted and logged,
+// on every subject, and harms nothing.
+func TestMalformed(t *testing.T) {
+	s := serve(t, nil)
+	var log safeBuffer
+	a := joinAs(t, s.ClientURL(), []Option{WithLogger(slog.New(slog.NewTextHandler(&log, nil)))})
+	b := join(t, s.ClientURL())
+	u := a.dial("alice")
+	a.known("alice", b)
+	bus := connect(t, s.ClientURL())
+	node := strings.Repeat("x", 22)
+	named := appendString(nil, node)
+	long := append(bytes.Clone(named), push, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)
+	subjects := []string{
+		a.subjectOf(key{name, "alice"}), a.subject("d", a.id), a.subject("r", a.id, "0"), a.subject("r", a.id, "x"),
+		a.subject("s"), a.subject("s", a.id), a.subject("b"), a.subject("l", a.id),
+	}
+	r := rand.New(rand.NewPCG(1, 2))
+	sent := uint64(0)
+	for _, subject := range subjects {
+		payloads := [][]byte{nil, {0xff}, long, append(bytes.Clone(named), 'z', 'z'), []byte(strings.Repeat("\xff", 1000))}
+		for range 200 {
+			b := make([]byte, r.IntN(100))
+			for i := range b {
+				b[i] = byte(r.IntN(256)) >> r.IntN(8)
+			}
+			payloads = append(payloads, b, append(bytes.Clone(named), b...), append(append(bytes.Clone(named), joined), b...))
+		}
+		for _, p := range payloads {
+			bus.PublishMsg(&nats.Msg{Subject: subject, Reply: "anywhere", Data: p})
+			sent++
+		}
+		bus.PublishMsg(&nats.Msg{Subject: subject, Header: nats.Header{"Status": {"wrong"}}})
+	}
+	eventually(t, "most are counted", func() bool { return a.Stats().Malformed > sent/2 })
+	if err := a.Err(); err == nil || !strings.Contains(err.Error(), "malformed") {
+		t.Errorf("Err is %v", err)
+	}
+	if !strings.Contains(log.String(), "malformed") {
+		t.Errorf("logged %q", log.String())
+	}
+	for i := range 100 {
+		if err := b.stream.Deliver(t.Context(), "alice", []byte{byte('0' + i%10)}); err != nil {
+			t.Fatal(err)
+		}
+		if got := u.read(); got != string(byte('0'+i%10)) {
+			t.Fatalf("received %q", got)
+		}
+	}
+}
+
+// TestVersionFromTheFuture: a node whose clock is far ahead does not spoil the
+// order of those to come.
+func TestVersionFromTheFuture(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	a.dial("alice")
+	a.known("alice", b)
+	e := &entry{version: uint64(time.Now().Add(2 * time.Hour).UnixMicro())}
+	liar := &steward{Node: &Node{nc: connect(t, s.ClientURL()), prefix: "gcpool", id: strings.Repeat("x", 22)}}
+	liar.tell(liar.subject("s"), key{name, "alice"}, e)
+	liar.say(liar.subject("s"))
+	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
+	if a.conn(key{name, "alice"}) == nil {
+		t.Error("alice was evicted")
+	}
+}
+
+// TestIDs: no character of an id, and no length of it, means anything to NATS.
+func TestIDs(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	ids := []string{"a.b", "*", ">", "a b", "\r\nPUB x 0\r\n", "\x00\xff", "é", "=", strings.Repeat("long", 1000),
+		strings.Repeat("long", 1000) + "er", "_INBOX.x", "$SYS"}
+	for _, id := range ids {
+		conn := newPipe(t, b, id)
+		b.known(id, a)
+		if err := a.stream.Deliver(t.Context(), id, []byte(id)); err != nil {
+			t.Errorf("%.20q: %v", id, err)
+		}
+		if got := <-conn; got != id+"\n" {
+			t.Errorf("received %.20q, want %.20q", got, id)
+		}
+	}
+	tokens := map[string]string{}
+	for _, id := range append(ids, "", "a", "A", "aa") {
+		token := token(id)
+		if tokens[token] != "" || strings.ContainsAny(token, " .*>\r\n\t") || token == "" || len(token) > 100 {
+			t.Errorf("token of %.20q is %q", id, token)
+		}
+		tokens[token] = id + "!"
+	}
+}
+
+// TestPermissions: what NATS does not permit shows in Err and in the log.
+func TestPermissions(t *testing.T) {
+	s := serve(t, func(o *server.Options) {
+		o.Users = []*server.User{
+			{Username: "node", Password: "x", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"gcpool.>"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"gcpool.>"}},
+			}},
+			{Username: "mute", Password: "x", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"gcpool.s.>", "gcpool.s"}},
+				Subscribe: &server.SubjectPermission{Allow: []string{"gcpool.>"}},
+			}},
+		}
+	})
+	as := func(user string) string {
+		u, _ := url.Parse(s.ClientURL())
+		u.User = url.UserPassword(user, "x")
+		return u.String()
+	}
+	a, b := join(t, as("node")), joinAs(t, as("mute"), []Option{WithTimeout(time.Second)})
+	u := a.dial("alice")
+	a.known("alice", a)
+	if err := b.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, ErrUncertain) {
+		t.Errorf("Deliver: %v", err)
+	}
+	if err := b.Err(); !errors.Is(err, nats.ErrPermissionViolation) {
+		t.Errorf("Err is %v, want a permission violation", err)
+	}
+	b.dial("bob")
+	b.known("bob", b)
+	if a.Err() != nil {
+		t.Errorf("what README lists is not enough: %v", a.Err())
+	}
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("y")); err != nil || u.read() != "y" {
+		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestHandlerIsPassedOn: the application's own error handler still hears of all.
+func TestHandlerIsPassedOn(t *testing.T) {
+	s := serve(t, nil)
+	heard := make(chan error, 100)
+	nc := connect(t, s.ClientURL(), nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { heard <- err }))
+	pool := gcpool.NewPool()
+	n, err := Join(pool, nc, WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	trouble := errors.New("trouble")
+	nc.ErrorHandler()(nc, nil, trouble)
+	if err := <-heard; err != trouble || n.Err() != trouble {
+		t.Errorf("heard %v, Err is %v", err, n.Err())
+	}
+	if err := n.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// safeBuffer is a bytes.Buffer for a logger.
+type safeBuffer struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (b *safeBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.Write(p)
+}
+
+func (b *safeBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.Buffer.String()
+}
