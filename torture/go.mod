@@ -6,6 +6,7 @@ require (
 	github.com/nulijiabei/gcpool v0.0.0-00010101000000-000000000000
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.62.0
+	pgregory.net/rapid v1.3.0
 )
 
 replace github.com/nulijiabei/gcpool => ../

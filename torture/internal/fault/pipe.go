@@ -41,6 +41,7 @@ type half struct {
 	deaf     bool // the reader is closed
 	reset    bool
 	hole     bool // what is written is taken and lost
+	choked   bool // nothing more is taken
 	reader   deadline
 	writer   deadline
 }
@@ -130,6 +131,9 @@ func (c *Conn) Take(p []byte) (n int, err error) {
 			return len(p), nil
 		}
 		m := min(len(p)-n, h.size-len(h.buf))
+		if h.choked {
+			m = 0
+		}
 		h.buf = append(h.buf, p[n:n+m]...)
 		h.total += m
 		if n += m; m > 0 {
@@ -181,6 +185,11 @@ func (c *Conn) Blackhole() {
 	for _, h := range []*half{c.in, c.out} {
 		h.mark(func(h *half) bool { h.hole = true; return true })
 	}
+}
+
+// Choke has c's Write take nothing, as if its buffer were full, or take again.
+func (c *Conn) Choke(on bool) {
+	c.out.mark(func(h *half) bool { h.choked = on; return true })
 }
 
 // Closed reports whether c's own end has been closed.

@@ -1,0 +1,275 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"pgregory.net/rapid"
+)
+
+// Register registers a pool, or one that there is.
+func (m *machine) Register(t *rapid.T) {
+	name := rapid.SampledFrom(names).Draw(t, "name")
+	overflow := gcpool.Overflow(rapid.IntRange(0, 2).Draw(t, "overflow"))
+	mailbox := rapid.Bool().Draw(t, "mailbox")
+	opts := []gcpool.Option{gcpool.WithOverflow(overflow)}
+	if mailbox {
+		opts = append(opts, gcpool.WithMailbox(ttl, mailboxBytes))
+	}
+	err := m.world.pool.Register(name, opts...)
+	switch {
+	case m.closed:
+		expect(t, "Register", err, gcpool.ErrClosed)
+	case m.pools[name] != nil:
+		expect(t, "Register", err, gcpool.ErrRegistered)
+	default:
+		expect(t, "Register", err, nil)
+		m.pools[name] = newPool(name, overflow, mailbox)
+		m.pools[name].started = m.started
+	}
+	m.settle(step)
+}
+
+// Start starts, also when it has.
+func (m *machine) Start(t *rapid.T) {
+	m.world.pool.Start()
+	for _, p := range m.pools {
+		if !m.closed {
+			p.drain(time.Now())
+		}
+	}
+	m.started = true
+	m.settle(step)
+}
+
+// Connect connects a user, who may be connected.
+func (m *machine) Connect(t *rapid.T) {
+	p, u := m.where(t)
+	k := kind(rapid.IntRange(0, 2).Draw(t, "kind"))
+	hold := k == upgraded && rapid.IntRange(0, 3).Draw(t, "hold") == 0
+	if m.closed {
+		if k != raw {
+			t.Skip("the server may be anywhere")
+		}
+		c, err := m.world.connect(p.name, u.id, raw, false)
+		expect(t, "ConnPool.Add", err, gcpool.ErrClosed)
+		c.client.Close() // it has been left alone
+		c.over = true
+		return
+	}
+	takes := closing(u)
+	c, err := m.world.connect(p.name, u.id, k, hold)
+	expect(t, "connect", err, nil)
+	p.add(u, c, time.Now())
+	m.settle(takes)
+}
+
+// AddAgain adds the connection that a user has.
+func (m *machine) AddAgain(t *rapid.T) {
+	p, u := m.connected(t, func(*conn) bool { return true })
+	expect(t, "ConnPool.Add", m.world.pool.GetConn(p.name).Add(u.id, u.conn.added), nil)
+}
+
+// Wrong calls with arguments that are refused.
+func (m *machine) Wrong(t *rapid.T) {
+	p := m.some(t)
+	conns, stream := m.world.pool.GetConn(p.name), m.world.pool.GetStream(p.name)
+	expect(t, "Add without an id", stream.Add("", []byte("x")), gcpool.ErrInvalid)
+	expect(t, "ConnPool.Add without an id", conns.Add("", nil), gcpool.ErrInvalid)
+	expect(t, "ConnPool.Add without a connection", conns.Add("a", nil), gcpool.ErrInvalid)
+	expect(t, "Get without a function", conns.Get("a", nil), gcpool.ErrInvalid)
+	none := m.world.pool.GetStream("none")
+	expect(t, "Add without a pool", none.Add("a", nil), gcpool.ErrNotRegistered)
+	expect(t, "Broadcast without a pool", none.Broadcast(nil), gcpool.ErrNotRegistered)
+}
+
+// Del deletes a user, who may be away, or whose former handlers may have to yet.
+func (m *machine) Del(t *rapid.T) {
+	p, u := m.where(t)
+	takes := closing(u)
+	got := m.world.pool.GetConn(p.name).Del(u.id)
+	if want := !m.closed && p.del(u, time.Now()); got != want {
+		t.Fatalf("Del of %q in %q returns %v", u.id, p.name, got)
+	}
+	m.settle(takes)
+}
+
+// DelConn deletes a connection, or one that is not any more.
+func (m *machine) DelConn(t *rapid.T) {
+	if len(m.world.conns) == 0 {
+		t.Skip("no connection")
+	}
+	c := m.world.conns[rapid.IntRange(0, len(m.world.conns)-1).Draw(t, "of all connections")]
+	p := m.pools[c.pool]
+	if p.chance {
+		t.Skip("its pool is left alone")
+	}
+	u := p.user(c.id)
+	takes := closing(u)
+	got := m.world.pool.GetConn(c.pool).DelConn(c.id, c.added)
+	if got != (u.conn == c) {
+		t.Fatalf("DelConn of %q in %q returns %v", c.id, c.pool, got)
+	}
+	if got {
+		p.remove(u, gcpool.ErrDeleted, time.Now())
+	}
+	m.settle(takes)
+}
+
+// errUnwanted is what Get's function returns.
+var errUnwanted = errors.New("unwanted")
+
+// GetFails has Get remove a connection.
+func (m *machine) GetFails(t *rapid.T) {
+	p, u := m.connected(t, func(*conn) bool { return true })
+	takes := closing(u)
+	got := m.world.pool.GetConn(p.name).Get(u.id, func(c net.Conn) error { return errUnwanted })
+	expect(t, "Get", got, errUnwanted)
+	p.remove(u, gcpool.ErrNotConnected, time.Now())
+	m.settle(takes)
+}
+
+// Leave has a peer close its connection.
+func (m *machine) Leave(t *rapid.T) {
+	p, u := m.connected(t, func(c *conn) bool { return !c.gone && !c.choked })
+	c := u.conn
+	if c.kind != raw && u.doubtful(time.Now()) {
+		t.Skip("whose Del the handler's will be depends on what is not promised")
+	}
+	c.client.Close()
+	switch {
+	case (c.kind == raw || c.hold) && !p.started: // how much of the buffer it fails is chance
+		p.remove(u, gcpool.ErrDeleted, time.Now())
+		m.world.pool.GetConn(p.name).DelConn(c.id, c.added)
+		m.settle(step)
+	case c.kind == raw || c.hold:
+		c.gone = true
+		m.settle(step)
+	default:
+		p.remove(u, gcpool.ErrDeleted, time.Now())
+		m.settle(ended(c))
+	}
+}
+
+// ended is how long the library may take to see that the handler of c has. Without
+// Upgrade, it may have to cut the handler off, and remembers it for a minute.
+func ended(c *conn) time.Duration {
+	if c.kind == plain {
+		return remembered
+	}
+	return 3 * time.Second / 2
+}
+
+// Release has a handler end whose connection has, or not wait when it will.
+func (m *machine) Release(t *rapid.T) {
+	held := m.held()
+	if len(held) == 0 {
+		t.Skip("no handler is held")
+	}
+	c := held[rapid.IntRange(0, len(held)-1).Draw(t, "held")]
+	if m.doubtful(c) {
+		t.Skip("as in Leave")
+	}
+	m.release(c)
+}
+
+// held returns the connections whose handlers wait, or will.
+func (m *machine) held() (held []*conn) {
+	for _, c := range m.world.conns {
+		if c.hold && !m.pools[c.pool].chance {
+			held = append(held, c)
+		}
+	}
+	return held
+}
+
+// doubtful reports whether it is not promised whose Del that of c's handler is.
+func (m *machine) doubtful(c *conn) bool {
+	return c.gone && !c.over && m.pools[c.pool].user(c.id).doubtful(time.Now())
+}
+
+func (m *machine) release(c *conn) {
+	p := m.pools[c.pool]
+	u := p.user(c.id)
+	takes := closing(u)
+	c.free()
+	switch {
+	case !c.over && !c.gone: // it reads still
+	case c.over && u.owed > 0:
+		u.owed--
+	default:
+		if c.over {
+			u.used--
+		}
+		p.del(u, time.Now())
+	}
+	m.settle(takes)
+}
+
+// Choke has a peer stop reading.
+func (m *machine) Choke(t *rapid.T) {
+	_, u := m.connected(t, func(c *conn) bool { return !c.gone && !c.choked })
+	if !m.started {
+		t.Skip("what comes with Start is written in batches of any size")
+	}
+	u.conn.choked = true
+	u.conn.server.Choke(true)
+}
+
+// Resume has it read again.
+func (m *machine) Resume(t *rapid.T) {
+	p, u := m.connected(t, func(c *conn) bool { return c.choked })
+	u.conn.choked = false
+	u.conn.server.Choke(false)
+	for _, msg := range u.queue {
+		p.write(u, msg)
+	}
+	u.queue = nil
+	m.settle(step)
+}
+
+// Sleep lets time pass.
+func (m *machine) Sleep(t *rapid.T) {
+	m.settle(time.Duration(rapid.IntRange(1, 40).Draw(t, "steps")) * step)
+}
+
+// Shutdown ends it all.
+func (m *machine) Shutdown(t *rapid.T) {
+	if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
+		t.Skip("not yet")
+	}
+	held := m.held()
+	if slices.ContainsFunc(held, m.doubtful) {
+		t.Skip("as in Leave")
+	}
+	for _, c := range held {
+		if !m.doubtful(c) {
+			m.release(c)
+		}
+	}
+	now := time.Now()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got := m.world.pool.Shutdown(ctx)
+	var want error
+	for _, p := range m.pools {
+		if m.closed {
+			break
+		}
+		if err := p.shutdown(now, now.Add(patience)); err != nil {
+			want = err
+		}
+	}
+	if !m.closed {
+		m.outcome = want
+	}
+	m.closed = true
+	if len(m.registered(false)) == len(m.pools) {
+		expect(t, "Shutdown", got, m.outcome)
+	}
+	m.settle(step)
+}

@@ -1,0 +1,315 @@
+package model
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// The options of every pool. The times fall between those at which the machine
+// acts and looks, which are multiples of step.
+const (
+	step         = 100 * time.Millisecond
+	short        = 40 * time.Millisecond // how long a context lasts
+	outboxBytes  = 100
+	mailboxBytes = 150
+	bufferSize   = 3
+	ttl          = 2050 * time.Millisecond
+	timeout      = 3030 * time.Millisecond
+	patience     = time.Second
+	remembered   = 65 * time.Second // a handler without Upgrade, at most
+)
+
+// A pool is what is known of a pool by name. Its method names are the words of
+// the library's documentation.
+type pool struct {
+	name     string
+	overflow gcpool.Overflow
+	mailbox  bool
+	started  bool
+	chance   bool // what is in the mailbox depends on chance: the pool is left alone
+	users    map[string]*user
+	buffer   []*message // before Start
+	letters  []letter
+	stats    gcpool.Stats // but for what waits
+	reports  map[string][]string
+	presence map[string][]bool
+}
+
+// A user is one id.
+type user struct {
+	id    string
+	conn  *conn
+	queue []*message // what waits; of a choked connection, the first is being written
+	since time.Time  // of the write
+	owed  int        // handlers that have not ended, and whose Del is still to come
+	used  int        // and those whose Del was another's
+	clear time.Time  // when handlers are forgotten whose end cannot be seen
+}
+
+// A message is one payload.
+type message struct {
+	id      string // empty for a broadcast
+	data    string
+	deliver bool  // Deliver waits for it
+	outcome error // for Deliver; errNone until there is one
+}
+
+// A letter is a message in the mailbox.
+type letter struct {
+	user    *user
+	message *message
+	expires time.Time
+}
+
+var errNone = errors.New("no outcome")
+
+func newPool(name string, overflow gcpool.Overflow, mailbox bool) *pool {
+	return &pool{name: name, overflow: overflow, mailbox: mailbox, users: make(map[string]*user),
+		stats: gcpool.Stats{Name: name}, reports: make(map[string][]string), presence: make(map[string][]bool)}
+}
+
+func (p *pool) user(id string) *user {
+	if p.users[id] == nil {
+		p.users[id] = &user{id: id}
+	}
+	return p.users[id]
+}
+
+// doubtful reports whether it is not promised whose Del that of u's handler is.
+func (u *user) doubtful(now time.Time) bool {
+	return u.owed+u.used > 0 || now.Before(u.clear)
+}
+
+// held is how many bytes wait.
+func (u *user) held() (n int) {
+	for _, m := range u.queue {
+		n += len(m.data)
+	}
+	return n
+}
+
+// wait returns how long Add waits for room for so many bytes.
+func (u *user) wait(n int, now time.Time) time.Duration {
+	if u.conn == nil || !u.conn.choked || u.held()+n <= outboxBytes {
+		return 0
+	}
+	return max(0, patience-now.Sub(u.since))
+}
+
+// push accepts m for u.
+func (p *pool) push(u *user, m *message, now time.Time) {
+	p.stats.Accepted++
+	switch c := u.conn; {
+	case c == nil && p.mailbox && len(m.data) <= mailboxBytes:
+		u.queue = append(u.queue, m)
+		p.stash(u, now, m)
+	case c == nil:
+		p.fail(u, m, gcpool.ErrNotConnected)
+	case c.choked:
+		p.pushChoked(u, m, now)
+	case c.gone:
+		u.queue = append(u.queue, m)
+		p.remove(u, gcpool.ErrNotConnected, now)
+	default:
+		p.write(u, m)
+	}
+}
+
+// pushChoked is push for a peer that does not read.
+func (p *pool) pushChoked(u *user, m *message, now time.Time) {
+	fits := func() bool { return u.held()+len(m.data) <= outboxBytes }
+	if p.overflow == gcpool.DropOldest {
+		for !fits() && len(u.queue) > 1 {
+			p.fail(u, u.queue[1], gcpool.ErrSlow)
+			u.queue = append(u.queue[:1:1], u.queue[2:]...)
+		}
+	}
+	switch {
+	case fits():
+		if u.queue = append(u.queue, m); len(u.queue) == 1 {
+			u.since = now
+		}
+	case p.overflow == gcpool.Disconnect:
+		u.queue = append(u.queue, m)
+		p.remove(u, gcpool.ErrSlow, now)
+	default:
+		p.fail(u, m, gcpool.ErrSlow)
+	}
+}
+
+// write has m reach u's peer.
+func (p *pool) write(u *user, m *message) {
+	p.stats.Written++
+	p.stats.WrittenBytes += uint64(len(m.data))
+	u.conn.want = append(u.conn.want, m.data)
+	m.outcome = nil
+}
+
+// fail reports m.
+func (p *pool) fail(u *user, m *message, err error) {
+	p.stats.Undelivered++
+	for reason, n := range map[error]*uint64{gcpool.ErrNotConnected: &p.stats.NotConnected, gcpool.ErrSlow: &p.stats.Slow,
+		gcpool.ErrDeleted: &p.stats.Deleted, gcpool.ErrExpired: &p.stats.Expired, gcpool.ErrClosed: &p.stats.Closed} {
+		if err == reason {
+			*n++
+		}
+	}
+	if m.deliver {
+		m.outcome = err
+		return
+	}
+	p.reports[u.id] = append(p.reports[u.id], m.data+": "+err.Error())
+}
+
+// add makes c the connection of u.
+func (p *pool) add(u *user, c *conn, now time.Time) {
+	old := u.conn
+	u.conn = c
+	if old == nil {
+		p.stats.Joins++
+		p.presence[u.id] = append(p.presence[u.id], true)
+	} else {
+		p.stats.Takeovers++
+		u.close(old, now)
+		if old.choked && len(u.queue) > 0 && old.kind == plain { // x/net does not tell whether anything went
+			p.fail(u, u.queue[0], gcpool.ErrNotConnected)
+			u.queue = u.queue[1:]
+		}
+	}
+	for _, m := range u.queue {
+		p.unstash(m)
+		p.write(u, m)
+	}
+	u.queue = nil
+}
+
+// close says that c is u's no more.
+func (u *user) close(c *conn, now time.Time) {
+	if c.kind == plain {
+		u.clear = now.Add(remembered)
+	}
+	if c.kind == upgraded && c.hold {
+		u.owed++
+	}
+	c.over = true
+}
+
+// remove takes u's connection away, for a reason.
+func (p *pool) remove(u *user, reason error, now time.Time) {
+	c, all := u.conn, u.queue
+	u.conn, u.queue = nil, nil
+	p.stats.Leaves++
+	p.presence[u.id] = append(p.presence[u.id], false)
+	u.close(c, now)
+	var writing []*message
+	wrote := c.choked && len(all) > 0
+	if wrote {
+		writing, all = all[:1:1], all[1:]
+		if c.kind == plain || !p.mailbox {
+			p.fail(u, writing[0], reason)
+			writing = nil
+		}
+	}
+	if !p.mailbox {
+		for _, m := range all {
+			p.fail(u, m, reason)
+		}
+		return
+	}
+	u.queue = all
+	if wrote && p.over(append(writing, all...)) { // what was being written comes back before or after some give way
+		p.chance = true
+	}
+	p.stash(u, now, all...)
+	u.queue = append(writing, u.queue...)
+	p.stash(u, now, writing...)
+}
+
+// del is Del, and reports what it returns.
+func (p *pool) del(u *user, now time.Time) bool {
+	if u.owed > 0 {
+		u.owed--
+		u.used++
+		return false
+	}
+	if u.conn == nil {
+		return false
+	}
+	p.remove(u, gcpool.ErrDeleted, now)
+	return true
+}
+
+// drain passes on the buffer.
+func (p *pool) drain(now time.Time) {
+	p.started = true
+	all := p.buffer
+	p.buffer = nil
+	for _, m := range all {
+		for _, u := range p.users {
+			if m.id == "" && u.conn != nil {
+				p.push(u, &message{data: m.data}, now)
+			}
+		}
+		if m.id != "" {
+			p.push(p.user(m.id), m, now)
+			p.stats.Accepted-- // it was when it was added
+		}
+	}
+}
+
+// advance has happen what time brings until now.
+func (p *pool) advance(now time.Time) {
+	for {
+		var slow *user
+		for _, u := range p.users {
+			if u.conn != nil && u.conn.choked && len(u.queue) > 0 && !now.Before(u.since.Add(timeout)) &&
+				(slow == nil || u.since.Before(slow.since)) {
+				slow = u
+			}
+		}
+		if slow == nil {
+			p.trim(now)
+			return
+		}
+		at := slow.since.Add(timeout)
+		p.trim(at)
+		p.remove(slow, gcpool.ErrSlow, at)
+	}
+}
+
+// shutdown is Shutdown that has until then, and returns its error.
+func (p *pool) shutdown(now, end time.Time) (err error) {
+	p.mailbox = false
+	for len(p.letters) > 0 {
+		p.giveWay(gcpool.ErrClosed)
+	}
+	p.drain(now)
+	p.advance(end)
+	for _, u := range p.users {
+		if c := u.conn; c != nil {
+			if c.choked && (c.kind != raw || len(u.queue) > 0) {
+				err = context.DeadlineExceeded
+			}
+			p.remove(u, gcpool.ErrClosed, end)
+		}
+	}
+	return err
+}
+
+// waiting are the messages that have no outcome.
+func (p *pool) waiting() (n, bytes int) {
+	for _, u := range p.users {
+		n += len(u.queue)
+		bytes += u.held()
+	}
+	for _, m := range p.buffer {
+		if m.id != "" {
+			n++
+			bytes += len(m.data)
+		}
+	}
+	return n, bytes
+}

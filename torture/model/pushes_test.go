@@ -1,0 +1,113 @@
+package model
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"pgregory.net/rapid"
+)
+
+// Push adds a message.
+func (m *machine) Push(t *rapid.T) {
+	p, u := m.where(t)
+	msg := m.message(t, u.id)
+	ctx, cancel, soon := m.context(t, !p.started && len(p.buffer) == bufferSize)
+	defer cancel()
+	refused := m.push(p, u, msg, soon)
+	expect(t, "Add", m.world.pool.GetStream(p.name).AddContext(ctx, u.id, []byte(msg.data)), refused)
+	m.settle(step)
+}
+
+// Deliver pushes a message and waits for what becomes of it.
+func (m *machine) Deliver(t *rapid.T) {
+	p, u := m.where(t)
+	msg := m.message(t, u.id)
+	msg.deliver = true
+	ctx, cancel := context.WithTimeout(context.Background(), short)
+	defer cancel()
+	now := time.Now()
+	want := m.push(p, u, msg, true)
+	if want == nil {
+		p.advance(now.Add(short))
+		want = msg.outcome
+	}
+	if want == errNone {
+		want = context.DeadlineExceeded
+	}
+	expect(t, "Deliver", m.world.pool.GetStream(p.name).Deliver(ctx, u.id, []byte(msg.data)), want)
+	msg.deliver = false
+	m.settle(step)
+}
+
+// push is what becomes of a message that is added, if it is not refused.
+func (m *machine) push(p *pool, u *user, msg *message, soon bool) (refused error) {
+	now := time.Now()
+	wait := u.wait(len(msg.data), now)
+	switch {
+	case len(msg.data) > outboxBytes:
+		return gcpool.ErrTooLarge
+	case m.closed:
+		return gcpool.ErrClosed
+	case !p.started && len(p.buffer) == bufferSize, wait > 0 && soon:
+		return context.DeadlineExceeded
+	case !p.started:
+		p.buffer = append(p.buffer, msg)
+		p.stats.Accepted++
+		return nil
+	}
+	p.advance(now.Add(wait))
+	p.push(u, msg, now.Add(wait))
+	return nil
+}
+
+// Broadcast pushes a message to all. Of two that stop reading at once, it may be
+// either whose messages are the older ones in the mailbox.
+func (m *machine) Broadcast(t *rapid.T) {
+	p := m.some(t)
+	var to []*user
+	choked := 0
+	for _, id := range ids {
+		if u := p.user(id); u.conn != nil {
+			to = append(to, u)
+			if u.conn.choked {
+				choked++
+			}
+		}
+	}
+	if p.mailbox && choked > 1 || !p.started && len(p.buffer) == bufferSize && !m.closed {
+		t.Skip("its outcome depends on chance, or it waits for ever")
+	}
+	msg, now := m.message(t, ""), time.Now()
+	err := m.world.pool.GetStream(p.name).Broadcast([]byte(msg.data))
+	switch {
+	case len(msg.data) > outboxBytes:
+		expect(t, "Broadcast", err, gcpool.ErrTooLarge)
+	case m.closed:
+		expect(t, "Broadcast", err, gcpool.ErrClosed)
+	case !p.started:
+		expect(t, "Broadcast", err, nil)
+		p.buffer = append(p.buffer, msg)
+	default:
+		expect(t, "Broadcast", err, nil)
+		m.spread(p, to, msg, now)
+	}
+	m.settle(step)
+}
+
+// spread gives msg to each, when there is room.
+func (m *machine) spread(p *pool, to []*user, msg *message, now time.Time) {
+	wait := func(u *user) time.Duration { return u.wait(len(msg.data), now) }
+	slices.SortStableFunc(to, func(a, b *user) int { return int(wait(a) - wait(b)) })
+	at := make([]time.Time, len(to))
+	for i, u := range to {
+		at[i] = now.Add(wait(u))
+	}
+	for i, u := range to {
+		p.advance(at[i])
+		if u.conn != nil {
+			p.push(u, &message{data: msg.data}, at[i])
+		}
+	}
+}
