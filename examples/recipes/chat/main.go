@@ -1,0 +1,83 @@
+// Chat passes messages between users by id. A user sends lines of JSON, and gets
+// lines of JSON; a message that was not delivered comes back with the reason.
+//
+//	go run ./examples/recipes/chat
+//	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
+//	go run ./examples/recipes/connect -session demo-bob   ws://localhost:8080/ws
+//
+// Then type as alice: {"to":"bob","text":"hi"}
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/examples/recipes/internal/demo"
+	"golang.org/x/net/websocket"
+)
+
+// A message goes both ways. From is the server's to say, whatever a user sends.
+type message struct {
+	From  string `json:"from,omitempty"`
+	To    string `json:"to"`
+	Text  string `json:"text"`
+	Error string `json:"error,omitempty"` // why it was not delivered
+}
+
+func main() { demo.Main("chat", serve) }
+
+func serve(ctx context.Context, listener net.Listener) error {
+	pool := gcpool.NewPool()
+	if err := pool.Register("users"); err != nil {
+		return err
+	}
+	pool.Start()
+	c := chat{pool.GetConn("users"), pool.GetStream("users")}
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: demo.Handshake, Handler: c.connected}))
+	return demo.Serve(ctx, listener, mux, pool)
+}
+
+type chat struct {
+	conns  *gcpool.ConnPool
+	stream *gcpool.StreamPool
+}
+
+func (c chat) connected(ws *websocket.Conn) {
+	id := demo.UserOf(ws.Request())
+	if c.conns.Add(id, ws) != nil {
+		return
+	}
+	defer c.conns.Del(id)
+	lines := bufio.NewScanner(ws)
+	lines.Buffer(nil, 16<<10) // a line without an end is not kept for long
+	for lines.Scan() {
+		var m message
+		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
+			m.Error = "that was no message"
+		} else {
+			m.From, m.Error = id, ""
+			m.Error = c.send(m.To, m)
+		}
+		if m.Error != "" {
+			c.send(id, m)
+		}
+	}
+}
+
+// send pushes m to a user, and says why it was not delivered. It waits for two
+// seconds at most, so that a slow user holds a sender up for no longer.
+func (c chat) send(to string, m message) string {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	line, _ := json.Marshal(m) // it cannot fail
+	if err := c.stream.Deliver(ctx, to, line); err != nil {
+		return err.Error()
+	}
+	return ""
+}

@@ -1,0 +1,48 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/examples/recipes/internal/try"
+)
+
+func TestMain(m *testing.M) { try.Main(m, main) }
+
+func TestMessagesGoByIdAndComeBackIfNotDelivered(t *testing.T) {
+	t.Parallel()
+	p := try.Start(t, []string{"-addr", "127.0.0.1:0"})
+	url := p.Addr()
+	alice, bob := try.Dial(t, url+"/ws", "demo-alice"), try.Dial(t, url+"/ws", "demo-bob")
+	for _, c := range []*try.Client{alice, bob} { // until both are in the pool
+		c.Send(`{"to":"nobody","text":"hi"}`)
+		if got := c.Next(); !strings.Contains(got, `"to":"nobody"`) || !strings.Contains(got, "not connected") {
+			t.Errorf("to nobody: %s", got)
+		}
+	}
+	for i := range 100 {
+		alice.Send(fmt.Sprintf(`{"from":"eve","to":"bob","text":"hi %d"}`, i))
+	}
+	for i := range 100 {
+		if got, want := bob.Next(), fmt.Sprintf(`{"from":"alice","to":"bob","text":"hi %d"}`, i); got != want {
+			t.Fatalf("bob got %s instead of %s", got, want)
+		}
+	}
+	bob.Send("hello?")
+	if got := bob.Next(); !strings.Contains(got, "that was no message") {
+		t.Errorf("bob got %s", got)
+	}
+	try.Refused(t, url+"/ws", "demo-alice")
+	bob.Close()
+	p.Signal()
+	alice.GoesAway()
+	if code := p.ExitCode(); code != 0 || p.Stderr() != "" {
+		t.Errorf("exit code %d, stderr %q", code, p.Stderr())
+	}
+}
+
+func TestAddressInUse(t *testing.T) {
+	t.Parallel()
+	try.AddressInUse(t, "-addr")
+}

@@ -1,0 +1,116 @@
+// Deploy is replaced by a newer version without a message lost: on SIGTERM it
+// first tells the load balancer to send nobody new, serves on until that has
+// been noticed, and then tells those who are connected that it goes away, so
+// that their clients come back, to another instance.
+//
+//	go run ./examples/recipes/deploy -drain 5s
+//	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
+//	curl -i http://localhost:8080/ready     # 200; after SIGTERM 503
+//
+// -drain is as long as the load balancer needs: its interval of checks times the
+// failures it waits for. -grace is for what is still to be delivered. The sum
+// must be less than what kills the process, in Kubernetes
+// terminationGracePeriodSeconds.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/examples/recipes/internal/demo"
+	"golang.org/x/net/websocket"
+)
+
+var (
+	drain = flag.Duration("drain", 5*time.Second, "how long to serve on after SIGTERM")
+	grace = flag.Duration("grace", 20*time.Second, "how long the goodbyes may take then")
+)
+
+func main() { demo.Main("deploy", serve) }
+
+func serve(ctx context.Context, listener net.Listener) error {
+	pool := gcpool.NewPool(gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+		log.Printf("not delivered to %q: %v", u.ID, u.Err) // here is the place to store it
+	}))
+	if err := pool.Register("users"); err != nil {
+		return err
+	}
+	pool.Start()
+	i := instance{conns: pool.GetConn("users"), ready: new(atomic.Bool)}
+	i.ready.Store(true)
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /ready", i.isReady)
+	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: demo.Handshake, Handler: i.connected}))
+	web := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
+	ended := make(chan error, 1)
+	go func() { ended <- web.Serve(listener) }()
+	go work(pool.GetStream("users"))
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+
+	i.ready.Store(false)
+	fmt.Println("deploy: not ready any more")
+	time.Sleep(*drain)
+
+	// Two steps, for http.Server.Shutdown knows nothing of WebSockets. Each has
+	// its half, so that a request that hangs does not cost the goodbyes.
+	err := errors.Join(within(*grace/2, web.Shutdown), within(*grace/2, pool.Shutdown))
+	s := pool.Stats()[0]
+	fmt.Printf("deploy: %d accepted, %d written, %d reported\n", s.Accepted, s.Written, s.Undelivered)
+	if errors.Is(err, context.DeadlineExceeded) {
+		fmt.Println("deploy: not everybody has said goodbye in time")
+		return nil // a browser that sleeps does not, which is no failure of ours
+	}
+	return err
+}
+
+func within(d time.Duration, shutdown func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	return shutdown(ctx)
+}
+
+// work stands for what the application does; it pushes the time to everybody.
+func work(stream *gcpool.StreamPool) {
+	for now := range time.Tick(100 * time.Millisecond) {
+		if err := stream.Broadcast(now.AppendFormat(nil, time.RFC3339Nano)); err != nil {
+			return // the pool is shutting down
+		}
+	}
+}
+
+type instance struct {
+	conns *gcpool.ConnPool
+	ready *atomic.Bool
+}
+
+// isReady is for the load balancer. It is not the check whether the process is
+// alive: that one must go on to say yes.
+func (i instance) isReady(w http.ResponseWriter, r *http.Request) {
+	if !i.ready.Load() {
+		http.Error(w, "going away", http.StatusServiceUnavailable)
+		return
+	}
+	io.WriteString(w, "ready\n")
+}
+
+func (i instance) connected(ws *websocket.Conn) {
+	id := demo.UserOf(ws.Request())
+	if i.conns.Add(id, ws) != nil {
+		return
+	}
+	defer i.conns.Del(id)
+	io.Copy(io.Discard, ws) // until the user leaves; reading answers pings
+}
