@@ -47,8 +47,8 @@ type Cluster interface {
 	// ErrMoved if it was not for the id has moved on, and is to be forwarded once
 	// more, with all behind it; or an error of the Cluster's own. No more for this
 	// id come until then, so that they keep their order. The batch is the
-	// Cluster's until done, to read. Forward may block, as a write does, but then
-	// holds up others.
+	// Cluster's until done, to read. Forward may block, as a write does; meanwhile
+	// others go on, each on one more goroutine.
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 
 	// Broadcast sends data to all connections elsewhere, and does not keep it.

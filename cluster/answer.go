@@ -39,7 +39,8 @@ func reason(err error) byte {
 	return byte(max(1, slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })))
 }
 
-// answerLocked has an answer sent, together with others to the same node.
+// answerLocked has an answer sent together with others to the same node, once
+// send is awake.
 func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	i, ok := n.slots[node]
 	if !ok || len(n.posts[i].data) > piece {
@@ -49,7 +50,6 @@ func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte,
 	}
 	b := append(binary.AppendUvarint(n.posts[i].data, number), kind)
 	n.posts[i].data = appendString(appendString(b, codes), name)
-	wake(n.sending)
 }
 
 // answered settles what came to the node's answer subject: from NATS, that
@@ -123,11 +123,13 @@ func (n *Node) answer(d *decoder) bool {
 		n.finish(r, nil)
 	case r.kind == push && all: // NATS did not take all at once
 		n.again(r)
+		wake(n.sending)
 	case name == "" || name == n.id || name == r.node:
 		n.finish(r, gcpool.ErrMoved)
 	default:
 		r.node = name
 		n.again(r)
+		wake(n.sending)
 	}
 	return true
 }

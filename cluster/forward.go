@@ -38,9 +38,10 @@ type post struct {
 	data    []byte
 }
 
-// Forward implements [gcpool.Cluster]. It does not block.
+// Forward implements [gcpool.Cluster]. It may block while NATS does not read.
 func (n *Node) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
 	n.enqueue(&request{key: key{pool, id}, kind: push, batch: batch, done: done})
+	n.sendNow()
 }
 
 // Broadcast implements [gcpool.Cluster]. It does not block.
@@ -63,7 +64,7 @@ func (n *Node) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue has a new request sent.
+// enqueue has a new request sent soon.
 func (n *Node) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
@@ -72,7 +73,7 @@ func (n *Node) enqueue(r *request) {
 	n.again(r)
 }
 
-// again has what is left of a request sent.
+// again has what is left of a request sent, once send is awake.
 func (n *Node) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended
@@ -83,13 +84,11 @@ func (n *Node) again(r *request) {
 	n.mu.Unlock()
 	if ended {
 		n.finish(r, errAway)
-	} else {
-		wake(n.sending)
 	}
 }
 
-// send is the goroutine that publishes, since nc may block for as long as NATS
-// does not read. While one round is published, the next gathers.
+// send is the goroutine that publishes for those who must not wait, since nc
+// blocks for as long as NATS does not read.
 func (n *Node) send() {
 	for {
 		select {
@@ -97,13 +96,29 @@ func (n *Node) send() {
 		case <-n.stop:
 			return
 		}
-		for n.round() {
+		for more := true; more; {
+			n.publishing.Lock()
+			more = n.round()
+			n.publishing.Unlock()
 		}
 	}
 }
 
-// round publishes what has gathered, and reports whether there was anything.
-func (n *Node) round() bool {
+// sendNow has the caller publish, which saves the way to another goroutine; but
+// while one publishes, what is for the next round gathers.
+func (n *Node) sendNow() {
+	more := true
+	if n.publishing.TryLock() {
+		more = n.round()
+		n.publishing.Unlock()
+	}
+	if more {
+		wake(n.sending)
+	}
+}
+
+// round publishes what has gathered, and reports whether more has since.
+func (n *Node) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
 	n.limit, n.away = limit, away
@@ -114,14 +129,16 @@ func (n *Node) round() bool {
 	for _, p := range posts {
 		n.publish(p.subject, p.data)
 	}
-	for sent := 0; sent < window/16; sent++ {
+	for range window / 16 {
 		number, r := n.take()
 		if r == nil {
-			return sent+len(posts) > 0
+			break
 		}
 		n.request(number, r)
 	}
-	return true
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.posts) > 0 || len(n.queue) > 0 && n.window < window
 }
 
 // publish sends one message, and notes if it could not.

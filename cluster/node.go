@@ -132,6 +132,8 @@ type Node struct {
 	fault                      atomic.Pointer[error] // the last one
 	faulted                    atomic.Int64          // when it was logged, for one a second is enough
 
+	publishing sync.Mutex // for round; mu may be locked under it
+
 	mu      sync.Mutex // a leaf
 	queue   []*request // to be sent
 	out     map[uint64]*request

@@ -56,6 +56,7 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 		r := &request{key: key{pool, id}, kind: where}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
+		wake(n.sending)
 		select {
 		case err := <-answer:
 			if err == nil || !errors.Is(err, gcpool.ErrMoved) {

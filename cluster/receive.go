@@ -75,12 +75,15 @@ func (n *Node) received(m *nats.Msg) {
 	n.mu.Lock()
 	n.working[r] = struct{}{}
 	n.mu.Unlock()
-	n.goOn(r)
+	if n.goOn(r) {
+		wake(n.sending)
+	}
 }
 
 // locate answers the question where an id is.
 func (n *Node) locate(r *reception) {
 	here := n.conn(r.key) != nil
+	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if here {
@@ -91,56 +94,65 @@ func (n *Node) locate(r *reception) {
 }
 
 // goOn has what is left of r written, as far as there is room, and is called
-// again when that has its outcome, or there may be room.
-func (n *Node) goOn(r *reception) {
+// again when that has its outcome, or there may be room. It reports whether r has
+// its answer.
+func (n *Node) goOn(r *reception) bool {
 	for len(r.batch) > 0 {
-		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) { n.written(r, errs) })
+		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) {
+			if n.written(r, errs) {
+				n.sendNow()
+			}
+		})
 		if taken > 0 {
-			return // to written, which may have r already
+			return false // written may have r already
 		}
 		select {
 		case <-n.stop:
-			return // too late for an answer
+			return false // too late for an answer
 		default:
 		}
 		switch {
 		case errors.Is(err, context.Canceled):
-			time.AfterFunc(pause, func() { n.goOn(r) })
-			return
+			time.AfterFunc(pause, func() {
+				if n.goOn(r) {
+					n.sendNow()
+				}
+			})
+			return false
 		case errors.Is(err, gcpool.ErrMoved):
-			n.end(r)
-			return
+			return n.end(r)
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	n.end(r)
+	return n.end(r)
 }
 
 // written notes the outcomes of the first messages of r. One that its id has
 // left behind, and all behind it, go where the id is.
-func (n *Node) written(r *reception, errs []error) {
+func (n *Node) written(r *reception, errs []error) bool {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
-			n.end(r)
-			return
+			return n.end(r)
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	n.goOn(r)
+	return n.goOn(r)
 }
 
 // end answers r: some of it may be left.
-func (n *Node) end(r *reception) {
+func (n *Node) end(r *reception) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.working, r)
 	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key])
+	return true
 }
 
 // keepAlive tells the origins of what has been here for a tick that it is in hand.
 func (n *Node) keepAlive() {
+	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	for r := range n.working {

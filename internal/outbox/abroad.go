@@ -65,21 +65,23 @@ func (b *Box) congestedLocked(m *Message) bool {
 	return b.abroadLocked() && (!b.fitsLocked(len(m.Data)) || g.abroad.Load() > abroadShare*int64(g.Outbox))
 }
 
-// forwardLocked hands the first chunk to the remote, as a flight without a link,
-// and unlocks b. One at a time keeps the order, and what gathers meanwhile goes
-// together.
-func (b *Box) forwardLocked() {
-	w := &writer{group: b.group, box: b}
-	w.chunk = b.queue.take()
-	b.flight = w
+// forwardLocked has w hand the first chunk to the remote, as a flight without a
+// link, and unlocks b. One at a time keeps the order, and what gathers meanwhile
+// goes together.
+func (b *Box) forwardLocked(w *writer) {
+	flown := &writer{group: b.group, box: b}
+	flown.chunk = b.queue.take()
+	b.flight = flown
 	var batch [][]byte
-	for c := *w.chunk; c.messages > 0; {
+	for c := *flown.chunk; c.messages > 0; {
 		m, _ := c.next(b.group.Newline)
 		batch = append(batch, m.Data)
 	}
 	r := b.group.Remote()
 	b.mu.Unlock()
-	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(w, errs) })
+	w.steps.Add(1)
+	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(flown, errs) })
+	w.steps.Add(1)
 }
 
 // returned settles a flight of forwardLocked. What was certainly not delivered

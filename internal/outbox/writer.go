@@ -65,7 +65,7 @@ func (b *Box) turn(w *writer) (more bool) {
 		return false
 	}
 	if b.link == nil {
-		b.forwardLocked()
+		b.forwardLocked(w)
 		return false
 	}
 	w.flight = flight{link: b.link}

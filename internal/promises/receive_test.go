@@ -1,0 +1,135 @@
+package promises
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"testing"
+	"testing/synctest"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestReceiveTooLarge: a message that no outbox of this process takes has its
+// error, those before it have their outcome.
+func TestReceiveTooLarge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(bus).join(t, gcpool.WithOutbox(10))
+		peer := bufio.NewReader(pipe(t, n.conns, "a"))
+		large := make([]byte, 11)
+		outcomes := make(chan []error, 1)
+		batch := [][]byte{[]byte("1"), []byte("2"), large, []byte("3")}
+		taken, err := n.stream.Receive("a", batch, func(errs []error) { outcomes <- errs })
+		if taken != 2 || !errors.Is(err, gcpool.ErrTooLarge) {
+			t.Errorf("took %d, %v; want 2 and ErrTooLarge", taken, err)
+		}
+		equal(t, "received", lines(t, peer, 2), []string{"1", "2"})
+		if errs := <-outcomes; len(errs) != 2 || errors.Join(errs...) != nil {
+			t.Errorf("outcomes %v, want two nil", errs)
+		}
+		if taken, err := n.stream.Receive("a", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
+			t.Errorf("took %d, %v; want ErrTooLarge", taken, err)
+		}
+		if taken, err := n.stream.Receive("", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
+			t.Errorf("Broadcast took %d, %v; want ErrTooLarge", taken, err)
+		}
+	})
+}
+
+// TestReceiveWhileEvicted: of a batch from elsewhere, none is written that is
+// behind one that was not since the id moved on; it would be written twice.
+func TestReceiveWhileEvicted(t *testing.T) {
+	for range 200 {
+		n := new(bus).join(t)
+		peer := pipe(t, n.conns, "a")
+		got := make(chan int)
+		go func() {
+			n := 0
+			for lines := bufio.NewScanner(peer); lines.Scan(); n++ {
+			}
+			got <- n
+		}()
+		batch := make([][]byte, 1000)
+		for i := range batch {
+			batch[i] = fmt.Append(nil, i)
+		}
+		var old net.Conn
+		n.conns.Get("a", func(conn net.Conn) error { old = conn; return nil })
+		go n.conns.Evict("a", old)
+		outcomes := make(chan []error, 1)
+		taken, err := n.stream.Receive("a", batch, func(errs []error) { outcomes <- errs })
+		if taken != 0 && taken != len(batch) || (err == nil) != (taken > 0) {
+			t.Fatalf("took %d of %d: %v", taken, len(batch), err)
+		}
+		written := 0
+		if taken > 0 {
+			errs := <-outcomes
+			written = slices.IndexFunc(errs, func(err error) bool { return err != nil })
+			if written < 0 {
+				written = len(errs)
+			}
+			for i, err := range errs[written:] {
+				if err == nil {
+					t.Fatalf("message %d was written behind one that was not", written+i)
+				}
+			}
+		}
+		if n := <-got; n != written {
+			t.Fatalf("%d received, %d written", n, written)
+		}
+	}
+}
+
+// TestTakeoverIsAnnounced: a cluster is told of a new connection, also where the
+// id had one before.
+func TestTakeoverIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(bus)
+		one, two := b.join(t), b.join(t)
+		pipe(t, one.conns, "a")
+		synctest.Wait()
+		b.mu.Lock()
+		b.owners["a"] = owner{node: two} // as if it had been there since
+		b.mu.Unlock()
+		pipe(t, one.conns, "a")
+		synctest.Wait()
+		if one.owner("a") != one {
+			t.Error("the cluster does not know of the newest connection")
+		}
+	})
+}
+
+// stuck is a cluster whose network takes nothing.
+type stuck struct{ free chan struct{} }
+
+func (s stuck) Changed(_, _ string)                {}
+func (s stuck) Broadcast(_ string, _ []byte) error { return nil }
+
+func (s stuck) Forward(_, _ string, batch [][]byte, done func([]error)) {
+	<-s.free
+	done(make([]error, len(batch)))
+}
+
+// TestForwardThatBlocks: it keeps no other id waiting.
+func TestForwardThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, conns, stream := started(t)
+		s := stuck{make(chan struct{})}
+		if err := pool.SetCluster(s); err != nil {
+			t.Fatal(err)
+		}
+		peer := bufio.NewReader(pipe(t, conns, "here"))
+		for i := range 100 {
+			add(t, stream, fmt.Sprint("elsewhere", i), "x")
+		}
+		add(t, stream, "here", "local")
+		equal(t, "received", lines(t, peer, 1), []string{"local"})
+		close(s.free)
+		synctest.Wait()
+		if st := settled(t, pool); st.Forwarded != 100 {
+			t.Errorf("forwarded %d, want 100", st.Forwarded)
+		}
+	})
+}
