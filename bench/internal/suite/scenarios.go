@@ -21,6 +21,7 @@ func Scenarios() []Scenario {
 		{"idle", "9,000 idle connections that got a message each", (*Bench).idle},
 		{"registry", "ids on connections in memory, 1,000 and 1,000,000", (*Bench).registry},
 		{"add", "StreamPool.Add of 64 B to 1,000 ids on connections in memory, and a bare channel", (*Bench).add},
+		{"cluster", "1,000 ids on another node, over NATS: saturated, and one at a time, 64 B", (*Bench).cluster},
 		{"scaling", "fanout at 100, 1,000 and 9,000 connections with GOMAXPROCS 1 and 2", (*Bench).scaling},
 	}
 }
