@@ -150,9 +150,11 @@ func TestFault10OverTCP(t *testing.T) {
 func TestFault11CallerReusesItsBuffer(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
+		pause := time.Duration(rnd.IntN(20)) * time.Millisecond
 		r = newIdle(t, gcpool.WithOutbox(16<<10), gcpool.WithMailbox(time.Duration(rnd.IntN(2))*time.Hour, 4<<10),
 			gcpool.WithOverflow(gcpool.Overflow(rnd.IntN(3))),
 			gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+				time.Sleep(pause)                            // others come and go; these bytes are to stay
 				more := append(u.Data, make([]byte, 100)...) // must not reach into another message
 				r.ledger.Undelivered(u)
 				clear(more)
@@ -174,7 +176,11 @@ func TestFault11CallerReusesItsBuffer(t *testing.T) {
 		r.reuse(array, "b", rnd)
 		time.Sleep(time.Duration(rnd.IntN(3)) * time.Second)
 		stuck.server.Reset()
-		r.reuse(array, "b", rnd)
+		synctest.Wait()
+		for range 4 {
+			r.reuse(array, "a", rnd)
+			r.reuse(array, "b", rnd)
+		}
 		if _, err := r.done(time.Minute); err != nil {
 			t.Errorf("Shutdown: %v", err)
 		}
