@@ -1,4 +1,4 @@
-package main
+package people
 
 import (
 	"bufio"
@@ -27,15 +27,22 @@ type request struct {
 	Ref  int64  `json:"ref"` // the browser's own number, for the outcome
 }
 
-// What a browser gets, one JSON line each.
+// What a browser gets, one JSON line each. What only a cluster has is left out
+// without one.
 type (
 	hello struct { // the first line of a connection
-		Kind string `json:"kind"`
-		Name string `json:"name"`
+		Kind  string `json:"kind"`
+		Name  string `json:"name"`
+		Node  string `json:"node,omitempty"`
+		Nodes []Node `json:"nodes,omitempty"` // only over HTTP
 	}
 	people struct {
-		Kind  string   `json:"kind"`
-		Names []string `json:"names"`
+		Kind    string   `json:"kind"`
+		Names   []string `json:"names"`
+		On      []string `json:"on,omitempty"` // the node of each; "" if it is not known
+		More    int      `json:"more,omitempty"`
+		Partial bool     `json:"partial,omitempty"` // not all nodes have answered
+		Node    string   `json:"node,omitempty"`    // whose list it is
 	}
 	message struct {
 		Kind string `json:"kind"`
@@ -46,34 +53,41 @@ type (
 		Ref  int64  `json:"ref"`
 	}
 	outcome struct { // what became of a request; no error is delivered
-		Kind  string `json:"kind"`
-		Ref   int64  `json:"ref"`
-		Error string `json:"error"`
+		Kind      string `json:"kind"`
+		Ref       int64  `json:"ref"`
+		Error     string `json:"error"`
+		Uncertain bool   `json:"uncertain,omitempty"` // it may have been delivered
 	}
 	undelivered struct { // comes later, and for one recipient of many
-		Kind  string `json:"kind"`
-		Ref   int64  `json:"ref"`
-		To    string `json:"to"`
-		Error string `json:"error"`
+		Kind      string `json:"kind"`
+		Ref       int64  `json:"ref"`
+		To        string `json:"to"`
+		Error     string `json:"error"`
+		Uncertain bool   `json:"uncertain,omitempty"`
 	}
 )
 
 // socket is the handler of the WebSockets.
-func (s *server) socket() http.Handler {
+func (s *Server) socket() http.Handler {
 	return websocket.Server{Handshake: s.handshake, Handler: s.connected}
 }
 
-// handshake lets in who is signed in, from a page of this server.
-func (s *server) handshake(config *websocket.Config, r *http.Request) error {
+// handshake lets in who is signed in, from a page of this server. A page may say
+// as whom: one of another port shares its cookies, may have signed in as another
+// just now, and that person's connection would be taken over by mistake.
+func (s *Server) handshake(config *websocket.Config, r *http.Request) error {
 	if err := gcpool.SameOrigin(config, r); err != nil {
 		return err
 	}
-	_, err := s.sessions.read(r)
+	who, err := s.sessions.read(r)
+	if as := r.URL.Query(); err == nil && as.Has("as") && as.Get("as") != who.name {
+		return errSignedOut
+	}
 	return err
 }
 
 // connected serves one connection until it ends.
-func (s *server) connected(ws *websocket.Conn) {
+func (s *Server) connected(ws *websocket.Conn) {
 	who, err := s.sessions.read(ws.Request())
 	if err != nil {
 		return
@@ -85,7 +99,7 @@ func (s *server) connected(ws *websocket.Conn) {
 		return // the server is shutting down
 	}
 	defer s.conns.Del(who.name)
-	s.answer(who.name, hello{Kind: "hello", Name: who.name})
+	s.answer(who.name, hello{Kind: "hello", Name: who.name, Node: s.config.Node})
 	s.mark() // a takeover is no presence event, but the new page needs the list
 
 	// ReadBytes would keep a line without an end for as long as it grows.
@@ -112,33 +126,34 @@ func refuse(ws *websocket.Conn) {
 
 // take serves one line. It waits no longer than patience, whatever recipients
 // do; meanwhile the sender's next lines wait in its socket.
-func (s *server) take(from string, lanes *lanes, line []byte) {
+func (s *Server) take(from string, lanes *lanes, line []byte) {
 	var r request
 	if err := json.Unmarshal(line, &r); err != nil {
-		s.answer(from, outcome{"outcome", r.Ref, "The server did not understand that line."})
+		s.answer(from, outcome{Kind: "outcome", Ref: r.Ref, Error: "The server did not understand that line."})
 		return
 	}
 	if r.To = strings.TrimSpace(r.To); r.To == "" {
 		r.To = everyone
 	}
 	if strings.TrimSpace(r.Text) == "" {
-		s.answer(from, outcome{"outcome", r.Ref, "There is no text in it."})
+		s.answer(from, outcome{Kind: "outcome", Ref: r.Ref, Error: "There is no text in it."})
 		return
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	started := lanes.run(ctx, r.To, func() {
 		defer cancel()
-		s.answer(from, outcome{"outcome", r.Ref, reason(r.To, s.push(ctx, from, r))})
+		why, uncertain := s.reason(r.To, s.push(ctx, from, r))
+		s.answer(from, outcome{"outcome", r.Ref, why, uncertain})
 	})
 	if !started {
 		cancel()
-		s.answer(from, outcome{"outcome", r.Ref, "Too many of your messages still wait for slow recipients."})
+		s.answer(from, outcome{Kind: "outcome", Ref: r.Ref, Error: "Too many of your messages still wait for slow recipients."})
 	}
 }
 
 // push sends r on and returns its outcome. For everyone that is whether all
 // outboxes took it; who did not get it in the end comes through undelivered.
-func (s *server) push(ctx context.Context, from string, r request) error {
+func (s *Server) push(ctx context.Context, from string, r request) error {
 	line := encode(message{"message", from, r.To, r.Text, time.Now().UnixMilli(), r.Ref})
 	if r.To == everyone {
 		return s.stream.Broadcast(line)
@@ -148,9 +163,9 @@ func (s *server) push(ctx context.Context, from string, r request) error {
 
 // answer pushes v to a person's own connection. A person who does not read the
 // answers is in nobody's way but their own.
-func (s *server) answer(name string, v any) { s.answerWithin(patience, name, v) }
+func (s *Server) answer(name string, v any) { s.answerWithin(patience, name, v) }
 
-func (s *server) answerWithin(d time.Duration, name string, v any) {
+func (s *Server) answerWithin(d time.Duration, name string, v any) {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
 	s.stream.AddContext(ctx, name, encode(v)) // what fails here has nobody left to be told
@@ -159,14 +174,26 @@ func (s *server) answerWithin(d time.Duration, name string, v any) {
 // undelivered is told of what the pool could not deliver, and no Deliver was
 // waiting for. If it was a person's message, its sender gets to know. The pool
 // calls this for one report after the other, so it must not wait for long.
-func (s *server) undelivered(u gcpool.Undelivered) {
+func (s *Server) undelivered(u gcpool.Undelivered) {
 	var m message
 	if json.Unmarshal(u.Data, &m) == nil && m.Kind == "message" {
-		s.answerWithin(peoplePause, m.From, undelivered{"undelivered", m.Ref, u.ID, reason(u.ID, u.Err)})
+		why, uncertain := s.reason(u.ID, u.Err)
+		s.answerWithin(peoplePause, m.From, undelivered{"undelivered", m.Ref, u.ID, why, uncertain})
 	}
 }
 
-// reason puts an outcome into words; nothing for a message that was delivered.
+// reason puts an outcome into words, none for a message that was delivered, and
+// reports whether it may have been all the same.
+func (s *Server) reason(to string, err error) (why string, uncertain bool) {
+	if err != nil && s.config.Explain != nil {
+		why, uncertain = s.config.Explain(to, err)
+	}
+	if why == "" {
+		why = reason(to, err)
+	}
+	return why, uncertain
+}
+
 func reason(to string, err error) string {
 	switch {
 	case err == nil:

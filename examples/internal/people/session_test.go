@@ -1,4 +1,4 @@
-package main
+package people
 
 import (
 	"strings"
@@ -8,7 +8,7 @@ import (
 
 func TestSessionSurvivesItsCookie(t *testing.T) {
 	t.Parallel()
-	s := newSessions()
+	s := newSessions(NewKey())
 	for _, name := range []string{"a", "Zoë with a space", strings.Repeat("𝄞", nameMax)} {
 		if who, err := s.open(s.seal(name)); err != nil || who.name != name {
 			t.Errorf("open(seal(%q)) = %+v, %v", name, who, err)
@@ -18,7 +18,7 @@ func TestSessionSurvivesItsCookie(t *testing.T) {
 
 func TestChangedSessionIsRefused(t *testing.T) {
 	t.Parallel()
-	s := newSessions()
+	s := newSessions(NewKey())
 	token := s.seal("alice")
 	for i := range token {
 		for _, c := range []byte("A_") {
@@ -33,7 +33,7 @@ func TestChangedSessionIsRefused(t *testing.T) {
 			t.Errorf("%q is accepted", changed)
 		}
 	}
-	if _, err := newSessions().open(token); err == nil {
+	if _, err := newSessions(NewKey()).open(token); err == nil {
 		t.Error("another process's session is accepted")
 	}
 }
@@ -41,7 +41,7 @@ func TestChangedSessionIsRefused(t *testing.T) {
 func TestSessionExpires(t *testing.T) {
 	t.Parallel()
 	now := time.Unix(1_000_000, 0)
-	s := newSessions()
+	s := newSessions(NewKey())
 	s.now = func() time.Time { return now }
 	token := s.seal("alice")
 	now = now.Add(sessionTTL - time.Second)

@@ -1,4 +1,4 @@
-package main
+package people
 
 import (
 	"crypto/hmac"
@@ -35,18 +35,21 @@ type session struct {
 	expires time.Time
 }
 
-// sessions makes and reads the signed cookies that hold a session. The key
-// lives as long as the process: a restart signs everybody out.
+// sessions makes and reads the signed cookies that hold a session.
 type sessions struct {
 	key []byte
 	now func() time.Time
 }
 
-func newSessions() *sessions {
+// NewKey returns a key for sessions. It lives as long as the process: a restart
+// signs everybody out.
+func NewKey() []byte {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // never returns an error
-	return &sessions{key: key, now: time.Now}
+	return key
 }
+
+func newSessions(key []byte) *sessions { return &sessions{key: key, now: time.Now} }
 
 // cookie returns the cookie of a new session for name.
 func (s *sessions) cookie(name string) *http.Cookie {

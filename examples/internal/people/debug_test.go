@@ -1,4 +1,4 @@
-package main
+package people
 
 import (
 	"encoding/json"
@@ -6,14 +6,16 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
 )
 
 func TestDashboardShowsThePushes(t *testing.T) {
 	t.Parallel()
 	url := startServer(t)
-	alice := signedIn(t, url, "alice")
-	alice.send(request{To: "alice", Text: "hi", Ref: 1})
-	alice.next("outcome")
+	alice := peopletest.SignedIn(t, url, "alice")
+	alice.Send(peopletest.Request{To: "alice", Text: "hi", Ref: 1})
+	alice.Next("outcome")
 	answer, err := http.Get(url + "/debug/gcpool") // redirected to the slash
 	if err != nil {
 		t.Fatal(err)
@@ -43,8 +45,8 @@ func TestDashboardShowsThePushes(t *testing.T) {
 
 func TestDashboardIsForThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	s, url := newTestServer(t)
-	cookie := &http.Cookie{Name: cookieName, Value: cookieOf(t, url, "alice")}
+	s, url := newTestServer(t, Config{})
+	cookie := &http.Cookie{Name: cookieName, Value: peopletest.CookieOf(t, url, "alice")}
 	for _, c := range []struct {
 		from, host string
 		status     int
@@ -65,7 +67,7 @@ func TestDashboardIsForThisMachineOnly(t *testing.T) {
 			r.RemoteAddr, r.Host = c.from, c.host
 			r.AddCookie(cookie) // a session is no key
 			w := httptest.NewRecorder()
-			s.handler().ServeHTTP(w, r)
+			s.Handler().ServeHTTP(w, r)
 			if w.Code != c.status || c.status != http.StatusOK && strings.Contains(w.Body.String(), "people") {
 				t.Errorf("%s from %q for %q: status %d, want %d", path, c.from, c.host, w.Code, c.status)
 			}

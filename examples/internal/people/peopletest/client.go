@@ -1,4 +1,5 @@
-package main
+// Package peopletest has the browser's side of the people, for tests.
+package peopletest
 
 import (
 	"bufio"
@@ -7,7 +8,6 @@ import (
 	"encoding/json"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"net/url"
 	"slices"
 	"strings"
@@ -18,53 +18,48 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A client is a browser's side of a WebSocket. It keeps every byte that comes,
+// cookieName is the session's.
+const cookieName = "session"
+
+// A Client is a browser's side of a WebSocket. It keeps every byte that comes,
 // for x/net does not tell with which status a connection was closed.
-type client struct {
-	t     *testing.T
+type Client struct {
+	t     testing.TB
 	ws    *websocket.Conn
 	lines *bufio.Scanner
 	raw   *recorder
 	once  sync.Once
 }
 
-// received is any line that a browser gets.
-type received struct {
-	Kind, Name, From, To, Text, Error string
-	Names                             []string
-	At, Ref                           int64
+// A Request is what a browser sends.
+type Request struct {
+	To   string `json:"to"`
+	Text string `json:"text"`
+	Ref  int64  `json:"ref"`
 }
 
-func startServer(t *testing.T) string {
-	t.Helper()
-	_, url := newTestServer(t)
-	return url
+// Received is any line that a browser gets.
+type Received struct {
+	Kind, Name, From, To, Text, Error, Node string
+
+	Names, On          []string
+	At, Ref            int64
+	More               int
+	Partial, Uncertain bool
 }
 
-func newTestServer(t *testing.T) (*server, string) {
+// SignedIn signs in at a server, connects, and awaits the hello.
+func SignedIn(t testing.TB, server, name string) *Client {
 	t.Helper()
-	s, err := newServer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	web := httptest.NewServer(s.handler())
-	t.Cleanup(func() {
-		web.Close()
-		s.shutdown()
-	})
-	return s, web.URL
-}
-
-func signedIn(t *testing.T, server, name string) *client {
-	t.Helper()
-	c := dial(t, server, "/ws", cookieOf(t, server, name))
-	if h := c.next("hello"); h.Name != name {
+	c := Dial(t, server, "/ws", CookieOf(t, server, name))
+	if h := c.Next("hello"); h.Name != name {
 		t.Fatalf("hello is %+v", h)
 	}
 	return c
 }
 
-func dial(t *testing.T, server, path, cookie string) *client {
+// Dial connects to a path of a server with a session.
+func Dial(t testing.TB, server, path, cookie string) *Client {
 	t.Helper()
 	host := strings.TrimPrefix(server, "http://")
 	config, err := websocket.NewConfig("ws://"+host+path, server)
@@ -77,8 +72,8 @@ func dial(t *testing.T, server, path, cookie string) *client {
 		t.Fatal(err)
 	}
 	conn.SetDeadline(time.Now().Add(20 * time.Second))
-	c := &client{t: t, raw: &recorder{Conn: conn}}
-	t.Cleanup(c.close)
+	c := &Client{t: t, raw: &recorder{Conn: conn}}
+	t.Cleanup(c.Close)
 	if c.ws, err = websocket.NewClient(config, c.raw); err != nil {
 		conn.Close()
 		t.Fatal(err)
@@ -88,19 +83,27 @@ func dial(t *testing.T, server, path, cookie string) *client {
 	return c
 }
 
-func (c *client) send(r request) { c.write(append(encode(r), '\n')) }
+// Send sends r as a line.
+func (c *Client) Send(r Request) {
+	line, err := json.Marshal(r)
+	if err != nil {
+		c.t.Error(err)
+	}
+	c.Write(append(line, '\n'))
+}
 
-func (c *client) write(line []byte) {
+// Write sends bytes as a frame.
+func (c *Client) Write(line []byte) {
 	if _, err := c.ws.Write(line); err != nil {
 		c.t.Error(err)
 	}
 }
 
-// next returns the next line of a kind; it skips those of other kinds.
-func (c *client) next(kind string) received {
+// Next returns the next line of a kind; it skips those of other kinds.
+func (c *Client) Next(kind string) Received {
 	c.t.Helper()
 	for c.lines.Scan() {
-		var r received
+		var r Received
 		if err := json.Unmarshal(c.lines.Bytes(), &r); err != nil {
 			c.t.Fatalf("line %q: %v", c.lines.Bytes(), err)
 		}
@@ -109,26 +112,26 @@ func (c *client) next(kind string) received {
 		}
 	}
 	c.t.Fatalf("connection ended before a line of kind %q: %v", kind, c.lines.Err())
-	return received{}
+	return Received{}
 }
 
-// awaitPeople returns when the people are those.
-func (c *client) awaitPeople(names ...string) {
+// AwaitPeople returns when the people are those.
+func (c *Client) AwaitPeople(names ...string) {
 	c.t.Helper()
-	for !slices.Equal(c.next("people").Names, names) {
+	for !slices.Equal(c.Next("people").Names, names) {
 	}
 }
 
-// closeStatus reads to the end of the connection, says goodbye as a browser
+// CloseStatus reads to the end of the connection, says goodbye as a browser
 // does, and returns the status of the first close frame that came.
-func (c *client) closeStatus() int {
+func (c *Client) CloseStatus() int {
 	c.t.Helper()
 	for c.lines.Scan() {
 	}
 	if err := c.lines.Err(); err != nil {
 		c.t.Errorf("connection ended with %v", err)
 	}
-	c.close()
+	c.Close()
 	_, frames, _ := bytes.Cut(c.raw.got.Bytes(), []byte("\r\n\r\n"))
 	for len(frames) > 1 {
 		size, start := int(frames[1]), 2
@@ -147,7 +150,8 @@ func (c *client) closeStatus() int {
 	return 0
 }
 
-func (c *client) close() {
+// Close ends the connection.
+func (c *Client) Close() {
 	c.once.Do(func() {
 		if c.ws != nil {
 			c.ws.Close()
@@ -168,8 +172,8 @@ func (r *recorder) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// cookieOf signs in and returns the value of the session's cookie.
-func cookieOf(t *testing.T, server, name string) string {
+// CookieOf signs in and returns the value of the session's cookie.
+func CookieOf(t testing.TB, server, name string) string {
 	t.Helper()
 	browser := &http.Client{CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := browser.PostForm(server+"/signin", url.Values{"name": {name}})
@@ -187,10 +191,10 @@ func cookieOf(t *testing.T, server, name string) string {
 	return cookie.Value
 }
 
-// handshakeStatus returns the status of the answer to a WebSocket handshake.
-func handshakeStatus(t *testing.T, server, cookie, origin string) int {
+// HandshakeStatus returns the status of the answer to a WebSocket handshake.
+func HandshakeStatus(t testing.TB, server, path, cookie, origin string) int {
 	t.Helper()
-	r, err := http.NewRequest("GET", server+"/ws", nil)
+	r, err := http.NewRequest("GET", server+path, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,0 +1,44 @@
+package people
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"time"
+)
+
+// Serve serves h until ctx ends, and then lets in nobody new. Those who are
+// connected stay so: net/http does not know of WebSockets, [Server.Shutdown] does.
+func Serve(ctx context.Context, listener net.Listener, h http.Handler) error {
+	web := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+	}
+	ended := make(chan error, 1)
+	go func() { ended <- web.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	quit, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	if web.Shutdown(quit) != nil {
+		web.Close() // a browser may hold a spare connection open for longer
+	}
+	<-ended
+	return nil
+}
+
+// Link returns the URL of the page. The port is the listener's, for addr may
+// name port 0.
+func Link(addr string, listening net.Addr) string {
+	_, port, _ := net.SplitHostPort(listening.String())
+	host, _, _ := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
