@@ -13,9 +13,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// sizes are those around which a frame's header changes, and one that takes a
-// pool several writes on a byte stream.
-var sizes = []int{0, 1, 124, 125, 126, 1000, 65535, 65536, 200 << 10}
+// sizes are those around which a frame's header changes, and one that would be
+// cut in pieces on a byte stream.
+var sizes = []int{0, 1, 124, 125, 126, 1000, 65535, 65536, 100 << 10}
 
 // payload is that of message i; larger ones carry their number.
 func payload(i int) []byte {
@@ -39,13 +39,19 @@ func (b *bench) push(id string) {
 	}
 }
 
+// calm are the options with which no client is too slow, however busy the
+// machine: progress is seen as whole messages only, and some are large.
+func calm(more ...gcpool.Option) []gcpool.Option {
+	return append(more, gcpool.WithOutbox(64<<20), gcpool.WithWriteTimeout(time.Minute))
+}
+
 func TestMessagesArriveWholeAndInOrder(t *testing.T) {
 	t.Parallel()
 	for _, lib := range libraries {
 		for _, newline := range []bool{true, false} {
 			t.Run(fmt.Sprintf("%s/newline=%v", lib.name, newline), func(t *testing.T) {
 				t.Parallel()
-				b := newBench(t, lib.serve, gcpool.WithNewline(newline))
+				b := newBench(t, lib.serve, calm(gcpool.WithNewline(newline))...)
 				receive := lib.client(t, b.url, b.header("alice"))
 				b.await("alice", func() bool { return b.present("alice") != nil })
 				go b.push("alice")
@@ -69,7 +75,7 @@ func TestEachMessageIsOneFrameAlsoBetweenPongs(t *testing.T) {
 	for _, lib := range libraries {
 		t.Run(lib.name, func(t *testing.T) {
 			t.Parallel()
-			b := newBench(t, lib.serve)
+			b := newBench(t, lib.serve, calm()...)
 			alice := b.connect("alice")
 			go b.push("alice")
 			go func() {

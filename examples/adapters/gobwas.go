@@ -14,7 +14,8 @@ import (
 // gobwasConn sends each Write as one frame, header and payload in one write to
 // the socket, so that a pong of the reader's cannot come between the two. Its
 // Close says goodbye unless a frame is under way, or was cut: what follows would
-// be taken for the rest of it.
+// be taken for the rest of it. It ends the reader first, or that would answer the
+// peer's goodbye with a second one.
 type gobwasConn struct {
 	net.Conn
 	busy atomic.Bool
@@ -28,6 +29,7 @@ func (c *gobwasConn) Write(p []byte) (int, error) {
 }
 
 func (c *gobwasConn) Close() error {
+	c.SetReadDeadline(time.Now())
 	if !c.busy.Load() && c.SetWriteDeadline(time.Now().Add(goodbye)) == nil {
 		c.Conn.Write(ws.CompiledCloseGoingAway)
 	}

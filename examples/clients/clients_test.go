@@ -19,7 +19,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// forBoth runs a test for text and for binary messages.
+// forBoth runs a test for text and for binary messages, at the same time. The
+// clients come one after the other, for a pong has to come within a heartbeat,
+// also on a small machine that has other things to do.
 func forBoth(t *testing.T, run func(t *testing.T, f *fixture, kind string)) {
 	for _, kind := range []string{"text", "binary"} {
 		t.Run(kind, func(t *testing.T) {
@@ -78,7 +80,6 @@ func start(t *testing.T, name string, args ...string) (output func() string) {
 }
 
 func TestGo(t *testing.T) {
-	t.Parallel()
 	forBoth(t, func(t *testing.T, f *fixture, kind string) {
 		config, err := websocket.NewConfig("ws://"+f.host+"/ws?kind="+kind, f.origin())
 		if err != nil {
@@ -133,7 +134,6 @@ func receive(ws *websocket.Conn) error {
 }
 
 func TestNode(t *testing.T) {
-	t.Parallel()
 	need(t, "node", "node/node_modules/ws")
 	forBoth(t, func(t *testing.T, f *fixture, kind string) {
 		output := start(t, "node", "node/client.mjs", "ws://"+f.host+"/ws?kind="+kind, f.origin(), f.cookie())
@@ -145,7 +145,6 @@ func TestNode(t *testing.T) {
 }
 
 func TestPython(t *testing.T) {
-	t.Parallel()
 	need(t, "python3")
 	forBoth(t, func(t *testing.T, f *fixture, kind string) {
 		output := start(t, "python3", "python/client.py", f.host, "/ws?kind="+kind, f.origin(), f.cookie())
@@ -158,7 +157,6 @@ func TestPython(t *testing.T) {
 
 // The others' pongs would prove nothing if the server did not miss them.
 func TestClientWithoutPongsIsClosed(t *testing.T) {
-	t.Parallel()
 	need(t, "python3")
 	f := newFixture(t, heartbeat)
 	output := start(t, "python3", "python/client.py", f.host, "/ws", f.origin(), f.cookie(), "--mute")
@@ -179,13 +177,12 @@ func TestClientWithoutPongsIsClosed(t *testing.T) {
 }
 
 func TestBrowser(t *testing.T) {
-	t.Parallel()
 	need(t, "chromium")
 	browser := startBrowser(t)
-	for _, kind := range []string{"text", "binary"} { // one after the other, for a browser is work for a small machine
+	for _, kind := range []string{"text", "binary"} {
 		t.Run(kind, func(t *testing.T) {
-			// It shares the processor with the other clients, and may need more
-			// than a second for a pong then.
+			// A browser is many processes, and may need more than a second for a
+			// pong on such a machine.
 			f := newFixture(t, 2*heartbeat)
 			tab, closeTab := chromedp.NewContext(browser)
 			defer closeTab()

@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -53,6 +54,8 @@ const user = "alice"
 
 func newFixture(t *testing.T, beat time.Duration) *fixture {
 	t.Helper()
+	texts()
+	binaries()
 	f := &fixture{t: t, beat: beat, session: rand.Text(), joined: make(chan *counted, 1), records: make(chan string, 1),
 		failures: make(chan gcpool.Undelivered, pushes)}
 	// What waits for a client that pauses may be everything, so that the test
@@ -119,7 +122,10 @@ func (f *fixture) await(what string, reached func() bool) {
 // heartbeats, compares the client's record and goes away.
 func (f *fixture) serve(kind string) {
 	f.t.Helper()
-	messages, want := payloads(kind)
+	messages, want := texts()
+	if kind == "binary" {
+		messages, want = binaries()
+	}
 	var conn *counted
 	select {
 	case conn = <-f.joined:
@@ -161,6 +167,12 @@ func (f *fixture) serve(kind string) {
 		f.t.Errorf("Shutdown: %v; %d goodbyes of the client", err, conn.in.count(opClose))
 	}
 }
+
+// Made once, for it takes a while with -race, and the server shares the process.
+var (
+	texts    = sync.OnceValues(func() ([][]byte, record) { return payloads("text") })
+	binaries = sync.OnceValues(func() ([][]byte, record) { return payloads("binary") })
+)
 
 // payloads returns all messages, and the record that they should make.
 func payloads(kind string) (messages [][]byte, want record) {

@@ -1,4 +1,4 @@
-// Deploy is replaced by a newer version without a message lost: on SIGTERM it
+// Deploy is replaced by a newer version without a message lost unseen: on SIGTERM it
 // first tells the load balancer to send nobody new, serves on until that has
 // been noticed, and then tells those who are connected that it goes away, so
 // that their clients come back, to another instance.
