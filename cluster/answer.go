@@ -94,6 +94,7 @@ func (n *Node) answer(d *decoder) bool {
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
+	d.bad = d.bad || kind == outcomes && name != "" && !plain(name)
 	n.mu.Lock()
 	r := n.out[number]
 	switch {

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 )
 
@@ -194,16 +195,27 @@ func (n *Node) request(number uint64, r *request) {
 		if to == "" {
 			subject = n.subject("m", token(r.pool), token(r.id))
 		}
-		err = n.nc.PublishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)), n.buf)
-		if err != nil {
-			err = fmt.Errorf("%w: %w", gcpool.ErrNotConnected, err)
-		}
+		err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)))
 	}
-	if err == nil {
-		n.requests.Add(1)
-	} else if n.claim(number) != nil {
+	if err != nil && n.claim(number) != nil {
 		n.fail(r, err)
 	}
+}
+
+// publishRequest publishes n.buf. Its error says that nothing has left; of any
+// other the answer, or the deadline, decides.
+func (n *Node) publishRequest(subject, reply string) error {
+	n.requests.Add(1)
+	err := n.nc.PublishRequest(subject, reply, n.buf)
+	for _, certain := range []error{nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
+		if errors.Is(err, certain) {
+			return fmt.Errorf("%w: %w", gcpool.ErrNotConnected, err)
+		}
+	}
+	if err != nil {
+		n.note(err)
+	}
+	return nil
 }
 
 // claim takes the request that is out under a number, for the caller to settle;

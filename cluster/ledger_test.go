@@ -227,6 +227,8 @@ func TestOutagesUnderLoad(t *testing.T) {
 		time.Sleep(time.Second)
 		l.well(users)
 	}
+	l.sites[2].nc.Close() // it dies, as the others see it
+	time.Sleep(time.Second)
 	l.end()
 	t.Logf("%+v", l.ledger.Totals())
 }
