@@ -103,6 +103,9 @@ func (r *rig) undelivered(u gcpool.Undelivered) {
 	r.reports = append(r.reports, u)
 }
 
+// buffered is what a connection holds, so little that a large frame has to wait.
+const buffered = 1 << 10
+
 // dial connects a WebSocket of x/net's.
 func (r *rig) dial(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
@@ -110,7 +113,7 @@ func (r *rig) dial(t *testing.T, path string) *websocket.Conn {
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, c := r.Dial(1 << 20)
+	_, c := r.Dial(buffered)
 	ws, err := websocket.NewClient(config, &split{Conn: c, sizes: r.sizes})
 	if err != nil {
 		t.Fatal(err)

@@ -4,7 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -120,7 +122,7 @@ func FuzzFrames(f *testing.F) {
 }
 
 func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
-	const rounds = 3
+	const rounds, pushes = 3, 12
 	received := make(chan []byte, rounds)
 	r := newRig(sizes, func(r *rig, ws *websocket.Conn) {
 		if binary {
@@ -141,25 +143,35 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 	c := r.dial(t, map[bool]string{false: "/plain", true: "/upgraded"}[upgraded])
 	got := r.collect(c)
 	synctest.Wait()
+	var pushing sync.WaitGroup
+	pushing.Go(func() { // while the handler is in the middle of its frames
+		for range pushes {
+			if err := r.stream.Add("a", append([]byte{'>'}, data...)); err != nil {
+				t.Error(err)
+			}
+			runtime.Gosched()
+		}
+	})
 	for range rounds {
 		if _, err := c.Write(data); err != nil {
-			t.Fatal(err)
-		}
-		if err := r.stream.Add("a", append([]byte{'>'}, data...)); err != nil {
-			t.Fatal(err)
+			t.Error(err)
 		}
 	}
+	pushing.Wait()
 	var own, pools [][]byte
 	for _, frame := range got() {
-		if frame[0] == '<' {
+		switch {
+		case bytes.HasPrefix(frame, []byte{'<'}):
 			own = append(own, frame[1:])
-		} else {
+		case bytes.HasPrefix(frame, []byte{'>'}):
 			pools = append(pools, frame[1:])
+		default:
+			t.Fatalf("the client got %.100q", frame)
 		}
 	}
 	want := slicesOf(data, rounds)
 	equal(t, "the client got of the application", own, want)
-	equal(t, "the client got of the pool", pools, slicesOf(append(bytes.Clone(data), '\n'), rounds))
+	equal(t, "the client got of the pool", pools, slicesOf(append(bytes.Clone(data), '\n'), pushes))
 	close(received)
 	var all [][]byte
 	for frame := range received {

@@ -16,7 +16,9 @@ func (m *machine) Push(t *rapid.T) {
 	ctx, cancel, soon := m.context(t, !p.started && len(p.buffer) == bufferSize)
 	defer cancel()
 	refused := m.push(p, u, msg, soon)
-	expect(t, "Add", m.world.pool.GetStream(p.name).AddContext(ctx, u.id, []byte(msg.data)), refused)
+	buf := []byte(msg.data)
+	expect(t, "Add", m.world.pool.GetStream(p.name).AddContext(ctx, u.id, buf), refused)
+	clear(buf) // which is ours
 	m.settle(step)
 }
 
@@ -36,7 +38,9 @@ func (m *machine) Deliver(t *rapid.T) {
 	if want == errNone {
 		want = context.DeadlineExceeded
 	}
-	expect(t, "Deliver", m.world.pool.GetStream(p.name).Deliver(ctx, u.id, []byte(msg.data)), want)
+	buf := []byte(msg.data)
+	expect(t, "Deliver", m.world.pool.GetStream(p.name).Deliver(ctx, u.id, buf), want)
+	clear(buf)
 	msg.deliver = false
 	m.settle(step)
 }
@@ -80,7 +84,9 @@ func (m *machine) Broadcast(t *rapid.T) {
 		t.Skip("its outcome depends on chance, or it waits for ever")
 	}
 	msg, now := m.message(t, ""), time.Now()
-	err := m.world.pool.GetStream(p.name).Broadcast([]byte(msg.data))
+	buf := []byte(msg.data)
+	err := m.world.pool.GetStream(p.name).Broadcast(buf)
+	clear(buf)
 	switch {
 	case len(msg.data) > outboxBytes:
 		expect(t, "Broadcast", err, gcpool.ErrTooLarge)
