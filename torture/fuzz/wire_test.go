@@ -158,17 +158,7 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 		}
 	}
 	pushing.Wait()
-	var own, pools [][]byte
-	for _, frame := range got() {
-		switch {
-		case bytes.HasPrefix(frame, []byte{'<'}):
-			own = append(own, frame[1:])
-		case bytes.HasPrefix(frame, []byte{'>'}):
-			pools = append(pools, frame[1:])
-		default:
-			t.Fatalf("the client got %.100q", frame)
-		}
-	}
+	own, pools := apart(t, got())
 	want := slicesOf(data, rounds)
 	equal(t, "the client got of the application", own, want)
 	equal(t, "the client got of the pool", pools, slicesOf(append(bytes.Clone(data), '\n'), pushes))
@@ -178,6 +168,22 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 		all = append(all, frame)
 	}
 	equal(t, "the handler got", all, want)
+}
+
+// apart tells the frames of the application from those of the pool.
+func apart(t *testing.T, all [][]byte) (own, pools [][]byte) {
+	t.Helper()
+	for _, frame := range all {
+		switch {
+		case bytes.HasPrefix(frame, []byte{'<'}):
+			own = append(own, frame[1:])
+		case bytes.HasPrefix(frame, []byte{'>'}):
+			pools = append(pools, frame[1:])
+		default:
+			t.Fatalf("the client got %.100q", frame)
+		}
+	}
+	return own, pools
 }
 
 // slicesOf returns n times data.
