@@ -1,3 +1,41 @@
+// Package gcpool pushes bytes to a connected user by id, from anywhere in a
+// server. A [Pool] has named pools; each has a [ConnPool], to which a handler
+// adds its connection under an id, and a [StreamPool], to which anybody adds
+// messages for that id:
+//
+//	pool := gcpool.NewPool()
+//	pool.Register("users")
+//	pool.Start()
+//
+//	pool.GetConn("users").Add("alice", ws)                  // in her handler
+//	pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)) // from any goroutine
+//
+// A connection is a [websocket.Conn] or any other [net.Conn]. [Upgrade] around
+// the handler makes WebSockets fast and light; [SameOrigin] keeps other sites out.
+//
+// # Delivery
+//
+// Each message that [StreamPool.Add] accepted has one outcome: it is written
+// whole, or reported once, with the reason, to [WithUndelivered];
+// [StreamPool.Deliver] waits for it. Delivery is at most once. Written means that
+// the system took every byte, not that the peer has read it.
+//
+// # Order
+//
+// Messages of one producer to one id arrive in the order in which Add accepted
+// them, also when the id has a new connection meanwhile: it inherits what waits.
+//
+// # Blocking
+//
+// A peer that does not read delays no other id. Add waits for one that does
+// while its outbox is full, see [WithOutbox], [WithOverflow] and
+// [StreamPool.AddContext]. Nothing waits longer than its context, and nothing
+// [Pool.Shutdown].
+//
+// # Concurrency
+//
+// Everything may be called from any number of goroutines at once. Functions of
+// the application are called without a lock, so they may call the pool.
 package gcpool
 
 import (
