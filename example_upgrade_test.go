@@ -1,0 +1,121 @@
+package gcpool_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// read is a handler's loop: it adds the user and reads until he leaves.
+func read(pool *gcpool.Pool, joined chan<- string) websocket.Handler {
+	return func(ws *websocket.Conn) {
+		id := "alice" // from the session of ws.Request()
+		if pool.GetConn("users").Add(id, ws) != nil {
+			return
+		}
+		defer pool.GetConn("users").Del(id)
+		joined <- id
+		lines := bufio.NewScanner(ws)
+		lines.Buffer(make([]byte, 512), 64<<10)
+		for lines.Scan() {
+		}
+	}
+}
+
+func ExampleUpgrade() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	joined := make(chan string, 1)
+	mux := http.NewServeMux()
+	mux.Handle("/ws", gcpool.Upgrade(read(pool, joined)))
+	server := httptest.NewServer(mux)
+	defer server.Close()
+
+	address := strings.Replace(server.URL, "http", "ws", 1) + "/ws"
+	ws, err := websocket.Dial(address, "", server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ws.Close()
+	pool.GetStream("users").Add(<-joined, []byte("hello"))
+	var text string
+	fmt.Println(websocket.Message.Receive(ws, &text), text)
+	// Output: <nil> hello
+}
+
+func ExampleSameOrigin() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	server := httptest.NewServer(gcpool.Upgrade(websocket.Server{
+		Handshake: gcpool.SameOrigin,
+		Handler:   read(pool, make(chan string, 1)),
+	}))
+	defer server.Close()
+
+	address := strings.Replace(server.URL, "http", "ws", 1)
+	for _, page := range []string{server.URL, "https://elsewhere.example"} {
+		ws, err := websocket.Dial(address, "", page)
+		fmt.Println("let in:", err == nil)
+		if err == nil {
+			ws.Close()
+		}
+	}
+	// Output:
+	// let in: true
+	// let in: false
+}
+
+func ExampleWithHeartbeat() {
+	gone := make(chan string, 1)
+	pool := gcpool.NewPool(
+		gcpool.WithHeartbeat(20*time.Millisecond),
+		gcpool.WithPresence(func(_, id string, connected bool) {
+			if !connected {
+				gone <- id
+			}
+		}),
+	)
+	pool.Register("users")
+	server := httptest.NewServer(gcpool.Upgrade(read(pool, make(chan string, 1))))
+	defer server.Close()
+
+	ws, err := websocket.Dial(strings.Replace(server.URL, "http", "ws", 1), "", server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ws.Close() // who never reads answers no ping
+	fmt.Println(<-gone, "is gone")
+	// Output: alice is gone
+}
+
+func ExampleWithLogger() {
+	logger := slog.New(slog.NewTextHandler(os.Stdout, &slog.HandlerOptions{
+		Level: slog.LevelDebug,
+		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
+			if a.Key == slog.TimeKey {
+				return slog.Attr{}
+			}
+			return a
+		},
+	}))
+	pool := gcpool.NewPool(gcpool.WithLogger(logger))
+	pool.Register("users")
+	connect(pool.GetConn("users"), "alice\n") // ids are quoted, for a peer may have chosen them
+	pool.GetConn("users").Del("alice\n")
+	pool.Shutdown(context.Background())
+	// Output:
+	// level=DEBUG msg="gcpool: joined" pool=users id="\"alice\\n\"" reason=<nil>
+	// level=DEBUG msg="gcpool: left" pool=users id="\"alice\\n\"" reason="gcpool: connection deleted"
+}
