@@ -1,0 +1,102 @@
+package docs
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Methods that have no Example of their own, with the one that calls them.
+var within = map[string]string{
+	"Pool.SetCluster":    "Cluster",
+	"ConnPool.Len":       "ConnPool_All",
+	"ConnPool.Name":      "Pool_GetConn",
+	"ConnPool.Evict":     "Cluster",
+	"ConnPool.Appeared":  "Cluster",
+	"StreamPool.Receive": "Cluster",
+	"StreamPool.Len":     "Pool_Start",
+	"StreamPool.Cap":     "Pool_Start",
+	"StreamPool.Name":    "Pool_GetStream",
+	"Cluster.Changed":    "Cluster",
+	"Cluster.Forward":    "Cluster",
+	"Cluster.Broadcast":  "Cluster",
+}
+
+// Each function and method of the root module, and of metrics, is shown by an
+// Example, which the compiler checks.
+func TestEveryFunctionHasAnExample(t *testing.T) {
+	for _, m := range modules[:2] {
+		t.Run(m.folder, func(t *testing.T) {
+			for _, p := range load(t, m) {
+				examples := examplesOf(t, p.dir)
+				for _, d := range p.documented() {
+					if !p.calls(d.name) {
+						continue
+					}
+					if why := notShown(examples, d.name); why != "" {
+						t.Errorf("%s: %s", p.place(d.pos), why)
+					}
+				}
+			}
+		})
+	}
+}
+
+// calls tells whether a name is one of a function or a method.
+func (l *loaded) calls(name string) bool {
+	_, function := l.types.Scope().Lookup(name).(*types.Func)
+	return function || strings.Contains(name, ".")
+}
+
+func notShown(examples map[string]string, name string) string {
+	own := strings.ReplaceAll(name, ".", "_")
+	if _, ok := examples[own]; ok {
+		return ""
+	}
+	other, ok := within[name]
+	if !ok {
+		return "there is no Example" + own
+	}
+	_, method, _ := strings.Cut(name, ".")
+	if !strings.Contains(examples[other], method+"(") {
+		return "Example" + other + " does not show " + name
+	}
+	return ""
+}
+
+// examplesOf returns the examples of a folder by what they show, with their
+// code. One with a suffix counts for the name before it.
+func examplesOf(t *testing.T, dir string) map[string]string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	examples := make(map[string]string)
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		fset := token.NewFileSet()
+		f, err := parser.ParseFile(fset, file, source, parser.ParseComments)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range doc.Examples(f) {
+			node := e.Code
+			if _, whole := node.(*ast.File); whole { // go/doc shows all of the file
+				node = f
+			}
+			code := source[fset.Position(node.Pos()).Offset:fset.Position(node.End()).Offset]
+			examples[strings.TrimSuffix(e.Name, "_"+e.Suffix)] += string(code)
+		}
+	}
+	return examples
+}
