@@ -29,7 +29,7 @@
 //
 // A peer that does not read delays no other id. Add waits for one that does
 // while its outbox is full, see [WithOutbox], [WithOverflow] and
-// [StreamPool.AddContext]. Nothing waits longer than its context, and nothing
+// [StreamPool.AddContext]. No call waits longer than its context, or past
 // [Pool.Shutdown].
 //
 // # Concurrency
