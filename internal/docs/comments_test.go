@@ -106,8 +106,7 @@ func linksOf(text string) []*comment.DocLink {
 		LookupPackage: func(name string) (string, bool) { return name, true },
 	}
 	var links []*comment.DocLink
-	var walk func([]comment.Text)
-	walk = func(texts []comment.Text) {
+	walk := func(texts []comment.Text) {
 		for _, text := range texts {
 			if link, ok := text.(*comment.DocLink); ok {
 				links = append(links, link)
