@@ -2,6 +2,7 @@
 const $ = id => document.getElementById(id);
 const lineMax = 64 * 1024, entriesMax = 500, everyone = "*", gone = "The server went away";
 const sent = new Map(); // ref -> what was sent, while its entry is there
+let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a server alone has no node
 let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, turn = 0, tries = 0, timer = 0;
 let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // an earlier tab of this name has counted elsewhere
 // make returns an element. Strings become text nodes, never markup.
@@ -18,13 +19,14 @@ function say(text) { // to a screen reader
 function show(next) {
   state = document.body.dataset.state = next;
   $("status").textContent = { out: "Signed out", connecting: "Connecting…", connected: "Connected", taken: "Taken over", away: "Server away" }[next];
+  if (next === "connected" && node) $("status").replaceChildren(make("span", { className: "word" }, "Connected to "), node);
   $("signin").hidden = next !== "out";
   $("change").hidden = next === "out" || !me;
   $("app").hidden = next === "out" || next === "connecting" && !me;
   $("who").textContent = $("who").title = next === "out" ? "" : me;
   $("send").disabled = next !== "connected";
-  if (next !== "connected") names = [];
-  listPeople();
+  if (next !== "connected") seePeople({ names: [] });
+  else listPeople();
 }
 function banner(title, detail = "", action = "", run = () => {}) {
   $("banner").hidden = !title;
@@ -40,10 +42,20 @@ function refuse(problem, name = $("name").value) {
   $("name").select();
 }
 // The session: this tab stays who it is, whoever the browser's cookie says.
-async function ask(path, form) { // returns who the server says we are
+async function ask(path, form) { // returns who the server says we are, and notes where
   const r = await fetch(path, { signal: AbortSignal.timeout(5000), ...(form && { method: "POST", body: new URLSearchParams(form) }) });
   if (!r.ok) throw Object.assign(new Error(), { problem: r.status === 400 && await r.text() });
-  return (await r.json()).name;
+  const hello = await r.json();
+  if (node !== hello.node || nodes.length !== (hello.nodes ?? []).length) [node, nodes] = [hello.node, listNodes(hello.node, hello.nodes ?? [])];
+  return hello.name;
+}
+function listNodes(here, nodes) {
+  $("nodes").hidden = !nodes.length;
+  $("nodes").replaceChildren(make("span", { className: "soft" }, "Nodes"), ...nodes.map(({ name, port }) => name === here
+    ? make("span", { className: "node", ariaCurrent: "true" }, name, make("span", { className: "soft" }, " here"))
+    : make("a", { className: "node", href: Object.assign(new URL("/", location), { port }).href, target: "_blank", rel: "noopener", title: "Opens in a new tab" },
+      name, make("span", { className: "soft" }, ` :${port}`))));
+  return nodes;
 }
 async function identify() {
   const known = await ask("/me");
@@ -71,11 +83,12 @@ async function connect() {
 }
 function open(mine) {
   return new Promise((done, fail) => {
-    const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
+    const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws?as=${encodeURIComponent(me)}`);
     const hurry = setTimeout(() => ws.close(), 10_000);
     let since = 0;
     ws.onmessage = event => {
       const line = JSON.parse(event.data);
+      if ((line.kind === "hello" || line.kind === "people") && line.node !== node) return; // of the node that we have just left
       if (mine !== turn || line.kind === "hello" && line.name !== me) return ws.close();
       if (line.kind !== "hello") return receive(line);
       clearTimeout(hurry);
@@ -132,19 +145,31 @@ function person(name) {
   const face = make("span", { className: "face", ariaHidden: "true" }, name ? [...name][0].toUpperCase() : "∗");
   face.style.setProperty("--hue", hue);
   const button = make("button", { type: "button", className: "person", title: name }, face,
-    make("bdi", { className: "cut" }, name || "Everyone"), make("span", { className: "soft" }));
+    make("bdi", { className: "cut" }, name || "Everyone"), make("span", { className: "soft" }), make("span", { className: "badge", hidden: true }));
   button.onclick = () => { picked = $("to").value = name; listPeople(); $("text").focus(); };
   return Object.assign(make("li", {}, button), { name });
 }
+function seePeople(line) {
+  [names, more, partial] = [line.names, line.more ?? 0, line.partial ?? false];
+  places = new Map(line.on?.map((place, i) => [names[i], place]));
+  const rest = [more && `And ${more} more, who are connected but not listed.`, partial && "Not all nodes answer, so somebody may be missing."];
+  const text = rest.filter(Boolean).join(" ");
+  if ($("rest").textContent !== text) $("rest").textContent = text; // or it is read out each time
+  listPeople();
+}
 function listPeople() {
   const list = $("list"), to = $("to").value.trim(), wanted = ["", ...new Set([...names, picked].filter(Boolean).sort((a, b) => a.localeCompare(b)))];
-  $("count").textContent = state === "connected" ? `People connected: ${names.length}` : "People: not live now";
+  $("count").textContent = state === "connected" ? `People connected: ${names.length + more}` : "People: not live now";
   for (const li of [...list.children]) if (!wanted.includes(li.name)) li.remove();
   wanted.forEach((name, i) => { // what stays is not touched, so it keeps the focus
     if (list.children[i]?.name !== name) list.insertBefore(person(name), list.children[i] ?? null);
-    const button = list.children[i].firstChild, away = state === "connected" && name && !names.includes(name);
+    const button = list.children[i].firstChild, [hint, badge] = [...button.children].slice(2), place = places.get(name);
+    const away = state === "connected" && name && !names.includes(name) && !more && !partial; // else nobody knows
     button.ariaPressed = String(name === (to === everyone ? "" : to));
-    button.lastChild.textContent = away ? "away" : name && name === me ? "you" : "";
+    hint.textContent = away ? "away" : name && name === me ? "you" : "";
+    badge.hidden = state !== "connected" || place === undefined;
+    badge.replaceChildren(make("span", { className: "quiet" }, " on "), place || "unknown node");
+    button.title = name + (badge.hidden ? "" : badge.textContent);
   });
 }
 // The messages.
@@ -164,9 +189,9 @@ function entry(kind, title, at, text, ref) {
 }
 function receive(line) {
   const s = sent.get(line.ref), all = line.to === everyone;
-  if (line.kind === "people") listPeople(names = line.names);
+  if (line.kind === "people") seePeople(line);
   else if (line.kind === "outcome" && s && !line.error) settle(s, "delivered", s.to === everyone ? "Sent to everyone connected." : "Delivered.");
-  else if (line.kind !== "message" && s) settle(s, "failed", `${s.to === everyone ? "Not to all" : "Not delivered"}. ${line.error}`);
+  else if (line.kind !== "message" && s) settle(s, "failed", `${line.uncertain ? "Unknown" : s.to === everyone ? "Not to all" : "Not delivered"}. ${line.error}`);
   else if (line.kind === "message" && !(all && s && line.from === me)) { // that one has its entry
     entry("in", line.from + (all ? " to everyone" : ""), line.at, line.text);
     say(`${line.from}: ${line.text.slice(0, 300)}`);

@@ -1,0 +1,99 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// A bus is the NATS server of the nodes.
+type bus struct {
+	url      string
+	embedded *server.Server // nil if it was there before
+}
+
+// openBus starts a NATS server, or makes sure of the one at url.
+func openBus(url string) (*bus, error) {
+	b := &bus{url: url}
+	if url == "" {
+		return b, b.embed()
+	}
+	nc, err := b.connect("probe")
+	if err != nil {
+		return nil, fmt.Errorf("no NATS server at %s: %w", redacted(url), err)
+	}
+	nc.Close()
+	return b, nil
+}
+
+// embed starts a server without a port, so that nobody else can connect.
+func (b *bus) embed() (err error) {
+	if b.embedded, err = server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true}); err != nil {
+		return err
+	}
+	b.embedded.Start()
+	if !b.embedded.ReadyForConnections(10 * time.Second) {
+		b.close()
+		return errors.New("the embedded NATS server does not start")
+	}
+	return nil
+}
+
+// connect returns a connection that comes back whenever the server does: one
+// that gives up is closed for good, and its node would be alone from then on.
+func (b *bus) connect(name string) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.Name("gcpool " + name),
+		nats.Timeout(2 * time.Second),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil { // else it was closed by us
+				slog.Warn("cluster: NATS is away", "node", name, "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(*nats.Conn) { slog.Info("cluster: NATS is back", "node", name) }),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the node logs them
+	}
+	if b.embedded != nil {
+		opts = append(opts, nats.InProcessServer(b.embedded))
+	}
+	return nats.Connect(b.url, opts...)
+}
+
+func (b *bus) close() {
+	if b.embedded != nil {
+		b.embedded.Shutdown()
+		b.embedded.WaitForShutdown()
+	}
+}
+
+func (b *bus) String() string {
+	if b.embedded != nil {
+		return "embedded"
+	}
+	return "at " + redacted(b.url)
+}
+
+// redacted returns the URLs of servers without users, passwords and tokens.
+func redacted(list string) string {
+	all := strings.Split(list, ",")
+	for i, text := range all {
+		_, host, found := strings.Cut(text, "@")
+		if !found {
+			continue
+		}
+		all[i] = host
+		if u, err := url.Parse(strings.TrimSpace(text)); err == nil && u.Host != "" {
+			u.User = nil
+			all[i] = u.String()
+		}
+	}
+	return strings.Join(all, ",")
+}

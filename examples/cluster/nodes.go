@@ -1,0 +1,130 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/cluster"
+	"github.com/nulijiabei/gcpool/examples/internal/people"
+)
+
+const (
+	// prefix keeps this example apart from others on the same NATS server.
+	prefix = "gcpool-example"
+	// lost is how long nothing may be heard of a message before its outcome is
+	// uncertain; less than a push of the people may take, so that they are told so.
+	lost = 3 * time.Second
+	// goodbye is how long a node may take to leave.
+	goodbye = 5 * time.Second
+)
+
+// A node is what would be one machine.
+type node struct {
+	nc       *nats.Conn
+	member   *cluster.Node
+	people   *people.Server
+	listener net.Listener
+}
+
+// nodes are all of this process.
+type nodes []*node
+
+// start starts a node for each listener.
+func start(b *bus, name string, listeners []net.Listener) (nodes, error) {
+	c := people.Config{Key: people.NewKey()}
+	for i, l := range listeners {
+		c.Nodes = append(c.Nodes, people.Node{Name: fmt.Sprint(name, " ", i+1), Port: l.Addr().(*net.TCPAddr).Port})
+	}
+	var all nodes
+	for i, l := range listeners {
+		c.Node = c.Nodes[i].Name
+		n, err := join(b, c, l)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", c.Node, err), all.end())
+		}
+		all = append(all, n)
+	}
+	return all, nil
+}
+
+// join starts a node. Its pool joins before it starts, for what is pushed to
+// people elsewhere is undelivered until then.
+func join(b *bus, c people.Config, listener net.Listener) (*node, error) {
+	nc, err := b.connect(c.Node)
+	if err != nil {
+		return nil, err
+	}
+	pool := gcpool.NewPool()
+	member, err := cluster.Join(pool, nc, cluster.WithName(c.Node), cluster.WithPrefix(prefix), cluster.WithTimeout(lost))
+	if err != nil {
+		nc.Close()
+		return nil, err
+	}
+	n := &node{nc: nc, member: member, listener: listener}
+	c.Directory, c.Explain = &directory{member, pool, nc}, n.explain
+	if n.people, err = people.New(pool, c); err != nil {
+		return nil, errors.Join(err, n.leave())
+	}
+	return n, nil
+}
+
+// explain puts outcomes into words that only a cluster has.
+func (n *node) explain(to string, err error) (why string, uncertain bool) {
+	switch {
+	case errors.Is(err, cluster.ErrUncertain):
+		return fmt.Sprintf("%s's node or NATS was lost on the way, so it may have been delivered.", to), true
+	case errors.Is(err, gcpool.ErrNotConnected) && !n.nc.IsConnected():
+		return fmt.Sprintf("%s is not connected to this node, and NATS, which knows the others, is away.", to), false
+	}
+	return "", false
+}
+
+// leave ends the node's part in the cluster.
+func (n *node) leave() error {
+	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
+	defer cancel()
+	err := n.member.Leave(ctx)
+	n.nc.Close()
+	return err
+}
+
+// serve serves people until ctx ends, or a node cannot.
+func (all nodes) serve(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	return all.each(func(n *node) error {
+		defer cancel()
+		return people.Serve(ctx, n.listener, n.people.Handler())
+	})
+}
+
+// end ends all nodes, when they let in nobody new any more: first each delivers
+// what is left, for which it may need the others, and tells its people to go; then
+// they leave.
+func (all nodes) end() error {
+	return errors.Join(
+		all.each(func(n *node) error { return n.people.Shutdown() }),
+		all.each((*node).leave),
+	)
+}
+
+// each does something with all nodes at once.
+func (all nodes) each(do func(n *node) error) error {
+	errs := make([]error, len(all))
+	var wg sync.WaitGroup
+	for i, n := range all {
+		wg.Go(func() {
+			if err := do(n); err != nil {
+				errs[i] = fmt.Errorf("%s: %w", n.member.Name(), err)
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
