@@ -43,7 +43,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	addr := flags.String("addr", "localhost:8080", "the `host:port` of the first node; the others get the next ports, and with port 0 each a free one")
 	url := flags.String("nats", "", "the `URL` of a NATS server; without it one is embedded")
-	name := flags.String("name", "node", "what the nodes are called, each with its `number`")
+	name := flags.String("name", "node", "the `name` of the nodes, to which each adds its number")
 	if err := flags.Parse(args); errors.Is(err, flag.ErrHelp) {
 		return 0
 	} else if err != nil {

@@ -54,7 +54,7 @@ function listNodes(here, nodes) {
   $("nodes").replaceChildren(make("span", { className: "soft" }, "Nodes"), ...nodes.map(({ name, port }) => name === here
     ? make("span", { className: "node", ariaCurrent: "true" }, name, make("span", { className: "soft" }, " here"))
     : make("a", { className: "node", href: Object.assign(new URL("/", location), { port }).href, target: "_blank", rel: "noopener", title: "Opens in a new tab" },
-      name, make("span", { className: "soft" }, ` :${port}`))));
+      name, make("span", { className: "soft port" }, ` :${port}`))));
   return nodes;
 }
 async function identify() {
