@@ -1,0 +1,60 @@
+// Package after is the chat of package before, on gcpool.
+package after
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// begin chat
+
+// A Chat passes on what is said in it.
+type Chat struct{ pool *gcpool.Pool }
+
+// NewChat returns a chat that is running.
+func NewChat() (*Chat, error) {
+	c := &Chat{gcpool.NewPool(
+		gcpool.WithNewline(false),               // frames as the hub sent them
+		gcpool.WithOutbox(64<<10),               // was make(chan []byte, 256)
+		gcpool.WithWriteTimeout(10*time.Second), // was the write deadline
+		gcpool.WithHeartbeat(30*time.Second),    // silent for twice that: was 60 s
+	)}
+	if err := c.pool.Register("chat"); err != nil {
+		return nil, err
+	}
+	c.pool.Start()
+	return c, nil
+}
+
+// Handler returns what serves the chat's WebSockets.
+func (c *Chat) Handler() http.Handler {
+	return gcpool.Upgrade(websocket.Server{Handshake: gcpool.SameOrigin, Handler: c.serve})
+}
+
+func (c *Chat) serve(ws *websocket.Conn) {
+	id := rand.Text() // nobody is addressed here; else the user's, from the session
+	if c.pool.GetConn("chat").Add(id, ws) != nil {
+		return
+	}
+	defer c.pool.GetConn("chat").Del(id)
+	ws.MaxPayloadBytes = 512 // was SetReadLimit
+	for {
+		var message []byte
+		if websocket.Message.Receive(ws, &message) != nil {
+			return
+		}
+		if c.pool.GetStream("chat").Broadcast(message) != nil {
+			return
+		}
+	}
+}
+
+// Stop says goodbye to everybody, until ctx ends. The hub had nothing for that.
+func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }
+
+// end chat
