@@ -218,3 +218,26 @@ func TestBrokenLinksAreFound(t *testing.T) {
 		}
 	}
 }
+
+// A test that a page names as its witness is where the page says.
+var witness = regexp.MustCompile(`\[((?:Test|Fuzz|Benchmark|Example)\w*)\]\(([^)#]+\.go)\)`)
+
+func TestTestsThatPagesNameExist(t *testing.T) {
+	named := 0
+	for _, file := range markdown(t) {
+		text, err := os.ReadFile(filepath.Join(root, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range witness.FindAllStringSubmatch(string(text), -1) {
+			named++
+			source, err := os.ReadFile(filepath.Join(root, filepath.Dir(file), m[2]))
+			if err != nil || !strings.Contains(string(source), "\nfunc "+m[1]+"(") {
+				t.Errorf("%s: there is no %s in %s", file, m[1], m[2])
+			}
+		}
+	}
+	if named == 0 {
+		t.Error("found none, though SECURITY.md has many")
+	}
+}
