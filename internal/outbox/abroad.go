@@ -69,6 +69,12 @@ func (b *Box) congestedLocked(m *Message) bool {
 // link, and unlocks b. One at a time keeps the order, and what gathers meanwhile
 // goes together.
 func (b *Box) forwardLocked(w *writer) {
+	r := b.group.Remote()
+	if r == nil { // since a moment ago; Stranded sees to what waits
+		b.busy = false
+		b.mu.Unlock()
+		return
+	}
 	flown := &writer{group: b.group, box: b}
 	flown.chunk = b.queue.take()
 	b.flight = flown
@@ -77,7 +83,6 @@ func (b *Box) forwardLocked(w *writer) {
 		m, _ := c.next(b.group.Newline)
 		batch = append(batch, m.Data)
 	}
-	r := b.group.Remote()
 	b.mu.Unlock()
 	w.steps.Add(1)
 	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(flown, errs) })

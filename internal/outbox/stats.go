@@ -82,8 +82,18 @@ func (c *counters) observe(d time.Duration) {
 
 // Connected returns how many boxes have a connection.
 func (c *counters) Connected() int {
-	leaves := c.leaves.Load() // first, for there are never more of them
-	return int(c.joins.Load() - leaves)
+	joins, leaves := c.moves()
+	return int(joins - leaves)
+}
+
+// moves returns the joins and the leaves at one moment.
+func (c *counters) moves() (joins, leaves uint64) {
+	for {
+		leaves = c.leaves.Load()
+		if joins = c.joins.Load(); c.leaves.Load() == leaves {
+			return joins, leaves
+		}
+	}
 }
 
 // Stats returns the counters. Outcomes are read before what was accepted, so
@@ -92,13 +102,11 @@ func (g *Group) Stats() Stats {
 	c := &g.counters
 	s := Stats{
 		Name:         g.Pool,
-		Connections:  c.Connected(),
 		OutboxLimit:  g.Outbox,
 		MailboxLimit: g.MailboxBytes,
 		Written:      c.written.messages.Load(),
 		WrittenBytes: c.written.bytes.Load(),
 		Forwarded:    c.forwarded.messages.Load(),
-		Leaves:       c.leaves.Load(),
 		Takeovers:    c.takeovers.Load(),
 		Stalled:      int(c.stalled.Load()),
 	}
@@ -112,7 +120,8 @@ func (g *Group) Stats() Stats {
 		s.Latency[i] = c.latency[i].Load()
 	}
 	s.LatencySum = time.Duration(c.took.Load())
-	s.Joins = c.joins.Load()
+	s.Joins, s.Leaves = c.moves()
+	s.Connections = int(s.Joins - s.Leaves)
 	s.Accepted = c.accepted.messages.Load()
 	s.Waiting = int(s.Accepted - s.Written - s.Forwarded - s.Undelivered)
 	s.WaitingBytes = int(c.accepted.bytes.Load() - done)

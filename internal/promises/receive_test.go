@@ -5,9 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"runtime"
 	"slices"
+	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 )
@@ -132,4 +135,55 @@ func TestForwardThatBlocks(t *testing.T) {
 			t.Errorf("forwarded %d, want 100", st.Forwarded)
 		}
 	})
+}
+
+// TestClusterComesAndGoes: it may be set and left at any moment, and nothing is
+// without an outcome.
+func TestClusterComesAndGoes(t *testing.T) {
+	pool, _, stream := started(t)
+	free := make(chan struct{})
+	close(free)
+	end := time.Now().Add(300 * time.Millisecond)
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Go(func() {
+			for i := 0; time.Now().Before(end); i++ {
+				add(t, stream, fmt.Sprint("nobody ", n, i%50), "x")
+			}
+		})
+	}
+	for time.Now().Before(end) {
+		pool.SetCluster(stuck{free})
+		runtime.Gosched()
+		pool.SetCluster(nil)
+		runtime.Gosched()
+	}
+	wg.Wait()
+	if err := shutdown(pool, 5*time.Second); err != nil {
+		t.Error(err)
+	}
+	settled(t, pool)
+}
+
+// TestStatsOfConnections: a snapshot does not contradict itself.
+func TestStatsOfConnections(t *testing.T) {
+	pool, conns, _ := started(t)
+	end := time.Now().Add(300 * time.Millisecond)
+	var wg sync.WaitGroup
+	for n := range 4 {
+		wg.Go(func() {
+			for time.Now().Before(end) {
+				s, c := net.Pipe()
+				conns.Add(fmt.Sprint(n), s)
+				conns.Del(fmt.Sprint(n))
+				c.Close()
+			}
+		})
+	}
+	for time.Now().Before(end) {
+		if s := pool.Stats()[0]; uint64(s.Connections) != s.Joins-s.Leaves || s.Connections < 0 || s.Connections > 4 {
+			t.Fatalf("%d connections, %d joins, %d leaves", s.Connections, s.Joins, s.Leaves)
+		}
+	}
+	wg.Wait()
 }
