@@ -44,7 +44,7 @@ func TestFault23DeadlineThatFailsOrIsIgnored(t *testing.T) {
 		}
 		within(t, "another peer was served", start, tick)
 		if !early {
-			time.Sleep(timeout + 250*time.Millisecond)
+			time.Sleep(timeout + 2500*time.Millisecond)
 			synctest.Wait()
 			if s := r.stats(); s.Connections != 1 || s.Waiting != 0 || s.Undelivered == 0 {
 				t.Errorf("after the timeout: %+v", s)

@@ -27,7 +27,6 @@ type Box struct {
 	count  int        // messages there
 	room   chan struct{}
 	owed   []debt        // handlers that have not returned
-	spared int           // how many of them have called Del
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 
@@ -239,6 +238,8 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 		status = wire.StatusNone // its close frame has been sent, or cannot be
 	case reason == ErrMoved:
 		status = wire.StatusReplaced
+	case reason == errSilent: // 1000 would tell a client that it need not come back
+		status = wire.StatusGoingAway
 	}
 	b.removeLocked(reason, status)
 	return true
@@ -270,6 +271,9 @@ func (b *Box) removeLocked(reason error, status int) {
 		b.queue = nil
 	}
 	b.closeLocked(link, status)
+	if reason == ErrDeleted && link.Handled() {
+		b.owed[len(b.owed)-1].deleted = true
+	}
 	b.wakeLocked()
 }
 
@@ -300,7 +304,6 @@ func (b *Box) Link() *wire.Link {
 func (b *Box) Retire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy &&
-		len(b.owed) == b.spared
+	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy && b.paidLocked()
 	return b.dead
 }

@@ -45,11 +45,17 @@ const (
 	// patience is how long a full box waits for a peer that takes nothing.
 	patience = time.Second
 	// mercy is how long a write under way may take once its connection has
-	// been replaced or removed: long enough for one that is not stuck.
-	mercy = 20 * time.Millisecond
+	// been replaced or removed: long enough for one that is not stuck, also on a
+	// busy machine, for what it cuts is lost; and what is for the new connection
+	// waits for as long.
+	mercy = 40 * time.Millisecond
 	// last is how long after its connection was closed a write may still be
 	// stuck before it is given up.
 	last = 200 * time.Millisecond
+	// lastTries is how often last is waited for once more, unless at Shutdown: on
+	// a busy machine a goroutine may take that long to run, and a message that was
+	// taken by then would be reported.
+	lastTries = 9
 )
 
 // Overflow says what gives way when a box is full.

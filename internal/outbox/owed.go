@@ -19,10 +19,12 @@ const (
 // and which is about to call Del when it ends. That Del must not remove the
 // connection that came after.
 type debt struct {
-	link   *wire.Link
-	since  time.Time
-	forced bool      // the pool has closed the connection
-	ended  time.Time // when the handler was first seen to have returned
+	link    *wire.Link
+	since   time.Time
+	deleted bool      // by a Del, which may have been the handler's own
+	paid    bool      // a Del has been taken for it
+	forced  bool      // the pool has closed the connection
+	ended   time.Time // when the handler was first seen to have returned
 }
 
 // over reports whether d's handler has returned, or is to be forgotten. One that
@@ -41,8 +43,7 @@ func (d *debt) over() bool {
 	return !d.link.Lingers() || time.Since(d.ended) >= linger
 }
 
-// prune forgets the handlers that have returned, each with the Del that it was
-// spared.
+// prune forgets the handlers that have returned.
 func (b *Box) prune() {
 	b.mu.Lock()
 	owed := slices.Clone(b.owed)
@@ -56,16 +57,44 @@ func (b *Box) prune() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	before := len(b.owed)
-	b.owed = slices.DeleteFunc(b.owed, func(d debt) bool { return over[d.link] })
+	misled := 0 // Dels of handlers that have returned, taken for others
+	b.owed = slices.DeleteFunc(b.owed, func(d debt) bool {
+		if over[d.link] && !d.paid && !d.deleted {
+			misled++
+		}
+		return over[d.link]
+	})
 	for i := range b.owed {
+		if misled > 0 && b.owed[i].paid {
+			b.owed[i].paid = false
+			misled--
+		}
 		for _, d := range owed {
 			if d.link == b.owed[i].link {
 				b.owed[i].ended = d.ended
 			}
 		}
 	}
-	b.spared = max(0, b.spared-before+len(b.owed))
+}
+
+// payLocked takes a Del for that of a handler, if one is owed any, and reports
+// whether it has. First come those whose connection a Del has removed: if that
+// was their own, they end at once, and it is as if this one had not been.
+func (b *Box) payLocked() bool {
+	for _, deleted := range []bool{true, false} {
+		for i := range b.owed {
+			if d := &b.owed[i]; !d.paid && d.deleted == deleted {
+				d.paid = true
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// paidLocked reports whether no handler is owed a Del.
+func (b *Box) paidLocked() bool {
+	return !slices.ContainsFunc(b.owed, func(d debt) bool { return !d.paid })
 }
 
 // Del removes and closes b's connection and reports true, unless a handler of
@@ -73,12 +102,9 @@ func (b *Box) prune() {
 func (b *Box) Del() bool {
 	b.prune()
 	b.mu.Lock()
-	owed := len(b.owed) > b.spared
-	if owed {
-		b.spared++
-	}
+	paid := b.payLocked()
 	b.mu.Unlock()
-	return !owed && b.Detach(nil, ErrDeleted)
+	return !paid && b.Detach(nil, ErrDeleted)
 }
 
 // Beat has every box look after its connection from now on, about once a second
@@ -154,9 +180,29 @@ func (b *Box) Beat(now time.Duration) {
 // handlers have not returned.
 func (b *Box) forceLocked(d time.Duration) {
 	for i := range b.owed {
-		if o := &b.owed[i]; !o.forced && o.link.Lingers() && time.Since(o.since) >= d {
-			o.forced, o.since = true, time.Now()
+		if o := &b.owed[i]; o.ended.IsZero() && o.link.Lingers() && time.Since(o.since) >= d && o.forceLocked() {
 			b.group.spawn(o.link.Kill)
 		}
 	}
+}
+
+// killLocked closes link at once. If it lingers, the end of its handler cannot be
+// seen then.
+func (b *Box) killLocked(link *wire.Link) {
+	for i := range b.owed {
+		if b.owed[i].link == link && link.Lingers() {
+			b.owed[i].forceLocked()
+		}
+	}
+	b.group.spawn(link.Kill)
+}
+
+// forceLocked notes that the pool closes d's connection, and reports whether it
+// had not yet.
+func (d *debt) forceLocked() bool {
+	if d.forced {
+		return false
+	}
+	d.forced, d.since = true, time.Now()
+	return true
 }

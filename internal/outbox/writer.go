@@ -15,6 +15,7 @@ type writer struct {
 	group    *Group
 	detached atomic.Bool   // replaced, for its peer holds it up
 	steps    atomic.Uint32 // odd while in a write
+	went     atomic.Int64  // how many bytes of chunk this write has got rid of
 	seen     uint32        // steps at the monitor's last tick; group.mu
 	box      *Box          // changed by the writer, under group.mu
 
@@ -33,6 +34,7 @@ type flight struct {
 	moves  uint32      // of link then
 	timer  *time.Timer // ends the write; nil until it is watched
 	closed bool        // link has been closed to end the write
+	tries  int         // how often it has been waited for since
 }
 
 // serve is the life of a writer.
@@ -83,6 +85,7 @@ func (b *Box) turn(w *writer) (more bool) {
 	}
 	b.mu.Unlock()
 
+	w.went.Store(0)
 	w.steps.Add(1)
 	var n int
 	var err error
@@ -96,8 +99,9 @@ func (b *Box) turn(w *writer) (more bool) {
 	return b.land(w, n, err)
 }
 
-// progress notes that the peer took a piece.
-func (w *writer) progress() {
+// progress notes that the peer took a piece, and n bytes by now.
+func (w *writer) progress(n int) {
+	w.went.Store(int64(n))
 	w.steps.Add(2)
 	if w.detached.Load() {
 		w.box.watch(w, 0)
@@ -156,7 +160,10 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 			b.removeLocked(ErrSlow, wire.StatusNone)
 		}
 		b.endLocked(w, last)
-		b.group.spawn(link.Kill)
+		b.killLocked(link)
+	case w.tries < lastTries && !b.group.closed.Load():
+		w.tries++
+		b.endLocked(w, last)
 	default:
 		b.giveUpLocked(w, w.why())
 	}
@@ -170,12 +177,14 @@ func (w *writer) why() error {
 	return w.reason
 }
 
-// giveUpLocked reports what w carries, and goes on without it.
+// giveUpLocked reports what w carries and may not have got rid of, and goes on
+// without it.
 func (b *Box) giveUpLocked(w *writer, reason error) {
 	b.flight, b.busy = nil, false
 	if c := w.chunk; c != nil {
 		unread := *c
 		unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
+		b.writtenLocked(&unread, c.off+int(w.went.Load()))
 		b.failLocked(&unread, reason)
 	}
 	b.behindLocked(w)
@@ -229,17 +238,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 // is undelivered, for its peer cannot have it whole.
 func (b *Box) settleLocked(w *writer, n int) {
 	c, g := w.chunk, b.group
-	for c.messages > 0 {
-		if _, end := wire.Frame(c.buf[c.off:]); c.off+end > n {
-			break
-		}
-		m, _ := c.next(g.Newline)
-		g.written.add(1, len(m.Data))
-		b.releaseLocked(1, len(m.Data))
-		if tell := m.Receipt.decide(nil); tell != nil {
-			tell()
-		}
-	}
+	b.writtenLocked(c, n)
 	if c.messages > 0 && c.off < n {
 		b.failLocked(c.pop(g.Newline), w.why())
 	}
@@ -254,6 +253,21 @@ func (b *Box) settleLocked(w *writer, n int) {
 		b.stashLocked()
 	default:
 		b.failLocked(c, w.reason)
+	}
+}
+
+// writtenLocked removes the messages that end by n from c, for they were written.
+func (b *Box) writtenLocked(c *chunk, n int) {
+	for c.messages > 0 {
+		if _, end := wire.Frame(c.buf[c.off:]); c.off+end > n {
+			return
+		}
+		m, _ := c.next(b.group.Newline)
+		b.group.written.add(1, len(m.Data))
+		b.releaseLocked(1, len(m.Data))
+		if tell := m.Receipt.decide(nil); tell != nil {
+			tell()
+		}
 	}
 }
 

@@ -73,7 +73,7 @@ func TestConnectionThatHeedsNothingDoesBoundedHarm(t *testing.T) {
 			add(t, stream, "a", fmt.Sprint(i))
 			synctest.Wait()
 		}
-		time.Sleep(3 * time.Second)
+		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		equal(t, "undelivered", r.take(t, gcpool.ErrSlow), []string{"a 0", "a 1", "a 2"})
 		settled(t, p)

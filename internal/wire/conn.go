@@ -64,7 +64,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 			c.response(p)
 		}
 	}
-	n, err := pieces(c.writeLocked, p, func() {})
+	n, err := pieces(c.writeLocked, p, func(int) {})
 	c.rest = max(0, c.rest-n)
 	if err != nil && c.rest > 0 {
 		if c.rest = 0; inside || n > 0 {
@@ -97,7 +97,7 @@ func frameLen(p []byte) int {
 }
 
 // send writes whole frames, and calls progress between writes.
-func (c *Conn) send(frames []byte, progress func()) (n int, err error) {
+func (c *Conn) send(frames []byte, progress func(n int)) (n int, err error) {
 	c.frames.Lock()
 	defer c.frames.Unlock()
 	if n, err = pieces(c.writeLocked, frames, progress); err != nil {
@@ -106,11 +106,12 @@ func (c *Conn) send(frames []byte, progress func()) (n int, err error) {
 	return n, err
 }
 
-// pieces writes p a piece at a time, and calls progress between writes.
-func pieces(write func([]byte) (int, error), p []byte, progress func()) (n int, err error) {
+// pieces writes p a piece at a time, and tells progress between writes how much
+// went.
+func pieces(write func([]byte) (int, error), p []byte, progress func(n int)) (n int, err error) {
 	for n < len(p) && err == nil {
 		if n > 0 {
-			progress()
+			progress(n)
 		}
 		m := 0
 		m, err = write(p[n:min(n+Piece, len(p))])

@@ -29,6 +29,9 @@ const (
 // closeGrace is how long a close frame may wait for room in the socket.
 const closeGrace = time.Second
 
+// again is how often a deadline is set that Close may have moved.
+const again = 20 * time.Millisecond
+
 // longAgo is a deadline that makes a write which is stuck return at once.
 var longAgo = time.Unix(1, 0)
 
@@ -122,24 +125,24 @@ func (l *Link) Closed() bool {
 }
 
 // Send writes frames and returns how far it came: what lies before was taken,
-// and if that is inside a frame, its peer may have a part of it. It calls
-// progress after each write but the last.
+// and if that is inside a frame, its peer may have a part of it. After each write
+// but the last, it tells progress how far it has come at least.
 //
 // A stream gets as many payloads as fit into a piece at once. Every other
 // connection gets one write a message, for it may be one that makes a message
 // of each write, as the adapters of WebSocket libraries do.
-func (l *Link) Send(frames []byte, progress func()) (n int, err error) {
+func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
 	defer recovered(&err)
 	if l.up != nil {
 		return l.up.send(frames, progress)
 	}
 	for n < len(frames) {
 		if n > 0 {
-			progress()
+			progress(n)
 		}
 		m := 0
 		if l.stream {
-			m, err = l.sendPiece(frames[n:], progress)
+			m, err = l.sendPiece(frames[n:], func(int) { progress(n) })
 		} else {
 			m, err = l.sendOne(frames[n:])
 		}
@@ -166,7 +169,7 @@ func (l *Link) sendOne(frames []byte) (n int, err error) {
 }
 
 // sendPiece writes the payloads of the first messages, together.
-func (l *Link) sendPiece(frames []byte, progress func()) (n int, err error) {
+func (l *Link) sendPiece(frames []byte, progress func(n int)) (n int, err error) {
 	scratch := scratches.Get().(*[Piece]byte)
 	defer scratches.Put(scratch)
 	batch, next := scratch[:0], 0
@@ -241,17 +244,33 @@ func (l *Link) Close(status int) {
 }
 
 // Kill closes l. x/net's Close waits for as long as a write is stuck, and sends
-// status 1000 whatever was sent before, hence the deadline.
-// That of TLS waits for 5 s of its own, whatever the deadline (closeNotify in
-// crypto/tls), so the connection under it goes first.
+// status 1000 whatever was sent before, hence the deadline. That of TLS waits for
+// 5 s of its own, whatever the deadline (closeNotify in crypto/tls), so the
+// connection under it goes first; under a WebSocket that is not upgraded it is
+// out of reach, so the deadline is set again until Close returns.
 func (l *Link) Kill() {
-	l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) })
+	expire := func() { l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) }) }
+	expire()
 	under := l.Conn
 	if l.up != nil {
 		under = l.up.Conn
 	}
 	if secure, ok := under.(*tls.Conn); ok {
 		l.guard(secure.NetConn().Close)
+	}
+	if l.Lingers() {
+		closed := make(chan struct{})
+		defer close(closed)
+		go func() {
+			for {
+				select {
+				case <-time.After(again):
+					expire()
+				case <-closed:
+					return
+				}
+			}
+		}()
 	}
 	l.guard(l.Conn.Close)
 }
