@@ -41,13 +41,19 @@ func broadcast() []byte { return ledger.Append(nil, ledger.Message{ID: everyone,
 
 // methods has a call for every exported method.
 var methods = map[string]func(w *racer, id string){
-	"Pool.Register":   func(w *racer, id string) { w.pool.Register("other " + id) },
-	"Pool.GetConn":    func(w *racer, id string) { w.pool.GetConn("other " + id).Del(id) },
-	"Pool.GetStream":  func(w *racer, id string) { w.pool.GetStream("other "+id).Add(id, broadcast()) },
-	"Pool.Start":      func(w *racer, _ string) { w.pool.Start() },
-	"Pool.Shutdown":   nil, // once, by the test
-	"Pool.Stats":      func(w *racer, _ string) { w.addUp() },
-	"Pool.SetCluster": func(w *racer, _ string) { w.pool.SetCluster(nobody{}) },
+	"Pool.Register":  func(w *racer, id string) { w.pool.Register("other " + id) },
+	"Pool.GetConn":   func(w *racer, id string) { w.pool.GetConn("other " + id).Del(id) },
+	"Pool.GetStream": func(w *racer, id string) { w.pool.GetStream("other "+id).Add(id, broadcast()) },
+	"Pool.Start":     func(w *racer, _ string) { w.pool.Start() },
+	"Pool.Shutdown":  nil, // once, by the test
+	"Pool.Stats":     func(w *racer, _ string) { w.addUp() },
+	"Pool.SetCluster": func(w *racer, _ string) {
+		var c gcpool.Cluster
+		if w.rnd.IntN(2) == 0 {
+			c = nobody{}
+		}
+		w.pool.SetCluster(c)
+	},
 
 	"ConnPool.Add":      func(w *racer, id string) { w.connect(id, pick(w.rnd)) },
 	"ConnPool.Del":      func(w *racer, id string) { w.rarely(func() { w.conns.Del(id) }) },
