@@ -274,9 +274,9 @@ func WithWriteTimeout(d time.Duration) Option {
 
 // WithHeartbeat has a WebSocket to which nothing was written for d pinged, so
 // that a dead one is found. One under [Upgrade] is pinged when nothing came from
-// it for d, and closed when nothing came for 2d, so its handler must keep
-// reading. This is looked at once a second, or four times in d if that is
-// shorter. 0 is off; the default is 15 s.
+// it for d, and closed (1001) when nothing came for 2d, so its handler must keep
+// reading, and its peer must not need that long for what the system buffers before
+// the ping. Looked at once a second, or four times in d; 0 is off, the default 15 s.
 func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each
