@@ -84,15 +84,14 @@ func ExampleConnPool_All() {
 func ExampleWithBuffer() {
 	pool := gcpool.NewPool(gcpool.WithBuffer(2))
 	pool.Register("users")
+	users := pool.GetStream("users")
+	users.Add("alice", []byte("one")) // these wait for Start
+	users.Add("alice", []byte("two"))
+
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
-	for range 3 { // Start is not called, so they wait
-		fmt.Println(pool.GetStream("users").AddContext(ctx, "alice", []byte("hello")))
-	}
-	// Output:
-	// <nil>
-	// <nil>
-	// context deadline exceeded
+	fmt.Println(users.AddContext(ctx, "alice", []byte("three")))
+	// Output: context deadline exceeded
 }
 
 func ExampleWithOutbox() {
