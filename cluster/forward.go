@@ -39,14 +39,17 @@ type post struct {
 	data    []byte
 }
 
+// A seam is a Node as its pool sees it.
+type seam struct{ *Node }
+
 // Forward implements [gcpool.Cluster]. It may block while NATS does not read.
-func (n *Node) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
+func (n seam) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
 	n.enqueue(&request{key: key{pool, id}, kind: push, batch: batch, done: done})
 	n.sendNow()
 }
 
 // Broadcast implements [gcpool.Cluster]. It does not block.
-func (n *Node) Broadcast(pool string, data []byte) error {
+func (n seam) Broadcast(pool string, data []byte) error {
 	b := appendString(make([]byte, 0, len(n.id)+len(pool)+len(data)+4), n.id)
 	b = append(appendString(b, pool), data...)
 	n.mu.Lock()

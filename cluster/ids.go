@@ -60,7 +60,7 @@ type fading struct {
 }
 
 // Changed implements [gcpool.Cluster]. It does not block.
-func (n *Node) Changed(pool, id string) {
+func (n seam) Changed(pool, id string) {
 	n.mu.Lock()
 	n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
 	n.dirty[key{pool, id}] = n.version // now, for steer may have a lot to do

@@ -197,7 +197,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.steer)
-	if err := pool.SetCluster(n); err != nil {
+	if err := pool.SetCluster(seam{n}); err != nil {
 		n.Leave(context.Background())
 		return nil, err
 	}

@@ -4,7 +4,7 @@ go 1.26.0
 
 require (
 	github.com/gorilla/websocket v1.5.3
-	github.com/nulijiabei/gcpool v0.0.0-00010101000000-000000000000
+	github.com/nulijiabei/gcpool v1.0.0-rc.1
 	github.com/olahol/melody v1.1.4
 	golang.org/x/net v0.62.0
 )
