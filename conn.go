@@ -63,13 +63,18 @@ var ErrMoved = outbox.ErrMoved
 // SetCluster has messages for ids that are not connected here forwarded by c,
 // in the pools that are registered and those to come; nil ends that. What Add
 // accepts for them waits in memory until their outcome is known, up to WithOutbox
-// for one id and 64 times that for all; Add waits beyond. It returns ErrClosed
-// after Shutdown, and does not block but for Changed.
+// for one id and 64 times that for all; Add waits beyond. It returns ErrRegistered
+// if there is another one, ErrClosed after Shutdown, and does not block but for
+// Changed.
 func (p *Pool) SetCluster(c Cluster) error {
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
 		return ErrClosed
+	}
+	if p.cluster != nil && c != nil {
+		p.mu.Unlock()
+		return ErrRegistered
 	}
 	p.cluster = c
 	streams := slices.Collect(maps.Values(p.pools))

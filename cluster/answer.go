@@ -26,6 +26,7 @@ var reasons = []error{
 	gcpool.ErrExpired,
 	gcpool.ErrTooLarge,
 	errThere,
+	ErrUncertain,
 }
 
 // reason returns the number of an outcome.
@@ -36,7 +37,11 @@ func reason(err error) byte {
 	case errors.Is(err, gcpool.ErrClosed):
 		return byte(slices.Index(reasons, errThere))
 	}
-	return byte(max(1, slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })))
+	i := slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })
+	if i < 0 {
+		i = len(reasons) - 1
+	}
+	return byte(i)
 }
 
 // answerLocked has an answer sent together with others to the same node, once
@@ -46,7 +51,7 @@ func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte,
 	if !ok || len(n.posts[i].data) > piece {
 		i = len(n.posts)
 		n.slots[node] = i
-		n.posts = append(n.posts, post{subject: n.subject("r", node, "0")})
+		n.posts = append(n.posts, post{n.subject("r", node, "0"), appendString(nil, n.id)})
 	}
 	b := append(binary.AppendUvarint(n.posts[i].data, number), kind)
 	n.posts[i].data = appendString(appendString(b, codes), name)
@@ -64,11 +69,15 @@ func (n *Node) answered(m *nats.Msg) {
 		}
 		return
 	}
-	for d := (decoder{left: m.Data}); d.more(); {
-		if !n.answer(&d) {
-			n.distrust(m)
-			return
+	d := decoder{left: m.Data}
+	node := d.string()
+	for ok := plain(node) && d.more(); ok && d.more(); {
+		if ok = n.answer(&d, node); !ok {
+			d.bad = true
 		}
+	}
+	if d.bad || !plain(node) {
+		n.distrust(m)
 	}
 }
 
@@ -79,17 +88,13 @@ func (n *Node) nobody(r *request) {
 		n.finish(r, gcpool.ErrNotConnected)
 		return
 	}
-	n.mu.Lock()
-	if n.moved[r.key] == r.node {
-		n.moved[r.key] = ""
-	}
-	n.mu.Unlock()
+	n.leftHome(r)
 	n.finish(r, gcpool.ErrMoved)
 }
 
-// answer settles one answer, and reports whether it makes sense. One to a request
-// that was given up does.
-func (n *Node) answer(d *decoder) bool {
+// answer settles one answer of a node, and reports whether it makes sense. One to a
+// request that was given up does.
+func (n *Node) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
@@ -117,20 +122,44 @@ func (n *Node) answer(d *decoder) bool {
 	for _, c := range codes {
 		r.errs = append(r.errs, reasons[c])
 	}
-	all := len(codes) == r.sent
-	r.batch = r.batch[len(codes):]
+	n.settled(r, len(codes), node, name)
+	return true
+}
+
+// settled goes on with r, of which so many messages have their outcome at a node.
+// The others, if they were sent, are to go to the node named.
+func (n *Node) settled(r *request, outcomes int, node, name string) {
+	all := r.kind == push && outcomes == r.sent
+	r.batch = r.batch[outcomes:]
 	switch {
-	case r.kind == push && len(r.batch) == 0:
-		n.finish(r, nil)
-	case r.kind == push && all: // NATS did not take all at once
-		n.again(r)
-		wake(n.sending)
+	case all:
+		n.mu.Lock()
+		n.homes[0][r.key] = node
+		n.mu.Unlock()
+		if len(r.batch) == 0 {
+			n.finish(r, nil)
+			return
+		}
+		r.node = node // NATS did not take all at once
 	case name == "" || name == n.id || name == r.node:
+		n.leftHome(r)
 		n.finish(r, gcpool.ErrMoved)
+		return
 	default:
 		r.node = name
-		n.again(r)
-		wake(n.sending)
 	}
-	return true
+	n.again(r)
+	wake(n.sending)
+}
+
+// leftHome notes that r's id is not where r was sent.
+func (n *Node) leftHome(r *request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.moved[r.key] == r.node {
+		n.moved[r.key] = ""
+	}
+	for _, homes := range n.homes {
+		delete(homes, r.key)
+	}
 }

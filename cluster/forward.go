@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -72,7 +73,7 @@ func (n seam) Broadcast(pool string, data []byte) error {
 func (n *Node) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
-	r.node = n.moved[r.key]
+	r.node = cmp.Or(n.moved[r.key], n.homes[0][r.key], n.homes[1][r.key])
 	n.mu.Unlock()
 	n.again(r)
 }
@@ -301,6 +302,10 @@ func (n *Node) sweep(end bool) {
 		case now.Sub(r.out) > 2*tick:
 			n.uncountLocked(r)
 		}
+	}
+	if now.Sub(n.turned) > linger {
+		n.homes = [2]map[key]string{{}, n.homes[0]}
+		n.turned = now
 	}
 	late := 0
 	for late < len(n.queue) && (end || now.After(n.queue[late].due)) {

@@ -2,18 +2,21 @@ package cluster
 
 import (
 	"encoding/binary"
+	"fmt"
 	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
 )
 
 // What nodes tell each other of themselves, each as its first byte after the
 // node's id.
 const (
-	joined byte = 'j' // ids that have a new connection, each with its version
-	alive  byte = 'a' // every second: name, epoch, how many ids, version
-	left   byte = 'l'
+	joined  byte = 'j' // ids that have a new connection, each with its version
+	alive   byte = 'a' // every second: name, epoch, how many ids, version
+	left    byte = 'l'
+	missing byte = 'm' // announcements of the node that this is sent to were lost
 )
 
 // group is the queue group of all nodes, so that NATS gives a message for an id
@@ -25,7 +28,8 @@ type member struct {
 	name  string
 	epoch uint64
 	heard time.Time
-	gone  bool // silent, or what it said may have been lost
+	said  uint64 // announcements to all
+	gone  bool   // silent, or what it said may have been lost
 }
 
 // An entry is an id that is connected here. The connection with the higher
@@ -47,6 +51,7 @@ type steward struct {
 	unused  []*nats.Subscription // of ids that have left
 	fading  []fading             // oldest first
 	epoch   uint64
+	said    uint64 // announcements to all
 	beaten  time.Time
 	resumes uint64 // reconnects of nc seen
 	dropped int    // announcements of others seen to be lost
@@ -95,6 +100,9 @@ func (n *Node) steer() {
 			leaving = nil
 			s.leave()
 		case <-n.stop:
+			if leaving != nil {
+				s.leave()
+			}
 			return
 		}
 	}
@@ -173,6 +181,14 @@ func (s *steward) unsubscribeAll() {
 		s.unused = s.unused[len(some):]
 		for _, sub := range some {
 			if s.nc.IsConnected() {
+				resumes := s.nc.Stats().Reconnects
+				sub.SetClosedHandler(func(string) { // under nc's lock
+					go func() {
+						if s.nc.Stats().Reconnects != resumes { // nats.go has subscribed it again
+							s.stale.Store(true)
+						}
+					}()
+				})
 				_ = sub.Drain() // fails if it has ended
 			} else {
 				_ = sub.Unsubscribe()
@@ -188,6 +204,17 @@ func (s *steward) unsubscribeAll() {
 // tell adds an id to the announcement for a subject, and sends that when it is
 // long.
 func (s *steward) tell(subject string, k key, e *entry) {
+	s.mu.Lock()
+	limit := s.limit
+	s.mu.Unlock()
+	size := len(k.pool) + len(k.id) + 3*binary.MaxVarintLen64
+	if len(s.gossip)+size > limit {
+		s.say(subject)
+	}
+	if len(s.id)+2+size > limit {
+		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), gcpool.ErrTooLarge))
+		return
+	}
 	if len(s.gossip) == 0 {
 		s.gossip = append(appendString(nil, s.id), joined)
 	}
@@ -201,6 +228,9 @@ func (s *steward) tell(subject string, k key, e *entry) {
 // say sends the announcement that has gathered.
 func (s *steward) say(subject string) {
 	if len(s.gossip) > 0 {
+		if subject == s.subject("s") {
+			s.said++
+		}
 		s.publish(subject, s.gossip)
 		s.gossip = nil
 	}

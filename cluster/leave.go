@@ -15,15 +15,17 @@ import (
 // deliver what is left. nc stays open. Further calls wait for the first and
 // return the same.
 func (n *Node) Leave(ctx context.Context) error {
-	if ctx == nil {
-		return fmt.Errorf("%w: nil context", gcpool.ErrInvalid)
+	if n == nil || ctx == nil {
+		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)
 	}
 	n.once.Do(func() { n.err = n.leave(ctx) })
 	return n.err
 }
 
 func (n *Node) leave(ctx context.Context) error {
-	_ = n.pool.SetCluster(nil) // it may have been shut down
+	if n.joined {
+		_ = n.pool.SetCluster(nil) // it may have been shut down
+	}
 	close(n.leaving)
 	err := n.settle(ctx)
 	close(n.stop)
@@ -31,9 +33,10 @@ func (n *Node) leave(ctx context.Context) error {
 	n.ended = true
 	n.mu.Unlock()
 	n.sweep(true)
-	n.unsubscribe()
+	n.self.Store(nil)
 	ended := make(chan struct{})
 	go func() {
+		n.unsubscribe()
 		n.running.Wait()
 		close(ended)
 	}()

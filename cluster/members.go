@@ -23,6 +23,9 @@ func (s *steward) tick() {
 		s.missed(lost != s.dropped)
 		s.resumes, s.dropped = resumes, lost
 	}
+	if s.nc.IsConnected() && s.stale.Swap(false) {
+		_ = s.nc.ForceReconnect() // the only way to be rid of an interest that nats.go has forgotten
+	}
 	if now.Sub(s.beaten) >= beat {
 		s.beat()
 	}
@@ -71,6 +74,7 @@ func (s *steward) beat() {
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.version)
 	s.mu.Unlock()
+	b = binary.AppendUvarint(b, s.said)
 	s.publish(s.subject("s"), b)
 }
 
@@ -83,14 +87,18 @@ func (s *steward) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
+		s.heardOne(node, m.Subject)
 		for d.more() {
 			k, version := key{d.string(), d.string()}, s.versionOf(&d)
+			d.bad = d.bad || k.id == ""
 			if !d.bad && !s.over {
 				s.elsewhere(k, node, version)
 			}
 		}
 	case kind == alive:
 		s.alive(node, &d)
+	case kind == missing:
+		s.sync(node, time.Now().Add(-silence))
 	case kind == left:
 		s.mu.Lock()
 		delete(s.members, node)
@@ -101,6 +109,18 @@ func (s *steward) hear(m *nats.Msg) {
 	if d.bad {
 		s.distrust(m)
 	}
+}
+
+// heardOne counts an announcement to all, so that one that was lost is missed.
+func (s *steward) heardOne(node, subject string) {
+	if subject != s.subject("s") {
+		return
+	}
+	s.mu.Lock()
+	if m := s.members[node]; m != nil {
+		m.said++
+	}
+	s.mu.Unlock()
 }
 
 // versionOf takes a version. One from a clock that is more than an hour ahead is
@@ -124,7 +144,7 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 	s.say(s.subject("s"))
 	e, conns := s.entries[k], s.pool.GetConn(k.pool)
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
-		s.tell("", k, e)
+		s.tell(s.subject("s", node), k, e)
 		s.say(s.subject("s", node))
 		return
 	}
@@ -133,10 +153,8 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 		s.moved[k] = node
 	}
 	s.mu.Unlock()
-	if e == nil {
+	if e == nil || !conns.Evict(k.id, e.conn) { // of which Changed sees to the rest
 		conns.Appeared(k.id)
-	} else {
-		conns.Evict(k.id, e.conn) // and Changed sees to the rest
 	}
 }
 
@@ -145,20 +163,30 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 func (s *steward) alive(node string, d *decoder) {
 	name, epoch, ids := d.string(), d.number(), d.number()
 	s.versionOf(d)
-	if d.bad || s.over {
+	said := d.number()
+	if d.bad = d.bad || len(name) > mostName; d.bad || s.over {
 		return
 	}
 	now := time.Now()
 	s.mu.Lock()
 	m := s.members[node]
 	known := m != nil
+	if !known && len(s.members) >= most {
+		s.mu.Unlock()
+		d.bad = true
+		return
+	}
 	if !known {
 		m = &member{epoch: epoch}
 		s.members[node] = m
 	}
 	since, back := m.heard, !known || m.gone || m.epoch != epoch
-	*m = member{name: name, epoch: epoch, heard: now}
+	lost := known && m.said != said
+	*m = member{name: name, epoch: epoch, heard: now, said: said}
 	s.mu.Unlock()
+	if lost {
+		s.publish(s.subject("s", node), append(appendString(nil, s.id), missing))
+	}
 	if !back {
 		return
 	}

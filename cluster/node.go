@@ -80,6 +80,12 @@ const (
 	inbox  = 1 << 16
 	// castBytes is how many bytes of Broadcast may wait for NATS.
 	castBytes = 64 << 20
+	// stuck is how many messages may wait for NATS before a node stops to say that it
+	// has others in hand.
+	stuck = 64
+	// most is how many other nodes there may be, and how long the name of one.
+	most     = 10_000
+	mostName = 256
 	// piece is how many bytes of small things go into one NATS message.
 	piece = 32 << 10
 )
@@ -126,7 +132,9 @@ type Node struct {
 	steered atomic.Bool          // the ids here have been given up
 	running sync.WaitGroup
 	once    sync.Once
-	err     error // of Leave; once
+	joined  bool                  // the pool is n's
+	self    *atomic.Pointer[Node] // nil after Leave
+	err     error                 // of Leave; once
 
 	requests, taken, malformed atomic.Uint64
 	fault                      atomic.Pointer[error] // the last one
@@ -152,7 +160,10 @@ type Node struct {
 	dirty   map[key]uint64 // ids that came or went, for steer, with the version
 	moved   map[key]string // ids that were here a moment ago; where they are, if known
 	members map[string]*member
-	ids     int // how many are announced
+	homes   [2]map[key]string // nodes that answered for an id in the last linger, and the one before
+	turned  time.Time         // when the two were
+	ids     int               // how many are announced
+	stale   atomic.Bool       // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.
@@ -175,7 +186,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
 		leaving: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]uint64{}, moved: map[key]string{}, members: map[string]*member{},
+		dirty: map[key]uint64{}, moved: map[key]string{}, members: map[string]*member{}, homes: [2]map[key]string{{}, {}},
 	}
 	for _, opt := range opts {
 		if opt != nil {
@@ -193,6 +204,8 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
 	n.limit = int(nc.MaxPayload())
+	n.self = new(atomic.Pointer[Node])
+	n.self.Store(n)
 	n.watch()
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
@@ -201,6 +214,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		n.Leave(context.Background())
 		return nil, err
 	}
+	n.joined = true
 	return n, nil
 }
 
@@ -212,6 +226,8 @@ func (n *Node) check() error {
 		wrong = "nil pool or connection"
 	case n.prefix == "" || strings.ContainsAny(n.prefix, " \t\r\n*>") || strings.Contains("."+n.prefix+".", ".."):
 		wrong = fmt.Sprintf("WithPrefix(%q) is no subject", n.prefix)
+	case len(n.name) > mostName:
+		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", mostName)
 	case n.timeout < time.Second:
 		wrong = "WithTimeout must be at least a second"
 	case !n.nc.IsConnected():
@@ -254,15 +270,14 @@ func (n *Node) unsubscribe() {
 
 // watch has the errors of NATS noted, and passed on to the handler that nc had.
 func (n *Node) watch() {
-	before := n.nc.ErrorHandler()
+	before, self := n.nc.ErrorHandler(), n.self
 	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		select {
-		case <-n.stop:
-		default:
+		if n := self.Load(); n != nil { // which nc, that stays, does not keep
+			noted := err
 			if sub != nil {
-				err = fmt.Errorf("%w: %q", err, sub.Subject)
+				noted = fmt.Errorf("%w: %q", err, sub.Subject)
 			}
-			n.note(err)
+			n.note(noted)
 		}
 		if before != nil {
 			before(nc, sub, err)

@@ -45,8 +45,8 @@ func (n *Node) Stats() Stats {
 // ErrUncertain if no answer came within WithTimeout; and ctx's error if that
 // ends first. If id is connected here, NATS is not asked.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
-	if ctx == nil || id == "" {
-		return "", fmt.Errorf("%w: nil context or empty id", gcpool.ErrInvalid)
+	if n == nil || ctx == nil || id == "" {
+		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
 	}
 	for {
 		if n.conn(key{pool, id}) != nil {
@@ -76,8 +76,8 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 // on. It ends with ctx's error if that ends.
 func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if ctx == nil {
-			yield("", fmt.Errorf("%w: nil context", gcpool.ErrInvalid))
+		if n == nil || ctx == nil {
+			yield("", fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid))
 			return
 		}
 		for id := range n.pool.GetConn(pool).All() {
@@ -86,7 +86,7 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 			}
 		}
 		for _, node := range n.others() {
-			ids, err := n.ask(ctx, node, pool)
+			ids, err := n.askFor(ctx, node, pool)
 			for _, id := range ids {
 				if !yield(id, nil) {
 					return
@@ -109,6 +109,23 @@ func (n *Node) others() (nodes []string) {
 		}
 	}
 	return nodes
+}
+
+// askFor is ask, but ends with ctx also while nc is stuck in a write.
+func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err error) {
+	done := make(chan struct{})
+	var all []string
+	var failed error
+	go func() {
+		defer close(done)
+		all, failed = n.ask(ctx, node, pool)
+	}()
+	select {
+	case <-done:
+		return all, failed
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
 }
 
 // ask returns the ids of another node, nothing if there is no such node.
@@ -161,11 +178,12 @@ func (n *Node) list(m *nats.Msg) {
 	page := uint64(0)
 	b := append(binary.AppendUvarint(nil, page), 0)
 	for id := range n.pool.GetConn(pool).All() {
-		if b = appendString(b, id); len(b) > piece {
+		if len(b)+len(id)+binary.MaxVarintLen64 > piece && len(b) > binary.MaxVarintLen64+1 {
 			n.publish(m.Reply, b)
 			page++
 			b = append(binary.AppendUvarint(nil, page), 0)
 		}
+		b = appendString(b, id)
 	}
 	b[len(binary.AppendUvarint(nil, page))] = 1
 	n.publish(m.Reply, b)

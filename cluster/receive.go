@@ -155,6 +155,9 @@ func (n *Node) keepAlive() {
 	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	if len(n.posts) > stuck {
+		return
+	}
 	for r := range n.working {
 		if r.waiting {
 			n.answerLocked(r.node, r.number, inHand, nil, "")

@@ -75,7 +75,7 @@ func TestVersionFromTheFuture(t *testing.T) {
 	a.dial("alice")
 	a.known("alice", b)
 	e := &entry{version: uint64(time.Now().Add(2 * time.Hour).UnixMicro())}
-	liar := &steward{Node: &Node{nc: connect(t, s.ClientURL()), prefix: "gcpool", id: strings.Repeat("x", 22)}}
+	liar := &steward{Node: &Node{nc: connect(t, s.ClientURL()), prefix: "gcpool", limit: 1 << 20, id: strings.Repeat("x", 22)}}
 	liar.tell(liar.subject("s"), key{name, "alice"}, e)
 	liar.say(liar.subject("s"))
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })

@@ -124,7 +124,7 @@ func (b *Box) returned(w *writer, errs []error) {
 		}
 	}
 	b.queue = append(kept, b.queue...)
-	if b.link != nil || moved {
+	if b.link != nil || moved || w.called && g.remote.Load() != nil {
 		b.rehomeLocked()
 	} else if len(kept) > 0 {
 		b.stashLocked()
@@ -163,6 +163,9 @@ func (b *Box) Appeared() {
 	defer b.mu.Unlock()
 	if b.link != nil || b.group.remote.Load() == nil {
 		return
+	}
+	if b.flight != nil {
+		b.flight.called = true // what comes back from it is not for the mailbox
 	}
 	b.rehomeLocked()
 	b.wakeLocked()

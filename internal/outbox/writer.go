@@ -34,6 +34,7 @@ type flight struct {
 	moves  uint32      // of link then
 	timer  *time.Timer // ends the write; nil until it is watched
 	closed bool        // link has been closed to end the write
+	called bool        // the id has appeared elsewhere meanwhile
 	tries  int         // how often it has been waited for since
 }
 
@@ -164,8 +165,10 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 	case w.tries < lastTries && !b.group.closed.Load():
 		w.tries++
 		b.endLocked(w, last)
+	case w.reason == nil, w.reason == ErrMoved: // not one that lets it be sent again
+		b.giveUpLocked(w, ErrSlow)
 	default:
-		b.giveUpLocked(w, w.why())
+		b.giveUpLocked(w, w.reason)
 	}
 }
 
@@ -250,7 +253,11 @@ func (b *Box) settleLocked(w *writer, n int) {
 		b.rehomeLocked()
 	case g.mailbox.on():
 		b.queue = append(queue{c}, b.queue...)
-		b.stashLocked()
+		if w.called && g.remote.Load() != nil {
+			b.rehomeLocked()
+		} else {
+			b.stashLocked()
+		}
 	default:
 		b.failLocked(c, w.reason)
 	}
