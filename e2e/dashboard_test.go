@@ -1,0 +1,104 @@
+package e2e
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/chromedp/chromedp"
+	"github.com/chromedp/chromedp/kb"
+)
+
+// figures is the question that the dashboard asks again and again.
+const figures = "/debug/gcpool/?format=json"
+
+// dashboard opens it in a tab of its own.
+func dashboard(t *testing.T, s *server) *tab {
+	t.Helper()
+	b := newPerson(t, "dashboard")
+	b.do(chromedp.Navigate(s.url + "/debug/gcpool/"))
+	b.awaitState("live")
+	return b
+}
+
+// cell is an expression for what the table of a chart says of a series now.
+func cell(chart, series string) string {
+	return fmt.Sprintf("[...document.querySelectorAll('.chart table[aria-label=%q] tbody tr')].find(tr => tr.querySelector('th').textContent === %q).cells[1].textContent", chart, series)
+}
+
+// line is an expression for the line of a chart's first series.
+func line(chart string) string {
+	return fmt.Sprintf("document.querySelector('.chart:has(table[aria-label=%q]) path.series.s0').getAttribute('d')", chart)
+}
+
+// climbs is an expression that tells whether a line leaves the height at which
+// it began.
+func climbs(chart string) string {
+	return fmt.Sprintf("(ys => Math.min(...ys) < ys[0] - 1)(%s.match(/[\\d.]+ [\\d.]+/g).map(at => Number(at.split(' ')[1])))", line(chart))
+}
+
+func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
+	need(t)
+	s := newServer(t)
+	alice, bob := signedIn(t, s, "alice"), signedIn(t, s, "bob")
+	alice.pick("bob")
+	alice.push("Ready?")
+	alice.awaitOutcome("Ready?", "delivered", "✓ Delivered.")
+	d := dashboard(t, s)
+	d.awaitText("#history", "Recorded since")
+	d.awaitText("#history", "when this page was opened")
+	d.await(cell("Messages", "accepted") + " === '0'") // what went before is not of now
+	d.await(cell("Connections", "connected") + " === '2'")
+	if eval[bool](d, climbs("Messages")) {
+		t.Error("a line climbs before anything was pushed")
+	}
+	before := eval[string](d, line("Connections"))
+	for i := range 5 {
+		alice.push(fmt.Sprint("Message ", i))
+	}
+	d.await(climbs("Messages"))
+	d.await(climbs("Payload written"))
+	d.await(line("Connections") + " !== " + fmt.Sprintf("%q", before))
+	d.await(cell("Messages", "accepted") + " === '0'") // and the peak moves on
+	d.await(climbs("Messages"))
+	bob.click("#change")
+	d.await(cell("Connections", "connected") + " === '1'")
+	d.await("document.querySelector('#pools tbody').rows[0].cells[1].textContent === '1'")
+}
+
+func TestDashboardPausesAndResumes(t *testing.T) {
+	need(t)
+	s := newServer(t)
+	d := dashboard(t, s)
+	d.awaitAsked(figures, 3)
+	d.tabTo("#pause")
+	d.keys(" ")
+	d.awaitState("paused")
+	d.awaitText("#state", "Paused")
+	d.await("document.querySelector('#pause').ariaPressed === 'true'")
+	// Three times as long as between two questions, by the page's own clock.
+	paused := len(d.asked(figures))
+	d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+3000))
+	if got := len(d.asked(figures)); got != paused {
+		t.Errorf("it asked %d times while it was paused", got-paused)
+	}
+	still := eval[string](d, line("Connections"))
+	d.keys(kb.Enter)
+	d.awaitState("live")
+	d.await(line("Connections") + " !== " + fmt.Sprintf("%q", still))
+	d.awaitAsked(figures, paused+2)
+}
+
+func TestDashboardSaysThatServerIsLost(t *testing.T) {
+	need(t)
+	s := newServer(t)
+	d := dashboard(t, s)
+	d.awaitAsked(figures, 2)
+	d.allow(gone)
+	s.stop()
+	d.awaitState("lost")
+	d.awaitText("#state", "The server does not answer")
+	s.start()
+	d.awaitState("live")
+	d.awaitText("#state", "Live")
+	d.awaitText("#history", "when the server started anew")
+}

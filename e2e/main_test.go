@@ -1,0 +1,115 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/chromedp"
+)
+
+// patience is how long a test waits for anything: a machine may be slow and busy.
+const patience = 45 * time.Second
+
+// axeFile is axe-core as e2e/setup.sh installs it.
+const axeFile = "node_modules/axe-core/axe.min.js"
+
+var update = flag.Bool("update", false, "write e2e/screenshots, of five minutes of traffic")
+
+// What all tests share: the program that they drive, and the browser that they
+// drive it with. It is one browser, for its start takes longer than most tests;
+// each test has its own context in it, as a private window is.
+var (
+	program string
+	browser context.Context
+)
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) int {
+	flag.Parse()
+	dir, err := os.MkdirTemp("", "gcpool-e2e-")
+	if err != nil {
+		panic(err)
+	}
+	defer os.RemoveAll(dir)
+	chromium, err := exec.LookPath("chromium")
+	if err != nil {
+		return m.Run() // need tells why there is nothing to do
+	}
+	program = build(dir)
+	allocator, stop := chromedp.NewExecAllocator(context.Background(),
+		chromedp.ExecPath(chromium), chromedp.UserDataDir(filepath.Join(dir, "profile")),
+		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
+		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
+		// A tab in the background is looked at as well.
+		chromedp.Flag("disable-background-timer-throttling", true),
+		chromedp.Flag("disable-backgrounding-occluded-windows", true),
+		chromedp.Flag("disable-renderer-backgrounding", true),
+		chromedp.WSURLReadTimeout(patience))
+	defer stop()
+	var cancel context.CancelFunc
+	browser, cancel = chromedp.NewContext(allocator)
+	defer cancel()
+	if err := chromedp.Do(browser); err != nil {
+		panic("chromium: " + err.Error())
+	}
+	return m.Run()
+}
+
+// build builds the example, with the race detector if the tests have it.
+func build(dir string) string {
+	program := filepath.Join(dir, "push.exe") // the name that every system runs
+	args := []string{"build", "-o", program}
+	if raceEnabled {
+		args = append(args, "-race")
+	}
+	command := exec.Command("go", append(args, "github.com/nulijiabei/gcpool/examples/push")...)
+	if out, err := command.CombinedOutput(); err != nil {
+		panic(strings.Join(command.Args, " ") + ": " + string(out))
+	}
+	return program
+}
+
+// need skips the test if there is no browser, or not one of the files; where all
+// have to be, it fails.
+func need(t *testing.T, files ...string) {
+	t.Helper()
+	uncached()
+	missing := ""
+	if browser == nil {
+		missing = "chromium"
+	}
+	for _, name := range files {
+		if _, err := os.Stat(name); err != nil {
+			missing = name
+		}
+	}
+	switch {
+	case missing == "":
+	case os.Getenv("GCPOOL_REQUIRE_CLIENTS") == "1":
+		t.Fatalf("there is no %s here, and GCPOOL_REQUIRE_CLIENTS is 1; e2e/setup.sh installs it", missing)
+	default:
+		t.Skipf("there is no %s here; e2e/setup.sh installs it", missing)
+	}
+}
+
+// uncached has the go command not take the result of an earlier run for this
+// one's: it does not know that the program under test, and its page, is an input.
+// What it knows is that a test which has opened a file of its module that is too
+// new must run again. A tree that cannot be written to is nobody's to change.
+func uncached() {
+	const name = ".ran"
+	if os.WriteFile(name, nil, 0o644) == nil {
+		later := time.Now().Add(time.Hour)
+		os.Chtimes(name, later, later)
+	}
+}
