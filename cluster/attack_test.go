@@ -1,0 +1,326 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nulijiabei/gcpool"
+)
+
+// arrivals are messages that came, each a number, with the connection.
+type arrivals struct {
+	mu  sync.Mutex
+	all [][2]int
+}
+
+func (a *arrivals) read(conn int, peer net.Conn) {
+	for r := bufio.NewScanner(peer); r.Scan(); {
+		var n int
+		fmt.Sscan(r.Text(), &n)
+		a.mu.Lock()
+		a.all = append(a.all, [2]int{conn, n})
+		a.mu.Unlock()
+	}
+}
+
+// check fails if a message came over an older connection than an earlier one.
+func (a *arrivals) check(t *testing.T) {
+	t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for i, x := range a.all {
+		for _, y := range a.all[:i] {
+			if x[0] < y[0] && x[1] > y[1] {
+				t.Fatalf("message %d came over connection %d after %d over connection %d", x[1], x[0], y[1], y[0])
+			}
+		}
+	}
+}
+
+// TestOrderWhileMoving: for a moment both nodes have the user, but batches do not
+// go to either by turns.
+func TestOrderWhileMoving(t *testing.T) {
+	s := serve(t, nil)
+	from := join(t, s.ClientURL())
+	two := []*site{join(t, s.ClientURL()), join(t, s.ClientURL())}
+	for round := range 20 {
+		id, came := userID(round), new(arrivals)
+		attach := func(n int) {
+			conn, peer := net.Pipe()
+			t.Cleanup(func() { peer.Close() })
+			go came.read(n, peer)
+			if err := two[n%2].conns.Add(id, conn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		attach(0)
+		two[0].known(id, from)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := 1; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+					from.stream.Deliver(t.Context(), id, fmt.Append(nil, i))
+				}
+			}
+		})
+		for n := 1; n <= 10; n++ {
+			attach(n)
+			two[n%2].known(id, from)
+		}
+		close(stop)
+		wg.Wait()
+		came.check(t)
+	}
+}
+
+// TestMailboxWhileAnAnswerIsOnItsWay: that nobody had the id is no longer true when
+// it comes, so the message does not wait in the mailbox.
+func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Hour, 1<<20)), join(t, s.ClientURL())
+	held, hold := make(chan struct{}), make(chan struct{})
+	a.enqueue(&request{key: key{"x", "y"}, kind: where, done: func([]error) { // holds up receive, as a busy machine does
+		close(held)
+		<-hold
+	}})
+	wake(a.sending)
+	<-held
+	a.stream.Add("alice", []byte("x"))
+	eventually(t, "it is out, and answered", func() bool { return a.Stats().Requests == 2 && len(a.in) > 0 })
+	u := b.dial("alice")
+	eventually(t, "b has announced her", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return b.Stats().IDs == 1 && a.version >= b.version
+	})
+	close(hold)
+	if got := u.read(); got != "x" {
+		t.Errorf("received %q", got)
+	}
+}
+
+// TestShortRouteCut: an announcement that was lost is missed, though nobody has
+// reconnected or been forgotten.
+func TestShortRouteCut(t *testing.T) {
+	var route *proxy
+	servers := serveCluster(t, 2, &route)
+	a, b := join(t, servers[0].ClientURL()), join(t, servers[1].ClientURL())
+	older := a.dial("alice")
+	a.known("alice", b)
+	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
+	route.cut()
+	eventually(t, "cut", func() bool { return servers[0].NumRoutes() == 0 && servers[1].NumRoutes() == 0 })
+	b.dial("alice")
+	eventually(t, "announced", func() bool { return b.Stats().IDs == 1 })
+	route.mend()
+	older.ends()
+	b.known("alice", a, b)
+}
+
+// TestLeaveAtOnce: with a context that has ended, the ids are given up all the same.
+func TestLeaveAtOnce(t *testing.T) {
+	s := serve(t, nil)
+	nc, pool := connect(t, s.ClientURL()), gcpool.NewPool()
+	pool.Register(name)
+	before := s.NumSubscriptions()
+	n, err := Join(pool, nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 2000 {
+		conn, _ := net.Pipe()
+		pool.GetConn(name).Add(userID(i), conn)
+	}
+	eventually(t, "some are subscribed", func() bool { return n.Stats().IDs > 500 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := n.Leave(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		t.Errorf("Leave: %v", err)
+	}
+	eventually(t, "nothing is subscribed", func() bool { return s.NumSubscriptions() <= before })
+	pool.Shutdown(ctx)
+}
+
+// TestNATSIsStuck: while nc is held up in a write, each call ends with its context.
+func TestNATSIsStuck(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	a := join(t, p.url())
+	join(t, s.ClientURL())
+	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 })
+	p.hold(true)
+	large := make([]byte, 900<<10)
+	eventually(t, "a write is stuck", func() bool {
+		a.stream.Broadcast(large)
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return a.casting > 10<<20 // nobody takes them off
+	})
+	calls := map[string]func(ctx context.Context){
+		"Where":   func(ctx context.Context) { a.Where(ctx, name, "x") },
+		"Deliver": func(ctx context.Context) { a.stream.Deliver(ctx, "x", []byte("x")) },
+		"Online": func(ctx context.Context) {
+			for range a.Online(ctx, name) {
+			}
+		},
+	}
+	end := func(what string, call func(ctx context.Context)) {
+		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+		defer cancel()
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			call(ctx)
+		}()
+		select {
+		case <-done:
+		case <-time.After(20 * time.Second):
+			t.Errorf("%s does not end with its context", what)
+		}
+	}
+	for what, call := range calls {
+		end(what, call)
+	}
+	end("Shutdown", func(ctx context.Context) { a.pool.Shutdown(ctx) })
+	end("Leave", func(ctx context.Context) { a.Leave(ctx) })
+	a.err = nil // which is what the clean-up looks at
+	p.hold(false)
+}
+
+// TestLeavingWhileNATSIsLost: no interest of an id that has left stays with the
+// server, whenever the connection breaks.
+func TestLeavingWhileNATSIsLost(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	a := join(t, p.url())
+	before := s.NumSubscriptions()
+	for round := range 6 {
+		for i := range 500 {
+			conn, _ := net.Pipe()
+			a.conns.Add(userID(i), conn)
+		}
+		eventually(t, "all are there", func() bool { return a.Stats().IDs == 500 && s.NumSubscriptions() >= before+500 })
+		p.hold(round%2 == 1)
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for i := range 500 {
+				a.conns.Del(userID(i))
+			}
+		})
+		eventually(t, "some have left", func() bool { return a.Stats().IDs < 500-round*50 })
+		p.cut()
+		p.hold(false)
+		wg.Wait()
+		p.mend()
+		eventually(t, "none is left", func() bool {
+			return a.Stats().IDs == 0 && a.nc.IsConnected() && s.NumSubscriptions() <= before
+		})
+	}
+}
+
+// lateConn delivers, and then its Write returns when it is let go, whatever else
+// is done to it.
+type lateConn struct {
+	net.Conn
+	got  chan string
+	free chan struct{}
+}
+
+func (c *lateConn) Write(p []byte) (int, error) {
+	c.got <- string(p)
+	<-c.free
+	return 0, errors.New("broken")
+}
+func (c *lateConn) Close() error                     { return nil }
+func (c *lateConn) SetDeadline(time.Time) error      { return nil }
+func (c *lateConn) SetWriteDeadline(time.Time) error { return nil }
+
+// TestGivenUpIsNotSentAgain: nobody knows whether the peer had it.
+func TestGivenUpIsNotSentAgain(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Minute, 1<<20)), join(t, s.ClientURL())
+	late := &lateConn{got: make(chan string, 10), free: make(chan struct{})}
+	late.Conn, _ = net.Pipe()
+	defer close(late.free)
+	b.conns.Add("alice", late)
+	b.known("alice", a)
+	outcome := make(chan error, 1)
+	go func() { outcome <- a.stream.Deliver(t.Context(), "alice", []byte("once")) }()
+	if got := <-late.got; got != "once\n" {
+		t.Fatalf("received %q", got)
+	}
+	u := a.dial("alice") // she reconnects, elsewhere
+	if err := <-outcome; err == nil || errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver: %v, of what may have been delivered", err)
+	}
+	a.stream.Add("alice", []byte("next"))
+	if got := u.read(); got != "next" {
+		t.Errorf("received %q", got)
+	}
+}
+
+// TestJoinTwice: a pool has one node.
+func TestJoinTwice(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	if _, err := Join(b.pool, connect(t, s.ClientURL())); !errors.Is(err, gcpool.ErrRegistered) {
+		t.Errorf("second Join: %v", err)
+	}
+	u := b.dial("alice")
+	b.known("alice", a)
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || u.read() != "x" {
+		t.Errorf("Deliver after it: %v", err)
+	}
+	var n *Node
+	if _, err := n.Where(t.Context(), name, "x"); !errors.Is(err, gcpool.ErrInvalid) {
+		t.Errorf("Where of a nil Node: %v", err)
+	}
+	if err := n.Leave(t.Context()); !errors.Is(err, gcpool.ErrInvalid) {
+		t.Errorf("Leave of a nil Node: %v", err)
+	}
+}
+
+// TestHugeIDs: one that no message of NATS can name is noted, and keeps no other
+// from being announced.
+func TestHugeIDs(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	older := a.dial("bob")
+	a.known("bob", b)
+	b.mu.Lock() // so that both are announced together
+	for _, id := range []string{strings.Repeat("h", 65_500), strings.Repeat("h", 70_000), strings.Repeat("k", 40_000), "bob"} {
+		conn, peer := net.Pipe()
+		t.Cleanup(func() { peer.Close() })
+		b.conns.Add(id, conn)
+	}
+	b.mu.Unlock()
+	older.ends()
+	b.known("bob", a)
+	if err := b.Err(); !errors.Is(err, gcpool.ErrTooLarge) {
+		t.Errorf("Err is %v", err)
+	}
+	large := strings.Repeat("k", 40_000)
+	b.known(large, a)
+}
+
+// TestEmptyIDs: an announcement of nothing is malformed.
+func TestEmptyIDs(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	bus := connect(t, s.ClientURL())
+	b := append(appendString(nil, strings.Repeat("x", 22)), joined)
+	bus.Publish(a.subject("s", a.id), append(appendString(appendString(b, name), ""), 1))
+	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 1 })
+}
