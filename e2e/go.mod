@@ -7,12 +7,12 @@ tool github.com/nulijiabei/gcpool/examples/push
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	golang.org/x/net v0.62.0
 )
 
 require (
 	github.com/go-json-experiment/json v0.0.0-20260213210345-44df1a37e875 // indirect
 	github.com/nulijiabei/gcpool v0.0.0-00010101000000-000000000000 // indirect
-	golang.org/x/net v0.62.0 // indirect
 )
 
 replace github.com/nulijiabei/gcpool => ../

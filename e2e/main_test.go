@@ -3,10 +3,10 @@ package e2e
 import (
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"testing"
 	"time"
 
@@ -37,14 +37,16 @@ func run(m *testing.M) int {
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "gcpool-e2e-")
 	if err != nil {
-		panic(err)
+		return failed(err)
 	}
 	defer os.RemoveAll(dir)
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
 		return m.Run() // need tells why there is nothing to do
 	}
-	program = build(dir)
+	if program, err = build(dir); err != nil {
+		return failed(err)
+	}
 	allocator, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(chromium), chromedp.UserDataDir(filepath.Join(dir, "profile")),
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
@@ -60,13 +62,18 @@ func run(m *testing.M) int {
 	browser, cancel = chromedp.NewContext(allocator)
 	defer cancel()
 	if err := chromedp.Do(browser); err != nil {
-		panic("chromium: " + err.Error())
+		return failed(fmt.Errorf("chromium: %w", err))
 	}
 	return m.Run()
 }
 
+func failed(err error) int {
+	fmt.Fprintln(os.Stderr, "e2e:", err)
+	return 1
+}
+
 // build builds the example, with the race detector if the tests have it.
-func build(dir string) string {
+func build(dir string) (string, error) {
 	program := filepath.Join(dir, "push.exe") // the name that every system runs
 	args := []string{"build", "-o", program}
 	if raceEnabled {
@@ -74,9 +81,9 @@ func build(dir string) string {
 	}
 	command := exec.Command("go", append(args, "github.com/nulijiabei/gcpool/examples/push")...)
 	if out, err := command.CombinedOutput(); err != nil {
-		panic(strings.Join(command.Args, " ") + ": " + string(out))
+		return "", fmt.Errorf("%s: %w\n%s", command, err, out)
 	}
-	return program
+	return program, nil
 }
 
 // need skips the test if there is no browser, or not one of the files; where all

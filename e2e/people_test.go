@@ -50,7 +50,7 @@ func (b *tab) pick(name string) {
 	b.await(person + ".ariaPressed === 'true'")
 }
 
-// push sends a message to who is picked, and returns its entry's number.
+// push sends a message to who is picked.
 func (b *tab) push(text string) {
 	b.t.Helper()
 	b.do(chromedp.SendKeys(chromedp.CSS("#text"), text))
@@ -72,7 +72,7 @@ func (b *tab) awaitMessage(from, text string) {
 		`([...document.querySelectorAll(".entry.in")].at(-1))`, from, text))
 }
 
-// counts are how many messages a tab shows that were sent, and that came.
+// entries returns how many messages a tab shows that came ("in") or were sent ("out").
 func (b *tab) entries(kind string) int {
 	b.t.Helper()
 	return eval[int](b, fmt.Sprintf("document.querySelectorAll('.entry.%s').length", kind))

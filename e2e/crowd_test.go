@@ -1,0 +1,121 @@
+package e2e
+
+import (
+	"encoding/json"
+	"io"
+	"math"
+	"math/rand/v2"
+	"net/http"
+	"net/url"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/websocket"
+)
+
+// A crowd is people without a browser, so that a picture has more than a machine
+// has room for.
+type crowd struct {
+	t       *testing.T
+	s       *server
+	readers sync.WaitGroup
+	conns   map[string]*websocket.Conn
+}
+
+func newCrowd(t *testing.T, s *server, names ...string) *crowd {
+	t.Helper()
+	c := &crowd{t: t, s: s, conns: make(map[string]*websocket.Conn)}
+	t.Cleanup(func() {
+		for name := range c.conns {
+			c.leave(name)
+		}
+		c.readers.Wait()
+	})
+	for _, name := range names {
+		c.join(name, true)
+	}
+	return c
+}
+
+// join signs a person in. One who does not read is a slow peer.
+func (c *crowd) join(name string, reads bool) {
+	c.t.Helper()
+	// The answer leads to a page that tells who one is; the cookie comes before.
+	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+	answer, err := client.PostForm(c.s.url+"/signin", url.Values{"name": {name}})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	answer.Body.Close()
+	config, err := websocket.NewConfig(strings.Replace(c.s.url, "http", "ws", 1)+"/ws", c.s.url)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	for _, cookie := range answer.Cookies() {
+		config.Header.Add("Cookie", cookie.Name+"="+cookie.Value)
+	}
+	ws, err := websocket.DialConfig(config)
+	if err != nil {
+		c.t.Fatalf("%s: %v", name, err)
+	}
+	c.conns[name] = ws
+	if reads {
+		c.readers.Go(func() { io.Copy(io.Discard, ws) })
+	}
+}
+
+func (c *crowd) leave(name string) {
+	c.conns[name].Close()
+	delete(c.conns, name)
+}
+
+// send pushes a message. A connection that has ended takes none; what of it.
+func (c *crowd) send(from, to, text string) {
+	line, err := json.Marshal(map[string]any{"to": to, "text": text, "ref": 1})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	if ws := c.conns[from]; ws != nil {
+		ws.SetWriteDeadline(time.Now().Add(patience))
+		ws.Write(append(line, '\n'))
+	}
+}
+
+// talk has the crowd talk for a while, now more and now less. People come and go,
+// and in the middle of it one stops reading while much is pushed to her.
+func (c *crowd) talk(d time.Duration, names []string) {
+	const slow = "Tess"
+	random := rand.New(rand.NewPCG(6, 455))
+	who := func() string { return names[random.IntN(len(names))] }
+	ticker := time.NewTicker(100 * time.Millisecond)
+	defer ticker.Stop()
+	began, away, stalled := time.Now(), "", false
+	for now := began; now.Sub(began) < d; now = <-ticker.C {
+		seconds := now.Sub(began).Seconds()
+		for range int(6 + 4*math.Sin(seconds/15) + 3*random.Float64()) {
+			c.send(who(), who(), strings.Repeat("word ", 5+random.IntN(40)))
+		}
+		switch {
+		case random.IntN(60) == 0:
+			c.send(who(), "", "To all of you")
+		case away == "" && random.IntN(120) == 0:
+			away = who()
+			c.leave(away)
+		case away != "" && random.IntN(40) == 0:
+			c.join(away, true)
+			away = ""
+		}
+		if middle := now.Sub(began) > d/2; middle && !stalled {
+			stalled = true
+			c.join(slow, false)
+			for range 160 { // more than the system takes for her
+				c.send(names[0], slow, strings.Repeat("much ", 12_000))
+			}
+		}
+	}
+	if away != "" {
+		c.join(away, true)
+	}
+}
