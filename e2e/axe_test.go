@@ -67,6 +67,7 @@ func (b *tab) check(state string) {
 
 func TestPushPageIsAccessible(t *testing.T) {
 	need(t, axeFile)
+	t.Parallel()
 	s := newServer(t)
 	alice := newPerson(t, "alice")
 	alice.allow("the server responded with a status of 400")
@@ -108,6 +109,7 @@ func TestPushPageIsAccessible(t *testing.T) {
 
 func TestDashboardIsAccessible(t *testing.T) {
 	need(t, axeFile)
+	t.Parallel()
 	s := newServer(t)
 	alice := signedIn(t, s, "alice")
 	d := dashboard(t, s)

@@ -71,22 +71,41 @@ func (c *crowd) leave(name string) {
 	delete(c.conns, name)
 }
 
-// send pushes a message. A connection that has ended takes none; what of it.
+// send pushes a message of one who is there.
 func (c *crowd) send(from, to, text string) {
-	line, err := json.Marshal(map[string]any{"to": to, "text": text, "ref": 1})
-	if err != nil {
-		c.t.Fatal(err)
-	}
 	if ws := c.conns[from]; ws != nil {
-		ws.SetWriteDeadline(time.Now().Add(patience))
-		ws.Write(append(line, '\n'))
+		write(ws, to, text)
 	}
+}
+
+func write(ws *websocket.Conn, to, text string) error {
+	line, err := json.Marshal(map[string]any{"to": to, "text": text, "ref": 1})
+	if err == nil {
+		ws.SetWriteDeadline(time.Now().Add(patience))
+		_, err = ws.Write(append(line, '\n'))
+	}
+	return err
+}
+
+// flood pushes more to a slow peer than the system takes for it. Who does so has
+// to wait, and waits for itself.
+func (c *crowd) flood(from, to string) {
+	c.t.Helper()
+	c.join(to, false)
+	c.join(from, true)
+	ws := c.conns[from]
+	c.readers.Go(func() {
+		for range 160 {
+			if write(ws, to, strings.Repeat("much ", 12_000)) != nil {
+				return // the connection has ended
+			}
+		}
+	})
 }
 
 // talk has the crowd talk for a while, now more and now less. People come and go,
 // and in the middle of it one stops reading while much is pushed to her.
 func (c *crowd) talk(d time.Duration, names []string) {
-	const slow = "Tess"
 	random := rand.New(rand.NewPCG(6, 455))
 	who := func() string { return names[random.IntN(len(names))] }
 	ticker := time.NewTicker(100 * time.Millisecond)
@@ -109,10 +128,7 @@ func (c *crowd) talk(d time.Duration, names []string) {
 		}
 		if middle := now.Sub(began) > d/2; middle && !stalled {
 			stalled = true
-			c.join(slow, false)
-			for range 160 { // more than the system takes for her
-				c.send(names[0], slow, strings.Repeat("much ", 12_000))
-			}
+			c.flood("Trent", "Tess")
 		}
 	}
 	if away != "" {

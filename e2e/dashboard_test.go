@@ -37,6 +37,7 @@ func moves(chart string) string {
 
 func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	alice, bob := signedIn(t, s, "alice"), signedIn(t, s, "bob")
 	alice.pick("bob")
@@ -66,6 +67,7 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 
 func TestDashboardPausesAndResumes(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	d := dashboard(t, s)
 	d.awaitAsked(figures, 3)
@@ -89,6 +91,7 @@ func TestDashboardPausesAndResumes(t *testing.T) {
 
 func TestDashboardSaysThatServerIsLost(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	d := dashboard(t, s)
 	d.awaitAsked(figures, 2)

@@ -53,6 +53,7 @@ func (b *tab) tabTo(selector string, modifiers ...chromedp.Modifier) {
 
 func TestKeyboardAlone(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	bob := signedIn(t, s, "bob")
 	alice := newPerson(t, "alice")

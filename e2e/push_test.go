@@ -11,6 +11,7 @@ import (
 
 func TestPushFromOneTabToAnother(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	alice := newPerson(t, "alice")
 	alice.do(chromedp.Navigate(s.url))
@@ -50,6 +51,7 @@ func TestPushFromOneTabToAnother(t *testing.T) {
 
 func TestPushToAllReachesEverybodyOnce(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	alice, bob, carol := signedIn(t, s, "alice"), signedIn(t, s, "bob"), signedIn(t, s, "carol")
 	alice.awaitText("#count", "People connected: 3")
@@ -74,6 +76,7 @@ func TestPushToAllReachesEverybodyOnce(t *testing.T) {
 
 func TestUndeliveredSaysWhy(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	alice, bob := signedIn(t, s, "alice"), signedIn(t, s, "bob")
 	alice.pick("bob")
@@ -100,6 +103,7 @@ func TestUndeliveredSaysWhy(t *testing.T) {
 
 func TestTakeoverBySecondTab(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	bob := signedIn(t, s, "bob")
 	first := signedIn(t, s, "alice")
@@ -131,6 +135,7 @@ func TestTakeoverBySecondTab(t *testing.T) {
 
 func TestServerRestart(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	alice, bob := signedIn(t, s, "alice"), signedIn(t, s, "bob")
 	for _, b := range []*tab{alice, bob} {

@@ -56,6 +56,7 @@ func (b *tab) pictures(page string, width, height int64) {
 
 func TestScreenshots(t *testing.T) {
 	need(t)
+	t.Parallel()
 	s := newServer(t)
 	names := []string{"Bob", "Carol", "Dave", "Erin", "Frank", "Grace"}
 	people := newCrowd(t, s, names...)
