@@ -27,6 +27,9 @@ type Box struct {
 	count  int        // messages there
 	room   chan struct{}
 	owed   []debt        // handlers that have not returned
+	spared int           // how many of them have called Del
+	dels   int           // how many Dels there were
+	latest int           // the number of the last that was spared
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 
@@ -225,7 +228,7 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 }
 
 // Detach removes and closes b's connection if it is link, or whichever it is if
-// link is nil, and reports whether it did.
+// link is nil, as a Del does, and reports whether it did.
 func (b *Box) Detach(link *wire.Link, reason error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -241,7 +244,11 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 	case reason == errSilent: // 1000 would tell a client that it need not come back
 		status = wire.StatusGoingAway
 	}
+	gone := b.link
 	b.removeLocked(reason, status)
+	if link == nil && gone.Handled() {
+		b.owed[len(b.owed)-1].deleted = b.dels
+	}
 	return true
 }
 
@@ -271,9 +278,6 @@ func (b *Box) removeLocked(reason error, status int) {
 		b.queue = nil
 	}
 	b.closeLocked(link, status)
-	if reason == ErrDeleted && link.Handled() {
-		b.owed[len(b.owed)-1].deleted = true
-	}
 	b.wakeLocked()
 }
 
@@ -282,7 +286,7 @@ func (b *Box) removeLocked(reason error, status int) {
 // Its handler, if it has one, is owed a Del.
 func (b *Box) closeLocked(link *wire.Link, status int) {
 	if link.Handled() {
-		b.owed = append(b.owed, debt{link: link, since: time.Now()})
+		b.owed = append(b.owed, debt{link: link, made: time.Now()})
 	}
 	if w := b.flight; w == nil || w.link != link {
 		b.group.spawn(func() { link.Close(status) })
@@ -304,6 +308,7 @@ func (b *Box) Link() *wire.Link {
 func (b *Box) Retire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy && b.paidLocked()
+	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy &&
+		len(b.owed) == b.spared
 	return b.dead
 }

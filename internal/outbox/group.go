@@ -45,10 +45,9 @@ const (
 	// patience is how long a full box waits for a peer that takes nothing.
 	patience = time.Second
 	// mercy is how long a write under way may take once its connection has
-	// been replaced or removed: long enough for one that is not stuck, also on a
-	// busy machine, for what it cuts is lost; and what is for the new connection
-	// waits for as long.
-	mercy = 40 * time.Millisecond
+	// been replaced or removed: long enough for one that is not stuck. What is
+	// for the new connection waits for as long.
+	mercy = 20 * time.Millisecond
 	// last is how long after its connection was closed a write may still be
 	// stuck before it is given up.
 	last = 200 * time.Millisecond

@@ -20,10 +20,9 @@ const (
 // connection that came after.
 type debt struct {
 	link    *wire.Link
-	since   time.Time
-	deleted bool      // by a Del, which may have been the handler's own
-	paid    bool      // a Del has been taken for it
-	forced  bool      // the pool has closed the connection
+	made    time.Time
+	deleted int       // the number of the Del that removed its connection; 0 if none did
+	forced  time.Time // when the pool closed the connection; zero if it did not
 	ended   time.Time // when the handler was first seen to have returned
 }
 
@@ -31,8 +30,8 @@ type debt struct {
 // has closed its connection itself looks as if it had returned, so it is given
 // a moment more.
 func (d *debt) over() bool {
-	if d.forced {
-		return time.Since(d.since) > remembered
+	if !d.forced.IsZero() {
+		return time.Since(d.forced) > remembered
 	}
 	if !d.link.Returned() {
 		return false
@@ -43,7 +42,9 @@ func (d *debt) over() bool {
 	return !d.link.Lingers() || time.Since(d.ended) >= linger
 }
 
-// prune forgets the handlers that have returned.
+// prune forgets the handlers that have returned, each with the Del that it was
+// spared. One whose connection a Del had removed, and after which none was spared,
+// has ended with that.
 func (b *Box) prune() {
 	b.mu.Lock()
 	owed := slices.Clone(b.owed)
@@ -57,18 +58,14 @@ func (b *Box) prune() {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	misled := 0 // Dels of handlers that have returned, taken for others
 	b.owed = slices.DeleteFunc(b.owed, func(d debt) bool {
-		if over[d.link] && !d.paid && !d.deleted {
-			misled++
+		if over[d.link] && (d.deleted == 0 || d.deleted < b.latest) {
+			b.spared--
 		}
 		return over[d.link]
 	})
+	b.spared = min(max(0, b.spared), len(b.owed))
 	for i := range b.owed {
-		if misled > 0 && b.owed[i].paid {
-			b.owed[i].paid = false
-			misled--
-		}
 		for _, d := range owed {
 			if d.link == b.owed[i].link {
 				b.owed[i].ended = d.ended
@@ -77,34 +74,19 @@ func (b *Box) prune() {
 	}
 }
 
-// payLocked takes a Del for that of a handler, if one is owed any, and reports
-// whether it has. First come those whose connection a Del has removed: if that
-// was their own, they end at once, and it is as if this one had not been.
-func (b *Box) payLocked() bool {
-	for _, deleted := range []bool{true, false} {
-		for i := range b.owed {
-			if d := &b.owed[i]; !d.paid && d.deleted == deleted {
-				d.paid = true
-				return true
-			}
-		}
-	}
-	return false
-}
-
-// paidLocked reports whether no handler is owed a Del.
-func (b *Box) paidLocked() bool {
-	return !slices.ContainsFunc(b.owed, func(d debt) bool { return !d.paid })
-}
-
 // Del removes and closes b's connection and reports true, unless a handler of
 // an earlier connection is owed a Del: then this is taken for that one.
 func (b *Box) Del() bool {
 	b.prune()
 	b.mu.Lock()
-	paid := b.payLocked()
+	b.dels++
+	spared := len(b.owed) > b.spared
+	if spared {
+		b.spared++
+		b.latest = b.dels
+	}
 	b.mu.Unlock()
-	return !paid && b.Detach(nil, ErrDeleted)
+	return !spared && b.Detach(nil, ErrDeleted)
 }
 
 // Beat has every box look after its connection from now on, about once a second
@@ -180,7 +162,8 @@ func (b *Box) Beat(now time.Duration) {
 // handlers have not returned.
 func (b *Box) forceLocked(d time.Duration) {
 	for i := range b.owed {
-		if o := &b.owed[i]; o.ended.IsZero() && o.link.Lingers() && time.Since(o.since) >= d && o.forceLocked() {
+		if o := &b.owed[i]; o.forced.IsZero() && o.ended.IsZero() && o.link.Lingers() && time.Since(o.made) >= d {
+			o.forced = time.Now()
 			b.group.spawn(o.link.Kill)
 		}
 	}
@@ -190,19 +173,9 @@ func (b *Box) forceLocked(d time.Duration) {
 // seen then.
 func (b *Box) killLocked(link *wire.Link) {
 	for i := range b.owed {
-		if b.owed[i].link == link && link.Lingers() {
-			b.owed[i].forceLocked()
+		if o := &b.owed[i]; o.link == link && o.forced.IsZero() && link.Lingers() {
+			o.forced = time.Now()
 		}
 	}
 	b.group.spawn(link.Kill)
-}
-
-// forceLocked notes that the pool closes d's connection, and reports whether it
-// had not yet.
-func (d *debt) forceLocked() bool {
-	if d.forced {
-		return false
-	}
-	d.forced, d.since = true, time.Now()
-	return true
 }

@@ -64,7 +64,8 @@ func (b *Box) leave(over bool) {
 		b.wakeLocked()
 	}
 	b.forceLocked(0)
-	for link == nil && b.payLocked() { // no connection can come any more
+	if link == nil {
+		b.spared = len(b.owed) // no connection can come any more
 	}
 	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
 	ask := link != nil && !busy && !late && !b.asking
