@@ -168,7 +168,9 @@ func (s *steward) drop(k key, e *entry) {
 	}
 	s.fading = append(s.fading, fading{k, time.Now().Add(linger)})
 	s.mu.Lock()
-	s.moved[k] = s.moved[k] // what an Evict may have said
+	if _, ok := s.moved[k]; !ok { // an eviction has said where
+		s.moved[k] = ""
+	}
 	s.mu.Unlock()
 }
 

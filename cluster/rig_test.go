@@ -17,7 +17,6 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
-	"github.com/nulijiabei/gcpool/torture/ledger"
 	"go.uber.org/goleak"
 	"golang.org/x/net/websocket"
 )
@@ -88,7 +87,6 @@ type site struct {
 	stream *gcpool.StreamPool
 	nc     *nats.Conn
 	url    string
-	ledger *ledger.Ledger
 	number int
 	joins  sync.Map
 }
