@@ -53,7 +53,8 @@ func TestTakenAddressIsOneLineAndExitCode1(t *testing.T) {
 	defer listener.Close()
 	taken := listener.Addr().(*net.TCPAddr).Port
 	line := refused(t, "-addr", net.JoinHostPort("127.0.0.1", strconv.Itoa(taken-1)))
-	if !strings.Contains(line, fmt.Sprint(":", taken)) || !strings.Contains(line, "-addr") {
+	// Somebody else may have the port of the first node.
+	if !strings.Contains(line, fmt.Sprint(":", taken)) && !strings.Contains(line, fmt.Sprint(":", taken-1)) || !strings.Contains(line, "-addr") {
 		t.Errorf("stderr is %q", line)
 	}
 }
