@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"slices"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
@@ -105,7 +106,9 @@ func (n *Node) answer(d *decoder, node string) bool {
 	switch {
 	case d.bad || r == nil:
 	case kind == inHand:
-		n.hearLocked(r)
+		r.due = time.Now().Add(n.timeout)
+		n.uncountLocked(r)
+		defer wake(n.sending)
 		r = nil
 	case kind == outcomes && len(codes) > r.sent, kind == found && r.kind != where, kind != outcomes && kind != found:
 		d.bad = true

@@ -53,6 +53,7 @@ func (n seam) Forward(pool, id string, batch [][]byte, done func(errs []error)) 
 func (n seam) Broadcast(pool string, data []byte) error {
 	b := appendString(make([]byte, 0, len(n.id)+len(pool)+len(data)+4), n.id)
 	b = append(appendString(b, pool), data...)
+	defer wake(n.sending) // once mu is unlocked
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
@@ -65,7 +66,6 @@ func (n seam) Broadcast(pool string, data []byte) error {
 	}
 	n.posts = append(n.posts, post{n.subject("b"), b})
 	n.casting += len(b)
-	wake(n.sending)
 	return nil
 }
 
@@ -226,29 +226,24 @@ func (n *Node) publishRequest(subject, reply string) error {
 // nil if another did.
 func (n *Node) claim(number uint64) *request {
 	n.mu.Lock()
-	defer n.mu.Unlock()
 	r := n.out[number]
 	if r != nil {
-		n.hearLocked(r)
+		n.uncountLocked(r)
 		delete(n.out, number)
+	}
+	waiting := len(n.queue) > 0
+	n.mu.Unlock()
+	if waiting {
+		wake(n.sending)
 	}
 	return r
 }
 
-// hearLocked notes that something was heard of r, which is out.
-func (n *Node) hearLocked(r *request) {
-	r.due = time.Now().Add(n.timeout)
-	n.uncountLocked(r)
-}
-
-// uncountLocked makes room for another request.
+// uncountLocked makes room for another request; send is to be woken.
 func (n *Node) uncountLocked(r *request) {
 	if r.counts {
 		r.counts = false
 		n.window--
-		if len(n.queue) > 0 {
-			wake(n.sending)
-		}
 	}
 }
 

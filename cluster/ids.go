@@ -113,14 +113,17 @@ func (s *steward) turn() {
 	const most = 1024
 	batch := make([]key, 0, most)
 	s.mu.Lock()
+	more := len(s.dirty) > most
 	for k := range s.dirty {
 		if len(batch) == most {
-			wake(s.turning)
 			break
 		}
 		batch = append(batch, k)
 	}
 	s.mu.Unlock()
+	if more {
+		wake(s.turning)
+	}
 	for _, k := range batch {
 		s.look(k)
 	}

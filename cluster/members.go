@@ -171,7 +171,7 @@ func (s *steward) alive(node string, d *decoder) {
 	s.mu.Lock()
 	m := s.members[node]
 	known := m != nil
-	if !known && len(s.members) >= most {
+	if !known && len(s.members) >= mostNodes {
 		s.mu.Unlock()
 		d.bad = true
 		return

@@ -83,9 +83,9 @@ const (
 	// stuck is how many messages may wait for NATS before a node stops to say that it
 	// has others in hand.
 	stuck = 64
-	// most is how many other nodes there may be, and how long the name of one.
-	most     = 10_000
-	mostName = 256
+	// mostNodes is how many others there may be, and mostName how long the name of one.
+	mostNodes = 10_000
+	mostName  = 256
 	// piece is how many bytes of small things go into one NATS message.
 	piece = 32 << 10
 )
@@ -140,7 +140,7 @@ type Node struct {
 	fault                      atomic.Pointer[error] // the last one
 	faulted                    atomic.Int64          // when it was logged, for one a second is enough
 
-	publishing sync.Mutex // for round; mu may be locked under it
+	publishing sync.Mutex // held by who publishes; only send waits for it. mu may be locked under it
 
 	mu      sync.Mutex // a leaf
 	queue   []*request // to be sent
@@ -285,7 +285,8 @@ func (n *Node) watch() {
 	})
 }
 
-// note records an error, and logs it unless another was logged just now.
+// note records an error, and logs it unless another was logged just now. A logger
+// may block or panic, hence a goroutine of its own.
 func (n *Node) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()
@@ -294,7 +295,10 @@ func (n *Node) note(err error) {
 		if logs == nil {
 			logs = slog.Default()
 		}
-		logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+		go func() {
+			defer func() { _ = recover() }()
+			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+		}()
 	}
 }
 

@@ -2,7 +2,9 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"math/rand/v2"
 	"net/url"
@@ -54,9 +56,7 @@ func TestMalformed(t *testing.T) {
 	if err := a.Err(); err == nil || !strings.Contains(err.Error(), "malformed") {
 		t.Errorf("Err is %v", err)
 	}
-	if !strings.Contains(log.String(), "malformed") {
-		t.Errorf("logged %q", log.String())
-	}
+	eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "malformed") })
 	for i := range 100 {
 		if err := b.stream.Deliver(t.Context(), "alice", []byte{byte('0' + i%10)}); err != nil {
 			t.Fatal(err)
@@ -184,4 +184,30 @@ func (b *safeBuffer) String() string {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.Buffer.String()
+}
+
+// panicky is a logger that panics, and tells.
+type panicky struct {
+	slog.Handler
+	called chan struct{}
+}
+
+func (p panicky) Handle(context.Context, slog.Record) error {
+	close(p.called)
+	panic("logger")
+}
+
+// TestLoggerThatPanics: it harms nothing.
+func TestLoggerThatPanics(t *testing.T) {
+	s := serve(t, nil)
+	logger := panicky{slog.NewTextHandler(io.Discard, nil), make(chan struct{})}
+	a := joinAs(t, s.ClientURL(), []Option{WithLogger(slog.New(logger))})
+	b := join(t, s.ClientURL())
+	u := a.dial("alice")
+	a.known("alice", b)
+	b.nc.Publish(a.subject("d", a.id), []byte("what?"))
+	<-logger.called
+	if err := b.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || u.read() != "x" {
+		t.Errorf("Deliver: %v", err)
+	}
 }

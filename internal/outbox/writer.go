@@ -165,10 +165,12 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 	case w.tries < lastTries && !b.group.closed.Load():
 		w.tries++
 		b.endLocked(w, last)
-	case w.reason == nil, w.reason == ErrMoved: // not one that lets it be sent again
-		b.giveUpLocked(w, ErrSlow)
 	default:
-		b.giveUpLocked(w, w.reason)
+		reason := w.why()
+		if reason == errReplaced { // the peer may have it, so a cluster must not send it again
+			reason = ErrSlow
+		}
+		b.giveUpLocked(w, reason)
 	}
 }
 
@@ -248,16 +250,13 @@ func (b *Box) settleLocked(w *writer, n int) {
 	switch {
 	case c.messages == 0:
 		c.free()
-	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil, g.mailbox.on() && b.link != nil:
+	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil,
+		g.mailbox.on() && (b.link != nil || w.called && g.remote.Load() != nil):
 		b.queue = append(queue{c}, b.queue...)
 		b.rehomeLocked()
 	case g.mailbox.on():
 		b.queue = append(queue{c}, b.queue...)
-		if w.called && g.remote.Load() != nil {
-			b.rehomeLocked()
-		} else {
-			b.stashLocked()
-		}
+		b.stashLocked()
 	default:
 		b.failLocked(c, w.reason)
 	}

@@ -29,8 +29,12 @@ const (
 // closeGrace is how long a close frame may wait for room in the socket.
 const closeGrace = time.Second
 
-// again is how often a deadline is set that Close may have moved.
-const again = 20 * time.Millisecond
+// again is how often a deadline is set that Close may have moved, and agains how
+// many times: a Close that heeds none is left alone then.
+const (
+	again  = 20 * time.Millisecond
+	agains = 50
+)
 
 // longAgo is a deadline that makes a write which is stuck return at once.
 var longAgo = time.Unix(1, 0)
@@ -262,7 +266,7 @@ func (l *Link) Kill() {
 		closed := make(chan struct{})
 		defer close(closed)
 		go func() {
-			for {
+			for range agains {
 				select {
 				case <-time.After(again):
 					expire()
