@@ -54,7 +54,9 @@ type Undelivered struct {
 //
 // Add waits while the stream's buffer is full before Start; while id's outbox
 // is full and its peer has taken something within the last second; and while
-// more reports than WithBuffer wait for a slow hook. Shutdown wakes it.
+// more reports than WithBuffer wait for a slow hook. Shutdown wakes it. One that
+// finds the pool idle, and its connection under [Upgrade], writes what the system
+// takes at once by itself; all else is written by others.
 //
 // It returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox
 // bytes, and ErrClosed after Shutdown.

@@ -56,7 +56,11 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		wait, err := b.tryLocked(m)
 		if wait <= 0 {
 			stashed := len(b.queue) > 0 && b.queue[len(b.queue)-1].letter != nil
+			lent := b.lendLocked()
 			b.mu.Unlock()
+			if lent != nil {
+				lent.once()
+			}
 			if stashed {
 				b.group.mailbox.trim()
 			}
@@ -121,7 +125,7 @@ func (b *Box) waitLocked(m *Message) time.Duration {
 	return patience - time.Since(w.since)
 }
 
-// acceptLocked takes m in, whatever becomes of it.
+// acceptLocked takes m in, whatever becomes of it. The caller wakes b then.
 func (b *Box) acceptLocked(m *Message) {
 	g, n := b.group, len(m.Data)
 	if b.link == nil && m.ID == "" {
@@ -159,9 +163,7 @@ func (b *Box) acceptLocked(m *Message) {
 	}
 	b.held += n
 	b.count++
-	if fits {
-		b.wakeLocked()
-	} else {
+	if !fits {
 		b.removeLocked(ErrSlow, wire.StatusNone)
 	}
 }
@@ -172,6 +174,21 @@ func (b *Box) wakeLocked() {
 		b.busy = true
 		b.group.enqueue(b)
 	}
+}
+
+// lendLocked is wakeLocked for a caller that can write by itself: it may return
+// a writer for that, which carries the first chunk.
+func (b *Box) lendLocked() *writer {
+	if b.busy || b.link == nil || !b.link.Tries() || b.ping || len(b.queue) == 0 {
+		b.wakeLocked()
+		return nil
+	}
+	b.busy = true
+	w := b.group.lend(b)
+	if w != nil {
+		b.takeLocked(w)
+	}
+	return w
 }
 
 // dueLocked reports whether there is something to write.

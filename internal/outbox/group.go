@@ -40,6 +40,9 @@ func (r reason) Error() string { return string(r) }
 func (r reason) Unwrap() error { return ErrNotConnected }
 
 const (
+	// calm is how long after the last write Add may write by itself. Thus one that
+	// is called in a row does so at most once in calm, and the rest gathers.
+	calm = 100 * time.Microsecond
 	// tick is how long a write may take before its writer is replaced.
 	tick = 5 * time.Millisecond
 	// patience is how long a full box waits for a peer that takes nothing.
@@ -104,6 +107,7 @@ type Group struct {
 	serving []*writer // those that are not held up, at most limit
 	limit   int
 	ticking bool
+	wrote   time.Duration // the clock when a writer had nothing left to do
 }
 
 // NewGroup returns a Group of the boxes that boxes returns. It calls retire for
@@ -176,6 +180,10 @@ func (g *Group) refuse(id string, m *Message, err error) {
 func (g *Group) enqueue(b *Box) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.enqueueLocked(b)
+}
+
+func (g *Group) enqueueLocked(b *Box) {
 	if g.ready == nil {
 		g.ready = b
 	} else {
@@ -185,14 +193,38 @@ func (g *Group) enqueue(b *Box) {
 	g.staffLocked()
 }
 
+// lend returns a writer for the caller to serve b with, if the pool is idle; else
+// it enqueues b, and returns nil.
+func (g *Group) lend(b *Box) *writer {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if len(g.serving) > 0 || g.ready != nil || g.Now()-g.wrote < calm {
+		g.enqueueLocked(b)
+		return nil
+	}
+	w := &writer{group: g, box: b}
+	g.serving = append(g.serving, w)
+	return w
+}
+
 // staffLocked adds a writer if one is due.
 func (g *Group) staffLocked() {
-	if g.ready == nil || len(g.serving) >= g.limit {
-		return
+	if g.ready != nil && len(g.serving) < g.limit {
+		w := &writer{group: g}
+		g.serving = append(g.serving, w)
+		g.employLocked(func() { w.serve(g.next(w)) })
 	}
-	w := &writer{group: g}
-	g.serving = append(g.serving, w)
-	g.spawn(w.serve)
+}
+
+// employ has a writer go on, on a goroutine of its own.
+func (g *Group) employ(serve func()) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.employLocked(serve)
+}
+
+func (g *Group) employLocked(serve func()) {
+	g.spawn(serve)
 	if !g.ticking {
 		g.ticking = true
 		g.tasks.Add(1)
@@ -214,6 +246,7 @@ func (g *Group) next(w *writer) *Box {
 	}
 	b := g.ready
 	if b == nil {
+		g.wrote = g.Now()
 		g.serving = slices.DeleteFunc(g.serving, func(o *writer) bool { return o == w })
 		return nil
 	}

@@ -74,6 +74,7 @@ func (b *Box) PushAll(batch [][]byte, done func(errs []error)) (taken int, err e
 			return taken, err
 		}
 		taken++
+		b.wakeLocked()
 	}
 	return taken, nil
 }

@@ -26,7 +26,9 @@ type writer struct {
 // neither deadline nor Close, in late.
 type flight struct {
 	link   *wire.Link
-	chunk  *chunk      // nil for a ping or a close frame
+	chunk  *chunk      // nil for a control frame
+	op     byte        // of that
+	tried  int         // bytes of chunk that went before the write
 	behind queue       // what waited behind chunk when link was removed
 	reason error       // why link was removed; nil while it is not, or was replaced
 	status int         // how to close link then
@@ -38,15 +40,39 @@ type flight struct {
 	tries  int         // how often it has been waited for since
 }
 
-// serve is the life of a writer.
-func (w *writer) serve() {
-	for b := w.group.next(w); b != nil; b = w.group.next(w) {
+// serve is the life of a writer; b is the first box in line.
+func (w *writer) serve(b *Box) {
+	for ; b != nil; b = w.group.next(w) {
 		for b.turn(w) {
 			if !w.detached.Load() {
 				w.group.enqueue(b)
 				break
 			}
 		}
+	}
+}
+
+// once writes what w carries in the goroutine of Add, as far as the system takes
+// it at once: the way to another costs as much as the write. What is left, of it
+// or of others, is for a goroutine.
+func (w *writer) once() {
+	g, b, c := w.group, w.box, w.chunk
+	n, all := w.link.Try(c.buf[c.off:])
+	if !all {
+		w.tried = n
+		g.employ(func() {
+			if b.write(w) {
+				g.enqueue(b)
+			}
+			w.serve(g.next(w))
+		})
+		return
+	}
+	if b.land(w, len(c.buf), nil) {
+		g.enqueue(b)
+	}
+	if b = g.next(w); b != nil {
+		g.employ(func() { w.serve(b) })
 	}
 }
 
@@ -71,30 +97,38 @@ func (b *Box) turn(w *writer) (more bool) {
 		b.forwardLocked(w)
 		return false
 	}
+	b.takeLocked(w)
+	b.mu.Unlock()
+	return b.write(w)
+}
+
+// takeLocked has w carry what b is to write next.
+func (b *Box) takeLocked(w *writer) {
 	w.flight = flight{link: b.link}
-	op := wire.Ping
 	if b.ping { // first, for its pong tells that the peer is alive
-		b.ping = false
+		w.op, b.ping = wire.Ping, false
 	} else if len(b.queue) > 0 {
 		w.chunk = b.queue.take()
 	} else {
-		op, b.bye = wire.Close, false
+		w.op, b.bye = wire.Close, false
 	}
 	b.flight = w
 	if w.detached.Load() {
 		b.watchLocked(w, 0)
 	}
-	b.mu.Unlock()
+}
 
-	w.went.Store(0)
+// write writes what w carries, and reports whether more waits.
+func (b *Box) write(w *writer) (more bool) {
+	w.went.Store(int64(w.tried))
 	w.steps.Add(1)
 	var n int
 	var err error
 	if c := w.chunk; c == nil {
-		err = w.link.Control(op)
+		err = w.link.Control(w.op)
 	} else {
-		n, err = w.link.Send(c.buf[c.off:], w.progress)
-		n += c.off
+		n, err = w.link.Send(c.buf[c.off+w.tried:], w.progress)
+		n += c.off + w.tried
 	}
 	w.steps.Add(1)
 	return b.land(w, n, err)
@@ -102,7 +136,7 @@ func (b *Box) turn(w *writer) (more bool) {
 
 // progress notes that the peer took a piece, and n bytes by now.
 func (w *writer) progress(n int) {
-	w.went.Store(int64(n))
+	w.went.Store(int64(w.tried + n))
 	w.steps.Add(2)
 	if w.detached.Load() {
 		w.box.watch(w, 0)

@@ -16,8 +16,9 @@ type Conn struct {
 	heard    atomic.Bool // the peer has sent something since Heard was called
 	returned atomic.Bool
 
-	frames sync.Mutex // held while a frame is under way, from either side
-	err    error      // what cut a frame in the middle; frames
+	frames sync.Mutex  // held while a frame is under way, from either side
+	err    error       // what cut a frame in the middle; frames
+	tried  atomic.Bool // try has left frames locked, for send
 
 	moves       atomic.Uint32
 	application sync.Mutex // serializes Write; locked before frames
@@ -96,9 +97,32 @@ func frameLen(p []byte) int {
 	return max(0, end)
 }
 
-// send writes whole frames, and calls progress between writes.
+// try writes whole frames as far as the socket has room for them. Where that is
+// in the middle, nothing else passes until send has written the rest.
+func (c *Conn) try(frames []byte) (n int) {
+	if !c.frames.TryLock() {
+		return 0
+	}
+	if c.err == nil {
+		n = writeNow(c.Conn, frames)
+	}
+	if n > 0 {
+		c.moves.Add(1)
+	}
+	if n > 0 && n < len(frames) {
+		c.tried.Store(true)
+	} else {
+		c.frames.Unlock()
+	}
+	return n
+}
+
+// send writes whole frames, or what try has left of them, and calls progress
+// between writes.
 func (c *Conn) send(frames []byte, progress func(n int)) (n int, err error) {
-	c.frames.Lock()
+	if !c.tried.Swap(false) {
+		c.frames.Lock()
+	}
 	defer c.frames.Unlock()
 	if n, err = pieces(c.writeLocked, frames, progress); err != nil {
 		c.err = err

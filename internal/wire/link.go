@@ -40,7 +40,7 @@ const (
 var longAgo = time.Unix(1, 0)
 
 // A Link is one connection and the way to write frames to it. Its methods turn
-// a panic of the connection into an error. Only one Send, Ping or Goodbye may
+// a panic of the connection into an error. Only one Send, Try or Control may
 // run at a time; Close and Kill may run beside them.
 type Link struct {
 	Conn   net.Conn
@@ -155,6 +155,16 @@ func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
 		}
 	}
 	return n, err
+}
+
+// Tries reports whether Try may come to something.
+func (l *Link) Tries() bool { return l.up != nil }
+
+// Try is Send as far as the system takes the frames at once. It returns how far it
+// came and, in that order, whether that is all; the rest is for the next Send.
+func (l *Link) Try(frames []byte) (n int, all bool) {
+	n = l.up.try(frames)
+	return n, n == len(frames)
 }
 
 // sendOne writes the first message. With an error, x/net does not tell whether

@@ -1,0 +1,69 @@
+package wire
+
+import (
+	"bytes"
+	"io"
+	"net"
+	"runtime"
+	"testing"
+	"time"
+)
+
+// TestNothingPassesBetweenTryAndSend fills a socket until try has left a frame
+// in the middle, and has the application write before send goes on.
+func TestNothingPassesBetweenTryAndSend(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("try leaves all to send")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := &Conn{Conn: conn, framed: true}
+	pool := AppendFrame(nil, Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
+	application := AppendFrame(nil, Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
+	var want []byte
+	n := 0
+	for n = len(pool); n == len(pool); {
+		n = c.try(pool)
+		want = append(want, pool...)
+	}
+	if n == 0 {
+		t.Fatal("the socket took whole frames only; another size of them is needed")
+	}
+	errs := make(chan error, 2)
+	go func() {
+		_, err := c.Write(application)
+		errs <- err
+	}()
+	time.Sleep(20 * time.Millisecond) // were it let through, it would be by now
+	go func() {
+		_, err := c.send(pool[n:], func(int) {})
+		errs <- err
+	}()
+	want = append(want, application...)
+	got := make([]byte, len(want))
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.ReadFull(peer, got); err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(got, want) {
+		t.Error("the application's frame is not behind the pool's")
+	}
+	for range cap(errs) {
+		if err := <-errs; err != nil {
+			t.Error(err)
+		}
+	}
+}

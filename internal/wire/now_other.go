@@ -1,0 +1,8 @@
+//go:build !unix || aix
+
+package wire
+
+import "net"
+
+// writeNow leaves all to Write.
+func writeNow(net.Conn, []byte) (n int) { return 0 }

@@ -1,0 +1,31 @@
+//go:build unix && !aix
+
+package wire
+
+import (
+	"net"
+	"syscall"
+)
+
+// writeNow writes what of p the socket has room for, and never waits. Only the
+// system's own connections may be written to past their Write.
+func writeNow(conn net.Conn, p []byte) (n int) {
+	var socket syscall.Conn
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		socket = c
+	case *net.UnixConn:
+		socket = c
+	default:
+		return 0
+	}
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Write(func(fd uintptr) bool { // an error will come again, of Write
+		n, _ = syscall.SendmsgN(int(fd), p, nil, nil, syscall.MSG_DONTWAIT)
+		return true
+	})
+	return max(n, 0)
+}
