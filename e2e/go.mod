@@ -7,6 +7,7 @@ tool github.com/nulijiabei/gcpool/examples/push
 require (
 	github.com/chromedp/cdproto v0.159.0
 	github.com/chromedp/chromedp v0.23.0
+	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	golang.org/x/net v0.62.0
 )
 
