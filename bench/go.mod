@@ -39,10 +39,11 @@ require (
 	github.com/maypok86/otter/v2 v2.3.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
 	github.com/nulijiabei/gcpool/cluster v1.0.0-rc.1
+	github.com/nulijiabei/gcpool/metrics v1.0.0-rc.1
 	github.com/planetscale/vtprotobuf v0.6.0 // indirect
-	github.com/prometheus/client_golang v1.24.1 // indirect
-	github.com/prometheus/client_model v0.6.2 // indirect
-	github.com/prometheus/common v0.70.1 // indirect
+	github.com/prometheus/client_golang v1.25.0
+	github.com/prometheus/client_model v0.6.3 // indirect
+	github.com/prometheus/common v0.72.0 // indirect
 	github.com/prometheus/procfs v0.22.0 // indirect
 	github.com/quagmt/udecimal v1.10.1 // indirect
 	github.com/redis/rueidis v1.0.77 // indirect
@@ -61,3 +62,5 @@ replace github.com/nulijiabei/gcpool => ../
 replace github.com/nulijiabei/gcpool/cluster => ../cluster
 
 replace github.com/nulijiabei/gcpool/torture => ../torture
+
+replace github.com/nulijiabei/gcpool/metrics => ../metrics

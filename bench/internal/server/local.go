@@ -14,6 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/bench/internal/clock"
 	"github.com/nulijiabei/gcpool/bench/internal/payload"
+	"github.com/nulijiabei/gcpool/metrics"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // Registered is what gcpool's registry costs: nanoseconds a call and bytes an id.
@@ -86,9 +88,14 @@ func each(n int, call func(i int)) float64 {
 	return float64(clock.Now()-began) / float64(n)
 }
 
-// Added is what an Add costs, and a send on a bare channel: nanoseconds of
-// elapsed time over all producers.
-type Added struct{ Add, Send, Allocations float64 }
+// Added is what an Add costs, the same while the pool is scraped, the part of it
+// that sampling its latency may take, and a send on a bare channel: nanoseconds
+// of elapsed time over all producers.
+type Added struct{ Add, Scraped, Sampling, Send, Allocations float64 }
+
+// scrapes is how often Add has the metrics collected meanwhile; ordinary is one
+// in 15 s.
+const scrapes = 100 * time.Millisecond
 
 // Add measures gcpool's StreamPool.Add, with connections in memory that take
 // everything at once, and a channel of gcpool's default length that carries as
@@ -115,6 +122,12 @@ func (s *Server) Add(l Load, r *Added) error {
 	if r.Add, r.Allocations, err = crowd(l, push); err != nil {
 		return err
 	}
+	stop := scrape(pool)
+	r.Scraped, _, err = crowd(l, push)
+	if stop(); err != nil {
+		return err
+	}
+	r.Sampling = each(100_000, func(int) { _ = time.Since(started) }) * 2 / sampled
 	type message struct {
 		id   string
 		data [64]byte
@@ -130,6 +143,36 @@ func (s *Server) Add(l Load, r *Added) error {
 		return nil
 	})
 	return err
+}
+
+// started and sampled are how the pool samples: one message of so many reads the
+// clock twice.
+var started = time.Now()
+
+const sampled = 64
+
+// scrape has the pool's metrics collected until stop is called.
+func scrape(pool *gcpool.Pool) (stop func()) {
+	registry := prometheus.NewPedanticRegistry()
+	registry.MustRegister(metrics.NewCollector(pool))
+	done := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			if _, err := registry.Gather(); err != nil {
+				panic(err)
+			}
+			select {
+			case <-time.After(scrapes):
+			case <-done:
+				return
+			}
+		}
+	})
+	return func() {
+		close(done)
+		wg.Wait()
+	}
 }
 
 // crowd has producers push for a while. It returns the nanoseconds and the

@@ -51,9 +51,10 @@ func (b *Bench) broadcast(r *report.Scenario) error {
 	took := &report.Metric{Name: "until the last", Unit: "ms"}
 	cpu := &report.Metric{Name: "CPU", Unit: "ms"}
 	users := b.fewer(10_000)
-	b.interleave(r, plan{users: users, limits: true, try: func(s *session) ([]float64, error) {
+	warm := server.Load{Size: 64, Burst: 1, Producers: producers, Passes: 2, Window: time.Minute}
+	b.interleave(r, plan{users: users, limits: true, warm: warm, try: func(s *session) ([]float64, error) {
 		var times, costs []float64
-		for range 3 {
+		for range 5 {
 			o, err := s.broadcast(64)
 			if err != nil {
 				return nil, err

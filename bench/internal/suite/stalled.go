@@ -104,8 +104,12 @@ func (s *session) healthy(l server.Load, stalled bool) (o outcome, err error) {
 	return o, err
 }
 
-// judgeStalled compares each peer with itself.
+// judgeStalled compares each peer with itself. One that stalled peers do not harm
+// either still does not match the subject if it is slower beside them in both
+// respects.
 func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
+	us := m[0].Row(subject)
+	none := report.Verdict{Target: "no peer matches it", Met: true}
 	var others []string
 	for _, row := range m[0].Rows {
 		rate := report.Verdict{Target: "healthy throughput at least 0.9x of its own without stalled peers"}
@@ -118,18 +122,18 @@ func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
 			late.Measured = rate.Measured
 		}
 		switch {
-		case row.Name == subject:
+		case row == us:
 			r.Verdicts = append(r.Verdicts, rate, late)
-		case rate.Met && late.Met:
-			others = append(others, row.Name)
+		case rate.Met && late.Met && us != nil:
+			faster := m[1].Row(row.Name).Median / m[1].Row(subject).Median
+			later := m[3].Row(row.Name).Median / m[3].Row(subject).Median
+			none.Met = none.Met && faster < 1 && later > 1
+			others = append(others, fmt.Sprintf("%s keeps both as well, at %.2fx the throughput and %.1fx the p99;", row.Name, faster, later))
 		}
 	}
-	if m[0].Row(subject) != nil && len(m[0].Rows) > 1 {
-		v := report.Verdict{Target: "no peer matches both", Met: len(others) == 0, Measured: "None does"}
-		if !v.Met {
-			v.Measured = fmt.Sprintf("Matched by %s", strings.Join(others, ", "))
-		}
-		r.Verdicts = append(r.Verdicts, v)
+	if us != nil && len(m[0].Rows) > 1 {
+		none.Measured = strings.Join(append(others, "The others are halted or slowed by stalled peers"), " ")
+		r.Verdicts = append(r.Verdicts, none)
 	}
 }
 
