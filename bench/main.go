@@ -34,8 +34,17 @@ func run() error {
 	names := flag.String("run", "", "scenarios to run, separated by commas (default all)")
 	only := flag.String("peers", "", "peers to run, separated by commas (default all)")
 	out := flag.String("out", "", "folder for results.json and the charts (default bench/results, if everything was run)")
+	profiles := flag.String("profiles", "", "folder for CPU profiles of the server processes; each is one peer of one scenario")
 	rounds := flag.Int("rounds", 0, "rounds of each scenario (default 5, with -quick 1)")
 	flag.Parse()
+	if *profiles != "" {
+		if err := os.MkdirAll(*profiles, 0o755); err != nil {
+			return err
+		}
+		if err := os.Setenv(suite.ProfilesIn, *profiles); err != nil {
+			return err
+		}
+	}
 	b := &suite.Bench{Rounds: 5, Window: 300 * time.Millisecond, Quick: *quick, Log: func(format string, args ...any) {
 		fmt.Fprintf(os.Stderr, "# "+format+"\n", args...)
 	}}
@@ -120,11 +129,11 @@ func choose[T any](all []T, names string, name func(T) string) (chosen []T, err 
 	return chosen, nil
 }
 
-// command returns how the run is repeated. Where its results go is left out.
+// command returns how the run is repeated. Where its files go is left out.
 func command() string {
 	text := "go run ./bench"
 	flag.Visit(func(f *flag.Flag) {
-		if f.Name != "out" {
+		if f.Name != "out" && f.Name != "profiles" {
 			text += " -" + f.Name + "=" + f.Value.String()
 		}
 	})

@@ -8,6 +8,8 @@ import (
 	"net/rpc"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"runtime/pprof"
 	"time"
 
 	"github.com/nulijiabei/gcpool/bench/internal/client"
@@ -35,14 +37,38 @@ func Child(args []string) bool {
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	switch args[1] {
 	case roleFlag + serverRole:
-		s := new(server.Server)
-		serve(serverRole, s, pipe)
+		defer profile()()
+		serve(serverRole, new(server.Server), pipe)
 	case roleFlag + clientRole:
 		serve(clientRole, new(client.Client), pipe)
 	default:
 		return false
 	}
 	return true
+}
+
+// ProfilesIn names the environment variable with the folder for CPU profiles of
+// the server processes; without it there are none.
+const ProfilesIn = "GCPOOL_BENCH_PROFILES"
+
+// profile writes this process's CPU profile until the function that it returns is
+// called.
+func profile() (stop func()) {
+	dir := os.Getenv(ProfilesIn)
+	if dir == "" {
+		return func() {}
+	}
+	file, err := os.Create(filepath.Join(dir, fmt.Sprintf("server-%d.pprof", os.Getpid())))
+	if err == nil {
+		err = pprof.StartCPUProfile(file)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return func() {
+		pprof.StopCPUProfile()
+		_ = file.Close()
+	}
 }
 
 func serve(name string, methods any, pipe io.ReadWriteCloser) {
@@ -106,12 +132,18 @@ func (c *child) call(method string, args, reply any) error {
 	}
 }
 
-// end ends the child. There is nothing in it to save.
+// end ends the child. There is nothing in it to save but its profile, for which
+// it has a second after its pipe has been closed.
 func (c *child) end() {
 	if c == nil {
 		return
 	}
-	_ = c.cmd.Process.Kill()
+	kill := func() { _ = c.cmd.Process.Kill() }
+	if os.Getenv(ProfilesIn) == "" {
+		kill()
+	} else {
+		defer time.AfterFunc(time.Second, kill).Stop()
+	}
 	_ = c.rpc.Close()
 	_ = c.cmd.Wait()
 }
