@@ -50,6 +50,7 @@ func (b *Bench) registry(r *report.Scenario) error {
 	}
 	metrics := []*report.Metric{
 		{Name: "Add", Unit: "ns"}, {Name: "lookup", Unit: "ns"}, {Name: "Del", Unit: "ns"}, {Name: "memory/id", Unit: "B"},
+		{Name: "bare map's lookup", Unit: "ns"},
 	}
 	r.Metrics = metrics
 	sizes := []int{1000, b.fewer(1_000_000)}
@@ -59,7 +60,7 @@ func (b *Bench) registry(r *report.Scenario) error {
 			if err := local("Registry", n, &cost); err != nil {
 				return err
 			}
-			for i, v := range []float64{cost.Add, cost.Get, cost.Del, cost.Bytes} {
+			for i, v := range []float64{cost.Add, cost.Get, cost.Del, cost.Bytes, cost.Map} {
 				row(metrics[i], fmt.Sprintf("%d ids", n)).Add(v)
 			}
 		}
