@@ -108,7 +108,9 @@ func newConnPool(c outbox.Config) *ConnPool {
 //
 // The newest connection wins: one that id had before is closed, a WebSocket
 // with status 4000, and the next Del by its handler does nothing. Adding the
-// connection that id has already changes nothing.
+// connection that id has already changes nothing. It may have several ids, in
+// several pools: what closes it for one closes it for all, and the close frame of
+// Shutdown may overtake what waits for another.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
 // Shutdown, and leaves conn alone then. It blocks only while more events than

@@ -13,12 +13,11 @@ import (
 // frame to end.
 type Conn struct {
 	net.Conn
-	heard    atomic.Bool // the peer has sent something since Heard was called
+	reads    atomic.Uint32 // how often the peer has sent something
 	returned atomic.Bool
 
-	frames sync.Mutex  // held while a frame is under way, from either side
-	err    error       // what cut a frame in the middle; frames
-	tried  atomic.Bool // try has left frames locked, for send
+	frames sync.Mutex // held while a frame is under way, from either side
+	err    error      // what cut a frame in the middle; frames
 
 	moves       atomic.Uint32
 	application sync.Mutex // serializes Write; locked before frames
@@ -44,8 +43,8 @@ func (c *Conn) Return() { c.returned.Store(true) }
 // Read reads from the peer.
 func (c *Conn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n > 0 && !c.heard.Load() {
-		c.heard.Store(true)
+	if n > 0 {
+		c.reads.Add(1)
 	}
 	return n, err
 }
@@ -98,7 +97,7 @@ func frameLen(p []byte) int {
 }
 
 // try writes whole frames as far as the socket has room for them. Where that is
-// in the middle, nothing else passes until send has written the rest.
+// in the middle, it leaves frames locked, until send has written the rest.
 func (c *Conn) try(frames []byte) (n int) {
 	if !c.frames.TryLock() {
 		return 0
@@ -109,18 +108,16 @@ func (c *Conn) try(frames []byte) (n int) {
 	if n > 0 {
 		c.moves.Add(1)
 	}
-	if n > 0 && n < len(frames) {
-		c.tried.Store(true)
-	} else {
+	if n == 0 || n == len(frames) {
 		c.frames.Unlock()
 	}
 	return n
 }
 
-// send writes whole frames, or what try has left of them, and calls progress
-// between writes.
-func (c *Conn) send(frames []byte, progress func(n int)) (n int, err error) {
-	if !c.tried.Swap(false) {
+// send writes whole frames, or what try has left of them if so told, and calls
+// progress between writes.
+func (c *Conn) send(frames []byte, tried bool, progress func(n int)) (n int, err error) {
+	if !tried {
 		c.frames.Lock()
 	}
 	defer c.frames.Unlock()

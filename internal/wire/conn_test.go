@@ -49,7 +49,7 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // were it let through, it would be by now
 	go func() {
-		_, err := c.send(pool[n:], func(int) {})
+		_, err := c.send(pool[n:], true, func(int) {})
 		errs <- err
 	}()
 	want = append(want, application...)
@@ -65,5 +65,23 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 		if err := <-errs; err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+func TestTryWaitsForNobody(t *testing.T) {
+	a, b := net.Pipe()
+	defer a.Close()
+	defer b.Close()
+	c := &Conn{Conn: a, framed: true}
+	c.frames.Lock() // as the application has it inside a frame
+	tried := make(chan int)
+	go func() { tried <- c.try([]byte("\x81\x01x")) }()
+	select {
+	case n := <-tried:
+		if n != 0 {
+			t.Errorf("try has written %d bytes inside a frame", n)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("try waits for the application")
 	}
 }

@@ -48,6 +48,8 @@ type Link struct {
 	stream bool            // messages have no boundaries but their newline
 	ws     *websocket.Conn // nil for a raw connection
 	up     *Conn           // under ws if that was upgraded, else nil
+	tried  bool            // Try has left up.frames locked, for Send
+	reads  uint32          // of up, when Heard was called; up may be under other Links
 
 	dismissed atomic.Bool // Close has set deadlines in the past
 }
@@ -100,12 +102,15 @@ func (l *Link) Returned() bool {
 }
 
 // Heard reports whether anything came from the peer since the last call, and
-// whether l can tell; if not, it says that something did.
+// whether l can tell; if not, it says that something did. One call may run at a
+// time.
 func (l *Link) Heard() (heard, tells bool) {
 	if l.up == nil {
 		return true, false
 	}
-	return l.up.heard.Swap(false), true
+	before := l.reads
+	l.reads = l.up.reads.Load()
+	return l.reads != before, true
 }
 
 // Moves counts the writes that l's peer has taken, the application's too; 0 if
@@ -138,7 +143,9 @@ func (l *Link) Closed() bool {
 func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
 	defer recovered(&err)
 	if l.up != nil {
-		return l.up.send(frames, progress)
+		tried := l.tried
+		l.tried = false
+		return l.up.send(frames, tried, progress)
 	}
 	for n < len(frames) {
 		if n > 0 {
@@ -164,6 +171,7 @@ func (l *Link) Tries() bool { return l.up != nil }
 // came and, in that order, whether that is all; the rest is for the next Send.
 func (l *Link) Try(frames []byte) (n int, all bool) {
 	n = l.up.try(frames)
+	l.tried = 0 < n && n < len(frames)
 	return n, n == len(frames)
 }
 
