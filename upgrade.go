@@ -48,6 +48,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"reflect"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -67,11 +68,17 @@ import (
 // clears its deadlines, and runs h on a goroutine of its own, so that net/http
 // lets go of its buffers. The request's context keeps its values and ends when
 // h returns, or after 10 s without a handshake, for a peer that has left before
-// cannot be seen. A response other than the handshake may have up to 64 KiB. A
-// panic of h is logged as net/http does. Every other request passes through
-// untouched. A server that cannot hijack, as with HTTP/2,
+// cannot be seen. A response other than the handshake may have up to 64 KiB; a
+// larger one becomes a 500. A panic of h is logged as net/http does. Every other
+// request passes through untouched. A server that cannot hijack, as with HTTP/2,
 // answers 500. As always, http.Server.Shutdown does not wait for hijacked
 // connections; [Pool.Shutdown] does.
+//
+// ServeHTTP returns at once if the writer and the context are net/http's own. Else
+// it returns when h has, and net/http keeps its buffers until then: a router or
+// middleware around may use what it has put there for the next request. What else
+// h uses of such a one (a context of the router's own, say) is its own affair; with
+// Upgrade as the outermost handler there is none.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !asksForWebSocket(req) || wire.Upgraded(req.Context()) {
@@ -86,14 +93,28 @@ func Upgrade(h http.Handler) http.Handler {
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
 		u := &upgraded{conn: &wire.Conn{Conn: conn}, ahead: bytes.Clone(ahead), header: make(http.Header)}
-		go u.serve(h, req)
+		if bare(w, req) {
+			go u.serve(h, req)
+		} else {
+			u.serve(h, req)
+		}
 	})
 }
 
+// bare reports whether w and req come from net/http as they are. Should its types
+// change, nothing is, and all that is lost is the memory.
+func bare(w http.ResponseWriter, req *http.Request) bool {
+	writer, ctx := reflect.TypeOf(w), reflect.TypeOf(req.Context())
+	return writer.Kind() == reflect.Pointer && writer.Elem().PkgPath() == "net/http" && ctx.String() == "*context.cancelCtx"
+}
+
 // asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
-// from other requests.
+// from other requests, and over HTTP/2 RFC 8441 section 4.
 func asksForWebSocket(req *http.Request) bool {
-	return strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
+	if req.Method == http.MethodConnect {
+		return strings.EqualFold(req.Header.Get(":protocol"), "websocket")
+	}
+	return req.Method == http.MethodGet && strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
 		strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")
 }
 
@@ -103,8 +124,10 @@ type upgraded struct {
 	conn     *wire.Conn
 	ahead    []byte // what net/http had read already
 	header   http.Header
+	sent     http.Header // header, when the status was set
 	status   int
 	body     bytes.Buffer
+	cut      bool // body had to be more than responseMax
 	hijacked bool
 	expires  *time.Timer // ends the context unless there is a handshake
 }
@@ -114,13 +137,18 @@ const (
 	responseMax   = 64 << 10
 )
 
-// serve runs the handler, answers if nobody has, and closes the connection.
+// serve runs the handler, answers if nobody has, and closes the connection; but
+// one that was hijacked is its new owner's, as with net/http. x/net closes it.
 func (u *upgraded) serve(h http.Handler, req *http.Request) {
 	ctx, cancel := context.WithCancel(wire.NewContext(context.WithoutCancel(req.Context()), u.conn))
 	req = req.WithContext(ctx)
 	u.expires = time.AfterFunc(handshakeTime, cancel)
 	defer u.expires.Stop()
-	defer u.conn.Close()
+	defer func() {
+		if !u.hijacked {
+			u.conn.Close()
+		}
+	}()
 	defer cancel()
 	defer u.conn.Return()
 	defer func() {
@@ -135,19 +163,35 @@ func (u *upgraded) serve(h http.Handler, req *http.Request) {
 	}()
 	h.ServeHTTP(u, req)
 	if !u.hijacked {
-		u.WriteHeader(http.StatusOK)
-		resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: u.header,
-			Body: io.NopCloser(&u.body), ContentLength: int64(u.body.Len()), Close: true}
-		u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
-		_ = resp.Write(u.conn) // the peer may be gone
+		u.answer(req)
 	}
+}
+
+// answer sends the response that the handler has written.
+func (u *upgraded) answer(req *http.Request) {
+	u.WriteHeader(http.StatusOK)
+	if u.cut { // a part would look like the whole
+		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
+		u.body.Reset()
+		u.body.WriteString("the response to a handshake was too large\n")
+	}
+	if u.sent["Date"] == nil {
+		u.sent.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	}
+	if _, set := u.sent["Content-Type"]; !set && u.body.Len() > 0 {
+		u.sent.Set("Content-Type", http.DetectContentType(u.body.Bytes()))
+	}
+	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: u.sent,
+		Body: io.NopCloser(&u.body), ContentLength: int64(u.body.Len()), Close: true}
+	u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
+	_ = resp.Write(u.conn) // the peer may be gone
 }
 
 func (u *upgraded) Header() http.Header { return u.header }
 
 func (u *upgraded) WriteHeader(status int) {
 	if u.status == 0 && status >= 200 { // the others are only news
-		u.status = status
+		u.status, u.sent = status, u.header.Clone()
 	}
 }
 
@@ -155,21 +199,27 @@ func (u *upgraded) Write(p []byte) (int, error) {
 	if u.hijacked {
 		return 0, http.ErrHijacked
 	}
-	if u.body.Len()+len(p) > responseMax {
+	if u.cut = u.cut || u.body.Len()+len(p) > responseMax; u.cut {
 		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
 	}
 	u.WriteHeader(http.StatusOK)
 	return u.body.Write(p)
 }
 
-// Hijack implements [http.Hijacker]. The buffers are small, for x/net keeps
-// them as long as the connection lives; larger reads and writes bypass them.
+// SetReadDeadline and SetWriteDeadline are for [http.ResponseController].
+func (u *upgraded) SetReadDeadline(t time.Time) error  { return u.conn.SetReadDeadline(t) }
+func (u *upgraded) SetWriteDeadline(t time.Time) error { return u.conn.SetWriteDeadline(t) }
+
+// Hijack implements [http.Hijacker], and clears the deadlines as net/http does.
+// The buffers are small, for x/net keeps them as long as the connection lives;
+// larger reads and writes bypass them.
 func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.hijacked {
 		return nil, nil, http.ErrHijacked
 	}
 	u.hijacked = true
 	u.expires.Stop()
+	u.conn.SetDeadline(time.Time{})
 	var in io.Reader = u.conn
 	if len(u.ahead) > 0 {
 		in = io.MultiReader(bytes.NewReader(u.ahead), u.conn)

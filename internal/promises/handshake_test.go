@@ -1,0 +1,190 @@
+package promises
+
+import (
+	"bufio"
+	"bytes"
+	"cmp"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// logged is a ResponseWriter of a middleware's.
+type logged struct{ http.ResponseWriter }
+
+func (l logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+// TestUpgradeReturnsAtOnceOnlyToNetHTTP: a router that uses its contexts again must
+// not give a handler that still runs another request's id.
+func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
+	type route struct{ id string }
+	type key struct{}
+	pool := sync.Pool{New: func() any { return new(route) }}
+	recycles := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		rt := pool.Get().(*route)
+		rt.id = r.FormValue("id")
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, rt)))
+		*rt = route{"another's"}
+		pool.Put(rt)
+	}
+	for what, test := range map[string]struct {
+		around func(w http.ResponseWriter, r *http.Request, next http.Handler)
+		waits  bool
+	}{
+		"net/http": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }, false},
+		"a router": {recycles, true},
+		"a router, then a deadline": {func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			recycles(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
+				defer cancel()
+				next.ServeHTTP(w, r.WithContext(ctx))
+			}))
+		}, true},
+		"a writer": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) }, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			returned := make(chan struct{})
+			next := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+				io.ReadFull(ws, make([]byte, 1)) // until the peer has looked
+				if rt, _ := ws.Request().Context().Value(key{}).(*route); rt != nil && rt.id != "mine" {
+					t.Errorf("the handler sees %q", rt.id)
+				}
+			}))
+			addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(returned)
+				test.around(w, r, next)
+			}))
+			ws := dial(t, addr, "id=mine")
+			if !test.waits {
+				<-returned
+			}
+			select {
+			case <-returned:
+				if test.waits {
+					t.Error("Upgrade has returned, and its handler has not")
+				}
+			case <-time.After(20 * time.Millisecond):
+			}
+			ws.Write([]byte("x"))
+			<-returned
+		})
+	}
+}
+
+// ask sends a handshake, but with that method, and more headers and a body, and
+// returns all that comes back.
+func ask(t *testing.T, addr, method, more string) string {
+	t.Helper()
+	conn, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n", method, addr, addr, more)
+	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if method == http.MethodPost { // whose connection stays
+		line, _ := bufio.NewReader(conn).ReadString('\n')
+		return line
+	}
+	got, _ := io.ReadAll(conn)
+	return string(got)
+}
+
+func response(t *testing.T, text string) (*http.Response, string) {
+	t.Helper()
+	resp, err := http.ReadResponse(bufio.NewReader(strings.NewReader(text)), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(body)
+}
+
+// TestUpgradeLeavesAHijackedConnection to whoever has hijacked it, as net/http does.
+func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			conn, buf, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			go func() { // as the chat example of gorilla/websocket does
+				defer conn.Close()
+				time.Sleep(20 * time.Millisecond)
+				buf.WriteString("HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi")
+				buf.Flush()
+			}()
+		}))
+		if got := ask(t, addr, http.MethodGet, ""); !strings.HasSuffix(got, "\r\n\r\n\x81\x02hi") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestUpgradeAnswersAsNetHTTPDoes where the handler refuses the handshake.
+func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			w.Header().Set("X-Late", "yes")
+			io.WriteString(w, "<html>hello</html>")
+		}))
+		resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
+		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" ||
+			resp.Header.Get("Date") == "" || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("%+v %q", resp, body)
+		}
+	})
+}
+
+func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
+	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "x.txt", time.Time{}, bytes.NewReader(make([]byte, 100_000)))
+	}))
+	if resp, body := response(t, ask(t, addr, http.MethodGet, "")); resp.StatusCode != http.StatusInternalServerError {
+		t.Errorf("status %d with %d bytes, Content-Length %d", resp.StatusCode, len(body), resp.ContentLength)
+	}
+}
+
+// TestUpgradePassesAPost: a handshake is a GET (RFC 6455 section 4.2.1), so whoever
+// posts is told to go on.
+func TestUpgradePassesAPost(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }))
+		if got := ask(t, addr, http.MethodPost, "Expect: 100-continue\r\nContent-Length: 4\r\n"); !strings.Contains(got, "100") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestUpgradeTakesDeadlines of an http.ResponseController, net/http's way to let a
+// request take longer.
+func TestUpgradeTakesDeadlines(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			c := http.NewResponseController(w)
+			if err := cmp.Or(c.SetReadDeadline(time.Now().Add(time.Hour)), c.SetWriteDeadline(time.Unix(1, 0))); err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+				return
+			}
+			websocket.Handler(func(ws *websocket.Conn) { ws.Write([]byte("hi")) }).ServeHTTP(w, r)
+		}))
+		if got := lines(t, bufio.NewReader(io.MultiReader(dial(t, addr, ""), strings.NewReader("\n"))), 1); got[0] != "hi" {
+			t.Errorf("got %q", got)
+		}
+	})
+}
