@@ -179,7 +179,7 @@ func (b *Box) wakeLocked() {
 // lendLocked is wakeLocked for a caller that can write by itself: it may return
 // a writer for that, which carries the first chunk.
 func (b *Box) lendLocked() *writer {
-	if b.busy || b.link == nil || !b.link.Tries() || b.ping || len(b.queue) == 0 {
+	if b.busy || b.link == nil || !b.link.Tries() || len(b.queue) == 0 {
 		b.wakeLocked()
 		return nil
 	}

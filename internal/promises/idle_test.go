@@ -1,10 +1,15 @@
 package promises
 
 import (
+	"bufio"
+	"bytes"
+	"context"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -81,5 +86,51 @@ func TestIdlePoolLeavesAFullSocketToAWriter(t *testing.T) {
 	}
 	if err := <-wrote; err != nil {
 		t.Error(err)
+	}
+}
+
+// TestIdlePoolForgetsNobody pushes to several ids with pauses, so that an Add
+// which writes by itself meets others on the same id and on others, and one to a
+// peer that has stopped reading: no Add may end up serving that one.
+func TestIdlePoolForgetsNobody(t *testing.T) {
+	for _, procs := range []int{1, 2} {
+		t.Run(fmt.Sprint("procs=", procs), func(t *testing.T) {
+			defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
+			const ids, messages = 4, 600
+			p, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Minute))
+			addr := serve(t, gcpool.Upgrade, verbatim(p, func() {}))
+			tcp(t, conns, "stalled")
+			push := func(id string, data []byte) {
+				ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+				defer cancel()
+				if err := stream.AddContext(ctx, id, data); err != nil {
+					t.Errorf("%s: %v", id, err)
+				}
+			}
+			var wg sync.WaitGroup
+			for i := range ids {
+				id := fmt.Sprint("peer", i)
+				peer := dial(t, addr, "id="+id)
+				wg.Go(func() { lines(t, bufio.NewReader(peer), 2*messages) })
+			}
+			eventually(t, "joined", func() bool { return conns.Len() == ids+1 })
+			for range 2 { // of each id's producers
+				for i := range ids {
+					wg.Go(func() {
+						for range messages {
+							time.Sleep(time.Duration(rand.N(300)) * time.Microsecond)
+							push(fmt.Sprint("peer", i), []byte("x"))
+						}
+					})
+				}
+			}
+			wg.Go(func() {
+				for range messages {
+					time.Sleep(100 * time.Microsecond)
+					push("stalled", bytes.Repeat([]byte{'x'}, 32<<10))
+				}
+			})
+			wg.Wait()
+		})
 	}
 }
