@@ -104,3 +104,29 @@ func TestDashboardSaysThatServerIsLost(t *testing.T) {
 	d.awaitText("#state", "Live")
 	d.awaitText("#history", "when the server started anew")
 }
+
+// TestPagesFitANarrowPhone: 320 px is as narrow as WCAG 1.4.10 asks for. The
+// figures are as wide as the dashboard writes them.
+func TestPagesFitANarrowPhone(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newServer(t)
+	alice := signedIn(t, s, "Alice")
+	d := dashboard(t, s)
+	d.tabTo("#pause")
+	d.keys(" ")
+	d.awaitState("paused")
+	for _, width := range []int64{320, 360, 390} {
+		for _, b := range []*tab{alice, d} {
+			b.look(look{"narrow", width, 568, "light"})
+			over := eval[int](b, `document.querySelectorAll(".chart tbody td").forEach(td => td.textContent = "1023 KiB"),
+				document.documentElement.scrollWidth - innerWidth`)
+			if over > 0 {
+				t.Errorf("%s at %d px is %d px too wide", b.name, width, over)
+			}
+		}
+		if eval[bool](alice, "(e => e.scrollWidth > e.clientWidth)(document.querySelector('#who'))") {
+			t.Errorf("at %d px Alice does not see her name", width)
+		}
+	}
+}
