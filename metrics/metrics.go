@@ -40,8 +40,9 @@ type collector struct {
 }
 
 // NewCollector returns a [prometheus.Collector] of the pools of pool; README.md
-// lists its metrics. It may be registered before Start, before the first
-// Register, and read after Shutdown. A nil pool has no pools.
+// lists its metrics, in seconds, bytes and messages. It may be registered before
+// Start, before the first Register, and read after Shutdown; any number of
+// scrapes may run at once, and none waits for the pool. A nil pool has no pools.
 //
 // A process with two of them tells them apart by a label of its own, or else the
 // second is refused:
