@@ -97,8 +97,8 @@ type Option func(*Node)
 // different prefixes do not see each other. The default is "gcpool".
 func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix } }
 
-// WithName sets what [Node.Where] calls this node; by default a unique string.
-// Names need not be unique, but should.
+// WithName sets what [Node.Where] calls this node, in up to 256 bytes; by default
+// a unique string. Names need not be unique, but should.
 func WithName(name string) Option { return func(n *Node) { n.name = name } }
 
 // WithTimeout sets how long nothing may be heard of a message that left this
@@ -174,11 +174,13 @@ type key struct{ pool, id string }
 // as well. Join may come before or after Register, but should come before Start,
 // for until then what is pushed to ids elsewhere is undelivered.
 //
-// It takes one round trip, and returns an error if nc is not connected, does not
-// support headers (NATS 2.2), or an option makes no sense. TLS, credentials and
-// permissions are those of nc; it should have MaxReconnects(-1), for a node
-// whose nc is closed cannot come back. One Node should use nc only, and one
-// only a pool.
+// It waits for one round trip, no longer than WithTimeout. It returns
+// [gcpool.ErrInvalid] for a nil pool or connection and an option without meaning,
+// [nats.ErrConnectionClosed] if nc is not connected, [nats.ErrHeadersNotSupported]
+// before NATS 2.2, [gcpool.ErrRegistered] if pool is in a cluster already, and
+// [gcpool.ErrClosed] after its Shutdown. TLS, credentials and permissions are
+// those of nc; it should have MaxReconnects(-1), for a node whose nc is closed
+// cannot come back. One Node should use nc only, and one only a pool.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := &Node{
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
