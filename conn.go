@@ -200,7 +200,8 @@ func (c *ConnPool) Appeared(id string) {
 // returns an error, that connection is removed and closed, what waits for id is
 // reported with the error, wrapped in ErrNotConnected, or goes to the mailbox,
 // and Get returns the error. It returns ErrNotConnected if id has no connection,
-// and ErrInvalid for a nil fn.
+// ErrClosed instead once Shutdown has begun, and ErrInvalid for an empty id or a
+// nil fn.
 func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if c == nil {
 		return ErrNotRegistered

@@ -41,8 +41,9 @@ var (
 	// ErrExpired is the outcome of a message that waited in the mailbox for
 	// longer than its ttl, or gave way there to newer ones.
 	ErrExpired = outbox.ErrExpired
-	// ErrClosed is returned by every call that comes after Shutdown, and is the
-	// outcome of what Shutdown could not deliver in time.
+	// ErrClosed is returned, once Shutdown has begun, by all that would add
+	// something, and by Get for an id that is not connected. It is the outcome of
+	// what Shutdown could not deliver in time.
 	ErrClosed = outbox.ErrClosed
 )
 
@@ -145,8 +146,8 @@ func (p *Pool) Start() {
 	}
 }
 
-// Shutdown ends the pool. From its first moment every call returns ErrClosed;
-// what was accepted is delivered, also if Start was never called. Then each
+// Shutdown ends the pool. From its first moment all that would add something
+// returns ErrClosed; what was accepted is delivered, also if Start was never called. Then each
 // WebSocket gets a close frame with status 1001 (going away, RFC 6455 section
 // 7.4.1), and Shutdown waits for the peers to leave: for its handler to
 // return, or Del. Raw connections are closed once they have been served. A
@@ -157,9 +158,9 @@ func (p *Pool) Start() {
 // peers behave. Afterwards no goroutine of the pool runs, but for a hook that has
 // not caught up, or a connection that heeds neither deadline nor Close.
 //
-// A second call waits for the first and returns the same. A hook must not call
-// it, for Shutdown waits for hooks. http.Server.Shutdown does not know of
-// hijacked connections; call it first, to refuse new ones, then this.
+// A second call waits for the first, while its own ctx lasts, and returns the same.
+// A hook must not call it, for Shutdown waits for hooks. http.Server.Shutdown does
+// not know of hijacked connections; call it first, to refuse new ones, then this.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	if ctx == nil {
 		return fmt.Errorf("%w: nil context", ErrInvalid)
@@ -233,8 +234,8 @@ func (p *Pool) Stats() []Stats {
 // NewPool; the last one wins.
 type Option func(*outbox.Config)
 
-// Overflow says what gives way when the outbox of an id is full and its peer
-// has taken nothing for a second. A peer that reads is waited for.
+// Overflow says what gives way when the outbox of an id is full and its peer has
+// taken nothing for a second; one that reads is waited for. Others are ErrInvalid.
 type Overflow int
 
 const (
@@ -276,13 +277,13 @@ func WithWriteTimeout(d time.Duration) Option {
 // that a dead one is found. One under [Upgrade] is pinged when nothing came from
 // it for d, and closed (1001) when nothing came for 2d, so its handler must keep
 // reading, and its peer must not need that long for what the system buffers before
-// the ping. Looked at once a second, or four times in d; 0 is off, the default 15 s.
+// the ping. Looked at once a second, or four times in d. 0 is off; the default 15 s.
 func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each
 // for up to ttl since its id went, or since Add, and all together up to so many
 // bytes of payload; the oldest give way, reported with ErrExpired. Without it,
-// and with zeros, they are reported at once.
+// and with a zero, they are reported at once; less is ErrInvalid.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *outbox.Config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }

@@ -44,7 +44,9 @@ func newStreamPool(conns *ConnPool) *StreamPool {
 type Undelivered struct {
 	Pool, ID string
 	Data     []byte
-	Err      error // ErrNotConnected, ErrSlow, ErrDeleted, ErrExpired or ErrClosed
+	// Err wraps ErrNotConnected, ErrSlow, ErrDeleted, ErrExpired or ErrClosed; with
+	// a [Cluster] it may be ErrTooLarge, elsewhere, or an error of the Cluster's own.
+	Err error
 }
 
 // Add copies data and has it written to id's connection, after all that this
@@ -93,7 +95,8 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 // Broadcast is Add for every id that is connected at this moment. It counts as
 // one message for each. The ids with room get it at once; then Broadcast waits
 // for the others together, as Add does for one. Before Start it takes one
-// place in the buffer and goes to the ids that are connected after.
+// place in the buffer and goes to the ids that are connected after. It returns
+// what Add does, or a [Cluster]'s error; those here have it then all the same.
 func (s *StreamPool) Broadcast(data []byte) error {
 	ctx := context.Background()
 	if err := s.check(ctx, "*", data); err != nil {

@@ -113,7 +113,8 @@ type Group struct {
 // NewGroup returns a Group of the boxes that boxes returns. It calls retire for
 // one that may have nothing left to keep it.
 func NewGroup(c Config, boxes func() []*Box, retire func(*Box)) *Group {
-	g := &Group{Config: c, boxes: boxes, retire: retire, done: make(chan struct{}), start: time.Now(), limit: runtime.GOMAXPROCS(0)}
+	g := &Group{Config: c, boxes: boxes, retire: retire, done: make(chan struct{}), limit: runtime.GOMAXPROCS(0)}
+	g.start = time.Now().Add(-1) // its clock never reads 0, which is no time
 	g.report.group, g.mailbox.group = g, g
 	return g
 }

@@ -128,6 +128,7 @@ func TestCloseThatBlocksOrPanicsStopsNobody(t *testing.T) {
 			!strings.Contains(err.Error(), "write") {
 			t.Errorf("Deliver to a connection that panics: %v", err)
 		}
+		synctest.Wait() // a connection is removed after its messages have their outcomes
 		if !conns.Del("blocks") || conns.Len() != 0 {
 			t.Error("Del did not remove the connection")
 		}

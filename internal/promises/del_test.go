@@ -1,0 +1,198 @@
+package promises
+
+import (
+	"bufio"
+	"context"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"golang.org/x/net/websocket"
+)
+
+func TestDelFromOutsideKicks(t *testing.T) { both(t, testDelFromOutsideKicks) }
+
+func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
+	p, conns, stream := started(t)
+	ended := make(chan bool)
+	h := verbatim(p, func() {})
+	addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r)
+		context.AfterFunc(r.Context(), func() { ended <- true })
+	}))
+	for range 20 {
+		ws := dial(t, addr, "id=a")
+		eventually(t, "joined", func() bool { return conns.Len() == 1 })
+		if !conns.Del("a") {
+			t.Fatal("Del from outside was taken for a handler's")
+		}
+		if _, err := ws.Read(make([]byte, 1)); err == nil {
+			t.Fatal("still connected")
+		}
+		if err := stream.Deliver(t.Context(), "a", []byte("x")); err == nil {
+			t.Fatal("delivered to a connection that was deleted")
+		}
+		<-ended
+	}
+}
+
+func TestEachEarlierHandlerIsOwedOneDel(t *testing.T) { both(t, testEachEarlierHandlerIsOwedOneDel) }
+
+func testEachEarlierHandlerIsOwedOneDel(t *testing.T, wrap wrapper) {
+	p, conns, _ := started(t)
+	old := &late{make(chan chan struct{}, 10)}
+	addr := serve(t, wrap, verbatim(p, old.leave))
+	for i := range 4 {
+		dial(t, addr, "id=a")
+		eventually(t, "taken over", func() bool { return conns.Len() == 1 && len(old.handlers) == i })
+	}
+	for i, want := range []bool{false, false, false, true, false} {
+		if got := conns.Del("a"); got != want {
+			t.Errorf("Del %d with three handlers still running: %v, want %v", i, got, want)
+		}
+	}
+	for range 4 {
+		old.letGo()
+	}
+}
+
+func TestHandlerOfAKickedConnectionDoesNotRemoveTheNext(t *testing.T) {
+	both(t, testHandlerOfAKickedConnectionDoesNotRemoveTheNext)
+}
+
+func testHandlerOfAKickedConnectionDoesNotRemoveTheNext(t *testing.T, wrap wrapper) {
+	p, conns, stream := started(t)
+	old := &late{make(chan chan struct{}, 10)}
+	returned := make(chan bool, 10)
+	handler := verbatim(p, old.leave)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		handler(ws)
+		returned <- true
+	}))
+	dial(t, addr, "id=a")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	conns.Del("a")
+	ws := dial(t, addr, "id=a")
+	eventually(t, "back", func() bool { return conns.Len() == 1 })
+	old.letGo() // the kicked handler runs its Del
+	<-returned
+	for range 50 {
+		if err := stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		lines(t, bufio.NewReader(ws), 1)
+	}
+	if !conns.Del("a") {
+		t.Error("a second Del was taken for a handler's that has been paid")
+	}
+	old.letGo()
+}
+
+// contexts are ways in which a request's context ends before its handler.
+var contexts = map[string]func(http.Handler) (http.Handler, func()){
+	"timeout middleware": func(h http.Handler) (http.Handler, func()) {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, cancel := context.WithTimeout(r.Context(), time.Millisecond)
+			defer cancel()
+			h.ServeHTTP(w, r.WithContext(ctx))
+		}), func() {}
+	},
+	"base context": func(h http.Handler) (http.Handler, func()) {
+		base, cancel := context.WithCancel(context.Background())
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ctx, stop := context.WithCancel(r.Context())
+			defer stop()
+			context.AfterFunc(base, stop)
+			h.ServeHTTP(w, r.WithContext(ctx))
+		}), cancel
+	},
+}
+
+func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
+	for name, wrap := range contexts {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, upgrade wrapper) {
+				p, conns, stream := started(t)
+				old := &late{make(chan chan struct{}, 10)}
+				ended, returned := make(chan context.Context, 10), make(chan bool, 10)
+				inner := verbatim(p, old.leave)
+				h, cancel := wrap(websocket.Handler(func(ws *websocket.Conn) {
+					ended <- ws.Request().Context()
+					inner(ws)
+					returned <- true
+				}))
+				addr := serve(t, upgrade, h)
+				dial(t, addr, "id=a")
+				ctx := <-ended
+				eventually(t, "joined", func() bool { return conns.Len() == 1 })
+				cancel()
+				<-ctx.Done()
+				time.Sleep(1500 * time.Millisecond) // a look at every connection comes each second
+				if conns.Len() != 1 {
+					t.Fatal("the connection was taken for one whose handler has returned")
+				}
+				ws := dial(t, addr, "id=a")
+				<-(<-ended).Done()
+				eventually(t, "taken over", func() bool { return len(old.handlers) == 1 })
+				old.letGo()
+				<-returned
+				for range 20 {
+					if err := stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
+						t.Fatal("the late handler's Del removed the new connection: ", err)
+					}
+					lines(t, bufio.NewReader(ws), 1)
+				}
+				if !conns.Del("a") {
+					t.Error("a kick was taken for a handler's Del")
+				}
+				old.letGo()
+			})
+		})
+	}
+}
+
+func TestHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T) {
+	both(t, testHandlerThatReturnsWithoutDelLeavesNothing)
+}
+
+func testHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T, wrap wrapper) {
+	_, conns, _ := started(t)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		ws.Read(make([]byte, 1))
+	}))
+	ws := dial(t, addr, "")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	ws.Close()
+	eventually(t, "left", func() bool { return conns.Len() == 0 })
+
+	first := dial(t, addr, "")
+	eventually(t, "joined again", func() bool { return conns.Len() == 1 })
+	first.Write([]byte("x")) // the handler returns; nobody has looked yet
+	if _, err := first.Read(make([]byte, 1)); err == nil {
+		t.Fatal("the handler did not return")
+	}
+	time.Sleep(10 * time.Millisecond)
+	dial(t, addr, "")
+	eventually(t, "back", func() bool { return conns.Len() == 1 })
+	eventually(t, "a kick works", func() bool { return conns.Del("a") })
+}
+
+func TestDelConnOnlyRemovesItsOwn(t *testing.T) {
+	_, conns, stream := started(t)
+	old, _ := net.Pipe()
+	conns.Add("a", old)
+	in := pipe(t, conns, "a")
+	if conns.DelConn("a", old) {
+		t.Error("DelConn of the old connection removed the new one")
+	}
+	add(t, stream, "a", "x")
+	equal(t, "received", lines(t, bufio.NewReader(in), 1), []string{"x"})
+	conns.Get("a", func(now net.Conn) error {
+		if !conns.DelConn("a", now) || conns.DelConn("a", now) {
+			t.Error("DelConn does not remove once")
+		}
+		return nil
+	})
+}
