@@ -66,8 +66,8 @@ type Pool struct {
 	err     error         // what it returned; valid once ended is closed
 }
 
-// NewPool returns a Pool without pools. The defaults hold for each that is
-// registered, unless Register is given others.
+// NewPool returns a Pool without pools; the defaults hold where Register is given
+// nothing else.
 func NewPool(defaults ...Option) *Pool {
 	return &Pool{
 		defaults: slices.Clone(defaults),
@@ -147,11 +147,11 @@ func (p *Pool) Start() {
 }
 
 // Shutdown ends the pool. From its first moment all that would add something
-// returns ErrClosed; what was accepted is delivered, also if Start was never called. Then each
-// WebSocket gets a close frame with status 1001 (going away, RFC 6455 section
-// 7.4.1), and Shutdown waits for the peers to leave: for its handler to
-// return, or Del. Raw connections are closed once they have been served. A
-// peer that does not leave is closed after WithWriteTimeout.
+// returns ErrClosed; what was accepted is delivered, also if Start was never
+// called. Then each WebSocket gets a close frame with status 1001 (going away, RFC
+// 6455 section 7.4.1), and Shutdown waits for the peers to leave: for the handler
+// to return, or Del. Raw connections are closed once they have been served, and a
+// peer that does not leave after WithWriteTimeout.
 //
 // When ctx ends first, what is left is closed, what waits is reported with
 // ErrClosed, and ctx's error returned. It then takes up to 300 ms more, however
@@ -216,8 +216,8 @@ type Stats struct {
 	LatencySum time.Duration // of the messages in Latency
 }
 
-// Stats returns a snapshot of every pool, sorted by name. Its cost does not
-// depend on the number of connections. It does not block.
+// Stats returns a snapshot of every pool, by name, whose cost does not depend on
+// the number of connections. It does not block.
 func (p *Pool) Stats() []Stats {
 	p.mu.RLock()
 	streams := slices.Collect(maps.Values(p.pools))
@@ -230,8 +230,7 @@ func (p *Pool) Stats() []Stats {
 	return all
 }
 
-// An Option sets one thing about a pool. Options of Register override those of
-// NewPool; the last one wins.
+// An Option sets one thing about a pool; the last one wins, Register's over NewPool's.
 type Option func(*outbox.Config)
 
 // Overflow says what gives way when the outbox of an id is full and its peer has
