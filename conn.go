@@ -78,6 +78,9 @@ func (p *Pool) SetCluster(c Cluster) error {
 	}
 	p.cluster = c
 	streams := slices.Collect(maps.Values(p.pools))
+	for _, s := range streams {
+		s.conns.group.SetRemote(c)
+	}
 	p.mu.Unlock()
 	for _, s := range streams {
 		s.conns.join(c)
@@ -215,7 +218,7 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	}
 	err := fn(link.Conn)
 	if err != nil {
-		box.Detach(link, fmt.Errorf("%w: %w", ErrNotConnected, err))
+		box.Detach(link, outbox.Failure(err))
 	}
 	return err
 }
@@ -325,9 +328,8 @@ func (c *ConnPool) snapshot() []*outbox.Box {
 	return slices.Clone(c.list)
 }
 
-// join connects the pool to a cluster, or from it with nil.
+// join tells about a cluster that has been set, or left with nil.
 func (c *ConnPool) join(r outbox.Remote) {
-	c.group.SetRemote(r)
 	for _, box := range c.snapshot() {
 		if r == nil {
 			box.Stranded(ErrNotConnected, false)

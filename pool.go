@@ -241,8 +241,8 @@ const (
 	// Disconnect closes the connection; all that waits for it is reported with
 	// ErrSlow, or goes to the mailbox.
 	Disconnect = Overflow(outbox.Disconnect)
-	// DropOldest reports the messages that have waited longest with ErrSlow,
-	// as many as the new one needs room.
+	// DropOldest reports the messages that have waited longest with ErrSlow, as many
+	// as the new one needs room; it alone where what is being written leaves none.
 	DropOldest = Overflow(outbox.DropOldest)
 	// DropNewest reports the new message with ErrSlow.
 	DropNewest = Overflow(outbox.DropNewest)
@@ -281,8 +281,8 @@ func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.H
 
 // WithMailbox has messages for ids that are not connected wait for them, each
 // for up to ttl since its id went, or since Add, and all together up to so many
-// bytes of payload; the oldest give way, reported with ErrExpired. Without it,
-// and with a zero, they are reported at once; less is ErrInvalid.
+// bytes of payload, and of ids beyond 128 bytes; the oldest give way, reported with
+// ErrExpired. Without it, and with a zero, they are reported at once.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *outbox.Config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }
@@ -319,8 +319,8 @@ func WithPresence(fn func(pool, id string, connected bool)) Option {
 }
 
 // WithLogger sets where joins and leaves are logged, at Debug, and slow peers,
-// at Warn; never a payload, and ids only quoted. The default, and nil, is
-// [slog.Default].
+// at Warn; never a payload, and ids only quoted. Lines are left out while it is
+// too slow. The default, and nil, is [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(c *outbox.Config) { c.Logger = l } }
 
 // check refuses options without meaning.

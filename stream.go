@@ -125,8 +125,13 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 			if len(batch[taken]) > s.limit {
 				return taken, ErrTooLarge
 			}
+			if s.conns.absent() == ErrClosed {
+				return taken, ErrClosed
+			}
 			err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
-			taken++
+			if err == nil {
+				taken++
+			}
 		}
 		return taken, err
 	}
@@ -254,14 +259,16 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 // that they keep no other waiting.
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) (err error) {
 	if r := s.conns.group.Remote(); r != nil && !m.Here {
-		err = r.Broadcast(s.conns.name, m.Data)
+		err = s.conns.group.Abroad(r, m.Data)
 	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
 	for boxes := s.conns.snapshot(); ; {
 		full := boxes[:0]
 		for _, box := range boxes {
-			if _, err := box.Push(now, m); err == ErrClosed {
+			if m.Kept && s.conns.group.GiveUp(m) {
+				return ErrClosed
+			} else if _, err := box.Push(now, m); err == ErrClosed {
 				return err
 			} else if err != nil {
 				full = append(full, box)
@@ -298,7 +305,9 @@ func (s *StreamPool) drain() {
 // next passes on one message of the buffer.
 func (s *StreamPool) next(m outbox.Message) {
 	<-s.places
-	s.pass(context.Background(), &m)
+	if !s.conns.group.GiveUp(&m) {
+		s.pass(context.Background(), &m)
+	}
 	s.behind.Add(-1)
 }
 
@@ -311,6 +320,7 @@ func (s *StreamPool) start() {
 func (s *StreamPool) shutdown(ctx context.Context) error {
 	s.conns.group.Close()
 	s.start()
+	defer context.AfterFunc(ctx, s.conns.group.Cut)()
 	<-s.ended
 	return s.conns.group.Shutdown(ctx)
 }

@@ -1,6 +1,9 @@
 package outbox
 
-import "errors"
+import (
+	"bytes"
+	"errors"
+)
 
 // A Remote is what package gcpool documents as Cluster.
 type Remote interface {
@@ -38,6 +41,19 @@ func (g *Group) SetRemote(r Remote) {
 	}
 }
 
+// Abroad has r send data to all, and waits for that, but not past Cut.
+func (g *Group) Abroad(r Remote, data []byte) error {
+	sent := make(chan error, 1)
+	data = bytes.Clone(data) // r may have it for longer
+	g.spawn(func() { sent <- r.Broadcast(g.Pool, data) })
+	select {
+	case err := <-sent:
+		return err
+	case <-g.over.Done():
+		return ErrClosed
+	}
+}
+
 // abroadLocked reports whether what comes for b goes elsewhere. Not so if what
 // waits before it is in the mailbox, since nobody had the id.
 func (b *Box) abroadLocked() bool {
@@ -62,7 +78,7 @@ func (b *Box) abroadBy(n int) {
 // congestedLocked reports whether m must wait before it may go elsewhere.
 func (b *Box) congestedLocked(m *Message) bool {
 	g := b.group
-	return b.abroadLocked() && (!b.fitsLocked(len(m.Data)) || g.abroad.Load() > abroadShare*int64(g.Outbox))
+	return b.abroadLocked() && (!b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
 }
 
 // forwardLocked has w hand the first chunk to the remote, as a flight without a
@@ -92,6 +108,10 @@ func (b *Box) forwardLocked(w *writer) {
 // returned settles a flight of forwardLocked. What was certainly not delivered
 // stays if its id has moved on, or is connected here by now, or if it can wait.
 func (b *Box) returned(w *writer, errs []error) {
+	asked, nobody := make([]error, len(errs)), make([]bool, len(errs))
+	for i, err := range errs {
+		asked[i], nobody[i] = ask(err), errors.Is(err, ErrNotConnected)
+	}
 	b.mu.Lock()
 	g, c := b.group, w.chunk
 	if b.flight != w { // given up, or returned twice
@@ -103,21 +123,22 @@ func (b *Box) returned(w *writer, errs []error) {
 	moved := false
 	for i := 0; c.messages > 0; i++ {
 		var err error
+		absent := false
 		if i < len(errs) {
-			err = errs[i]
+			err, absent = asked[i], nobody[i]
 		}
 		switch {
 		case err == nil:
 			m, _ := c.next(g.Newline)
 			g.forwarded.add(1, len(m.Data))
-			b.releaseLocked(1, len(m.Data))
+			b.releaseLocked(1, len(m.Data), m.receipts())
 			if tell := m.Receipt.decide(nil); tell != nil {
 				tell()
 			}
 		case err == ErrMoved && g.remote.Load() != nil:
 			moved = true
 			kept = append(kept, c.pop(g.Newline))
-		case errors.Is(err, ErrNotConnected) && (b.link != nil || g.mailbox.on()):
+		case absent && (b.link != nil || g.mailbox.on()):
 			kept = append(kept, c.pop(g.Newline))
 		default:
 			b.failLocked(c.pop(g.Newline), err)

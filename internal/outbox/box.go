@@ -24,7 +24,7 @@ type Box struct {
 	flight *writer    // whose write is under way
 	held   int        // bytes of payload in queue and flight
 	abroad int        // b's share of group.abroad
-	count  int        // messages there
+	count  int        // messages there, and what their receipts cost
 	room   chan struct{}
 	owed   []debt        // handlers that have not returned
 	spared int           // how many of them have called Del
@@ -56,6 +56,7 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		wait, err := b.tryLocked(m)
 		if wait <= 0 {
 			stashed := len(b.queue) > 0 && b.queue[len(b.queue)-1].letter != nil
+			empty := b.link == nil && len(b.queue) == 0 // m was refused
 			lent := b.lendLocked()
 			b.mu.Unlock()
 			if lent != nil {
@@ -63,6 +64,8 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 			}
 			if stashed {
 				b.group.mailbox.trim()
+			} else if empty && err != errDead {
+				b.group.retire(b)
 			}
 			if err == errDead {
 				return false, nil
@@ -75,8 +78,8 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		room := b.room
 		b.mu.Unlock()
 		select {
-		case <-room:
-		case <-time.After(wait):
+		case <-room: // a lot of it
+		case <-time.After(min(wait, glance)):
 		case <-ctx.Done():
 			return true, ctx.Err()
 		case <-b.group.done:
@@ -108,6 +111,19 @@ func (b *Box) fitsLocked(n int) bool {
 	return b.held+n <= limit && b.count <= limit/4+1024
 }
 
+// yieldsLocked reports whether n bytes fit once enough of the queue has given way.
+func (b *Box) yieldsLocked(n int) bool {
+	if w := b.flight; w != nil {
+		for _, c := range w.behind {
+			n += c.payload
+		}
+		if w.chunk != nil {
+			n += w.chunk.payload
+		}
+	}
+	return len(b.queue) > 0 && n <= b.group.Outbox
+}
+
 // waitLocked returns how long m may wait for room: not at all if there is
 // some, or if the peer has taken nothing for a while.
 func (b *Box) waitLocked(m *Message) time.Duration {
@@ -136,7 +152,7 @@ func (b *Box) acceptLocked(m *Message) {
 	}
 	fits := b.link == nil || m.Kept || b.fitsLocked(n)
 	if !fits && g.Overflow == DropOldest {
-		for len(b.queue) > 0 && !b.fitsLocked(n) {
+		for b.yieldsLocked(n) && !b.fitsLocked(n) {
 			b.failLocked(b.queue[0].pop(g.Newline), ErrSlow)
 			if b.queue[0].messages == 0 {
 				b.queue.take().free()
@@ -148,7 +164,7 @@ func (b *Box) acceptLocked(m *Message) {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
-	case b.link == nil && g.mailbox.on() && n <= g.MailboxBytes:
+	case b.link == nil && g.mailbox.on() && n+b.idCost() <= g.MailboxBytes:
 		c := single(m, g.Newline)
 		b.queue = append(b.queue, c)
 		g.mailbox.put(b, c)
@@ -163,6 +179,9 @@ func (b *Box) acceptLocked(m *Message) {
 	}
 	b.held += n
 	b.count++
+	if m.Receipt != nil {
+		b.count += receiptCost
+	}
 	if !fits {
 		b.removeLocked(ErrSlow, wire.StatusNone)
 	}
@@ -200,8 +219,8 @@ func (b *Box) dueLocked() bool {
 }
 
 // releaseLocked makes room for what has left b.
-func (b *Box) releaseLocked(messages, payload int) {
-	b.count -= messages
+func (b *Box) releaseLocked(messages, payload, receipts int) {
+	b.count -= messages + receipts*receiptCost
 	b.held -= payload
 	b.abroadBy(-payload - messages*abroadCost)
 	if b.room != nil && b.fitsLocked(b.group.Outbox/2) {
@@ -212,7 +231,7 @@ func (b *Box) releaseLocked(messages, payload int) {
 
 // failLocked reports a chunk that was b's as undelivered.
 func (b *Box) failLocked(c *chunk, err error) {
-	b.releaseLocked(c.messages, c.payload)
+	b.releaseLocked(c.messages, c.payload, len(c.receipts))
 	b.group.report.undelivered(b.ID, c, err)
 }
 
@@ -306,7 +325,7 @@ func (b *Box) closeLocked(link *wire.Link, status int) {
 		b.owed = append(b.owed, debt{link: link, made: time.Now()})
 	}
 	if w := b.flight; w == nil || w.link != link {
-		b.group.spawn(func() { link.Close(status) })
+		b.group.part(link, status)
 	} else if w.status = status; status == wire.StatusNone {
 		b.endLocked(w, 0)
 	} else {

@@ -16,6 +16,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
 )
 
 // The reasons why a message or a call came to nothing. Package gcpool exports
@@ -45,8 +47,12 @@ const (
 	calm = 100 * time.Microsecond
 	// tick is how long a write may take before its writer is replaced.
 	tick = 5 * time.Millisecond
+	// several is by how many a writer is replaced that is held up.
+	several = 4
 	// patience is how long a full box waits for a peer that takes nothing.
 	patience = time.Second
+	// glance is how often it is looked whether there is a little room.
+	glance = 50 * time.Millisecond
 	// mercy is how long a write under way may take once its connection has
 	// been replaced or removed: long enough for one that is not stuck. What is
 	// for the new connection waits for as long.
@@ -95,6 +101,8 @@ type Group struct {
 	remote  atomic.Pointer[Remote] // nil if there is none
 	closed  atomic.Bool
 	done    chan struct{} // closed with closed, wakes those who wait for room
+	over    context.Context
+	Cut     func() // ends over: what has not been delivered by now is not to be
 	beating atomic.Bool
 	beat    atomic.Pointer[time.Timer]
 	start   time.Time
@@ -106,6 +114,7 @@ type Group struct {
 	last    *Box
 	serving []*writer // those that are not held up, at most limit
 	limit   int
+	crowd   int // how many may serve instead, while many are held up
 	ticking bool
 	wrote   time.Duration // the clock when a writer had nothing left to do
 }
@@ -115,6 +124,7 @@ type Group struct {
 func NewGroup(c Config, boxes func() []*Box, retire func(*Box)) *Group {
 	g := &Group{Config: c, boxes: boxes, retire: retire, done: make(chan struct{}), limit: runtime.GOMAXPROCS(0)}
 	g.start = time.Now().Add(-1) // its clock never reads 0, which is no time
+	g.over, g.Cut = context.WithCancel(context.Background())
 	g.report.group, g.mailbox.group = g, g
 	return g
 }
@@ -168,6 +178,17 @@ func (g *Group) Refuse(m *Message) (bool, error) {
 	return true, nil
 }
 
+// GiveUp reports a message that was accepted, and whether it has: only after Cut.
+func (g *Group) GiveUp(m *Message) bool {
+	if g.over.Err() == nil {
+		return false
+	}
+	if m.ID != "" {
+		g.refuse(m.ID, m, ErrClosed)
+	}
+	return true
+}
+
 // refuse reports a message for id that was accepted and has no place to wait.
 func (g *Group) refuse(id string, m *Message, err error) {
 	if g.Undelivered == nil && m.Receipt == nil {
@@ -208,13 +229,15 @@ func (g *Group) lend(b *Box) *writer {
 	return w
 }
 
-// staffLocked adds a writer if one is due.
-func (g *Group) staffLocked() {
-	if g.ready != nil && len(g.serving) < g.limit {
-		w := &writer{group: g}
-		g.serving = append(g.serving, w)
-		g.employLocked(func() { w.serve(g.next(w)) })
+// staffLocked adds a writer if one is due, and reports whether it has.
+func (g *Group) staffLocked() bool {
+	if g.ready == nil || len(g.serving) >= max(g.limit, g.crowd) {
+		return false
 	}
+	w := &writer{group: g}
+	g.serving = append(g.serving, w)
+	g.employLocked(func() { w.serve(g.next(w)) })
+	return true
 }
 
 // employ has a writer go on, on a goroutine of its own.
@@ -233,8 +256,8 @@ func (g *Group) employLocked(serve func()) {
 	}
 }
 
-// next returns the first box in line for w to serve. With none, or if w has
-// been replaced and nobody is missed, it dismisses w.
+// next returns the first box in line for w to serve. With none, or if there are
+// enough writers without w, it dismisses w.
 func (g *Group) next(w *writer) *Box {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -246,7 +269,7 @@ func (g *Group) next(w *writer) *Box {
 		g.serving = append(g.serving, w)
 	}
 	b := g.ready
-	if b == nil {
+	if b == nil || len(g.serving) > max(g.limit, g.crowd) {
 		g.wrote = g.Now()
 		g.serving = slices.DeleteFunc(g.serving, func(o *writer) bool { return o == w })
 		return nil
@@ -255,8 +278,10 @@ func (g *Group) next(w *writer) *Box {
 	return b
 }
 
-// monitor replaces the writers that have been in one write since the last tick.
-// It runs only while there are writers.
+// monitor replaces the writers that have been in one write since the last tick,
+// each by several: peers that stop at once, as after a Broadcast on a network that
+// has gone, would each keep those in line behind them for a tick else. It runs only
+// while there are writers.
 func (g *Group) monitor() {
 	held := map[*writer]*Box{}
 	g.mu.Lock()
@@ -268,7 +293,8 @@ func (g *Group) monitor() {
 		}
 		return held[w] != nil
 	})
-	g.staffLocked()
+	for g.crowd = several * len(held); g.staffLocked(); {
+	}
 	again := len(g.serving) > 0
 	g.ticking = again
 	g.mu.Unlock()
@@ -280,6 +306,15 @@ func (g *Group) monitor() {
 	} else {
 		g.tasks.Add(-1)
 	}
+}
+
+// part closes link on a goroutine of its own, for that may take a while; but not
+// past Cut.
+func (g *Group) part(link *wire.Link, status int) {
+	g.spawn(func() {
+		defer context.AfterFunc(g.over, link.Kill)()
+		link.Close(status)
+	})
 }
 
 // spawn runs f on a goroutine that Shutdown waits for.

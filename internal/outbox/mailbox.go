@@ -56,7 +56,7 @@ func (m *mailbox) putLocked(b *Box, c *chunk) *chunk {
 	if c.letter == nil {
 		c.fit()
 		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
-		m.bytes += c.payload
+		m.bytes += c.payload + b.idCost()
 	}
 	return c
 }
@@ -76,10 +76,13 @@ func (m *mailbox) remove(c *chunk) {
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.bytes -= c.payload + c.letter.Value.(letter).box.idCost()
 	m.letters.Remove(c.letter)
-	m.bytes -= c.payload
 	c.letter = nil
 }
+
+// idCost is what a letter for b takes beside its payload, where that is a lot.
+func (b *Box) idCost() int { return max(0, len(b.ID)-128) }
 
 // scheduleLocked sets the timer to when the oldest letter is to give way.
 func (m *mailbox) scheduleLocked() {

@@ -105,14 +105,25 @@ func (c *chunk) pop(newline bool) *chunk {
 	return single(&m, newline)
 }
 
-// fit gives a chunk of one message a buffer of no more than it needs.
+// compact moves what is left to the front, if it is no more than what has gone.
+func (c *chunk) compact() {
+	if c.off >= len(c.buf)-c.off {
+		c.move(c.buf[:0])
+	}
+}
+
+// fit gives c a buffer of about what it needs.
 func (c *chunk) fit() {
 	if n := len(c.buf) - c.off; cap(c.buf) > 2*n {
-		for i := range c.receipts {
-			c.receipts[i].at = 0
-		}
-		c.buf, c.off = append(make([]byte, 0, n), c.buf[c.off:]...), 0
+		c.move(make([]byte, 0, n))
 	}
+}
+
+func (c *chunk) move(to []byte) {
+	for i := range c.receipts {
+		c.receipts[i].at -= c.off
+	}
+	c.buf, c.off = append(to, c.buf[c.off:]...), 0
 }
 
 // single returns a chunk with nothing but m, and no room for more.
@@ -132,6 +143,9 @@ func (b *Box) pushLocked(m *Message) {
 	var last *chunk
 	if len(b.queue) > 0 {
 		last = b.queue[len(b.queue)-1]
+	}
+	if last != nil && len(last.buf)+n > cap(last.buf) {
+		last.compact()
 	}
 	if last == nil || len(last.buf)+n > max(cap(last.buf), wire.Piece) {
 		if last = b.spare; last != nil && n <= cap(last.buf) {

@@ -10,6 +10,18 @@ import (
 // nobody does any more.
 type Receipt func(err error) (tell func())
 
+// receiptCost is how many messages a Receipt takes as much memory as, also when
+// nobody waits for it any more.
+const receiptCost = 50
+
+// receipts returns how many Receipts m has.
+func (m *Message) receipts() int {
+	if m.Receipt == nil {
+		return 0
+	}
+	return 1
+}
+
 // decide is r, which may be nil.
 func (r Receipt) decide(err error) (tell func()) {
 	if r == nil {

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
-
-	"github.com/nulijiabei/gcpool/internal/wire"
 )
 
 // A reporter tells the application what happened, in order, one call at a
@@ -18,7 +16,7 @@ import (
 type reporter struct {
 	group   *Group
 	verbose atomic.Bool  // joins and leaves are logged
-	backlog atomic.Int64 // len(events), for wait
+	backlog atomic.Int64 // how many calls events are, for wait
 
 	mu      sync.Mutex // a leaf
 	events  []event
@@ -26,47 +24,52 @@ type reporter struct {
 	room    chan struct{} // closed when backlog shrinks; nil while nobody waits
 }
 
-// An event is an undelivered message, or that id came or went.
+// An event is that messages were not delivered, or that id came or went.
 type event struct {
 	id        string
-	data      []byte // nil if it is no message
+	chunk     *chunk // the messages, which would take more one by one; nil if id came or went
+	data      []byte // the one whose turn it is
 	err       error  // why it was not delivered, or why id went
 	connected bool
 }
 
-// undelivered reports the messages of c, and frees it. What Deliver waits for
-// is told to its caller only.
+// undelivered reports the messages of c, which is the reporter's from now on. What
+// Deliver waits for is told to its caller only.
 func (r *reporter) undelivered(id string, c *chunk, err error) {
-	for c.messages > 0 && (r.group.Undelivered != nil || c.receipts != nil) {
+	told := r.group.Undelivered != nil
+	for c.receipts != nil && c.messages > 0 {
 		m, _ := c.next(r.group.Newline)
-		if tell := m.Receipt.decide(err); tell != nil || r.group.Undelivered == nil {
+		if tell := m.Receipt.decide(err); tell != nil {
 			r.group.fail(1, len(m.Data), err) // before Deliver returns
-			if tell != nil {
-				tell()
-			}
-			continue
+			tell()
+		} else if m.Receipt = nil; told {
+			r.add(event{id: id, chunk: single(&m, r.group.Newline), err: err}, 1)
+		} else {
+			r.group.fail(1, len(m.Data), err)
 		}
-		if cap(c.buf) <= wire.Piece { // else c is not used again
-			m.Data = append(make([]byte, 0, len(m.Data)), m.Data...)
-		}
-		r.add(event{id: id, data: slices.Clip(m.Data), err: err})
+	}
+	if told && c.messages > 0 {
+		c.fit()
+		r.add(event{id: id, chunk: c, err: err}, c.messages)
+		return
 	}
 	r.group.fail(c.messages, c.payload, err)
 	c.free()
 }
 
-// presence reports that id came, or went for the reason err.
+// presence reports that id came, or went for the reason err. What is only logged
+// is left out while the logger is too slow.
 func (r *reporter) presence(id string, connected bool, err error) {
-	if r.group.Presence != nil || r.verbose.Load() || err == ErrSlow {
-		r.add(event{id: id, err: err, connected: connected})
+	if r.group.Presence != nil || (r.verbose.Load() || err == ErrSlow) && r.backlog.Load() < int64(r.group.Buffer) {
+		r.add(event{id: id, err: err, connected: connected}, 1)
 	}
 }
 
-func (r *reporter) add(e event) {
+func (r *reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
-	r.backlog.Add(1)
+	r.backlog.Add(int64(calls))
 	if !r.running {
 		r.running = true
 		r.group.spawn(r.run)
@@ -110,8 +113,17 @@ func (r *reporter) next() (e event, ok bool) {
 		r.events, r.running = nil, false
 		return e, false
 	}
-	e, r.events[0] = r.events[0], e
-	r.events = r.events[1:]
+	e = r.events[0]
+	if c := e.chunk; c != nil {
+		m, _ := c.next(r.group.Newline)
+		if e.data = slices.Clip(m.Data); len(m.Data) <= len(c.buf)/2 { // else the hook may have it all
+			e.data = append(make([]byte, 0, len(m.Data)), m.Data...)
+		}
+	}
+	if e.chunk == nil || e.chunk.messages == 0 {
+		r.events[0] = event{}
+		r.events = r.events[1:]
+	}
 	r.backlog.Add(-1)
 	if r.room != nil {
 		close(r.room)
@@ -129,7 +141,7 @@ func (r *reporter) tell(e event) {
 			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v))
 		}
 	}()
-	if e.data != nil {
+	if e.chunk != nil {
 		r.group.fail(1, len(e.data), e.err)
 		r.group.Undelivered(e.id, e.data, e.err)
 		return

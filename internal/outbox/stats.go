@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"errors"
+	"fmt"
 	"sync/atomic"
 	"time"
 )
@@ -61,13 +62,43 @@ func (t *tally) add(messages, bytes int) {
 }
 
 // fail counts messages that were not delivered, for the reason err.
-func (c *counters) fail(messages, bytes int, err error) {
+func (c *counters) fail(messages, bytes int, err error) { c.failed[class(err)].add(messages, bytes) }
+
+// class returns the number of the reason that err wraps. An error that may be the
+// application's is asked for it under no lock, see ask.
+func class(err error) (i int) {
+	if a, ok := err.(*answer); ok {
+		return a.class
+	}
 	reasons := [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
-	i := 0
 	for i < len(reasons) && !errors.Is(err, reasons[i]) {
 		i++
 	}
-	c.failed[i].add(messages, bytes)
+	return i
+}
+
+// An answer is an error of the application's that has been asked for its class.
+type answer struct {
+	error
+	class int
+}
+
+func (a *answer) Unwrap() error { return a.error }
+
+// ask returns err as one that may be counted under a lock.
+func ask(err error) error {
+	if err == nil || err == ErrMoved {
+		return err
+	}
+	return &answer{err, class(err)}
+}
+
+// Failure is the outcome of a message whose connection failed with err, if it did.
+func Failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return ask(fmt.Errorf("%w: %w", ErrNotConnected, err))
 }
 
 // observe notes how long a message took from Add to its end.

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"bytes"
-	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -232,6 +231,7 @@ func (b *Box) giveUpLocked(w *writer, reason error) {
 
 // land settles the write that turn began: chunk.buf[:n] went.
 func (b *Box) land(w *writer, n int, err error) (more bool) {
+	failure := Failure(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.flight != w { // given up, and settled then
@@ -243,7 +243,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	}
 	failed := err != nil && w.link == b.link
 	if failed {
-		w.reason = fmt.Errorf("%w: %w", ErrNotConnected, err)
+		w.reason = failure
 	}
 	if c := w.chunk; c != nil && c.born > 0 && err == nil {
 		b.group.observe(b.group.Now() - c.born)
@@ -251,7 +251,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	switch c := w.chunk; {
 	case c == nil:
 	case n == len(c.buf) && c.receipts == nil:
-		b.releaseLocked(c.messages, c.payload)
+		b.releaseLocked(c.messages, c.payload, 0)
 		b.group.written.add(c.messages, c.payload)
 		b.freeLocked(c)
 	default:
@@ -265,7 +265,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 		if err != nil {
 			status = wire.StatusNone
 		}
-		b.group.spawn(func() { link.Close(status) })
+		b.group.part(link, status)
 	}
 	b.active = true
 	b.busy = b.dueLocked()
@@ -304,7 +304,7 @@ func (b *Box) writtenLocked(c *chunk, n int) {
 		}
 		m, _ := c.next(b.group.Newline)
 		b.group.written.add(1, len(m.Data))
-		b.releaseLocked(1, len(m.Data))
+		b.releaseLocked(1, len(m.Data), m.receipts())
 		if tell := m.Receipt.decide(nil); tell != nil {
 			tell()
 		}

@@ -122,7 +122,7 @@ func (p *pool) push(u *user, m *message, now time.Time) {
 func (p *pool) pushChoked(u *user, m *message, now time.Time) {
 	fits := func() bool { return u.held()+len(m.data) <= outboxBytes }
 	if p.overflow == gcpool.DropOldest {
-		for !fits() && len(u.queue) > 1 {
+		for !fits() && len(u.queue) > 1 && len(u.queue[0].data)+len(m.data) <= outboxBytes { // else nothing that gives way makes room
 			p.fail(u, u.queue[1], gcpool.ErrSlow)
 			u.queue = append(u.queue[:1:1], u.queue[2:]...)
 		}

@@ -1,0 +1,217 @@
+package promises
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// An outbox of 1,000 bytes takes about that, also while the oldest give way.
+func TestDropOldestStaysWithinTheOutbox(t *testing.T) {
+	const ids, outbox = 500, 1000
+	p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithWriteTimeout(time.Minute))
+	for i := range ids {
+		pipe(t, conns, fmt.Sprint(i))
+	}
+	data := make([]byte, 100)
+	for i := range ids {
+		add(t, stream, fmt.Sprint(i), string(data))
+	}
+	eventually(t, "stalled", func() bool { return p.Stats()[0].Stalled == ids })
+	for i := range ids {
+		for range 9 {
+			add(t, stream, fmt.Sprint(i), string(data))
+		}
+	}
+	time.Sleep(1100 * time.Millisecond)
+	before := heapNow()
+	for i := range ids {
+		for range 600 {
+			stream.Add(fmt.Sprint(i), data)
+		}
+	}
+	after := heapNow()
+	s := p.Stats()[0]
+	t.Logf("%+v used %d", s, after-before)
+	if used := after - before; used > 5*ids*outbox {
+		t.Errorf("%d bytes wait in outboxes of %d in all, and take %d more than before", s.WaitingBytes, ids*outbox, used)
+	}
+	runtime.KeepAlive(conns)
+	shutdown(p, 10*time.Millisecond)
+}
+
+func heapNow() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// Deliver waiters that gave up.
+func TestDeliverWaitersThatGaveUpTakeLittle(t *testing.T) {
+	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Minute), gcpool.WithOverflow(gcpool.DropNewest))
+	pipe(t, conns, "a")
+	before := heapNow()
+	var wg sync.WaitGroup
+	var n atomic.Int64
+	for range 64 {
+		wg.Go(func() {
+			for range 50 {
+				ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+				defer cancel()
+				var in sync.WaitGroup
+				for range 80 {
+					in.Go(func() {
+						if stream.Deliver(ctx, "a", nil) == context.DeadlineExceeded {
+							n.Add(1)
+						}
+					})
+				}
+				in.Wait()
+			}
+		})
+	}
+	wg.Wait()
+	used := heapNow() - before
+	t.Logf("%d gave up, %d waiting; %d bytes of heap, %d a message", n.Load(), p.Stats()[0].Waiting, used, used/p.Stats()[0].Waiting)
+	if used > 6*(1<<20) {
+		t.Errorf("an outbox of 1 MiB takes %d", used)
+	}
+	runtime.KeepAlive(conns)
+	shutdown(p, 10*time.Millisecond)
+}
+
+// A mailbox of 1 KiB takes about that, also for long ids.
+func TestMailboxOfLongIDs(t *testing.T) {
+	p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<10))
+	before := heapNow()
+	for i := range 500 {
+		add(t, stream, fmt.Sprintf("%d%s", i, strings.Repeat("x", 100_000)), "y")
+	}
+	used := heapNow() - before
+	if used > 2<<20 {
+		t.Errorf("a mailbox of 1 KiB takes %d for %+v", used, p.Stats()[0].Waiting)
+	}
+	runtime.KeepAlive(conns)
+}
+
+// blocked is a slog.Handler that blocks.
+type blockedLog struct{ hold chan bool }
+
+func (b blockedLog) Enabled(context.Context, slog.Level) bool { return true }
+
+func (b blockedLog) Handle(context.Context, slog.Record) error { <-b.hold; return nil }
+
+func (b blockedLog) WithAttrs([]slog.Attr) slog.Handler { return b }
+
+func (b blockedLog) WithGroup(string) slog.Handler { return b }
+
+// A logger that blocks takes no memory, however many come and go.
+func TestBlockedLoggerTakesNoMemory(t *testing.T) {
+	b := blockedLog{make(chan bool)}
+	p := gcpool.NewPool(gcpool.WithLogger(slog.New(b)), gcpool.WithBuffer(10))
+	p.Register(name)
+	p.Start()
+	c := p.GetConn(name)
+	before := heapNow()
+	conn, _ := net.Pipe()
+	for range 200_000 {
+		c.Add("a", conn)
+		c.Del("a")
+	}
+	eventually(t, "closed", func() bool { return runtime.NumGoroutine() < 50 })
+	if used := heapNow() - before; used > 12<<20 {
+		t.Errorf("%d bytes are taken by log lines that wait", used)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := p.GetStream(name).AddContext(ctx, "b", []byte("x")); err != nil {
+		t.Errorf("Add behind a logger that blocks: %v", err)
+	}
+	close(b.hold)
+	shutdown(p, 10*time.Millisecond)
+}
+
+// What gives way makes room.
+func TestDropOldestDropsNothingForNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
+		peer := pipe(t, conns, "a")
+		add(t, stream, "a", strings.Repeat("1", 900))
+		synctest.Wait()
+		add(t, stream, "a", "old")
+		time.Sleep(2 * time.Second)
+		add(t, stream, "a", strings.Repeat("2", 500)) // no room beside the 900 under way
+		synctest.Wait()
+		got := r.take(t, gcpool.ErrSlow)
+		if len(got) != 1 {
+			t.Errorf("%d messages were given up for one that found no room: %.20q", len(got), got)
+		}
+		_ = peer
+		shutdown(p, time.Millisecond)
+	})
+}
+
+// AddContext takes room that there is.
+func TestAddContextTakesRoomThatThereIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithOutbox(1000))
+		peer := pipe(t, conns, "a")
+		add(t, stream, "a", strings.Repeat("1", 199)+"")
+		synctest.Wait()
+		add(t, stream, "a", strings.Repeat("2", 801))
+		ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+		defer cancel()
+		go func() {
+			time.Sleep(50 * time.Millisecond)
+			io.ReadFull(peer, make([]byte, 200)) // then nothing more
+		}()
+		start := time.Now()
+		err := stream.AddContext(ctx, "a", make([]byte, 100))
+		if err != nil {
+			t.Errorf("Add of 100 bytes after %v: %v, though 199 are free since 50 ms", time.Since(start), err)
+		}
+		shutdown(p, time.Millisecond)
+	})
+}
+
+// Reports that wait for a slow hook take about what the outbox took.
+func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
+	hold := make(chan bool)
+	p, conns, stream := started(t, gcpool.WithBuffer(1), gcpool.WithWriteTimeout(time.Minute), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-hold }))
+	before := heapNow()
+	const ids = 8
+	for i := range ids {
+		id := string(rune('a' + i))
+		pipe(t, conns, id)
+		for range 200_000 {
+			stream.Add(id, nil)
+		}
+	}
+	filled := heapNow() - before
+	for i := range ids {
+		conns.Del(string(rune('a' + i)))
+	}
+	time.Sleep(200 * time.Millisecond)
+	used := heapNow() - before
+	t.Logf("%d, then %d", filled, used)
+	if used > 3*ids<<20 {
+		t.Errorf("what took %d in outboxes takes %d in reports", filled, used)
+	}
+	runtime.KeepAlive(conns)
+	close(hold)
+	shutdown(p, time.Second)
+}
