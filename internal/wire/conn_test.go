@@ -85,3 +85,20 @@ func TestTryWaitsForNobody(t *testing.T) {
 		t.Fatal("try waits for the application")
 	}
 }
+
+func TestTryWritesNothingBehindACutFrame(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	conn, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	c := &Conn{Conn: conn, framed: true, err: io.ErrShortWrite}
+	if n := c.try([]byte("\x81\x01x")); n != 0 {
+		t.Errorf("try has written %d bytes", n)
+	}
+}
