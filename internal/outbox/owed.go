@@ -26,20 +26,17 @@ type debt struct {
 	ended   time.Time // when the handler was first seen to have returned
 }
 
-// over reports whether d's handler has returned, or is to be forgotten. One that
-// has closed its connection itself looks as if it had returned, so it is given
-// a moment more.
-func (d *debt) over() bool {
+// over reports whether d's handler, which has returned if so told, is to be
+// forgotten. One that has closed its connection itself looks as if it had, so it is
+// given a moment more.
+func (d *debt) over(returned bool) bool {
 	if !d.forced.IsZero() {
 		return time.Since(d.forced) > remembered
 	}
-	if !d.link.Returned() {
-		return false
-	}
-	if d.ended.IsZero() {
+	if returned && d.ended.IsZero() {
 		d.ended = time.Now()
 	}
-	return !d.link.Lingers() || time.Since(d.ended) >= linger
+	return returned && (!d.link.Lingers() || time.Since(d.ended) >= linger)
 }
 
 // prune forgets the handlers that have returned, each with the Del that it was
@@ -52,26 +49,23 @@ func (b *Box) prune() {
 	if len(owed) == 0 {
 		return
 	}
-	over := make(map[*wire.Link]bool, len(owed))
-	for i := range owed {
-		over[owed[i].link] = owed[i].over()
+	returned := make(map[*wire.Link]bool, len(owed))
+	for _, d := range owed {
+		returned[d.link] = d.forced.IsZero() && d.link.Returned()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.owed = slices.DeleteFunc(b.owed, func(d debt) bool {
-		if over[d.link] && (d.deleted == 0 || d.deleted < b.latest) {
+	left := b.owed[:0]
+	for _, d := range b.owed {
+		if !d.over(returned[d.link]) {
+			left = append(left, d)
+		} else if d.deleted == 0 || d.deleted < b.latest {
 			b.spared--
 		}
-		return over[d.link]
-	})
-	b.spared = min(max(0, b.spared), len(b.owed))
-	for i := range b.owed {
-		for _, d := range owed {
-			if d.link == b.owed[i].link {
-				b.owed[i].ended = d.ended
-			}
-		}
 	}
+	clear(b.owed[len(left):])
+	b.owed = left
+	b.spared = min(max(0, b.spared), len(b.owed))
 }
 
 // Del removes and closes b's connection and reports true, unless a handler of
