@@ -89,8 +89,7 @@ func (n *Node) nobody(r *request) {
 		n.finish(r, gcpool.ErrNotConnected)
 		return
 	}
-	n.leftHome(r)
-	n.finish(r, gcpool.ErrMoved)
+	n.astray(r)
 }
 
 // answer settles one answer of a node, and reports whether it makes sense. One to a
@@ -106,7 +105,8 @@ func (n *Node) answer(d *decoder, node string) bool {
 	switch {
 	case d.bad || r == nil:
 	case kind == inHand:
-		r.due = time.Now().Add(n.timeout)
+		r.since = time.Now()
+		r.due = r.since.Add(n.timeout)
 		n.uncountLocked(r)
 		defer wake(n.sending)
 		r = nil
@@ -134,19 +134,21 @@ func (n *Node) answer(d *decoder, node string) bool {
 func (n *Node) settled(r *request, outcomes int, node, name string) {
 	all := r.kind == push && outcomes == r.sent
 	r.batch = r.batch[outcomes:]
+	if outcomes > 0 {
+		r.since = time.Now()
+	}
 	switch {
 	case all:
 		n.mu.Lock()
-		n.homes[0][r.key] = node
+		n.homes[0][r.key] = home{node: node}
 		n.mu.Unlock()
 		if len(r.batch) == 0 {
 			n.finish(r, nil)
 			return
 		}
 		r.node = node // NATS did not take all at once
-	case name == "" || name == n.id || name == r.node:
-		n.leftHome(r)
-		n.finish(r, gcpool.ErrMoved)
+	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
+		n.astray(r)
 		return
 	default:
 		r.node = name
@@ -155,14 +157,23 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 	wake(n.sending)
 }
 
-// leftHome notes that r's id is not where r was sent.
-func (n *Node) leftHome(r *request) {
+// astray settles r, whose id is not where r was sent. It is looked for once more,
+// unless nodes have said for too long that it is with others.
+func (n *Node) astray(r *request) {
+	err := gcpool.ErrMoved
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.moved[r.key] == r.node {
-		n.moved[r.key] = ""
+	if p, ok := n.moved[r.key]; ok && p.node == r.node {
+		p.node = ""
+		n.moved[r.key] = p
 	}
 	for _, homes := range n.homes {
 		delete(homes, r.key)
 	}
+	if time.Since(r.since) > n.timeout {
+		err = errAstray
+	} else if r.kind == push {
+		n.homes[0][r.key] = home{since: r.since}
+	}
+	n.mu.Unlock()
+	n.finish(r, err)
 }

@@ -29,9 +29,16 @@ type request struct {
 	done  func(errs []error)
 	name  string // the answer to a question
 
-	sent     int  // how much of batch is out
-	counts   bool // in the window
+	sent     int       // how much of batch is out
+	counts   bool      // in the window
+	since    time.Time // when its node was last heard of, or the search began
 	out, due time.Time
+}
+
+// A home is the node that answered for an id, or since when that is looked for.
+type home struct {
+	node  string
+	since time.Time
 }
 
 // A post is a message to NATS that nobody waits for.
@@ -73,7 +80,9 @@ func (n seam) Broadcast(pool string, data []byte) error {
 func (n *Node) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
-	r.node = cmp.Or(n.moved[r.key], n.homes[0][r.key], n.homes[1][r.key])
+	h := cmp.Or(n.homes[0][r.key], n.homes[1][r.key])
+	r.node = cmp.Or(n.moved[r.key].node, h.node)
+	r.since = cmp.Or(r.since, h.since, time.Now())
 	n.mu.Unlock()
 	n.again(r)
 }
@@ -299,7 +308,7 @@ func (n *Node) sweep(end bool) {
 		}
 	}
 	if now.Sub(n.turned) > linger {
-		n.homes = [2]map[key]string{{}, n.homes[0]}
+		n.homes = [2]map[key]home{{}, n.homes[0]}
 		n.turned = now
 	}
 	late := 0

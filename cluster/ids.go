@@ -58,7 +58,14 @@ type steward struct {
 	over    bool   // the ids have been given up
 }
 
-// A fading is an id that has left, until its place in moved is forgotten.
+// A place is where an id is that has left, "" if that is not known.
+type place struct {
+	node  string
+	until time.Time // and then it is forgotten
+}
+
+// A fading is a place that is to be forgotten, unless the id has come back and
+// left again meanwhile.
 type fading struct {
 	key
 	until time.Time
@@ -132,13 +139,13 @@ func (s *steward) turn() {
 	s.count()
 }
 
-// look brings the entry of an id in line with its connection, if that changed.
+// look brings the entry of an id that changed in line with its connection.
 func (s *steward) look(k key) {
 	s.mu.Lock()
-	version, changed := s.dirty[k]
+	version := s.dirty[k]
 	delete(s.dirty, k)
 	s.mu.Unlock()
-	if !changed || s.over {
+	if s.over {
 		return
 	}
 	conn, e := s.conn(k), s.entries[k]
@@ -169,11 +176,10 @@ func (s *steward) drop(k key, e *entry) {
 	if e.sub != nil {
 		s.unused = append(s.unused, e.sub)
 	}
-	s.fading = append(s.fading, fading{k, time.Now().Add(linger)})
+	until := time.Now().Add(linger)
+	s.fading = append(s.fading, fading{k, until})
 	s.mu.Lock()
-	if _, ok := s.moved[k]; !ok { // an eviction has said where
-		s.moved[k] = ""
-	}
+	s.moved[k] = place{s.moved[k].node, until} // an eviction has said where
 	s.mu.Unlock()
 }
 

@@ -40,7 +40,7 @@ func (s *steward) tick() {
 		}
 	}
 	for len(s.fading) > 0 && now.After(s.fading[0].until) {
-		if k := s.fading[0].key; s.entries[k] == nil {
+		if k := s.fading[0].key; s.entries[k] == nil && now.After(s.moved[k].until) {
 			delete(s.moved, k)
 		}
 		s.fading = s.fading[1:]
@@ -91,7 +91,7 @@ func (s *steward) hear(m *nats.Msg) {
 		for d.more() {
 			k, version := key{d.string(), d.string()}, s.versionOf(&d)
 			d.bad = d.bad || k.id == ""
-			if !d.bad && !s.over {
+			if !d.bad {
 				s.elsewhere(k, node, version)
 			}
 		}
@@ -138,10 +138,9 @@ func (s *steward) versionOf(d *decoder) uint64 {
 }
 
 // elsewhere notes that another node has a connection of an id. If there is one
-// here, the newer wins.
+// here, the newer wins; one that has just come is yet to be announced, and that node
+// says then which wins.
 func (s *steward) elsewhere(k key, node string, version uint64) {
-	s.look(k) // which may have come first
-	s.say(s.subject("s"))
 	e, conns := s.entries[k], s.pool.GetConn(k.pool)
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.tell(s.subject("s", node), k, e)
@@ -149,8 +148,8 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if _, ok := s.moved[k]; ok || e != nil {
-		s.moved[k] = node
+	if p, ok := s.moved[k]; ok || e != nil {
+		s.moved[k] = place{node, p.until}
 	}
 	s.mu.Unlock()
 	if e == nil || !conns.Evict(k.id, e.conn) { // of which Changed sees to the rest
@@ -203,7 +202,7 @@ func (s *steward) alive(node string, d *decoder) {
 func (s *steward) sync(node string, since time.Time) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
-		if since.IsZero() || e.since.After(since.Add(-2*beat)) {
+		if e.since.After(since.Add(-2 * beat)) {
 			s.tell(to, k, e)
 		}
 	}

@@ -57,6 +57,7 @@ var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been 
 
 var (
 	errAway     = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
+	errAstray   = fmt.Errorf("%w: each node says that it is with another", gcpool.ErrNotConnected)
 	errThere    = fmt.Errorf("%w: its node was shut down", gcpool.ErrNotConnected)
 	errOverflow = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
 )
@@ -102,8 +103,9 @@ func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix
 func WithName(name string) Option { return func(n *Node) { n.name = name } }
 
 // WithTimeout sets how long nothing may be heard of a message that left this
-// node before its outcome is ErrUncertain. A peer that is slow to take it is not
-// silence, for its node says so. It must be at least a second; the default is 5 s.
+// node before its outcome is ErrUncertain, and how long an id is looked for of which
+// each node says that it has moved on. A peer that is slow to take it is not silence,
+// for its node says so. It must be at least a second; the default is 5 s.
 func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
 
 // WithLogger sets where errors of NATS and malformed messages are logged, at
@@ -158,12 +160,12 @@ type Node struct {
 	working map[*reception]struct{}
 	version uint64         // the highest of a connection here or heard of
 	dirty   map[key]uint64 // ids that came or went, for steer, with the version
-	moved   map[key]string // ids that were here a moment ago; where they are, if known
+	moved   map[key]place  // ids that were here a moment ago
 	members map[string]*member
-	homes   [2]map[key]string // nodes that answered for an id in the last linger, and the one before
-	turned  time.Time         // when the two were
-	ids     int               // how many are announced
-	stale   atomic.Bool       // the server has subscriptions that nats.go has forgotten
+	homes   [2]map[key]home // nodes that answered for an id in the last linger, and the one before
+	turned  time.Time       // when the two were
+	ids     int             // how many are announced
+	stale   atomic.Bool     // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.
@@ -188,7 +190,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
 		leaving: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]uint64{}, moved: map[key]string{}, members: map[string]*member{}, homes: [2]map[key]string{{}, {}},
+		dirty: map[key]uint64{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
 	}
 	for _, opt := range opts {
 		if opt != nil {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"iter"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -41,19 +42,20 @@ func (n *Node) Stats() Stats {
 }
 
 // Where returns the name of the node that id is connected to in a pool. It
-// returns [gcpool.ErrNotConnected] if there is none, or no connection to NATS;
+// returns [gcpool.ErrNotConnected] if there is none, or none that can be found
+// within WithTimeout, or no connection to NATS;
 // ErrUncertain if no answer came within WithTimeout; and ctx's error if that
 // ends first. If id is connected here, NATS is not asked.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
 	}
-	for {
+	for since := time.Now(); ; {
 		if n.conn(key{pool, id}) != nil {
 			return n.name, nil
 		}
 		answer := make(chan error, 1)
-		r := &request{key: key{pool, id}, kind: where}
+		r := &request{key: key{pool, id}, kind: where, since: since}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
 		wake(n.sending)

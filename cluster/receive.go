@@ -89,7 +89,7 @@ func (n *Node) locate(r *reception) {
 	if here {
 		n.answerLocked(r.node, r.number, found, nil, n.name)
 	} else {
-		n.answerLocked(r.node, r.number, outcomes, nil, n.moved[r.key])
+		n.answerLocked(r.node, r.number, outcomes, nil, n.moved[r.key].node)
 	}
 }
 
@@ -146,7 +146,7 @@ func (n *Node) end(r *reception) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.working, r)
-	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key])
+	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key].node)
 	return true
 }
 

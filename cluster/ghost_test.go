@@ -1,0 +1,209 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// A ghost is a node that a test plays by hand: it says and answers what the test
+// has it say, and no goroutine of its own does more.
+type ghost struct {
+	*steward
+	t    testing.TB
+	asks chan *nats.Msg // what came for the ids it has, and for itself
+	told chan *nats.Msg // what others announce to it
+	all  chan *nats.Msg // what others announce to all
+	got  chan *nats.Msg // answers
+	rest decoder        // of the last of them
+}
+
+// haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
+// that looks at it.
+func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
+	t.Helper()
+	n := bare(letter)
+	n.nc, n.pool = connect(t, url), pool
+	g := &ghost{
+		steward: &steward{Node: n, entries: map[key]*entry{}}, t: t,
+		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
+		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
+	}
+	for subject, c := range map[string]chan *nats.Msg{
+		n.subject("d", n.id): g.asks, n.subject("s", n.id): g.told, n.subject("s"): g.all, n.subject("r", n.id, "*"): g.got,
+	} {
+		if _, err := n.nc.ChanSubscribe(subject, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// bare returns a node without goroutines, for a test to call one by one what
+// those would.
+func bare(letter string) *Node {
+	return &Node{
+		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
+		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
+		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
+		dirty: map[key]uint64{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
+	}
+}
+
+// serves has requests for an id come to the ghost; "*" is all of the pool.
+func (g *ghost) serves(pool, id string) *nats.Subscription {
+	g.t.Helper()
+	subject := g.subject("m", token(pool), "*")
+	if id != "*" {
+		subject = g.subjectOf(key{pool, id})
+	}
+	sub, err := g.nc.ChanQueueSubscribe(subject, group, g.asks)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.flush()
+	return sub
+}
+
+// takes announces to all that id is connected at the ghost.
+func (g *ghost) takes(id string, version uint64) {
+	g.tell(g.subject("s"), key{name, id}, &entry{version: version})
+	g.say(g.subject("s"))
+	g.flush()
+}
+
+// flush returns when NATS has all that the ghost has sent.
+func (g *ghost) flush() {
+	g.t.Helper()
+	if err := g.nc.Flush(); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// next returns the next message of a kind.
+func (g *ghost) next(c chan *nats.Msg) *nats.Msg {
+	g.t.Helper()
+	select {
+	case m := <-c:
+		return m
+	case <-time.After(20 * time.Second):
+		g.t.Fatal("no message came")
+		return nil
+	}
+}
+
+// asked returns the next request, and whose it is.
+func (g *ghost) asked() (m *nats.Msg, batch []string) {
+	g.t.Helper()
+	m = g.next(g.asks)
+	d := decoder{left: m.Data}
+	d.string()
+	d.byte()
+	d.string()
+	d.string()
+	for d.more() {
+		batch = append(batch, d.string())
+	}
+	return m, batch
+}
+
+// answers has the ghost answer a request.
+func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
+	g.t.Helper()
+	from := (&decoder{left: m.Data}).string()
+	number, ok := g.numbered(m.Reply, from)
+	if !ok {
+		g.t.Fatalf("a request from %q that is to be answered to %q", from, m.Reply)
+	}
+	g.answerLocked(from, number, kind, codes, name)
+	for _, p := range g.posts {
+		g.publish(p.subject, p.data)
+	}
+	g.posts = nil
+	clear(g.slots)
+	g.flush()
+}
+
+// sends has the ghost send a request to a node.
+func (g *ghost) sends(to *site, kind byte, id string, batch ...string) {
+	g.t.Helper()
+	b := appendString(appendString(append(appendString(nil, g.id), kind), name), id)
+	for _, data := range batch {
+		b = appendString(b, data)
+	}
+	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, "7"), b); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// answered returns the next answer; one message may have several.
+func (g *ghost) answered() (kind byte, codes []byte, name string) {
+	g.t.Helper()
+	if !g.rest.more() {
+		g.rest = decoder{left: g.next(g.got).Data}
+		g.rest.string()
+	}
+	if number := g.rest.number(); number != 7 {
+		g.t.Errorf("an answer to request %d", number)
+	}
+	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()
+	if g.rest.bad {
+		g.t.Error("an answer that makes no sense")
+	}
+	return kind, codes, name
+}
+
+// announced returns the versions of the ids that a message announces, nil if it is
+// no such announcement.
+func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
+	d := decoder{left: m.Data}
+	if d.string(); d.byte() != joined {
+		return nil
+	}
+	ids := map[string]uint64{}
+	for d.more() {
+		d.string()
+		id := d.string()
+		ids[id] = d.number()
+	}
+	return ids
+}
+
+// version returns the next version of id that another announces on c.
+func (g *ghost) version(c chan *nats.Msg, id string) uint64 {
+	g.t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; {
+		m := g.next(c)
+		if time.Now().After(end) {
+			g.t.Fatalf("%q is not announced", id)
+		}
+		if (&decoder{left: m.Data}).string() == g.id {
+			continue
+		}
+		if version, ok := g.announced(m)[id]; ok {
+			return version
+		}
+	}
+}
+
+// beats has the ghost say that it is there.
+func (g *ghost) beats() {
+	g.beat()
+	g.flush()
+}
+
+// ahead is the version of a clock that is wrong by so much.
+func ahead(d time.Duration) uint64 { return uint64(time.Now().Add(d).UnixMicro()) }
+
+// background delivers to id, and returns where the outcome will be.
+func (s *site) background(id, data string) <-chan error {
+	outcome := make(chan error, 1)
+	go func() { outcome <- s.stream.Deliver(s.t.Context(), id, []byte(data)) }()
+	return outcome
+}

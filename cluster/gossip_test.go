@@ -1,0 +1,316 @@
+package cluster
+
+import (
+	"net"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestClocksThatDiffer: the newest connection wins though the clock of the node that
+// had an older one is ahead, and each has a version of its own.
+func TestClocksThatDiffer(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	g.version(g.all, "alice")
+	last := ahead(time.Minute)
+	g.takes("alice", last)
+	eventually(t, "evicted", func() bool { return a.Stats().IDs == 0 && a.conns.Len() == 0 })
+	for range 3 { // the last two are takeovers
+		u := a.dial("alice")
+		version := g.version(g.all, "alice")
+		if version <= last {
+			t.Errorf("version %d after %d", version, last)
+		}
+		last = version
+		defer u.Close()
+	}
+	if a.conns.Len() != 1 {
+		t.Error("the newest is gone")
+	}
+}
+
+// TestSameVersion: of two connections with the same version the node with the higher
+// id keeps its own, and tells the other.
+func TestSameVersion(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	low, high := haunt(t, s.ClientURL(), "0", nil), haunt(t, s.ClientURL(), "z", nil)
+	a.dial("alice")
+	version := low.version(low.all, "alice")
+	low.takes("alice", version)
+	if told := low.version(low.told, "alice"); told != version {
+		t.Errorf("the lower is told version %d, want %d", told, version)
+	}
+	if a.conns.Len() != 1 {
+		t.Fatal("the higher has given it up")
+	}
+	high.takes("alice", version)
+	eventually(t, "the lower gives it up", func() bool { return a.conns.Len() == 0 })
+}
+
+// TestOlderIsTold: a node that announces an older connection is told of the newer
+// one, which stays, and nobody else is.
+func TestOlderIsTold(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	version := g.version(g.all, "alice")
+	g.takes("alice", version-1)
+	if told := g.version(g.told, "alice"); told != version || a.conns.Len() != 1 {
+		t.Errorf("told version %d of %d, %d connections", told, version, a.conns.Len())
+	}
+}
+
+// TestManyAtOnce: ids that come together are announced all.
+func TestManyAtOnce(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	const n = 5000
+	a.mu.Lock()
+	for i := range n {
+		conn, _ := net.Pipe()
+		a.conns.Add(userID(i)+strings.Repeat("x", 100), conn)
+	}
+	a.mu.Unlock()
+	heard := 0
+	for end := time.Now().Add(20 * time.Second); heard < n; {
+		m := g.next(g.all)
+		if time.Now().After(end) {
+			t.Fatalf("%d of %d are announced", heard, n)
+		}
+		if len(m.Data) > piece+1000 {
+			t.Errorf("an announcement of %d bytes", len(m.Data))
+		}
+		heard += len(g.announced(m))
+	}
+	eventually(t, "all are here", func() bool { return a.Stats().IDs == n })
+}
+
+// TestNewcomer: a node that comes is told of the ids here if it has any, and once.
+func TestNewcomer(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	a.dial("alice")
+	a.dial("bob")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 2 })
+	empty, full := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	onlyBob := func(g *ghost) {
+		g.beats()
+		g.takes("bob", 1) // which is older, and tells what came after the beat
+		if ids := g.announced(g.next(g.told)); len(ids) != 1 || ids["bob"] == 0 {
+			t.Errorf("told of %v", ids)
+		}
+	}
+	onlyBob(empty)
+	full.entries[key{name, "carol"}] = &entry{version: 1}
+	full.beats()
+	if ids := full.announced(full.next(full.told)); len(ids) != 2 {
+		t.Errorf("told of %v", ids)
+	}
+	onlyBob(full)
+	full.epoch++ // it has missed something
+	full.beats()
+	full.version(full.told, "alice")
+	a.mu.Lock()
+	a.members[full.id].gone = true // it was silent
+	a.mu.Unlock()
+	full.beats()
+	full.version(full.told, "alice")
+}
+
+// TestMissed: a node that has announced more than was heard is asked to say it again,
+// and one that is asked does; if nothing was lost, nobody asks.
+func TestMissed(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.beats()
+	g.takes("bob", 1)
+	g.beats()
+	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 2}) // which is not to all
+	g.say(g.subject("s", a.id))
+	g.beats()
+	a.dial("alice")
+	g.version(g.all, "alice")
+	g.takes("alice", 1)
+	g.beats()
+	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+		t.Errorf("told %q, and nothing was lost", m.Data)
+	}
+	g.said++ // one that was lost
+	g.beats()
+	if m := g.next(g.told); string(m.Data) != string(append(appendString(nil, a.id), missing)) {
+		t.Errorf("told %q, and one was lost", m.Data)
+	}
+	g.publish(g.subject("s", a.id), append(appendString(nil, g.id), missing))
+	g.version(g.told, "alice")
+}
+
+// TestBeat: a node says how much it has announced to all, and nothing once it has
+// left or while there is no NATS.
+func TestBeat(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	g.version(g.all, "alice")
+	g.takes("alice", 1)
+	g.version(g.told, "alice")
+	for {
+		d := decoder{left: g.next(g.all).Data}
+		if node := d.string(); node != a.id || d.byte() != alive {
+			continue
+		}
+		if node := d.string(); node != a.Name() {
+			t.Errorf("it is called %q", node)
+		}
+		epoch, ids, version, said := d.number(), d.number(), d.number(), d.number()
+		if epoch != 0 || ids != 1 || version == 0 || said != 1 || d.bad {
+			t.Errorf("epoch %d, %d ids, version %d, %d announcements", epoch, ids, version, said)
+		}
+		break
+	}
+	h := haunt(t, s.ClientURL(), "h", nil)
+	h.over = true
+	h.beats()
+	h.over = false
+	s.Shutdown()
+	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })
+	if h.beat(); !h.beaten.IsZero() {
+		t.Error("it said that it was there")
+	}
+}
+
+// TestAnnouncementsLost: when nats.go has dropped some, all nodes are to say again
+// what they have, and this one says at once that it has missed something.
+func TestAnnouncementsLost(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // or it prints
+	full := make(chan *nats.Msg, 1)
+	sub, err := g.nc.ChanSubscribe(g.subject("x"), full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.subs = append(g.subs, sub)
+	g.members[h.id] = &member{heard: time.Now()}
+	g.beaten = time.Now()
+	for range 3 {
+		g.publish(g.subject("x"), nil)
+	}
+	eventually(t, "dropped", func() bool {
+		n, _ := sub.Dropped()
+		return n == 2
+	})
+	g.tick()
+	if m := g.members[h.id]; m != nil && !m.heard.IsZero() {
+		t.Errorf("the other is %+v", m)
+	}
+	d := decoder{left: h.next(h.all).Data}
+	if d.string() != g.id || d.byte() != alive || d.string() != "" || d.number() != 1 {
+		t.Error("it does not say that it has missed something")
+	}
+	if g.tick(); g.epoch != 1 {
+		t.Errorf("epoch %d, though nothing more was lost", g.epoch)
+	}
+	heard := time.Now()
+	g.members[h.id] = &member{heard: heard}
+	g.missed(false) // as after a reconnect
+	if m := g.members[h.id]; !m.gone || m.heard != heard || g.epoch != 2 {
+		t.Errorf("epoch %d, and the other is %+v", g.epoch, m)
+	}
+}
+
+// TestSync: a node is told of the ids that came since it was heard, and a little
+// before, in case the clock or the network was slow; of all if it never was.
+func TestSync(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	now := time.Now()
+	for id, ago := range map[string]time.Duration{"old": time.Hour, "before": beat, "new": 0} {
+		g.entries[key{name, id}] = &entry{version: 1, since: now.Add(-ago)}
+	}
+	for since, want := range map[time.Time]int{now.Add(-beat / 10): 2, {}: 3} {
+		g.sync(h.id, since)
+		if ids := h.announced(h.next(h.told)); len(ids) != want {
+			t.Errorf("since %v: told %v", since, ids)
+		}
+	}
+}
+
+// TestMembersAreForgotten: after silence a node is gone, after an hour not even that
+// is known.
+func TestMembersAreForgotten(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", nil)
+	for id, ago := range map[string]time.Duration{"here": 0, "silent": 2 * silence, "dead": 2 * time.Hour} {
+		g.members[id] = &member{heard: time.Now().Add(-ago)}
+	}
+	g.tick()
+	if n := g.Stats().Nodes; n != 1 || len(g.members) != 2 || !g.members["silent"].gone || g.members["here"].gone {
+		t.Errorf("%d nodes of %v", n, g.members)
+	}
+	if nodes := g.others(); len(nodes) != 1 || nodes[0] != "here" {
+		t.Errorf("%q would be asked", nodes)
+	}
+}
+
+// TestPlacesLinger: where an id is that has left is known for a while, not cut short
+// by when it left before; nor is where one is about to go.
+func TestPlacesLinger(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", nil)
+	past := time.Now().Add(-1)
+	bob, carol := key{name, "bob"}, key{name, "carol"}
+	g.entries[alice], g.entries[bob] = &entry{}, &entry{}
+	g.moved[alice], g.moved[carol] = place{node: "somewhere"}, place{"somewhere", past}
+	g.fading = []fading{{alice, past}, {bob, past}, {carol, past}}
+	g.drop(bob, g.entries[bob])
+	g.tick()
+	_, known := g.moved[bob]
+	if g.moved[alice].node == "" || !known || len(g.moved) != 2 || len(g.fading) != 1 {
+		t.Errorf("%v, %v", g.moved, g.fading)
+	}
+}
+
+// TestLeaveWaitsForNATS: when a node has left, none is sent anything there.
+func TestLeaveWaitsForNATS(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	g := haunt(t, p.url(), "g", nil)
+	p.hold(true)
+	start := time.Now()
+	g.leave()
+	if d := time.Since(start); d < time.Second || !g.steered.Load() {
+		t.Errorf("it did not wait for NATS, but %v", d)
+	}
+	p.hold(false)
+}
+
+// TestLookAfterTheEnd: an id that comes while its node leaves is not announced, and
+// nobody can evict it any more.
+func TestLookAfterTheEnd(t *testing.T) {
+	s := serve(t, nil)
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	conn, _ := net.Pipe()
+	pool.GetConn(name).Add("alice", conn)
+	g := haunt(t, s.ClientURL(), "g", pool)
+	g.leave()
+	seam{g.Node}.Changed(name, "alice")
+	if g.turn(); len(g.entries) != 0 || len(g.dirty) != 0 {
+		t.Error("announced after the end")
+	}
+	b := append(appendString(nil, strings.Repeat("h", 22)), joined)
+	b = append(appendString(appendString(b, name), "alice"), 1)
+	g.hear(&nats.Msg{Subject: g.subject("s"), Data: b})
+	if pool.GetConn(name).Len() != 1 {
+		t.Error("evicted by a node that has left")
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

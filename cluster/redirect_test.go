@@ -1,0 +1,304 @@
+package cluster
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+var alice = key{name, "alice"}
+
+// TestSearchEnds: an id of which each node says that it is with another, or that it
+// has moved, is not connected in the end, and NATS is not kept busy meanwhile.
+func TestSearchEnds(t *testing.T) {
+	for what, names := range map[string][2]string{
+		"moved on":       {"", ""},
+		"with the other": {strings.Repeat("h", 22), strings.Repeat("g", 22)},
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			s := serve(t, nil)
+			a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+			g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+			g.serves(name, "alice")
+			start := time.Now()
+			asked := make(chan error, 1)
+			go func() {
+				_, err := a.Where(t.Context(), name, "alice")
+				asked <- err
+			}()
+			pushed := a.background("alice", "x")
+			ended := func(err error) {
+				if !errors.Is(err, gcpool.ErrNotConnected) || errors.Is(err, gcpool.ErrMoved) || time.Since(start) < time.Second {
+					t.Errorf("%v after %v", err, time.Since(start))
+				}
+			}
+			for left := 2; left > 0; {
+				select {
+				case m := <-g.asks:
+					g.answers(m, outcomes, nil, names[0])
+				case m := <-h.asks:
+					h.answers(m, outcomes, nil, names[1])
+				case err := <-pushed:
+					ended(err)
+					left--
+				case err := <-asked:
+					ended(err)
+					left--
+				case <-time.After(20 * time.Second):
+					t.Fatal("it does not end")
+				}
+			}
+			if n := a.Stats().Requests; names[0] == "" && n > 2*uint64(time.Since(start)/pause+1) {
+				t.Errorf("%d requests, with no pause between them", n)
+			}
+		})
+	}
+}
+
+// TestRedirect: what was not written where a request went goes to the node named
+// there, and if that makes no sense is looked for anew.
+func TestRedirect(t *testing.T) {
+	s := serve(t, nil)
+	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.serves(name, "alice")
+	type step struct {
+		by        *ghost
+		name, now string // what it says, and where the request goes then
+	}
+	direct, anew := func(g *ghost) string { return g.subject("d", g.id) }, g.subjectOf(alice)
+	for _, steps := range [][]step{
+		{{g, h.id, direct(h)}, {h, g.id, direct(g)}},
+		{{g, g.id, direct(g)}, {g, g.id, anew}},
+		{{g, a.id, anew}},
+		{{g, "", anew}},
+		{{g, h.id, direct(h)}, {h, "", anew}},
+	} {
+		before := a.Stats().Requests
+		outcome := a.background("alice", "x")
+		want := anew
+		for _, step := range append(steps, step{by: g}) {
+			m, batch := step.by.asked()
+			if m.Subject != want || len(batch) != 1 || batch[0] != "x" {
+				t.Errorf("%q to %q, want it to %q", batch, m.Subject, want)
+			}
+			if want = step.now; want != "" {
+				step.by.answers(m, outcomes, nil, step.name)
+			} else {
+				step.by.answers(m, outcomes, []byte{reason(gcpool.ErrSlow)}, "")
+			}
+		}
+		if err := <-outcome; !errors.Is(err, gcpool.ErrSlow) {
+			t.Errorf("Deliver: %v", err)
+		}
+		if n := a.Stats().Requests - before; n != uint64(len(steps)+1) {
+			t.Errorf("%d requests in %d steps", n, len(steps)+1)
+		}
+		a.mu.Lock() // so that the next is looked for
+		clear(a.homes[0])
+		clear(a.homes[1])
+		a.mu.Unlock()
+	}
+}
+
+// TestPartIsRedirected: of a batch of which some was written, the rest goes where
+// the id is, once.
+func TestPartIsRedirected(t *testing.T) {
+	s := serve(t, nil)
+	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.serves(name, "alice")
+	first := a.background("alice", "0")
+	m, _ := g.asked()
+	for _, data := range []string{"1", "2", "3"} {
+		a.stream.Add("alice", []byte(data))
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-first; err != nil {
+		t.Errorf("Deliver: %v", err)
+	}
+	m, batch := g.asked()
+	if m.Subject != g.subject("d", g.id) || strings.Join(batch, "") != "123" {
+		t.Fatalf("%q to %q", batch, m.Subject)
+	}
+	g.answers(m, outcomes, []byte{0}, h.id)
+	if m, batch = h.asked(); strings.Join(batch, "") != "23" {
+		t.Fatalf("%q to the next node", batch)
+	}
+	h.answers(m, outcomes, []byte{0, 0}, "")
+	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 4 })
+}
+
+// TestFollowsAnEvictedUser: the node that a user has left says for a while where she
+// is, whether she was evicted or had gone before; both to those who push and to those
+// who ask. What is pushed there goes straight to it.
+func TestFollowsAnEvictedUser(t *testing.T) {
+	for what, gone := range map[string]bool{"evicted": false, "gone before": true} {
+		t.Run(what, func(t *testing.T) {
+			s := serve(t, nil)
+			a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+			eventually(t, "it says where she is, within a second", func() bool {
+				a.dial("alice")
+				eventually(t, "she is announced", func() bool { return a.Stats().IDs == 1 })
+				if gone {
+					a.conns.Del("alice")
+					eventually(t, "she has left", func() bool { return a.Stats().IDs == 0 })
+				}
+				a.mu.Lock()
+				version := a.version + 1
+				a.mu.Unlock()
+				g.takes("alice", version)
+				eventually(t, "it was heard", func() bool {
+					a.mu.Lock()
+					defer a.mu.Unlock()
+					return a.ids == 0 && a.version >= version
+				})
+				a.mu.Lock() // where she was before she came
+				a.homes[0][alice] = home{node: h.id}
+				a.mu.Unlock()
+				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
+			})
+			outcome := a.background("alice", "x")
+			m, _ := g.asked()
+			g.answers(m, outcomes, nil, "") // she has left
+			if err := <-outcome; !errors.Is(err, gcpool.ErrNotConnected) || len(g.asks) > 0 {
+				t.Errorf("Deliver: %v, %d more requests to where she was", err, len(g.asks))
+			}
+		})
+	}
+}
+
+// sentOn reports whether a node says that alice, whom it does not have, is at
+// another.
+func (g *ghost) sentOn(s *site, kind byte, to string) bool {
+	g.t.Helper()
+	var batch []string
+	if kind == push {
+		batch = append(batch, "x")
+	}
+	g.sends(s, kind, "alice", batch...)
+	answer, codes, node := g.answered()
+	return answer == outcomes && len(codes) == 0 && node == to
+}
+
+// pushesTo reports whether what is pushed to alice goes straight to a node.
+func (s *site) pushesTo(g *ghost) bool {
+	outcome := s.background("alice", "x")
+	select {
+	case m := <-g.asks:
+		g.answers(m, outcomes, []byte{0}, "")
+		return <-outcome == nil && m.Subject == g.subject("d", g.id)
+	case <-outcome:
+		return false
+	}
+}
+
+// TestBackAndGone: what is pushed to a user who came back, and left again, does not
+// go to where she was in between.
+func TestBackAndGone(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	g.takes("alice", g.version(g.all, "alice")+1)
+	eventually(t, "evicted", func() bool { return a.Stats().IDs == 0 && a.conns.Len() == 0 })
+	a.dial("alice")
+	eventually(t, "back", func() bool { return a.Stats().IDs == 1 })
+	a.conns.Del("alice")
+	eventually(t, "gone", func() bool { return a.Stats().IDs == 0 })
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver: %v", err)
+	}
+	if len(g.asks) > 0 {
+		t.Error("it went to where she was")
+	}
+}
+
+// TestHomes: what is pushed to an id goes straight to the node that answered for it
+// last.
+func TestHomes(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	answer := func(to string) bool {
+		outcome := a.background("alice", "x")
+		m, _ := g.asked()
+		g.answers(m, outcomes, []byte{0}, "")
+		if err := <-outcome; err != nil {
+			t.Fatal(err)
+		}
+		return m.Subject == to
+	}
+	eventually(t, "straight to it", func() bool {
+		answer(g.subjectOf(alice))
+		return answer(g.subject("d", g.id))
+	})
+	eventually(t, "straight to it a second later", func() bool {
+		answer(g.subjectOf(alice))
+		a.mu.Lock()
+		a.turned = time.Time{}
+		a.mu.Unlock()
+		eventually(t, "a second has passed", func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.homes[0][alice] == home{}
+		})
+		return answer(g.subject("d", g.id))
+	})
+}
+
+// TestHomeThatDied: an id whose node has died is looked for once more.
+func TestHomeThatDied(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	b.dial("alice")
+	eventually(t, "announced", func() bool { return b.Stats().IDs == 1 && b.nc.Flush() == nil })
+	for what, reach := range map[string]func() error{
+		"Deliver": func() error { return a.stream.Deliver(t.Context(), "alice", []byte("x")) },
+		"Where": func() error {
+			_, err := a.Where(t.Context(), name, "alice")
+			return err
+		},
+	} {
+		a.mu.Lock()
+		a.homes = [2]map[key]home{{}, {alice: {node: strings.Repeat("g", 22)}}}
+		a.mu.Unlock()
+		before := a.Stats().Requests
+		if err := reach(); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if n := a.Stats().Requests - before; n > 2 {
+			t.Errorf("%s: %d requests, though nobody was there", what, n)
+		}
+	}
+}
+
+// TestPlacesAreForgotten: of ids that have left, of ids elsewhere, and of those that
+// somebody looked for, nothing stays.
+func TestPlacesAreForgotten(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	g.takes("alice", g.version(g.all, "alice")+1)
+	a.dial("carol")
+	eventually(t, "evicted", func() bool { return a.Stats().IDs == 1 })
+	a.conns.Del("carol")
+	g.serves(name, "bob")
+	outcome := a.background("bob", "x")
+	m, _ := g.asked()
+	g.answers(m, outcomes, nil, "") // he is just leaving
+	m, _ = g.asked()
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-outcome; err != nil {
+		t.Errorf("Deliver: %v", err)
+	}
+	g.takes("bob", ahead(0))
+	g.takes("dave", ahead(0))
+	eventually(t, "all were heard of", func() bool { return a.Stats().IDs == 0 && len(a.control) == 0 })
+	eventually(t, "nothing stays", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.moved)+len(a.homes[0])+len(a.homes[1])+len(a.dirty)+len(a.out) == 0
+	})
+}

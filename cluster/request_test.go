@@ -1,0 +1,324 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// pending returns a request as Forward makes it, and its outcomes.
+func pending(batch ...string) (r *request, outcomes *[]error) {
+	outcomes = new([]error)
+	r = &request{key: alice, kind: push, done: func(errs []error) { *outcomes = errs }}
+	for _, data := range batch {
+		r.batch = append(r.batch, []byte(data))
+	}
+	return r, outcomes
+}
+
+// TestStuckNodeMakesRoom: requests of which nothing is heard keep nobody waiting
+// for other nodes, however many they are.
+func TestStuckNodeMakesRoom(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)})
+	b, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.pool.Register("crowd")
+	g.serves("crowd", "*")
+	u := b.dial("alice")
+	b.known("alice", a)
+	for i := range window + 100 {
+		if err := a.pool.GetStream("crowd").Add(userID(i), []byte("x")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := <-a.background("alice", "y"); err != nil || u.read() != "y" {
+		t.Errorf("Deliver: %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	a.pool.Shutdown(ctx)
+	a.Leave(ctx)
+	a.err = nil // which is what the clean-up looks at
+}
+
+// TestWindow: no more requests are out than the window has room for, nobody spins
+// meanwhile, and what makes room has more sent.
+func TestWindow(t *testing.T) {
+	s := serve(t, nil)
+	n := bare("n")
+	n.nc = connect(t, s.ClientURL())
+	for range window + 1 {
+		r, _ := pending("x")
+		n.enqueue(r)
+	}
+	n.take()
+	for i := 0; n.round(); i++ {
+		if i > window {
+			t.Fatal("it spins")
+		}
+	}
+	if len(n.out) != window || n.window != window || len(n.queue) != 1 {
+		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.window, len(n.queue))
+	}
+	for _, step := range []struct {
+		what       string
+		do         func()
+		count, out int
+	}{
+		{"a request has its answer", func() { n.claim(1) }, window - 1, window - 1},
+		{"one is in hand", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
+		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
+		{"one is stuck", func() { n.out[3].out = time.Now().Add(-3 * tick); n.sweep(false) }, window - 3, window - 1},
+		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, window - 4, window - 2},
+	} {
+		n.sending = make(chan struct{}, 1)
+		if step.do(); n.window != step.count || len(n.out) != step.out || len(n.sending) != 1 {
+			t.Errorf("%s: %d count, %d are out, and send was woken %d times", step.what, n.window, len(n.out), len(n.sending))
+		}
+	}
+}
+
+// TestInHand: as long as its node says that it is in hand, a request is not given up.
+func TestInHand(t *testing.T) {
+	n := bare("n")
+	r, _ := pending("x")
+	r.due = time.Now().Add(time.Millisecond)
+	n.out[1] = r
+	n.answer(&decoder{left: []byte{1, inHand, 0, 0}}, n.id)
+	if left := time.Until(r.due); left < n.timeout/2 {
+		t.Errorf("it is given up in %v", left)
+	}
+}
+
+// TestSearchBeginsAnew: a search is too long only if nothing was heard of a node that
+// has the id, be it that it had the messages in hand or wrote some of them.
+func TestSearchBeginsAnew(t *testing.T) {
+	for what, heard := range map[string]func(n *Node, r *request) int{
+		"nothing": func(n *Node, r *request) int { return 0 },
+		"in hand": func(n *Node, r *request) int {
+			n.answer(&decoder{left: []byte{1, inHand, 0, 0}}, n.id)
+			return 0
+		},
+		"one is written": func(n *Node, r *request) int {
+			r.errs = []error{nil}
+			return 1
+		},
+	} {
+		n := bare("n")
+		r, errs := pending("x", "y")
+		r.since, r.sent = time.Now().Add(-time.Hour), 2
+		n.out[1] = r
+		written := heard(n, r)
+		n.settled(r, written, n.id, strings.Repeat("h", 22))
+		if over := what == "nothing"; over == (len(n.queue) == 1) || over != (len(*errs) == 2) {
+			t.Errorf("%s: %d wait, outcomes %v", what, len(n.queue), *errs)
+		}
+	}
+}
+
+// TestSweep: what is overdue has its outcome by what is known of it, at the end all.
+func TestSweep(t *testing.T) {
+	for _, end := range []bool{false, true} {
+		n := bare("n")
+		due, later := time.Now().Add(-time.Second), time.Now().Add(time.Hour)
+		if end {
+			due = later
+		}
+		lost, lostOutcome := pending("x", "y")
+		unsent, unsentOutcome := pending("x")
+		n.out[1], n.queue = lost, []*request{unsent}
+		lost.due, unsent.due, lost.out = due, due, time.Now()
+		n.open = 2
+		if !end {
+			for range 2 {
+				r, _ := pending("z")
+				r.due, r.out = later, time.Now()
+				n.queue = append(n.queue, r)
+				n.out[uint64(len(n.queue))] = r
+			}
+			n.open += 4
+		}
+		n.sweep(end)
+		if errs := *lostOutcome; len(errs) != 2 || errs[0] != ErrUncertain || errs[1] != ErrUncertain {
+			t.Errorf("end %v: what was out is %v", end, errs)
+		}
+		if errs := *unsentOutcome; len(errs) != 1 || !errors.Is(errs[0], gcpool.ErrNotConnected) {
+			t.Errorf("end %v: what was not is %v", end, errs)
+		}
+		if left := len(n.out) + len(n.queue); n.open != left || end && left > 0 || !end && left != 4 {
+			t.Errorf("end %v: %d are left, %d are open", end, left, n.open)
+		}
+	}
+}
+
+// TestForwardAfterLeave: what comes too late has its outcome at once, and what waits
+// for its turn has time for it.
+func TestForwardAfterLeave(t *testing.T) {
+	n := bare("n")
+	r, _ := pending("x")
+	n.enqueue(r)
+	if n.sweep(false); len(n.queue) != 1 {
+		t.Error("it was given up at once")
+	}
+	n.ended = true
+	r, errs := pending("x")
+	n.enqueue(r)
+	if len(*errs) != 1 || !errors.Is((*errs)[0], gcpool.ErrNotConnected) || n.open != 1 {
+		t.Errorf("its outcome is %v, %d are open", *errs, n.open)
+	}
+}
+
+// TestForwardIntoLeave: what the pool forwards while its node leaves has its outcome.
+func TestForwardIntoLeave(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	if err := a.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	errs := make(chan []error, 1)
+	seam{a.Node}.Forward(name, "alice", [][]byte{nil}, func(e []error) { errs <- e })
+	select {
+	case e := <-errs:
+		if len(e) != 1 || !errors.Is(e[0], gcpool.ErrNotConnected) {
+			t.Errorf("outcomes %v", e)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("no outcome")
+	}
+	if err := (seam{a.Node}).Broadcast(name, nil); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Broadcast: %v", err)
+	}
+}
+
+// TestTake: as many messages go together as NATS takes, none twice, and one that is
+// too large keeps none behind it.
+func TestTake(t *testing.T) {
+	const limit = 200
+	for size := range 2 * limit {
+		n := bare("n")
+		n.limit = limit
+		r, _ := pending("before", strings.Repeat("x", size), "after")
+		n.enqueue(r)
+		number, got := n.take()
+		if got != r || r.sent < 1 || len(n.buf) > limit {
+			t.Fatalf("size %d: %d messages in %d bytes", size, r.sent, len(n.buf))
+		}
+		if fits := len(n.buf) + 5 + size; r.sent == 1 && fits <= limit {
+			t.Errorf("size %d: one message in %d bytes", size, len(n.buf))
+		}
+		sent := r.sent
+		n.claim(number)
+		n.settled(r, sent, n.id, "")
+		if sent == 3 {
+			continue
+		}
+		if r.node != n.id {
+			t.Errorf("size %d: the rest goes to %q", size, r.node)
+		}
+		if n.take(); r.sent != 3-sent && size < limit-60 || r.sent > 3-sent {
+			t.Errorf("size %d: then %d messages", size, r.sent)
+		}
+		if rest := bytes.Join(r.batch[:r.sent], []byte{5}); sent == 2 && !bytes.HasSuffix(n.buf, append([]byte{5}, rest...)) {
+			t.Errorf("size %d: then %q", size, n.buf)
+		}
+	}
+}
+
+// TestTooLargeInABatch: a message larger than NATS takes keeps none behind it.
+func TestTooLargeInABatch(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 10 << 10 })
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	first := a.background("alice", "0")
+	m, _ := g.asked()
+	for _, data := range []string{strings.Repeat("x", 20<<10), "1"} { // gather, and go together
+		a.stream.Add("alice", []byte(data))
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	<-first
+	m, batch := g.asked()
+	if len(batch) != 1 || batch[0] != "1" {
+		t.Fatalf("%d messages are behind it", len(batch))
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	eventually(t, "outcomes", func() bool { return a.stats().Waiting == 0 })
+	if st := a.stats(); st.Forwarded != 2 || st.Undelivered != 1 {
+		t.Errorf("%+v", st)
+	}
+}
+
+// TestGivenUpIsNotSent: what was given up before it left does not leave.
+func TestGivenUpIsNotSent(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	r, _ := pending("x")
+	g.enqueue(r)
+	number, _ := g.take()
+	g.sweep(true)
+	g.request(number, r)
+	g.flush()
+	if len(g.asks) > 0 {
+		t.Error("it was sent")
+	}
+}
+
+// TestNothingLeft: an error of nats.go that says so makes an outcome that is
+// certain.
+func TestNothingLeft(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 1 << 10 })
+	p := through(t, s.Addr().String())
+	closed, draining, large, away := bare("n"), bare("n"), bare("n"), bare("n")
+	closed.nc, large.nc = connect(t, s.ClientURL()), connect(t, s.ClientURL())
+	closed.nc.Close()
+	large.buf = make([]byte, 2<<10)
+	draining.nc = connect(t, p.url())
+	p.hold(true)
+	draining.nc.Drain()
+	eventually(t, "it drains", func() bool { return draining.nc.Status() == nats.DRAINING_PUBS })
+	q := through(t, s.Addr().String())
+	away.nc = connect(t, q.url(), nats.ReconnectBufSize(10))
+	q.cut()
+	eventually(t, "no connection", func() bool { return !away.nc.IsConnected() })
+	away.nc.Publish("gcpool.x", []byte("what fills the buffer"))
+	for want, n := range map[error]*Node{
+		nats.ErrConnectionClosed: closed, nats.ErrConnectionDraining: draining,
+		nats.ErrMaxPayload: large, nats.ErrReconnectBufExceeded: away,
+	} {
+		if err := n.publishRequest("gcpool.x", "gcpool.y"); !errors.Is(err, gcpool.ErrNotConnected) || !errors.Is(err, want) {
+			t.Errorf("%v, want ErrNotConnected for %v", err, want)
+		}
+	}
+	p.hold(false)
+}
+
+// TestBroadcastRefuses: one that cannot go out is refused, and none costs memory
+// without bounds.
+func TestBroadcastRefuses(t *testing.T) {
+	small, large := make([]byte, 1<<10), make([]byte, 1<<19)
+	n := bare("n")
+	for i := range castBytes/len(large) + 1 {
+		err := seam{n}.Broadcast(name, large)
+		if full := (i+1)*(len(large)+100) > castBytes; full != (err == errOverflow) || !full && err != nil {
+			t.Fatalf("number %d of %d bytes: %v", i, len(large), err)
+		}
+	}
+	for what, n := range map[string]*Node{"away": {away: true, limit: 1 << 20}, "ended": {ended: true, limit: 1 << 20}} {
+		n.sending = make(chan struct{}, 1)
+		if err := (seam{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrNotConnected) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	n = bare("n")
+	n.limit = 1 << 10
+	if err := (seam{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrTooLarge) {
+		t.Errorf("larger than NATS takes: %v", err)
+	}
+}
