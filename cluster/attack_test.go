@@ -78,6 +78,7 @@ func TestOrderWhileMoving(t *testing.T) {
 		for n := 1; n <= 10; n++ {
 			attach(n)
 			two[n%2].known(id, from)
+			eventually(t, "the older is closed", func() bool { return two[(n+1)%2].conn(key{name, id}) == nil })
 		}
 		close(stop)
 		wg.Wait()
@@ -308,9 +309,7 @@ func TestHugeIDs(t *testing.T) {
 	b.mu.Unlock()
 	older.ends()
 	b.known("bob", a)
-	if err := b.Err(); !errors.Is(err, gcpool.ErrTooLarge) {
-		t.Errorf("Err is %v", err)
-	}
+	eventually(t, "an error", func() bool { return errors.Is(b.Err(), gcpool.ErrTooLarge) })
 	large := strings.Repeat("k", 40_000)
 	b.known(large, a)
 }

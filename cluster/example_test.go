@@ -81,10 +81,11 @@ func ExampleNode() {
 	there, _, endB := startNode(url, "node b")
 	conn, alice := net.Pipe()
 	there.GetConn("users").Add("alice", conn)
+	read := make(chan string)
 	go func() {
 		buf := make([]byte, 100)
 		n, _ := alice.Read(buf)
-		fmt.Printf("alice has %q\n", buf[:n])
+		read <- string(buf[:n])
 	}()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
@@ -98,13 +99,14 @@ func ExampleNode() {
 		fmt.Println("online:", id, err)
 	}
 	fmt.Println("delivered:", here.GetStream("users").Deliver(ctx, "alice", []byte("hello")))
+	fmt.Printf("alice has %q\n", <-read)
 	fmt.Println("delivered:", here.GetStream("users").Deliver(ctx, "bob", []byte("hello")))
 	endA(ctx)
 	endB(ctx)
-	// Unordered output:
+	// Output:
 	// node a says: alice is at node b <nil>
 	// online: alice <nil>
-	// alice has "hello\n"
 	// delivered: <nil>
+	// alice has "hello\n"
 	// delivered: gcpool: not connected
 }

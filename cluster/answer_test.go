@@ -1,0 +1,264 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestReasons: each outcome travels as what it is, and one that is not known is
+// never taken for written.
+func TestReasons(t *testing.T) {
+	for err, want := range map[error]error{
+		nil:                               nil,
+		gcpool.ErrSlow:                    gcpool.ErrSlow,
+		gcpool.ErrDeleted:                 gcpool.ErrDeleted,
+		gcpool.ErrExpired:                 gcpool.ErrExpired,
+		gcpool.ErrTooLarge:                gcpool.ErrTooLarge,
+		gcpool.ErrClosed:                  errThere,
+		gcpool.ErrNotRegistered:           ErrUncertain,
+		io.ErrUnexpectedEOF:               ErrUncertain,
+		fmt.Errorf("x: %w", ErrUncertain): ErrUncertain,
+		fmt.Errorf("%w: broken pipe", gcpool.ErrNotConnected): gcpool.ErrNotConnected,
+	} {
+		if got := reasons[reason(err)]; got != want {
+			t.Errorf("%v travels as %v, want %v", err, got, want)
+		}
+	}
+}
+
+// TestAnswersThatMakeNoSense: they are counted, and the request waits for one that
+// does.
+func TestAnswersThatMakeNoSense(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	malformed := uint64(0)
+	for what, bad := range map[string]struct {
+		kind  byte
+		codes []byte
+		name  string
+	}{
+		"a reason that is none":     {outcomes, []byte{byte(len(reasons))}, ""},
+		"more than were sent":       {outcomes, []byte{0, 0}, ""},
+		"a node to a push":          {found, nil, g.id},
+		"a kind that is none":       {'?', nil, ""},
+		"a node that is a wildcard": {outcomes, nil, strings.Repeat("*", 22)},
+		"a node that is short":      {outcomes, nil, "g"},
+	} {
+		outcome := a.background("alice", "x")
+		m, _ := g.asked()
+		g.answers(m, bad.kind, bad.codes, bad.name)
+		malformed++
+		eventually(t, what+" is malformed", func() bool { return a.Stats().Malformed >= malformed })
+		g.answers(m, outcomes, []byte{reason(gcpool.ErrSlow)}, "")
+		if err := <-outcome; !errors.Is(err, gcpool.ErrSlow) {
+			t.Errorf("%s: Deliver: %v", what, err)
+		}
+	}
+	if n := a.Stats().Malformed; n != malformed {
+		t.Errorf("%d are malformed, want %d", n, malformed)
+	}
+}
+
+// TestStrangeStatus: only that nobody listens ends a request.
+func TestStrangeStatus(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	outcome := a.background("alice", "x")
+	m, _ := g.asked()
+	g.nc.PublishMsg(&nats.Msg{Subject: m.Reply, Header: nats.Header{"Status": {"408"}}})
+	eventually(t, "it is malformed", func() bool { return a.Stats().Malformed == 1 })
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-outcome; err != nil {
+		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestWhereWhileMoving: the question is asked again when an id has just left the
+// node that it went to.
+func TestWhereWhileMoving(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	where := make(chan string, 1)
+	go func() {
+		node, err := a.Where(t.Context(), name, "alice")
+		where <- fmt.Sprint(node, err)
+	}()
+	m, _ := g.asked()
+	g.answers(m, outcomes, nil, "")
+	m, _ = g.asked()
+	g.answers(m, found, nil, "node g")
+	if got := <-where; got != "node g<nil>" {
+		t.Errorf("she is at %q", got)
+	}
+}
+
+// TestWhereAsksOnlyOthers: of an id that is here NATS is not asked.
+func TestWhereAsksOnlyOthers(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	a.dial("alice")
+	if where, err := a.Where(t.Context(), name, "alice"); err != nil || where != a.Name() || a.Stats().Requests > 0 {
+		t.Errorf("she is at %q, %v, after %d requests", where, err, a.Stats().Requests)
+	}
+}
+
+// TestAnswersInPieces: many answers to one node go together, but not in a message
+// beyond what NATS takes.
+func TestAnswersInPieces(t *testing.T) {
+	n := bare("n")
+	codes := make([]byte, 1000)
+	for i := range 1000 {
+		n.answerLocked("g", uint64(i), outcomes, codes, "")
+		n.answerLocked("h", uint64(i), outcomes, nil, "")
+	}
+	size := 0
+	for _, p := range n.posts {
+		size = max(size, len(p.data))
+	}
+	if most := 1000*1000/piece + 2; size > piece+2000 || len(n.posts) > most {
+		t.Errorf("%d messages of up to %d bytes", len(n.posts), size)
+	}
+}
+
+// TestFullOutboxElsewhere: what comes for a peer that reads waits for room there, as
+// it would here.
+func TestFullOutboxElsewhere(t *testing.T) {
+	s := serve(t, nil)
+	b, g := join(t, s.ClientURL(), gcpool.WithOutbox(10<<10)), haunt(t, s.ClientURL(), "g", nil)
+	u := b.dial("alice")
+	const requests = 50
+	var batch []string
+	for range 9 {
+		batch = append(batch, strings.Repeat("x", 1000))
+	}
+	for range requests { // faster than she can read
+		g.sends(b, push, "alice", batch...)
+	}
+	for range requests * len(batch) {
+		u.read()
+	}
+	for answers := 0; answers < requests; {
+		kind, codes, _ := g.answered()
+		if kind == inHand {
+			continue
+		}
+		if answers++; !bytes.Equal(codes, make([]byte, len(batch))) {
+			t.Errorf("outcomes %v", codes)
+		}
+	}
+}
+
+// TestTooLargeElsewhere: a message that is too large for the node where the id is
+// comes back as that, and keeps none behind it.
+func TestTooLargeElsewhere(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL(), gcpool.WithOutbox(1000))
+	g := haunt(t, s.ClientURL(), "g", nil)
+	u := b.dial("alice")
+	b.known("alice", a)
+	g.sends(b, push, "alice", "1", strings.Repeat("x", 2000), "2")
+	kind, codes, _ := g.answered()
+	if want := []byte{0, reason(gcpool.ErrTooLarge), 0}; kind != outcomes || !bytes.Equal(codes, want) {
+		t.Errorf("outcomes %v, want %v", codes, want)
+	}
+	if u.read() != "1" || u.read() != "2" {
+		t.Error("the others did not come")
+	}
+	if err := a.stream.Deliver(t.Context(), "alice", make([]byte, 2000)); !errors.Is(err, gcpool.ErrTooLarge) {
+		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestShutDownElsewhere: that a node was shut down makes nobody uncertain, and is not
+// what the pool that pushes is.
+func TestShutDownElsewhere(t *testing.T) {
+	s := serve(t, nil)
+	b, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	b.dial("alice")
+	eventually(t, "announced", func() bool { return b.Stats().IDs == 1 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b.pool.Shutdown(ctx)
+	g.sends(b, push, "alice", "x")
+	_, codes, _ := g.answered()
+	if len(codes) == 1 && !errors.Is(reasons[codes[0]], gcpool.ErrNotConnected) || len(codes) > 1 {
+		t.Errorf("outcomes %v", codes)
+	}
+}
+
+// TestBroadcastElsewhere: one for a pool that is not here, or no more, is no trouble;
+// one of no node is malformed, and reaches nobody.
+func TestBroadcastElsewhere(t *testing.T) {
+	s := serve(t, nil)
+	b := join(t, s.ClientURL())
+	u := b.dial("alice")
+	spread := func(node, pool, data string) {
+		b.spread(&nats.Msg{Data: append(appendString(appendString(nil, node), pool), data...)})
+	}
+	node := strings.Repeat("g", 22)
+	spread(node, "other", "x")
+	if err := b.Err(); err != nil {
+		t.Errorf("of a pool that is not here: %v", err)
+	}
+	spread("g", name, "bad")
+	spread(b.id, name, "bad")
+	spread(node, name, "good")
+	if got := u.read(); got != "good" || b.Stats().Malformed != 1 {
+		t.Errorf("received %q, %d malformed", got, b.Stats().Malformed)
+	}
+	b.fault.Store(nil)
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- b.pool.Shutdown(ctx) }() // and waits for her, who is not told yet
+	eventually(t, "Shutdown", func() bool { return b.stream.Broadcast(nil) == gcpool.ErrClosed })
+	spread(node, name, "late")
+	cancel()
+	if <-ended; b.Err() != nil {
+		t.Errorf("after Shutdown: %v", b.Err())
+	}
+}
+
+// TestBroadcastTooLargeElsewhere: a Broadcast that a node cannot take is not silent.
+func TestBroadcastTooLargeElsewhere(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL(), gcpool.WithOutbox(1000))
+	b.dial("alice")
+	if err := a.stream.Broadcast(make([]byte, 2000)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "an error", func() bool { return errors.Is(b.Err(), gcpool.ErrTooLarge) })
+}
+
+// TestInHandIsBounded: while NATS is stuck, what a node has to say of what it has in
+// hand does not pile up.
+func TestInHandIsBounded(t *testing.T) {
+	n := bare("n")
+	for i := range 1000 {
+		n.working[&reception{node: "g", number: uint64(i)}] = struct{}{}
+	}
+	n.keepAlive()
+	if len(n.posts) > 0 {
+		t.Error("it says so at once, though the answer may be near")
+	}
+	for range 5000 {
+		n.keepAlive()
+	}
+	size := 0
+	for _, p := range n.posts {
+		size += len(p.data)
+	}
+	if size == 0 || size > 2*stuck*piece {
+		t.Errorf("%d bytes wait", size)
+	}
+}

@@ -1,0 +1,286 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestRequestsThatMakeNoSense: each is counted, and none is answered or delivered.
+func TestRequestsThatMakeNoSense(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	u := a.dial("alice")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
+	encode := func(node string, kind byte, id string, batch ...string) []byte {
+		b := appendString(appendString(append(appendString(nil, node), kind), name), id)
+		for _, data := range batch {
+			b = appendString(b, data)
+		}
+		return b
+	}
+	star := strings.Repeat("*", 22)
+	good := g.subject("r", g.id, "7")
+	rows := map[string]struct {
+		reply string
+		data  []byte
+	}{
+		"no number":              {g.subject("r", g.id, "x"), encode(g.id, push, "alice", "bad")},
+		"another's reply":        {g.subject("r", a.id, "7"), encode(g.id, push, "alice", "bad")},
+		"any reply":              {"secret", encode(g.id, push, "alice", "bad")},
+		"no id":                  {good, encode(g.id, push, "", "bad")},
+		"no messages":            {good, encode(g.id, push, "alice")},
+		"messages in a question": {good, encode(g.id, where, "alice", "bad")},
+		"a kind that is none":    {good, encode(g.id, '?', "alice", "bad")},
+		"a node with wildcards":  {g.subject("r", star, "7"), encode(star, push, "alice", "bad")},
+		"a node that is short":   {g.subject("r", "g", "7"), encode("g", push, "alice", "bad")},
+		"cut":                    {good, append(encode(g.id, push, "alice", "bad"), 9)},
+	}
+	for _, row := range rows {
+		g.nc.PublishRequest(g.subject("d", a.id), row.reply, row.data)
+	}
+	g.sends(a, push, "alice", "good")
+	if got := u.read(); got != "good" {
+		t.Errorf("received %q", got)
+	}
+	if _, codes, _ := g.answered(); len(codes) != 1 || codes[0] != 0 {
+		t.Errorf("outcomes %v", codes)
+	}
+	if n := int(a.Stats().Malformed); n != len(rows) || len(g.got) > 0 {
+		t.Errorf("%d of %d are malformed, %d were answered", n, len(rows), len(g.got))
+	}
+}
+
+// TestManyMembers: nodes that somebody makes up take no memory without bounds.
+func TestManyMembers(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", gcpool.NewPool())
+	beat := func(i int, name string) {
+		b := appendString(append(appendString(nil, nodeID(i)), alive), name)
+		g.hear(&nats.Msg{Subject: g.subject("s"), Data: append(b, 0, 0, 0, 0)})
+	}
+	for i := range mostNodes {
+		beat(i, "")
+	}
+	if n := g.malformed.Load(); n > 0 {
+		t.Errorf("%d are malformed", n)
+	}
+	beat(mostNodes, "")
+	if n := g.Stats(); n.Nodes != mostNodes || n.Malformed != 1 {
+		t.Errorf("%d nodes, %d malformed", n.Nodes, n.Malformed)
+	}
+	beat(1, strings.Repeat("n", mostName))
+	if beat(1, strings.Repeat("n", mostName+1)); g.malformed.Load() != 2 {
+		t.Error("a name may be longer than one's own")
+	}
+}
+
+// nodeID is one as nuid makes them.
+func nodeID(i int) string {
+	id := []byte(strings.Repeat("0", 22))
+	for at := 21; i > 0; i /= 10 {
+		id[at] = byte('0' + i%10)
+		at--
+	}
+	return string(id)
+}
+
+// counter counts what is logged.
+type counter struct {
+	slog.Handler
+	n *atomic.Int64
+}
+
+func (c counter) Handle(context.Context, slog.Record) error {
+	c.n.Add(1)
+	return nil
+}
+
+// TestTroubleIsLoggedOnceASecond: however much there is; and the last is in Err.
+func TestTroubleIsLoggedOnceASecond(t *testing.T) {
+	n, logged := bare("n"), new(atomic.Int64)
+	n.logs = slog.New(counter{slog.Default().Handler(), logged})
+	last := errors.New("last")
+	for range 2 {
+		for range 100 {
+			n.note(errors.New("trouble"))
+		}
+		n.note(last)
+		n.faulted.Add(-int64(time.Second)) // it passes
+	}
+	eventually(t, "logged", func() bool { return logged.Load() >= 2 })
+	if logged.Load() != 2 || n.Err() != last {
+		t.Errorf("%d are logged, Err is %v", logged.Load(), n.Err())
+	}
+}
+
+// TestSettle: Leave waits for all that is on its way, until its context ends.
+func TestSettle(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for what, begin := range map[string]func(n *Node){
+		"nothing":     func(n *Node) {},
+		"a request":   func(n *Node) { n.open++ },
+		"a reception": func(n *Node) { n.working[&reception{}] = struct{}{} },
+		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
+		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
+		"the ids":     func(n *Node) { n.steered.Store(false) },
+	} {
+		n := bare("n")
+		n.steered.Store(true)
+		begin(n)
+		if err := n.settle(ctx); (err == nil) != (what == "nothing") {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}
+
+// TestLeaveIsAnnounced: others know at once that a node has left.
+func TestLeaveIsAnnounced(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", gcpool.NewPool())
+	a.dial("alice")
+	g.version(g.all, "alice")
+	g.members[a.id] = &member{heard: time.Now()}
+	if err := a.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for g.Stats().Nodes > 0 {
+		g.hear(g.next(g.all))
+	}
+	if g.malformed.Load() > 0 {
+		t.Error("it makes no sense")
+	}
+}
+
+// TestOnItsWayToAnIDThatLeaves: it is taken still, to be sent on.
+func TestOnItsWayToAnIDThatLeaves(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	g, h := haunt(t, p.url(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	sub, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.flush()
+	p.hold(true)
+	h.publish(h.subjectOf(alice), []byte("x"))
+	h.flush()
+	g.drop(alice, &entry{sub: sub})
+	g.unsubscribeAll()
+	p.hold(false)
+	eventually(t, "it comes", func() bool { return len(g.in) == 1 })
+	eventually(t, "no more comes", func() bool { return !sub.IsValid() })
+}
+
+// TestJoinAgain: a pool whose node has left is as it was before, and may have another.
+func TestJoinAgain(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	u := a.dial("alice")
+	if err := a.Leave(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := a.stream.Broadcast([]byte("x")); err != nil || u.read() != "x" {
+		t.Errorf("Broadcast: %v", err)
+	}
+	n, err := Join(a.pool, connect(t, s.ClientURL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReconnected: after a reconnect other nodes say what may have been lost, and so
+// does this one.
+func TestReconnected(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.beats()
+	h.next(h.all)
+	g.members[h.id] = &member{heard: time.Now()}
+	if err := g.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "reconnected", func() bool { return g.nc.Stats().Reconnects == 1 && g.nc.IsConnected() })
+	g.tick()
+	d := decoder{left: h.next(h.all).Data}
+	if d.string() != g.id || d.byte() != alive || d.string() != "" || d.number() != 1 || !g.members[h.id].gone {
+		t.Errorf("the other is %+v", g.members[h.id])
+	}
+}
+
+// TestAnnouncementsFit: ids that do not go into one message of NATS go into two.
+func TestAnnouncementsFit(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
+	g := haunt(t, s.ClientURL(), "g", nil)
+	g.limit = 64 << 10
+	for _, id := range []string{strings.Repeat("x", 30<<10), strings.Repeat("y", 40<<10)} {
+		g.tell(g.subject("s"), key{name, id}, &entry{version: 1})
+	}
+	g.say(g.subject("s"))
+	for range 2 {
+		if ids := g.announced(g.next(g.all)); len(ids) != 1 {
+			t.Errorf("%d ids in one", len(ids))
+		}
+	}
+}
+
+// TestTooLateForAnAnswer: what was not taken when Leave ends is left alone.
+func TestTooLateForAnAnswer(t *testing.T) {
+	n := bare("n")
+	n.stop = make(chan struct{})
+	if r := (&reception{batch: [][]byte{nil}}); !n.goOn(r) || len(n.posts) != 1 {
+		t.Error("no answer before")
+	}
+	close(n.stop)
+	if r := (&reception{batch: [][]byte{nil}}); n.goOn(r) || len(n.posts) != 1 {
+		t.Error("an answer after")
+	}
+}
+
+// TestJoinWithoutAnAnswer: Join returns when NATS knows of the node, or with an error.
+func TestJoinWithoutAnAnswer(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	nc, pool := connect(t, p.url()), gcpool.NewPool()
+	p.hold(true)
+	if _, err := Join(pool, nc, WithTimeout(time.Second)); !errors.Is(err, nats.ErrTimeout) {
+		t.Errorf("Join: %v", err)
+	}
+	p.hold(false)
+	n, err := Join(pool, nc, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := nc.ErrorHandler()
+	if err := n.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if before(nc, nil, errors.New("trouble")); n.Err() != nil {
+		t.Errorf("a node that has left notes %v", n.Err())
+	}
+	for what, opt := range map[string]Option{
+		"a long name": WithName(strings.Repeat("n", mostName+1)),
+		"a space":     WithPrefix("a b"),
+		"a line":      WithPrefix("a\r\nPUB b 0"),
+	} {
+		if _, err := Join(pool, nc, opt); !errors.Is(err, gcpool.ErrInvalid) {
+			t.Errorf("%s: %v, want ErrInvalid", what, err)
+		}
+	}
+	old := serve(t, func(o *server.Options) { o.NoHeaderSupport = true })
+	if _, err := Join(pool, connect(t, old.ClientURL())); !errors.Is(err, nats.ErrHeadersNotSupported) {
+		t.Errorf("a server that is too old: %v", err)
+	}
+}

@@ -1,0 +1,161 @@
+package cluster
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// page is one of a list of ids.
+func page(number uint64, last byte, ids ...string) []byte {
+	b := append(binary.AppendUvarint(nil, number), last)
+	for _, id := range ids {
+		b = appendString(b, id)
+	}
+	return b
+}
+
+var errEndless = errors.New("it does not end by itself")
+
+// gather has Online gathered, up to its end or an answer that takes too long.
+func (s *site) gather() (ids *[]string, errs *[]error, ended chan struct{}) {
+	ids, errs, ended = new([]string), new([]error), make(chan struct{})
+	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
+	go func() {
+		defer close(ended)
+		defer cancel()
+		for id, err := range s.Online(ctx, name) {
+			if err != nil {
+				*errs = append(*errs, err)
+			} else {
+				*ids = append(*ids, id)
+			}
+		}
+		if ctx.Err() != nil {
+			*errs = append(*errs, errEndless)
+		}
+	}()
+	return ids, errs, ended
+}
+
+// TestOnlineWithoutAnAnswer: a node that does not answer, or not completely, is an
+// error in place of its ids, and those of others come all the same.
+func TestOnlineWithoutAnAnswer(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+	b := join(t, s.ClientURL())
+	b.dial("bob")
+	g := haunt(t, s.ClientURL(), "g", nil)
+	asks := make(chan *nats.Msg, 10)
+	g.nc.ChanSubscribe(g.subject("l", g.id), asks)
+	g.beats()
+	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 2 && b.Stats().IDs == 1 })
+	for what, row := range map[string]struct {
+		pages     [][]byte
+		want      error
+		malformed uint64
+	}{
+		"complete":      {[][]byte{page(0, 0, "x"), page(1, 1, "y")}, nil, 0},
+		"a page missed": {[][]byte{page(0, 0, "x"), page(2, 1, "y")}, nats.ErrBadHeaderMsg, 1},
+		"cut":           {[][]byte{append(page(0, 1, "x"), 9)}, nats.ErrBadHeaderMsg, 1},
+		"nothing":       {nil, context.DeadlineExceeded, 0},
+		"half":          {[][]byte{page(0, 0, "x")}, context.DeadlineExceeded, 0},
+	} {
+		before := a.Stats().Malformed
+		ids, errs, ended := a.gather()
+		m := g.next(asks)
+		for _, p := range row.pages {
+			m.Respond(p)
+		}
+		<-ended
+		if row.want == nil && len(*ids) != 3 || row.want != nil && (len(*errs) != 1 || !errors.Is((*errs)[0], row.want)) {
+			t.Errorf("%s: ids %q, errors %v", what, *ids, *errs)
+		}
+		if n := a.Stats().Malformed - before; !slices.Contains(*ids, "bob") || n != row.malformed {
+			t.Errorf("%s: ids %q, %d malformed", what, *ids, n)
+		}
+	}
+}
+
+// TestOnlineOfANodeThatHasGone: it is left out, and the end of the context, or of the
+// loop, ends all.
+func TestOnlineOfANodeThatHasGone(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	for _, letter := range []string{"g", "h"} { // which have no lists
+		haunt(t, s.ClientURL(), letter, nil).beats()
+	}
+	eventually(t, "they are known", func() bool { return a.Stats().Nodes == 2 })
+	for id, err := range a.Online(t.Context(), name) {
+		t.Errorf("%q, %v of nobody", id, err)
+	}
+	for _, letter := range []string{"i", "j"} { // which do not answer
+		g := haunt(t, s.ClientURL(), letter, nil)
+		g.nc.ChanSubscribe(g.subject("l", g.id), g.asks)
+		g.beats()
+	}
+	eventually(t, "all are known", func() bool { return a.Stats().Nodes == 4 })
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	n := 0
+	for _, err := range a.Online(ctx, name) {
+		if n++; !errors.Is(err, context.Canceled) {
+			t.Errorf("it ends with %v", err)
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d errors after the context had ended", n)
+	}
+}
+
+// TestListIsForNodes: the list of ids goes only to where a node asks for it, and not
+// wherever somebody says.
+func TestListIsForNodes(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	got := make(chan *nats.Msg, 10)
+	for _, subject := range []string{"secret", g.subject("p", "*", "x")} {
+		g.nc.ChanSubscribe(subject, got)
+	}
+	ask := appendString(appendString(nil, g.id), name)
+	star := strings.Repeat("*", 22)
+	for reply, data := range map[string][]byte{
+		"secret":                  ask,
+		g.subject("p", star, "x"): appendString(appendString(nil, star), name),
+		g.subject("p", g.id, "x"): append(bytes.Clone(ask[:len(ask)-1]), 9)[:len(ask)-2],
+	} {
+		g.nc.PublishRequest(g.subject("l", a.id), reply, data)
+	}
+	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 3 })
+	g.nc.PublishRequest(g.subject("l", a.id), g.subject("p", g.id, "x"), ask)
+	if m := g.next(got); m.Subject != g.subject("p", g.id, "x") || !bytes.Equal(m.Data, page(0, 1, "alice")) {
+		t.Errorf("%q on %q", m.Data, m.Subject)
+	}
+}
+
+// TestListOfHugeIDs: an id that fills a page by itself has one of its own, and none is
+// empty.
+func TestListOfHugeIDs(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	for _, letter := range []string{"a", "b", "c"} {
+		newPipe(t, a, strings.Repeat(letter, piece+1))
+	}
+	got := make(chan *nats.Msg, 10)
+	g.nc.ChanSubscribe(g.subject("p", g.id, "x"), got)
+	g.nc.PublishRequest(g.subject("l", a.id), g.subject("p", g.id, "x"), appendString(appendString(nil, g.id), name))
+	for number := range uint64(3) {
+		d := decoder{left: g.next(got).Data}
+		if n, last, id := d.number(), d.byte(), d.string(); n != number || (last == 1) != (number == 2) || len(id) != piece+1 || d.more() {
+			t.Errorf("page %d, last %d, id of %d bytes", n, last, len(id))
+		}
+	}
+}
