@@ -55,8 +55,8 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		b.mu.Lock()
 		wait, err := b.tryLocked(m)
 		if wait <= 0 {
-			stashed := len(b.queue) > 0 && b.queue[len(b.queue)-1].letter != nil
-			empty := b.link == nil && len(b.queue) == 0 // m was refused
+			refused := b.link == nil && len(b.queue) == 0
+			stashed := b.link == nil && !refused && b.queue[len(b.queue)-1].letter != nil
 			lent := b.lendLocked()
 			b.mu.Unlock()
 			if lent != nil {
@@ -64,7 +64,7 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 			}
 			if stashed {
 				b.group.mailbox.trim()
-			} else if empty && err != errDead {
+			} else if refused && err != errDead {
 				b.group.retire(b)
 			}
 			if err == errDead {

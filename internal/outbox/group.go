@@ -201,8 +201,8 @@ func (g *Group) refuse(id string, m *Message, err error) {
 // enqueue puts b at the end of the ready queue.
 func (g *Group) enqueue(b *Box) {
 	g.mu.Lock()
-	defer g.mu.Unlock()
 	g.enqueueLocked(b)
+	g.mu.Unlock()
 }
 
 func (g *Group) enqueueLocked(b *Box) {

@@ -46,10 +46,10 @@ type Link struct {
 	Conn   net.Conn
 	Op     byte            // the opcode of its messages
 	stream bool            // messages have no boundaries but their newline
-	ws     *websocket.Conn // nil for a raw connection
-	up     *Conn           // under ws if that was upgraded, else nil
 	tried  bool            // Try has left up.frames locked, for Send
 	reads  uint32          // of up, when Heard was called; up may be under other Links
+	ws     *websocket.Conn // nil for a raw connection
+	up     *Conn           // under ws if that was upgraded, else nil
 
 	dismissed atomic.Bool // Close has set deadlines in the past
 }
