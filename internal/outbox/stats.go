@@ -85,9 +85,10 @@ type answer struct {
 
 func (a *answer) Unwrap() error { return a.error }
 
-// ask returns err as one that may be counted under a lock.
+// ask returns err as one that may be counted under a lock; the pool's own is.
 func ask(err error) error {
-	if err == nil || err == ErrMoved {
+	switch err {
+	case nil, ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected, ErrMoved:
 		return err
 	}
 	return &answer{err, class(err)}
