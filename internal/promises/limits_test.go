@@ -2,6 +2,7 @@ package promises
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -214,4 +215,40 @@ func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
 	runtime.KeepAlive(conns)
 	close(hold)
 	shutdown(p, time.Second)
+}
+
+// TestDeliversLeaveTheRoomThatTheyTook, whatever their outcome: an outbox of this
+// size has room for some 20 of them. No time passes, so the outbox stays the same.
+func TestDeliversLeaveTheRoomThatTheyTook(t *testing.T) {
+	for what, reads := range map[string]bool{"written": true, "deleted": false} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				_, conns, stream := started(t, gcpool.WithOutbox(64))
+				peer := pipe(t, conns, "a")
+				for range 100 {
+					if reads {
+						go peer.Read(make([]byte, 64))
+						if err := stream.Deliver(t.Context(), "a", []byte("hi")); err != nil {
+							t.Fatal(err)
+						}
+						continue
+					}
+					outcome := make(chan error)
+					go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("hi")) }()
+					synctest.Wait()
+					conns.Del("a")
+					peer.Close()
+					if err := <-outcome; !errors.Is(err, gcpool.ErrDeleted) {
+						t.Fatal(err)
+					}
+					peer = pipe(t, conns, "a")
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+				defer cancel()
+				if err := stream.AddContext(ctx, "a", []byte("hi")); err != nil {
+					t.Errorf("there is no room: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -9,27 +9,32 @@ import (
 	"time"
 )
 
+// pair returns the two ends of a connection over TCP.
+func pair(t *testing.T) (conn, peer net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	if conn, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn, peer
+}
+
 // TestNothingPassesBetweenTryAndSend fills a socket until try has left a frame
 // in the middle, and has the application write before send goes on.
 func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("try leaves all to send")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	peer, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, peer := pair(t)
 	c := &Conn{Conn: conn, framed: true}
 	pool := AppendFrame(nil, Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
 	application := AppendFrame(nil, Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
@@ -87,16 +92,7 @@ func TestTryWaitsForNobody(t *testing.T) {
 }
 
 func TestTryWritesNothingBehindACutFrame(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	conn, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
+	conn, _ := pair(t)
 	c := &Conn{Conn: conn, framed: true, err: io.ErrShortWrite}
 	if n := c.try([]byte("\x81\x01x")); n != 0 {
 		t.Errorf("try has written %d bytes", n)
