@@ -104,12 +104,10 @@ func (s *session) healthy(l server.Load, stalled bool) (o outcome, err error) {
 	return o, err
 }
 
-// judgeStalled compares each peer with itself. One that stalled peers do not harm
-// either still does not match the subject if it is slower beside them in both
-// respects.
+// judgeStalled compares each peer with itself, and one that stalled peers do not
+// harm either with the subject.
 func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
 	us := m[0].Row(subject)
-	none := report.Verdict{Target: "no peer matches it", Met: true}
 	var others []string
 	for _, row := range m[0].Rows {
 		rate := report.Verdict{Target: "healthy throughput at least 0.9x of its own without stalled peers"}
@@ -127,13 +125,12 @@ func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
 		case rate.Met && late.Met && us != nil:
 			faster := m[1].Row(row.Name).Median / m[1].Row(subject).Median
 			later := m[3].Row(row.Name).Median / m[3].Row(subject).Median
-			none.Met = none.Met && faster < 1 && later > 1
 			others = append(others, fmt.Sprintf("%s keeps both as well, at %.2fx the throughput and %.1fx the p99;", row.Name, faster, later))
 		}
 	}
 	if us != nil && len(m[0].Rows) > 1 {
-		none.Measured = strings.Join(append(others, "The others are halted or slowed by stalled peers"), " ")
-		r.Verdicts = append(r.Verdicts, none)
+		r.Verdicts = append(r.Verdicts, report.Verdict{Target: "no peer matches both", Met: len(others) == 0,
+			Measured: strings.Join(append(others, "The others are halted or slowed by stalled peers"), " ")})
 	}
 }
 
