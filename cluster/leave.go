@@ -12,14 +12,23 @@ import (
 // before. Other nodes are told, what is on its way is waited for, and what has
 // no outcome when ctx ends is reported with ErrUncertain; then Leave returns
 // ctx's error. Call it after [gcpool.Pool.Shutdown], which uses the node to
-// deliver what is left. nc stays open. Further calls wait for the first and
-// return the same.
+// deliver what is left. nc stays open. Further calls wait for the first, while
+// their own ctx lasts, and return the same.
 func (n *Node) Leave(ctx context.Context) error {
 	if n == nil || ctx == nil {
 		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)
 	}
-	n.once.Do(func() { n.err = n.leave(ctx) })
-	return n.err
+	if n.gone.CompareAndSwap(false, true) {
+		n.err = n.leave(ctx)
+		close(n.left)
+		return n.err
+	}
+	select {
+	case <-n.left:
+		return n.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func (n *Node) leave(ctx context.Context) error {

@@ -133,10 +133,11 @@ type Node struct {
 	stop    chan struct{}        // closed when all is settled, or time is over
 	steered atomic.Bool          // the ids here have been given up
 	running sync.WaitGroup
-	once    sync.Once
+	gone    atomic.Bool           // Leave has been called
+	left    chan struct{}         // closed when it has ended
 	joined  bool                  // the pool is n's
 	self    *atomic.Pointer[Node] // nil after Leave
-	err     error                 // of Leave; once
+	err     error                 // what it returned; valid once left is closed
 
 	requests, taken, malformed atomic.Uint64
 	fault                      atomic.Pointer[error] // the last one
@@ -188,7 +189,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
-		leaving: make(chan struct{}), stop: make(chan struct{}),
+		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
 		dirty: map[key]uint64{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
 	}

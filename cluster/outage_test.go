@@ -258,13 +258,23 @@ func TestLeaveWithoutNATS(t *testing.T) {
 	p.hold(true)
 	a.stream.Add("alice", []byte("x"))
 	eventually(t, "it is out", func() bool { return a.Stats().Requests > 0 && a.Stats().Waiting > 0 })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 	defer cancel()
-	start := time.Now()
-	if err := a.Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
+	start, first := time.Now(), make(chan error, 1)
+	go func() { first <- a.Leave(ctx) }()
+	eventually(t, "it leaves", a.gone.Load)
+	now, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.Leave(now); !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+		t.Errorf("once more, with a context of its own: %v", err)
+	}
+	if err := <-first; !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Leave: %v", err)
 	}
-	if d := time.Since(start); d > 2*time.Second {
+	if err := a.Leave(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("after it: %v, want the same", err)
+	}
+	if d := time.Since(start); d > 3*time.Second {
 		t.Errorf("after %v", d)
 	}
 	eventually(t, "an outcome", func() bool { return a.stats().Waiting == 0 })
