@@ -99,20 +99,7 @@ func TestFault07ThousandAddsOfOneID(t *testing.T) {
 			n = 300 // handlers end at once, and each Del looks at all that have not
 		}
 		r := newTCP(t)
-		users := make(chan *user, n)
-		gate := make(chan struct{}, 50) // handshakes at once
-		for range n {
-			r.wg.Go(func() {
-				gate <- struct{}{}
-				u, err := r.bare("a", k)
-				if <-gate; err != nil {
-					t.Error(err)
-					return
-				}
-				users <- u
-			})
-		}
-		r.wg.Wait()
+		users := r.bares("a", k, n)
 		eventually(t, "all have been added", func() bool { s := r.stats(); return s.Joins+s.Takeovers == uint64(n) })
 		if r.conns.Len() != 1 {
 			t.Fatalf("%d are connected", r.conns.Len())
@@ -123,9 +110,8 @@ func TestFault07ThousandAddsOfOneID(t *testing.T) {
 			r.wg.Go(func() {
 				defer u.Conn.Close()
 				_, err := u.Next()
-				if err == nil {
+				for ; err == nil; _, err = u.Next() {
 					got <- u
-					_, err = u.Next()
 				}
 				if errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Error("a connection was not closed")
@@ -144,4 +130,23 @@ func TestFault07ThousandAddsOfOneID(t *testing.T) {
 			t.Errorf("%d more survivors, %+v", len(got), s)
 		}
 	})
+}
+
+// bares connects n times under id, and returns the users.
+func (r *rig) bares(id string, k kind, n int) chan *user {
+	users := make(chan *user, n)
+	gate := make(chan struct{}, 50) // handshakes at once
+	for range n {
+		r.wg.Go(func() {
+			gate <- struct{}{}
+			u, err := r.bare(id, k)
+			if <-gate; err != nil {
+				r.t.Error(err)
+			} else {
+				users <- u
+			}
+		})
+	}
+	r.wg.Wait()
+	return users
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -284,6 +285,15 @@ func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
 	r.finish()
 	r.ledger.Final(s)
 	r.judge()
+	return s, err
+}
+
+// doneSoon is done within less than a second, whatever the peers do.
+func (r *rig) doneSoon(rnd *rand.Rand) (gcpool.Stats, error) {
+	r.t.Helper()
+	start, limit := time.Now(), time.Duration(1+rnd.IntN(500))*time.Millisecond
+	s, err := r.done(limit)
+	within(r.t, "Shutdown", start, limit+300*time.Millisecond)
 	return s, err
 }
 

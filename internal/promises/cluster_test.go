@@ -310,19 +310,27 @@ func TestMovingUser(t *testing.T) {
 			settled(t, n.pool)
 		}
 		wg.Wait()
-		received, last := slices.Concat(got[:]...), []int{-1, -1, -1}
-		for _, line := range received {
-			var p, i int
-			if fmt.Sscan(line, &p, &i); i <= last[p] {
-				t.Errorf("%d of producer %d came after %d", i, p, last[p])
-			}
-			last[p] = i
-		}
-		if n := len(received) + int(lost.Load()); n != len(nodes)*messages {
-			t.Errorf("%d received and %d reported, of %d", len(received), lost.Load(), len(nodes)*messages)
+		received := inOrder(t, slices.Concat(got[:]...), len(nodes))
+		if n := received + int(lost.Load()); n != len(nodes)*messages {
+			t.Errorf("%d received and %d reported, of %d", received, lost.Load(), len(nodes)*messages)
 		}
 		if lost.Load() > 100 { // one that was cut in the middle, at most, a move
 			t.Errorf("%d were lost", lost.Load())
 		}
 	})
+}
+
+// inOrder checks lines that tell their producer and its number, and returns how many
+// there are.
+func inOrder(t *testing.T, lines []string, producers int) int {
+	t.Helper()
+	last := slices.Repeat([]int{-1}, producers)
+	for _, line := range lines {
+		var p, i int
+		if fmt.Sscan(line, &p, &i); i <= last[p] {
+			t.Errorf("%d of producer %d came after %d", i, p, last[p])
+		}
+		last[p] = i
+	}
+	return len(lines)
 }

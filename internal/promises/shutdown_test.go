@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
 )
 
 func TestShutdownWithStalledPeersEndsWithItsContext(t *testing.T) {
@@ -72,26 +73,8 @@ func testShutdownDrainsAndSaysGoodbye(t *testing.T, wrap wrapper) {
 		ws := dial(t, addr, fmt.Sprint("id=", i))
 		wg.Go(func() {
 			defer ws.Close() // answers the close frame
-			for n := range messages {
-				f, err := ws.NewFrameReader()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				payload, _ := io.ReadAll(f)
-				if got := string(payload); got != fmt.Sprint(n, "\n") {
-					t.Errorf("message %d: got %q", n, got)
-					return
-				}
-			}
-			f, err := ws.NewFrameReader()
-			if err != nil {
+			if err := readToTheGoodbye(ws, messages); err != nil {
 				t.Error(err)
-				return
-			}
-			status := make([]byte, 2)
-			if f.Read(status); f.PayloadType() != 8 || !bytes.Equal(status, []byte{0x03, 0xe9}) {
-				t.Errorf("after the last message: frame %d with %x, want a close frame with 1001", f.PayloadType(), status)
 			}
 		})
 	}
@@ -117,6 +100,29 @@ func testShutdownDrainsAndSaysGoodbye(t *testing.T, wrap wrapper) {
 		t.Error("the raw connection is still open")
 	}
 	wg.Wait()
+}
+
+// readToTheGoodbye reads so many messages, numbered, and then a close frame with
+// status 1001.
+func readToTheGoodbye(ws *websocket.Conn, messages int) error {
+	for n := range messages {
+		f, err := ws.NewFrameReader()
+		if err != nil {
+			return err
+		}
+		if got, _ := io.ReadAll(f); string(got) != fmt.Sprint(n, "\n") {
+			return fmt.Errorf("message %d: got %q", n, got)
+		}
+	}
+	f, err := ws.NewFrameReader()
+	if err != nil {
+		return err
+	}
+	status := make([]byte, 2)
+	if f.Read(status); f.PayloadType() != 8 || !bytes.Equal(status, []byte{0x03, 0xe9}) {
+		return fmt.Errorf("after the last message: frame %d with %x, want a close frame with 1001", f.PayloadType(), status)
+	}
+	return nil
 }
 
 func TestShutdownDeadlineOnSimulatedTime(t *testing.T) {

@@ -49,13 +49,11 @@ func TestFramesNeverMix(t *testing.T) {
 		defer conns.Del("a")
 		go func() {
 			data := bytes.Repeat([]byte("application "), big/12)
-			for range rounds {
-				if _, err := ws.Write(data); err != nil {
-					wrote <- err
-					return
-				}
+			var err error
+			for i := 0; i < rounds && err == nil; i++ {
+				_, err = ws.Write(data)
 			}
-			wrote <- nil
+			wrote <- err
 		}()
 		io.Copy(io.Discard, ws)
 	}))
@@ -76,26 +74,16 @@ func TestFramesNeverMix(t *testing.T) {
 	}()
 	var pushed, pongs, large int
 	for pushed < pushes || pongs < pushes || large < rounds {
-		f, err := ws.NewFrameReader()
-		if err != nil {
-			t.Fatalf("after %d pushes, %d pongs, %d writes: %v", pushed, pongs, large, err)
-		}
-		if _, err := io.Copy(io.Discard, f.HeaderReader()); err != nil {
-			t.Fatal(err)
-		}
-		payload, err := io.ReadAll(f)
-		switch text := string(payload); {
-		case err != nil:
-			t.Fatal(err)
-		case f.PayloadType() == 1 && text == fmt.Sprintf("%8d%s", pushed, strings.Repeat(".", pushed%3000)):
+		op, text := nextFrame(t, ws)
+		switch {
+		case op == 1 && text == fmt.Sprintf("%8d%s", pushed, strings.Repeat(".", pushed%3000)):
 			pushed++
-		case f.PayloadType() == 10 && text == fmt.Sprintf("%8d", pongs):
+		case op == 10 && text == fmt.Sprintf("%8d", pongs):
 			pongs++
-		case f.PayloadType() == 1 && text == strings.Repeat("application ", big/12):
+		case op == 1 && text == strings.Repeat("application ", big/12):
 			large++
 		default:
-			t.Fatalf("after %d pushes, %d pongs, %d writes: frame %d with %d bytes, %.40q", pushed, pongs, large,
-				f.PayloadType(), len(payload), text)
+			t.Fatalf("after %d pushes, %d pongs, %d writes: frame %d, %.40q", pushed, pongs, large, op, text)
 		}
 	}
 	if err := <-wrote; err != nil {
@@ -103,7 +91,26 @@ func TestFramesNeverMix(t *testing.T) {
 	}
 }
 
-func TestUpgradeBehindMiddleware(t *testing.T) {
+// nextFrame reads one frame, its opcode and payload.
+func nextFrame(t *testing.T, ws *websocket.Conn) (op byte, payload string) {
+	t.Helper()
+	f, err := ws.NewFrameReader()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(io.Discard, f.HeaderReader()); err != nil {
+		t.Fatal(err)
+	}
+	text, err := io.ReadAll(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f.PayloadType(), string(text)
+}
+
+// behindMiddleware returns a TLS server with gcpool.Upgrade inside of one middleware
+// and outside of another, and its pool's halves.
+func behindMiddleware(t *testing.T) (*httptest.Server, *gcpool.ConnPool, *gcpool.StreamPool) {
 	p, conns, stream := started(t)
 	type key struct{}
 	mux := http.NewServeMux()
@@ -125,35 +132,12 @@ func TestUpgradeBehindMiddleware(t *testing.T) {
 	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, "kept")))
 	}))
-	defer srv.Close()
+	t.Cleanup(srv.Close)
+	return srv, conns, stream
+}
 
-	resp, err := srv.Client().Get(srv.URL + "/plain")
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, _ := io.ReadAll(resp.Body)
-	resp.Body.Close()
-	if string(body) != "hello" || resp.Header.Get("X-Middleware") != "was here" {
-		t.Errorf("a plain request did not pass through: %q", body)
-	}
-
-	ask := func(path string) *http.Response {
-		req, _ := http.NewRequest("GET", srv.URL+path, nil)
-		req.Header = http.Header{"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"WebSocket"},
-			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}, "Origin": {srv.URL}}
-		resp, err := srv.Client().Do(req)
-		if err != nil {
-			t.Fatal(err)
-		}
-		resp.Body.Close()
-		return resp
-	}
-	for path, status := range map[string]int{"/ws?id=nobody": 401, "/nowhere": 404, "/plain": 200} {
-		if resp := ask(path); resp.StatusCode != status || resp.Header.Get("X-Middleware") != "was here" || !resp.Close {
-			t.Errorf("%s: %v, want %d and the middleware's header", path, resp, status)
-		}
-	}
-
+func TestUpgradeBehindMiddleware(t *testing.T) {
+	srv, conns, stream := behindMiddleware(t)
 	config, _ := websocket.NewConfig("wss"+strings.TrimPrefix(srv.URL, "https")+"/ws?id=a", srv.URL)
 	config.TlsConfig = srv.Client().Transport.(*http.Transport).TLSClientConfig
 	ws, err := websocket.DialConfig(config)
@@ -167,6 +151,34 @@ func TestUpgradeBehindMiddleware(t *testing.T) {
 	config.Origin.Host = "evil.example"
 	if _, err := websocket.DialConfig(config); err == nil {
 		t.Error("a foreign origin was let in")
+	}
+}
+
+// TestUpgradeAnswersBehindMiddleware: what is no handshake passes through, and one
+// that is refused is answered by the handler.
+func TestUpgradeAnswersBehindMiddleware(t *testing.T) {
+	srv, _, _ := behindMiddleware(t)
+	resp, err := srv.Client().Get(srv.URL + "/plain")
+	if err != nil {
+		t.Fatal(err)
+	}
+	body, _ := io.ReadAll(resp.Body)
+	resp.Body.Close()
+	if string(body) != "hello" || resp.Header.Get("X-Middleware") != "was here" {
+		t.Errorf("a plain request did not pass through: %q", body)
+	}
+	for path, status := range map[string]int{"/ws?id=nobody": 401, "/nowhere": 404, "/plain": 200} {
+		req, _ := http.NewRequest("GET", srv.URL+path, nil)
+		req.Header = http.Header{"Connection": {"keep-alive, Upgrade"}, "Upgrade": {"WebSocket"},
+			"Sec-Websocket-Version": {"13"}, "Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}, "Origin": {srv.URL}}
+		resp, err := srv.Client().Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if resp.StatusCode != status || resp.Header.Get("X-Middleware") != "was here" || !resp.Close {
+			t.Errorf("%s: %v, want %d and the middleware's header", path, resp, status)
+		}
 	}
 }
 
