@@ -314,7 +314,6 @@ func (b *Box) removeLocked(reason error, status int) {
 		b.queue = nil
 	}
 	b.closeLocked(link, status)
-	b.wakeLocked()
 }
 
 // closeLocked has link, which is b's no more, closed on a goroutine of its own,

@@ -29,36 +29,48 @@ type gate struct {
 
 func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 
-// TestWriteThatLandsAsItsTimerFires: the writer may be with another box by then.
+// TestWriteThatLandsAsItsTimerFires: neither the write that the writer is with by
+// then nor its connection is judged by that timer.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
-	const d = 30 * time.Millisecond
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: d, Newline: true}, func() []*Box { return nil }, func(*Box) {})
-	g.limit = 1000
-	push := func(b *Box) { b.Push(context.Background(), &Message{ID: b.ID, Data: []byte("x")}) }
-	var others []*Box
-	for range 500 {
-		b := NewBox(g, "other")
-		b.Attach(wire.NewLink(&sleepy{}))
-		others = append(others, b)
-	}
-	for range 40 {
-		b, conn := NewBox(g, "a"), &gate{free: make(chan bool, 1)}
-		b.Attach(wire.NewLink(conn))
-		push(b)
-		time.Sleep(20 * time.Millisecond) // replaced, and watched
-		b.mu.Lock()                       // as a Push has it, for a moment
-		conn.free <- true                 // the write ends, and waits to land
-		time.Sleep(20 * time.Millisecond) // the timer fires
-		done := make(chan bool)
-		go func() {
-			defer close(done)
-			for _, o := range others {
-				push(o)
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true}, func() []*Box { return nil }, func(*Box) {})
+	b, conn := NewBox(g, "a"), &gate{free: make(chan bool)}
+	b.Attach(wire.NewLink(conn))
+	push := func() { b.Push(t.Context(), &Message{ID: "a", Data: []byte("x")}) }
+	watched := func() (w *writer, timer *time.Timer) {
+		for timer == nil {
+			time.Sleep(time.Millisecond)
+			b.mu.Lock()
+			if w = b.flight; w != nil {
+				timer = w.timer
 			}
-		}()
+			b.mu.Unlock()
+		}
+		return w, timer
+	}
+	push()
+	w, first := watched()
+	push()
+	conn.free <- true
+	second := first
+	for second == first {
+		var same *writer
+		if same, second = watched(); same != w {
+			t.Fatal("another writer goes on")
+		}
+	}
+	b.late(w, &first)
+	if b.Link() == nil {
+		t.Error("the second write was judged by the first one's timer")
+	}
+	conn.free <- true
+	for b.mu.Lock(); b.flight != nil; b.mu.Lock() {
 		b.mu.Unlock()
-		<-done
-		time.Sleep(5 * time.Millisecond)
+		time.Sleep(time.Millisecond)
+	}
+	b.mu.Unlock()
+	b.late(w, &second)
+	if b.Link() == nil {
+		t.Error("a write that has landed was judged")
 	}
 }
 
@@ -154,5 +166,40 @@ func TestPushToADeadBox(t *testing.T) {
 		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
 			t.Errorf("Push of %+v: %v, %v; want false and no error", m, ok, err)
 		}
+	}
+}
+
+// TestAttachToADeadOrClosedBox: a connection is not lost in one.
+func TestAttachToADeadOrClosedBox(t *testing.T) {
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	dead, b := NewBox(g, "a"), NewBox(g, "b")
+	dead.Retire()
+	if ok, _ := dead.Attach(wire.NewLink(&sleepy{})); ok || dead.Link() != nil {
+		t.Error("a dead box took a connection")
+	}
+	g.Close()
+	if ok, err := b.Attach(wire.NewLink(&sleepy{})); !ok || err != ErrClosed || b.Link() != nil {
+		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
+	}
+}
+
+// TestRetireKeepsWhatIsInUse: each of these alone keeps a box.
+func TestRetireKeepsWhatIsInUse(t *testing.T) {
+	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	for what, use := range map[string]func(b *Box){
+		"a connection":              func(b *Box) { b.link = wire.NewLink(&sleepy{}) },
+		"a write under way":         func(b *Box) { b.flight = &writer{} },
+		"messages":                  func(b *Box) { b.queue = queue{&chunk{}} },
+		"a place in line":           func(b *Box) { b.busy = true },
+		"a handler that owes a Del": func(b *Box) { b.owed = make([]debt, 1) },
+	} {
+		b := NewBox(g, "a")
+		if use(b); b.Retire() || b.dead {
+			t.Errorf("retired with %s", what)
+		}
+	}
+	b := NewBox(g, "a")
+	if b.owed, b.spared = make([]debt, 1), 1; !b.Retire() || !b.dead {
+		t.Error("a handler that has had its Del keeps a box")
 	}
 }

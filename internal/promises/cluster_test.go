@@ -142,13 +142,17 @@ func TestForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bus{delay: time.Millisecond}
 		r := new(reports)
-		near, far := b.join(t, gcpool.WithUndelivered(r.hook)), b.join(t)
+		near, far := b.join(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(100)), b.join(t)
 		peer := bufio.NewReader(pipe(t, far.conns, "a"))
 		var want []string
 		for i := range 100 {
 			want = append(want, fmt.Sprint(i))
-			add(t, near.stream, "a", want[i])
 		}
+		go func() {
+			for _, text := range want {
+				near.stream.Add("a", []byte(text))
+			}
+		}()
 		equal(t, "received", lines(t, peer, 100), want)
 		go peer.ReadString('\n')
 		if err := near.stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
@@ -191,6 +195,8 @@ func TestForwardWithoutOutcome(t *testing.T) {
 			t.Errorf("Add beyond the bound: %v", err)
 		}
 		add(t, n.stream, "b", "other ids have room")
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
 		var full error
 		for i := 0; i < 1000 && full == nil; i++ {
 			full = n.stream.AddContext(ctx, fmt.Sprint("user", i), []byte("x"))
@@ -245,6 +251,32 @@ func TestLeavingTheCluster(t *testing.T) {
 		synctest.Wait()
 		equal(t, "undelivered", r.take(t, gcpool.ErrNotConnected), []string{"a under way", "a later"})
 		settled(t, n.pool)
+	})
+}
+
+// TestEvictedIDIsFollowed: what waits for it goes where it is, also if nothing is
+// pushed any more; but what a Del leaves is reported.
+func TestEvictedIDIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := new(bus), new(reports)
+		near, far := b.join(t, gcpool.WithUndelivered(r.hook)), b.join(t)
+		for _, text := range []string{"1", "2"} {
+			old := pipe(t, near.conns, "a")
+			for i := range 3 {
+				add(t, near.stream, "a", fmt.Sprint(text, i))
+				synctest.Wait()
+			}
+			if text == "1" { // evicted
+				peer := pipe(t, far.conns, "a")
+				equal(t, "received", lines(t, bufio.NewReader(peer), 3), []string{"10", "11", "12"})
+			} else {
+				near.conns.Del("a")
+			}
+			old.Close()
+			synctest.Wait()
+		}
+		equal(t, "undelivered", r.take(t, gcpool.ErrDeleted), []string{"a 20", "a 21", "a 22"})
+		settled(t, near.pool)
 	})
 }
 

@@ -3,11 +3,13 @@ package promises
 import (
 	"bufio"
 	"context"
+	"io"
 	"net"
 	"net/http"
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
 )
 
@@ -195,4 +197,81 @@ func TestDelConnOnlyRemovesItsOwn(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// A handler whose connection was kicked, and which ends without a Del of its own,
+// takes none of another's.
+func TestKickedHandlerWithoutDelTakesNoOthers(t *testing.T) {
+	p, conns, _ := started(t)
+	leave, returned := map[string]chan bool{"0": make(chan bool), "1": make(chan bool)}, make(chan bool)
+	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		n := ws.Request().FormValue("n")
+		if n == "1" {
+			context.AfterFunc(ws.Request().Context(), func() { returned <- true })
+		}
+		io.Copy(io.Discard, ws)
+		if n == "0" {
+			conns.Del("a")
+		}
+		if n != "2" {
+			leave[n] <- true // begins to leave
+			<-leave[n]
+		}
+	}))
+	came := uint64(0)
+	connect := func(n string) {
+		came++
+		dial(t, addr, "n="+n)
+		eventually(t, "joined", func() bool { s := p.Stats()[0]; return s.Joins+s.Takeovers == came })
+	}
+	connect("0")
+	connect("1") // takes over
+	<-leave["0"] // whose Del is spared, and which does not return yet
+	if !conns.Del("a") {
+		t.Fatal("a Del from outside was taken for a handler's")
+	}
+	<-leave["1"]
+	connect("2")
+	leave["1"] <- true
+	<-returned
+	if !conns.Del("a") {
+		t.Error("a Del from outside was taken for that of a handler which has had its own")
+	}
+	leave["0"] <- true
+}
+
+// TestGetThatFailsRemovesItsOwn: not the one that came meanwhile.
+func TestGetThatFailsRemovesItsOwn(t *testing.T) {
+	_, conns, stream := started(t)
+	pipe(t, conns, "a")
+	var peer net.Conn
+	err := conns.Get("a", func(net.Conn) error {
+		peer = pipe(t, conns, "a")
+		return io.ErrUnexpectedEOF
+	})
+	if err != io.ErrUnexpectedEOF || conns.Len() != 1 {
+		t.Errorf("Get: %v, %d connected", err, conns.Len())
+	}
+	add(t, stream, "a", "hello")
+	equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"hello"})
+}
+
+// TestAddOfTheSameConnectionChangesNothing: it stays open, and owes no Del.
+func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
+	p, conns, stream := started(t)
+	ours, peer := net.Pipe()
+	for range 2 {
+		if err := conns.Add("a", ours); err != nil {
+			t.Fatal(err)
+		}
+	}
+	add(t, stream, "a", "hello")
+	equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"hello"})
+	if s := p.Stats()[0]; s.Joins != 1 || s.Takeovers != 0 {
+		t.Errorf("%+v", s)
+	}
+	if !conns.Del("a") {
+		t.Error("Del was taken for a handler's")
+	}
 }

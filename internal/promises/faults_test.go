@@ -98,7 +98,8 @@ func TestConnectionThatHeedsNothingDoesBoundedHarm(t *testing.T) {
 
 func TestTakeoverOfAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t)
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
 		f, free := deaf()
 		defer free()
 		conns.Add("a", f)
@@ -108,9 +109,8 @@ func TestTakeoverOfAConnectionThatHeedsNothing(t *testing.T) {
 		equal(t, "the next connection", lines(t, bufio.NewReader(pipe(t, conns, "a")), 1), []string{"kept"})
 		free()
 		synctest.Wait()
-		if s := settled(t, p); s.Undelivered != 1 {
-			t.Errorf("%+v", s)
-		}
+		settled(t, p)
+		equal(t, "undelivered", r.take(t, gcpool.ErrSlow), []string{"a lost"})
 	})
 }
 

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"runtime"
 	"slices"
@@ -83,6 +84,26 @@ func TestReceiveWhileEvicted(t *testing.T) {
 			t.Fatalf("%d received, %d written", n, written)
 		}
 	}
+}
+
+// TestReceivedAndCut: what its peer has a part of must not be sent once more.
+func TestReceivedAndCut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(bus).join(t)
+		ours, peer := net.Pipe()
+		n.conns.Add("a", ours)
+		outcomes := make(chan []error, 1)
+		n.stream.Receive("a", [][]byte{[]byte("hello"), []byte("behind")}, func(errs []error) { outcomes <- errs })
+		io.ReadFull(peer, make([]byte, 3))
+		n.conns.Evict("a", ours)
+		errs := <-outcomes
+		if err := errs[0]; errors.Is(err, gcpool.ErrMoved) || !errors.Is(err, gcpool.ErrNotConnected) {
+			t.Errorf("the message that was cut: %v", err)
+		}
+		if err := errs[1]; err != gcpool.ErrMoved {
+			t.Errorf("the one behind it: %v", err)
+		}
+	})
 }
 
 // TestTakeoverIsAnnounced: a cluster is told of a new connection, also where the
@@ -186,4 +207,27 @@ func TestStatsOfConnections(t *testing.T) {
 		}
 	}
 	wg.Wait()
+}
+
+// TestLatencyIsThatOfASample: of one write in 64, from Add to its end.
+func TestLatencyIsThatOfASample(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		peer := bufio.NewReader(pipe(t, conns, "a"))
+		time.Sleep(time.Hour)
+		const samples = 5
+		for range samples * 64 {
+			go func() {
+				time.Sleep(3 * time.Millisecond)
+				peer.ReadString('\n')
+			}()
+			if err := stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		s, want := p.Stats()[0], [16]uint64{5: samples} // of up to 3.2 ms
+		if s.Latency != want || s.LatencySum != samples*3*time.Millisecond {
+			t.Errorf("%d samples of each size, %v in all; want %d, of 3 ms", s.Latency, s.LatencySum, samples)
+		}
+	})
 }

@@ -1,0 +1,76 @@
+package promises
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// Each end of a WebSocket has a status of its own, and one close frame.
+func TestEachEndHasItsCloseFrame(t *testing.T) {
+	for _, test := range []struct {
+		what   string
+		end    func(p *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn)
+		status int
+	}{
+		{"Del", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) { conns.Del("a") }, 1000},
+		{"DelConn", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { conns.DelConn("a", conn) }, 1000},
+		{"Get", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
+			conns.Get("a", func(net.Conn) error { return errors.New("away with it") })
+		}, 1000},
+		{"Evict", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { conns.Evict("a", conn) }, 4000},
+		{"takeover", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
+			ours, _ := net.Pipe()
+			conns.Add("a", ours)
+		}, 4000},
+		{"Shutdown", func(p *gcpool.Pool, _ *gcpool.ConnPool, _ net.Conn) { shutdown(p, time.Minute) }, 1001},
+		{"Del during Shutdown", func(p *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
+			go shutdown(p, time.Minute)
+			time.Sleep(time.Second)
+			conns.Del("a")
+		}, 1001},
+		{"silence", func(*gcpool.Pool, *gcpool.ConnPool, net.Conn) {}, 1001},
+	} {
+		t.Run(test.what, func(t *testing.T) {
+			both(t, func(t *testing.T, wrap wrapper) {
+				if test.what == "silence" && wrap == nil {
+					t.Skip("it cannot be heard without Upgrade")
+				}
+				synctest.Test(t, func(t *testing.T) {
+					p, conns, _ := started(t)
+					added := make(chan net.Conn, 1)
+					raw, _ := serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+						conns.Add("a", ws)
+						added <- ws
+						io.Copy(io.Discard, ws)
+					}))("")
+					conn := <-added
+					go test.end(p, conns, conn)
+					equal(t, "close frames", closings(raw), []string{fmt.Sprint(test.status)})
+				})
+			})
+		})
+	}
+}
+
+// closings returns the statuses of the close frames that come until the end, and
+// answers none.
+func closings(raw net.Conn) (statuses []string) {
+	for in := bufio.NewReader(raw); ; {
+		op, payload, err := frame(in)
+		if err != nil {
+			return statuses
+		}
+		if op == 0x88 {
+			statuses = append(statuses, fmt.Sprint(int(payload[0])<<8|int(payload[1])))
+		}
+	}
+}

@@ -1,0 +1,295 @@
+package promises
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// A peer that stalls once more after it has caught up is closed as the first time.
+func TestPeerThatStallsAgainIsClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t, gcpool.WithWriteTimeout(2*time.Second))
+		peer := pipe(t, conns, "a")
+		add(t, stream, "a", "1")
+		time.Sleep(time.Second) // its writer serves nobody else by now
+		add(t, stream, "a", "2")
+		lines(t, bufio.NewReader(peer), 1)
+		start := time.Now()
+		synctest.Wait()
+		for conns.Len() > 0 && time.Since(start) < time.Minute {
+			time.Sleep(10 * time.Millisecond)
+		}
+		within(t, "closed", start, 2*time.Second, 100*time.Millisecond)
+	})
+}
+
+// What a connection has taken before it heeds nothing any more was written, and
+// nothing else.
+func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
+	for taken := 4; taken <= 6; taken++ {
+		synctest.Test(t, func(t *testing.T) {
+			var r reports
+			p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithWriteTimeout(2*time.Second))
+			f, free := deaf()
+			defer free()
+			stuck, writes, gate := f.write, 0, make(chan bool)
+			f.write = func(data []byte) (int, error) {
+				if writes++; writes == 1 || writes == 4 {
+					<-gate // while the others gather
+				}
+				if writes > taken {
+					return stuck(data)
+				}
+				return len(data), nil
+			}
+			conns.Add("a", f)
+			var all []string
+			push := func(to int) {
+				for n := len(all); n < to; n++ {
+					all = append(all, fmt.Sprint("a ", n))
+					add(t, stream, "a", fmt.Sprint(n))
+					synctest.Wait()
+				}
+				gate <- true
+				synctest.Wait()
+			}
+			push(4) // 0, then 1 to 3 in one piece
+			push(8) // 4 to 7 in another, of which some are taken
+			time.Sleep(10 * time.Second)
+			synctest.Wait()
+			equal(t, "undelivered", r.take(t, gcpool.ErrSlow), all[taken:])
+			if s := settled(t, p); int(s.Written) != taken {
+				t.Errorf("%d written, want %d", s.Written, taken)
+			}
+			free() // which changes nothing any more
+			synctest.Wait()
+			if s := settled(t, p); int(s.Written) != taken {
+				t.Errorf("%d written in the end, want %d", s.Written, taken)
+			}
+		})
+	}
+}
+
+// An id with always more to send does not keep a writer to itself.
+func TestBusyIDsLetOthersThrough(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const most = 1000
+		_, conns, stream := started(t)
+		gate, turns := make(chan bool), make([]int, 2*runtime.GOMAXPROCS(0))
+		for i := range turns {
+			f, id := newFaulty(), fmt.Sprint("busy", i)
+			f.write = func(data []byte) (int, error) {
+				<-gate
+				if turns[i]++; turns[i] < most {
+					stream.Add(id, []byte("more"))
+				}
+				return len(data), nil
+			}
+			conns.Add(id, f)
+			add(t, stream, id, "go")
+		}
+		f, before := newFaulty(), most
+		f.write = func(data []byte) (int, error) {
+			before = turns[0]
+			return len(data), nil
+		}
+		conns.Add("other", f)
+		add(t, stream, "other", "hello") // waits in line, for all writers are busy
+		synctest.Wait()
+		close(gate)
+		synctest.Wait()
+		if before > 100 {
+			t.Errorf("another was served after %d turns", before)
+		}
+	})
+}
+
+// A write that is not stuck may end before its connection is closed.
+func TestTakeoverLetsAWriteEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		peer := pipe(t, conns, "a")
+		outcome := make(chan error, 1)
+		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("hello")) }()
+		io.ReadFull(peer, make([]byte, 3))
+		pipe(t, conns, "a")
+		time.Sleep(10 * time.Millisecond)
+		io.ReadFull(peer, make([]byte, 3))
+		if err := <-outcome; err != nil {
+			t.Errorf("Deliver: %v, though the peer had it 10 ms later", err)
+		}
+	})
+}
+
+// A connection that is taken over during a write hears why, after the message.
+func TestTakeoverDuringAWriteIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("a", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		synctest.Wait()
+		add(t, stream, "a", "hello")
+		io.ReadFull(raw, make([]byte, 3))
+		pipe(t, conns, "a")
+		io.ReadFull(raw, make([]byte, 5))
+		equal(t, "close frames", closings(raw), []string{"4000"})
+	})
+}
+
+// A connection that came after one which heeds nothing is closed all the same.
+func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		f, free := deaf()
+		defer free()
+		conns.Add("a", f)
+		add(t, stream, "a", "stuck")
+		synctest.Wait()
+		peer := pipe(t, conns, "a")
+		start := time.Now()
+		if !conns.Del("a") {
+			t.Fatal("Del found nothing")
+		}
+		if _, err := peer.Read(make([]byte, 1)); err == nil {
+			t.Error("read something")
+		}
+		if d := time.Since(start); d > 0 {
+			t.Errorf("closed after %v", d)
+		}
+	})
+}
+
+// What waits behind a write when its connection goes has one outcome, and does not
+// come back.
+func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+		pipe(t, conns, "a")
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		add(t, stream, "a", "2")
+		conns.Del("a")
+		time.Sleep(time.Second)
+		peer := bufio.NewReader(pipe(t, conns, "a"))
+		go stream.Add("a", []byte("3"))
+		equal(t, "received", lines(t, peer, 1), []string{"3"})
+		synctest.Wait()
+		equal(t, "undelivered", r.take(t, gcpool.ErrDeleted), []string{"a 1", "a 2"})
+		settled(t, p)
+	})
+}
+
+// Evict without a cluster is a Del.
+func TestEvictWithoutACluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+		ours, peer := net.Pipe()
+		conns.Add("a", ours)
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		add(t, stream, "a", "2")
+		if !conns.Evict("a", ours) {
+			t.Fatal("Evict found nothing")
+		}
+		peer.Close()
+		time.Sleep(time.Second)
+		equal(t, "undelivered", r.take(t, gcpool.ErrNotConnected), []string{"a 1", "a 2"})
+		settled(t, p)
+	})
+}
+
+// A peer that reads, but slowly, does not keep its successor waiting.
+func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("a", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		synctest.Wait()
+		add(t, stream, "a", strings.Repeat("x", 1<<20))
+		io.ReadFull(raw, make([]byte, 1))
+		go func() {
+			for buf := make([]byte, 64<<10); ; {
+				if _, err := raw.Read(buf); err != nil {
+					return
+				}
+				time.Sleep(15 * time.Millisecond)
+			}
+		}()
+		time.Sleep(40 * time.Millisecond)
+		add(t, stream, "a", "next")
+		peer, start := pipe(t, conns, "a"), time.Now()
+		equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"next"})
+		within(t, "received", start, 0, 100*time.Millisecond)
+		raw.Close()
+		time.Sleep(15 * time.Millisecond)
+	})
+}
+
+// A write that waits for one of the application's has the write timeout from the
+// moment on at which that one stops. On real time, see
+// TestFullOutboxWaitsForAWriteOfTheApplication.
+func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
+	_, conns, stream := started(t, gcpool.WithWriteTimeout(300*time.Millisecond), gcpool.WithHeartbeat(0))
+	large := make(chan bool)
+	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		<-large
+		ws.Write(make([]byte, 20<<16))
+	}))("")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	large <- true
+	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
+	outcome := make(chan error, 1)
+	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
+	for range 10 { // longer than the timeout
+		time.Sleep(50 * time.Millisecond)
+		if conns.Len() == 0 {
+			t.Fatal("closed while its peer read")
+		}
+		io.ReadFull(raw, make([]byte, 1<<16))
+	}
+	select {
+	case err := <-outcome:
+		if !errors.Is(err, gcpool.ErrSlow) {
+			t.Errorf("Deliver: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a peer that has stopped reading is not closed")
+	}
+}
+
+// A connection may take a while to end a write, and tell then that it took all.
+func TestWriteThatEndsLongAfterCloseIsBelieved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t, gcpool.WithWriteTimeout(time.Second))
+		f, closed := newFaulty(), make(chan bool)
+		f.write = func(data []byte) (int, error) {
+			<-closed
+			time.Sleep(time.Second)
+			return len(data), nil
+		}
+		f.deadline = func(time.Time) error { return errors.New("no deadlines here") }
+		f.close = func() error { close(closed); return nil }
+		conns.Add("a", f)
+		if err := stream.Deliver(t.Context(), "a", []byte("hello")); err != nil {
+			t.Errorf("Deliver: %v", err)
+		}
+	})
+}
