@@ -54,9 +54,9 @@ var (
 type Pool struct {
 	defaults []Option
 
-	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the
-	// leaves in internal/outbox. None is held while writing, closing, logging,
-	// sending on a channel or calling the application.
+	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the leaves,
+	// StreamPool.mu and those in internal/outbox. None is held while writing,
+	// closing, logging, sending on a channel or calling the application.
 	mu      sync.RWMutex
 	pools   map[string]*StreamPool
 	cluster Cluster // nil if there is none

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -23,10 +24,12 @@ type StreamPool struct {
 	// message on itself, for the way over a channel and another goroutine costs
 	// more than all the rest of it.
 	messages chan outbox.Message
-	places   chan struct{} // one for each message in messages, or about to be
-	behind   atomic.Int64  // messages that a later one must not overtake
-	open     atomic.Bool   // Start has been called
-	ended    chan struct{} // closed when drain has returned
+	open     atomic.Bool   // all of messages have been passed on; none may be overtaken
+	ended    chan struct{} // closed with open
+
+	mu      sync.Mutex
+	places  int  // taken in messages: to send to it waits for nobody
+	started bool // then no more are taken
 }
 
 func newStreamPool(conns *ConnPool) *StreamPool {
@@ -34,7 +37,6 @@ func newStreamPool(conns *ConnPool) *StreamPool {
 		conns:    conns,
 		limit:    conns.group.Outbox,
 		messages: make(chan outbox.Message, conns.group.Buffer),
-		places:   make(chan struct{}, conns.group.Buffer),
 		ended:    make(chan struct{}),
 	}
 }
@@ -195,44 +197,39 @@ func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
 	if err := s.conns.group.Room(ctx); err != nil {
 		return err
 	}
-	if !s.open.Load() {
-		return s.keep(ctx, m)
+	if s.open.Load() {
+		return s.pass(ctx, m)
 	}
-	for s.behind.Load() > 0 { // just after Start, and not for long
-		select {
-		case <-time.After(100 * time.Microsecond):
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-	return s.pass(ctx, m)
-}
-
-// keep puts m into the buffer.
-func (s *StreamPool) keep(ctx context.Context, m *outbox.Message) error {
-	s.behind.Add(1)
-	select {
-	case <-s.conns.group.Done(): // drain may have ended
-		s.behind.Add(-1)
-		return ErrClosed
-	default:
+	if s.keep(m) {
+		return nil
 	}
 	select {
-	case s.places <- struct{}{}:
+	case <-s.ended: // the buffer only fills until Start, which soon empties it
+		return s.pass(ctx, m)
 	case <-ctx.Done():
-		s.behind.Add(-1)
 		return ctx.Err()
 	case <-s.conns.group.Done():
-		s.behind.Add(-1)
 		return ErrClosed
 	}
-	kept := *m
-	kept.Data, kept.Kept = bytes.Clone(m.Data), true
-	if m.ID != "" {
-		s.conns.group.Accept(m)
+}
+
+// keep puts m into the buffer, unless that is full or Start has been called.
+func (s *StreamPool) keep(m *outbox.Message) bool {
+	s.mu.Lock()
+	free := !s.started && s.places < cap(s.messages)
+	if free {
+		s.places++
 	}
-	s.messages <- kept
-	return nil
+	s.mu.Unlock()
+	if free {
+		if m.ID != "" {
+			s.conns.group.Accept(m)
+		}
+		kept := *m
+		kept.Data, kept.Kept = bytes.Clone(m.Data), true
+		s.messages <- kept
+	}
+	return free
 }
 
 // pass puts m into the outbox of its id.
@@ -281,39 +278,23 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) (err error) 
 	}
 }
 
-// drain is the goroutine of a started stream. It ends with Shutdown.
-func (s *StreamPool) drain() {
-	defer close(s.ended)
-	for {
-		select {
-		case m := <-s.messages:
-			s.next(m)
-			continue
-		case <-s.conns.group.Done():
+// drain passes on the n messages that were added before Start.
+func (s *StreamPool) drain(n int) {
+	for range n {
+		if m := <-s.messages; !s.conns.group.GiveUp(&m) {
+			s.pass(context.Background(), &m)
 		}
-		for s.behind.Load() > 0 { // an Add may be about to put its message in
-			select {
-			case m := <-s.messages:
-				s.next(m)
-			case <-time.After(time.Millisecond):
-			}
-		}
-		return
 	}
-}
-
-// next passes on one message of the buffer.
-func (s *StreamPool) next(m outbox.Message) {
-	<-s.places
-	if !s.conns.group.GiveUp(&m) {
-		s.pass(context.Background(), &m)
-	}
-	s.behind.Add(-1)
+	s.open.Store(true)
+	close(s.ended)
 }
 
 func (s *StreamPool) start() {
-	if s.open.CompareAndSwap(false, true) {
-		go s.drain()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.started {
+		s.started = true
+		go s.drain(s.places)
 	}
 }
 

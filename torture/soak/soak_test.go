@@ -64,8 +64,9 @@ var meddlings = []struct {
 	{"*gcpool.Pool is still referred to", func(_ *testing.T, s *soak) { kept = s.pool }},
 	{"goroutines of the library are left", func(t *testing.T, _ *soak) {
 		other := gcpool.NewPool()
-		other.Register("other")
+		other.Register("other", gcpool.WithUndelivered(func(gcpool.Undelivered) { <-t.Context().Done() }))
 		other.Start()
+		other.GetStream("other").Add("nobody", nil)
 		t.Cleanup(func() { other.Shutdown(context.Background()) })
 	}},
 }
