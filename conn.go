@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"iter"
-	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -21,10 +20,7 @@ import (
 // All methods may be called from any number of goroutines at once. Those of a
 // nil *ConnPool return ErrNotRegistered, or nothing.
 type ConnPool struct {
-	name  string
 	group *outbox.Group
-	gated bool         // Add waits for a slow WithPresence hook
-	logs  *slog.Logger // nil is slog.Default()
 
 	mu    sync.RWMutex
 	boxes map[string]*outbox.Box
@@ -93,12 +89,7 @@ func (p *Pool) SetCluster(c Cluster) error {
 const gate = time.Second
 
 func newConnPool(c outbox.Config) *ConnPool {
-	p := &ConnPool{
-		name:  c.Pool,
-		gated: c.Presence != nil,
-		logs:  c.Logger,
-		boxes: make(map[string]*outbox.Box),
-	}
+	p := &ConnPool{boxes: make(map[string]*outbox.Box)}
 	p.group = outbox.NewGroup(c, p.snapshot, p.drop)
 	return p
 }
@@ -132,14 +123,14 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c.absent() == ErrClosed {
 		return ErrClosed
 	}
-	if c.gated {
+	if c.group.Presence != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), gate)
 		err := c.group.Room(ctx)
 		if cancel(); err == ErrClosed {
 			return err
 		}
 	}
-	c.group.Verbose(c.log().Enabled(context.Background(), slog.LevelDebug))
+	c.group.AskLogger()
 	for {
 		box := c.box(id)
 		if ok, err := box.Attach(link); ok {
@@ -249,14 +240,7 @@ func (c *ConnPool) Name() string {
 	if c == nil {
 		return ""
 	}
-	return c.name
-}
-
-func (c *ConnPool) log() *slog.Logger {
-	if c.logs != nil {
-		return c.logs
-	}
-	return slog.Default()
+	return c.group.Pool
 }
 
 // absent returns why an id has no connection.
@@ -335,7 +319,7 @@ func (c *ConnPool) join(r outbox.Remote) {
 		if r == nil {
 			box.Stranded(ErrNotConnected, false)
 		} else if box.Link() != nil {
-			r.Changed(c.name, box.ID)
+			r.Changed(c.group.Pool, box.ID)
 		}
 	}
 }

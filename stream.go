@@ -18,7 +18,6 @@ import (
 // nil *StreamPool return ErrNotRegistered, or nothing.
 type StreamPool struct {
 	conns *ConnPool
-	limit int // bytes of one message
 
 	// The stream proper: what was added before Start. Afterwards Add passes a
 	// message on itself, for the way over a channel and another goroutine costs
@@ -35,7 +34,6 @@ type StreamPool struct {
 func newStreamPool(conns *ConnPool) *StreamPool {
 	return &StreamPool{
 		conns:    conns,
-		limit:    conns.group.Outbox,
 		messages: make(chan outbox.Message, conns.group.Buffer),
 		ended:    make(chan struct{}),
 	}
@@ -124,7 +122,7 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	}
 	if id == "" {
 		for taken < len(batch) && err == nil {
-			if len(batch[taken]) > s.limit {
+			if len(batch[taken]) > s.conns.group.Outbox {
 				return taken, ErrTooLarge
 			}
 			if s.conns.absent() == ErrClosed {
@@ -141,7 +139,7 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	if box == nil {
 		return 0, ErrMoved
 	}
-	large := slices.IndexFunc(batch, func(data []byte) bool { return len(data) > s.limit })
+	large := slices.IndexFunc(batch, func(data []byte) bool { return len(data) > s.conns.group.Outbox })
 	if large < 0 {
 		return box.PushAll(batch, done)
 	}
@@ -174,7 +172,7 @@ func (s *StreamPool) Name() string {
 	if s == nil {
 		return ""
 	}
-	return s.conns.name
+	return s.conns.Name()
 }
 
 // check refuses what cannot be a message.
@@ -186,7 +184,7 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 		return fmt.Errorf("%w: empty id", ErrInvalid)
 	case ctx == nil:
 		return fmt.Errorf("%w: nil context", ErrInvalid)
-	case len(data) > s.limit:
+	case len(data) > s.conns.group.Outbox:
 		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(data))
 	}
 	return ctx.Err()

@@ -8,6 +8,7 @@
 package outbox
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -135,9 +136,13 @@ func (g *Group) Done() <-chan struct{} { return g.done }
 // Now returns the time since the group was made.
 func (g *Group) Now() time.Duration { return time.Since(g.start) }
 
-// Verbose says whether joins and leaves are logged. It is asked from outside
-// since a logger must not be called under a lock.
-func (g *Group) Verbose(on bool) { g.report.verbose.Store(on) }
+// AskLogger sees whether joins and leaves are to be logged. It must not be called
+// under a lock, as no logger may.
+func (g *Group) AskLogger() {
+	g.report.verbose.Store(g.logger().Enabled(context.Background(), slog.LevelDebug))
+}
+
+func (g *Group) logger() *slog.Logger { return cmp.Or(g.Logger, slog.Default()) }
 
 // Accept counts a message that waits from now on.
 func (g *Group) Accept(m *Message) { g.accepted.add(1, len(m.Data)) }

@@ -164,9 +164,5 @@ func (r *reporter) log(id string) *slog.Logger {
 	if len(id) > most {
 		id = id[:most] + "..."
 	}
-	log := r.group.Logger
-	if log == nil {
-		log = slog.Default()
-	}
-	return log.With("pool", r.group.Pool, "id", strconv.Quote(id))
+	return r.group.logger().With("pool", r.group.Pool, "id", strconv.Quote(id))
 }
