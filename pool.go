@@ -27,7 +27,7 @@ var (
 	// context, and by Register for an option without meaning.
 	ErrInvalid = errors.New("gcpool: invalid argument")
 	// ErrTooLarge is returned for a message that is larger than WithOutbox.
-	ErrTooLarge = errors.New("gcpool: message larger than the outbox")
+	ErrTooLarge = outbox.ErrTooLarge
 	// ErrNotConnected is the outcome of a message whose id was not connected,
 	// or whose connection failed; then it wraps the failure as well. Get
 	// returns it for an id that is not connected.

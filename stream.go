@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -139,15 +138,7 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	if box == nil {
 		return 0, ErrMoved
 	}
-	large := slices.IndexFunc(batch, func(data []byte) bool { return len(data) > s.conns.group.Outbox })
-	if large < 0 {
-		return box.PushAll(batch, done)
-	}
-	taken, err = box.PushAll(batch[:large], done)
-	if err == nil {
-		err = ErrTooLarge
-	}
-	return taken, err
+	return box.PushAll(batch, done)
 }
 
 // Len returns how many messages wait in the stream's buffer, as they do before

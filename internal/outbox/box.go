@@ -97,6 +97,8 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 		return 0, ErrMoved
 	case b.dead:
 		return 0, errDead
+	case len(m.Data) > b.group.Outbox: // elsewhere it was not
+		return 0, ErrTooLarge
 	}
 	if wait = b.waitLocked(m); wait <= 0 {
 		b.acceptLocked(m)
