@@ -22,26 +22,13 @@ type debt struct {
 	link    *wire.Link
 	made    time.Time
 	deleted int       // the number of the Del that removed its connection; 0 if none did
-	forced  time.Time // when the pool closed the connection; zero if it did not
-	ended   time.Time // when the handler was first seen to have returned
-}
-
-// over reports whether d's handler, which has returned if so told, is to be
-// forgotten. One that has closed its connection itself looks as if it had, so it is
-// given a moment more.
-func (d *debt) over(returned bool) bool {
-	if !d.forced.IsZero() {
-		return time.Since(d.forced) > remembered
-	}
-	if returned && d.ended.IsZero() {
-		d.ended = time.Now()
-	}
-	return returned && (!d.link.Lingers() || time.Since(d.ended) >= linger)
+	until   time.Time // when it is forgotten; zero while its handler runs and can be seen
 }
 
 // prune forgets the handlers that have returned, each with the Del that it was
 // spared. One whose connection a Del had removed, and after which none was spared,
-// has ended with that.
+// has ended with that. One that has closed its connection itself looks as if it had
+// returned, so it is given a moment more.
 func (b *Box) prune() {
 	b.mu.Lock()
 	owed := slices.Clone(b.owed)
@@ -51,13 +38,19 @@ func (b *Box) prune() {
 	}
 	returned := make(map[*wire.Link]bool, len(owed))
 	for _, d := range owed {
-		returned[d.link] = d.forced.IsZero() && d.link.Returned()
+		returned[d.link] = d.until.IsZero() && d.link.Returned()
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	left := b.owed[:0]
 	for _, d := range b.owed {
-		if !d.over(returned[d.link]) {
+		if d.until.IsZero() && returned[d.link] {
+			d.until = time.Now()
+			if d.link.Lingers() {
+				d.until = d.until.Add(linger)
+			}
+		}
+		if d.until.IsZero() || time.Now().Before(d.until) {
 			left = append(left, d)
 		} else if d.deleted == 0 || d.deleted < b.latest {
 			b.spared--
@@ -155,10 +148,9 @@ func (b *Box) Beat(now time.Duration) {
 // forceLocked closes the connections that were to be closed d ago and whose
 // handlers have not returned.
 func (b *Box) forceLocked(d time.Duration) {
-	for i := range b.owed {
-		if o := &b.owed[i]; o.forced.IsZero() && o.ended.IsZero() && o.link.Lingers() && time.Since(o.made) >= d {
-			o.forced = time.Now()
-			b.group.spawn(o.link.Kill)
+	for _, o := range b.owed {
+		if o.until.IsZero() && o.link.Lingers() && time.Since(o.made) >= d {
+			b.killLocked(o.link)
 		}
 	}
 }
@@ -167,8 +159,8 @@ func (b *Box) forceLocked(d time.Duration) {
 // seen then.
 func (b *Box) killLocked(link *wire.Link) {
 	for i := range b.owed {
-		if o := &b.owed[i]; o.link == link && o.forced.IsZero() && link.Lingers() {
-			o.forced = time.Now()
+		if o := &b.owed[i]; o.link == link && o.until.IsZero() && link.Lingers() {
+			o.until = time.Now().Add(remembered)
 		}
 	}
 	b.group.spawn(link.Kill)
