@@ -61,12 +61,11 @@ func (m *mailbox) putLocked(b *Box, c *chunk) *chunk {
 	return c
 }
 
-// put puts one chunk of one message into the mailbox.
+// put puts one chunk of one message into the mailbox. The caller trims it then.
 func (m *mailbox) put(b *Box, c *chunk) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.putLocked(b, c)
-	m.scheduleLocked()
 }
 
 // remove takes c out of the mailbox.
@@ -102,15 +101,6 @@ func (m *mailbox) keepLocked(oldest *list.Element) time.Duration {
 		return 0
 	}
 	return time.Until(oldest.Value.(letter).expires)
-}
-
-// stop stops the timer of an empty mailbox.
-func (m *mailbox) stop() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if m.timer != nil {
-		m.timer.Stop()
-	}
 }
 
 // trim gives up the oldest letters until the rest is young and small enough. It

@@ -26,7 +26,6 @@ func (g *Group) Close() {
 // closes what is left and returns ctx's error. Only their handlers see the peers leave, so there is
 // nothing to wait on, and it polls.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
-	defer g.mailbox.stop()
 	defer func() {
 		if timer := g.beat.Load(); timer != nil {
 			timer.Stop()
