@@ -96,7 +96,7 @@ func (b *Box) forwardLocked(w *writer) {
 	b.flight = flown
 	var batch [][]byte
 	for c := *flown.chunk; c.messages > 0; {
-		m, _ := c.next(b.group.Newline)
+		m := c.next(b.group.Newline)
 		batch = append(batch, m.Data)
 	}
 	b.mu.Unlock()
@@ -129,7 +129,7 @@ func (b *Box) returned(w *writer, errs []error) {
 		}
 		switch {
 		case err == nil:
-			m, _ := c.next(g.Newline)
+			m := c.next(g.Newline)
 			g.forwarded.add(1, len(m.Data))
 			b.releaseLocked(1, len(m.Data), m.receipts())
 			if tell := m.Receipt.decide(nil); tell != nil {

@@ -76,9 +76,8 @@ func (c *chunk) add(op byte, m *Message, newline bool) {
 	c.payload += len(m.Data)
 }
 
-// next removes the first message, whose bytes stay c's, and returns it and
-// where in buf its frame ended.
-func (c *chunk) next(newline bool) (m Message, end int) {
+// next removes and returns the first message, whose bytes stay c's.
+func (c *chunk) next(newline bool) (m Message) {
 	start, end := wire.Frame(c.buf[c.off:])
 	m.Data = c.buf[c.off+start : c.off+end]
 	if newline {
@@ -91,7 +90,7 @@ func (c *chunk) next(newline bool) (m Message, end int) {
 	c.off += end
 	c.messages--
 	c.payload -= len(m.Data)
-	return m, c.off
+	return m
 }
 
 // pop removes the first message and returns it in a chunk of its own.
@@ -101,7 +100,7 @@ func (c *chunk) pop(newline bool) *chunk {
 		*c = chunk{}
 		return &one
 	}
-	m, _ := c.next(newline)
+	m := c.next(newline)
 	return single(&m, newline)
 }
 
@@ -128,7 +127,7 @@ func (c *chunk) move(to []byte) {
 
 // single returns a chunk with nothing but m, and no room for more.
 func single(m *Message, newline bool) *chunk {
-	c := &chunk{buf: make([]byte, 0, wire.FrameSize(len(m.Data)+1))}
+	c := &chunk{buf: make([]byte, 0, len(m.Data)+wire.Overhead)}
 	c.add(wire.Text, m, newline)
 	return c
 }
@@ -139,7 +138,7 @@ type queue []*chunk
 // pushLocked appends a message. The last chunk moves to a larger one while it
 // is small, so that a short queue is one piece, and so one write.
 func (b *Box) pushLocked(m *Message) {
-	n := wire.FrameSize(len(m.Data) + 1)
+	n := len(m.Data) + wire.Overhead
 	var last *chunk
 	if len(b.queue) > 0 {
 		last = b.queue[len(b.queue)-1]
@@ -178,7 +177,7 @@ func (b *Box) rehomeLocked() {
 	for _, c := range all {
 		b.group.mailbox.remove(c)
 		for c.messages > 0 {
-			m, _ := c.next(b.group.Newline)
+			m := c.next(b.group.Newline)
 			if b.link == nil && m.Here {
 				b.failLocked(single(&m, b.group.Newline), ErrMoved)
 			} else {

@@ -38,7 +38,7 @@ type event struct {
 func (r *reporter) undelivered(id string, c *chunk, err error) {
 	told := r.group.Undelivered != nil
 	for c.receipts != nil && c.messages > 0 {
-		m, _ := c.next(r.group.Newline)
+		m := c.next(r.group.Newline)
 		if tell := m.Receipt.decide(err); tell != nil {
 			r.group.fail(1, len(m.Data), err) // before Deliver returns
 			tell()
@@ -115,7 +115,7 @@ func (r *reporter) next() (e event, ok bool) {
 	}
 	e = r.events[0]
 	if c := e.chunk; c != nil {
-		m, _ := c.next(r.group.Newline)
+		m := c.next(r.group.Newline)
 		if e.data = slices.Clip(m.Data); len(m.Data) <= len(c.buf)/2 { // else the hook may have it all
 			e.data = append(make([]byte, 0, len(m.Data)), m.Data...)
 		}

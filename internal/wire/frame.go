@@ -15,6 +15,9 @@ const (
 // final marks the last fragment of a message; a pool never fragments.
 const final byte = 0x80
 
+// Overhead is the most that AppendFrame adds to a payload: a header and a newline.
+const Overhead = 10 + 1
+
 // AppendFrame appends one unmasked frame with the payload, and a newline if so
 // told, to b.
 func AppendFrame(b []byte, op byte, payload []byte, newline bool) []byte {
@@ -35,18 +38,6 @@ func AppendFrame(b []byte, op byte, payload []byte, newline bool) []byte {
 		b = append(b, '\n')
 	}
 	return b
-}
-
-// FrameSize returns the size of the frame that AppendFrame makes of a payload
-// of n bytes, its newline included in n.
-func FrameSize(n int) int {
-	switch {
-	case n <= 125:
-		return 2 + n
-	case n <= 0xffff:
-		return 4 + n
-	}
-	return 10 + n
 }
 
 // Frame returns where the payload of the first frame of b starts and where it
