@@ -113,17 +113,23 @@ func (b *Box) fitsLocked(n int) bool {
 	return b.held+n <= limit && b.count <= limit/4+1024
 }
 
-// yieldsLocked reports whether n bytes fit once enough of the queue has given way.
-func (b *Box) yieldsLocked(n int) bool {
-	if w := b.flight; w != nil {
-		for _, c := range w.behind {
-			n += c.payload
-		}
-		if w.chunk != nil {
-			n += w.chunk.payload
+// dropLocked has the oldest messages give way to n bytes more, if they are to and
+// that makes room, and reports whether it has.
+func (b *Box) dropLocked(n int) bool {
+	left := b.held + n // without the queue: what is being written stays
+	for _, c := range b.queue {
+		left -= c.payload
+	}
+	if b.group.Overflow != DropOldest || left > b.group.Outbox {
+		return false
+	}
+	for len(b.queue) > 0 && !b.fitsLocked(n) {
+		b.failLocked(b.queue[0].pop(b.group.Newline), ErrSlow)
+		if b.queue[0].messages == 0 {
+			b.queue.take().free()
 		}
 	}
-	return len(b.queue) > 0 && n <= b.group.Outbox
+	return b.fitsLocked(n)
 }
 
 // waitLocked returns how long m may wait for room: not at all if there is
@@ -152,16 +158,7 @@ func (b *Box) acceptLocked(m *Message) {
 	if m.ID == "" || !m.Kept {
 		g.Accept(m)
 	}
-	fits := b.link == nil || m.Kept || b.fitsLocked(n)
-	if !fits && g.Overflow == DropOldest {
-		for b.yieldsLocked(n) && !b.fitsLocked(n) {
-			b.failLocked(b.queue[0].pop(g.Newline), ErrSlow)
-			if b.queue[0].messages == 0 {
-				b.queue.take().free()
-			}
-		}
-		fits = b.fitsLocked(n)
-	}
+	fits := b.link == nil || m.Kept || b.fitsLocked(n) || b.dropLocked(n)
 	switch {
 	case b.abroadLocked():
 		b.pushLocked(m)
