@@ -33,12 +33,12 @@ type Box struct {
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 
+	control byte // the opcode of a control frame that is due, 0 if none is
+
 	chunks uint8 // how many there were, for sampled
 	busy   bool  // in the ready queue, or with a writer
 	active bool  // written to since the last beat
-	ping   bool  // a ping is due
-	bye    bool  // the close frame of Shutdown is due
-	told   bool  // that close frame is out, or due
+	told   bool  // the close frame of Shutdown is out, or due
 	asking bool  // whether the socket has been closed since
 	dead   bool  // out of the registry; look the id up again
 }
@@ -214,7 +214,7 @@ func (b *Box) dueLocked() bool {
 	if b.link == nil {
 		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked()
 	}
-	return len(b.queue) > 0 || b.ping || b.bye
+	return len(b.queue) > 0 || b.control != 0
 }
 
 // releaseLocked makes room for what has left b.
@@ -248,7 +248,7 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.ping, b.heard = link, true, false, b.group.Now()
+	b.link, b.active, b.control, b.heard = link, true, 0, b.group.Now()
 	if old == nil {
 		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
@@ -291,7 +291,7 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 // reported with reason, behind what is under way.
 func (b *Box) removeLocked(reason error, status int) {
 	link, w := b.link, b.flight
-	b.link, b.ping, b.bye = nil, false, false
+	b.link, b.control = nil, 0
 	b.group.leaves.Add(1)
 	b.group.report.presence(b.ID, false, reason)
 	b.changedLocked()

@@ -131,7 +131,7 @@ func (b *Box) Beat(now time.Duration) {
 	d := b.group.Heartbeat
 	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
 	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
-		b.idle, b.ping = now, true
+		b.idle, b.control = now, wire.Ping
 		b.wakeLocked()
 	}
 	b.forceLocked(linger)

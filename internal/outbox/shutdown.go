@@ -59,7 +59,7 @@ func (b *Box) leave(over bool) {
 	b.mu.Lock()
 	link := b.link
 	if link != nil && !over && !b.busy && !b.told && link.WebSocket() {
-		b.told, b.bye, b.idle = true, true, now
+		b.told, b.control, b.idle = true, wire.Close, now
 		b.wakeLocked()
 	}
 	b.forceLocked(0)

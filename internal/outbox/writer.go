@@ -101,16 +101,14 @@ func (b *Box) turn(w *writer) (more bool) {
 	return b.write(w)
 }
 
-// takeLocked has w carry what b is to write next.
+// takeLocked has w carry what b is to write next. A ping is first, for its pong tells
+// that the peer is alive; where a goodbye is due, nothing else is.
 func (b *Box) takeLocked(w *writer) {
-	w.flight = flight{link: b.link}
-	if b.ping { // first, for its pong tells that the peer is alive
-		w.op, b.ping = wire.Ping, false
-	} else if len(b.queue) > 0 {
+	w.flight = flight{link: b.link, op: b.control}
+	if b.control == 0 {
 		w.chunk = b.queue.take()
-	} else {
-		w.op, b.bye = wire.Close, false
 	}
+	b.control = 0
 	b.flight = w
 	if w.detached.Load() {
 		b.watchLocked(w, 0)
