@@ -314,5 +314,4 @@ func (b *Box) behindLocked(w *writer) {
 	for _, c := range w.behind {
 		b.failLocked(c, w.reason)
 	}
-	w.behind = nil
 }
