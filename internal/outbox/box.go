@@ -18,18 +18,16 @@ type Box struct {
 	next  *Box // the one behind in the ready queue; group.mu
 
 	mu     sync.Mutex
-	link   *wire.Link // nil while id is away
-	queue  queue      // what waits, but for what a flight carries
-	spare  *chunk     // for the next message; nil if there is none
-	flight *writer    // whose write is under way
-	held   int        // bytes of payload in queue and flight
-	abroad int        // b's share of group.abroad
-	count  int        // messages there, and what their receipts cost
-	room   chan struct{}
+	link   *wire.Link    // nil while id is away
+	queue  queue         // what waits, but for what a flight carries
+	spare  *chunk        // for the next message; nil if there is none
+	flight *writer       // whose write is under way
+	held   int           // bytes of payload in queue and flight
+	abroad int           // b's share of group.abroad
+	count  int           // messages there, and what their receipts cost
+	room   chan struct{} // closed when something leaves; nil while nobody waits
 	owed   []debt        // handlers that have not returned
 	spared int           // how many of them have called Del
-	dels   int           // how many Dels there were
-	latest int           // the number of the last that was spared
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 
@@ -55,20 +53,18 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		b.mu.Lock()
 		wait, err := b.tryLocked(m)
 		if wait <= 0 {
-			refused := b.link == nil && len(b.queue) == 0
-			stashed := b.link == nil && !refused && b.queue[len(b.queue)-1].letter != nil
+			away, empty := b.link == nil, len(b.queue) == 0
 			lent := b.lendLocked()
 			b.mu.Unlock()
-			if lent != nil {
-				lent.once()
-			}
-			if stashed {
-				b.group.mailbox.trim()
-			} else if refused && err != errDead {
-				b.group.retire(b)
-			}
-			if err == errDead {
+			switch {
+			case err == errDead:
 				return false, nil
+			case lent != nil:
+				lent.once()
+			case away && empty:
+				b.group.retire(b)
+			case away:
+				b.group.mailbox.trim()
 			}
 			return true, err
 		}
@@ -78,8 +74,8 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		room := b.room
 		b.mu.Unlock()
 		select {
-		case <-room: // a lot of it
-		case <-time.After(min(wait, glance)):
+		case <-room:
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return true, ctx.Err()
 		case <-b.group.done:
@@ -222,7 +218,7 @@ func (b *Box) releaseLocked(messages, payload, receipts int) {
 	b.count -= messages + receipts*receiptCost
 	b.held -= payload
 	b.abroadBy(-payload - messages*abroadCost)
-	if b.room != nil && b.fitsLocked(b.group.Outbox/2) {
+	if b.room != nil {
 		close(b.room)
 		b.room = nil
 	}
@@ -282,7 +278,7 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 	gone := b.link
 	b.removeLocked(reason, status)
 	if link == nil && gone.Handled() {
-		b.owed[len(b.owed)-1].deleted = b.dels
+		b.owed[len(b.owed)-1].kicked = true
 	}
 	return true
 }

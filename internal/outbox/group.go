@@ -53,8 +53,6 @@ const (
 	several = 4
 	// patience is how long a full box waits for a peer that takes nothing.
 	patience = time.Second
-	// glance is how often it is looked whether there is a little room.
-	glance = 50 * time.Millisecond
 	// mercy is how long a write under way may take once its connection has
 	// been replaced or removed: long enough for one that is not stuck. What is
 	// for the new connection waits for as long.

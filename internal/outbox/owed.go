@@ -19,10 +19,10 @@ const (
 // and which is about to call Del when it ends. That Del must not remove the
 // connection that came after.
 type debt struct {
-	link    *wire.Link
-	made    time.Time
-	deleted int       // the number of the Del that removed its connection; 0 if none did
-	until   time.Time // when it is forgotten; zero while its handler runs and can be seen
+	link   *wire.Link
+	made   time.Time
+	kicked bool      // a Del removed its connection, and none was spared since
+	until  time.Time // when it is forgotten; zero while its handler runs and can be seen
 }
 
 // prune forgets the handlers that have returned, each with the Del that it was
@@ -52,7 +52,7 @@ func (b *Box) prune() {
 		}
 		if d.until.IsZero() || time.Now().Before(d.until) {
 			left = append(left, d)
-		} else if d.deleted == 0 || d.deleted < b.latest {
+		} else if !d.kicked {
 			b.spared--
 		}
 	}
@@ -66,11 +66,12 @@ func (b *Box) prune() {
 func (b *Box) Del() bool {
 	b.prune()
 	b.mu.Lock()
-	b.dels++
 	spared := len(b.owed) > b.spared
 	if spared {
 		b.spared++
-		b.latest = b.dels
+		for i := range b.owed {
+			b.owed[i].kicked = false
+		}
 	}
 	b.mu.Unlock()
 	return !spared && b.Detach(nil, ErrDeleted)
