@@ -264,22 +264,33 @@ func TestUpgradeClearsTheServersDeadlines(t *testing.T) {
 }
 
 func TestNothingFollowsACutFrame(t *testing.T) {
-	f := newFaulty()
-	var wrote bytes.Buffer
-	f.write = func(p []byte) (int, error) {
-		if bytes.Contains(p, []byte("cut")) {
-			wrote.Write(p[:3])
-			return 3, io.ErrClosedPipe
+	const response = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
+	for _, test := range []struct {
+		writes []string
+		taken  int // of the one that fails
+		want   string
+	}{
+		{[]string{"\x81\x03cut"}, 3, "\x81\x03c"},
+		{[]string{"\x81\x06con", "cut"}, 0, "\x81\x06con"},
+		{[]string{"\x81\x03cut"}, 0, "\x81\x04next"}, // which its peer knows nothing of
+	} {
+		f := newFaulty()
+		var wrote bytes.Buffer
+		f.write = func(p []byte) (int, error) {
+			if bytes.Contains(p, []byte("cut")) {
+				wrote.Write(p[:test.taken])
+				return test.taken, io.ErrClosedPipe
+			}
+			return wrote.Write(p)
 		}
-		return wrote.Write(p)
-	}
-	c := &wire.Conn{Conn: f}
-	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n"))
-	c.Write([]byte("\x81\x03cut"))
-	if _, err := c.Write([]byte("\x81\x04next")); err == nil {
-		t.Error("a write after a cut frame was taken")
-	}
-	if got := wrote.String(); !strings.HasSuffix(got, "\r\n\r\n\x81\x03c") {
-		t.Errorf("written: %q", got)
+		c := &wire.Conn{Conn: f}
+		c.Write([]byte(response))
+		for _, p := range test.writes {
+			c.Write([]byte(p))
+		}
+		_, err := c.Write([]byte("\x81\x04next"))
+		if got := wrote.String(); got != response+test.want || (err == nil) != strings.HasSuffix(got, "next") {
+			t.Errorf("%q, of which the last took %d: written %q, then %v", test.writes, test.taken, got, err)
+		}
 	}
 }

@@ -233,12 +233,10 @@ func write(w io.Writer, p []byte) (n int, err error) {
 // Control sends an empty ping, or tells a WebSocket's peer that the server goes
 // away, without closing.
 func (l *Link) Control(op byte) error {
-	return l.guard(func() error {
-		if op == Close {
-			return l.ws.WriteClose(StatusGoingAway)
-		}
-		return codec.Send(l.ws, frame{op, nil})
-	})
+	if op == Close {
+		return l.guard(func() error { return l.ws.WriteClose(StatusGoingAway) })
+	}
+	return l.send(op, nil)
 }
 
 // send sends one frame through x/net.
