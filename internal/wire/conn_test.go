@@ -98,3 +98,20 @@ func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 		t.Errorf("try has written %d bytes", n)
 	}
 }
+
+// TestShortWritesPass: who hijacks a connection from x/net may write anything.
+func TestShortWritesPass(t *testing.T) {
+	conn, peer := pair(t)
+	c := &Conn{Conn: conn, framed: true}
+	var want []byte
+	for _, p := range []string{"", "x", "\x81\x7e", "\x81\x7e\x00", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x81\x01y"} {
+		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+			t.Fatalf("Write(%q): %d, %v", p, n, err)
+		}
+		want = append(want, p...)
+	}
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, want) {
+		t.Errorf("received %q, %v; want %q", got, err, want)
+	}
+}
