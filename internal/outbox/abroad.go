@@ -1,9 +1,6 @@
 package outbox
 
-import (
-	"bytes"
-	"errors"
-)
+import "bytes"
 
 // A Remote is what package gcpool documents as Cluster.
 type Remote interface {
@@ -108,9 +105,9 @@ func (b *Box) forwardLocked(w *writer) {
 // returned settles a flight of forwardLocked. What was certainly not delivered
 // stays if its id has moved on, or is connected here by now, or if it can wait.
 func (b *Box) returned(w *writer, errs []error) {
-	asked, nobody := make([]error, len(errs)), make([]bool, len(errs))
+	asked := make([]error, len(errs))
 	for i, err := range errs {
-		asked[i], nobody[i] = ask(err), errors.Is(err, ErrNotConnected)
+		asked[i] = ask(err)
 	}
 	b.mu.Lock()
 	g, c := b.group, w.chunk
@@ -123,22 +120,16 @@ func (b *Box) returned(w *writer, errs []error) {
 	moved := false
 	for i := 0; c.messages > 0; i++ {
 		var err error
-		absent := false
-		if i < len(errs) {
-			err, absent = asked[i], nobody[i]
+		if i < len(asked) {
+			err = asked[i]
 		}
 		switch {
 		case err == nil:
-			m := c.next(g.Newline)
-			g.forwarded.add(1, len(m.Data))
-			b.releaseLocked(1, len(m.Data), m.receipts())
-			if tell := m.Receipt.decide(nil); tell != nil {
-				tell()
-			}
+			b.doneLocked(c, &g.forwarded)
 		case err == ErrMoved && g.remote.Load() != nil:
 			moved = true
 			kept = append(kept, c.pop(g.Newline))
-		case absent && (b.link != nil || g.mailbox.on()):
+		case class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()):
 			kept = append(kept, c.pop(g.Newline))
 		default:
 			b.failLocked(c.pop(g.Newline), err)
@@ -165,17 +156,9 @@ func (b *Box) Stranded(reason error, over bool) {
 	if w := b.flight; over && w != nil && w.link == nil {
 		b.giveUpLocked(w, reason)
 	}
-	if b.link != nil || len(b.queue) == 0 || b.queue[0].letter != nil {
-		return
+	if b.link == nil && len(b.queue) > 0 && b.queue[0].letter == nil {
+		b.abandonLocked(reason)
 	}
-	if b.group.mailbox.on() {
-		b.stashLocked()
-		return
-	}
-	for _, c := range b.queue {
-		b.failLocked(c, reason)
-	}
-	b.queue = nil
 }
 
 // Appeared has what waits in the mailbox for b's id go where it has come.

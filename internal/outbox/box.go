@@ -224,6 +224,16 @@ func (b *Box) releaseLocked(messages, payload, receipts int) {
 	}
 }
 
+// doneLocked counts the first message of a chunk that was b's.
+func (b *Box) doneLocked(c *chunk, as *tally) {
+	m := c.next(b.group.Newline)
+	as.add(1, len(m.Data))
+	b.releaseLocked(1, len(m.Data), m.receipts())
+	if tell := m.Receipt.decide(nil); tell != nil {
+		tell()
+	}
+}
+
 // failLocked reports a chunk that was b's as undelivered.
 func (b *Box) failLocked(c *chunk, err error) {
 	b.releaseLocked(c.messages, c.payload, len(c.receipts))
@@ -297,16 +307,11 @@ func (b *Box) removeLocked(reason error, status int) {
 	switch {
 	case reason == ErrMoved && b.group.remote.Load() != nil:
 		b.rehomeLocked()
-	case b.group.mailbox.on():
-		b.stashLocked()
-	case w != nil:
+	case w != nil && !b.group.mailbox.on():
 		w.behind = append(w.behind, b.queue...)
 		b.queue = nil
 	default:
-		for _, c := range b.queue {
-			b.failLocked(c, reason)
-		}
-		b.queue = nil
+		b.abandonLocked(reason)
 	}
 	b.closeLocked(link, status)
 }

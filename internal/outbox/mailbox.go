@@ -25,6 +25,18 @@ type letter struct {
 
 func (m *mailbox) on() bool { return m.group.MailboxTTL > 0 && !m.group.closed.Load() }
 
+// abandonLocked has what waits go to the mailbox, or reports it with reason.
+func (b *Box) abandonLocked(reason error) {
+	if b.group.mailbox.on() {
+		b.stashLocked()
+		return
+	}
+	for _, c := range b.queue {
+		b.failLocked(c, reason)
+	}
+	b.queue = nil
+}
+
 // stashLocked puts what of b's queue is not in the mailbox into it, a message
 // a letter.
 func (b *Box) stashLocked() {

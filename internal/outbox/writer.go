@@ -300,12 +300,7 @@ func (b *Box) writtenLocked(c *chunk, n int) {
 		if _, end := wire.Frame(c.buf[c.off:]); c.off+end > n {
 			return
 		}
-		m := c.next(b.group.Newline)
-		b.group.written.add(1, len(m.Data))
-		b.releaseLocked(1, len(m.Data), m.receipts())
-		if tell := m.Receipt.decide(nil); tell != nil {
-			tell()
-		}
+		b.doneLocked(c, &b.group.written)
 	}
 }
 
