@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -274,4 +275,82 @@ func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 	if !conns.Del("a") {
 		t.Error("Del was taken for a handler's")
 	}
+}
+
+// TestKickAfterAReconnect: the handler of the earlier connection has called its
+// Del and returned, so a Del is nobody's deferred one.
+func TestKickAfterAReconnect(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(0))
+		ended := make(chan bool, 1)
+		h := websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("a", ws)
+			defer c.Del("a")
+			io.Copy(io.Discard, ws)
+		})
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			context.AfterFunc(r.Context(), func() { ended <- true }) // when net/http has ended it
+		}))
+		ws := dial(t, addr, "")
+		eventually(t, "joined", func() bool { return c.Len() == 1 })
+		ws.Close()
+		<-ended
+		if n := c.Len(); n != 0 {
+			t.Fatalf("%d are connected after the handler's own Del", n)
+		}
+		dial(t, addr, "") // reconnects
+		eventually(t, "back", func() bool { return c.Len() == 1 })
+		if !c.Del("a") {
+			t.Errorf("Del of the present connection returns false, and %d is connected, though no earlier handler runs", c.Len())
+		}
+	})
+}
+
+// TestOwnDelAfterAReconnect: the second handler's own Del removes its own.
+func TestOwnDelAfterAReconnect(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(0))
+		ended, dels := make(chan bool, 1), make(chan bool, 2)
+		h := websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("a", ws)
+			defer func() { dels <- c.Del("a") }()
+			io.Copy(io.Discard, ws)
+		})
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			h.ServeHTTP(w, r)
+			context.AfterFunc(r.Context(), func() { ended <- true })
+		}))
+		for i := range 2 {
+			ws := dial(t, addr, "")
+			eventually(t, "joined", func() bool { return c.Len() == 1 })
+			ws.Close()
+			if <-ended; !<-dels || c.Len() != 0 {
+				t.Errorf("handler %d has called Del and returned, %d is connected", i, c.Len())
+			}
+		}
+	})
+}
+
+// TestHandlerOverAPipeLeavesNothing: one that returns without Del leaves no entry behind.
+func TestHandlerOverAPipeLeavesNothing(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		synctest.Test(t, func(t *testing.T) {
+			_, c, _ := started(t, gcpool.WithHeartbeat(0))
+			returned := make(chan bool, 1)
+			connect := serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+				c.Add("a", ws)
+				io.Copy(io.Discard, ws)
+				returned <- true
+			}))
+			_, ws := connect("")
+			synctest.Wait()
+			ws.Close()
+			<-returned
+			time.Sleep(10 * time.Minute)
+			if n := c.Len(); n != 0 {
+				t.Errorf("ten minutes after the handler has returned, %d are connected", n)
+			}
+		})
+	})
 }

@@ -130,7 +130,7 @@ func (l *Link) Closed() bool {
 		deadline = longAgo
 	}
 	err := l.guard(func() error { return l.Conn.SetWriteDeadline(deadline) })
-	return errors.Is(err, net.ErrClosed)
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's
 }
 
 // Send writes frames and returns how far it came: what lies before was taken,
@@ -264,10 +264,11 @@ func (l *Link) Close(status int) {
 }
 
 // Kill closes l. x/net's Close waits for as long as a write is stuck, and sends
-// status 1000 whatever was sent before, hence the deadline. That of TLS waits for
-// 5 s of its own, whatever the deadline (closeNotify in crypto/tls), so the
-// connection under it goes first; under a WebSocket that is not upgraded it is
-// out of reach, so the deadline is set again until Close returns.
+// status 1000 whatever was sent before, hence the deadline, which the application may
+// move just then. That of TLS waits for 5 s of its own, whatever the deadline
+// (closeNotify in crypto/tls). So what is under either goes first; under a WebSocket
+// that is not upgraded it is out of reach, so the deadline is set again until Close
+// returns.
 func (l *Link) Kill() {
 	expire := func() { l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) }) }
 	expire()
@@ -275,8 +276,12 @@ func (l *Link) Kill() {
 	if l.up != nil {
 		under = l.up.Conn
 	}
-	if secure, ok := under.(*tls.Conn); ok {
-		l.guard(secure.NetConn().Close)
+	secure, ok := under.(*tls.Conn)
+	if ok {
+		under = secure.NetConn()
+	}
+	if ok || l.up != nil {
+		l.guard(under.Close)
 	}
 	if l.Lingers() {
 		closed := make(chan struct{})
