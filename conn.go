@@ -47,7 +47,9 @@ type Cluster interface {
 	// others go on, each on one more goroutine.
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 
-	// Broadcast sends data to all connections elsewhere, and does not keep it.
+	// Broadcast sends data to all connections elsewhere, and does not keep it. It
+	// should not block for long: [StreamPool.Broadcast] waits for it last, but just
+	// after Start so does all that is added behind one of before.
 	Broadcast(pool string, data []byte) error
 }
 
@@ -102,9 +104,10 @@ func newConnPool(c outbox.Config) *ConnPool {
 //
 // The newest connection wins: one that id had before is closed, a WebSocket
 // with status 4000, and the next Del by its handler does nothing. Adding the
-// connection that id has already changes nothing. It may have several ids, in
-// several pools: what closes it for one closes it for all, and the close frame of
-// Shutdown may overtake what waits for another.
+// connection that id has already changes nothing. A WebSocket may have several ids,
+// in several pools: what closes it for one closes it for all, and the close frame of
+// Shutdown may overtake what waits for another. Any other connection may have one,
+// or the lines of large messages mix.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
 // Shutdown, and leaves conn alone then. It blocks only while more events than

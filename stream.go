@@ -109,8 +109,9 @@ func (s *StreamPool) Broadcast(data []byte) error {
 // many; the outcomes of those are given to done, in order, on a goroutine of the
 // pool's, when the last is known. For the rest, the error is ErrMoved if id is
 // not connected here, or what was forwarded from here has not come back yet;
-// ErrTooLarge for one of more than WithOutbox bytes; ErrClosed after Shutdown; and
-// [context.Canceled] while the outbox of a peer that reads is full.
+// ErrTooLarge for one of more than WithOutbox bytes; ErrInvalid for a nil done;
+// ErrClosed after Shutdown; and [context.Canceled] while the outbox of a peer that
+// reads is full.
 //
 // With an empty id it is a Broadcast to the connections of this process; done
 // is not called then. It copies the batch, and does not block but as Broadcast
@@ -133,6 +134,9 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 			}
 		}
 		return taken, err
+	}
+	if done == nil {
+		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
 	}
 	box := s.conns.find(id)
 	if box == nil {
@@ -242,10 +246,11 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 
 // spread puts m into the outbox of every id that is connected, here and, through
 // the cluster, elsewhere. It comes back to the full ones until none is left, so
-// that they keep no other waiting.
-func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) (err error) {
+// that they keep no other waiting, and waits for the cluster last.
+func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
+	elsewhere := func() error { return nil }
 	if r := s.conns.group.Remote(); r != nil && !m.Here {
-		err = s.conns.group.Abroad(r, m.Data)
+		elsewhere = s.conns.group.Abroad(r, m.Data)
 	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
@@ -261,7 +266,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) (err error) 
 			}
 		}
 		if boxes = full; len(full) == 0 {
-			return err
+			return elsewhere()
 		}
 		time.Sleep(time.Millisecond)
 	}

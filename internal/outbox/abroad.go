@@ -38,16 +38,19 @@ func (g *Group) SetRemote(r Remote) {
 	}
 }
 
-// Abroad has r send data to all, and waits for that, but not past Cut.
-func (g *Group) Abroad(r Remote, data []byte) error {
+// Abroad has r send data to all. The function that it returns waits for that, but not
+// past Cut.
+func (g *Group) Abroad(r Remote, data []byte) (wait func() error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer
 	g.spawn(func() { sent <- r.Broadcast(g.Pool, data) })
-	select {
-	case err := <-sent:
-		return err
-	case <-g.over.Done():
-		return ErrClosed
+	return func() error {
+		select {
+		case err := <-sent:
+			return err
+		case <-g.over.Done():
+			return ErrClosed
+		}
 	}
 }
 

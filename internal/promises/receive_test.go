@@ -33,7 +33,7 @@ func TestReceiveTooLarge(t *testing.T) {
 		if errs := <-outcomes; len(errs) != 2 || errors.Join(errs...) != nil {
 			t.Errorf("outcomes %v, want two nil", errs)
 		}
-		if taken, err := n.stream.Receive("a", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
+		if taken, err := n.stream.Receive("a", batch[2:], func([]error) {}); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
 			t.Errorf("took %d, %v; want ErrTooLarge", taken, err)
 		}
 		if taken, err := n.stream.Receive("", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
@@ -230,4 +230,16 @@ func TestLatencyIsThatOfASample(t *testing.T) {
 			t.Errorf("%d samples of each size, %v in all; want %d, of 3 ms", s.Latency, s.LatencySum, samples)
 		}
 	})
+}
+
+// TestReceiveWithoutDone: it is an error, and nothing is taken.
+func TestReceiveWithoutDone(t *testing.T) {
+	p, conns, stream := started(t)
+	pipe(t, conns, "a")
+	if n, err := stream.Receive("a", [][]byte{[]byte("x")}, nil); n != 0 || !errors.Is(err, gcpool.ErrInvalid) {
+		t.Errorf("Receive: %d, %v", n, err)
+	}
+	if s := settled(t, p); s.Accepted != 0 {
+		t.Errorf("%+v", s)
+	}
 }
