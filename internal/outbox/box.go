@@ -104,28 +104,11 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 
 // fitsLocked reports whether n bytes more may wait. The bound on messages
 // keeps the frames of tiny ones from taking more than their payload may.
-func (b *Box) fitsLocked(n int) bool {
-	limit := b.group.Outbox
-	return b.held+n <= limit && b.count <= limit/4+1024
-}
+func (b *Box) fitsLocked(n int) bool { return b.group.fits(b.held+n, b.count) }
 
-// dropLocked has the oldest messages give way to n bytes more, if they are to and
-// that makes room, and reports whether it has.
-func (b *Box) dropLocked(n int) bool {
-	left := b.held + n // without the queue: what is being written stays
-	for _, c := range b.queue {
-		left -= c.payload
-	}
-	if b.group.Overflow != DropOldest || left > b.group.Outbox {
-		return false
-	}
-	for len(b.queue) > 0 && !b.fitsLocked(n) {
-		b.failLocked(b.queue[0].pop(b.group.Newline), ErrSlow)
-		if b.queue[0].messages == 0 {
-			b.queue.take().free()
-		}
-	}
-	return b.fitsLocked(n)
+// fits reports whether so many bytes may wait for one id, in so many messages.
+func (g *Group) fits(bytes, messages int) bool {
+	return bytes <= g.Outbox && messages <= g.Outbox/4+1024
 }
 
 // waitLocked returns how long m may wait for room: not at all if there is
@@ -273,6 +256,10 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 func (b *Box) Detach(link *wire.Link, reason error) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	return b.detachLocked(link, reason)
+}
+
+func (b *Box) detachLocked(link *wire.Link, reason error) bool {
 	if b.link == nil || link != nil && b.link != link {
 		return false
 	}
@@ -308,7 +295,7 @@ func (b *Box) removeLocked(reason error, status int) {
 	case reason == ErrMoved && b.group.remote.Load() != nil:
 		b.rehomeLocked()
 	case w != nil && !b.group.mailbox.on():
-		w.behind = append(w.behind, b.queue...)
+		w.behind = append(w.behind, left{b.queue, reason})
 		b.queue = nil
 	default:
 		b.abandonLocked(reason)

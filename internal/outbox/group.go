@@ -316,8 +316,14 @@ func (g *Group) monitor() {
 // past Cut.
 func (g *Group) part(link *wire.Link, status int) {
 	g.spawn(func() {
-		defer context.AfterFunc(g.over, link.Kill)()
-		link.Close(status)
+		killed := make(chan struct{})
+		stop := context.AfterFunc(g.over, func() {
+			defer close(killed)
+			link.Kill()
+		})
+		if link.Close(status); !stop() {
+			<-killed
+		}
 	})
 }
 

@@ -27,8 +27,8 @@ type debt struct {
 
 // prune forgets the handlers that have returned, each with the Del that it was
 // spared. One whose connection a Del had removed, and after which none was spared,
-// has ended with that. One that has closed its connection itself looks as if it had
-// returned, so it is given a moment more.
+// has ended with that. Another that has closed its connection itself looks as if it
+// had returned, so it is given a moment more.
 func (b *Box) prune() {
 	b.mu.Lock()
 	owed := slices.Clone(b.owed)
@@ -46,7 +46,7 @@ func (b *Box) prune() {
 	for _, d := range b.owed {
 		if d.until.IsZero() && returned[d.link] {
 			d.until = time.Now()
-			if d.link.Lingers() {
+			if d.link.Lingers() && !d.kicked {
 				d.until = d.until.Add(linger)
 			}
 		}
@@ -66,15 +66,15 @@ func (b *Box) prune() {
 func (b *Box) Del() bool {
 	b.prune()
 	b.mu.Lock()
-	spared := len(b.owed) > b.spared
-	if spared {
-		b.spared++
-		for i := range b.owed {
-			b.owed[i].kicked = false
-		}
+	defer b.mu.Unlock()
+	if len(b.owed) == b.spared {
+		return b.detachLocked(nil, ErrDeleted)
 	}
-	b.mu.Unlock()
-	return !spared && b.Detach(nil, ErrDeleted)
+	b.spared++
+	for i := range b.owed {
+		b.owed[i].kicked = false
+	}
+	return false
 }
 
 // Beat has every box look after its connection from now on, about once a second
@@ -86,7 +86,7 @@ func (g *Group) Beat() {
 	}
 	pause := time.Second
 	if g.Heartbeat > 0 {
-		pause = min(pause, g.Heartbeat/4)
+		pause = min(pause, max(g.Heartbeat/4, time.Millisecond))
 	}
 	pause += pause * time.Duration(g.Connected()) / 250_000
 	g.beat.Store(time.AfterFunc(pause, func() {

@@ -168,6 +168,26 @@ func (b *Box) pushLocked(m *Message) {
 	last.add(op, m, b.group.Newline)
 }
 
+// dropLocked has the oldest messages give way to n bytes more, if they are to and
+// that makes room, and reports whether it has.
+func (b *Box) dropLocked(n int) bool {
+	bytes, messages := b.held+n, b.count // without the queue: what is being written stays
+	for _, c := range b.queue {
+		bytes -= c.payload
+		messages -= c.messages + len(c.receipts)*receiptCost
+	}
+	if b.group.Overflow != DropOldest || !b.group.fits(bytes, messages) {
+		return false
+	}
+	for len(b.queue) > 0 && !b.fitsLocked(n) {
+		b.failLocked(b.queue[0].pop(b.group.Newline), ErrSlow)
+		if b.queue[0].messages == 0 {
+			b.queue.take().free()
+		}
+	}
+	return b.fitsLocked(n)
+}
+
 // rehomeLocked takes what waits out of the mailbox, and gives it the opcode of
 // the connection that it will leave on. Without one, what came from elsewhere
 // goes back: two boxes that forward to each other would wait for ever.

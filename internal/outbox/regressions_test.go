@@ -3,9 +3,12 @@ package outbox
 import (
 	"context"
 	"io"
+	"log/slog"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -203,3 +206,77 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 		t.Error("a handler that has had its Del keeps a box")
 	}
 }
+
+// TestDelRacedWithTakeover: a handler's own Del and the Add of a newer connection at
+// once, while others hold the id's lock as large Pushes do. If Del comes first it
+// removes the handler's own connection; if Add does, the handler is owed a Del while it
+// runs, and this is it. Either way the newer connection is there in the end.
+func TestDelRacedWithTakeover(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	old, _, _ := upgraded(t) // their handlers run until the test ends
+	next, _, _ := upgraded(t)
+	bad, rounds := 0, 40
+	for range rounds {
+		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
+		b := NewBox(g, "a")
+		b.Attach(wire.NewLink(old.Conn))
+		newer := wire.NewLink(next.Conn)
+		var others, both sync.WaitGroup
+		var stop atomic.Bool
+		for range 3 {
+			others.Go(func() {
+				for !stop.Load() {
+					b.mu.Lock()
+					for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+					}
+					b.mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		both.Go(func() { b.Del() })
+		both.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+			b.Attach(newer)
+		})
+		both.Wait()
+		if b.Link() != newer {
+			bad++
+		}
+		stop.Store(true)
+		others.Wait()
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d times the old handler's Del removed the newer connection", bad, rounds)
+	}
+}
+
+// TestNoAddWaitsForALogger: many come at once while it is slow, and there is no hook
+// that Add would wait for.
+func TestNoAddWaitsForALogger(t *testing.T) {
+	b := blockedLogger{make(chan bool)}
+	g := NewGroup(Config{Buffer: 1, Outbox: 1 << 20, WriteTimeout: time.Second, Logger: slog.New(b)}, func() []*Box { return nil }, func(*Box) {})
+	g.report.verbose.Store(true)
+	g.report.mu.Lock() // as another has it, for a moment
+	var joining sync.WaitGroup
+	for range 8 {
+		joining.Go(func() { NewBox(g, "a").Attach(wire.NewLink(&sleepy{})) })
+	}
+	time.Sleep(20 * time.Millisecond)
+	g.report.mu.Unlock()
+	joining.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := g.Room(ctx); err != nil {
+		t.Errorf("Room: %v, %d lines wait", err, g.report.backlog.Load())
+	}
+	close(b.open)
+}
+
+// blockedLogger is a [slog.Handler] that blocks until it is opened.
+type blockedLogger struct{ open chan bool }
+
+func (b blockedLogger) Handle(context.Context, slog.Record) error { <-b.open; return nil }
+func (b blockedLogger) Enabled(context.Context, slog.Level) bool  { return true }
+func (b blockedLogger) WithAttrs([]slog.Attr) slog.Handler        { return b }
+func (b blockedLogger) WithGroup(string) slog.Handler             { return b }

@@ -57,17 +57,20 @@ func (r *reporter) undelivered(id string, c *chunk, err error) {
 	c.free()
 }
 
-// presence reports that id came, or went for the reason err. What is only logged
-// is left out while the logger is too slow.
+// presence reports that id came, or went for the reason err.
 func (r *reporter) presence(id string, connected bool, err error) {
-	if r.group.Presence != nil || (r.verbose.Load() || err == ErrSlow) && r.backlog.Load() < int64(r.group.Buffer) {
+	if r.group.Presence != nil || r.verbose.Load() || err == ErrSlow {
 		r.add(event{id: id, err: err, connected: connected}, 1)
 	}
 }
 
+// add has e told. What is only logged is left out while the logger is too slow.
 func (r *reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	if e.chunk == nil && r.group.Presence == nil && r.backlog.Load() >= int64(r.group.Buffer) {
+		return
+	}
 	r.events = append(r.events, e)
 	r.backlog.Add(int64(calls))
 	if !r.running {

@@ -64,6 +64,9 @@ func (t *tally) add(messages, bytes int) {
 // fail counts messages that were not delivered, for the reason err.
 func (c *counters) fail(messages, bytes int, err error) { c.failed[class(err)].add(messages, bytes) }
 
+// other is the number of the reasons that are none of the pool's.
+const other = 5
+
 // class returns the number of the reason that err wraps. An error that may be the
 // application's is asked for it under no lock, see ask.
 func class(err error) (i int) {
@@ -85,12 +88,18 @@ type answer struct {
 
 func (a *answer) Unwrap() error { return a.error }
 
-// ask returns err as one that may be counted under a lock; the pool's own is.
-func ask(err error) error {
+// ask returns err as one that may be counted under a lock; the pool's own is. One
+// that panics when it is asked is of no class.
+func ask(err error) (asked error) {
 	switch err {
 	case nil, ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected, ErrMoved:
 		return err
 	}
+	defer func() {
+		if recover() != nil {
+			asked = &answer{err, other}
+		}
+	}()
 	return &answer{err, class(err)}
 }
 

@@ -28,7 +28,7 @@ type flight struct {
 	chunk  *chunk      // nil for a control frame
 	op     byte        // of that
 	tried  int         // bytes of chunk that went before the write
-	behind queue       // what waited behind chunk when link was removed
+	behind []left      // what waited behind chunk when a connection was removed
 	reason error       // why link was removed; nil while it is not, or was replaced
 	status int         // how to close link then
 	since  time.Time   // when the write last moved; zero until it is watched
@@ -37,6 +37,12 @@ type flight struct {
 	closed bool        // link has been closed to end the write
 	called bool        // the id has appeared elsewhere meanwhile
 	tries  int         // how often it has been waited for since
+}
+
+// left is what waited for a connection that was removed, and why it was.
+type left struct {
+	queue
+	reason error
 }
 
 // serve is the life of a writer; b is the first box in line.
@@ -127,6 +133,7 @@ func (b *Box) write(w *writer) (more bool) {
 		n, err = w.link.Send(c.buf[c.off+w.tried:], w.progress)
 		n += c.off + w.tried
 	}
+	err = Failure(err) // which may ask the connection's own
 	w.steps.Add(1)
 	return b.land(w, n, err)
 }
@@ -227,9 +234,8 @@ func (b *Box) giveUpLocked(w *writer, reason error) {
 	b.wakeLocked()
 }
 
-// land settles the write that turn began: chunk.buf[:n] went.
+// land settles the write that turn began: chunk.buf[:n] went, and err is its Failure.
 func (b *Box) land(w *writer, n int, err error) (more bool) {
-	failure := Failure(err)
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.flight != w { // given up, and settled then
@@ -241,7 +247,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	}
 	failed := err != nil && w.link == b.link
 	if failed {
-		w.reason = failure
+		w.reason = err
 	}
 	if c := w.chunk; c != nil && c.born > 0 && err == nil {
 		b.group.observe(b.group.Now() - c.born)
@@ -306,7 +312,9 @@ func (b *Box) writtenLocked(c *chunk, n int) {
 
 // behindLocked reports what waited behind w's chunk.
 func (b *Box) behindLocked(w *writer) {
-	for _, c := range w.behind {
-		b.failLocked(c, w.reason)
+	for _, l := range w.behind {
+		for _, c := range l.queue {
+			b.failLocked(c, l.reason)
+		}
 	}
 }

@@ -216,3 +216,81 @@ func accept(key string) string {
 	h := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(h[:])
 }
+
+// slowBus is a cluster whose Broadcast takes its time.
+type slowBus struct {
+	stuck
+	d time.Duration
+}
+
+func (b slowBus) Broadcast(string, []byte) error { time.Sleep(b.d); return nil }
+
+// TestBroadcastHereFirst: the ids with room get it at once, however slow the cluster.
+func TestBroadcastHereFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		p.SetCluster(slowBus{d: 20 * time.Second})
+		peer, start := bufio.NewReader(pipe(t, conns, "a")), time.Now()
+		done := make(chan error, 1)
+		go func() { done <- stream.Broadcast([]byte("all")) }()
+		equal(t, "received", lines(t, peer, 1), []string{"all"})
+		if d := time.Since(start); d > 0 {
+			t.Errorf("received after %v", d)
+		}
+		if err := <-done; err != nil || time.Since(start) != 20*time.Second {
+			t.Errorf("Broadcast: %v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// TestShutdownWakesWhoWaitsBehindABroadcast that was added before Start.
+func TestShutdownWakesWhoWaitsBehindABroadcast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := gcpool.NewPool()
+		p.Register(name)
+		p.SetCluster(slowBus{d: 20 * time.Second})
+		stream := p.GetStream(name)
+		if err := stream.Broadcast([]byte("all")); err != nil {
+			t.Fatal(err)
+		}
+		p.Start()
+		added, start := make(chan error, 1), time.Now()
+		go func() { added <- stream.Add("a", []byte("x")) }()
+		time.Sleep(time.Second)
+		go shutdown(p, time.Minute)
+		if err := <-added; err != gcpool.ErrClosed || time.Since(start) != time.Second {
+			t.Errorf("Add: %v after %v", err, time.Since(start))
+		}
+		time.Sleep(time.Minute)
+	})
+}
+
+// slowCloser takes a moment to close, as a multiplexed connection may.
+type slowCloser struct{ net.Conn }
+
+func (s slowCloser) Close() error {
+	time.Sleep(100 * time.Millisecond)
+	return s.Conn.Close()
+}
+
+// TestShutdownWaitsForBothCloses: the one that was under way, and that which cuts it.
+func TestShutdownWaitsForBothCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, _ := started(t)
+		ours, _ := net.Pipe()
+		conns.Add("a", slowCloser{ours})
+		conns.Del("a")
+		synctest.Wait()
+		shutdown(p, 50*time.Millisecond)
+		buf := make([]byte, 1<<20)
+		all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+		_, bubble, _ := strings.Cut(all[0], "synctest ")
+		bubble, _, _ = strings.Cut(bubble, "]")
+		for _, g := range all {
+			if strings.Contains(g, bubble+"]") && strings.Contains(g, "gcpool/internal/wire.(*Link)") {
+				t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
+			}
+		}
+		time.Sleep(time.Second)
+	})
+}

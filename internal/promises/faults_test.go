@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -185,4 +186,35 @@ func TestResetInTheMiddleOfAWrite(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 	}
+}
+
+// picky is an error that panics when it is compared, and blocks when it is read.
+type picky struct{ wait chan bool }
+
+func (e picky) Error() string { <-e.wait; return "at last" }
+
+func (e picky) Is(target error) bool { panic(target) }
+
+// TestErrorThatPanicsOrBlocksStopsNobody: it is the connection's own.
+func TestErrorThatPanicsOrBlocksStopsNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		wait := make(chan bool)
+		n := 2*runtime.GOMAXPROCS(0) + 2
+		for i := range n {
+			f := newFaulty()
+			f.write = func([]byte) (int, error) { return 0, picky{wait} }
+			conns.Add(fmt.Sprint(i), f)
+			add(t, stream, fmt.Sprint(i), "x")
+		}
+		peer, start := bufio.NewReader(pipe(t, conns, "live")), time.Now()
+		go stream.Add("live", []byte("hello"))
+		equal(t, "received", lines(t, peer, 1), []string{"hello"})
+		within(t, "received", start, 0, time.Second)
+		close(wait)
+		synctest.Wait()
+		if s := settled(t, p); s.Undelivered != uint64(n) || s.Connections != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
 }

@@ -120,6 +120,23 @@ func TestDropOldestWithNothingButAWriteUnderWay(t *testing.T) {
 	})
 }
 
+// Nor has it while what is being written are too many messages by themselves.
+func TestDropOldestBehindManyMessages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(32<<10),
+			gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
+		for range 25_000 { // of which a piece of 64 KiB takes more than the outbox does
+			add(t, stream, "a", "")
+		}
+		pipe(t, conns, "a")
+		time.Sleep(2 * time.Second)
+		add(t, stream, "a", "new")
+		synctest.Wait()
+		equal(t, "gave way", r.take(t, gcpool.ErrSlow), []string{"a new"})
+	})
+}
+
 // Add waits while the peer takes what the application writes. On real time, for a
 // writer that waits for the frame to end holds up a simulated clock.
 func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {

@@ -224,7 +224,7 @@ func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 			io.Copy(io.Discard, ws)
 		}))("")
 		synctest.Wait()
-		add(t, stream, "a", strings.Repeat("x", 1<<20))
+		add(t, stream, "a", strings.Repeat("x", 900_000)) // and there is room for more
 		io.ReadFull(raw, make([]byte, 1))
 		go func() {
 			for buf := make([]byte, 64<<10); ; {
@@ -237,6 +237,7 @@ func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 		time.Sleep(40 * time.Millisecond)
 		add(t, stream, "a", "next")
 		peer, start := pipe(t, conns, "a"), time.Now()
+		peer.SetReadDeadline(start.Add(time.Minute))
 		equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"next"})
 		within(t, "received", start, 0, 100*time.Millisecond)
 		raw.Close()
@@ -292,6 +293,25 @@ func TestWriteThatEndsLongAfterCloseIsBelieved(t *testing.T) {
 		conns.Add("a", f)
 		if err := stream.Deliver(t.Context(), "a", []byte("hello")); err != nil {
 			t.Errorf("Deliver: %v", err)
+		}
+	})
+}
+
+// What waits when Del removes the connection is reported with ErrDeleted, whatever
+// became of the connection before.
+func TestEachRemovalHasItsReason(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		pipe(t, conns, "a") // takes nothing
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		conns.Get("a", func(net.Conn) error { return errors.New("away with it") })
+		pipe(t, conns, "a")
+		add(t, stream, "a", "2")
+		conns.Del("a")
+		time.Sleep(time.Second)
+		if s := settled(t, p); s.NotConnected != 1 || s.Deleted != 1 {
+			t.Errorf("%+v", s)
 		}
 	})
 }
