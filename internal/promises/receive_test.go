@@ -243,3 +243,29 @@ func TestReceiveWithoutDone(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestEvictedIDIsFollowed: what waits for it goes where it is, also if nothing is
+// pushed any more; but what a Del leaves is reported.
+func TestEvictedIDIsFollowed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := new(bus), new(reports)
+		near, far := b.join(t, gcpool.WithUndelivered(r.hook)), b.join(t)
+		for _, text := range []string{"1", "2"} {
+			old := pipe(t, near.conns, "a")
+			for i := range 3 {
+				add(t, near.stream, "a", fmt.Sprint(text, i))
+				synctest.Wait()
+			}
+			if text == "1" { // evicted
+				peer := pipe(t, far.conns, "a")
+				equal(t, "received", lines(t, bufio.NewReader(peer), 3), []string{"10", "11", "12"})
+			} else {
+				near.conns.Del("a")
+			}
+			old.Close()
+			synctest.Wait()
+		}
+		equal(t, "undelivered", r.take(t, gcpool.ErrDeleted), []string{"a 20", "a 21", "a 22"})
+		settled(t, near.pool)
+	})
+}
