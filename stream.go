@@ -257,7 +257,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	for boxes := s.conns.snapshot(); ; {
 		full := boxes[:0]
 		for _, box := range boxes {
-			if m.Kept && s.conns.group.GiveUp(m) {
+			if m.Kept && s.conns.group.Over() {
 				return ErrClosed
 			} else if _, err := box.Push(now, m); err == ErrClosed {
 				return err
@@ -275,9 +275,8 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 // drain passes on the n messages that were added before Start.
 func (s *StreamPool) drain(n int) {
 	for range n {
-		if m := <-s.messages; !s.conns.group.GiveUp(&m) {
-			s.pass(context.Background(), &m)
-		}
+		m := <-s.messages
+		s.pass(context.Background(), &m)
 	}
 	s.open.Store(true)
 	close(s.ended)

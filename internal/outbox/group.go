@@ -182,16 +182,8 @@ func (g *Group) Refuse(m *Message) (bool, error) {
 	return true, nil
 }
 
-// GiveUp reports a message that was accepted, and whether it has: only after Cut.
-func (g *Group) GiveUp(m *Message) bool {
-	if g.over.Err() == nil {
-		return false
-	}
-	if m.ID != "" {
-		g.refuse(m.ID, m, ErrClosed)
-	}
-	return true
-}
+// Over reports whether what has not been delivered by now is not to be, after Cut.
+func (g *Group) Over() bool { return g.over.Err() != nil }
 
 // refuse reports a message for id that was accepted and has no place to wait.
 func (g *Group) refuse(id string, m *Message, err error) {

@@ -269,3 +269,18 @@ func TestEvictedIDIsFollowed(t *testing.T) {
 		settled(t, near.pool)
 	})
 }
+
+// TestClusterComesBeforeItsPools: it is theirs as well.
+func TestClusterComesBeforeItsPools(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, s := gcpool.NewPool(), stuck{make(chan struct{})}
+		close(s.free)
+		p.SetCluster(s)
+		p.Register(name)
+		p.Start()
+		if err := p.GetStream(name).Deliver(t.Context(), "far", []byte("x")); err != nil {
+			t.Errorf("Deliver: %v", err)
+		}
+		shutdown(p, time.Second)
+	})
+}
