@@ -217,11 +217,11 @@ func TestLatencyIsThatOfASample(t *testing.T) {
 		time.Sleep(time.Hour)
 		const samples = 5
 		for range samples * 64 {
-			go func() {
-				time.Sleep(3 * time.Millisecond)
-				peer.ReadString('\n')
-			}()
-			if err := stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
+			outcome := make(chan error, 1)
+			go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
+			time.Sleep(3 * time.Millisecond)
+			lines(t, peer, 1)
+			if err := <-outcome; err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -86,12 +87,12 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000
 		_, conns, stream := started(t)
-		gate, turns := make(chan bool), make([]int, 2*runtime.GOMAXPROCS(0))
+		gate, turns := make(chan bool), make([]atomic.Int64, 2*runtime.GOMAXPROCS(0))
 		for i := range turns {
 			f, id := newFaulty(), fmt.Sprint("busy", i)
 			f.write = func(data []byte) (int, error) {
 				<-gate
-				if turns[i]++; turns[i] < most {
+				if turns[i].Add(1) < most {
 					stream.Add(id, []byte("more"))
 				}
 				return len(data), nil
@@ -99,9 +100,9 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 			conns.Add(id, f)
 			add(t, stream, id, "go")
 		}
-		f, before := newFaulty(), most
+		f, before := newFaulty(), int64(most)
 		f.write = func(data []byte) (int, error) {
-			before = turns[0]
+			before = turns[0].Load()
 			return len(data), nil
 		}
 		conns.Add("other", f)
