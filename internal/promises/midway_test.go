@@ -58,7 +58,7 @@ func newMidway(t *testing.T, opts ...gcpool.Option) *midway {
 	opts = append(opts, gcpool.WithNewline(false), gcpool.WithUndelivered(m.hook), gcpool.WithOutbox(4<<20))
 	m.pool, m.conns, m.stream = started(t, opts...)
 	m.addr = serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-		if m.pushed == 0 {
+		if m.server == nil {
 			m.server = ws
 		}
 		m.conns.Add("a", ws)
