@@ -139,7 +139,7 @@ func (r *rig) askFor(id string) {
 	if err := r.stream.Deliver(ended, id, nil); err != context.Canceled {
 		r.t.Errorf("Deliver with a context that has ended: %v", err)
 	}
-	if _, err := r.stream.Receive(id, [][]byte{nil}, nil); err != gcpool.ErrMoved {
+	if _, err := r.stream.Receive(id, [][]byte{nil}, func([]error) {}); err != gcpool.ErrMoved {
 		r.t.Errorf("Receive for one who is not here: %v", err)
 	}
 }
