@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -185,7 +186,9 @@ func TestMovingUsers(t *testing.T) {
 	}
 }
 
-// TestMovingUsersAcrossServers is TestMovingUsers with three servers of NATS.
+// TestMovingUsersAcrossServers is TestMovingUsers with three servers of NATS. One may
+// hear that an id has left a node before it hears from another server where it is now,
+// so a push in that instant may find nobody.
 func TestMovingUsersAcrossServers(t *testing.T) {
 	l := newTrial(t)
 	for _, s := range serveCluster(t, 3, nil) {
@@ -195,8 +198,10 @@ func TestMovingUsersAcrossServers(t *testing.T) {
 	l.push(100)
 	l.move(100, 5)
 	l.end()
-	if totals := l.ledger.Totals(); totals.Undelivered > 0 {
-		t.Errorf("%d of %d were not delivered", totals.Undelivered, totals.Accepted)
+	totals := l.ledger.Totals()
+	absent := totals.Reasons[slices.Index(ledger.Reasons, gcpool.ErrNotConnected)]
+	if totals.Undelivered != absent || absent > 10 {
+		t.Errorf("%d of %d were not delivered, %d since nobody had the id", totals.Undelivered, totals.Accepted, absent)
 	}
 }
 
