@@ -171,12 +171,15 @@ func (b *Box) pushLocked(m *Message) {
 // dropLocked has the oldest messages give way to n bytes more, if they are to and
 // that makes room, and reports whether it has.
 func (b *Box) dropLocked(n int) bool {
+	if b.group.Overflow != DropOldest {
+		return false
+	}
 	bytes, messages := b.held+n, b.count // without the queue: what is being written stays
 	for _, c := range b.queue {
 		bytes -= c.payload
 		messages -= c.messages + len(c.receipts)*receiptCost
 	}
-	if b.group.Overflow != DropOldest || !b.group.fits(bytes, messages) {
+	if !b.group.fits(bytes, messages) {
 		return false
 	}
 	for len(b.queue) > 0 && !b.fitsLocked(n) {

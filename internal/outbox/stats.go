@@ -41,8 +41,8 @@ type counters struct {
 	_         [64]byte
 	written   tally
 	forwarded tally
-	failed    [6]tally     // by the number of its reason
-	tasks     atomic.Int64 // goroutines that write, report or close, and the monitor
+	failed    [other + 1]tally // by the number of its reason
+	tasks     atomic.Int64     // goroutines that write, report or close, and the monitor
 	joins     atomic.Uint64
 	leaves    atomic.Uint64
 	takeovers atomic.Uint64
@@ -64,8 +64,11 @@ func (t *tally) add(messages, bytes int) {
 // fail counts messages that were not delivered, for the reason err.
 func (c *counters) fail(messages, bytes int, err error) { c.failed[class(err)].add(messages, bytes) }
 
-// other is the number of the reasons that are none of the pool's.
-const other = 5
+// reasons are counted apart, each under its index, and those that are none of the
+// pool's as other.
+var reasons = [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
+
+const other = len(reasons)
 
 // class returns the number of the reason that err wraps. An error that may be the
 // application's is asked for it under no lock, see ask.
@@ -73,7 +76,6 @@ func class(err error) (i int) {
 	if a, ok := err.(*answer); ok {
 		return a.class
 	}
-	reasons := [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
 	for i < len(reasons) && !errors.Is(err, reasons[i]) {
 		i++
 	}

@@ -101,7 +101,7 @@ func TestShutdownOfAFullBuffer(t *testing.T) {
 	p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)))
 	p.Register(name)
 	conns, stream := p.GetConn(name), p.GetStream(name)
-	const ids = 20_000
+	const ids = 10_000
 	for i := range ids {
 		ours, peer := net.Pipe()
 		go io.Copy(io.Discard, peer)
@@ -114,7 +114,7 @@ func TestShutdownOfAFullBuffer(t *testing.T) {
 	}
 	start := time.Now()
 	err := shutdown(p, 50*time.Millisecond)
-	if d := time.Since(start); d > 5*time.Second { // a busy machine, and the race detector
+	if d := time.Since(start); d > 2*time.Second {
 		t.Errorf("Shutdown with 50 ms took %v: %v", d, err)
 	}
 	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })

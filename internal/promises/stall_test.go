@@ -133,15 +133,23 @@ func TestTakeoverLetsAWriteEnd(t *testing.T) {
 	})
 }
 
+// upgradedPipe connects "a" under Upgrade over memory, in a bubble, and returns the
+// peer's end.
+func upgradedPipe(t *testing.T, conns *gcpool.ConnPool) net.Conn {
+	t.Helper()
+	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		io.Copy(io.Discard, ws)
+	}))("")
+	synctest.Wait()
+	return raw
+}
+
 // A connection that is taken over during a write hears why, after the message.
 func TestTakeoverDuringAWriteIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
-		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-			conns.Add("a", ws)
-			io.Copy(io.Discard, ws)
-		}))("")
-		synctest.Wait()
+		raw := upgradedPipe(t, conns)
 		add(t, stream, "a", "hello")
 		io.ReadFull(raw, make([]byte, 3))
 		pipe(t, conns, "a")
@@ -220,11 +228,7 @@ func TestEvictWithoutACluster(t *testing.T) {
 func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
-		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-			conns.Add("a", ws)
-			io.Copy(io.Discard, ws)
-		}))("")
-		synctest.Wait()
+		raw := upgradedPipe(t, conns)
 		add(t, stream, "a", strings.Repeat("x", 900_000)) // and there is room for more
 		io.ReadFull(raw, make([]byte, 1))
 		go func() {

@@ -130,7 +130,7 @@ func (l *Link) Closed() bool {
 		deadline = longAgo
 	}
 	err := l.guard(func() error { return l.Conn.SetWriteDeadline(deadline) })
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
 // Send writes frames and returns how far it came: what lies before was taken,
