@@ -98,16 +98,16 @@ func TestErrorThatCallsThePool(t *testing.T) {
 
 // Shutdown ends with its context, whatever waits in the buffer.
 func TestShutdownOfAFullBuffer(t *testing.T) {
-	p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)))
+	const ids, broadcasts = 2_000, 10_000
+	p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)), gcpool.WithBuffer(broadcasts))
 	p.Register(name)
 	conns, stream := p.GetConn(name), p.GetStream(name)
-	const ids = 10_000
 	for i := range ids {
 		ours, peer := net.Pipe()
 		go io.Copy(io.Discard, peer)
 		conns.Add(fmt.Sprint(i), ours)
 	}
-	for range 1000 {
+	for range broadcasts {
 		if err := stream.Broadcast(make([]byte, 50)); err != nil {
 			t.Fatal(err)
 		}
