@@ -21,30 +21,36 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
+// upgraded returns the link of an upgraded WebSocket, whose handler runs until the
+// function is called, and its peer.
+func upgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
+	t.Helper()
+	conn, raw := pair(t)
+	links, done := make(chan *Link), make(chan bool)
+	go func() {
+		req, _ := http.ReadRequest(bufio.NewReader(conn))
+		c := &Conn{Conn: conn}
+		websocket.Handler(func(ws *websocket.Conn) {
+			links <- NewLink(ws)
+			<-done
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(NewContext(context.Background(), c)))
+	}()
+	config, err := websocket.NewConfig("ws://localhost/", "http://localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if peer, err = websocket.NewClient(config, raw); err != nil {
+		t.Fatal(err)
+	}
+	return <-links, peer, func() { close(done) }
+}
+
 // TestKillWhileTheApplicationSetsDeadlines: Kill closes an upgraded WebSocket
 // whose write is stuck, though the application sets deadlines on it meanwhile.
 func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 	bad, rounds := 0, 20
 	for range rounds {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		links, leave := make(chan *Link), make(chan bool)
-		go func() {
-			conn, _ := l.Accept()
-			req, _ := http.ReadRequest(bufio.NewReader(conn))
-			c := &Conn{Conn: conn}
-			websocket.Handler(func(ws *websocket.Conn) {
-				links <- NewLink(ws)
-				<-leave
-			}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(NewContext(context.Background(), c)))
-		}()
-		peer, err := websocket.Dial("ws://"+l.Addr().String()+"/", "", "http://localhost")
-		if err != nil {
-			t.Fatal(err)
-		}
-		link := <-links
+		link, peer, leave := upgraded(t)
 		sent, killed, stop := make(chan bool), make(chan bool), make(chan bool)
 		go func() {
 			defer close(sent)
@@ -71,8 +77,7 @@ func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 			bad++
 		}
 		close(stop)
-		close(leave)
-		l.Close()
+		leave()
 		peer.Close()
 		<-sent
 		<-killed
