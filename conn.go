@@ -34,7 +34,9 @@ type ConnPool struct {
 type Cluster interface {
 	// Changed says that id has come, has gone, or has a new connection here;
 	// [ConnPool.Get] tells which is true by now. Calls for one id may overlap and
-	// come in any order, but each change is followed by one. It should not block.
+	// come in any order, but each change is followed by one: that of a connection
+	// which comes before its [ConnPool.Add] returns, so that which is the newest of
+	// several is told right. It should not block, for Add waits for it.
 	Changed(pool, id string)
 
 	// Forward takes messages for an id that is not connected here, and calls done
@@ -111,7 +113,8 @@ func newConnPool(c outbox.Config) *ConnPool {
 //
 // Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
 // Shutdown, and leaves conn alone then. It blocks only while more events than
-// WithBuffer wait for a slow WithPresence hook, and no longer than a second.
+// WithBuffer wait for a slow WithPresence hook, and no longer than a second, and for
+// Cluster.Changed.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -139,6 +142,8 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		if ok, err := box.Attach(link); ok {
 			if err != nil {
 				c.drop(box)
+			} else if r := c.group.Remote(); r != nil {
+				r.Changed(c.group.Pool, id)
 			}
 			return err
 		}

@@ -300,13 +300,7 @@ func TestHugeIDs(t *testing.T) {
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
 	older := a.dial("bob")
 	a.known("bob", b)
-	b.mu.Lock() // so that both are announced together
-	for _, id := range []string{strings.Repeat("h", 65_500), strings.Repeat("h", 70_000), strings.Repeat("k", 40_000), "bob"} {
-		conn, peer := net.Pipe()
-		t.Cleanup(func() { peer.Close() })
-		b.conns.Add(id, conn)
-	}
-	b.mu.Unlock()
+	b.addAtOnce(strings.Repeat("h", 65_500), strings.Repeat("h", 70_000), strings.Repeat("k", 40_000), "bob")
 	older.ends()
 	b.known("bob", a)
 	eventually(t, "an error", func() bool { return errors.Is(b.Err(), gcpool.ErrTooLarge) })

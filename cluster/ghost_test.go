@@ -52,7 +52,7 @@ func bare(letter string) *Node {
 		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
 		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]uint64{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
+		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
 	}
 }
 

@@ -71,12 +71,11 @@ func TestManyAtOnce(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	const n = 5000
-	a.mu.Lock()
+	var ids []string
 	for i := range n {
-		conn, _ := net.Pipe()
-		a.conns.Add(userID(i)+strings.Repeat("x", 100), conn)
+		ids = append(ids, userID(i)+strings.Repeat("x", 100))
 	}
-	a.mu.Unlock()
+	a.addAtOnce(ids...)
 	heard := 0
 	for end := time.Now().Add(20 * time.Second); heard < n; {
 		m := g.next(g.all)

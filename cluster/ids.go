@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"net"
+	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,11 +72,22 @@ type fading struct {
 	until time.Time
 }
 
+// A change is what an id has now, and since when: not since steer, which may have a
+// lot to do, has come to look.
+type change struct {
+	conn    net.Conn // nil if id has gone
+	version uint64
+}
+
 // Changed implements [gcpool.Cluster]. It does not block.
 func (n seam) Changed(pool, id string) {
+	k := key{pool, id}
 	n.mu.Lock()
-	n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
-	n.dirty[key{pool, id}] = n.version // now, for steer may have a lot to do
+	conn := n.conn(k)
+	if c, ok := n.dirty[k]; !ok || !same(c.conn, conn) { // else it was told already, and is no newer
+		n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
+		n.dirty[k] = change{conn, n.version}
+	}
 	n.mu.Unlock()
 	wake(n.turning)
 }
@@ -87,6 +99,12 @@ func (n *Node) conn(k key) (conn net.Conn) {
 		return nil
 	})
 	return conn
+}
+
+// same reports whether two connections are one, as those are taken to be that cannot
+// be compared.
+func same(a, b net.Conn) bool {
+	return a != nil && !reflect.ValueOf(a).Comparable() || a == b
 }
 
 func (n *Node) steer() {
@@ -139,16 +157,17 @@ func (s *steward) turn() {
 	s.count()
 }
 
-// look brings the entry of an id that changed in line with its connection.
+// look brings the entry of an id that changed in line with its connection. One that
+// has come or gone since is told of in a moment.
 func (s *steward) look(k key) {
 	s.mu.Lock()
-	version := s.dirty[k]
+	c := s.dirty[k]
 	delete(s.dirty, k)
 	s.mu.Unlock()
-	if s.over {
+	conn, e := c.conn, s.entries[k]
+	if s.over || !same(s.conn(k), conn) {
 		return
 	}
-	conn, e := s.conn(k), s.entries[k]
 	switch {
 	case conn == nil && e != nil:
 		s.drop(k, e)
@@ -160,8 +179,8 @@ func (s *steward) look(k key) {
 		e = &entry{sub: sub}
 		s.entries[k] = e
 		fallthrough
-	case conn != nil && e.conn != conn:
-		e.conn, e.version, e.since = conn, version, time.Now()
+	case conn != nil && !same(e.conn, conn):
+		e.conn, e.version, e.since = conn, c.version, time.Now()
 		s.mu.Lock()
 		delete(s.moved, k)
 		s.mu.Unlock()

@@ -145,7 +145,7 @@ type Node struct {
 
 	publishing sync.Mutex // held by who publishes; only send waits for it. mu may be locked under it
 
-	mu      sync.Mutex // a leaf
+	mu      sync.Mutex // under it only the pool is asked for a connection
 	queue   []*request // to be sent
 	out     map[uint64]*request
 	number  uint64
@@ -160,7 +160,7 @@ type Node struct {
 	ended   bool
 	working map[*reception]struct{}
 	version uint64         // the highest of a connection here or heard of
-	dirty   map[key]uint64 // ids that came or went, for steer, with the version
+	dirty   map[key]change // ids that came or went, for steer
 	moved   map[key]place  // ids that were here a moment ago
 	members map[string]*member
 	homes   [2]map[key]home // nodes that answered for an id in the last linger, and the one before
@@ -191,7 +191,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]uint64{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
+		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
 	}
 	for _, opt := range opts {
 		if opt != nil {

@@ -230,6 +230,19 @@ func (s *site) known(id string, sites ...*site) {
 	}
 }
 
+// addAtOnce connects ids of which the node is told when all are here.
+func (s *site) addAtOnce(ids ...string) {
+	s.t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, id := range ids {
+		conn := pipe(s.t)
+		go s.conns.Add(id, conn)
+	}
+	eventually(s.t, "all are here", func() bool { return s.conns.Len() >= len(ids) })
+	time.Sleep(10 * time.Millisecond) // now mu is theirs before it is the steward's
+}
+
 // newPipe connects id without a WebSocket, and returns the next thing written.
 func newPipe(t testing.TB, s *site, id string) <-chan string {
 	t.Helper()
@@ -245,4 +258,11 @@ func newPipe(t testing.TB, s *site, id string) <-chan string {
 		got <- string(b[:n])
 	}()
 	return got
+}
+
+// pipe returns a connection that is no WebSocket, and that nobody reads.
+func pipe(t testing.TB) net.Conn {
+	ours, peer := net.Pipe()
+	t.Cleanup(func() { peer.Close() })
+	return ours
 }

@@ -60,13 +60,6 @@ func (b *Box) abroadLocked() bool {
 	return b.link == nil && b.group.remote.Load() != nil && (len(b.queue) == 0 || b.queue[0].letter == nil)
 }
 
-// changedLocked tells the remote that b's id has come or gone.
-func (b *Box) changedLocked() {
-	if r := b.group.Remote(); r != nil {
-		b.group.spawn(func() { r.Changed(b.group.Pool, b.ID) })
-	}
-}
-
 // abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
 func (b *Box) abroadBy(n int) {
 	if n = max(n, -b.abroad); n != 0 {

@@ -245,7 +245,6 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 		b.group.takeovers.Add(1)
 		b.closeLocked(old, wire.StatusReplaced)
 	}
-	b.changedLocked()
 	b.rehomeLocked()
 	b.wakeLocked()
 	return true, nil
@@ -287,7 +286,9 @@ func (b *Box) removeLocked(reason error, status int) {
 	b.link, b.control = nil, 0
 	b.group.leaves.Add(1)
 	b.group.report.presence(b.ID, false, reason)
-	b.changedLocked()
+	if r := b.group.Remote(); r != nil { // who attaches a link tells of it
+		b.group.spawn(func() { r.Changed(b.group.Pool, b.ID) })
+	}
 	if w != nil && w.reason == nil {
 		w.reason = reason
 	}

@@ -1,0 +1,79 @@
+package cluster
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestVersionIsOfTheConnection: a connection is as new as when it was added, and no
+// newer because its node comes late to look at it, or is told once more.
+func TestVersionIsOfTheConnection(t *testing.T) {
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	conns := pool.GetConn(name)
+	g, k := haunt(t, serve(t, nil).ClientURL(), "g", pool), key{name, "alice"}
+	changed := func() { seam{g.Node}.Changed(name, "alice") }
+	first, second, third := pipe(t), pipe(t), pipe(t)
+
+	conns.Add("alice", first)
+	changed()
+	version := g.Node.version
+	time.Sleep(time.Millisecond)
+	changed() // as of a removal before
+	if g.turn(); g.entries[k] == nil || g.entries[k].version != version {
+		t.Errorf("entry is %+v, the connection came at %d", g.entries[k], version)
+	}
+	changed()
+	if g.turn(); g.entries[k].version != version {
+		t.Error("once more is newer")
+	}
+
+	conns.Add("alice", second)
+	changed()
+	conns.Add("alice", third) // of which the node is told in a moment
+	if g.turn(); g.entries[k].conn == second || g.entries[k].conn == third {
+		t.Error("a connection has the version of another")
+	}
+	changed()
+	if g.turn(); g.entries[k].conn != third || g.entries[k].version != g.Node.version {
+		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.version)
+	}
+
+	changed()
+	conns.Del("alice")
+	if g.turn(); g.entries[k] == nil {
+		t.Error("gone before it was told")
+	}
+	if changed(); g.Node.version == version || g.dirty[k].conn != nil {
+		t.Error("a removal is no change")
+	}
+	if g.turn(); g.entries[k] != nil {
+		t.Error("announced though it has gone")
+	}
+}
+
+// A bundle is a connection that == would panic on.
+type bundle struct {
+	net.Conn
+	_ []int
+}
+
+// TestConnectionThatCannotBeCompared is served as any other.
+func TestConnectionThatCannotBeCompared(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	for range 3 {
+		if err := a.conns.Add("alice", bundle{Conn: pipe(t)}); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "seen", func() bool {
+			a.mu.Lock()
+			defer a.mu.Unlock()
+			return a.ids == 1 && len(a.dirty) == 0
+		})
+		a.known("alice", b)
+	}
+}
