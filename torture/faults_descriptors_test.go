@@ -35,7 +35,7 @@ func TestFault21DescriptorLimit(t *testing.T) {
 	}
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
-			child := startChild(t)
+			child := startChild(t, "TestFault21DescriptorLimit")
 			c := &crowd{addr: child.addr, kind: k}
 			for range manyPeers {
 				c.wg.Go(c.come)
@@ -154,7 +154,7 @@ func limited(t *testing.T) {
 	}
 }
 
-// child is a process that runs this test.
+// child is a process that runs a test.
 type child struct {
 	addr  string
 	cmd   *exec.Cmd
@@ -182,9 +182,9 @@ func (l *logged) String() string {
 
 func (l *logged) contains(text string) bool { return strings.Contains(l.String(), text) }
 
-func startChild(t *testing.T) *child {
+func startChild(t *testing.T, test string) *child {
 	t.Helper()
-	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^TestFault21DescriptorLimit$", "-test.timeout=2m")}
+	c := &child{cmd: exec.Command(os.Args[0], "-test.run=^"+test+"$", "-test.timeout=2m")}
 	c.cmd.Env = append(os.Environ(), "TORTURE_CHILD=1")
 	c.cmd.Stderr = &c.log
 	stdout, err := c.cmd.StdoutPipe()

@@ -89,11 +89,13 @@ func (g *Group) Beat() {
 		pause = min(pause, max(g.Heartbeat/4, time.Millisecond))
 	}
 	pause += pause * time.Duration(g.Connected()) / 250_000
+	due := g.Now() + pause
 	g.beat.Store(time.AfterFunc(pause, func() {
 		now := g.Now()
+		lost := max(0, now-due-pause) // the process was stopped, or its machine slept
 		all := g.boxes()
 		for _, b := range all {
-			b.Beat(now)
+			b.Beat(now, lost)
 		}
 		g.beating.Store(false)
 		if len(all) > 0 || len(g.boxes()) > 0 { // one may have come too early
@@ -107,7 +109,8 @@ func (g *Group) Beat() {
 // however much is written, a peer's silence ends only with its pong. It removes
 // a connection whose handler has returned without Del, one whose peer has been silent for
 // two heartbeats, closes one whose handler does not return, and retires b if nothing keeps it.
-func (b *Box) Beat(now time.Duration) {
+// A peer that could not be heard is not silent: what was lost of the time does not count.
+func (b *Box) Beat(now, lost time.Duration) {
 	b.prune()
 	link := b.Link()
 	if link != nil && link.Returned() {
@@ -118,6 +121,7 @@ func (b *Box) Beat(now time.Duration) {
 		heard, tells = link.Heard()
 	}
 	b.mu.Lock()
+	b.heard = min(b.heard+lost, now)
 	if heard {
 		b.heard = now
 	}

@@ -1,0 +1,74 @@
+//go:build unix
+
+package torture
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestFault25StoppedProcess: a server whose process was stopped for many heartbeats,
+// as a virtual machine that is moved, does not take its peers for dead: they could
+// not be heard. One that is silent afterwards still is.
+func TestFault25StoppedProcess(t *testing.T) {
+	const heartbeat, peers = 700 * time.Millisecond, 20
+	if os.Getenv("TORTURE_CHILD") != "" {
+		r := newTCP(t, gcpool.WithHeartbeat(heartbeat))
+		r.mux.Handle("/", gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+			id := ws.Request().FormValue("id")
+			r.conns.Add(id, ws)
+			defer r.conns.Del(id)
+			io.Copy(io.Discard, ws)
+		})))
+		fmt.Println(r.addr)
+		io.Copy(io.Discard, os.Stdin) // until the parent is done
+		r.end(far)
+		return
+	}
+	child := startChild(t, "TestFault25StoppedProcess")
+	dial := func(id string) *websocket.Conn {
+		ws, err := websocket.Dial("ws://"+child.addr+"/?id="+id, "", "http://"+child.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ws.Close() })
+		return ws
+	}
+	gone := make(chan int, peers)
+	for i := range peers {
+		ws := dial(fmt.Sprint(i))
+		go func() {
+			io.Copy(io.Discard, ws) // answers pings
+			gone <- i
+			ws.Close()
+		}()
+		time.Sleep(heartbeat / peers) // so that some are pinged just before
+	}
+	time.Sleep(2 * heartbeat)
+	child.cmd.Process.Signal(syscall.SIGSTOP)
+	time.Sleep(4 * heartbeat)
+	child.cmd.Process.Signal(syscall.SIGCONT)
+	select {
+	case i := <-gone:
+		t.Fatalf("peer %d was closed, for its server was stopped", i)
+	case <-time.After(4 * heartbeat):
+	}
+	silent := dial("silent") // which answers no ping, for nobody reads
+	time.Sleep(5 * heartbeat)
+	silent.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.Copy(io.Discard, silent); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a peer that is silent for five heartbeats: %v", err)
+	}
+	if len(gone) > 0 {
+		t.Error("a peer that answers was closed")
+	}
+	child.end(t)
+}
