@@ -123,7 +123,7 @@ func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *
 	srv := httptest.NewServer(gcpool.Upgrade(websocket.Handler(s.handle)))
 	s.url = "ws" + strings.TrimPrefix(srv.URL, "http")
 	t.Cleanup(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
 		s.pool.Shutdown(ctx)
 		if err := s.Leave(ctx); err != nil {
