@@ -142,10 +142,8 @@ func (b *Box) acceptLocked(m *Message) {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
-	case b.link == nil && g.mailbox.on() && n+b.idCost() <= g.MailboxBytes:
-		c := single(m, g.Newline)
-		b.queue = append(b.queue, c)
-		g.mailbox.put(b, c)
+	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
+		g.mailbox.put(b, single(m, g.Newline))
 	case b.link == nil:
 		g.refuse(b.ID, m, ErrNotConnected)
 		return

@@ -38,46 +38,44 @@ func (b *Box) abandonLocked(reason error) {
 }
 
 // stashLocked puts what of b's queue is not in the mailbox into it, a message
-// a letter.
+// a letter; others may do so between two.
 func (b *Box) stashLocked() {
 	m, all := &b.group.mailbox, b.queue
 	b.queue = nil
 	b.abroadBy(-b.abroad)
-	m.mu.Lock()
-	defer m.mu.Unlock()
 	for _, c := range all {
 		for c.letter == nil && c.messages > 1 {
-			m.stashLocked(b, c.pop(b.group.Newline))
+			m.put(b, c.pop(b.group.Newline))
 		}
-		m.stashLocked(b, c)
+		m.put(b, c)
 	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
 	m.scheduleLocked()
 }
 
-// stashLocked puts c, of one message, into b's queue and the mailbox; but what
-// came from elsewhere goes back there.
-func (m *mailbox) stashLocked(b *Box, c *chunk) {
-	if len(c.receipts) > 0 && c.receipts[0].here {
-		b.failLocked(c, ErrMoved)
-	} else {
-		b.queue = append(b.queue, m.putLocked(b, c))
-	}
-}
+// takes reports whether the mailbox could hold a message of n bytes for b.
+func (m *mailbox) takes(b *Box, n int) bool { return n+b.idCost() <= m.group.MailboxBytes }
 
-func (m *mailbox) putLocked(b *Box, c *chunk) *chunk {
-	if c.letter == nil {
+// put puts c, of one message, into b's queue, which is locked, and the mailbox; but
+// what came from elsewhere goes back there, and for one that is too large none of the
+// others is to give way. The caller trims the mailbox then.
+func (m *mailbox) put(b *Box, c *chunk) {
+	switch {
+	case len(c.receipts) > 0 && c.receipts[0].here:
+		b.failLocked(c, ErrMoved)
+		return
+	case !m.takes(b, c.payload):
+		b.failLocked(c, ErrExpired)
+		return
+	case c.letter == nil:
 		c.fit()
+		m.mu.Lock()
 		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
 		m.bytes += c.payload + b.idCost()
+		m.mu.Unlock()
 	}
-	return c
-}
-
-// put puts one chunk of one message into the mailbox. The caller trims it then.
-func (m *mailbox) put(b *Box, c *chunk) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.putLocked(b, c)
+	b.queue = append(b.queue, c)
 }
 
 // remove takes c out of the mailbox.

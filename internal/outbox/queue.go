@@ -229,6 +229,11 @@ func (b *Box) freeLocked(c *chunk) {
 // take removes and returns the first chunk.
 func (q *queue) take() *chunk {
 	c := (*q)[0]
-	*q = slices.Delete(*q, 0, 1)
+	if len(*q) > 16 { // as in the mailbox, where each is one message
+		(*q)[0] = nil
+		*q = (*q)[1:]
+	} else {
+		*q = slices.Delete(*q, 0, 1)
+	}
 	return c
 }

@@ -92,3 +92,51 @@ func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 		})
 	}
 }
+
+// TestManyLettersOfOneID take no longer, each, than few: not at Shutdown, and not for
+// others when they expire.
+func TestManyLettersOfOneID(t *testing.T) {
+	const letters = 200_000
+	p, conns, stream := started(t, gcpool.WithMailbox(time.Second, 16<<20), gcpool.WithOutbox(16<<20))
+	pipe(t, conns, "alice")
+	for range letters {
+		stream.Add("alice", make([]byte, 64))
+	}
+	conns.Del("alice")
+	worst := time.Duration(0)
+	for p.Stats()[0].Expired < letters/2 {
+		start := time.Now()
+		stream.Add("bob", []byte("x"))
+		worst = max(worst, time.Since(start))
+		time.Sleep(time.Millisecond)
+	}
+	if worst > 2*time.Second { // 10 ms; and 8 s where it is the square
+		t.Errorf("an Add for another waited for %v", worst)
+	}
+	for range letters {
+		stream.Add("carol", make([]byte, 64))
+	}
+	start := time.Now()
+	shutdown(p, 100*time.Millisecond)
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("Shutdown with 100 ms took %v", d)
+	}
+}
+
+// TestMessageThatNoMailboxTakes has none of the others give way.
+func TestMessageThatNoMailboxTakes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithUndelivered(r.hook))
+		add(t, stream, "alice", "kept")
+		pipe(t, conns, "bob")
+		add(t, stream, "bob", "on its way")
+		synctest.Wait()
+		add(t, stream, "bob", strings.Repeat("x", 1001))
+		conns.Del("bob")
+		time.Sleep(time.Minute)
+		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"bob " + strings.Repeat("x", 100)})
+		equal(t, "delivered", lines(t, bufio.NewReader(pipe(t, conns, "alice")), 1), []string{"kept"})
+		shutdown(p, time.Minute)
+	})
+}
