@@ -222,6 +222,15 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	return err
 }
 
+// Since returns when the connection of id was added, the zero time if id has none.
+// No two connections of an id have the same time.
+func (c *ConnPool) Since(id string) time.Time {
+	if box := c.find(id); box != nil {
+		return box.Since()
+	}
+	return time.Time{}
+}
+
 // Len returns how many ids are connected.
 func (c *ConnPool) Len() int {
 	if c == nil {

@@ -62,6 +62,7 @@ var methods = map[string]func(w *racer, id string){
 	"ConnPool.Appeared": func(w *racer, id string) { w.conns.Appeared(id) },
 	"ConnPool.Get":      (*racer).get,
 	"ConnPool.Len":      func(w *racer, _ string) { w.conns.Len() },
+	"ConnPool.Since":    func(w *racer, id string) { w.conns.Since(id) },
 	"ConnPool.All":      func(w *racer, _ string) { w.any() },
 	"ConnPool.Name":     func(w *racer, _ string) { w.conns.Name() },
 

@@ -30,6 +30,7 @@ type Box struct {
 	spared int           // how many of them have called Del
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
+	since  time.Duration // and when link was attached
 
 	control byte // the opcode of a control frame that is due, 0 if none is
 
@@ -235,7 +236,9 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.control, b.heard = link, true, 0, b.group.Now()
+	b.link, b.active, b.control = link, true, 0
+	b.since = max(b.since+1, b.group.Now())
+	b.heard, b.idle = b.since, b.since
 	if old == nil {
 		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
@@ -323,6 +326,16 @@ func (b *Box) Link() *wire.Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.link
+}
+
+// Since returns when b's connection was attached, a zero time if it has none.
+func (b *Box) Since() time.Time {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.link == nil {
+		return time.Time{}
+	}
+	return b.group.start.Add(b.since)
 }
 
 // Retire reports whether nothing keeps b any more; then it is dead.
