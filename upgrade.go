@@ -101,11 +101,26 @@ func Upgrade(h http.Handler) http.Handler {
 	})
 }
 
-// bare reports whether w and req come from net/http as they are. Should its types
-// change, nothing is, and all that is lost is the memory.
+// bare reports whether w and req come from net/http as they are: the context is one
+// that can be cancelled, of another, of one with the local address. Should its types
+// change, nothing is bare, and all that is lost is the memory.
 func bare(w http.ResponseWriter, req *http.Request) bool {
-	writer, ctx := reflect.TypeOf(w), reflect.TypeOf(req.Context())
-	return writer.Kind() == reflect.Pointer && writer.Elem().PkgPath() == "net/http" && ctx.String() == "*context.cancelCtx"
+	writer, ctx := reflect.TypeOf(w), reflect.ValueOf(req.Context())
+	for range 2 {
+		if ctx.Type().String() != "*context.cancelCtx" {
+			return false
+		}
+		parent := ctx.Elem().FieldByName("Context")
+		if !parent.IsValid() || parent.IsZero() {
+			return false
+		}
+		ctx = parent.Elem()
+	}
+	if ctx.Type().String() != "*context.valueCtx" || writer.Kind() != reflect.Pointer {
+		return false
+	}
+	key := ctx.Elem().FieldByName("key")
+	return key.IsValid() && key.Equal(reflect.ValueOf(http.LocalAddrContextKey)) && writer.Elem().PkgPath() == "net/http"
 }
 
 // asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
@@ -129,7 +144,6 @@ type upgraded struct {
 	body     bytes.Buffer
 	cut      bool // body had to be more than responseMax
 	hijacked bool
-	expires  *time.Timer // ends the context unless there is a handshake
 }
 
 const (
@@ -142,8 +156,11 @@ const (
 func (u *upgraded) serve(h http.Handler, req *http.Request) {
 	ctx, cancel := context.WithCancel(wire.NewContext(context.WithoutCancel(req.Context()), u.conn))
 	req = req.WithContext(ctx)
-	u.expires = time.AfterFunc(handshakeTime, cancel)
-	defer u.expires.Stop()
+	defer time.AfterFunc(handshakeTime, func() {
+		if !u.conn.Framed() {
+			cancel()
+		}
+	}).Stop()
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()
@@ -190,7 +207,7 @@ func (u *upgraded) answer(req *http.Request) {
 func (u *upgraded) Header() http.Header { return u.header }
 
 func (u *upgraded) WriteHeader(status int) {
-	if u.status == 0 && status >= 200 { // the others are only news
+	if u.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) { // the others are only news
 		u.status, u.sent = status, u.header.Clone()
 	}
 }
@@ -203,6 +220,9 @@ func (u *upgraded) Write(p []byte) (int, error) {
 		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
 	}
 	u.WriteHeader(http.StatusOK)
+	if u.status < 200 || u.status == http.StatusNoContent || u.status == http.StatusNotModified { // RFC 9110 section 6.4.1
+		return 0, http.ErrBodyNotAllowed
+	}
 	return u.body.Write(p)
 }
 
@@ -217,8 +237,17 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.hijacked {
 		return nil, nil, http.ErrHijacked
 	}
+	if u.status != 0 { // goes out as with net/http, where a body would be lost
+		var head bytes.Buffer
+		fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
+		_ = u.sent.Write(&head) // a Buffer takes all
+		head.WriteString("\r\n")
+		u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
+		if _, err := u.conn.Write(head.Bytes()); err != nil {
+			return nil, nil, err
+		}
+	}
 	u.hijacked = true
-	u.expires.Stop()
 	u.conn.SetDeadline(time.Time{})
 	var in io.Reader = u.conn
 	if len(u.ahead) > 0 {

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -45,6 +46,10 @@ func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 				next.ServeHTTP(w, r.WithContext(ctx))
 			}))
 		}, true},
+		"a router, then one that cancels": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { recycles(w, r, cancels(next)) }, true},
+		"a router, then two that cancel": {func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+			recycles(w, r, cancels(cancels(next)))
+		}, true},
 		"a writer": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) }, true},
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -73,6 +78,15 @@ func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 			<-returned
 		})
 	}
+}
+
+// cancels is a middleware that ends the context.
+func cancels(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ctx, cancel := context.WithCancel(r.Context())
+		defer cancel()
+		next.ServeHTTP(w, r.WithContext(ctx))
+	})
 }
 
 // ask sends a handshake, but with that method, and more headers and a body, and
@@ -142,6 +156,74 @@ func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" ||
 			resp.Header.Get("Date") == "" || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%+v %q", resp, body)
+		}
+	})
+}
+
+// TestUpgradeHijackSendsTheStatus that was written before it, as net/http does: some
+// WebSocket libraries write that of the handshake so.
+func TestUpgradeHijackSendsTheStatus(t *testing.T) {
+	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
+		both(t, func(t *testing.T, wrap wrapper) {
+			addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Mine", "yes")
+				w.WriteHeader(status)
+				conn, buf, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				buf.WriteString("behind")
+				buf.Flush()
+				conn.Close()
+			}))
+			got := ask(t, addr, http.MethodGet, "")
+			if !strings.HasPrefix(got, fmt.Sprint("HTTP/1.1 ", status, " ", http.StatusText(status), "\r\n")) ||
+				!strings.Contains(got, "\r\nX-Mine: yes\r\n") || !strings.HasSuffix(got, "\r\n\r\nbehind") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestUpgradeSendsNoBodyWhereNoneIsAllowed, RFC 9110 section 6.4.1.
+func TestUpgradeSendsNoBodyWhereNoneIsAllowed(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotModified)
+			if _, err := io.WriteString(w, "body"); err != http.ErrBodyNotAllowed {
+				t.Errorf("Write: %v", err)
+			}
+		}))
+		if got := ask(t, addr, http.MethodGet, "Connection: close\r\n"); !strings.HasSuffix(got, "\r\n\r\n") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+// TestHandshakeThatWaitsForItsPeer: it has gone, which nothing tells, so the context
+// ends after a while.
+func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start, ended := time.Now(), make(chan time.Duration, 1)
+		l := newMemory()
+		srv := &http.Server{Handler: gcpool.Upgrade(websocket.Server{
+			Handshake: func(_ *websocket.Config, r *http.Request) error {
+				<-r.Context().Done()
+				ended <- time.Since(start)
+				return r.Context().Err()
+			},
+			Handler: func(*websocket.Conn) {},
+		})}
+		go srv.Serve(l)
+		defer srv.Close()
+		conn, theirs := net.Pipe()
+		l.conns <- theirs
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		conn.Close()
+		if d := <-ended; d < 9*time.Second || d > 11*time.Second {
+			t.Errorf("the context ended after %v", d)
 		}
 	})
 }

@@ -21,9 +21,10 @@ type Conn struct {
 
 	moves       atomic.Uint32
 	application sync.Mutex // serializes Write; locked before frames
-	framed      bool       // the response to the handshake is out, frames follow; application
-	tail        []byte     // the last bytes of the response before; application
+	tail        []byte     // the last bytes of the response; application
 	rest        int        // bytes of Write's frame still to come; frames is locked meanwhile
+
+	framed atomic.Bool // the response to the handshake is out, frames follow
 }
 
 // connKey finds a Conn in the context of an upgraded request.
@@ -58,7 +59,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	inside := c.rest > 0
 	if !inside {
 		c.frames.Lock()
-		if c.framed {
+		if c.framed.Load() {
 			c.rest = frameLen(p)
 		} else {
 			c.response(p)
@@ -77,14 +78,19 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return n, err
 }
 
-// response looks for the empty line that ends the response to the handshake.
+// response looks for the empty line that ends the response to the handshake. Behind
+// it x/net writes nothing at once, but another may.
 func (c *Conn) response(p []byte) {
 	const end = "\r\n\r\n"
-	c.tail = append(c.tail, p[max(0, len(p)-len(end)):]...)
-	if c.framed = bytes.HasSuffix(c.tail, []byte(end)); c.framed {
+	all := append(c.tail, p...)
+	if c.tail = bytes.Clone(all[max(0, len(all)-len(end)+1):]); bytes.Contains(all, []byte(end)) {
+		c.framed.Store(true)
 		c.tail = nil
 	}
 }
+
+// Framed reports whether the response to the handshake is out, or under way.
+func (c *Conn) Framed() bool { return c.framed.Load() }
 
 // frameLen returns the length of the frame that p begins with; its header is
 // all there, as x/net writes it.
