@@ -40,7 +40,7 @@ type receipt struct {
 // sizes are the capacities of pooled chunks. A larger message gets a chunk of
 // its own.
 var (
-	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, wire.Piece}
+	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, 32 << 10, wire.Piece}
 	pools [len(sizes)]sync.Pool
 )
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"net"
 	"reflect"
 	"sync"
@@ -192,16 +193,24 @@ func (l *Link) sendOne(frames []byte) (n int, err error) {
 
 // sendPiece writes the payloads of the first messages, together.
 func (l *Link) sendPiece(frames []byte, progress func(n int)) (n int, err error) {
-	scratch := scratches.Get().(*[Piece]byte)
-	defer scratches.Put(scratch)
-	batch, next := scratch[:0], 0
-	for next < len(frames) {
-		start, end := Frame(frames[next:])
-		if next > 0 && len(batch)+end-start > Piece {
-			break
+	start, next := Frame(frames)
+	batch := frames[start:next]
+	if next < len(frames) && len(batch) < Piece {
+		size := bits.Len(uint(min(len(frames), Piece) - 1))
+		scratch, _ := scratches[size].Get().(*[]byte)
+		if scratch == nil {
+			scratch = new(make([]byte, 0, 1<<size))
 		}
-		batch = append(batch, frames[next+start:next+end]...)
-		next += end
+		defer scratches[size].Put(scratch)
+		batch = append(*scratch, batch...)
+		for next < len(frames) {
+			start, end := Frame(frames[next:])
+			if len(batch)+end-start > Piece {
+				break
+			}
+			batch = append(batch, frames[next+start:next+end]...)
+			next += end
+		}
 	}
 	went, err := pieces(l.write, batch, progress)
 	for err != nil && n < next { // where it stopped
@@ -323,5 +332,6 @@ var codec = websocket.Codec{Marshal: func(v any) ([]byte, byte, error) {
 	return f.payload, f.op, nil
 }}
 
-// scratches are the buffers in which sendPiece gathers payloads.
-var scratches = sync.Pool{New: func() any { return new([Piece]byte) }}
+// scratches are the buffers of 1<<i bytes in which sendPiece gathers payloads: a peer
+// that does not read keeps no more than what waits for it.
+var scratches [17]sync.Pool

@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
+	"sync"
 	"testing"
 	"time"
 
@@ -84,5 +86,48 @@ func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 	}
 	if bad > 0 {
 		t.Errorf("%d of %d times Kill had not closed the connection after 2 s", bad, rounds)
+	}
+}
+
+// TestStuckSendKeepsLittle beside its frames: not the buffer of a whole piece for two
+// short ones, and nothing for one.
+func TestStuckSendKeepsLittle(t *testing.T) {
+	const peers = 50
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	short := AppendFrame(AppendFrame(nil, Text, []byte("hello"), true), Text, []byte("hello"), true)
+	large := AppendFrame(nil, Text, make([]byte, Piece), true)
+	for what, frames := range map[string][]byte{"two short ones": short, "a large one": large} {
+		var stuck sync.WaitGroup
+		var before int
+		var conns []net.Conn
+		for range peers {
+			conn, peer := pair(t)
+			conn.(*net.TCPConn).SetWriteBuffer(4096)
+			peer.(*net.TCPConn).SetReadBuffer(4096)
+			for range 3 { // until the socket is full, also a moment later
+				conn.SetWriteDeadline(time.Now().Add(10 * time.Millisecond))
+				conn.Write(make([]byte, 4<<20))
+			}
+			conn.SetWriteDeadline(time.Time{})
+			conns = append(conns, conn)
+		}
+		before = heap()
+		for _, conn := range conns {
+			stuck.Go(func() { NewLink(conn).Send(frames, func(int) {}) })
+		}
+		time.Sleep(100 * time.Millisecond)
+		if each := (heap() - before) / peers; each > 16<<10 {
+			t.Errorf("%s, in a write that is stuck, take %d bytes", what, each)
+		}
+		for _, conn := range conns {
+			conn.Close()
+		}
+		stuck.Wait()
 	}
 }
