@@ -67,6 +67,9 @@ var ErrMoved = outbox.ErrMoved
 // if there is another one, ErrClosed after Shutdown, and does not block but for
 // Changed.
 func (p *Pool) SetCluster(c Cluster) error {
+	if err := p.check(); err != nil {
+		return err
+	}
 	p.mu.Lock()
 	if p.closed {
 		p.mu.Unlock()
@@ -109,7 +112,8 @@ func newConnPool(c outbox.Config) *ConnPool {
 // connection that id has already changes nothing. A WebSocket may have several ids,
 // in several pools: what closes it for one closes it for all, and the close frame of
 // Shutdown may overtake what waits for another. Any other connection may have one,
-// or the lines of large messages mix.
+// or the lines of large messages mix. One of a type that cannot be compared is never
+// the same. A write deadline that the application has set holds for the pool as well.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
 // Shutdown, and leaves conn alone then. It blocks only while more events than

@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"maps"
 	"slices"
 	"sync"
@@ -48,7 +47,8 @@ var (
 )
 
 // A Pool is a registry of named pools. Each name has a [ConnPool], which knows
-// the connections, and a [StreamPool], which takes the messages.
+// the connections, and a [StreamPool], which takes the messages. [NewPool] makes
+// one; calls that change any other, as the zero Pool or a nil one, return ErrInvalid.
 //
 // All methods may be called from any number of goroutines at once.
 type Pool struct {
@@ -76,6 +76,14 @@ func NewPool(defaults ...Option) *Pool {
 	}
 }
 
+// check refuses what NewPool has not made.
+func (p *Pool) check() error {
+	if p == nil || p.ended == nil {
+		return fmt.Errorf("%w: Pool that NewPool has not made", ErrInvalid)
+	}
+	return nil
+}
+
 // Register makes the pools of a name; opts override the defaults of NewPool.
 // It returns ErrRegistered if the name is taken, and changes nothing then;
 // ErrInvalid for an option without meaning; ErrClosed after Shutdown. After
@@ -89,12 +97,15 @@ func (p *Pool) Register(name string, opts ...Option) error {
 		Heartbeat:    15 * time.Second,
 		Newline:      true,
 	}
-	for _, opt := range slices.Concat(p.defaults, opts) {
+	if p != nil {
+		opts = slices.Concat(p.defaults, opts)
+	}
+	for _, opt := range opts {
 		if opt != nil {
 			opt(&c)
 		}
 	}
-	if err := check(&c); err != nil {
+	if err := cmp.Or(p.check(), check(&c)); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -126,6 +137,9 @@ func (p *Pool) GetConn(name string) *ConnPool {
 // GetStream returns the stream of a name, nil if it is not registered. A nil
 // *StreamPool may be used: its methods return ErrNotRegistered.
 func (p *Pool) GetStream(name string) *StreamPool {
+	if p == nil {
+		return nil
+	}
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.pools[name]
@@ -135,6 +149,9 @@ func (p *Pool) GetStream(name string) *StreamPool {
 // and those of pools that are registered later. More calls do nothing. It does
 // not block.
 func (p *Pool) Start() {
+	if p == nil {
+		return
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.closed {
@@ -162,6 +179,9 @@ func (p *Pool) Start() {
 // A hook must not call it, for Shutdown waits for hooks. http.Server.Shutdown does
 // not know of hijacked connections; call it first, to refuse new ones, then this.
 func (p *Pool) Shutdown(ctx context.Context) error {
+	if err := p.check(); err != nil {
+		return err
+	}
 	if ctx == nil {
 		return fmt.Errorf("%w: nil context", ErrInvalid)
 	}
@@ -173,10 +193,14 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	if !first {
 		select {
 		case <-p.ended:
-			return p.err
 		case <-ctx.Done():
-			return ctx.Err()
+			select {
+			case <-p.ended:
+			default:
+				return ctx.Err()
+			}
 		}
+		return p.err
 	}
 	defer close(p.ended)
 	errs := make([]error, len(streams))
@@ -189,8 +213,9 @@ func (p *Pool) Shutdown(ctx context.Context) error {
 	return p.err
 }
 
-// Stats are the figures of one pool at one moment. Accepted is always the sum
-// of Written, Forwarded, Undelivered and Waiting; counters count since Register.
+// Stats are the figures of one pool. Accepted is always the sum of Written,
+// Forwarded, Undelivered and Waiting; others may be of a moment later.
+// Counters count since Register.
 type Stats struct {
 	Name        string
 	Connections int // ids that are connected, Joins - Leaves
@@ -219,6 +244,9 @@ type Stats struct {
 // Stats returns a snapshot of every pool, by name, whose cost does not depend on
 // the number of connections. It does not block.
 func (p *Pool) Stats() []Stats {
+	if p == nil {
+		return nil
+	}
 	p.mu.RLock()
 	streams := slices.Collect(maps.Values(p.pools))
 	p.mu.RUnlock()
@@ -228,123 +256,4 @@ func (p *Pool) Stats() []Stats {
 	}
 	slices.SortFunc(all, func(a, b Stats) int { return cmp.Compare(a.Name, b.Name) })
 	return all
-}
-
-// An Option sets one thing about a pool; the last one wins, Register's over NewPool's.
-type Option func(*outbox.Config)
-
-// Overflow says what gives way when the outbox of an id is full and its peer has
-// taken nothing for a second; one that reads is waited for. Others are ErrInvalid.
-type Overflow int
-
-const (
-	// Disconnect closes the connection; all that waits for it is reported with
-	// ErrSlow, or goes to the mailbox.
-	Disconnect = Overflow(outbox.Disconnect)
-	// DropOldest reports the messages that have waited longest with ErrSlow, as many
-	// as the new one needs room; it alone where what is being written leaves none.
-	DropOldest = Overflow(outbox.DropOldest)
-	// DropNewest reports the new message with ErrSlow.
-	DropNewest = Overflow(outbox.DropNewest)
-)
-
-// WithBuffer sets how many messages may wait for Start, and how many reports
-// for a slow hook, before Add waits. It must be positive and at most 1<<24; room
-// for that many is set aside. The default is 1000.
-func WithBuffer(messages int) Option { return func(c *outbox.Config) { c.Buffer = messages } }
-
-// WithOutbox sets how many bytes of payload may wait for one id. Beside them it
-// takes a few bytes for each message, and no more than about as much again for
-// very small ones. It must be positive; the default is 1 MiB.
-func WithOutbox(bytes int) Option { return func(c *outbox.Config) { c.Outbox = bytes } }
-
-// WithOverflow sets what gives way when an outbox is full; by default Disconnect.
-func WithOverflow(o Overflow) Option {
-	return func(c *outbox.Config) { c.Overflow = outbox.Overflow(o) }
-}
-
-// WithWriteTimeout sets how long a peer may take nothing before it is closed,
-// and what waits for it reported with ErrSlow. Progress is seen in pieces of
-// 64 KiB, but on a WebSocket without [Upgrade], and on a net.Conn other than
-// TCP, TLS and Unix, only as whole messages: there d must do for the largest.
-// It must be positive; the default is 10 s.
-func WithWriteTimeout(d time.Duration) Option {
-	return func(c *outbox.Config) { c.WriteTimeout = d }
-}
-
-// WithHeartbeat has a WebSocket to which nothing was written for d pinged, so
-// that a dead one is found. One under [Upgrade] is pinged when nothing came from
-// it for d, and closed (1001) when nothing came for 2d, so its handler must keep
-// reading, and its peer must not need that long for what the system buffers before
-// the ping. Looked at once a second, or four times in d. 0 is off; the default 15 s.
-func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
-
-// WithMailbox has messages for ids that are not connected wait for them, each
-// for up to ttl since its id went, or since Add, and all together up to so many
-// bytes of payload, and of ids beyond 128 bytes; the oldest give way, reported with
-// ErrExpired. Without it, and with a zero, they are reported at once.
-func WithMailbox(ttl time.Duration, bytes int) Option {
-	return func(c *outbox.Config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
-}
-
-// WithNewline has each payload followed by '\n', as the original gcpool does; by
-// default true. Without it a raw connection's peer must know where messages end.
-func WithNewline(on bool) Option { return func(c *outbox.Config) { c.Newline = on } }
-
-// WithUndelivered sets the function that is told of each message that was
-// accepted and not delivered; there is none by default. It runs on a goroutine
-// of the pool's, one call at a time and in order with WithPresence; delivery
-// goes on meanwhile. It may call the pool; to push to its own pool it should
-// use AddContext with a deadline, since Add waits while more reports than
-// WithBuffer wait for it. A panic is recovered and logged.
-func WithUndelivered(fn func(Undelivered)) Option {
-	return func(c *outbox.Config) {
-		if c.Undelivered = nil; fn != nil {
-			c.Undelivered = func(id string, data []byte, err error) {
-				fn(Undelivered{Pool: c.Pool, ID: id, Data: data, Err: err})
-			}
-		}
-	}
-}
-
-// WithPresence sets the function that is told when an id has come or gone;
-// there is none by default. A newer connection that takes over is neither. It
-// is called as that of WithUndelivered.
-func WithPresence(fn func(pool, id string, connected bool)) Option {
-	return func(c *outbox.Config) {
-		if c.Presence = nil; fn != nil {
-			c.Presence = func(id string, connected bool) { fn(c.Pool, id, connected) }
-		}
-	}
-}
-
-// WithLogger sets where joins and leaves are logged, at Debug, and slow peers,
-// at Warn; never a payload, and ids only quoted. Lines are left out while it is
-// too slow. The default, and nil, is [slog.Default].
-func WithLogger(l *slog.Logger) Option { return func(c *outbox.Config) { c.Logger = l } }
-
-// check refuses options without meaning.
-func check(c *outbox.Config) error {
-	wrong := ""
-	switch {
-	case c.Buffer < 1 || c.Buffer > 1<<24:
-		wrong = "WithBuffer must be positive, and at most 1<<24"
-	case c.Outbox < 1:
-		wrong = "WithOutbox must be positive"
-	case c.Overflow < outbox.Disconnect || c.Overflow > outbox.DropNewest:
-		wrong = "WithOverflow of an unknown kind"
-	case c.WriteTimeout <= 0:
-		wrong = "WithWriteTimeout must be positive"
-	case c.Heartbeat < 0:
-		wrong = "WithHeartbeat must not be negative"
-	case c.MailboxTTL < 0 || c.MailboxBytes < 0:
-		wrong = "WithMailbox must not be negative"
-	}
-	if wrong != "" {
-		return fmt.Errorf("%w: %s", ErrInvalid, wrong)
-	}
-	if c.MailboxTTL == 0 || c.MailboxBytes == 0 { // it is off
-		c.MailboxTTL, c.MailboxBytes = 0, 0
-	}
-	return nil
 }
