@@ -38,7 +38,7 @@ type Box struct {
 	busy   bool  // in the ready queue, or with a writer
 	active bool  // written to since the last beat
 	told   bool  // the close frame of Shutdown is out, or due
-	asking bool  // whether the socket has been closed since
+	asking bool  // whether handlers have returned
 	dead   bool  // out of the registry; look the id up again
 }
 

@@ -138,6 +138,7 @@ func (g *Group) Now() time.Duration { return time.Since(g.start) }
 // AskLogger sees whether joins and leaves are to be logged. It must not be called
 // under a lock, as no logger may.
 func (g *Group) AskLogger() {
+	defer func() { _ = recover() }() // as where it logs
 	g.report.verbose.Store(g.logger().Enabled(context.Background(), slog.LevelDebug))
 }
 

@@ -81,7 +81,12 @@ func (b *Box) Del() bool {
 // and less often the more there are: one timer for all, that runs only while
 // there are boxes.
 func (g *Group) Beat() {
-	if g.beating.Load() || g.closed.Load() || !g.beating.CompareAndSwap(false, true) {
+	if g.beating.Load() || !g.beating.CompareAndSwap(false, true) {
+		return
+	}
+	g.tasks.Add(1)
+	if g.closed.Load() { // after tasks, so that Shutdown waits or is seen
+		g.tasks.Add(-1)
 		return
 	}
 	pause := time.Second
@@ -91,6 +96,7 @@ func (g *Group) Beat() {
 	pause += pause * time.Duration(g.Connected()) / 250_000
 	due := g.Now() + pause
 	g.beat.Store(time.AfterFunc(pause, func() {
+		defer g.tasks.Add(-1)
 		now := g.Now()
 		lost := max(0, now-due-pause) // the process was stopped, or its machine slept
 		all := g.boxes()
@@ -111,18 +117,17 @@ func (g *Group) Beat() {
 // two heartbeats, closes one whose handler does not return, and retires b if nothing keeps it.
 // A peer that could not be heard is not silent: what was lost of the time does not count.
 func (b *Box) Beat(now, lost time.Duration) {
-	b.prune()
-	link := b.Link()
-	if link != nil && link.Returned() {
-		b.Detach(link, errLeft)
-	}
+	b.mu.Lock()
+	link := b.link
 	heard, tells := true, false
 	if link != nil {
 		heard, tells = link.Heard()
 	}
-	b.mu.Lock()
+	if len(b.owed) > 0 || link != nil && link.Ends() {
+		b.askLocked(link, (*wire.Link).Returned, errLeft)
+	}
 	b.heard = min(b.heard+lost, now)
-	if heard {
+	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
 		b.heard = now
 	}
 	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
@@ -139,7 +144,6 @@ func (b *Box) Beat(now, lost time.Duration) {
 		b.idle, b.control = now, wire.Ping
 		b.wakeLocked()
 	}
-	b.forceLocked(linger)
 	away := b.link == nil
 	b.mu.Unlock()
 	if silent {
@@ -148,6 +152,27 @@ func (b *Box) Beat(now, lost time.Duration) {
 	if away {
 		b.group.retire(b)
 	}
+}
+
+// askLocked has the handlers forgotten that have returned, the connections of others
+// closed, and link removed if it has gone. The questions may block, so they are asked
+// on a goroutine of their own, one at a time.
+func (b *Box) askLocked(link *wire.Link, gone func(*wire.Link) bool, reason error) {
+	if b.asking {
+		return
+	}
+	b.asking = true
+	b.group.spawn(func() {
+		b.prune()
+		if link != nil && gone(link) {
+			b.Detach(link, reason)
+		}
+		b.mu.Lock()
+		b.asking = false
+		b.forceLocked(linger)
+		b.mu.Unlock()
+		b.group.retire(b)
+	})
 }
 
 // forceLocked closes the connections that were to be closed d ago and whose

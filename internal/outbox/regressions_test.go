@@ -280,3 +280,43 @@ func (b blockedLogger) Handle(context.Context, slog.Record) error { <-b.open; re
 func (b blockedLogger) Enabled(context.Context, slog.Level) bool  { return true }
 func (b blockedLogger) WithAttrs([]slog.Attr) slog.Handler        { return b }
 func (b blockedLogger) WithGroup(string) slog.Handler             { return b }
+
+// TestChunkIsNotMuchLarger than what it is for.
+func TestChunkIsNotMuchLarger(t *testing.T) {
+	for n := 1; n < 200_000; n += n/10 + 1 {
+		if c := newChunk(n); cap(c.buf) < n || cap(c.buf) > max(2*n, 16<<10) {
+			t.Errorf("a chunk for %d bytes has %d", n, cap(c.buf))
+		}
+	}
+}
+
+// TestShutdownWaitsForABeat that is under way: no goroutine is left.
+func TestShutdownWaitsForABeat(t *testing.T) {
+	looks, free := make(chan bool), make(chan bool)
+	var g *Group
+	g = NewGroup(Config{Buffer: 1, Outbox: 1, WriteTimeout: time.Second, Heartbeat: 4 * time.Millisecond}, func() []*Box {
+		if !g.closed.Load() {
+			looks <- true
+			<-free
+		}
+		return nil
+	}, func(*Box) {})
+	g.Beat()
+	<-looks
+	g.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Shutdown(context.Background()) }()
+	select {
+	case <-ended:
+		t.Error("Shutdown has ended, and a beat has not")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(free)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	g.Beat() // none comes after
+	if g.tasks.Load() != 0 {
+		t.Error("a beat is due after Shutdown")
+	}
+}

@@ -26,19 +26,16 @@ func (g *Group) Close() {
 // closes what is left and returns ctx's error. Only their handlers see the peers leave, so there is
 // nothing to wait on, and it polls.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
-	defer func() {
-		if timer := g.beat.Load(); timer != nil {
-			timer.Stop()
-		}
-	}()
 	over, end := ctx.Done(), (<-chan time.Time)(nil)
 	for pause := time.Millisecond; ; pause = min(2*pause, slowest) {
-		left := g.boxes()
-		for _, b := range left {
+		if timer := g.beat.Swap(nil); timer != nil && timer.Stop() {
+			g.tasks.Add(-1)
+		}
+		for _, b := range g.boxes() {
 			b.leave(err != nil)
 		}
 		g.mailbox.trim()
-		if len(left) == 0 && g.tasks.Load() == 0 {
+		if len(g.boxes()) == 0 && g.tasks.Load() == 0 {
 			return err
 		}
 		select {
@@ -46,6 +43,9 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 		case <-over:
 			err, over, end = ctx.Err(), nil, time.After(grace)
 		case <-end:
+			for _, b := range g.boxes() {
+				b.cut()
+			}
 			return err
 		}
 	}
@@ -67,8 +67,9 @@ func (b *Box) leave(over bool) {
 		b.spared = len(b.owed) // no connection can come any more
 	}
 	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
-	ask := link != nil && !busy && !late && !b.asking
-	b.asking = b.asking || ask
+	if link != nil && !busy && !late {
+		b.askLocked(link, (*wire.Link).Closed, ErrClosed)
+	}
 	b.mu.Unlock()
 	if link == nil {
 		if over {
@@ -77,19 +78,16 @@ func (b *Box) leave(over bool) {
 		b.group.retire(b)
 	} else if over || !busy && late {
 		b.Detach(link, ErrClosed)
-	} else if ask {
-		b.group.spawn(func() { b.ask(link) })
 	}
 }
 
-// ask removes b's connection if its socket has been closed. The question may
-// block, so it is asked on a goroutine of its own, one at a time.
-func (b *Box) ask(link *wire.Link) {
-	closed := link.Closed()
+// cut gives up a write that heeds nothing, and what waits behind it.
+func (b *Box) cut() {
+	b.leave(true)
 	b.mu.Lock()
-	b.asking = false
-	b.mu.Unlock()
-	if closed {
-		b.Detach(link, ErrClosed)
+	if w := b.flight; w != nil {
+		b.giveUpLocked(w, ErrClosed)
 	}
+	b.mu.Unlock()
+	b.leave(true)
 }

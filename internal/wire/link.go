@@ -90,16 +90,21 @@ func (l *Link) Handled() bool { return l.ws != nil && l.ws.IsServerConn() }
 // only that shows when the handler has ended. Upgrade knows it anyway.
 func (l *Link) Lingers() bool { return l.Handled() && l.up == nil }
 
+// Ends reports whether l's handler may have returned. It does not block.
+func (l *Link) Ends() bool {
+	if l.up != nil {
+		return l.up.returned.Load()
+	}
+	return l.Handled() && l.ws.Request().Context().Err() != nil
+}
+
 // Returned reports whether l's handler has returned. Without Upgrade, x/net has
 // closed the socket then, and net/http has ended the request's context. Either
 // may happen alone: an application closes its connection; a context ends by a
 // deadline, with its BaseContext, or by an error of any read, for hijacked
 // connections still read through net/http's buffer.
 func (l *Link) Returned() bool {
-	if l.up != nil {
-		return l.up.returned.Load()
-	}
-	return l.Handled() && l.ws.Request().Context().Err() != nil && l.Closed()
+	return l.Ends() && (l.up != nil || l.Closed())
 }
 
 // Heard reports whether anything came from the peer since the last call, and
@@ -123,9 +128,13 @@ func (l *Link) Moves() uint32 {
 	return l.up.moves.Load()
 }
 
-// Closed reports whether l's socket has been closed on this side. The system
-// tells so when a deadline is set: this clears l's, unless Close has set it.
+// Closed reports whether l's socket has been closed on this side, or its handler has
+// returned. The system tells so when a deadline is set: this clears l's, unless Close
+// has set it.
 func (l *Link) Closed() bool {
+	if l.up != nil && l.Ends() {
+		return true
+	}
 	deadline := time.Time{}
 	if l.dismissed.Load() {
 		deadline = longAgo
@@ -277,10 +286,17 @@ func (l *Link) Close(status int) {
 // move just then. That of TLS waits for 5 s of its own, whatever the deadline
 // (closeNotify in crypto/tls). So what is under either goes first; under a WebSocket
 // that is not upgraded it is out of reach, so the deadline is set again until Close
-// returns.
+// returns. That of a raw connection may itself wait for the write, so Close does not
+// wait for it.
 func (l *Link) Kill() {
 	expire := func() { l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) }) }
-	expire()
+	if l.ws != nil {
+		expire()
+	} else {
+		var wg sync.WaitGroup
+		wg.Go(expire)
+		defer wg.Wait()
+	}
 	under := l.Conn
 	if l.up != nil {
 		under = l.up.Conn
