@@ -34,6 +34,7 @@ var (
 	errDead           = errors.New("gcpool: id looked up too early")
 	errReplaced error = reason("gcpool: cut off by a newer connection")
 	errLeft     error = reason("gcpool: handler returned")
+	errCut            = errors.New("gcpool: cut off, and its peer may have it") // for a Remote, which must not send it again
 	errSilent   error = reason("gcpool: peer silent for two heartbeats")
 )
 

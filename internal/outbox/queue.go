@@ -28,6 +28,7 @@ type chunk struct {
 	receipts []receipt
 	born     time.Duration // when it was begun, on the group's clock; mostly 0
 	letter   *list.Element // its place in the mailbox, nil outside
+	cut      bool          // a part of it has left, or all: its peer may have that
 }
 
 // receipt is where in its chunk's buf the frame of a Receipt starts.

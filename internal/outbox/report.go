@@ -38,7 +38,10 @@ type event struct {
 func (r *reporter) undelivered(id string, c *chunk, err error) {
 	told := r.group.Undelivered != nil
 	for c.receipts != nil && c.messages > 0 {
-		m := c.next(r.group.Newline)
+		m, err := c.next(r.group.Newline), err
+		if k := class(err); c.cut && m.Here && (k == class(ErrNotConnected) || k == class(ErrClosed)) {
+			err = errCut // where those are taken for not sent
+		}
 		if tell := m.Receipt.decide(err); tell != nil {
 			r.group.fail(1, len(m.Data), err) // before Deliver returns
 			tell()

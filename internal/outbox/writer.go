@@ -205,7 +205,7 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		b.endLocked(w, last)
 	default:
 		reason := w.why()
-		if reason == errReplaced { // the peer may have it, so a cluster must not send it again
+		if reason == errReplaced {
 			reason = ErrSlow
 		}
 		b.giveUpLocked(w, reason)
@@ -228,6 +228,7 @@ func (b *Box) giveUpLocked(w *writer, reason error) {
 		unread := *c
 		unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
 		b.writtenLocked(&unread, c.off+int(w.went.Load()))
+		unread.cut = true
 		b.failLocked(&unread, reason)
 	}
 	b.behindLocked(w)
@@ -283,7 +284,9 @@ func (b *Box) settleLocked(w *writer, n int) {
 	c, g := w.chunk, b.group
 	b.writtenLocked(c, n)
 	if c.messages > 0 && c.off < n {
-		b.failLocked(c.pop(g.Newline), w.why())
+		half := c.pop(g.Newline)
+		half.cut = true
+		b.failLocked(half, w.why())
 	}
 	switch {
 	case c.messages == 0:

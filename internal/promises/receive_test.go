@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
 )
 
 // TestReceiveTooLarge: a message that no outbox of this process takes has its
@@ -97,7 +98,7 @@ func TestReceivedAndCut(t *testing.T) {
 		io.ReadFull(peer, make([]byte, 3))
 		n.conns.Evict("a", ours)
 		errs := <-outcomes
-		if err := errs[0]; errors.Is(err, gcpool.ErrMoved) || !errors.Is(err, gcpool.ErrNotConnected) {
+		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // which a cluster may keep
 			t.Errorf("the message that was cut: %v", err)
 		}
 		if err := errs[1]; err != gcpool.ErrMoved {
@@ -283,4 +284,61 @@ func TestClusterComesBeforeItsPools(t *testing.T) {
 		}
 		shutdown(p, time.Second)
 	})
+}
+
+// TestPeerIsNotSilentBehindABatchElsewhere, for it cannot be pinged before that is back.
+func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithHeartbeat(4*time.Second))
+		s := stuck{make(chan struct{})}
+		p.SetCluster(s)
+		add(t, stream, "alice", "x")
+		synctest.Wait()
+		_, ws := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("alice", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		go io.Copy(io.Discard, ws)
+		time.Sleep(time.Minute)
+		if conns.Len() != 1 {
+			t.Error("a peer that was not pinged is closed as silent")
+		}
+		close(s.free)
+		time.Sleep(time.Minute)
+		if conns.Len() != 1 {
+			t.Error("a peer that answers is closed as silent")
+		}
+	})
+}
+
+// TestReceivedAndGivenUp: its peer may have it, so a cluster must not keep it, whatever
+// its connection was removed for.
+func TestReceivedAndGivenUp(t *testing.T) {
+	for what, remove := range map[string]func(n *node, conn net.Conn){
+		"Get":      func(n *node, _ net.Conn) { n.conns.Get("a", func(net.Conn) error { return io.EOF }) },
+		"Del":      func(n *node, _ net.Conn) { n.conns.Del("a") },
+		"Evict":    func(n *node, conn net.Conn) { n.conns.Evict("a", conn) },
+		"Shutdown": func(n *node, _ net.Conn) { shutdown(n.pool, time.Second) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				n := new(bus).join(t)
+				ours, _ := net.Pipe()
+				conn := &heedless{Conn: ours, free: make(chan struct{})}
+				defer close(conn.free)
+				n.conns.Add("a", conn)
+				outcomes := make(chan []error, 1)
+				n.stream.Receive("a", [][]byte{[]byte("hello")}, func(errs []error) { outcomes <- errs })
+				synctest.Wait()
+				remove(n, conn)
+				for _, of := range []error{gcpool.ErrNotConnected, gcpool.ErrMoved, gcpool.ErrClosed, nil} {
+					if errs := <-outcomes; errors.Is(errs[0], of) {
+						t.Errorf("its outcome is %v", errs[0])
+					} else {
+						outcomes <- errs
+					}
+				}
+			})
+		})
+	}
 }
