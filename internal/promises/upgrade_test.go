@@ -202,12 +202,24 @@ func TestUpgradeKeepsWhatNetHTTPHadRead(t *testing.T) {
 }
 
 func TestUpgradeWithoutHijackerAnswers500(t *testing.T) {
-	req := httptest.NewRequest("GET", "/", nil)
-	req.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}
-	w := httptest.NewRecorder()
-	gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) { t.Error("called") })).ServeHTTP(w, req)
-	if w.Code != http.StatusInternalServerError {
-		t.Errorf("status %d", w.Code)
+	for _, test := range []struct {
+		method string
+		header http.Header
+		status int
+	}{
+		{http.MethodGet, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, http.StatusInternalServerError},
+		{http.MethodConnect, http.Header{":protocol": {"websocket"}}, http.StatusInternalServerError}, // HTTP/2, RFC 8441
+		{http.MethodConnect, nil, http.StatusTeapot},                                                  // any other passes
+	} {
+		req := httptest.NewRequest(test.method, "/", nil)
+		req.Header = test.header
+		w := httptest.NewRecorder()
+		gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+		})).ServeHTTP(w, req)
+		if w.Code != test.status {
+			t.Errorf("%s %v: status %d, want %d", test.method, test.header, w.Code, test.status)
+		}
 	}
 }
 
