@@ -21,16 +21,7 @@ import (
 func TestFault25StoppedProcess(t *testing.T) {
 	const heartbeat, peers = 700 * time.Millisecond, 20
 	if os.Getenv("TORTURE_CHILD") != "" {
-		r := newTCP(t, gcpool.WithHeartbeat(heartbeat))
-		r.mux.Handle("/", gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
-			id := ws.Request().FormValue("id")
-			r.conns.Add(id, ws)
-			defer r.conns.Del(id)
-			io.Copy(io.Discard, ws)
-		})))
-		fmt.Println(r.addr)
-		io.Copy(io.Discard, os.Stdin) // until the parent is done
-		r.end(far)
+		receiving(t, heartbeat)
 		return
 	}
 	child := startChild(t, "TestFault25StoppedProcess")
@@ -71,4 +62,18 @@ func TestFault25StoppedProcess(t *testing.T) {
 		t.Error("a peer that answers was closed")
 	}
 	child.end(t)
+}
+
+// receiving is the server's process, of peers that only receive.
+func receiving(t *testing.T, heartbeat time.Duration) {
+	r := newTCP(t, gcpool.WithHeartbeat(heartbeat))
+	r.mux.Handle("/", gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		id := ws.Request().FormValue("id")
+		r.conns.Add(id, ws)
+		defer r.conns.Del(id)
+		io.Copy(io.Discard, ws)
+	})))
+	fmt.Println(r.addr)
+	io.Copy(io.Discard, os.Stdin) // until the parent is done
+	r.end(far)
 }

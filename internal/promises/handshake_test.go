@@ -33,24 +33,22 @@ func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, &id)))
 		id = "another's"
 	}
+	timeout := func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Minute)
+	}
+	behind := func(all ...derive) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		return func(w http.ResponseWriter, r *http.Request, next http.Handler) { recycles(w, r, middleware(next, all)) }
+	}
 	for what, test := range map[string]struct {
 		around func(w http.ResponseWriter, r *http.Request, next http.Handler)
 		waits  bool
 	}{
-		"net/http": {direct, false},
-		"a router": {recycles, true},
-		"a router, then a deadline": {func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			recycles(w, r, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				ctx, cancel := context.WithTimeout(r.Context(), time.Minute)
-				defer cancel()
-				next.ServeHTTP(w, r.WithContext(ctx))
-			}))
-		}, true},
-		"a router, then one that cancels": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { recycles(w, r, cancels(next)) }, true},
-		"a router, then two that cancel": {func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-			recycles(w, r, cancels(cancels(next)))
-		}, true},
-		"a writer": {func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) }, true},
+		"net/http":                        {direct, false},
+		"a router":                        {recycles, true},
+		"a router, then a deadline":       {behind(timeout), true},
+		"a router, then one that cancels": {behind(context.WithCancel), true},
+		"a router, then two that cancel":  {behind(context.WithCancel, context.WithCancel), true},
+		"a writer":                        {func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) }, true},
 	} {
 		t.Run(what, func(t *testing.T) {
 			returned := make(chan struct{})
@@ -80,12 +78,17 @@ func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 	}
 }
 
-// cancels is a middleware that ends the context.
-func cancels(next http.Handler) http.Handler {
+// derive is what a middleware makes of a request's context.
+type derive func(context.Context) (context.Context, context.CancelFunc)
+
+func middleware(next http.Handler, all []derive) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		ctx, cancel := context.WithCancel(r.Context())
-		defer cancel()
-		next.ServeHTTP(w, r.WithContext(ctx))
+		for _, d := range all {
+			ctx, cancel := d(r.Context())
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
 	})
 }
 

@@ -286,16 +286,13 @@ func (l *Link) Close(status int) {
 // move just then. That of TLS waits for 5 s of its own, whatever the deadline
 // (closeNotify in crypto/tls). So what is under either goes first; under a WebSocket
 // that is not upgraded it is out of reach, so the deadline is set again until Close
-// returns. That of a raw connection may itself wait for the write, so Close does not
-// wait for it.
+// returns. That of a raw connection may wait for the write as well; Close does not.
 func (l *Link) Kill() {
 	expire := func() { l.guard(func() error { return l.Conn.SetWriteDeadline(longAgo) }) }
-	if l.ws != nil {
-		expire()
-	} else {
-		var wg sync.WaitGroup
-		wg.Go(expire)
-		defer wg.Wait()
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	if wg.Go(expire); l.ws != nil {
+		wg.Wait()
 	}
 	under := l.Conn
 	if l.up != nil {
