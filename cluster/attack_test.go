@@ -78,7 +78,7 @@ func TestOrderWhileMoving(t *testing.T) {
 		for n := 1; n <= 10; n++ {
 			attach(n)
 			two[n%2].known(id, from)
-			eventually(t, "the older is closed", func() bool { return two[(n+1)%2].conn(key{name, id}) == nil })
+			eventually(t, "the older is closed", func() bool { return two[(n+1)%2].added(key{name, id}).IsZero() })
 		}
 		close(stop)
 		wg.Wait()

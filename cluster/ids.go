@@ -3,8 +3,6 @@ package cluster
 import (
 	"encoding/binary"
 	"fmt"
-	"net"
-	"reflect"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,7 +36,7 @@ type member struct {
 // versions heard of, so that clocks which differ do no harm.
 type entry struct {
 	sub     *nats.Subscription
-	conn    net.Conn
+	added   time.Time // see [gcpool.ConnPool.Since]
 	version uint64
 	since   time.Time
 }
@@ -73,9 +71,10 @@ type fading struct {
 }
 
 // A change is what an id has now, and since when: not since steer, which may have a
-// lot to do, has come to look.
+// lot to do, has come to look. When a connection was added says which it is, for not
+// all can be compared.
 type change struct {
-	conn    net.Conn // nil if id has gone
+	added   time.Time // zero if id has gone
 	version uint64
 }
 
@@ -83,29 +82,17 @@ type change struct {
 func (n seam) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
-	conn := n.conn(k)
-	if c, ok := n.dirty[k]; !ok || !same(c.conn, conn) { // else it was told already, and is no newer
+	added := n.added(k)
+	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it was told already, and is no newer
 		n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
-		n.dirty[k] = change{conn, n.version}
+		n.dirty[k] = change{added, n.version}
 	}
 	n.mu.Unlock()
 	wake(n.turning)
 }
 
-// conn returns the connection of an id here, nil if there is none.
-func (n *Node) conn(k key) (conn net.Conn) {
-	_ = n.pool.GetConn(k.pool).Get(k.id, func(c net.Conn) error {
-		conn = c
-		return nil
-	})
-	return conn
-}
-
-// same reports whether two connections are one, as those are taken to be that cannot
-// be compared.
-func same(a, b net.Conn) bool {
-	return a != nil && !reflect.ValueOf(a).Comparable() || a == b
-}
+// added returns when the connection of an id here was added, zero if there is none.
+func (n *Node) added(k key) time.Time { return n.pool.GetConn(k.pool).Since(k.id) }
 
 func (n *Node) steer() {
 	s := &steward{Node: n, entries: map[key]*entry{}, resumes: n.nc.Stats().Reconnects}
@@ -164,14 +151,14 @@ func (s *steward) look(k key) {
 	c := s.dirty[k]
 	delete(s.dirty, k)
 	s.mu.Unlock()
-	conn, e := c.conn, s.entries[k]
-	if s.over || !same(s.conn(k), conn) {
+	here, e := !c.added.IsZero(), s.entries[k]
+	if s.over || !s.added(k).Equal(c.added) {
 		return
 	}
 	switch {
-	case conn == nil && e != nil:
+	case !here && e != nil:
 		s.drop(k, e)
-	case conn != nil && e == nil:
+	case here && e == nil:
 		sub, err := s.nc.ChanQueueSubscribe(s.subjectOf(k), group, s.in)
 		if err != nil {
 			s.note(err)
@@ -179,8 +166,8 @@ func (s *steward) look(k key) {
 		e = &entry{sub: sub}
 		s.entries[k] = e
 		fallthrough
-	case conn != nil && !same(e.conn, conn):
-		e.conn, e.version, e.since = conn, c.version, time.Now()
+	case here && !e.added.Equal(c.added):
+		e.added, e.version, e.since = c.added, c.version, time.Now()
 		s.mu.Lock()
 		delete(s.moved, k)
 		s.mu.Unlock()

@@ -55,7 +55,7 @@ func (l *trial) connect(s *site, id string) {
 			for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
 				others := 0
 				for _, o := range l.sites {
-					if o != s && o.conn(key{name, id}) != nil {
+					if o != s && !o.added(key{name, id}).IsZero() {
 						others++
 					}
 				}

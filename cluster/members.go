@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -141,7 +142,7 @@ func (s *steward) versionOf(d *decoder) uint64 {
 // here, the newer wins; one that has just come is yet to be announced, and that node
 // says then which wins.
 func (s *steward) elsewhere(k key, node string, version uint64) {
-	e, conns := s.entries[k], s.pool.GetConn(k.pool)
+	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.tell(s.subject("s", node), k, e)
 		s.say(s.subject("s", node))
@@ -152,9 +153,20 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 		s.moved[k] = place{node, p.until}
 	}
 	s.mu.Unlock()
-	if e == nil || !conns.Evict(k.id, e.conn) { // of which Changed sees to the rest
-		conns.Appeared(k.id)
+	if e == nil || !s.evict(k, e) {
+		s.pool.GetConn(k.pool).Appeared(k.id)
 	}
+}
+
+// evict closes the connection of an entry, but none that came after it, and reports
+// whether it did; Changed sees to the rest.
+func (s *steward) evict(k key, e *entry) (done bool) {
+	conns := s.pool.GetConn(k.pool)
+	_ = conns.Get(k.id, func(conn net.Conn) error {
+		done = s.added(k).Equal(e.added) && conns.Evict(k.id, conn)
+		return nil
+	})
+	return done
 }
 
 // alive notes that another node is there. If it has not been, it and this one may

@@ -31,14 +31,15 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 		t.Error("once more is newer")
 	}
 
+	before := g.entries[k].added
 	conns.Add("alice", second)
 	changed()
 	conns.Add("alice", third) // of which the node is told in a moment
-	if g.turn(); g.entries[k].conn == second || g.entries[k].conn == third {
+	if g.turn(); g.entries[k].added != before {
 		t.Error("a connection has the version of another")
 	}
 	changed()
-	if g.turn(); g.entries[k].conn != third || g.entries[k].version != g.Node.version {
+	if g.turn(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.version {
 		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.version)
 	}
 
@@ -47,7 +48,7 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	if g.turn(); g.entries[k] == nil {
 		t.Error("gone before it was told")
 	}
-	if changed(); g.Node.version == version || g.dirty[k].conn != nil {
+	if changed(); g.Node.version == version || !g.dirty[k].added.IsZero() {
 		t.Error("a removal is no change")
 	}
 	if g.turn(); g.entries[k] != nil {
@@ -61,19 +62,71 @@ type bundle struct {
 	_ []int
 }
 
-// TestConnectionThatCannotBeCompared is served as any other.
+// TestConnectionThatCannotBeCompared is served as any other: each is known from the one
+// before.
 func TestConnectionThatCannotBeCompared(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
-	for range 3 {
-		if err := a.conns.Add("alice", bundle{Conn: pipe(t)}); err != nil {
-			t.Fatal(err)
-		}
+	seen := func() {
+		t.Helper()
 		eventually(t, "seen", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
 			return a.ids == 1 && len(a.dirty) == 0
 		})
+	}
+	for range 3 {
+		if err := a.conns.Add("alice", bundle{Conn: pipe(t)}); err != nil {
+			t.Fatal(err)
+		}
+		seen()
 		a.known("alice", b)
+	}
+	a.conns.Add("alice", pipe(t)) // which can
+	seen()
+	b.dial("alice")
+	eventually(t, "the older is closed", func() bool { return a.conns.Len() == 0 })
+}
+
+// TestBundleThatLeaves: of two connections that cannot be compared the second has
+// gone before the node looks, and the id with it.
+func TestBundleThatLeaves(t *testing.T) {
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	conns := pool.GetConn(name)
+	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
+	changed := seam{g.Node}.Changed
+	conns.Add("alice", bundle{Conn: pipe(t)})
+	changed(name, "alice")
+	if g.turn(); g.entries[alice] == nil {
+		t.Fatal("not announced")
+	}
+	conns.Add("alice", bundle{Conn: pipe(t)})
+	changed(name, "alice")
+	conns.Del("alice")
+	changed(name, "alice")
+	if g.turn(); g.entries[alice] != nil || len(g.dirty) > 0 {
+		t.Errorf("it has left, and is announced: %+v", g.entries[alice])
+	}
+}
+
+// TestEvictsNoneThatCameAfter: an announcement closes the connection that the node had
+// announced, not one of which it is yet to be told.
+func TestEvictsNoneThatCameAfter(t *testing.T) {
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	conns := pool.GetConn(name)
+	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
+	conns.Add("alice", pipe(t))
+	seam{g.Node}.Changed(name, "alice")
+	g.turn()
+	conns.Add("alice", pipe(t))
+	if g.elsewhere(alice, "h", ahead(0)); conns.Len() != 1 {
+		t.Error("the newer is closed")
+	}
+	seam{g.Node}.Changed(name, "alice")
+	g.turn()
+	if g.elsewhere(alice, "h", ahead(time.Minute)); conns.Len() != 0 {
+		t.Error("the older stays")
 	}
 }

@@ -79,7 +79,7 @@ func TestTwoAtOnce(t *testing.T) {
 		}
 		wg.Wait()
 		eventually(t, "one survivor", func() bool {
-			return (a.conn(key{name, id}) != nil) != (b.conn(key{name, id}) != nil)
+			return a.added(key{name, id}).IsZero() != b.added(key{name, id}).IsZero()
 		})
 	}
 }

@@ -51,7 +51,7 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
 	}
 	for since := time.Now(); ; {
-		if n.conn(key{pool, id}) != nil {
+		if !n.added(key{pool, id}).IsZero() {
 			return n.name, nil
 		}
 		answer := make(chan error, 1)

@@ -82,7 +82,7 @@ func (n *Node) received(m *nats.Msg) {
 
 // locate answers the question where an id is.
 func (n *Node) locate(r *reception) {
-	here := n.conn(r.key) != nil
+	here := !n.added(r.key).IsZero()
 	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()

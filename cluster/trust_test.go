@@ -79,7 +79,7 @@ func TestVersionFromTheFuture(t *testing.T) {
 	liar.tell(liar.subject("s"), key{name, "alice"}, e)
 	liar.say(liar.subject("s"))
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
-	if a.conn(key{name, "alice"}) == nil {
+	if a.added(key{name, "alice"}).IsZero() {
 		t.Error("alice was evicted")
 	}
 }
