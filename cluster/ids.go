@@ -32,8 +32,8 @@ type member struct {
 }
 
 // An entry is an id that is connected here. The connection with the higher
-// version is the newer one: the clock's microseconds, but always beyond all
-// versions heard of, so that clocks which differ do no harm.
+// version is the newer one: the clock's microseconds, but beyond all versions heard
+// of before it came, so that clocks which differ do no harm.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.ConnPool.Since]
@@ -84,11 +84,23 @@ func (n seam) Changed(pool, id string) {
 	n.mu.Lock()
 	added := n.added(k)
 	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it was told already, and is no newer
-		n.version = max(n.version+1, uint64(time.Now().UnixMicro()))
-		n.dirty[k] = change{added, n.version}
+		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
 	wake(n.turning)
+}
+
+// versionLocked returns the version of a connection that is new to the cluster. One
+// from before Join is no newer than it is, by what the clock says now: it may have
+// been set since.
+func (n *Node) versionLocked(added time.Time) uint64 {
+	now := time.Now()
+	version := max(n.version+1, uint64(now.UnixMicro()))
+	if !added.IsZero() && added.Before(n.came) {
+		version = uint64(now.Add(added.Sub(now)).UnixMicro())
+	}
+	n.version = max(n.version, version)
+	return version
 }
 
 // added returns when the connection of an id here was added, zero if there is none.

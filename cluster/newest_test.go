@@ -130,3 +130,31 @@ func TestEvictsNoneThatCameAfter(t *testing.T) {
 		t.Error("the older stays")
 	}
 }
+
+// TestOlderThanJoin: a connection from before its node joined gives way to one that is
+// newer, and one that comes after Join does not.
+func TestOlderThanJoin(t *testing.T) {
+	s := serve(t, nil)
+	b := join(t, s.ClientURL())
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	conns := pool.GetConn(name)
+	conns.Add("alice", pipe(t))
+	conns.Add("bob", pipe(t))
+	time.Sleep(time.Millisecond)
+	b.dial("alice")
+	n, err := Join(pool, connect(t, s.ClientURL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Leave(t.Context())
+	eventually(t, "the older gives way", func() bool { return conns.Len() == 1 })
+	if b.conns.Len() != 1 {
+		t.Error("the newer is closed")
+	}
+	conns.Add("alice", pipe(t))
+	eventually(t, "the newest wins", func() bool { return b.conns.Len() == 0 })
+	if conns.Len() != 2 {
+		t.Error("the newest is closed")
+	}
+}

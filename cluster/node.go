@@ -135,6 +135,7 @@ type Node struct {
 	running sync.WaitGroup
 	gone    atomic.Bool           // Leave has been called
 	left    chan struct{}         // closed when it has ended
+	came    time.Time             // when its pool had not joined yet
 	joined  bool                  // the pool is n's
 	self    *atomic.Pointer[Node] // nil after Leave
 	err     error                 // what it returned; valid once left is closed
@@ -215,6 +216,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.steer)
+	n.came = time.Now()
 	if err := pool.SetCluster(seam{n}); err != nil {
 		n.Leave(context.Background())
 		return nil, err
