@@ -122,33 +122,6 @@ func TestNewcomer(t *testing.T) {
 	full.version(full.told, "alice")
 }
 
-// TestMissed: a node that has announced more than was heard is asked to say it again,
-// and one that is asked does; if nothing was lost, nobody asks.
-func TestMissed(t *testing.T) {
-	s := serve(t, nil)
-	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
-	g.beats()
-	g.takes("bob", 1)
-	g.beats()
-	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 2}) // which is not to all
-	g.say(g.subject("s", a.id))
-	g.beats()
-	a.dial("alice")
-	g.version(g.all, "alice")
-	g.takes("alice", 1)
-	g.beats()
-	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
-		t.Errorf("told %q, and nothing was lost", m.Data)
-	}
-	g.said++ // one that was lost
-	g.beats()
-	if m := g.next(g.told); string(m.Data) != string(append(appendString(nil, a.id), missing)) {
-		t.Errorf("told %q, and one was lost", m.Data)
-	}
-	g.publish(g.subject("s", a.id), append(appendString(nil, g.id), missing))
-	g.version(g.told, "alice")
-}
-
 // TestBeat: a node says how much it has announced to all, and nothing once it has
 // left or while there is no NATS.
 func TestBeat(t *testing.T) {
@@ -180,46 +153,6 @@ func TestBeat(t *testing.T) {
 	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })
 	if h.beat(); !h.beaten.IsZero() {
 		t.Error("it said that it was there")
-	}
-}
-
-// TestAnnouncementsLost: when nats.go has dropped some, all nodes are to say again
-// what they have, and this one says at once that it has missed something.
-func TestAnnouncementsLost(t *testing.T) {
-	s := serve(t, nil)
-	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
-	g.nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // or it prints
-	full := make(chan *nats.Msg, 1)
-	sub, err := g.nc.ChanSubscribe(g.subject("x"), full)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g.subs = append(g.subs, sub)
-	g.members[h.id] = &member{heard: time.Now()}
-	g.beaten = time.Now()
-	for range 3 {
-		g.publish(g.subject("x"), nil)
-	}
-	eventually(t, "dropped", func() bool {
-		n, _ := sub.Dropped()
-		return n == 2
-	})
-	g.tick()
-	if m := g.members[h.id]; m != nil && !m.heard.IsZero() {
-		t.Errorf("the other is %+v", m)
-	}
-	d := decoder{left: h.next(h.all).Data}
-	if d.string() != g.id || d.byte() != alive || d.string() != "" || d.number() != 1 {
-		t.Error("it does not say that it has missed something")
-	}
-	if g.tick(); g.epoch != 1 {
-		t.Errorf("epoch %d, though nothing more was lost", g.epoch)
-	}
-	heard := time.Now()
-	g.members[h.id] = &member{heard: heard}
-	g.missed(false) // as after a reconnect
-	if m := g.members[h.id]; !m.gone || m.heard != heard || g.epoch != 2 {
-		t.Errorf("epoch %d, and the other is %+v", g.epoch, m)
 	}
 }
 

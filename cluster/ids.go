@@ -15,7 +15,7 @@ const (
 	joined  byte = 'j' // ids that have a new connection, each with its version
 	alive   byte = 'a' // every second: name, epoch, how many ids, version
 	left    byte = 'l'
-	missing byte = 'm' // announcements of the node that this is sent to were lost
+	missing byte = 'm' // announcements were lost of the node that this is sent to, after so many
 )
 
 // group is the queue group of all nodes, so that NATS gives a message for an id
@@ -27,7 +27,8 @@ type member struct {
 	name  string
 	epoch uint64
 	heard time.Time
-	said  uint64 // announcements to all
+	said  uint64 // announcements to all that were heard
+	whole uint64 // how many had been made when none was lost
 	gone  bool   // silent, or what it said may have been lost
 }
 
@@ -39,6 +40,7 @@ type entry struct {
 	added   time.Time // see [gcpool.ConnPool.Since]
 	version uint64
 	since   time.Time
+	said    uint64 // announcements to all when that of it had been made
 }
 
 // A steward is the goroutine that keeps NATS and the other nodes informed of
@@ -184,6 +186,7 @@ func (s *steward) look(k key) {
 		delete(s.moved, k)
 		s.mu.Unlock()
 		s.tell(s.subject("s"), k, e)
+		e.said = s.said + 1 // at the latest
 	}
 }
 

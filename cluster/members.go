@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"encoding/binary"
+	"math"
 	"net"
 	"time"
 
@@ -49,14 +50,14 @@ func (s *steward) tick() {
 }
 
 // missed has this node and each other tell what they may not have heard of each
-// other. If all may have been lost that another said, then it is told all.
+// other; all of it, if all may have been lost that others said.
 func (s *steward) missed(all bool) {
 	s.epoch++
 	s.mu.Lock()
 	for _, m := range s.members {
 		m.gone = true
 		if all {
-			m.heard = time.Time{}
+			m.said, m.whole = math.MaxUint64, 0
 		}
 	}
 	s.mu.Unlock()
@@ -65,10 +66,13 @@ func (s *steward) missed(all bool) {
 
 // beat tells the others that this node is there.
 func (s *steward) beat() {
-	if s.over || !s.nc.IsConnected() {
-		return
+	if !s.over && s.nc.IsConnected() {
+		s.beaten = time.Now()
+		s.beatTo(s.subject("s"))
 	}
-	s.beaten = time.Now()
+}
+
+func (s *steward) beatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	b = binary.AppendUvarint(b, s.epoch)
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
@@ -76,7 +80,7 @@ func (s *steward) beat() {
 	b = binary.AppendUvarint(b, s.version)
 	s.mu.Unlock()
 	b = binary.AppendUvarint(b, s.said)
-	s.publish(s.subject("s"), b)
+	s.publish(subject, b)
 }
 
 // hear takes what another node says of itself.
@@ -97,9 +101,11 @@ func (s *steward) hear(m *nats.Msg) {
 			}
 		}
 	case kind == alive:
-		s.alive(node, &d)
+		s.alive(node, &d, m.Subject == s.subject("s"))
 	case kind == missing:
-		s.sync(node, time.Now().Add(-silence))
+		if whole := d.number(); !d.bad {
+			s.repeat(node, whole)
+		}
 	case kind == left:
 		s.mu.Lock()
 		delete(s.members, node)
@@ -170,8 +176,9 @@ func (s *steward) evict(k key, e *entry) (done bool) {
 }
 
 // alive notes that another node is there. If it has not been, it and this one may
-// not have heard of each other's ids since: it is told those that came then.
-func (s *steward) alive(node string, d *decoder) {
+// not have heard of each other's ids since: it is told those that came then. What a
+// node says to this one alone comes behind all that was missing.
+func (s *steward) alive(node string, d *decoder, toAll bool) {
 	name, epoch, ids := d.string(), d.number(), d.number()
 	s.versionOf(d)
 	said := d.number()
@@ -188,15 +195,18 @@ func (s *steward) alive(node string, d *decoder) {
 		return
 	}
 	if !known {
-		m = &member{epoch: epoch}
+		m = &member{epoch: epoch, said: said}
 		s.members[node] = m
 	}
 	since, back := m.heard, !known || m.gone || m.epoch != epoch
-	lost := known && m.said != said
-	*m = member{name: name, epoch: epoch, heard: now, said: said}
+	lost, whole := toAll && m.said != said, m.whole
+	m.name, m.epoch, m.heard, m.gone = name, epoch, now, false
+	if !lost {
+		m.said, m.whole = said, said
+	}
 	s.mu.Unlock()
 	if lost {
-		s.publish(s.subject("s", node), append(appendString(nil, s.id), missing))
+		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
 	if !back {
 		return
@@ -212,9 +222,21 @@ func (s *steward) alive(node string, d *decoder) {
 // sync tells a node of the ids that came here since it was last heard, and a
 // little before.
 func (s *steward) sync(node string, since time.Time) {
+	s.tellOf(node, func(e *entry) bool { return e.since.After(since.Add(-2 * beat)) })
+}
+
+// repeat tells a node of the ids that were announced after so many announcements to
+// all, and that those were all: until it hears that, it asks once more.
+func (s *steward) repeat(node string, whole uint64) {
+	s.tellOf(node, func(e *entry) bool { return e.said > whole })
+	s.beatTo(s.subject("s", node))
+}
+
+// tellOf tells a node of some of the ids here.
+func (s *steward) tellOf(node string, of func(e *entry) bool) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
-		if e.since.After(since.Add(-2 * beat)) {
+		if of(e) {
 			s.tell(to, k, e)
 		}
 	}

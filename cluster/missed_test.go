@@ -1,0 +1,124 @@
+package cluster
+
+import (
+	"bytes"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestMissed: a node that has announced more than was heard is asked to say it again,
+// and one that is asked does; if nothing was lost, nobody asks.
+func TestMissed(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.said = 1 // which was before they met
+	g.beats()
+	g.takes("bob", 1)
+	g.beats()
+	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 2}) // which is not to all
+	g.say(g.subject("s", a.id))
+	g.beats()
+	a.dial("alice")
+	g.version(g.all, "alice")
+	g.takes("alice", 1)
+	g.beats()
+	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+		t.Errorf("told %q, and nothing was lost", m.Data)
+	}
+	asks := func(what string) {
+		t.Helper()
+		want := append(append(appendString(nil, a.id), missing), 3)
+		if m := g.next(g.told); !bytes.Equal(m.Data, want) {
+			t.Errorf("told %q, and %s", m.Data, what)
+		}
+	}
+	g.said++ // one that was lost
+	g.beats()
+	asks("one was lost")
+	g.takes("bob", 3)
+	g.beats()
+	asks("it has not been repeated")
+	g.beatTo(g.subject("s", a.id)) // after it
+	g.beats()
+	g.takes("alice", 1)
+	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+		t.Errorf("told %q, and all was repeated", m.Data)
+	}
+}
+
+// TestRepeat: a node that has missed something is told what was announced since, however
+// long ago, and that it was all; nothing if that makes no sense.
+func TestRepeat(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	for _, id := range []string{"alice", "bob", "carol"} {
+		a.dial(id)
+		g.version(g.all, id)
+	}
+	for whole, want := range []int{3, 2, 1, 0} {
+		b := append(append(appendString(nil, g.id), missing), byte(whole))
+		g.publish(g.subject("s", a.id), b[:len(b)-1])
+		g.publish(g.subject("s", a.id), b)
+		m := g.next(g.told)
+		if ids := g.announced(m); len(ids) != want || want > 0 && ids["carol"] == 0 {
+			t.Errorf("after %d: told %v", whole, ids)
+		}
+		if want > 0 {
+			m = g.next(g.told)
+		}
+		if d := (decoder{left: m.Data}); d.string() != a.id || d.byte() != alive {
+			t.Errorf("after %d: told %q at the end", whole, m.Data)
+		}
+	}
+	if n := a.Stats().Malformed; n != 4 {
+		t.Errorf("%d malformed", n)
+	}
+}
+
+// TestAnnouncementsLost: when nats.go has dropped some, all nodes are to say again
+// what they have, and this one says at once that it has missed something.
+func TestAnnouncementsLost(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
+	g.nc.SetErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}) // or it prints
+	full := make(chan *nats.Msg, 1)
+	sub, err := g.nc.ChanSubscribe(g.subject("x"), full)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.subs = append(g.subs, sub)
+	g.members[h.id] = &member{heard: time.Now(), said: 1, whole: 1}
+	g.beaten = time.Now()
+	for range 3 {
+		g.publish(g.subject("x"), nil)
+	}
+	eventually(t, "dropped", func() bool {
+		n, _ := sub.Dropped()
+		return n == 2
+	})
+	g.tick()
+	if m := g.members[h.id]; !m.gone {
+		t.Errorf("the other is %+v", m)
+	}
+	d := decoder{left: h.next(h.all).Data}
+	if d.string() != g.id || d.byte() != alive || d.string() != "" || d.number() != 1 {
+		t.Error("it does not say that it has missed something")
+	}
+	if g.tick(); g.epoch != 1 {
+		t.Errorf("epoch %d, though nothing more was lost", g.epoch)
+	}
+	h.beatTo(h.subject("s"))
+	g.hear(h.next(h.all))
+	if m := h.next(h.told); string(m.Data) != string(append(appendString(nil, g.id), missing, 0)) {
+		t.Errorf("told %q, and all may have been lost", m.Data)
+	}
+	heard := time.Now()
+	g.members[h.id] = &member{heard: heard}
+	g.missed(false) // as after a reconnect
+	if m := g.members[h.id]; !m.gone || m.heard != heard || g.epoch != 2 {
+		t.Errorf("epoch %d, and the other is %+v", g.epoch, m)
+	}
+}
