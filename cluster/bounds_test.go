@@ -122,27 +122,6 @@ func TestTroubleIsLoggedOnceASecond(t *testing.T) {
 	}
 }
 
-// TestSettle: Leave waits for all that is on its way, until its context ends.
-func TestSettle(t *testing.T) {
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	for what, begin := range map[string]func(n *Node){
-		"nothing":     func(n *Node) {},
-		"a request":   func(n *Node) { n.open++ },
-		"a reception": func(n *Node) { n.working[&reception{}] = struct{}{} },
-		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
-		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
-		"the ids":     func(n *Node) { n.steered.Store(false) },
-	} {
-		n := bare("n")
-		n.steered.Store(true)
-		begin(n)
-		if err := n.settle(ctx); (err == nil) != (what == "nothing") {
-			t.Errorf("%s: %v", what, err)
-		}
-	}
-}
-
 // TestLeaveIsAnnounced: others know at once that a node has left.
 func TestLeaveIsAnnounced(t *testing.T) {
 	s := serve(t, nil)

@@ -50,7 +50,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 func bare(letter string) *Node {
 	return &Node{
 		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
-		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
+		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
 		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
 	}

@@ -281,6 +281,11 @@ func (s *steward) leave() {
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
+	for _, sub := range s.subs {
+		if sub.Subject == s.subject("d", s.id) { // to which others go on sending what is for the ids
+			s.unused = append(s.unused, sub)
+		}
+	}
 	s.unsubscribeAll()
 	s.count()
 	s.publish(s.subject("s"), append(appendString(nil, s.id), left))

@@ -57,14 +57,22 @@ func (n *Node) leave(ctx context.Context) error {
 	return err
 }
 
-// settle waits until nothing is on its way.
+// settle waits until nothing is on its way. Once the ids here have been given up, no
+// more requests come; what receive has taken of them is in hand when it is idle.
 func (n *Node) settle(ctx context.Context) error {
 	for {
-		n.mu.Lock()
-		left := n.open + len(n.working) + len(n.posts) + len(n.in)
-		n.mu.Unlock()
-		if left == 0 && n.steered.Load() {
-			return nil
+		if n.steered.Load() && len(n.in) == 0 {
+			select {
+			case n.idle <- struct{}{}:
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+			n.mu.Lock()
+			left := n.open + len(n.working) + len(n.posts)
+			n.mu.Unlock()
+			if left == 0 {
+				return nil
+			}
 		}
 		select {
 		case <-time.After(pause):

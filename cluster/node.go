@@ -129,6 +129,7 @@ type Node struct {
 	ours    *nats.Subscription   // answers
 	sending chan struct{}        // wakes send
 	turning chan struct{}        // wakes steer
+	idle    chan struct{}        // taken by receive when it has nothing in hand
 	leaving chan struct{}        // closed by Leave
 	stop    chan struct{}        // closed when all is settled, or time is over
 	steered atomic.Bool          // the ids here have been given up
@@ -189,7 +190,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := &Node{
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
-		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1),
+		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
 		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},

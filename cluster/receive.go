@@ -39,6 +39,7 @@ func (n *Node) receive() {
 		case <-ticker.C:
 			n.sweep(false)
 			n.keepAlive()
+		case <-n.idle:
 		case <-n.stop:
 			return
 		}

@@ -1,0 +1,132 @@
+package cluster
+
+import (
+	"context"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// leaving has a node leave that waits for a message of the ghost's, which goes on once
+// peer is read; it returns when the node has given up its ids.
+func leaving(t *testing.T, a *site, g *ghost) (peer net.Conn, left chan error) {
+	t.Helper()
+	conn, peer := net.Pipe()
+	t.Cleanup(func() { peer.Close() })
+	if err := a.conns.Add("alice", conn); err != nil {
+		t.Fatal(err)
+	}
+	g.version(g.all, "alice")
+	g.sends(a, push, "alice", "x")
+	eventually(t, "in hand", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.working) == 1
+	})
+	left = make(chan error, 1)
+	go func() { left <- a.Leave(t.Context()) }()
+	eventually(t, "given up", a.steered.Load)
+	return peer, left
+}
+
+// TestNobodyIsSentToOneThatLeaves: while a node waits for what is on its way, NATS says
+// that there is no such node, so that nothing comes that it might not answer.
+func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	peer, left := leaving(t, a, g)
+	g.sends(a, push, "alice", "y")
+	for {
+		m := g.next(g.got)
+		if m.Header.Get("Status") == "503" {
+			break
+		}
+		g.rest = decoder{left: m.Data}
+		g.rest.string()
+		if kind, codes, _ := g.answered(); kind != inHand {
+			t.Fatalf("answer %c %v to a request that came too late", kind, codes)
+		}
+	}
+	b := make([]byte, 10)
+	if n, err := peer.Read(b); string(b[:n]) != "x\n" {
+		t.Errorf("read %q, %v", b[:n], err)
+	}
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	for kind := inHand; kind != outcomes; {
+		kind, _, _ = g.answered()
+	}
+}
+
+// TestSettle: Leave waits for all that is on its way, until its context ends.
+func TestSettle(t *testing.T) {
+	for what, begin := range map[string]func(n *Node){
+		"nothing":     func(n *Node) {},
+		"a request":   func(n *Node) { n.open++ },
+		"a reception": func(n *Node) { n.working[&reception{}] = struct{}{} },
+		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
+		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
+		"the ids":     func(n *Node) { n.steered.Store(false) },
+	} {
+		n := bare("n")
+		n.steered.Store(true)
+		begin(n)
+		ctx, cancel := context.WithCancel(t.Context())
+		var idle sync.WaitGroup
+		idle.Go(func() {
+			for {
+				select {
+				case <-n.idle:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		if what != "nothing" {
+			time.AfterFunc(50*time.Millisecond, cancel)
+		}
+		if err := n.settle(ctx); (err == nil) != (what == "nothing") {
+			t.Errorf("%s: %v", what, err)
+		}
+		cancel()
+		idle.Wait()
+	}
+}
+
+// TestSettleAsksReceive: a message that has been taken, and is in no list yet, is waited
+// for.
+func TestSettleAsksReceive(t *testing.T) {
+	n := bare("n")
+	n.steered.Store(true)
+	settled := make(chan error, 1)
+	idle := func() {
+		select {
+		case err := <-settled:
+			t.Fatalf("settled: %v", err)
+		case <-n.idle:
+		}
+	}
+	n.in <- nil
+	go func() { settled <- n.settle(t.Context()) }()
+	<-n.in
+	time.Sleep(10 * pause)
+	n.open++
+	idle()
+	idle()
+	n.mu.Lock()
+	n.open--
+	n.mu.Unlock()
+	var err error
+	select {
+	case <-n.idle:
+		err = <-settled
+	case err = <-settled:
+	}
+	if err != nil {
+		t.Error(err)
+	}
+}
