@@ -47,6 +47,7 @@ func (n *Node) leave(ctx context.Context) error {
 	go func() {
 		n.unsubscribe()
 		n.running.Wait()
+		n.flush(ctx)
 		close(ended)
 	}()
 	select {
@@ -55,6 +56,18 @@ func (n *Node) leave(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
+}
+
+// flush waits until NATS has the last answers. After n.timeout nobody waits for them
+// any more.
+func (n *Node) flush(ctx context.Context) {
+	n.publishing.Lock() // one of the pool's goroutines may have some
+	defer n.publishing.Unlock()
+	if n.nc.IsConnected() {
+		ctx, cancel := context.WithTimeout(ctx, n.timeout)
+		defer cancel()
+		_ = n.nc.FlushWithContext(ctx)
+	}
 }
 
 // settle waits until nothing is on its way. Once the ids here have been given up, no

@@ -62,6 +62,49 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 	}
 }
 
+// TestLeaveWaitsForItsAnswers: when Leave returns nil, NATS has what the node answered.
+func TestLeaveWaitsForItsAnswers(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	a, g := join(t, p.url()), haunt(t, s.ClientURL(), "g", nil)
+	peer, left := leaving(t, a, g)
+	p.hold(true)
+	if _, err := peer.Read(make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
+	<-a.stop
+	select {
+	case err := <-left:
+		t.Fatalf("Leave: %v, while NATS took nothing", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	p.hold(false)
+	for kind := inHand; kind != outcomes; {
+		kind, _, _ = g.answered()
+	}
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestFlushWaitsForWhoPublishes: they may be the pool's goroutines, with an answer.
+func TestFlushWaitsForWhoPublishes(t *testing.T) {
+	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
+	g.publishing.Lock()
+	flushed := make(chan struct{})
+	go func() {
+		defer close(flushed)
+		g.Node.flush(t.Context())
+	}()
+	select {
+	case <-flushed:
+		t.Error("flushed before all was published")
+	case <-time.After(50 * time.Millisecond):
+	}
+	g.publishing.Unlock()
+	<-flushed
+}
+
 // TestSettle: Leave waits for all that is on its way, until its context ends.
 func TestSettle(t *testing.T) {
 	for what, begin := range map[string]func(n *Node){
