@@ -226,7 +226,7 @@ func (s *steward) unsubscribeAll() {
 				_ = sub.Unsubscribe()
 			}
 		}
-		if len(s.unused) > 0 {
+		if len(s.unused) > 0 && s.nc.IsConnected() {
 			_ = s.nc.FlushTimeout(time.Second) // just to go slow
 		}
 	}
@@ -289,6 +289,8 @@ func (s *steward) leave() {
 	s.unsubscribeAll()
 	s.count()
 	s.publish(s.subject("s"), append(appendString(nil, s.id), left))
-	_ = s.nc.FlushTimeout(time.Second) // nobody is sent here after that
+	if s.nc.IsConnected() { // or it would wait in vain
+		_ = s.nc.FlushTimeout(time.Second) // nobody is sent here after that
+	}
 	s.steered.Store(true)
 }

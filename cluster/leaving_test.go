@@ -173,3 +173,28 @@ func TestSettleAsksReceive(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestLeaveDoesNotWaitForNoNATS: a node with many ids need not wait for NATS while there is none.
+func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", nil)
+	const often = 4 // a second for each, if it does
+	for range often*512 + 1 {
+		sub, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.unused = append(g.unused, sub)
+	}
+	g.flush()
+	s.Shutdown()
+	eventually(t, "NATS is gone", func() bool { return !g.nc.IsConnected() })
+	start := time.Now()
+	for range often {
+		g.leave()
+	}
+	g.Node.flush(t.Context())
+	if d := time.Since(start); d > (often-1)*time.Second {
+		t.Errorf("it took %v", d)
+	}
+}
