@@ -158,6 +158,11 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 	if p, ok := s.moved[k]; ok || e != nil {
 		s.moved[k] = place{node, p.until}
 	}
+	for _, homes := range s.homes {
+		if h, ok := homes[k]; ok { // which may hang, and redirect nobody
+			homes[k] = home{node, h.since}
+		}
+	}
 	s.mu.Unlock()
 	if e == nil || !s.evict(k, e) {
 		s.pool.GetConn(k.pool).Appeared(k.id)

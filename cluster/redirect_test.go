@@ -248,6 +248,24 @@ func TestHomes(t *testing.T) {
 	})
 }
 
+// TestHomeIsCorrected: what is pushed to an id goes to the node that has announced it
+// since, not to the one that answered last and may hang.
+func TestHomeIsCorrected(t *testing.T) {
+	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
+	bob, carol := key{name, "bob"}, key{name, "carol"}
+	since := time.Now()
+	g.homes = [2]map[key]home{{alice: {node: "hung"}}, {bob: {"hung", since}}}
+	for _, k := range []key{alice, bob, carol} {
+		g.elsewhere(k, "well", ahead(0))
+	}
+	for k, want := range map[key]home{alice: {node: "well"}, bob: {"well", since}, carol: {}} {
+		r := &request{key: k, kind: push}
+		if g.enqueue(r); r.node != want.node || !want.since.IsZero() && r.since != since {
+			t.Errorf("%q goes to %q, looked for since %v", k.id, r.node, r.since)
+		}
+	}
+}
+
 // TestHomeThatDied: an id whose node has died is looked for once more.
 func TestHomeThatDied(t *testing.T) {
 	s := serve(t, nil)
