@@ -294,6 +294,7 @@ func (n *Node) finish(r *request, err error) {
 // end, all is. What has been out for a while makes room, so that a node that is
 // stuck keeps nobody from the others.
 func (n *Node) sweep(end bool) {
+	n.resume()
 	now := time.Now()
 	var lost, unsent []*request
 	n.mu.Lock()

@@ -11,6 +11,7 @@ import (
 
 // tick does what is to be done from time to time.
 func (s *steward) tick() {
+	s.resume() // before receive, perhaps
 	now, lost := time.Now(), 0
 	for _, sub := range s.subs {
 		if dropped, err := sub.Dropped(); err == nil {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -43,6 +44,30 @@ func (n *Node) receive() {
 		case <-n.stop:
 			return
 		}
+	}
+}
+
+// resume puts off all deadlines by as long as this process was stopped, or had no
+// processor: what came meanwhile is yet to be read. It is called each tick, and
+// counts one of them, so that no deadline is put off for ever.
+func (n *Node) resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	gap := now.Sub(cmp.Or(n.looked, now)) - tick
+	n.looked = now
+	if gap < 2*tick {
+		return
+	}
+	putOff := func(r *request) { r.due, r.since = r.due.Add(gap), r.since.Add(gap) }
+	for _, r := range n.out {
+		putOff(r)
+	}
+	for _, r := range n.queue {
+		putOff(r)
+	}
+	for _, m := range n.members {
+		m.heard = m.heard.Add(gap)
 	}
 }
 
