@@ -198,6 +198,21 @@ func (g *ghost) beats() {
 	g.flush()
 }
 
+// greeted takes what the ghost is told when it is there for the first time, and returns
+// the version that is in it.
+func (g *ghost) greeted() uint64 {
+	g.t.Helper()
+	m := g.next(g.told)
+	d := decoder{left: m.Data}
+	if d.string(); d.byte() != alive {
+		g.t.Errorf("told %q at first", m.Data)
+	}
+	d.string()
+	d.number()
+	d.number()
+	return d.number()
+}
+
 // ahead is the version of a clock that is wrong by so much.
 func ahead(d time.Duration) uint64 { return uint64(time.Now().Add(d).UnixMicro()) }
 

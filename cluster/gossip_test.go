@@ -99,18 +99,21 @@ func TestNewcomer(t *testing.T) {
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 2 })
 	empty, full := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
 	onlyBob := func(g *ghost) {
-		g.beats()
 		g.takes("bob", 1) // which is older, and tells what came after the beat
 		if ids := g.announced(g.next(g.told)); len(ids) != 1 || ids["bob"] == 0 {
 			t.Errorf("told of %v", ids)
 		}
 	}
+	empty.beats()
+	empty.greeted()
 	onlyBob(empty)
 	full.entries[key{name, "carol"}] = &entry{version: 1}
 	full.beats()
+	full.greeted()
 	if ids := full.announced(full.next(full.told)); len(ids) != 2 {
 		t.Errorf("told of %v", ids)
 	}
+	full.beats()
 	onlyBob(full)
 	full.epoch++ // it has missed something
 	full.beats()
@@ -120,6 +123,26 @@ func TestNewcomer(t *testing.T) {
 	a.mu.Unlock()
 	full.beats()
 	full.version(full.told, "alice")
+}
+
+// TestGreeting: a node that comes is told at once of the highest version, since its clock
+// may be behind; not so one that answers, or that would have no end.
+func TestGreeting(t *testing.T) {
+	s := serve(t, nil)
+	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	a.dial("alice")
+	g.version(g.all, "alice")
+	far := ahead(20 * time.Second)
+	g.takes("zed", far)
+	g.beats()
+	if version := g.greeted(); version < far {
+		t.Errorf("told of version %d, there is %d", version, far)
+	}
+	h.beatTo(h.subject("s", a.id))
+	h.takes("alice", 1)
+	if m := h.next(h.told); h.announced(m)["alice"] == 0 {
+		t.Errorf("told %q", m.Data)
+	}
 }
 
 // TestBeat: a node says how much it has announced to all, and nothing once it has

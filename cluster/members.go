@@ -183,7 +183,8 @@ func (s *steward) evict(k key, e *entry) (done bool) {
 
 // alive notes that another node is there. If it has not been, it and this one may
 // not have heard of each other's ids since: it is told those that came then. What a
-// node says to this one alone comes behind all that was missing.
+// node says to this one alone answers its first beat, or comes behind all that was
+// missing.
 func (s *steward) alive(node string, d *decoder, toAll bool) {
 	name, epoch, ids := d.string(), d.number(), d.number()
 	s.versionOf(d)
@@ -216,6 +217,9 @@ func (s *steward) alive(node string, d *decoder, toAll bool) {
 	}
 	if !back {
 		return
+	}
+	if !known && toAll {
+		s.beatTo(s.subject("s", node)) // for its clock may be behind
 	}
 	if known || ids > 0 {
 		s.sync(node, since)

@@ -16,6 +16,7 @@ func TestMissed(t *testing.T) {
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	g.said = 1 // which was before they met
 	g.beats()
+	g.greeted()
 	g.takes("bob", 1)
 	g.beats()
 	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 2}) // which is not to all
