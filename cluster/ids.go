@@ -282,7 +282,8 @@ func (s *steward) leave() {
 		s.drop(k, e)
 	}
 	for _, sub := range s.subs {
-		if sub.Subject == s.subject("d", s.id) { // to which others go on sending what is for the ids
+		// To the first others would go on sending what is for the ids here.
+		if sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b") {
 			s.unused = append(s.unused, sub)
 		}
 	}

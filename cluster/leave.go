@@ -81,7 +81,7 @@ func (n *Node) settle(ctx context.Context) error {
 				return ctx.Err()
 			}
 			n.mu.Lock()
-			left := n.open + len(n.working) + len(n.posts)
+			left := n.open + len(n.working) + len(n.posts) + len(n.casts)
 			n.mu.Unlock()
 			if left == 0 {
 				return nil

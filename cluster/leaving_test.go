@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"testing"
@@ -38,11 +39,18 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	peer, left := leaving(t, a, g)
+	if err := g.nc.PublishRequest(g.subject("b"), g.subject("r", g.id, "8"), nil); err != nil {
+		t.Fatal(err)
+	}
 	g.sends(a, push, "alice", "y")
-	for {
+	for number := 8; number > 6; {
 		m := g.next(g.got)
 		if m.Header.Get("Status") == "503" {
-			break
+			if m.Subject != g.subject("r", g.id, fmt.Sprint(number)) {
+				t.Fatalf("nobody is at %q", m.Subject)
+			}
+			number--
+			continue
 		}
 		g.rest = decoder{left: m.Data}
 		g.rest.string()
@@ -112,6 +120,7 @@ func TestSettle(t *testing.T) {
 		"a request":   func(n *Node) { n.open++ },
 		"a reception": func(n *Node) { n.working[&reception{}] = struct{}{} },
 		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
+		"a Broadcast": func(n *Node) { n.casts[name] = &cast{} },
 		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
 		"the ids":     func(n *Node) { n.steered.Store(false) },
 	} {

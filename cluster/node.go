@@ -32,8 +32,9 @@
 //
 // # Goroutines
 //
-// A node has three goroutines, and two of nats.go's, until Leave. An id costs
-// none: one NATS subscription each.
+// A node has three goroutines, and two of nats.go's, until Leave; and one for each
+// pool in which a Broadcast waits for slow readers. An id costs none: one NATS
+// subscription each.
 package cluster
 
 import (
@@ -79,7 +80,8 @@ const (
 	// nothing heard of them, so that a node's inbox holds those of many.
 	window = 4096
 	inbox  = 1 << 16
-	// castBytes is how many bytes of Broadcast may wait for NATS.
+	// castBytes is how many bytes of Broadcast may wait for NATS, and for the readers of
+	// a pool.
 	castBytes = 64 << 20
 	// stuck is how many messages may wait for NATS before a node stops to say that it
 	// has others in hand.
@@ -151,14 +153,15 @@ type Node struct {
 	queue   []*request // to be sent
 	out     map[uint64]*request
 	number  uint64
-	window  int            // how many of out count
-	open    int            // requests without an outcome
-	buf     []byte         // the request that take has encoded; send's
-	posts   []post         // what else is to be sent
-	slots   map[string]int // the post that gathers the answers to a node
-	casting int            // bytes of Broadcast in posts
-	limit   int            // of a NATS message
-	away    bool           // no connection to NATS
+	window  int              // how many of out count
+	open    int              // requests without an outcome
+	buf     []byte           // the request that take has encoded; send's
+	posts   []post           // what else is to be sent
+	slots   map[string]int   // the post that gathers the answers to a node
+	casting int              // bytes of Broadcast in posts
+	casts   map[string]*cast // by pool
+	limit   int              // of a NATS message
+	away    bool             // no connection to NATS
 	ended   bool
 	working map[*reception]struct{}
 	version uint64         // the highest of a connection here or heard of
@@ -195,6 +198,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
 		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
+		casts: map[string]*cast{},
 	}
 	for _, opt := range opts {
 		if opt != nil {

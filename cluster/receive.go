@@ -191,18 +191,3 @@ func (n *Node) keepAlive() {
 		r.waiting = true
 	}
 }
-
-// spread is called with a Broadcast of another node.
-func (n *Node) spread(m *nats.Msg) {
-	d := decoder{left: m.Data}
-	node, pool := d.string(), d.string()
-	switch {
-	case d.bad || !plain(node):
-		n.distrust(m)
-	case node == n.id || n.pool.GetStream(pool) == nil:
-	default:
-		if _, err := n.pool.GetStream(pool).Receive("", [][]byte{d.left}, nil); err != nil && err != gcpool.ErrClosed {
-			n.note(err)
-		}
-	}
-}
