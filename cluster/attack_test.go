@@ -102,9 +102,13 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	eventually(t, "it is out, and answered", func() bool { return a.Stats().Requests == 2 && len(a.in) > 0 })
 	u := b.dial("alice")
 	eventually(t, "b has announced her", func() bool {
+		announced := b.Stats().IDs == 1
+		b.mu.Lock()
+		version := b.version
+		b.mu.Unlock()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return b.Stats().IDs == 1 && a.version >= b.version
+		return announced && a.version >= version
 	})
 	close(hold)
 	if got := u.read(); got != "x" {

@@ -323,6 +323,7 @@ func (n *Node) sweep(end bool) {
 	}
 	for _, r := range unsent {
 		n.finish(r, errAway)
+		n.unsent.Store(true)
 	}
 	wake(n.sending) // which looks whether NATS is there
 }

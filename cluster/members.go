@@ -32,6 +32,9 @@ func (s *steward) tick() {
 	if now.Sub(s.beaten) >= beat {
 		s.beat()
 	}
+	if s.nc.IsConnected() && s.unsent.Swap(false) {
+		s.appeared() // for nothing else tells that NATS goes on
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
@@ -224,7 +227,12 @@ func (s *steward) alive(node string, d *decoder, toAll bool) {
 	if known || ids > 0 {
 		s.sync(node, since)
 	}
-	for _, p := range s.pool.Stats() { // what waits here may be for its ids
+	s.appeared() // what waits here may be for its ids
+}
+
+// appeared has all that is in a mailbox forwarded.
+func (s *steward) appeared() {
+	for _, p := range s.pool.Stats() {
 		s.pool.GetConn(p.Name).Appeared("")
 	}
 }

@@ -172,6 +172,7 @@ type Node struct {
 	turned  time.Time       // when the two were
 	looked  time.Time       // when deadlines were looked at last
 	ids     int             // how many are announced
+	unsent  atomic.Bool     // messages may be in a mailbox that NATS did not take
 	stale   atomic.Bool     // the server has subscriptions that nats.go has forgotten
 }
 

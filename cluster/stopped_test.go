@@ -3,6 +3,8 @@ package cluster
 import (
 	"testing"
 	"time"
+
+	"github.com/nulijiabei/gcpool"
 )
 
 // TestStoppedProcess: when a process goes on that was stopped, what it waits for has as
@@ -50,4 +52,36 @@ func TestSlowProcess(t *testing.T) {
 	if given != ErrUncertain {
 		t.Errorf("given up: %v", given)
 	}
+}
+
+// TestMailboxAfterUnsent: when NATS goes on that took nothing for too long, what waits in
+// a mailbox for it is sent once more, though nothing else happens.
+func TestMailboxAfterUnsent(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL(), gcpool.WithMailbox(time.Minute, 1<<20))
+	g := haunt(t, s.ClientURL(), "g", nil)
+	if err := a.stream.Add("alice", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "nobody has it", func() bool { return a.Stats().Requests == 1 && a.Stats().Waiting == 0 })
+	g.serves(name, "alice") // as a node that was here all the time
+	outcome := make(chan error, 1)
+	unsent := &request{key: key{name, "bob"}, kind: push, batch: [][]byte{{}}, done: func(errs []error) { outcome <- errs[0] }}
+	a.mu.Lock()
+	a.queue = append(a.queue, unsent) // overdue
+	a.window += window
+	a.Node.open++
+	a.mu.Unlock()
+	if err := <-outcome; err != errAway {
+		t.Errorf("what was not sent is %v", err)
+	}
+	a.mu.Lock()
+	a.window -= window
+	a.mu.Unlock()
+	m, batch := g.asked()
+	if len(batch) != 1 || batch[0] != "x" {
+		t.Errorf("received %q", batch)
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	eventually(t, "written", func() bool { return a.stats().Forwarded == 1 })
 }
