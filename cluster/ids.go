@@ -214,12 +214,10 @@ func (s *steward) unsubscribeAll() {
 		for _, sub := range some {
 			if s.nc.IsConnected() {
 				resumes := s.nc.Stats().Reconnects
-				sub.SetClosedHandler(func(string) { // under nc's lock
-					go func() {
-						if s.nc.Stats().Reconnects != resumes { // nats.go has subscribed it again
-							s.stale.Store(true)
-						}
-					}()
+				sub.SetClosedHandler(func(string) { // under nc's lock, and at once: later it may have others
+					if s.nc.Reconnects != resumes { // nats.go has subscribed it again
+						s.stale.Store(true)
+					}
 				})
 				_ = sub.Drain() // fails if it has ended
 			} else {
@@ -281,10 +279,10 @@ func (s *steward) leave() {
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs {
-		// To the first others would go on sending what is for the ids here.
-		if sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b") {
-			s.unused = append(s.unused, sub)
+	for _, sub := range s.subs { // others would go on to send to d what is for the ids
+		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
+		if ends && s.nc.IsConnected() {
+			_ = sub.Drain()
 		}
 	}
 	s.unsubscribeAll()

@@ -207,3 +207,24 @@ func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
 		t.Errorf("it took %v", d)
 	}
 }
+
+// TestDrainedBeforeAReconnect: a subscription that had ended when nc reconnected is not
+// taken for one that was brought back, or each reconnect would lead to another.
+func TestDrainedBeforeAReconnect(t *testing.T) {
+	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
+	sub, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g.unused = append(g.unused, sub)
+	g.unsubscribeAll()
+	eventually(t, "drained", func() bool { return !sub.IsValid() })
+	if err := g.nc.ForceReconnect(); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "reconnected", func() bool { return g.nc.Stats().Reconnects == 1 && g.nc.IsConnected() })
+	time.Sleep(2 * tick) // whoever comes late to judge has done it by now
+	if g.stale.Load() {
+		t.Error("it would reconnect once more")
+	}
+}
