@@ -107,7 +107,8 @@ func WithName(name string) Option { return func(n *Node) { n.name = name } }
 // WithTimeout sets how long nothing may be heard of a message that left this
 // node before its outcome is ErrUncertain, and how long an id is looked for of which
 // each node says that it has moved on. A peer that is slow to take it is not silence,
-// for its node says so; nor is it while this process is stopped. It must be at least a second; the default is 5 s.
+// for its node says so; nor is it while this process is stopped. It must be at least a
+// second; the default is 5 s.
 func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
 
 // WithLogger sets where errors of NATS and malformed messages are logged, at
