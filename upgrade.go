@@ -156,11 +156,7 @@ const (
 func (u *upgraded) serve(h http.Handler, req *http.Request) {
 	ctx, cancel := context.WithCancel(wire.NewContext(context.WithoutCancel(req.Context()), u.conn))
 	req = req.WithContext(ctx)
-	defer time.AfterFunc(handshakeTime, func() {
-		if !u.conn.Framed() {
-			cancel()
-		}
-	}).Stop()
+	u.conn.Expire(handshakeTime, cancel)
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()

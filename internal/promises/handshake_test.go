@@ -231,6 +231,21 @@ func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 	})
 }
 
+// TestContextLastsAfterTheHandshake, however long the handler runs.
+func TestContextLastsAfterTheHandshake(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ended := make(chan error)
+		_, ws := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			time.Sleep(time.Hour)
+			ended <- ws.Request().Context().Err()
+		}))("")
+		if err := <-ended; err != nil {
+			t.Errorf("after an hour: %v", err)
+		}
+		ws.Close()
+	})
+}
+
 func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
 	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		http.ServeContent(w, r, "x.txt", time.Time{}, bytes.NewReader(make([]byte, 100_000)))

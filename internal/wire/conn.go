@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Conn is the connection under an upgraded WebSocket. x/net writes its
@@ -21,10 +22,11 @@ type Conn struct {
 
 	moves       atomic.Uint32
 	application sync.Mutex // serializes Write; locked before frames
-	tail        []byte     // the last bytes of the response; application
+	framed      bool       // the response to the handshake is out, frames follow; application
+	tail        []byte     // the last bytes of the response before; application
 	rest        int        // bytes of Write's frame still to come; frames is locked meanwhile
 
-	framed atomic.Bool // the response to the handshake is out, frames follow
+	expires atomic.Pointer[time.Timer] // nil once framed
 }
 
 // connKey finds a Conn in the context of an upgraded request.
@@ -38,8 +40,22 @@ func NewContext(ctx context.Context, c *Conn) context.Context {
 // Upgraded reports whether ctx is that of an upgraded request.
 func Upgraded(ctx context.Context) bool { return ctx.Value(connKey{}) != nil }
 
+// Expire calls f after d, unless the response to the handshake is out by then, or c's
+// handler has returned.
+func (c *Conn) Expire(d time.Duration, f func()) { c.expires.Store(time.AfterFunc(d, f)) }
+
 // Return notes that c's handler has returned.
-func (c *Conn) Return() { c.returned.Store(true) }
+func (c *Conn) Return() {
+	c.returned.Store(true)
+	c.keep()
+}
+
+// keep has c expire no more.
+func (c *Conn) keep() {
+	if timer := c.expires.Swap(nil); timer != nil {
+		timer.Stop()
+	}
+}
 
 // Read reads from the peer.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -59,7 +75,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 	inside := c.rest > 0
 	if !inside {
 		c.frames.Lock()
-		if c.framed.Load() {
+		if c.framed {
 			c.rest = frameLen(p)
 		} else {
 			c.response(p)
@@ -84,13 +100,10 @@ func (c *Conn) response(p []byte) {
 	const end = "\r\n\r\n"
 	all := append(c.tail, p...)
 	if c.tail = bytes.Clone(all[max(0, len(all)-len(end)+1):]); bytes.Contains(all, []byte(end)) {
-		c.framed.Store(true)
-		c.tail = nil
+		c.framed, c.tail = true, nil
+		c.keep()
 	}
 }
-
-// Framed reports whether the response to the handshake is out, or under way.
-func (c *Conn) Framed() bool { return c.framed.Load() }
 
 // frameLen returns the length of the frame that p begins with; its header is
 // all there, as x/net writes it.

@@ -28,13 +28,6 @@ func pair(t *testing.T) (conn, peer net.Conn) {
 	return conn, peer
 }
 
-// inFrames returns a Conn on which the handshake is over.
-func inFrames(conn net.Conn) *Conn {
-	c := &Conn{Conn: conn}
-	c.framed.Store(true)
-	return c
-}
-
 // TestNothingPassesBetweenTryAndSend fills a socket until try has left a frame
 // in the middle, and has the application write before send goes on.
 func TestNothingPassesBetweenTryAndSend(t *testing.T) {
@@ -42,7 +35,7 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 		t.Skip("try leaves all to send")
 	}
 	conn, peer := pair(t)
-	c := inFrames(conn)
+	c := &Conn{Conn: conn, framed: true}
 	pool := AppendFrame(nil, Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
 	application := AppendFrame(nil, Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
 	var want []byte
@@ -84,7 +77,7 @@ func TestTryWaitsForNobody(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	c := inFrames(a)
+	c := &Conn{Conn: a, framed: true}
 	c.frames.Lock() // as the application has it inside a frame
 	tried := make(chan int)
 	go func() { tried <- c.try([]byte("\x81\x01x")) }()
@@ -100,8 +93,7 @@ func TestTryWaitsForNobody(t *testing.T) {
 
 func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 	conn, _ := pair(t)
-	c := inFrames(conn)
-	c.err = io.ErrShortWrite
+	c := &Conn{Conn: conn, framed: true, err: io.ErrShortWrite}
 	if n := c.try([]byte("\x81\x01x")); n != 0 {
 		t.Errorf("try has written %d bytes", n)
 	}
@@ -110,7 +102,7 @@ func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 // TestShortWritesPass: who hijacks a connection from x/net may write anything.
 func TestShortWritesPass(t *testing.T) {
 	conn, peer := pair(t)
-	c := inFrames(conn)
+	c := &Conn{Conn: conn, framed: true}
 	var want []byte
 	for _, p := range []string{"", "x", "\x81\x7e", "\x81\x7e\x00", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x81\x01y"} {
 		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
@@ -136,8 +128,8 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 		c := new(Conn)
 		for i, p := range writes {
 			c.response([]byte(p))
-			if last := i == len(writes)-1; c.Framed() != last || len(c.tail) > 3 {
-				t.Errorf("%q: ends with write %d, %v; keeps %q", writes, i, c.Framed(), c.tail)
+			if last := i == len(writes)-1; c.framed != last || len(c.tail) > 3 {
+				t.Errorf("%q: ends with write %d, %v; keeps %q", writes, i, c.framed, c.tail)
 			}
 		}
 	}
