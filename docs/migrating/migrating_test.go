@@ -163,11 +163,10 @@ func TestMelody(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			address := serve(t, h)
 			alice, bob := dial(t, address, "alice"), dial(t, address, "bob")
-			for _, ws := range []*websocket.Conn{alice, bob} {
-				send(t, ws, "alice hello") // may come before she is connected, but for her own
+			for _, ws := range []*websocket.Conn{alice, bob} { // her own first: then she is connected
+				send(t, ws, "alice hello")
+				wantNext(t, alice, "hello")
 			}
-			wantNext(t, alice, "hello")
-			wantNext(t, alice, "hello")
 			send(t, bob, "bob note to myself")
 			wantNext(t, bob, "note to myself")
 			send(t, alice, "bob how are you?")
