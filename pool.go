@@ -89,6 +89,9 @@ func (p *Pool) check() error {
 // ErrInvalid for an option without meaning; ErrClosed after Shutdown. After
 // Start the new pool is started at once. It does not block.
 func (p *Pool) Register(name string, opts ...Option) error {
+	if err := p.check(); err != nil {
+		return err
+	}
 	c := outbox.Config{
 		Pool:         name,
 		Buffer:       1000,
@@ -97,15 +100,12 @@ func (p *Pool) Register(name string, opts ...Option) error {
 		Heartbeat:    15 * time.Second,
 		Newline:      true,
 	}
-	if p != nil {
-		opts = slices.Concat(p.defaults, opts)
-	}
-	for _, opt := range opts {
+	for _, opt := range slices.Concat(p.defaults, opts) {
 		if opt != nil {
 			opt(&c)
 		}
 	}
-	if err := cmp.Or(p.check(), check(&c)); err != nil {
+	if err := check(&c); err != nil {
 		return err
 	}
 	p.mu.Lock()

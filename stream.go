@@ -108,8 +108,9 @@ func (s *StreamPool) Broadcast(data []byte) error {
 // connection, for a [Cluster]. It takes as many as it can at once, and tells how
 // many; the outcomes of those are given to done, in order, on a goroutine of the
 // pool's, when the last is known. One whose peer may have a part of it, or all, has no
-// outcome that wraps ErrNotConnected, for it must not be sent again. For the rest, the error is ErrMoved if id is
-// not connected here, or what was forwarded from here has not come back yet;
+// outcome that wraps ErrNotConnected, for it must not be sent again. For the rest, the
+// error is ErrMoved if id is not connected here, or what was forwarded from here has
+// not come back yet;
 // ErrTooLarge for one of more than WithOutbox bytes; ErrInvalid for a nil done;
 // ErrClosed after Shutdown; and [context.Canceled] while the outbox of a peer that
 // reads is full.

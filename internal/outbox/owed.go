@@ -91,7 +91,7 @@ func (g *Group) Beat() {
 	}
 	pause := time.Second
 	if g.Heartbeat > 0 {
-		pause = min(pause, max(g.Heartbeat/4, time.Millisecond))
+		pause = min(pause, g.Heartbeat/4)
 	}
 	pause += pause * time.Duration(g.Connected()) / 250_000
 	due := g.Now() + pause
@@ -117,13 +117,14 @@ func (g *Group) Beat() {
 // two heartbeats, closes one whose handler does not return, and retires b if nothing keeps it.
 // A peer that could not be heard is not silent: what was lost of the time does not count.
 func (b *Box) Beat(now, lost time.Duration) {
-	b.mu.Lock()
-	link := b.link
-	heard, tells := true, false
+	link := b.Link()
+	heard, tells, ends := true, false, false
 	if link != nil {
 		heard, tells = link.Heard()
+		ends = link.Ends() // which asks a context of the application's
 	}
-	if len(b.owed) > 0 || link != nil && link.Ends() {
+	b.mu.Lock()
+	if len(b.owed) > 0 || ends {
 		b.askLocked(link, (*wire.Link).Returned, errLeft)
 	}
 	b.heard = min(b.heard+lost, now)

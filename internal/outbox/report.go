@@ -39,7 +39,7 @@ func (r *reporter) undelivered(id string, c *chunk, err error) {
 	told := r.group.Undelivered != nil
 	for c.receipts != nil && c.messages > 0 {
 		m, err := c.next(r.group.Newline), err
-		if k := class(err); c.cut && m.Here && (k == class(ErrNotConnected) || k == class(ErrClosed)) {
+		if c.cut && m.Here && slices.Contains([]int{class(ErrNotConnected), class(ErrClosed)}, class(err)) {
 			err = errCut // where those are taken for not sent
 		}
 		if tell := m.Receipt.decide(err); tell != nil {

@@ -234,3 +234,38 @@ func TestShutdownSettlesWhatNobodyCan(t *testing.T) {
 		t.Errorf("%d messages have no outcome", s.Waiting)
 	}
 }
+
+// A calling context asks the pool when it is asked whether it has ended.
+type calling struct {
+	context.Context
+	ask func()
+}
+
+func (c calling) Err() error { c.ask(); return c.Context.Err() }
+
+// TestContextThatCallsThePool: it is the application's, so no lock is held.
+func TestContextThatCallsThePool(t *testing.T) {
+	_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Millisecond))
+	asked := make(chan bool, 100)
+	handler := websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("alice", ws)
+		io.Copy(io.Discard, ws)
+	})
+	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(calling{r.Context(), func() {
+			c.Since("alice")
+			select {
+			case asked <- true:
+			default:
+			}
+		}}))
+	}))
+	dial(t, addr, "")
+	for range 3 {
+		select {
+		case <-asked:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it waits for a lock, or nobody asks")
+		}
+	}
+}
