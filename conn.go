@@ -188,8 +188,8 @@ func (c *ConnPool) Evict(id string, conn net.Conn) bool {
 
 // Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
 // since id is connected elsewhere now. With an empty id it is for all, since the
-// Cluster cannot tell which are. What comes back to the mailbox may wait there
-// for as long as before, once more. It does not block.
+// Cluster cannot tell which are. What comes back to the mailbox keeps the time
+// that it had there. It does not block.
 func (c *ConnPool) Appeared(id string) {
 	boxes := []*outbox.Box{c.find(id)}
 	if id == "" {

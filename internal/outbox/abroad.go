@@ -1,6 +1,10 @@
 package outbox
 
-import "bytes"
+import (
+	"bytes"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
 
 // A Remote is what package gcpool documents as Cluster.
 type Remote interface {
@@ -54,10 +58,16 @@ func (g *Group) Abroad(r Remote, data []byte) (wait func() error) {
 	}
 }
 
-// abroadLocked reports whether what comes for b goes elsewhere. Not so if what
-// waits before it is in the mailbox, since nobody had the id.
+// abroadLocked reports whether what comes for b goes elsewhere.
 func (b *Box) abroadLocked() bool {
-	return b.link == nil && b.group.remote.Load() != nil && (len(b.queue) == 0 || b.queue[0].letter == nil)
+	return b.link == nil && b.group.remote.Load() != nil
+}
+
+// asksLocked reports whether the remote is to be asked for b's id: a message has come
+// since it was asked last, or the id has appeared. What is in the mailbox alone is no
+// reason, for nobody had the id.
+func (b *Box) asksLocked() bool {
+	return len(b.queue) > 0 && (b.appeared || b.queue[len(b.queue)-1].letter == nil)
 }
 
 // abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
@@ -68,15 +78,17 @@ func (b *Box) abroadBy(n int) {
 	}
 }
 
-// congestedLocked reports whether m must wait before it may go elsewhere.
+// congestedLocked reports whether m must wait before it may go elsewhere. Behind mail
+// alone it need not: nothing is on its way that would make room.
 func (b *Box) congestedLocked(m *Message) bool {
 	g := b.group
-	return b.abroadLocked() && (!b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
+	return b.abroadLocked() && (b.busy && !b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
 }
 
-// forwardLocked has w hand the first chunk to the remote, as a flight without a
-// link, and unlocks b. One at a time keeps the order, and what gathers meanwhile
-// goes together.
+// forwardLocked has w hand a batch to the remote, as a flight without a link, and
+// unlocks b. One at a time keeps the order, and what gathers meanwhile goes together.
+// While nobody is known to have the id, the first message in the mailbox goes alone:
+// each push to a user who is away would carry all his mail else.
 func (b *Box) forwardLocked(w *writer) {
 	r := b.group.Remote()
 	if r == nil { // since a moment ago; Stranded sees to what waits
@@ -85,13 +97,20 @@ func (b *Box) forwardLocked(w *writer) {
 		return
 	}
 	flown := &writer{group: b.group, box: b}
-	flown.chunk = b.queue.take()
-	b.flight = flown
+	ask := b.queue[0].letter != nil && !b.appeared
 	var batch [][]byte
-	for c := *flown.chunk; c.messages > 0; {
-		m := c.next(b.group.Newline)
-		batch = append(batch, m.Data)
+	for size := 0; len(b.queue) > 0; {
+		c := *b.queue[0]
+		if size += len(c.buf); batch != nil && (ask || size > wire.Piece) {
+			break
+		}
+		flown.batch = append(flown.batch, b.queue.take(0))
+		for c.messages > 0 {
+			m := c.next(b.group.Newline)
+			batch = append(batch, m.Data)
+		}
 	}
+	b.flight, b.appeared = flown, false
 	b.mu.Unlock()
 	w.steps.Add(1)
 	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(flown, errs) })
@@ -106,36 +125,45 @@ func (b *Box) returned(w *writer, errs []error) {
 		asked[i] = ask(err)
 	}
 	b.mu.Lock()
-	g, c := b.group, w.chunk
+	g := b.group
 	if b.flight != w { // given up, or returned twice
 		b.mu.Unlock()
 		return
 	}
 	b.flight = nil
 	var kept queue
-	moved := false
-	for i := 0; c.messages > 0; i++ {
-		var err error
-		if i < len(asked) {
-			err = asked[i]
-		}
-		switch {
-		case err == nil:
-			b.doneLocked(c, &g.forwarded)
-		case err == ErrMoved && g.remote.Load() != nil:
-			moved = true
-			kept = append(kept, c.pop(g.Newline))
-		case class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()):
-			kept = append(kept, c.pop(g.Newline))
-		default:
-			b.failLocked(c.pop(g.Newline), err)
+	i := 0
+	for _, c := range w.batch {
+		for ; c.messages > 0; i++ {
+			var err error
+			if i < len(asked) {
+				err = asked[i]
+			}
+			moved := err == ErrMoved && g.remote.Load() != nil
+			if moved || class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()) {
+				b.appeared = b.appeared || moved
+				if !c.late {
+					kept = append(kept, c.pop(g.Newline))
+					continue
+				}
+				err = ErrExpired
+			}
+			g.mailbox.remove(c)
+			if err == nil {
+				b.doneLocked(c, &g.forwarded)
+			} else {
+				b.failLocked(c.pop(g.Newline), err)
+			}
 		}
 	}
 	b.queue = append(kept, b.queue...)
-	if b.link != nil || moved || w.called && g.remote.Load() != nil {
+	switch {
+	case b.link != nil || b.appeared && g.remote.Load() != nil:
 		b.rehomeLocked()
-	} else if len(kept) > 0 {
+	case len(kept) > 0:
 		b.stashLocked()
+	default: // whoever took these takes the rest
+		b.appeared = true
 	}
 	b.behindLocked(w)
 	b.busy = false
@@ -152,7 +180,8 @@ func (b *Box) Stranded(reason error, over bool) {
 	if w := b.flight; over && w != nil && w.link == nil {
 		b.giveUpLocked(w, reason)
 	}
-	if b.link == nil && len(b.queue) > 0 && b.queue[0].letter == nil {
+	if b.link == nil && b.asksLocked() {
+		b.appeared = false
 		b.abandonLocked(reason)
 	}
 }
@@ -164,9 +193,6 @@ func (b *Box) Appeared() {
 	if b.link != nil || b.group.remote.Load() == nil {
 		return
 	}
-	if b.flight != nil {
-		b.flight.called = true // what comes back from it is not for the mailbox
-	}
-	b.rehomeLocked()
+	b.appeared = b.flight != nil || len(b.queue) > 0 // what comes back from a flight is not for the mailbox
 	b.wakeLocked()
 }

@@ -39,7 +39,9 @@ type Box struct {
 	active bool  // written to since the last beat
 	told   bool  // the close frame of Shutdown is out, or due
 	asking bool  // whether handlers have returned
-	dead   bool  // out of the registry; look the id up again
+
+	appeared bool // what waits in the mailbox is to be forwarded, for the id is elsewhere
+	dead     bool // out of the registry; look the id up again
 }
 
 // NewBox returns a Box for id, with no connection.
@@ -190,7 +192,7 @@ func (b *Box) lendLocked() *writer {
 // dueLocked reports whether there is something to write.
 func (b *Box) dueLocked() bool {
 	if b.link == nil {
-		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked()
+		return b.flight == nil && b.abroadLocked() && b.asksLocked()
 	}
 	return len(b.queue) > 0 || b.control != 0
 }
@@ -236,7 +238,7 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.control = link, true, 0
+	b.link, b.active, b.control, b.appeared = link, true, 0, false
 	b.since = max(b.since+1, b.group.Now())
 	b.heard, b.idle = b.since, b.since
 	if old == nil {

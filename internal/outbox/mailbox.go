@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"container/list"
+	"slices"
 	"sync"
 	"time"
 )
@@ -32,6 +33,7 @@ func (b *Box) abandonLocked(reason error) {
 		return
 	}
 	for _, c := range b.queue {
+		b.group.mailbox.remove(c)
 		b.failLocked(c, reason)
 	}
 	b.queue = nil
@@ -136,17 +138,37 @@ func (m *mailbox) due(oldest *list.Element) bool {
 	return m.letters.Front() == oldest && m.keepLocked(oldest) <= 0
 }
 
-// expire reports b's oldest letter if oldest, which is b's, is still due.
+// expire reports b's oldest letter if oldest, which is b's, is still due; if it is on
+// its way elsewhere, then when it comes back.
 func (b *Box) expire(oldest *list.Element) {
 	b.mu.Lock()
-	if len(b.queue) > 0 && b.queue[0].letter != nil && b.group.mailbox.due(oldest) {
-		c, reason := b.queue.take(), ErrExpired
+	b.expireLocked(oldest)
+	b.mu.Unlock()
+	b.group.retire(b)
+}
+
+func (b *Box) expireLocked(oldest *list.Element) {
+	if !b.group.mailbox.due(oldest) {
+		return
+	}
+	w := b.flight
+	if w != nil {
+		if i := slices.IndexFunc(w.batch, func(c *chunk) bool { return c.letter == oldest }); i >= 0 {
+			b.group.mailbox.remove(w.batch[i])
+			w.batch[i].late = true
+			return
+		}
+	}
+	if i := slices.IndexFunc(b.queue, func(c *chunk) bool { return c.letter != nil }); i >= 0 {
+		c, reason := b.queue.take(i), ErrExpired
 		if b.group.closed.Load() {
 			reason = ErrClosed
 		}
 		b.group.mailbox.remove(c)
-		b.failLocked(c, reason)
+		if w != nil && w.batch != nil { // after what is on its way
+			w.behind = append(w.behind, left{queue{c}, reason})
+		} else {
+			b.failLocked(c, reason)
+		}
 	}
-	b.mu.Unlock()
-	b.group.retire(b)
 }

@@ -28,6 +28,7 @@ type chunk struct {
 	receipts []receipt
 	born     time.Duration // when it was begun, on the group's clock; mostly 0
 	letter   *list.Element // its place in the mailbox, nil outside
+	late     bool          // gave way there while it was on its way elsewhere
 	cut      bool          // a part of it has left, or all: its peer may have that
 }
 
@@ -144,6 +145,9 @@ func (b *Box) pushLocked(m *Message) {
 	if len(b.queue) > 0 {
 		last = b.queue[len(b.queue)-1]
 	}
+	if last != nil && last.letter != nil {
+		last = nil
+	}
 	if last != nil && len(last.buf)+n > cap(last.buf) {
 		last.compact()
 	}
@@ -186,19 +190,24 @@ func (b *Box) dropLocked(n int) bool {
 	for len(b.queue) > 0 && !b.fitsLocked(n) {
 		b.failLocked(b.queue[0].pop(b.group.Newline), ErrSlow)
 		if b.queue[0].messages == 0 {
-			b.queue.take().free()
+			b.queue.take(0).free()
 		}
 	}
 	return b.fitsLocked(n)
 }
 
 // rehomeLocked takes what waits out of the mailbox, and gives it the opcode of
-// the connection that it will leave on. Without one, what came from elsewhere
-// goes back: two boxes that forward to each other would wait for ever.
+// the connection that it will leave on. Without one, the mailbox keeps what it has,
+// and what came from elsewhere goes back: two boxes that forward to each other would
+// wait for ever.
 func (b *Box) rehomeLocked() {
 	all := b.queue
 	b.queue = nil
 	for _, c := range all {
+		if b.link == nil && c.letter != nil {
+			b.queue = append(b.queue, c)
+			continue
+		}
 		b.group.mailbox.remove(c)
 		for c.messages > 0 {
 			m := c.next(b.group.Newline)
@@ -227,14 +236,14 @@ func (b *Box) freeLocked(c *chunk) {
 	b.spare = c
 }
 
-// take removes and returns the first chunk.
-func (q *queue) take() *chunk {
-	c := (*q)[0]
-	if len(*q) > 16 { // as in the mailbox, where each is one message
+// take removes and returns a chunk, mostly the first.
+func (q *queue) take(i int) *chunk {
+	c := (*q)[i]
+	if i == 0 && len(*q) > 16 { // as in the mailbox, where each is one message
 		(*q)[0] = nil
 		*q = (*q)[1:]
 	} else {
-		*q = slices.Delete(*q, 0, 1)
+		*q = slices.Delete(*q, i, i+1)
 	}
 	return c
 }

@@ -25,7 +25,8 @@ type writer struct {
 // neither deadline nor Close, in late.
 type flight struct {
 	link   *wire.Link
-	chunk  *chunk      // nil for a control frame
+	chunk  *chunk      // nil for a control frame, and for a flight without a link
+	batch  queue       // what that carries instead
 	op     byte        // of that
 	tried  int         // bytes of chunk that went before the write
 	behind []left      // what waited behind chunk when a connection was removed
@@ -35,7 +36,6 @@ type flight struct {
 	moves  uint32      // of link then
 	timer  *time.Timer // ends the write; nil until it is watched
 	closed bool        // link has been closed to end the write
-	called bool        // the id has appeared elsewhere meanwhile
 	tries  int         // how often it has been waited for since
 }
 
@@ -112,7 +112,7 @@ func (b *Box) turn(w *writer) (more bool) {
 func (b *Box) takeLocked(w *writer) {
 	w.flight = flight{link: b.link, op: b.control}
 	if b.control == 0 {
-		w.chunk = b.queue.take()
+		w.chunk = b.queue.take(0)
 	}
 	b.control = 0
 	b.flight = w
@@ -224,7 +224,11 @@ func (w *writer) why() error {
 // without it.
 func (b *Box) giveUpLocked(w *writer, reason error) {
 	b.flight, b.busy = nil, false
-	if c := w.chunk; c != nil {
+	if w.chunk != nil {
+		w.batch = queue{w.chunk}
+	}
+	for _, c := range w.batch {
+		b.group.mailbox.remove(c)
 		unread := *c
 		unread.buf = bytes.Clone(c.buf) // the write may be reading c.buf still
 		b.writtenLocked(&unread, c.off+int(w.went.Load()))
@@ -292,7 +296,7 @@ func (b *Box) settleLocked(w *writer, n int) {
 	case c.messages == 0:
 		c.free()
 	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil,
-		g.mailbox.on() && (b.link != nil || w.called && g.remote.Load() != nil):
+		g.mailbox.on() && (b.link != nil || b.appeared && g.remote.Load() != nil):
 		b.queue = append(queue{c}, b.queue...)
 		b.rehomeLocked()
 	case g.mailbox.on():

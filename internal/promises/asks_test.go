@@ -1,0 +1,124 @@
+package promises
+
+import (
+	"bufio"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// An errand counts what is forwarded on its way to the others.
+type errand struct {
+	*node
+	batches, messages int
+}
+
+func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
+	e.mu.Lock()
+	e.batches, e.messages = e.batches+1, e.messages+len(batch)
+	e.mu.Unlock()
+	e.node.Forward(pool, id, batch, done)
+}
+
+// TestOneRefusalMutesNobody: "nobody has the id" may be wrong for a moment, as while a
+// route is cut, and nothing says when it is right again. The next push finds out, and
+// takes along what waits.
+func TestOneRefusalMutesNobody(t *testing.T) {
+	for _, waiting := range []int{1, 5, 200} {
+		synctest.Test(t, func(t *testing.T) {
+			b, r := &bus{delay: time.Millisecond}, new(reports)
+			near, far := b.join(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithUndelivered(r.hook)), b.join(t)
+			peer := bufio.NewReader(pipe(t, far.conns, "a"))
+			b.refuse = gcpool.ErrNotConnected
+			var want []string
+			for i := range waiting {
+				want = append(want, fmt.Sprint(i))
+				add(t, near.stream, "a", want[i])
+				time.Sleep(10 * time.Millisecond)
+			}
+			synctest.Wait()
+			b.refuse = nil
+			want = append(want, "the next", "and more")
+			add(t, near.stream, "a", "the next")
+			add(t, near.stream, "a", "and more")
+			equal(t, "received", lines(t, peer, len(want)), want)
+			time.Sleep(time.Second)
+			equal(t, "undelivered", r.take(t, nil), nil)
+			if s := settled(t, near.pool); s.Forwarded != uint64(len(want)) {
+				t.Errorf("forwarded %d, want %d", s.Forwarded, len(want))
+			}
+		})
+	}
+}
+
+// TestAskingKeepsTheTime that a message has in the mailbox, also of one that is on its
+// way when it is up.
+func TestAskingKeepsTheTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := &bus{delay: time.Second}, new(reports)
+		near := b.join(t, gcpool.WithMailbox(time.Minute, 1000), gcpool.WithUndelivered(r.hook))
+		add(t, near.stream, "a", "first")
+		time.Sleep(20 * time.Second)
+		add(t, near.stream, "a", "second")
+		time.Sleep(41 * time.Second) // it was kept when the answer came, after 2 s
+		add(t, near.stream, "a", "third")
+		time.Sleep(1900 * time.Millisecond)
+		equal(t, "too early", r.take(t, nil), nil)
+		time.Sleep(200 * time.Millisecond)
+		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a first"})
+		time.Sleep(19 * time.Second) // 82.1 s
+		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a second"})
+		time.Sleep(time.Minute)
+		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a third"})
+		settled(t, near.pool)
+	})
+}
+
+// TestPushToAUserWhoIsAway costs one message on the way, however much mail he has, and
+// waits for no room.
+func TestPushToAUserWhoIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(bus)
+		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(1000))
+		e := &errand{node: &node{bus: b, pool: p}}
+		if err := p.SetCluster(e); err != nil {
+			t.Fatal(err)
+		}
+		const pushes = 100
+		for range pushes {
+			start := time.Now()
+			add(t, stream, "a", string(make([]byte, 100)))
+			if d := time.Since(start); d > 0 {
+				t.Fatalf("an Add waited for %v", d)
+			}
+			synctest.Wait()
+		}
+		if e.batches > pushes+1 || e.messages > pushes+1 {
+			t.Errorf("%d pushes asked %d times, with %d messages", pushes, e.batches, e.messages)
+		}
+		if s := p.Stats()[0]; s.Waiting != pushes {
+			t.Errorf("%d wait, want %d", s.Waiting, pushes)
+		}
+	})
+}
+
+// TestRefusedAtShutdown: what waits for an answer, and the mail behind it, are reported.
+func TestRefusedAtShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := new(bus), new(reports)
+		near := b.join(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithUndelivered(r.hook))
+		add(t, near.stream, "a", "1")
+		synctest.Wait()
+		add(t, near.stream, "a", "2")
+		synctest.Wait()
+		b.silent.Store(true)
+		add(t, near.stream, "a", "3")
+		shutdown(near.pool, time.Second)
+		time.Sleep(time.Second)
+		equal(t, "reported", r.take(t, gcpool.ErrClosed), []string{"a 1", "a 2", "a 3"})
+		settled(t, near.pool)
+	})
+}
