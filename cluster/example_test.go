@@ -16,7 +16,9 @@ import (
 
 // startNATS starts a server in this process, and returns its URL and what ends it.
 func startNATS() (url string, end func()) {
-	daemon, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true})
+	daemon, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, PingInterval: 2 * time.Second,
+	})
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -27,7 +29,7 @@ func startNATS() (url string, end func()) {
 
 // startNode is what each process of a server does. end ends it.
 func startNode(url, name string) (pool *gcpool.Pool, node *cluster.Node, end func(context.Context)) {
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -49,7 +51,9 @@ func startNode(url, name string) (pool *gcpool.Pool, node *cluster.Node, end fun
 func ExampleJoin() {
 	url, end := startNATS()
 	defer end()
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond))
+	nc, err := nats.Connect(url,
+		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
+		nats.PingInterval(2*time.Second)) // and ping_interval: "2s" in the server's configuration
 	if err != nil {
 		log.Fatal(err)
 	}

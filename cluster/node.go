@@ -2,7 +2,7 @@
 // nodes of a cluster, each a process with a [gcpool.Pool], find each other's
 // users over NATS.
 //
-//	nc, err := nats.Connect(url)
+//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
 //	defer node.Leave(ctx)
 //
@@ -191,7 +191,8 @@ type key struct{ pool, id string }
 // before NATS 2.2, [gcpool.ErrRegistered] if pool is in a cluster already, and
 // [gcpool.ErrClosed] after its Shutdown. TLS, credentials and permissions are
 // those of nc; it should have MaxReconnects(-1), for a node whose nc is closed
-// cannot come back. One Node should use nc only, and one only a pool.
+// cannot come back, and a PingInterval of 2 s, for by default it takes minutes until
+// a server that has vanished is missed. One Node should use nc only, and one only a pool.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := &Node{
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),

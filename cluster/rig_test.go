@@ -91,7 +91,8 @@ type site struct {
 	joins  sync.Map
 }
 
-// connect connects to NATS as README advises.
+// connect connects to NATS as README advises, but for PingInterval: a server that a
+// test, or a busy machine, holds up for seconds is not to be given up.
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectJitter(0, 0)}, opts...)

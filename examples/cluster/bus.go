@@ -12,6 +12,11 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// pingInterval is how often a node and the server ask whether the other is there. By
+// default it is 2 minutes, and a node is mute for more than 9 once the machine of its
+// server has vanished. A server of your own needs ping_interval: "2s".
+const pingInterval = 2 * time.Second
+
 // A bus is the NATS server of the nodes.
 type bus struct {
 	url      string
@@ -34,7 +39,8 @@ func openBus(url string) (*bus, error) {
 
 // embed starts a server without a port, so that nobody else can connect.
 func (b *bus) embed() (err error) {
-	if b.embedded, err = server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true}); err != nil {
+	options := &server.Options{DontListen: true, NoSigs: true, NoLog: true, PingInterval: pingInterval}
+	if b.embedded, err = server.NewServer(options); err != nil {
 		return err
 	}
 	b.embedded.Start()
@@ -53,6 +59,7 @@ func (b *bus) connect(name string) (*nats.Conn, error) {
 		nats.Timeout(2 * time.Second),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
+		nats.PingInterval(pingInterval),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // else it was closed by us
 				slog.Warn("cluster: NATS is away", "node", name, "err", err)

@@ -43,7 +43,10 @@ func TestEveryLinkInMarkdownResolves(t *testing.T) {
 }
 
 // markdown returns the Markdown files below root that are ours.
-func markdown(t *testing.T) []string {
+func markdown(t *testing.T) []string { return filesWith(t, ".md") }
+
+// filesWith returns the files below root that are ours and have an extension.
+func filesWith(t *testing.T, extension string) []string {
 	t.Helper()
 	var files []string
 	err := fs.WalkDir(os.DirFS(root), ".", func(path string, d fs.DirEntry, err error) error {
@@ -53,7 +56,7 @@ func markdown(t *testing.T) []string {
 		if d.IsDir() && slices.Contains([]string{".git", "node_modules", "testdata"}, d.Name()) {
 			return fs.SkipDir
 		}
-		if !d.IsDir() && filepath.Ext(path) == ".md" {
+		if !d.IsDir() && filepath.Ext(path) == extension {
 			files = append(files, path)
 		}
 		return nil

@@ -1,7 +1,8 @@
 // Package docs holds the repository to what it says of itself: the exported
 // names are those listed in api/, each with a doc comment whose links resolve
-// and an Example; every link of the Markdown files leads somewhere; and the server
-// that the READMEs print serves its users, and nobody else.
+// and an Example; every link of the Markdown files leads somewhere; the server
+// that the READMEs print serves its users, and nobody else; and the examples
+// that connect to NATS set PingInterval.
 package docs
 
 import (
