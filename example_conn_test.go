@@ -46,6 +46,33 @@ func ExampleConnPool_DelConn() {
 	// true
 }
 
+func ExampleConnPool_Kick() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	users := pool.GetConn("users")
+	alice := connect(users, "alice")
+
+	closed, err := users.Kick("alice", 4003, "signed out by an administrator")
+	fmt.Println(closed, err)
+	<-alice // her connection is closed
+	_, err = users.Kick("alice", 1006, "")
+	fmt.Println(err)
+	// Output:
+	// 1 <nil>
+	// gcpool: invalid argument: close code 1006 is not 1000, nor from 3000 to 4999
+}
+
+func ExampleConnPool_Connected() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	users := pool.GetConn("users")
+	connect(users, "alice")
+
+	fmt.Println(users.Connected("alice"), users.Connected("bob"))
+	// Output:
+	// 1 0
+}
+
 func ExampleConnPool_Get() {
 	pool := gcpool.NewPool()
 	pool.Register("users")

@@ -26,8 +26,7 @@ type Box struct {
 	abroad int           // b's share of group.abroad
 	count  int           // messages there, and what their receipts cost
 	room   chan struct{} // closed when something leaves; nil while nobody waits
-	owed   []debt        // handlers that have not returned
-	spared int           // how many of them have called Del
+	owners owners        // who added this connection, and those before
 	idle   time.Duration // the group's clock when a write was last noticed
 	heard  time.Duration // and when the peer was last heard
 	since  time.Duration // and when link was attached
@@ -38,15 +37,15 @@ type Box struct {
 	busy   bool  // in the ready queue, or with a writer
 	active bool  // written to since the last beat
 	told   bool  // the close frame of Shutdown is out, or due
-	asking bool  // whether handlers have returned
+	asking bool  // whether the handler has returned
 
 	appeared bool // what waits in the mailbox is to be forwarded, for the id is elsewhere
 	dead     bool // out of the registry; look the id up again
 }
 
 // NewBox returns a Box for id, with no connection.
-func NewBox(g *Group, id string) *Box {
-	return &Box{ID: id, group: g, chunks: uint8(rand.Uint32())}
+func NewBox(g *Group, id string, p *Past) *Box {
+	return &Box{ID: id, group: g, chunks: uint8(rand.Uint32()), owners: p.take(id)}
 }
 
 // Push accepts m. It waits for room while the peer reads, until ctx or the
@@ -162,7 +161,7 @@ func (b *Box) acceptLocked(m *Message) {
 		b.count += receiptCost
 	}
 	if !fits {
-		b.removeLocked(ErrSlow, wire.StatusNone)
+		b.removeLocked(ErrSlow, wire.Status{})
 	}
 }
 
@@ -224,9 +223,9 @@ func (b *Box) failLocked(c *chunk, err error) {
 	b.group.report.undelivered(b.ID, c, err)
 }
 
-// Attach makes link b's connection; the newest wins. It reports false, and does
-// nothing, if b is dead.
-func (b *Box) Attach(link *wire.Link) (bool, error) {
+// Attach makes link, which c adds, b's connection; the newest wins. It reports false, and
+// does nothing, if b is dead.
+func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.link
@@ -239,6 +238,7 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 		return true, nil
 	}
 	b.link, b.active, b.control, b.appeared = link, true, 0, false
+	b.owners = b.owners.add(c)
 	b.since = max(b.since+1, b.group.Now())
 	b.heard, b.idle = b.since, b.since
 	if old == nil {
@@ -253,38 +253,55 @@ func (b *Box) Attach(link *wire.Link) (bool, error) {
 	return true, nil
 }
 
-// Detach removes and closes b's connection if it is link, or whichever it is if
-// link is nil, as a Del does, and reports whether it did.
-func (b *Box) Detach(link *wire.Link, reason error) bool {
+// Del removes and closes b's connection and reports true, unless c is an owner of
+// another one. It also reports whether it has done its work: not if b is dead.
+func (b *Box) Del(c Caller) (removed, done bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.detachLocked(link, reason)
+	if b.dead {
+		return false, false
+	}
+	return b.owners.del(c) && b.detachLocked(ErrDeleted, wire.StatusNormal), true
 }
 
-func (b *Box) detachLocked(link *wire.Link, reason error) bool {
-	if b.link == nil || link != nil && b.link != link {
-		return false
-	}
+// Kick removes and closes b's connection, with status, whoever calls it, and reports
+// whether there was any.
+func (b *Box) Kick(status wire.Status) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.detachLocked(ErrDeleted, status)
+}
+
+// Detach removes and closes b's connection if it is link, and reports whether it is.
+func (b *Box) Detach(link *wire.Link, reason error) bool {
 	status := wire.StatusNormal
-	switch {
-	case reason == ErrClosed, b.told:
-		status = wire.StatusNone // its close frame has been sent, or cannot be
-	case reason == ErrMoved:
+	switch reason {
+	case ErrClosed: // its close frame has been sent, or cannot be
+		status = wire.Status{}
+	case ErrMoved:
 		status = wire.StatusReplaced
-	case reason == errSilent: // 1000 would tell a client that it need not come back
+	case errSilent: // 1000 would tell a client that it need not come back
 		status = wire.StatusGoingAway
 	}
-	gone := b.link
-	b.removeLocked(reason, status)
-	if link == nil && gone.Handled() {
-		b.owed[len(b.owed)-1].kicked = true
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.link == link && b.detachLocked(reason, status)
+}
+
+func (b *Box) detachLocked(reason error, status wire.Status) bool {
+	if b.link == nil {
+		return false
 	}
+	if b.told { // its close frame has been sent
+		status = wire.Status{}
+	}
+	b.removeLocked(reason, status)
 	return true
 }
 
 // removeLocked takes b's connection away; what waits goes to the mailbox or is
 // reported with reason, behind what is under way.
-func (b *Box) removeLocked(reason error, status int) {
+func (b *Box) removeLocked(reason error, status wire.Status) {
 	link, w := b.link, b.flight
 	b.link, b.control = nil, 0
 	b.group.leaves.Add(1)
@@ -309,14 +326,10 @@ func (b *Box) removeLocked(reason error, status int) {
 
 // closeLocked has link, which is b's no more, closed on a goroutine of its own,
 // for that may take a while; but first a write on it that is not stuck may end.
-// Its handler, if it has one, is owed a Del.
-func (b *Box) closeLocked(link *wire.Link, status int) {
-	if link.Handled() {
-		b.owed = append(b.owed, debt{link: link, made: time.Now()})
-	}
+func (b *Box) closeLocked(link *wire.Link, status wire.Status) {
 	if w := b.flight; w == nil || w.link != link {
 		b.group.part(link, status)
-	} else if w.status = status; status == wire.StatusNone {
+	} else if w.status = status; status.Code == 0 {
 		b.endLocked(w, 0)
 	} else {
 		b.endLocked(w, mercy)
@@ -344,7 +357,6 @@ func (b *Box) Since() time.Time {
 func (b *Box) Retire() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy &&
-		len(b.owed) == b.spared
+	b.dead = b.link == nil && b.flight == nil && len(b.queue) == 0 && !b.busy
 	return b.dead
 }

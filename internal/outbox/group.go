@@ -308,7 +308,7 @@ func (g *Group) monitor() {
 
 // part closes link on a goroutine of its own, for that may take a while; but not
 // past Cut.
-func (g *Group) part(link *wire.Link, status int) {
+func (g *Group) part(link *wire.Link, status wire.Status) {
 	g.spawn(func() {
 		killed := make(chan struct{})
 		stop := context.AfterFunc(g.over, func() {

@@ -100,10 +100,10 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
 	g.limit = 1
 	link, _, peer := upgraded(t)
-	a, b := NewBox(g, "a"), NewBox(g, "b")
+	a, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	stuck := &gate{free: make(chan bool)}
-	a.Attach(link)
-	b.Attach(wire.NewLink(stuck))
+	a.Attach(link, Caller{})
+	b.Attach(wire.NewLink(stuck), Caller{})
 	time.Sleep(calm)
 	w := accept(a, "1")
 	if w == nil {
@@ -132,8 +132,8 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
 	g.limit = 1
 	link, conn, peer := upgraded(t)
-	a := NewBox(g, "a")
-	a.Attach(link)
+	a := NewBox(g, "a", new(Past))
+	a.Attach(link, Caller{})
 	application := wire.AppendFrame(nil, wire.Text, []byte("application"), false)
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)

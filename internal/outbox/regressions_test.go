@@ -36,8 +36,8 @@ func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 // then nor its connection is judged by that timer.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true}, func() []*Box { return nil }, func(*Box) {})
-	b, conn := NewBox(g, "a"), &gate{free: make(chan bool)}
-	b.Attach(wire.NewLink(conn))
+	b, conn := NewBox(g, "a", new(Past)), &gate{free: make(chan bool)}
+	b.Attach(wire.NewLink(conn), Caller{})
 	push := func() { b.Push(t.Context(), &Message{ID: "a", Data: []byte("x")}) }
 	watched := func() (w *writer, timer *time.Timer) {
 		for timer == nil {
@@ -82,7 +82,7 @@ func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	over := 0
 	for range 3000 {
 		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100}, func() []*Box { return nil }, func(*Box) {})
-		b := NewBox(g, "a")
+		b := NewBox(g, "a", new(Past))
 		push := func() { b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 10)}) }
 		for range 10 {
 			push()
@@ -138,9 +138,9 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	before := heap()
 	boxes := make([]*Box, 2000)
 	for i := range boxes {
-		b := NewBox(g, "a")
+		b := NewBox(g, "a", new(Past))
 		conn := &most{hold: make(chan bool)}
-		b.Attach(wire.NewLink(conn))
+		b.Attach(wire.NewLink(conn), Caller{})
 		for range 600 {
 			b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 100)})
 		}
@@ -161,7 +161,7 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 // a Broadcast that took it for a full one would never end.
 func TestPushToADeadBox(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
-	b := NewBox(g, "a")
+	b := NewBox(g, "a", new(Past))
 	if !b.Retire() {
 		t.Fatal("a new box does not retire")
 	}
@@ -175,13 +175,13 @@ func TestPushToADeadBox(t *testing.T) {
 // TestAttachToADeadOrClosedBox: a connection is not lost in one.
 func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
-	dead, b := NewBox(g, "a"), NewBox(g, "b")
+	dead, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	dead.Retire()
-	if ok, _ := dead.Attach(wire.NewLink(&sleepy{})); ok || dead.Link() != nil {
+	if ok, _ := dead.Attach(wire.NewLink(&sleepy{}), Caller{}); ok || dead.Link() != nil {
 		t.Error("a dead box took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(wire.NewLink(&sleepy{})); !ok || err != ErrClosed || b.Link() != nil {
+	if ok, err := b.Attach(wire.NewLink(&sleepy{}), Caller{}); !ok || err != ErrClosed || b.Link() != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -190,27 +190,25 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
 	for what, use := range map[string]func(b *Box){
-		"a connection":              func(b *Box) { b.link = wire.NewLink(&sleepy{}) },
-		"a write under way":         func(b *Box) { b.flight = &writer{} },
-		"messages":                  func(b *Box) { b.queue = queue{&chunk{}} },
-		"a place in line":           func(b *Box) { b.busy = true },
-		"a handler that owes a Del": func(b *Box) { b.owed = make([]debt, 1) },
+		"a connection":      func(b *Box) { b.link = wire.NewLink(&sleepy{}) },
+		"a write under way": func(b *Box) { b.flight = &writer{} },
+		"messages":          func(b *Box) { b.queue = queue{&chunk{}} },
+		"a place in line":   func(b *Box) { b.busy = true },
 	} {
-		b := NewBox(g, "a")
+		b := NewBox(g, "a", new(Past))
 		if use(b); b.Retire() || b.dead {
 			t.Errorf("retired with %s", what)
 		}
 	}
-	b := NewBox(g, "a")
-	if b.owed, b.spared = make([]debt, 1), 1; !b.Retire() || !b.dead {
-		t.Error("a handler that has had its Del keeps a box")
+	b := NewBox(g, "a", new(Past))
+	if b.owners = b.owners.add(Caller{}); !b.Retire() || !b.dead {
+		t.Error("who added a connection keeps a box")
 	}
 }
 
 // TestDelRacedWithTakeover: a handler's own Del and the Add of a newer connection at
 // once, while others hold the id's lock as large Pushes do. If Del comes first it
-// removes the handler's own connection; if Add does, the handler is owed a Del while it
-// runs, and this is it. Either way the newer connection is there in the end.
+// removes the handler's own connection; if Add does, it removes none. Either way the newer connection is there in the end.
 func TestDelRacedWithTakeover(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	old, _, _ := upgraded(t) // their handlers run until the test ends
@@ -218,8 +216,8 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	bad, rounds := 0, 40
 	for range rounds {
 		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
-		b := NewBox(g, "a")
-		b.Attach(wire.NewLink(old.Conn))
+		b := NewBox(g, "a", new(Past))
+		b.Attach(wire.NewLink(old.Conn), Caller{goroutine: 1})
 		newer := wire.NewLink(next.Conn)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
@@ -234,10 +232,10 @@ func TestDelRacedWithTakeover(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Millisecond)
-		both.Go(func() { b.Del() })
+		both.Go(func() { b.Del(Caller{goroutine: 1}) })
 		both.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
-			b.Attach(newer)
+			b.Attach(newer, Caller{goroutine: 2})
 		})
 		both.Wait()
 		if b.Link() != newer {
@@ -260,7 +258,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	g.report.mu.Lock() // as another has it, for a moment
 	var joining sync.WaitGroup
 	for range 8 {
-		joining.Go(func() { NewBox(g, "a").Attach(wire.NewLink(&sleepy{})) })
+		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(wire.NewLink(&sleepy{}), Caller{}) })
 	}
 	time.Sleep(20 * time.Millisecond)
 	g.report.mu.Unlock()

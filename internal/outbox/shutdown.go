@@ -62,10 +62,6 @@ func (b *Box) leave(over bool) {
 		b.told, b.control, b.idle = true, wire.Close, now
 		b.wakeLocked()
 	}
-	b.forceLocked(0)
-	if link == nil {
-		b.spared = len(b.owed) // no connection can come any more
-	}
 	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
 	if link != nil && !busy && !late {
 		b.askLocked(link, (*wire.Link).Closed, ErrClosed)

@@ -31,7 +31,7 @@ type flight struct {
 	tried  int         // bytes of chunk that went before the write
 	behind []left      // what waited behind chunk when a connection was removed
 	reason error       // why link was removed; nil while it is not, or was replaced
-	status int         // how to close link then
+	status wire.Status // how to close link then
 	since  time.Time   // when the write last moved; zero until it is watched
 	moves  uint32      // of link then
 	timer  *time.Timer // ends the write; nil until it is watched
@@ -196,10 +196,10 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		b.endLocked(w, b.group.WriteTimeout)
 	case !w.closed:
 		if w.closed = true; link == b.link {
-			b.removeLocked(ErrSlow, wire.StatusNone)
+			b.removeLocked(ErrSlow, wire.Status{})
 		}
 		b.endLocked(w, last)
-		b.killLocked(link)
+		b.group.spawn(link.Kill)
 	case w.tries < lastTries && !b.group.closed.Load():
 		w.tries++
 		b.endLocked(w, last)
@@ -269,10 +269,10 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	b.behindLocked(w)
 	switch link, status := w.link, w.status; {
 	case failed:
-		b.removeLocked(w.reason, wire.StatusNone)
+		b.removeLocked(w.reason, wire.Status{})
 	case link != b.link && !w.closed:
 		if err != nil {
-			status = wire.StatusNone
+			status = wire.Status{}
 		}
 		b.group.part(link, status)
 	}

@@ -3,12 +3,16 @@ package promises
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
 )
 
@@ -38,23 +42,105 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 	}
 }
 
-func TestEachEarlierHandlerIsOwedOneDel(t *testing.T) { both(t, testEachEarlierHandlerIsOwedOneDel) }
+// TestDelOfAnOldHandler has no effect, whenever it comes; anybody else's Del removes.
+func TestDelOfAnOldHandler(t *testing.T) { both(t, testDelOfAnOldHandler) }
 
-func testEachEarlierHandlerIsOwedOneDel(t *testing.T, wrap wrapper) {
+func testDelOfAnOldHandler(t *testing.T, wrap wrapper) {
 	p, conns, _ := started(t)
 	old := &late{make(chan chan struct{}, 10)}
-	addr := serve(t, wrap, verbatim(p, old.leave))
+	returned := make(chan bool, 10)
+	handler := verbatim(p, old.leave)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		handler(ws)
+		returned <- true
+	}))
 	for i := range 4 {
 		dial(t, addr, "id=a")
 		eventually(t, "taken over", func() bool { return conns.Len() == 1 && len(old.handlers) == i })
 	}
-	for i, want := range []bool{false, false, false, true, false} {
-		if got := conns.Del("a"); got != want {
-			t.Errorf("Del %d with three handlers still running: %v, want %v", i, got, want)
-		}
+	if !conns.Del("a") || conns.Del("a") {
+		t.Error("a Del from outside, with three handlers still running, does not remove once")
 	}
+	eventually(t, "the fourth ends", func() bool { return len(old.handlers) == 4 })
+	dial(t, addr, "id=a")
+	eventually(t, "back", func() bool { return conns.Connected("a") == 1 })
 	for range 4 {
 		old.letGo()
+		<-returned
+	}
+	if conns.Connected("a") != 1 {
+		t.Error("an old handler's Del closed the fifth connection")
+	}
+	if !conns.Del("a") {
+		t.Error("a Del from outside does nothing")
+	}
+	old.letGo()
+}
+
+// TestKick removes a connection whoever calls, and its peer is told why.
+func TestKick(t *testing.T) { both(t, testKick) }
+
+func testKick(t *testing.T, wrap wrapper) {
+	p, conns, stream := started(t)
+	closed := make(chan bool, 10)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		handler := ws.Request().FormValue("n")
+		conns.Add("a", ws)
+		if handler == "2" { // an old handler, if there is one, may kick as anybody may
+			go conns.Kick("a", 4001, "your token has expired, é")
+		}
+		io.Copy(io.Discard, ws)
+		closed <- true
+	}))
+	for _, n := range []string{"1", "2"} {
+		_, r := handshake(t, addr, "n="+n, 0)
+		code, reason := uint16(4001), "your token has expired, é"
+		if n == "1" {
+			code, reason = 1000, ""
+			eventually(t, "joined", func() bool { return conns.Connected("a") == 1 })
+			if n, err := conns.Kick("a", 1000, ""); n != 1 || err != nil {
+				t.Errorf("Kick: %d, %v", n, err)
+			}
+		}
+		head, payload, err := frame(r)
+		if err != nil || head != 0x88 || payload != string(binary.BigEndian.AppendUint16(nil, code))+reason {
+			t.Errorf("the peer got %x %q, %v", head, payload, err)
+		}
+		<-closed
+	}
+	if n, err := conns.Kick("a", 3000, ""); n != 0 || err != nil {
+		t.Errorf("Kick of an id that is away: %d, %v", n, err)
+	}
+	if err := stream.Deliver(t.Context(), "a", nil); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver after Kick: %v", err)
+	}
+	settled(t, p)
+}
+
+func TestKickRefuses(t *testing.T) {
+	_, conns, _ := started(t)
+	pipe(t, conns, "a")
+	for _, k := range []struct {
+		id     string
+		code   int
+		reason string
+	}{
+		{"", 1000, ""}, {"a", 0, ""}, {"a", 999, ""}, {"a", 1001, ""}, {"a", 1005, ""}, {"a", 1006, ""}, {"a", 2999, ""},
+		{"a", 5000, ""}, {"a", -1, ""}, {"a", 1000 + 1<<16, ""}, {"a", 4000, strings.Repeat("x", 124)}, {"a", 4000, "\xff"},
+	} {
+		if n, err := conns.Kick(k.id, k.code, k.reason); n != 0 || !errors.Is(err, gcpool.ErrInvalid) {
+			t.Errorf("Kick(%q, %d, %.10q): %d, %v", k.id, k.code, k.reason, n, err)
+		}
+	}
+	if conns.Connected("a") != 1 {
+		t.Fatal("a Kick that was refused has removed the connection")
+	}
+	if n, err := conns.Kick("a", 4999, strings.Repeat("é", 61)); n != 1 || err != nil || conns.Connected("a") != 0 {
+		t.Errorf("Kick of a raw connection: %d, %v", n, err)
+	}
+	var none *gcpool.ConnPool
+	if _, err := none.Kick("a", 1000, ""); err != gcpool.ErrNotRegistered || none.Connected("a") != 0 {
+		t.Errorf("Kick of a nil pool: %v", err)
 	}
 }
 

@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -172,6 +173,32 @@ func dial(t *testing.T, addr, query string) *websocket.Conn {
 	}
 	t.Cleanup(func() { ws.Close() })
 	return ws
+}
+
+// handshake opens a WebSocket as a plain TCP connection, behind its response, so that
+// frames may be read as they come, or not at all. Its system takes up to window bytes that
+// nobody reads, or what it likes with 0; Linux makes twice as much of it.
+func handshake(t *testing.T, addr, query string, window int) (net.Conn, *bufio.Reader) {
+	t.Helper()
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		if window > 0 {
+			c.Control(func(fd uintptr) { err = setWindow(fd, window) })
+		}
+		return err
+	}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { c.Close() })
+	fmt.Fprintf(c, "GET /?%s HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n", query, addr, addr)
+	r := bufio.NewReaderSize(c, 4<<10)
+	resp, err := http.ReadResponse(r, nil)
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+		t.Fatal(resp, err)
+	}
+	return c, r
 }
 
 // memory is a listener whose connections are pipes, for simulated time.

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -9,7 +10,6 @@ import (
 	"net"
 	"reflect"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -19,12 +19,18 @@ import (
 // progress can be seen.
 const Piece = 64 << 10
 
-// Status codes of the close frames that a pool sends (RFC 6455 section 7.4).
-const (
-	StatusNone      = 0 // no frame: the peer could not take it
-	StatusNormal    = 1000
-	StatusGoingAway = 1001
-	StatusReplaced  = 4000 // private use: a newer connection took the id
+// A Status is what a close frame says (RFC 6455 section 7.4). The zero Status is no
+// frame, for a peer that could not take it.
+type Status struct {
+	Code   int
+	Reason string
+}
+
+// The statuses that a pool sends on its own.
+var (
+	StatusNormal    = Status{Code: 1000}
+	StatusGoingAway = Status{Code: 1001}
+	StatusReplaced  = Status{Code: 4000} // private use: a newer connection took the id
 )
 
 // closeGrace is how long a close frame may wait for room in the socket.
@@ -51,8 +57,6 @@ type Link struct {
 	reads  uint32          // of up, when Heard was called; up may be under other Links
 	ws     *websocket.Conn // nil for a raw connection
 	up     *Conn           // under ws if that was upgraded, else nil
-
-	dismissed atomic.Bool // Close has set deadlines in the past
 }
 
 // NewLink returns conn's Link, or nil if conn is nil or a nil pointer.
@@ -85,10 +89,6 @@ func (l *Link) WebSocket() bool { return l.ws != nil }
 // Handled reports whether l belongs to a handler that runs as long as l is
 // open, as that of a server-side WebSocket does.
 func (l *Link) Handled() bool { return l.ws != nil && l.ws.IsServerConn() }
-
-// Lingers reports whether l is Handled and left for its handler to close, since
-// only that shows when the handler has ended. Upgrade knows it anyway.
-func (l *Link) Lingers() bool { return l.Handled() && l.up == nil }
 
 // Ends reports whether l's handler may have returned. It does not block.
 func (l *Link) Ends() bool {
@@ -129,17 +129,12 @@ func (l *Link) Moves() uint32 {
 }
 
 // Closed reports whether l's socket has been closed on this side, or its handler has
-// returned. The system tells so when a deadline is set: this clears l's, unless Close
-// has set it.
+// returned. The system tells so when a deadline is set: this clears l's.
 func (l *Link) Closed() bool {
 	if l.up != nil && l.Ends() {
 		return true
 	}
-	deadline := time.Time{}
-	if l.dismissed.Load() {
-		deadline = longAgo
-	}
-	err := l.guard(func() error { return l.Conn.SetWriteDeadline(deadline) })
+	err := l.guard(func() error { return l.Conn.SetWriteDeadline(time.Time{}) })
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
@@ -252,9 +247,13 @@ func write(w io.Writer, p []byte) (n int, err error) {
 // away, without closing.
 func (l *Link) Control(op byte) error {
 	if op == Close {
-		return l.guard(func() error { return l.ws.WriteClose(StatusGoingAway) })
+		return l.sendClose(StatusGoingAway)
 	}
 	return l.send(op, nil)
+}
+
+func (l *Link) sendClose(s Status) error {
+	return l.send(Close, append(binary.BigEndian.AppendUint16(nil, uint16(s.Code)), s.Reason...))
 }
 
 // send sends one frame through x/net.
@@ -264,21 +263,17 @@ func (l *Link) send(op byte, payload []byte) (err error) {
 }
 
 // Close closes l, after a close frame with status if it is a WebSocket and its
-// socket takes the frame within a second. One that
-// Lingers is left for its handler to close; its reads and writes fail from now on.
-func (l *Link) Close(status int) {
-	if l.ws != nil && status != StatusNone {
+// socket takes the frame within a second.
+func (l *Link) Close(status Status) {
+	if l.ws != nil && status.Code != 0 {
 		l.guard(func() error {
 			if err := l.Conn.SetWriteDeadline(time.Now().Add(closeGrace)); err != nil {
 				return err
 			}
-			return l.ws.WriteClose(status)
+			return l.sendClose(status)
 		})
 	}
-	l.dismissed.Store(true)
-	if !l.Lingers() || l.guard(func() error { return l.Conn.SetDeadline(longAgo) }) != nil {
-		l.Kill()
-	}
+	l.Kill()
 }
 
 // Kill closes l. x/net's Close waits for as long as a write is stuck, and sends
@@ -305,7 +300,7 @@ func (l *Link) Kill() {
 	if ok || l.up != nil {
 		l.guard(under.Close)
 	}
-	if l.Lingers() {
+	if l.Handled() && l.up == nil {
 		closed := make(chan struct{})
 		defer close(closed)
 		go func() {

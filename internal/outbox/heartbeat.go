@@ -1,0 +1,103 @@
+package outbox
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// Beat has every box look after its connection from now on, about once a second
+// and less often the more there are: one timer for all, that runs only while
+// there are boxes.
+func (g *Group) Beat() {
+	if g.beating.Load() || !g.beating.CompareAndSwap(false, true) {
+		return
+	}
+	g.tasks.Add(1)
+	if g.closed.Load() { // after tasks, so that Shutdown waits or is seen
+		g.tasks.Add(-1)
+		return
+	}
+	pause := time.Second
+	if g.Heartbeat > 0 {
+		pause = min(pause, g.Heartbeat/4)
+	}
+	pause += pause * time.Duration(g.Connected()) / 250_000
+	due := g.Now() + pause
+	g.beat.Store(time.AfterFunc(pause, func() {
+		defer g.tasks.Add(-1)
+		now := g.Now()
+		lost := max(0, now-due-pause) // the process was stopped, or its machine slept
+		all := g.boxes()
+		for _, b := range all {
+			b.Beat(now, lost)
+		}
+		g.beating.Store(false)
+		if len(all) > 0 || len(g.boxes()) > 0 { // one may have come too early
+			g.Beat()
+		}
+	}))
+}
+
+// Beat is called about once a second. It has a WebSocket pinged to which nothing
+// was written for a heartbeat, or from which nothing came if that can be seen;
+// however much is written, a peer's silence ends only with its pong. It removes
+// a connection whose handler has returned without Del, and one whose peer has been silent
+// for two heartbeats, and retires b if nothing keeps it.
+// A peer that could not be heard is not silent: what was lost of the time does not count.
+func (b *Box) Beat(now, lost time.Duration) {
+	link := b.Link()
+	heard, tells, ends := true, false, false
+	if link != nil {
+		heard, tells = link.Heard()
+		ends = link.Ends() // which asks a context of the application's
+	}
+	b.mu.Lock()
+	if ends {
+		b.askLocked(link, (*wire.Link).Returned, errLeft)
+	}
+	b.heard = min(b.heard+lost, now)
+	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
+		b.heard = now
+	}
+	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
+		b.idle = now
+	}
+	if !b.active && b.spare != nil {
+		b.spare.free()
+		b.spare = nil
+	}
+	b.active = false
+	d := b.group.Heartbeat
+	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
+	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
+		b.idle, b.control = now, wire.Ping
+		b.wakeLocked()
+	}
+	away := b.link == nil
+	b.mu.Unlock()
+	if silent {
+		b.Detach(link, errSilent)
+	}
+	if away {
+		b.group.retire(b)
+	}
+}
+
+// askLocked has link removed if it has gone. The question may block, so it is asked on a
+// goroutine of its own, one at a time.
+func (b *Box) askLocked(link *wire.Link, gone func(*wire.Link) bool, reason error) {
+	if b.asking {
+		return
+	}
+	b.asking = true
+	b.group.spawn(func() {
+		if gone(link) {
+			b.Detach(link, reason)
+		}
+		b.mu.Lock()
+		b.asking = false
+		b.mu.Unlock()
+		b.group.retire(b)
+	})
+}

@@ -1,0 +1,140 @@
+package outbox
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// A step is an Add, or a Del that must or must not remove the present connection.
+type step struct {
+	Caller
+	del, want bool
+}
+
+func adds(goroutine uint64) step { return step{Caller: Caller{goroutine: goroutine}} }
+
+func del(goroutine, parent uint64, want bool) step {
+	return step{Caller{goroutine, parent}, true, want}
+}
+
+// TestWhoseDel goes through histories of one id. 1 to 9 are handlers; 50 and more are
+// others.
+func TestWhoseDel(t *testing.T) {
+	for name, history := range map[string][]step{
+		"its own":                   {adds(1), del(1, 0, true)},
+		"its read pump":             {adds(1), del(50, 1, true)},
+		"a stranger":                {adds(1), del(50, 51, true)},
+		"nobody is there":           {del(50, 51, true)},
+		"replaced, twice":           {adds(1), adds(2), del(1, 0, false), del(1, 0, false), del(2, 0, true)},
+		"replaced, their pumps":     {adds(1), adds(2), del(50, 1, false), del(51, 1, false), del(52, 2, true)},
+		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 0, false), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"each its own":              {adds(1), adds(2), del(2, 0, true), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"once more after its own":   {adds(1), del(1, 0, true), adds(2), del(1, 0, false), del(50, 1, false), del(2, 0, true)},
+		"the last first":            {adds(1), adds(2), adds(3), del(3, 0, true), del(2, 0, false), del(1, 0, false)},
+		"the first hangs":           {adds(9), adds(1), adds(2), adds(3), del(9, 0, false), adds(4), del(9, 0, false), del(4, 0, true)},
+		"a loop that reconnects":    {adds(1), del(1, 0, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
+		"a loop that accepts":       {adds(1), adds(1), del(50, 1, false), del(51, 1, false)},
+		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
+		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
+		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
+		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
+	} {
+		var o owners
+		for i, s := range history {
+			if !s.del {
+				o = o.add(s.Caller)
+			} else if got := o.del(s.Caller); got != s.want {
+				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)
+			}
+		}
+	}
+}
+
+// TestOwnersAreBounded: those that have left are forgotten first, so one that hangs is
+// known for long.
+func TestOwnersAreBounded(t *testing.T) {
+	o := owners{}.add(Caller{goroutine: 1})
+	for g := range uint64(1000) {
+		c := Caller{goroutine: g + 2}
+		o = o.add(c)
+		o.del(c)
+	}
+	if o.del(Caller{goroutine: 1}) {
+		t.Error("the first is forgotten when 1000 have come and gone")
+	}
+	if len(o) > rememberedOwners || cap(o) > rememberedOwners {
+		t.Errorf("%d owners in room for %d", len(o), cap(o))
+	}
+}
+
+// TestPastIsBounded, and knows an id as it went last.
+func TestPastIsBounded(t *testing.T) {
+	var p Past
+	put := func(id string, goroutine uint64) {
+		p.Put(&Box{ID: id, owners: p.take(id).add(Caller{goroutine: goroutine})})
+	}
+	put("first", 1)
+	for i := range rememberedIDs + 100 {
+		put(fmt.Sprint(i), uint64(i))
+		put("often", uint64(i))
+	}
+	if len(p.ids) > rememberedIDs || len(p.order) != rememberedIDs {
+		t.Errorf("%d ids in %d places", len(p.ids), len(p.order))
+	}
+	if p.take("first") != nil {
+		t.Error("the oldest is not forgotten")
+	}
+	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1].goroutine != rememberedIDs+99 {
+		t.Errorf("an id that came back is known by %v", o)
+	}
+	if p.take("often") != nil {
+		t.Error("an id that has come back is still among those that are away")
+	}
+}
+
+// TestPastNotesADel of an id that is away: its goroutine may add another connection.
+func TestPastNotesADel(t *testing.T) {
+	var p Past
+	p.Put(&Box{ID: "a", owners: owners{}.add(Caller{goroutine: 1})})
+	p.Del("a", Caller{goroutine: 5, parent: 1})
+	if o := p.take("a").add(Caller{goroutine: 1}); !o.del(Caller{goroutine: 6, parent: 1}) {
+		t.Errorf("a reader that its accepting loop has started removes nothing: %v", o)
+	}
+}
+
+// TestWhoCalls, also from the bottom of a deep stack, and with methods of long names.
+func TestWhoCalls(t *testing.T) {
+	here := WhoCalls()
+	if here.goroutine == 0 || here.parent == 0 {
+		t.Fatalf("a test is %+v", here)
+	}
+	var child, deep, grand Caller
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		child = WhoCalls()
+		deep = dive(500)
+		done := make(chan bool)
+		go func() {
+			grand = WhoCalls()
+			close(done)
+		}()
+		<-done
+	})
+	wg.Wait()
+	if child.parent != here.goroutine || child.goroutine == here.goroutine || deep != child {
+		t.Errorf("%+v has started %+v, which is %+v deep down", here, child, deep)
+	}
+	if grand.parent != child.goroutine {
+		t.Errorf("%+v has started %+v", child, grand)
+	}
+}
+
+//go:noinline
+func dive(n int) Caller {
+	if n == 0 {
+		return WhoCalls()
+	}
+	c := dive(n - 1)
+	return c
+}
