@@ -12,7 +12,8 @@ import (
 type Option func(*outbox.Config)
 
 // Overflow says what gives way when the outbox of an id is full and its peer has
-// taken nothing for a second; one that reads is waited for. Others are ErrInvalid.
+// acknowledged nothing for a second, see [WithWriteTimeout]. Add waits for a peer that
+// has. Others are ErrInvalid.
 type Overflow int
 
 const (
@@ -34,6 +35,13 @@ func WithBuffer(messages int) Option { return func(c *outbox.Config) { c.Buffer 
 // WithOutbox sets how many bytes of payload may wait for one id. Beside them it
 // takes a few bytes for each message, room that is kept for more, and no more than
 // about as much again, or 16 KiB. It must be positive; the default is 1 MiB.
+//
+// What the network has not taken waits in the outbox, where it is bounded and follows
+// the user to his next connection, and not in the system's send buffer: on Linux and
+// macOS the pool sets TCP_NOTSENT_LOWAT to 128 KiB on the TCP sockets that it can reach,
+// see WithWriteTimeout. So Add waits for a slow peer when its outbox is full, and not
+// some megabytes later. While it is slow, a write to it holds one goroutine and up to
+// 64 KiB.
 func WithOutbox(bytes int) Option { return func(c *outbox.Config) { c.Outbox = bytes } }
 
 // WithOverflow sets what gives way when an outbox is full; by default Disconnect.
@@ -41,21 +49,33 @@ func WithOverflow(o Overflow) Option {
 	return func(c *outbox.Config) { c.Overflow = outbox.Overflow(o) }
 }
 
-// WithWriteTimeout sets how long a peer may take nothing before it is closed,
-// and what waits for it reported with ErrSlow. Progress is seen in pieces of
-// 64 KiB, but on a WebSocket without [Upgrade], and on a net.Conn other than
-// TCP, TLS and Unix, only as whole messages: there d must do for the largest.
-// It must be positive; the default is 10 s.
+// WithWriteTimeout sets how long a peer may acknowledge nothing while a write to it
+// waits. Then its connection is closed, and what waits is reported with ErrSlow, or goes
+// to the mailbox. It must be positive; the default is 10 s.
+//
+// A peer that acknowledges anything within d is never closed as slow. On Linux and macOS
+// the pool asks the system what the peer's system has acknowledged, for TCP, TLS and Unix
+// sockets, be they added as they are or under [Upgrade]. A full receiver tells of new room
+// only when some of its buffer has been read: about a sixteenth on Linux, at most half of
+// it (RFC 9293 section 3.8.6.2.2). A peer that reads less in d cannot be told from one that
+// has stopped.
+//
+// Elsewhere only what the local system takes is seen: pieces of 64 KiB, but whole messages
+// on a WebSocket without Upgrade, whose socket is out of reach behind x/net, and on a
+// net.Conn of another type. There d must do for the largest message, and a send buffer of
+// several megabytes may hide for seconds that a peer reads.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(c *outbox.Config) { c.WriteTimeout = d }
 }
 
 // WithHeartbeat has a WebSocket to which nothing was written for d pinged, so
 // that a dead one is found. One under [Upgrade] is pinged when nothing came from
-// it for d, and closed (1001) when nothing came for 2d, so its handler must keep
-// reading, and its peer must not need that long for what the system buffers before
-// the ping. Looked at once a second, or four times in d; what is less than 10 ms is
-// 10 ms. 0 is off; the default 15 s.
+// it for d, and closed (1001) when it has sent nothing and taken nothing for 2d, so its
+// handler must keep reading. What a peer acknowledges counts as taken while a write to it
+// waits, and while the ping may still be behind what the system has for it, where that can
+// be seen (see [WithWriteTimeout]); once the ping has arrived, only an answer counts.
+// Looked at once a second, or four times in d; what is less than 10 ms is 10 ms. 0 is
+// off; the default 15 s.
 func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each

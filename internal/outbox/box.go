@@ -126,6 +126,9 @@ func (b *Box) waitLocked(m *Message) time.Duration {
 	if w == nil || w.link != b.link || w.since.IsZero() {
 		return patience
 	}
+	if rest := patience - time.Since(w.since); rest > 0 {
+		return rest
+	}
 	w.lookLocked()
 	return patience - time.Since(w.since)
 }

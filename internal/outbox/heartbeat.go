@@ -40,16 +40,23 @@ func (g *Group) Beat() {
 }
 
 // Beat is called about once a second. It has a WebSocket pinged to which nothing
-// was written for a heartbeat, or from which nothing came if that can be seen;
-// however much is written, a peer's silence ends only with its pong. It removes
+// was written for a heartbeat, or from which nothing came if that can be seen. It removes
 // a connection whose handler has returned without Del, and one whose peer has been silent
 // for two heartbeats, and retires b if nothing keeps it.
-// A peer that could not be heard is not silent: what was lost of the time does not count.
+//
+// A peer is silent that neither sends nor takes anything. What it takes counts while a
+// write is stalled, or while the ping may still be behind what the system has for it;
+// once the ping has arrived, only an answer ends the silence. A peer that could not be
+// heard is not silent: what was lost of the time does not count.
 func (b *Box) Beat(now, lost time.Duration) {
-	link := b.Link()
+	d := b.group.Heartbeat
+	b.mu.Lock()
+	link, quiet := b.link, now-b.heard >= d
+	b.mu.Unlock()
 	heard, tells, ends := true, false, false
 	if link != nil {
 		heard, tells = link.Heard()
+		heard = heard || d > 0 && quiet && link.Taking()
 		ends = link.Ends() // which asks a context of the application's
 	}
 	b.mu.Lock()
@@ -60,6 +67,9 @@ func (b *Box) Beat(now, lost time.Duration) {
 	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
 		b.heard = now
 	}
+	if w := b.flight; w != nil && w.link == b.link && !w.since.IsZero() {
+		b.heard = max(b.heard, now-time.Since(w.since))
+	}
 	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
 		b.idle = now
 	}
@@ -68,7 +78,6 @@ func (b *Box) Beat(now, lost time.Duration) {
 		b.spare = nil
 	}
 	b.active = false
-	d := b.group.Heartbeat
 	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
 	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
 		b.idle, b.control = now, wire.Ping

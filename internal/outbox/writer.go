@@ -34,6 +34,7 @@ type flight struct {
 	status wire.Status // how to close link then
 	since  time.Time   // when the write last moved; zero until it is watched
 	moves  uint32      // of link then
+	left   int         // what its peer had not acknowledged then
 	timer  *time.Timer // ends the write; nil until it is watched
 	closed bool        // link has been closed to end the write
 	tries  int         // how often it has been waited for since
@@ -157,22 +158,32 @@ func (b *Box) watch(w *writer, already time.Duration) {
 }
 
 func (b *Box) watchLocked(w *writer, already time.Duration) {
-	w.since, w.moves = time.Now().Add(-already), w.link.Moves()
-	b.endLocked(w, b.group.WriteTimeout-already)
+	w.since, w.moves, w.left = time.Now().Add(-already), w.link.Moves(), w.link.Unacknowledged()
+	b.pauseLocked(w, already)
 }
 
-// lookLocked notes whether the peer has taken something else meanwhile, which
-// the write has to wait for. It reports whether it has.
-func (w *writer) lookLocked() bool {
-	moves := w.link.Moves()
-	if moves == w.moves {
-		return false
+// pauseLocked puts off the next look at a write that has not moved for so long: to when
+// its time is over. Where the peer's system can be asked it is sooner, for what that
+// acknowledges lets the write go on much later.
+func (b *Box) pauseLocked(w *writer, already time.Duration) {
+	limit := b.group.WriteTimeout
+	rest := limit - already
+	if w.left >= 0 {
+		rest = min(rest, limit/8, patience/4)
 	}
-	w.since, w.moves = time.Now(), moves
-	return true
+	b.endLocked(w, rest)
 }
 
-// endLocked ends w's write if it has neither landed nor moved after d.
+// lookLocked notes whether the peer has taken something since: its system has
+// acknowledged some of this write, or of another that this one waits for.
+func (w *writer) lookLocked() {
+	moves, left := w.link.Moves(), w.link.Unacknowledged()
+	if moves != w.moves || left != w.left {
+		w.since, w.moves, w.left = time.Now(), moves, left
+	}
+}
+
+// endLocked has w's write judged if it has not landed after d.
 func (b *Box) endLocked(w *writer, d time.Duration) {
 	if w.timer != nil {
 		w.timer.Stop()
@@ -182,7 +193,7 @@ func (b *Box) endLocked(w *writer, d time.Duration) {
 	w.timer = timer
 }
 
-// late closes the connection that w is stuck in. Where even that did not help,
+// late closes the connection that w is stuck in, if its time is over. Where even that did not help,
 // it gives the write up: whether the peer got anything cannot be known, and
 // each message counts as undelivered.
 func (b *Box) late(w *writer, timer **time.Timer) {
@@ -191,9 +202,14 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 	if b.flight != w || w.timer != *timer { // it has landed, and w may be with another box
 		return
 	}
-	switch link := w.link; {
-	case link == b.link && w.lookLocked():
-		b.endLocked(w, b.group.WriteTimeout)
+	link, already := w.link, b.group.WriteTimeout
+	if link == b.link {
+		w.lookLocked()
+		already = time.Since(w.since)
+	}
+	switch {
+	case already < b.group.WriteTimeout:
+		b.pauseLocked(w, already)
 	case !w.closed:
 		if w.closed = true; link == b.link {
 			b.removeLocked(ErrSlow, wire.Status{})

@@ -1,7 +1,9 @@
-//go:build !unix
+//go:build !linux && !darwin
 
 package promises
 
 import "errors"
 
 func setWindow(uintptr, int) error { return errors.ErrUnsupported }
+
+func unlimit(uintptr) error { return errors.ErrUnsupported }

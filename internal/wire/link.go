@@ -55,11 +55,13 @@ type Link struct {
 	stream bool            // messages have no boundaries but their newline
 	tried  bool            // Try has left up.frames locked, for Send
 	reads  uint32          // of up, when Heard was called; up may be under other Links
+	left   int             // what was not acknowledged when Taking was called
 	ws     *websocket.Conn // nil for a raw connection
 	up     *Conn           // under ws if that was upgraded, else nil
 }
 
-// NewLink returns conn's Link, or nil if conn is nil or a nil pointer.
+// NewLink returns conn's Link, or nil if conn is nil or a nil pointer. It bounds what the
+// system keeps for conn without sending it.
 func NewLink(conn net.Conn) *Link {
 	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil
@@ -74,6 +76,7 @@ func NewLink(conn net.Conn) *Link {
 	case *net.TCPConn, *net.UnixConn, *tls.Conn:
 		l.stream = true
 	}
+	l.socket(limitUnsent)
 	return l
 }
 
@@ -117,6 +120,15 @@ func (l *Link) Heard() (heard, tells bool) {
 	before := l.reads
 	l.reads = l.up.reads.Load()
 	return l.reads != before, true
+}
+
+// Taking reports whether l's peer is still busy with what the system has taken for it:
+// some of that has been acknowledged since the last call, and some has not. One call may
+// run at a time.
+func (l *Link) Taking() bool {
+	before := l.left
+	l.left = l.Unacknowledged()
+	return 0 < l.left && l.left < before
 }
 
 // Moves counts the writes that l's peer has taken, the application's too; 0 if

@@ -1,0 +1,414 @@
+package promises
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// Whether a peer is slow only its system can say, so these run on real sockets: a pipe
+// has no buffer that could hide it. They mostly wait, so many run at once.
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", "16")
+	os.Exit(m.Run())
+}
+
+// A line is a way between a pool and a peer whose system holds up to window bytes that
+// nobody has read, as far as the kind lets one say that.
+type line struct {
+	kind    string // tcp, tls or unix
+	upgrade bool   // a WebSocket under Upgrade, else the bare connection
+	window  int
+}
+
+func (l line) String() string {
+	if l.upgrade {
+		return "websocket over " + l.kind
+	}
+	return "raw " + l.kind
+}
+
+// lines to peers whose system can be asked.
+func slowLines(t *testing.T) (all []line) {
+	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
+		t.Skip("this system does not tell what a peer has acknowledged")
+	}
+	for _, kind := range []string{"tcp", "tls", "unix"} {
+		all = append(all, line{kind, true, 64 << 10}, line{kind, false, 64 << 10})
+	}
+	return all
+}
+
+// open adds a connection as "a", and returns the peer's end and what the pool's end is
+// on.
+func (l line) open(t *testing.T, conns *gcpool.ConnPool) (peer net.Conn, r *bufio.Reader, under net.Conn) {
+	t.Helper()
+	network, addr := "tcp", "127.0.0.1:0"
+	if l.kind == "unix" {
+		network, addr = "unix", filepath.Join(t.TempDir(), "s")
+	}
+	listener, err := net.Listen(network, addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	taken := make(chan net.Conn, 1)
+	srv := httptest.NewUnstartedServer(nil)
+	srv.Listener.Close()
+	srv.Listener = &taking{listener, taken}
+	var added atomic.Bool
+	srv.Config.Handler = gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		added.Store(true)
+		defer conns.Del("a")
+		io.Copy(io.Discard, ws)
+	}))
+	if l.upgrade {
+		if l.kind == "tls" {
+			srv.StartTLS()
+		} else {
+			srv.Start()
+		}
+		t.Cleanup(func() {
+			srv.CloseClientConnections()
+			srv.Close()
+		})
+	}
+	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
+		c.Control(func(fd uintptr) { err = setWindow(fd, l.window/2) }) // Linux makes it twice as much
+		return err
+	}}
+	peer, err = d.Dial(network, listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	if l.kind == "tls" {
+		peer = tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	}
+	if !l.upgrade {
+		ours, err := srv.Listener.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { ours.Close() })
+		if l.kind == "tls" {
+			srv.StartTLS() // has a certificate
+			secure := tls.Server(ours, srv.TLS)
+			go secure.Handshake()
+			if err := peer.(*tls.Conn).Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			ours = secure
+		}
+		srv.Close()
+		if err := conns.Add("a", ours); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r = bufio.NewReaderSize(peer, 4<<10)
+	if l.upgrade {
+		fmt.Fprintf(peer, "GET / HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
+			t.Fatal(resp, err)
+		}
+		eventually(t, "joined", added.Load)
+	}
+	return peer, r, <-taken
+}
+
+// taking passes on what it accepts.
+type taking struct {
+	net.Listener
+	taken chan net.Conn
+}
+
+func (l *taking) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.taken <- c
+	}
+	return c, err
+}
+
+// read reads n bytes, at a rate of so many a second, without a pause.
+func read(r io.Reader, n, rate int) (got int, err error) {
+	start, b := time.Now(), make([]byte, 4<<10)
+	for got < n && err == nil {
+		time.Sleep(time.Until(start.Add(time.Duration(got) * time.Second / time.Duration(rate))))
+		m := 0
+		m, err = r.Read(b)
+		got += m
+	}
+	return got, err
+}
+
+// TestSteadyReaderIsNotSlow: its full outbox makes Add wait, however much the system's
+// own buffer hides of what it takes.
+func TestSteadyReaderIsNotSlow(t *testing.T) {
+	for _, l := range slowLines(t) {
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			p, conns, stream := started(t)
+			_, r, _ := l.open(t, conns)
+			ctx, stop := context.WithCancel(t.Context())
+			ended := make(chan bool)
+			go func() {
+				defer close(ended)
+				for data := make([]byte, 32<<10); stream.AddContext(ctx, "a", data) == nil && conns.Len() == 1; {
+				}
+			}()
+			const rate = 1 << 20
+			if got, err := read(r, 3*rate, rate); err != nil {
+				t.Errorf("after %d bytes: %v", got, err)
+			}
+			stop()
+			<-ended
+			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 || s.Written == 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestWhoAcknowledgesIsNotTimedOut: what waits for it takes far longer than the timeout,
+// and so does each write.
+func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
+	for _, l := range slowLines(t) {
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(700*time.Millisecond))
+			_, r, _ := l.open(t, conns)
+			pushed := make(chan bool)
+			go func() {
+				defer close(pushed)
+				for range 24 {
+					if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+			if got, err := read(r, 400<<10, 200<<10); err != nil {
+				t.Errorf("after %d bytes: %v", got, err)
+			}
+			<-pushed
+			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+	}
+}
+
+// TestWhoStopsIsTimedOut, whether in the middle or at once, and loses the connection as a
+// slow peer.
+func TestWhoStopsIsTimedOut(t *testing.T) {
+	for _, l := range slowLines(t) {
+		for _, before := range []int{0, 200 << 10} {
+			t.Run(fmt.Sprint(l, " after ", before), func(t *testing.T) {
+				t.Parallel()
+				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(400*time.Millisecond), gcpool.WithHeartbeat(0))
+				_, r, _ := l.open(t, conns)
+				for range 4 {
+					if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if got, err := read(r, before, 400<<10); err != nil {
+					t.Errorf("after %d bytes: %v", got, err)
+				}
+				eventually(t, "closed", func() bool { return conns.Len() == 0 })
+				eventually(t, "reported", func() bool { return p.Stats()[0].Waiting == 0 })
+				if s := settled(t, p); s.Slow == 0 {
+					t.Errorf("%+v", s)
+				}
+			})
+		}
+	}
+}
+
+// TestWhoAcknowledgesIsNotSilent: it has no time for a pong while one message takes longer
+// than two heartbeats, be it in the outbox or in the system's buffers.
+func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
+	for _, size := range []int{1 << 20, 150 << 10} {
+		for _, l := range slowLines(t) {
+			if !l.upgrade {
+				continue // is not pinged
+			}
+			t.Run(fmt.Sprint(size, " bytes, ", l), func(t *testing.T) {
+				t.Parallel()
+				l.window = 16 << 10
+				p, conns, stream := started(t, gcpool.WithHeartbeat(400*time.Millisecond))
+				peer, r, _ := l.open(t, conns)
+				outcome := make(chan error, 1)
+				go func() { outcome <- stream.Deliver(t.Context(), "a", make([]byte, size)) }()
+				rate := size / 3
+				if got, err := read(io.LimitReader(r, int64(size)), size, rate); err != nil {
+					t.Fatalf("after %d bytes: %v", got, err)
+				}
+				if err := <-outcome; err != nil {
+					t.Fatal(err)
+				}
+				for pings := 0; pings < 3; { // it answers now
+					b, err := r.ReadByte()
+					if err != nil {
+						t.Fatalf("after %d pings: %v; %+v", pings, err, p.Stats()[0])
+					}
+					if b == 0x89 {
+						pings++
+						peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0})
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestWhoOnlyAcknowledgesIsSilent: its system has all, but nobody answers the ping.
+func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
+	for _, l := range slowLines(t) {
+		if !l.upgrade {
+			continue
+		}
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			var r reports
+			_, conns, stream := started(t, gcpool.WithHeartbeat(100*time.Millisecond), gcpool.WithUndelivered(r.hook))
+			l.open(t, conns)
+			for conns.Len() == 1 {
+				stream.Deliver(t.Context(), "a", []byte("x")) // however much it acknowledges
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+	}
+}
+
+// TestKernelKeepsLittleOfAStalledPeer: what the network has not taken waits in the outbox.
+func TestKernelKeepsLittleOfAStalledPeer(t *testing.T) {
+	for _, l := range slowLines(t) {
+		if l.kind == "unix" {
+			continue // has no such bound, and a send buffer of 208 KiB
+		}
+		t.Run(l.String(), func(t *testing.T) {
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20))
+			l.open(t, conns)
+			for range 256 {
+				if err := stream.Add("a", make([]byte, 32<<10)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			eventually(t, "stalled", func() bool { return p.Stats()[0].Stalled == 1 })
+			const most = 256 << 10
+			if s := p.Stats()[0]; int(s.WrittenBytes) > most+l.window {
+				t.Errorf("the system has taken %d KiB for a peer with room for %d KiB", s.WrittenBytes>>10, l.window>>10)
+			}
+		})
+	}
+}
+
+// TestWhatAStalledPeerLoses when its user reconnects: what the system had taken is lost,
+// and counted as written. It prints how much that is with the bound on what the system
+// keeps, and without.
+func TestWhatAStalledPeerLoses(t *testing.T) {
+	lost := func(bound bool) int {
+		p, conns, stream := started(t, gcpool.WithOutbox(32<<20))
+		l := line{"tcp", true, 64 << 10}
+		slowLines(t)
+		_, _, under := l.open(t, conns)
+		if !bound {
+			raw, err := under.(*net.TCPConn).SyscallConn()
+			if err != nil {
+				t.Fatal(err)
+			}
+			raw.Control(func(fd uintptr) { err = unlimit(fd) })
+			if err != nil {
+				t.Skip(err)
+			}
+		}
+		const messages, size = 1024, 8 << 10
+		for i := range messages {
+			data := bytes.Repeat([]byte{byte(i >> 8), byte(i)}, size/2)
+			if err := stream.Add("a", data); err != nil {
+				t.Fatal(err)
+			}
+		}
+		eventually(t, "stalled", func() bool { return p.Stats()[0].Stalled == 1 })
+		l.window = 1 << 20
+		_, r, _ := l.open(t, conns)
+		first := -1
+		for i := range messages {
+			head, payload, err := frame(r)
+			if err != nil || head != 0x81 {
+				t.Fatal(head, err)
+			}
+			n := int(payload[0])<<8 | int(payload[1])
+			if i == 0 {
+				first = n
+			}
+			if n != first+i {
+				t.Fatalf("message %d came where %d was due", n, first+i)
+			}
+			if n == messages-1 {
+				break
+			}
+		}
+		if s := p.Stats()[0]; s.Undelivered > 0 {
+			t.Errorf("%d were reported", s.Undelivered)
+		}
+		return first * size
+	}
+	before, after := lost(false), lost(true)
+	t.Logf("a stalled peer with a receive buffer of 64 KiB loses %d KiB at its reconnect, and %d KiB without the bound", after>>10, before>>10)
+	if after > 320<<10 || after >= before {
+		t.Errorf("%d KiB are lost with the bound, %d KiB without", after>>10, before>>10)
+	}
+}
+
+// TestFullOutboxOfASlowPeer: the policy applies to who has acknowledged nothing for a
+// second, and Add waits for who has.
+func TestFullOutboxOfASlowPeer(t *testing.T) {
+	for _, l := range slowLines(t) {
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			p, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Minute))
+			_, r, _ := l.open(t, conns)
+			var stop atomic.Bool
+			ended := make(chan bool)
+			go func() {
+				defer close(ended)
+				for !stop.Load() {
+					if err := stream.Add("a", make([]byte, 32<<10)); err != nil {
+						t.Error(err)
+					}
+				}
+			}()
+			defer func() { <-ended }()
+			defer stop.Store(true)
+			if got, err := read(r, 500<<10, 200<<10); err != nil {
+				t.Fatalf("after %d bytes: %v", got, err)
+			}
+			if s := p.Stats()[0]; s.Slow > 0 {
+				t.Errorf("%d gave way while the peer read", s.Slow)
+			}
+			eventually(t, "one gives way when it does not", func() bool { return p.Stats()[0].Slow > 0 })
+		})
+	}
+}

@@ -1,0 +1,18 @@
+package wire
+
+import (
+	"syscall"
+	"unsafe"
+)
+
+const notSentLowat = 25 // TCP_NOTSENT_LOWAT
+
+// unacknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ: see tcp(7) and unix(7).
+func unacknowledged(fd uintptr) int {
+	var n int32
+	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
+	if errno != 0 {
+		return -1
+	}
+	return int(n)
+}
