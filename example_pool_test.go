@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 )
@@ -100,6 +101,23 @@ func ExamplePool_Stats() {
 	// users: 1 connected
 	// 2 accepted = 1 written + 0 forwarded + 1 undelivered + 0 waiting
 	// 1 to ids that were not connected
+}
+
+func ExampleStreamPool_BroadcastContext() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	alice := connect(pool.GetConn("users"), "alice")
+
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for those who are slow
+	defer cancel()
+	fmt.Println(pool.GetStream("users").BroadcastContext(ctx, []byte("maintenance at noon")))
+
+	pool.Shutdown(context.Background())
+	<-alice
+	// Output:
+	// <nil>
+	// alice received maintenance at noon
 }
 
 func ExampleStreamPool_AddContext() {

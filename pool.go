@@ -31,15 +31,19 @@ var (
 	// or whose connection failed; then it wraps the failure as well. Get
 	// returns it for an id that is not connected.
 	ErrNotConnected = outbox.ErrNotConnected
-	// ErrSlow is the outcome of a message whose peer took nothing for as long
-	// as WithWriteTimeout, or that gave way when the outbox was full.
+	// ErrSlow is the outcome of a message whose peer acknowledged nothing for as
+	// long as WithWriteTimeout, or that gave way when the outbox was full.
 	ErrSlow = outbox.ErrSlow
-	// ErrDeleted is the outcome of a message that waited when Del or DelConn
+	// ErrDeleted is the outcome of a message that waited when Del, DelConn or Kick
 	// removed the connection.
 	ErrDeleted = outbox.ErrDeleted
 	// ErrExpired is the outcome of a message that waited in the mailbox for
 	// longer than its ttl, or gave way there to newer ones.
 	ErrExpired = outbox.ErrExpired
+	// ErrKept is what Deliver returns for a message that waits in the mailbox, since
+	// its id is not connected. What becomes of it is counted, and reported to
+	// WithUndelivered, as for any other message.
+	ErrKept = outbox.ErrKept
 	// ErrClosed is returned, once Shutdown has begun, by all that would add
 	// something, and by Get for an id that is not connected. It is the outcome of
 	// what Shutdown could not deliver in time.

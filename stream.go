@@ -54,7 +54,7 @@ type Undelivered struct {
 // WithUndelivered. An id that is not connected is such an outcome, not an error.
 //
 // Add waits while the stream's buffer is full before Start; while id's outbox
-// is full and its peer has taken something within the last second; and while
+// is full and its peer has acknowledged something within the last second; and while
 // more reports than WithBuffer wait for a slow hook. Shutdown wakes it. One that
 // finds the pool idle, and its connection under [Upgrade], writes what the system
 // takes at once by itself; all else is written by others.
@@ -77,8 +77,10 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 // Deliver is AddContext that waits for the outcome: nil when the message was
 // written, else the reason why it was not; the hook is not told then. If ctx
 // ends first, Deliver returns ctx's error, and the outcome, when it comes, is
-// reported as that of any other message. Written means that the system took
-// every byte; that the peer has read it only the peer can tell.
+// reported as that of any other message. With [WithMailbox] it does not wait for an id
+// that is not connected: it returns ErrKept when the message is in the mailbox, and the
+// outcome is reported in the same way. Written means that the system took every byte;
+// that the peer has read it only the peer can tell.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	if err := s.check(ctx, id, data); err != nil {
 		return err
@@ -97,7 +99,13 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 // place in the buffer and goes to the ids that are connected after. It returns
 // what Add does, or a [Cluster]'s error; those here have it then all the same.
 func (s *StreamPool) Broadcast(data []byte) error {
-	ctx := context.Background()
+	return s.BroadcastContext(context.Background(), data)
+}
+
+// BroadcastContext is Broadcast that waits no longer than ctx: then it returns ctx's
+// error, and the ids whose outboxes are still full do not get the message, which was not
+// accepted for them. A ctx that has ended reaches nobody.
+func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	if err := s.check(ctx, "*", data); err != nil {
 		return err
 	}
@@ -248,9 +256,9 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 
 // spread puts m into the outbox of every id that is connected, here and, through
 // the cluster, elsewhere. It comes back to the full ones until none is left, so
-// that they keep no other waiting, and waits for the cluster last.
+// that they keep no other waiting, or ctx ends, and waits for the cluster last.
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
-	elsewhere := func() error { return nil }
+	elsewhere := func(context.Context) error { return nil }
 	if r := s.conns.group.Remote(); r != nil && !m.Here {
 		elsewhere = s.conns.group.Abroad(r, m.Data)
 	}
@@ -268,7 +276,10 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 			}
 		}
 		if boxes = full; len(full) == 0 {
-			return elsewhere()
+			return elsewhere(ctx)
+		}
+		if err := ctx.Err(); err != nil {
+			return err
 		}
 		time.Sleep(time.Millisecond)
 	}

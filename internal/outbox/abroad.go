@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"context"
 
 	"github.com/nulijiabei/gcpool/internal/wire"
 )
@@ -43,15 +44,17 @@ func (g *Group) SetRemote(r Remote) {
 }
 
 // Abroad has r send data to all. The function that it returns waits for that, but not
-// past Cut.
-func (g *Group) Abroad(r Remote, data []byte) (wait func() error) {
+// past ctx or Cut.
+func (g *Group) Abroad(r Remote, data []byte) (wait func(ctx context.Context) error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer
 	g.spawn(func() { sent <- r.Broadcast(g.Pool, data) })
-	return func() error {
+	return func(ctx context.Context) error {
 		select {
 		case err := <-sent:
 			return err
+		case <-ctx.Done():
+			return ctx.Err()
 		case <-g.over.Done():
 			return ErrClosed
 		}
@@ -132,7 +135,7 @@ func (b *Box) returned(w *writer, errs []error) {
 	}
 	b.flight = nil
 	var kept queue
-	i := 0
+	i, nobody, taken := 0, false, false
 	for _, c := range w.batch {
 		for ; c.messages > 0; i++ {
 			var err error
@@ -142,6 +145,7 @@ func (b *Box) returned(w *writer, errs []error) {
 			moved := err == ErrMoved && g.remote.Load() != nil
 			if moved || class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()) {
 				b.appeared = b.appeared || moved
+				nobody = true
 				if !c.late {
 					kept = append(kept, c.pop(g.Newline))
 					continue
@@ -150,6 +154,7 @@ func (b *Box) returned(w *writer, errs []error) {
 			}
 			g.mailbox.remove(c)
 			if err == nil {
+				taken = true
 				b.doneLocked(c, &g.forwarded)
 			} else {
 				b.failLocked(c.pop(g.Newline), err)
@@ -160,10 +165,10 @@ func (b *Box) returned(w *writer, errs []error) {
 	switch {
 	case b.link != nil || b.appeared && g.remote.Load() != nil:
 		b.rehomeLocked()
-	case len(kept) > 0:
+	case nobody:
 		b.stashLocked()
-	default: // whoever took these takes the rest
-		b.appeared = true
+	default:
+		b.appeared = taken // whoever took these takes the rest
 	}
 	b.behindLocked(w)
 	b.busy = false

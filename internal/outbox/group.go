@@ -29,6 +29,7 @@ var (
 	ErrDeleted      = errors.New("gcpool: connection deleted")
 	ErrExpired      = errors.New("gcpool: expired in the mailbox")
 	ErrClosed       = errors.New("gcpool: pool closed")
+	ErrKept         = errors.New("gcpool: not connected, kept in the mailbox")
 	ErrTooLarge     = errors.New("gcpool: message larger than the outbox")
 
 	errDead           = errors.New("gcpool: id looked up too early")

@@ -56,6 +56,18 @@ func (b *Box) stashLocked() {
 	m.scheduleLocked()
 }
 
+// keptLocked tells who waits for the outcome of a message in c that it is kept, and
+// that its outcome is the hook's.
+func (b *Box) keptLocked(c *chunk) {
+	for _, r := range c.receipts {
+		if tell := r.decide(ErrKept); tell != nil {
+			tell()
+		}
+	}
+	b.count -= len(c.receipts) * receiptCost
+	c.receipts = nil
+}
+
 // takes reports whether the mailbox could hold a message of n bytes for b.
 func (m *mailbox) takes(b *Box, n int) bool { return n+b.idCost() <= m.group.MailboxBytes }
 
@@ -71,6 +83,7 @@ func (m *mailbox) put(b *Box, c *chunk) {
 		b.failLocked(c, ErrExpired)
 		return
 	case c.letter == nil:
+		b.keptLocked(c)
 		c.fit()
 		m.mu.Lock()
 		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
