@@ -170,7 +170,7 @@ func TestNothingIsWrittenAfterAShortWrite(t *testing.T) {
 func TestResetInTheMiddleOfAWrite(t *testing.T) {
 	for range 20 {
 		var r reports
-		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(8<<20)) // nobody reads
 		peer := tcp(t, conns, "a").(*net.TCPConn)
 		data := strings.Repeat("x", 100_000)
 		for i := range 50 {

@@ -191,6 +191,12 @@ var breaches = []struct {
 			return gcpool.ErrSlow
 		})
 	}},
+	{"kept, says Deliver, received, and reported", "reported and received", func(w *world) {
+		c := w.connect("a")
+		w.Stream(1, "a").Deliver(100, func(data []byte) error { w.take(data); return gcpool.ErrKept })
+		w.report(0, gcpool.ErrExpired)
+		c.Receive(w.sent[0])
+	}},
 	{"reported, and written says Deliver", "and written, says Deliver", func(w *world) {
 		w.Stream(1, "a").Deliver(100, func(data []byte) error {
 			w.take(data)
@@ -236,15 +242,17 @@ func TestWhatIsAllowedIsNoBreach(t *testing.T) {
 	w.Stream(1, "a").Deliver(40, func([]byte) error { return context.Canceled })
 	w.Stream(1, "a").Deliver(40, func([]byte) error { return gcpool.ErrClosed })
 	w.Stream(1, "a").Add(40, func([]byte) error { return gcpool.ErrTooLarge })
+	w.Stream(1, "a").Deliver(40, func(data []byte) error { w.take(data); return gcpool.ErrKept })
+	w.report(8, gcpool.ErrExpired)
 	third.End(true)
 	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
 	got := w.Totals()
-	if got.Accepted != 8 || got.Received != 4 || got.Undelivered != 3 || got.Unsure != 2 {
+	if got.Accepted != 9 || got.Received != 4 || got.Undelivered != 4 || got.Unsure != 2 {
 		t.Errorf("%+v", got)
 	}
-	w.Final(gcpool.Stats{Accepted: 9, Written: 5, Undelivered: 4, Slow: 1, Deleted: 1, NotConnected: 1, Closed: 1})
+	w.Final(gcpool.Stats{Accepted: 10, Written: 5, Undelivered: 5, Slow: 1, Deleted: 1, NotConnected: 1, Closed: 1, Expired: 1})
 	if err := w.Err(); err != nil {
 		t.Error(err)
 	}

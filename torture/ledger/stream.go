@@ -57,6 +57,8 @@ func (s *Stream) Deliver(size int, push func(data []byte) error) error {
 	err := push(s.buf)
 	clear(s.buf)
 	switch {
+	case errors.Is(err, gcpool.ErrKept): // accepted, as by Add
+		return err
 	case errors.Is(err, gcpool.ErrInvalid), errors.Is(err, gcpool.ErrTooLarge), errors.Is(err, gcpool.ErrNotRegistered):
 		s.refused(n, err)
 		return err

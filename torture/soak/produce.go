@@ -122,7 +122,7 @@ func (p *producer) expect(err error) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 	case errors.Is(err, gcpool.ErrSlow), errors.Is(err, gcpool.ErrDeleted), errors.Is(err, gcpool.ErrExpired),
-		errors.Is(err, gcpool.ErrNotConnected): // Deliver's
+		errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrKept): // Deliver's
 	default:
 		p.lane.ledger.Breach("a push failed: %v", err)
 	}
