@@ -226,9 +226,9 @@ func (b *Box) failLocked(c *chunk, err error) {
 	b.group.report.undelivered(b.ID, c, err)
 }
 
-// Attach makes link, which c adds, b's connection; the newest wins. It reports false, and
-// does nothing, if b is dead.
-func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
+// Attach makes link, which a goroutine adds, b's connection; the newest wins. It reports
+// false, and does nothing, if b is dead.
+func (b *Box) Attach(link *wire.Link, goroutine uint64) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.link
@@ -241,7 +241,7 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 		return true, nil
 	}
 	b.link, b.active, b.control, b.appeared = link, true, 0, false
-	b.owners = b.owners.add(c)
+	b.owners = b.owners.add(goroutine)
 	b.since = max(b.since+1, b.group.Now())
 	b.heard, b.idle = b.since, b.since
 	if old == nil {
@@ -256,15 +256,13 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 	return true, nil
 }
 
-// Del removes and closes b's connection and reports true, unless c is an owner of
-// another one. It also reports whether it has done its work: not if b is dead.
-func (b *Box) Del(c Caller) (removed, done bool) {
+// Del removes and closes b's connection and reports true, unless the caller is an owner
+// of another one.
+func (b *Box) Del() bool {
+	c := WhoCalls()
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.dead {
-		return false, false
-	}
-	return b.owners.del(c) && b.detachLocked(ErrDeleted, wire.StatusNormal), true
+	return b.owners.remove(c) && b.detachLocked(ErrDeleted, wire.StatusNormal)
 }
 
 // Kick removes and closes b's connection, with status, whoever calls it, and reports

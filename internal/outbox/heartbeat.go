@@ -61,7 +61,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 	}
 	b.mu.Lock()
 	if ends {
-		b.askLocked(link, (*wire.Link).Returned, errLeft)
+		b.askLocked(link, errLeft)
 	}
 	b.heard = min(b.heard+lost, now)
 	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
@@ -93,15 +93,15 @@ func (b *Box) Beat(now, lost time.Duration) {
 	}
 }
 
-// askLocked has link removed if it has gone. The question may block, so it is asked on a
-// goroutine of its own, one at a time.
-func (b *Box) askLocked(link *wire.Link, gone func(*wire.Link) bool, reason error) {
+// askLocked has link removed if it has been closed. The question may block, so it is asked
+// on a goroutine of its own, one at a time.
+func (b *Box) askLocked(link *wire.Link, reason error) {
 	if b.asking {
 		return
 	}
 	b.asking = true
 	b.group.spawn(func() {
-		if gone(link) {
+		if link.Closed() {
 			b.Detach(link, reason)
 		}
 		b.mu.Lock()

@@ -10,125 +10,84 @@ import (
 const (
 	// rememberedOwners is how many owners of one id are remembered.
 	rememberedOwners = 16
-	// rememberedIDs is of how many ids that are away the owners are remembered.
+	// rememberedIDs is of how many ids that are away the owners are remembered, or of
+	// up to twice as many.
 	rememberedIDs = 1 << 14
 )
 
-// An owner is the goroutine that added a connection.
-type owner struct {
-	goroutine uint64
-	left      bool // it, or one that it started, has called Del since
-}
+// owners are the goroutines that added the connections of an id; the last one's is the
+// present connection, if there is any. Goroutines have numbers that are never used again,
+// so a Del can be told apart however late it comes.
+type owners []uint64
 
-// owners added the connections that an id has had; the last one's is the present
-// connection, if there is any. Goroutines have numbers that are never used again, so
-// a Del can be told apart however late it comes.
-type owners []owner
-
-// add returns o with c, who has added a connection. If there are too many, the oldest
-// that has left is forgotten.
-func (o owners) add(c Caller) owners {
-	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.goroutine })
+// add returns o with a goroutine that has added a connection.
+func (o owners) add(goroutine uint64) owners {
 	if len(o) == rememberedOwners {
-		i := max(0, slices.IndexFunc(o, func(x owner) bool { return x.left }))
-		o = slices.Delete(o, i, i+1)
+		o = slices.Delete(o, 0, 1)
 	}
-	return append(o, owner{goroutine: c.goroutine})
+	return append(o, goroutine)
 }
 
-// del notes that c calls Del, and reports whether it may remove the present connection.
-// An owner and those that it started may remove the connection that it added, and no
-// other; everybody else may remove any. An owner of several connections is a stranger to
-// each; those that it started may belong to any, and remove none.
-func (o owners) del(c Caller) bool {
-	who := c.parent
-	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.goroutine }) {
-		who = c.goroutine
+// remove reports whether a Del by c may remove the present connection. An owner, and a
+// goroutine that it started, may remove the connection that it added and no other;
+// everybody else may remove any. An owner of several is a stranger to each.
+func (o owners) remove(c Caller) bool {
+	who := c.Parent
+	if slices.Contains(o, c.Goroutine) {
+		who = c.Goroutine
 	}
-	known, count, last := false, 0, 0
-	for i, x := range o {
-		if x.goroutine == who {
-			if known = true; !x.left {
-				count, last = count+1, i
-			}
-		}
-	}
-	if count == 1 {
-		o[last].left = true
-	}
-	return !known || count == 1 && last == len(o)-1 || count > 1 && who == c.goroutine
+	i := slices.Index(o, who)
+	return i < 0 || i == len(o)-1 || slices.Contains(o[i+1:], who)
 }
 
-// Past remembers the owners of ids that are away. Its user locks it.
-type Past struct {
-	ids   map[string]past
-	order []string // a ring
-	next  int
-}
-
-type past struct {
-	owners
-	slot int // in order
-}
+// Past remembers the owners of ids that are away, each in one of two generations. Its
+// user locks it.
+type Past struct{ young, old map[string]owners }
 
 // Put remembers the owners of an id that goes away.
 func (p *Past) Put(b *Box) {
-	if len(b.owners) == 0 {
-		return
+	if len(p.young) >= rememberedIDs {
+		p.old, p.young = p.young, nil
 	}
-	if p.ids == nil {
-		p.ids = make(map[string]past)
+	if p.young == nil {
+		p.young = make(map[string]owners)
 	}
-	if len(p.order) < rememberedIDs {
-		p.order = append(p.order, "")
+	if len(b.owners) > 0 {
+		p.young[b.ID] = b.owners
 	}
-	if old := p.order[p.next]; p.ids[old].slot == p.next {
-		delete(p.ids, old)
-	}
-	p.order[p.next] = b.ID
-	p.ids[b.ID] = past{b.owners, p.next}
-	p.next = (p.next + 1) % rememberedIDs
 }
-
-// Del notes that c calls Del for an id that is away.
-func (p *Past) Del(id string, c Caller) { p.ids[id].del(c) }
 
 // take returns the owners of an id that comes back.
 func (p *Past) take(id string) owners {
-	o := p.ids[id].owners
-	delete(p.ids, id)
+	o := p.young[id]
+	if o == nil {
+		o = p.old[id]
+	}
+	delete(p.young, id)
+	delete(p.old, id)
 	return o
 }
 
-// A Caller is the goroutine that calls, and the one that started it, 0 if there is none.
-type Caller struct{ goroutine, parent uint64 }
+// A Caller is a goroutine, and the one that started it, 0 if there is none.
+type Caller struct{ Goroutine, Parent uint64 }
 
 // WhoCalls tells who calls. Only the text of the stack has it: there the goroutine stands
 // first, and its parent last.
-func WhoCalls() (c Caller) {
+func WhoCalls() Caller {
 	text := make([]byte, 4<<10)
 	n := runtime.Stack(text, false)
 	for ; n == len(text) && n < 1<<20; n = runtime.Stack(text, false) {
 		text = make([]byte, 4*n)
 	}
-	text = text[:n]
-	c.goroutine = number(text)
-	if _, start, ok := bytes.Cut(text, []byte("\ncreated by ")); ok {
-		start, _, _ = bytes.Cut(start, []byte("\n"))
-		c.parent = number(start[max(0, bytes.LastIndex(start, []byte("goroutine "))):])
-	}
-	return c
+	_, start, _ := bytes.Cut(text[:n], []byte("\ncreated by "))
+	start, _, _ = bytes.Cut(start, []byte("\n"))
+	return Caller{number(text), number(start)}
 }
 
-// number returns the number in a text that begins with "goroutine 7", 0 if it does not.
+// number returns the number of the goroutine that a text names first, 0 if it names none.
 func number(text []byte) uint64 {
-	text, ok := bytes.CutPrefix(text, []byte("goroutine "))
-	if i := bytes.IndexByte(text, ' '); i >= 0 {
-		text = text[:i]
-	}
-	n, err := strconv.ParseUint(string(text), 10, 64)
-	if !ok || err != nil {
-		return 0
-	}
+	_, text, _ = bytes.Cut(text, []byte("goroutine "))
+	digits := bytes.IndexFunc(append(text, ' '), func(r rune) bool { return r < '0' || r > '9' })
+	n, _ := strconv.ParseUint(string(text[:max(0, digits)]), 10, 64)
 	return n
 }

@@ -12,7 +12,7 @@ type step struct {
 	del, want bool
 }
 
-func adds(goroutine uint64) step { return step{Caller: Caller{goroutine: goroutine}} }
+func adds(goroutine uint64) step { return step{Caller: Caller{goroutine, 99}} }
 
 func del(goroutine, parent uint64, want bool) step {
 	return step{Caller{goroutine, parent}, true, want}
@@ -22,46 +22,42 @@ func del(goroutine, parent uint64, want bool) step {
 // others.
 func TestWhoseDel(t *testing.T) {
 	for name, history := range map[string][]step{
-		"its own":                   {adds(1), del(1, 0, true)},
+		"its own":                   {adds(1), del(1, 99, true)},
 		"its read pump":             {adds(1), del(50, 1, true)},
 		"a stranger":                {adds(1), del(50, 51, true)},
+		"who has no parent":         {adds(1), adds(2), del(50, 0, true)},
 		"nobody is there":           {del(50, 51, true)},
-		"replaced, twice":           {adds(1), adds(2), del(1, 0, false), del(1, 0, false), del(2, 0, true)},
+		"replaced, twice":           {adds(1), adds(2), del(1, 99, false), del(1, 99, false), del(2, 99, true)},
 		"replaced, their pumps":     {adds(1), adds(2), del(50, 1, false), del(51, 1, false), del(52, 2, true)},
-		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 0, false), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
-		"each its own":              {adds(1), adds(2), del(2, 0, true), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
-		"once more after its own":   {adds(1), del(1, 0, true), adds(2), del(1, 0, false), del(50, 1, false), del(2, 0, true)},
-		"the last first":            {adds(1), adds(2), adds(3), del(3, 0, true), del(2, 0, false), del(1, 0, false)},
-		"the first hangs":           {adds(9), adds(1), adds(2), adds(3), del(9, 0, false), adds(4), del(9, 0, false), del(4, 0, true)},
-		"a loop that reconnects":    {adds(1), del(1, 0, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
-		"a loop that accepts":       {adds(1), adds(1), del(50, 1, false), del(51, 1, false)},
-		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
-		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
+		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 99, false), adds(3), del(1, 99, false), del(2, 99, false), del(3, 99, true)},
+		"each its own":              {adds(1), adds(2), del(2, 99, true), adds(3), del(1, 99, false), del(2, 99, false), del(3, 99, true)},
+		"once more after its own":   {adds(1), del(1, 99, true), adds(2), del(1, 99, false), del(50, 1, false), del(2, 99, true)},
+		"the last first":            {adds(1), adds(2), adds(3), del(3, 99, true), del(2, 99, false), del(1, 99, false)},
+		"a loop that reconnects":    {adds(1), del(1, 99, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
+		"a hub":                     {adds(1), adds(1), del(1, 99, true), adds(1), del(1, 99, true)},
+		"a hub, and a handler":      {adds(1), adds(2), del(1, 99, false), adds(1), del(2, 99, false), del(1, 99, true)},
 		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
-		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
+		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 99, true)},
 	} {
 		var o owners
 		for i, s := range history {
 			if !s.del {
-				o = o.add(s.Caller)
-			} else if got := o.del(s.Caller); got != s.want {
+				o = o.add(s.Goroutine)
+			} else if got := o.remove(s.Caller); got != s.want {
 				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)
 			}
 		}
 	}
 }
 
-// TestOwnersAreBounded: those that have left are forgotten first, so one that hangs is
-// known for long.
+// TestOwnersAreBounded, and the last are known.
 func TestOwnersAreBounded(t *testing.T) {
-	o := owners{}.add(Caller{goroutine: 1})
+	var o owners
 	for g := range uint64(1000) {
-		c := Caller{goroutine: g + 2}
-		o = o.add(c)
-		o.del(c)
-	}
-	if o.del(Caller{goroutine: 1}) {
-		t.Error("the first is forgotten when 1000 have come and gone")
+		o = o.add(g + 1)
+		if g >= rememberedOwners-1 && o.remove(Caller{Goroutine: g + 2 - rememberedOwners}) {
+			t.Fatalf("%d is forgotten when %d come after it", g+2-rememberedOwners, rememberedOwners-1)
+		}
 	}
 	if len(o) > rememberedOwners || cap(o) > rememberedOwners {
 		t.Errorf("%d owners in room for %d", len(o), cap(o))
@@ -72,41 +68,40 @@ func TestOwnersAreBounded(t *testing.T) {
 func TestPastIsBounded(t *testing.T) {
 	var p Past
 	put := func(id string, goroutine uint64) {
-		p.Put(&Box{ID: id, owners: p.take(id).add(Caller{goroutine: goroutine})})
+		p.Put(&Box{ID: id, owners: p.take(id).add(goroutine)})
 	}
 	put("first", 1)
-	for i := range rememberedIDs + 100 {
-		put(fmt.Sprint(i), uint64(i))
-		put("often", uint64(i))
+	for i := range uint64(rememberedIDs) {
+		put("often", i+1)
+		put(fmt.Sprint(i), 1)
 	}
-	if len(p.ids) > rememberedIDs || len(p.order) != rememberedIDs {
-		t.Errorf("%d ids in %d places", len(p.ids), len(p.order))
+	if p.take("0") == nil {
+		t.Errorf("an id is forgotten when %d have gone after it", rememberedIDs-1)
 	}
-	if p.take("first") != nil {
-		t.Error("the oldest is not forgotten")
+	for i := range 2 * rememberedIDs {
+		put(fmt.Sprint("more", i), 1)
 	}
-	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1].goroutine != rememberedIDs+99 {
-		t.Errorf("an id that came back is known by %v", o)
+	if len(p.young)+len(p.old) > 2*rememberedIDs {
+		t.Errorf("%d ids are remembered", len(p.young)+len(p.old))
+	}
+	if p.take("first") != nil || p.take("often") != nil {
+		t.Error("the oldest are not forgotten")
+	}
+	for i := range uint64(1000) {
+		put("often", i+1)
+	}
+	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1] != 1000 {
+		t.Errorf("an id that came back often is known by %v", o)
 	}
 	if p.take("often") != nil {
 		t.Error("an id that has come back is still among those that are away")
 	}
 }
 
-// TestPastNotesADel of an id that is away: its goroutine may add another connection.
-func TestPastNotesADel(t *testing.T) {
-	var p Past
-	p.Put(&Box{ID: "a", owners: owners{}.add(Caller{goroutine: 1})})
-	p.Del("a", Caller{goroutine: 5, parent: 1})
-	if o := p.take("a").add(Caller{goroutine: 1}); !o.del(Caller{goroutine: 6, parent: 1}) {
-		t.Errorf("a reader that its accepting loop has started removes nothing: %v", o)
-	}
-}
-
 // TestWhoCalls, also from the bottom of a deep stack, and with methods of long names.
 func TestWhoCalls(t *testing.T) {
 	here := WhoCalls()
-	if here.goroutine == 0 || here.parent == 0 {
+	if here.Goroutine == 0 || here.Parent == 0 {
 		t.Fatalf("a test is %+v", here)
 	}
 	var child, deep, grand Caller
@@ -122,10 +117,10 @@ func TestWhoCalls(t *testing.T) {
 		<-done
 	})
 	wg.Wait()
-	if child.parent != here.goroutine || child.goroutine == here.goroutine || deep != child {
+	if child.Parent != here.Goroutine || child.Goroutine == here.Goroutine || deep != child {
 		t.Errorf("%+v has started %+v, which is %+v deep down", here, child, deep)
 	}
-	if grand.parent != child.goroutine {
+	if grand.Parent != child.Goroutine {
 		t.Errorf("%+v has started %+v", child, grand)
 	}
 }

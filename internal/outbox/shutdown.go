@@ -64,7 +64,7 @@ func (b *Box) leave(over bool) {
 	}
 	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
 	if link != nil && !busy && !late {
-		b.askLocked(link, (*wire.Link).Closed, ErrClosed)
+		b.askLocked(link, ErrClosed)
 	}
 	b.mu.Unlock()
 	if link == nil {

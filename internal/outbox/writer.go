@@ -25,19 +25,18 @@ type writer struct {
 // neither deadline nor Close, in late.
 type flight struct {
 	link   *wire.Link
-	chunk  *chunk      // nil for a control frame, and for a flight without a link
-	batch  queue       // what that carries instead
-	op     byte        // of that
-	tried  int         // bytes of chunk that went before the write
-	behind []left      // what waited behind chunk when a connection was removed
-	reason error       // why link was removed; nil while it is not, or was replaced
-	status wire.Status // how to close link then
-	since  time.Time   // when the write last moved; zero until it is watched
-	moves  uint32      // of link then
-	left   int         // what its peer had not acknowledged then
-	timer  *time.Timer // ends the write; nil until it is watched
-	closed bool        // link has been closed to end the write
-	tries  int         // how often it has been waited for since
+	chunk  *chunk        // nil for a control frame, and for a flight without a link
+	batch  queue         // what that carries instead
+	op     byte          // of that
+	tried  int           // bytes of chunk that went before the write
+	behind []left        // what waited behind chunk when a connection was removed
+	reason error         // why link was removed; nil while it is not, or was replaced
+	status wire.Status   // how to close link then
+	since  time.Time     // when the write last moved; zero until it is watched
+	taken  wire.Progress // of link then
+	timer  *time.Timer   // ends the write; nil until it is watched
+	closed bool          // link has been closed to end the write
+	tries  int           // how often it has been waited for since
 }
 
 // left is what waited for a connection that was removed, and why it was.
@@ -158,7 +157,7 @@ func (b *Box) watch(w *writer, already time.Duration) {
 }
 
 func (b *Box) watchLocked(w *writer, already time.Duration) {
-	w.since, w.moves, w.left = time.Now().Add(-already), w.link.Moves(), w.link.Unacknowledged()
+	w.since, w.taken = time.Now().Add(-already), w.link.Progress()
 	b.pauseLocked(w, already)
 }
 
@@ -168,7 +167,7 @@ func (b *Box) watchLocked(w *writer, already time.Duration) {
 func (b *Box) pauseLocked(w *writer, already time.Duration) {
 	limit := b.group.WriteTimeout
 	rest := limit - already
-	if w.left >= 0 {
+	if w.taken.Tells() {
 		rest = min(rest, limit/8, patience/4)
 	}
 	b.endLocked(w, rest)
@@ -177,9 +176,8 @@ func (b *Box) pauseLocked(w *writer, already time.Duration) {
 // lookLocked notes whether the peer has taken something since: its system has
 // acknowledged some of this write, or of another that this one waits for.
 func (w *writer) lookLocked() {
-	moves, left := w.link.Moves(), w.link.Unacknowledged()
-	if moves != w.moves || left != w.left {
-		w.since, w.moves, w.left = time.Now(), moves, left
+	if now := w.link.Progress(); now != w.taken {
+		w.since, w.taken = time.Now(), now
 	}
 }
 

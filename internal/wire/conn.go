@@ -20,7 +20,7 @@ type Conn struct {
 	frames sync.Mutex // held while a frame is under way, from either side
 	err    error      // what cut a frame in the middle; frames
 
-	moves       atomic.Uint32
+	writes      atomic.Uint32
 	application sync.Mutex // serializes Write; locked before frames
 	framed      bool       // the response to the handshake is out, frames follow; application
 	tail        []byte     // the last bytes of the response before; application
@@ -125,7 +125,7 @@ func (c *Conn) try(frames []byte) (n int) {
 		n = writeNow(c.Conn, frames)
 	}
 	if n > 0 {
-		c.moves.Add(1)
+		c.writes.Add(1)
 	}
 	if n == 0 || n == len(frames) {
 		c.frames.Unlock()
@@ -168,7 +168,7 @@ func (c *Conn) writeLocked(p []byte) (int, error) {
 	}
 	n, err := write(c.Conn, p)
 	if n > 0 {
-		c.moves.Add(1)
+		c.writes.Add(1)
 	}
 	return n, err
 }

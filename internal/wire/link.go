@@ -101,15 +101,6 @@ func (l *Link) Ends() bool {
 	return l.Handled() && l.ws.Request().Context().Err() != nil
 }
 
-// Returned reports whether l's handler has returned. Without Upgrade, x/net has
-// closed the socket then, and net/http has ended the request's context. Either
-// may happen alone: an application closes its connection; a context ends by a
-// deadline, with its BaseContext, or by an error of any read, for hijacked
-// connections still read through net/http's buffer.
-func (l *Link) Returned() bool {
-	return l.Ends() && (l.up != nil || l.Closed())
-}
-
 // Heard reports whether anything came from the peer since the last call, and
 // whether l can tell; if not, it says that something did. One call may run at a
 // time.
@@ -127,21 +118,35 @@ func (l *Link) Heard() (heard, tells bool) {
 // run at a time.
 func (l *Link) Taking() bool {
 	before := l.left
-	l.left = l.Unacknowledged()
+	l.left = l.unacknowledged()
 	return 0 < l.left && l.left < before
 }
 
-// Moves counts the writes that l's peer has taken, the application's too; 0 if
-// they cannot be seen.
-func (l *Link) Moves() uint32 {
-	if l.up == nil {
-		return 0
+// Progress is how far a peer has come with what is written to it, as far as that can be
+// seen. If it changes, the peer has taken something.
+type Progress struct {
+	writes uint32 // that it has taken, the application's too; under Upgrade
+	left   int    // bytes, see unacknowledged
+}
+
+// Tells reports whether p changes when the peer's system has acknowledged something, and
+// not only after a whole write.
+func (p Progress) Tells() bool { return p.left >= 0 }
+
+// Progress does not block.
+func (l *Link) Progress() (p Progress) {
+	if l.up != nil {
+		p.writes = l.up.writes.Load()
 	}
-	return l.up.moves.Load()
+	p.left = l.unacknowledged()
+	return p
 }
 
 // Closed reports whether l's socket has been closed on this side, or its handler has
-// returned. The system tells so when a deadline is set: this clears l's.
+// returned. The system tells so when a deadline is set: this clears l's. Without Upgrade,
+// a handler's end shows only in this and in Ends together: an application closes its
+// connection itself; a request's context ends by a deadline, with its BaseContext, or by
+// an error of any read.
 func (l *Link) Closed() bool {
 	if l.up != nil && l.Ends() {
 		return true
@@ -301,16 +306,8 @@ func (l *Link) Kill() {
 	if wg.Go(expire); l.ws != nil {
 		wg.Wait()
 	}
-	under := l.Conn
-	if l.up != nil {
-		under = l.up.Conn
-	}
-	secure, ok := under.(*tls.Conn)
-	if ok {
-		under = secure.NetConn()
-	}
-	if ok || l.up != nil {
-		l.guard(under.Close)
+	if _, secure := l.Conn.(*tls.Conn); secure || l.up != nil {
+		l.guard(l.under().Close)
 	}
 	if l.Handled() && l.up == nil {
 		closed := make(chan struct{})

@@ -10,17 +10,8 @@ import (
 // writeNow writes what of p the socket has room for, and never waits. Only the
 // system's own connections may be written to past their Write.
 func writeNow(conn net.Conn, p []byte) (n int) {
-	var socket syscall.Conn
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		socket = c
-	case *net.UnixConn:
-		socket = c
-	default:
-		return 0
-	}
-	raw, err := socket.SyscallConn()
-	if err != nil {
+	raw := rawConn(conn)
+	if raw == nil {
 		return 0
 	}
 	_ = raw.Write(func(fd uintptr) bool { // an error will come again, of Write

@@ -11,18 +11,23 @@ import (
 // where it is counted, bounded, and follows the user to his next connection.
 const unsentMost = 128 << 10
 
-// Unacknowledged returns how many bytes the system has taken for l's peer that the peer's
-// system has not acknowledged; -1 if it cannot tell, or its socket is out of reach. It
-// does not block.
-func (l *Link) Unacknowledged() int {
+// unacknowledged returns how many bytes the system has taken for l's peer that the peer's
+// system has not acknowledged; -1 if it cannot tell, or its socket is out of reach.
+func (l *Link) unacknowledged() int {
 	n := -1
 	l.socket(func(fd uintptr) { n = unacknowledged(fd) })
 	return n
 }
 
-// socket calls f with l's file descriptor, if it can be reached: not behind x/net, nor
-// inside a type of the application's, which may do anything when it is asked.
+// socket calls f with l's file descriptor, if it can be reached.
 func (l *Link) socket(f func(fd uintptr)) {
+	if raw := rawConn(l.under()); raw != nil {
+		_ = raw.Control(f) // it is closed then
+	}
+}
+
+// under returns the connection that is under l, Upgrade and TLS.
+func (l *Link) under() net.Conn {
 	conn := l.Conn
 	if l.up != nil {
 		conn = l.up.Conn
@@ -30,6 +35,12 @@ func (l *Link) socket(f func(fd uintptr)) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
 	}
+	return conn
+}
+
+// rawConn returns the socket of one of the system's own connections, else nil. What is
+// inside a type of the application's is out of reach: that may do anything when asked.
+func rawConn(conn net.Conn) syscall.RawConn {
 	var socket syscall.Conn
 	switch c := conn.(type) {
 	case *net.TCPConn:
@@ -37,9 +48,8 @@ func (l *Link) socket(f func(fd uintptr)) {
 	case *net.UnixConn:
 		socket = c
 	default:
-		return
+		return nil
 	}
-	if raw, err := socket.SyscallConn(); err == nil {
-		_ = raw.Control(f) // it is closed then
-	}
+	raw, _ := socket.SyscallConn() // nil with an error
+	return raw
 }
