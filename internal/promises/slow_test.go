@@ -198,19 +198,19 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 			t.Parallel()
 			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(700*time.Millisecond))
 			_, r, _ := l.open(t, conns)
-			pushed := make(chan bool)
+			start, gone := time.Now(), make(chan int, 1)
 			go func() {
-				defer close(pushed)
-				for range 24 {
-					if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
-						t.Error(err)
-					}
-				}
+				got, _ := read(r, 1<<30, 200<<10)
+				gone <- got
 			}()
-			if got, err := read(r, 400<<10, 200<<10); err != nil {
-				t.Errorf("after %d bytes: %v", got, err)
+			for range 24 {
+				add(t, stream, "a", string(make([]byte, 1<<20)))
 			}
-			<-pushed
+			select {
+			case got := <-gone:
+				t.Errorf("closed after %d bytes", got)
+			case <-time.After(time.Until(start.Add(2 * time.Second))):
+			}
 			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 {
 				t.Errorf("%+v", s)
 			}
