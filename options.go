@@ -12,8 +12,8 @@ import (
 type Option func(*outbox.Config)
 
 // Overflow says what gives way when the outbox of an id is full and its peer has
-// acknowledged nothing for a second, see [WithWriteTimeout]. Add waits for a peer that
-// has. Others are ErrInvalid.
+// acknowledged nothing for a second, however long [WithWriteTimeout] is. Add waits for a
+// peer that has. Others are ErrInvalid.
 type Overflow int
 
 const (
@@ -53,12 +53,12 @@ func WithOverflow(o Overflow) Option {
 // waits. Then its connection is closed, and what waits is reported with ErrSlow, or goes
 // to the mailbox. It must be positive; the default is 10 s.
 //
-// A peer that acknowledges anything within d is never closed as slow. On Linux and macOS
-// the pool asks the system what the peer's system has acknowledged, for TCP, TLS and Unix
-// sockets, be they added as they are or under [Upgrade]. A full receiver tells of new room
-// only when some of its buffer has been read: about a sixteenth on Linux, at most half of
-// it (RFC 9293 section 3.8.6.2.2). A peer that reads less in d cannot be told from one that
-// has stopped.
+// A peer that acknowledges anything within d does not time out. (Its outbox may still
+// overflow, see [WithOverflow].) On Linux and macOS the pool asks the system what the peer's
+// system has acknowledged, for TCP and TLS, and on Linux for Unix sockets, be they added as
+// they are or under [Upgrade]. A full receiver tells of new room only when some of its
+// buffer has been read: about a sixteenth on Linux, at most half of it (RFC 9293 section
+// 3.8.6.2.2). A peer that reads less in d cannot be told from one that has stopped.
 //
 // Elsewhere only what the local system takes is seen: pieces of 64 KiB, but whole messages
 // on a WebSocket without Upgrade, whose socket is out of reach behind x/net, and on a

@@ -66,12 +66,14 @@ func (b *Box) abroadLocked() bool {
 	return b.link == nil && b.group.remote.Load() != nil
 }
 
-// asksLocked reports whether the remote is to be asked for b's id: a message has come
-// since it was asked last, or the id has appeared. What is in the mailbox alone is no
-// reason, for nobody had the id.
-func (b *Box) asksLocked() bool {
-	return len(b.queue) > 0 && (b.appeared || b.queue[len(b.queue)-1].letter == nil)
-}
+// asking is whether what waits for an id that is away is to be forwarded.
+type asking uint8
+
+const (
+	asksNot   asking = iota // nobody had the id, and nothing has come since
+	asksFirst               // a message has come: nobody is known to have the id
+	asksAll                 // the id is known to be elsewhere
+)
 
 // abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
 func (b *Box) abroadBy(n int) {
@@ -81,11 +83,12 @@ func (b *Box) abroadBy(n int) {
 	}
 }
 
-// congestedLocked reports whether m must wait before it may go elsewhere. Behind mail
-// alone it need not: nothing is on its way that would make room.
+// congestedLocked reports whether m must wait before it may go elsewhere. A broadcast
+// goes to nobody who is away.
 func (b *Box) congestedLocked(m *Message) bool {
 	g := b.group
-	return b.abroadLocked() && (b.busy && !b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
+	return b.abroadLocked() && m.ID != "" &&
+		(!b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
 }
 
 // forwardLocked has w hand a batch to the remote, as a flight without a link, and
@@ -100,11 +103,11 @@ func (b *Box) forwardLocked(w *writer) {
 		return
 	}
 	flown := &writer{group: b.group, box: b}
-	ask := b.queue[0].letter != nil && !b.appeared
+	first := b.ask == asksFirst && b.queue[0].letter != nil
 	var batch [][]byte
 	for size := 0; len(b.queue) > 0; {
 		c := *b.queue[0]
-		if size += len(c.buf); batch != nil && (ask || size > wire.Piece) {
+		if size += len(c.buf); batch != nil && (first || size > wire.Piece) {
 			break
 		}
 		flown.batch = append(flown.batch, b.queue.take(0))
@@ -113,7 +116,7 @@ func (b *Box) forwardLocked(w *writer) {
 			batch = append(batch, m.Data)
 		}
 	}
-	b.flight, b.appeared = flown, false
+	b.flight, b.ask = flown, asksNot
 	b.mu.Unlock()
 	w.steps.Add(1)
 	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(flown, errs) })
@@ -135,6 +138,7 @@ func (b *Box) returned(w *writer, errs []error) {
 	}
 	b.flight = nil
 	var kept queue
+	mail := w.batch[0].letter != nil || w.batch[0].late
 	i, nobody, taken := 0, false, false
 	for _, c := range w.batch {
 		for ; c.messages > 0; i++ {
@@ -144,8 +148,9 @@ func (b *Box) returned(w *writer, errs []error) {
 			}
 			moved := err == ErrMoved && g.remote.Load() != nil
 			if moved || class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()) {
-				b.appeared = b.appeared || moved
-				nobody = true
+				if nobody = true; moved {
+					b.ask = asksAll
+				}
 				if !c.late {
 					kept = append(kept, c.pop(g.Newline))
 					continue
@@ -163,12 +168,14 @@ func (b *Box) returned(w *writer, errs []error) {
 	}
 	b.queue = append(kept, b.queue...)
 	switch {
-	case b.link != nil || b.appeared && g.remote.Load() != nil:
+	case b.link != nil || b.ask == asksAll && g.remote.Load() != nil:
 		b.rehomeLocked()
-	case nobody:
-		b.stashLocked()
+	case taken && !nobody: // whoever took these takes the rest
+		b.ask = asksAll
+	case nobody || mail && g.mailbox.on():
+		b.stashLocked() // and asks for what has come since
 	default:
-		b.appeared = taken // whoever took these takes the rest
+		b.ask = asksFirst
 	}
 	b.behindLocked(w)
 	b.busy = false
@@ -185,8 +192,8 @@ func (b *Box) Stranded(reason error, over bool) {
 	if w := b.flight; over && w != nil && w.link == nil {
 		b.giveUpLocked(w, reason)
 	}
-	if b.link == nil && b.asksLocked() {
-		b.appeared = false
+	if b.link == nil {
+		b.ask = asksNot
 		b.abandonLocked(reason)
 	}
 }
@@ -198,6 +205,6 @@ func (b *Box) Appeared() {
 	if b.link != nil || b.group.remote.Load() == nil {
 		return
 	}
-	b.appeared = b.flight != nil || len(b.queue) > 0 // what comes back from a flight is not for the mailbox
+	b.ask = asksAll // what comes back from a flight is not for the mailbox either
 	b.wakeLocked()
 }

@@ -23,6 +23,7 @@ type Box struct {
 	spare  *chunk        // for the next message; nil if there is none
 	flight *writer       // whose write is under way
 	held   int           // bytes of payload in queue and flight
+	mail   tallied       // of that, what is in the mailbox
 	abroad int           // b's share of group.abroad
 	count  int           // messages there, and what their receipts cost
 	room   chan struct{} // closed when something leaves; nil while nobody waits
@@ -38,9 +39,8 @@ type Box struct {
 	active bool  // written to since the last beat
 	told   bool  // the close frame of Shutdown is out, or due
 	asking bool  // whether the handler has returned
-
-	appeared bool // what waits in the mailbox is to be forwarded, for the id is elsewhere
-	dead     bool // out of the registry; look the id up again
+	ask    asking
+	dead   bool // out of the registry; look the id up again
 }
 
 // NewBox returns a Box for id, with no connection.
@@ -105,8 +105,11 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 }
 
 // fitsLocked reports whether n bytes more may wait. The bound on messages
-// keeps the frames of tiny ones from taking more than their payload may.
-func (b *Box) fitsLocked(n int) bool { return b.group.fits(b.held+n, b.count) }
+// keeps the frames of tiny ones from taking more than their payload may. The mailbox
+// has bounds of its own.
+func (b *Box) fitsLocked(n int) bool {
+	return b.group.fits(b.held-b.mail.bytes+n, b.count-b.mail.messages)
+}
 
 // fits reports whether so many bytes may wait for one id, in so many messages.
 func (g *Group) fits(bytes, messages int) bool {
@@ -147,6 +150,7 @@ func (b *Box) acceptLocked(m *Message) {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
+		b.ask = max(b.ask, asksFirst)
 	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
 		g.mailbox.put(b, single(m, g.Newline))
 	case b.link == nil:
@@ -194,7 +198,7 @@ func (b *Box) lendLocked() *writer {
 // dueLocked reports whether there is something to write.
 func (b *Box) dueLocked() bool {
 	if b.link == nil {
-		return b.flight == nil && b.abroadLocked() && b.asksLocked()
+		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked() && b.ask != asksNot
 	}
 	return len(b.queue) > 0 || b.control != 0
 }
@@ -240,8 +244,9 @@ func (b *Box) Attach(link *wire.Link, goroutine uint64) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.control, b.appeared = link, true, 0, false
+	b.link, b.active, b.control, b.ask = link, true, 0, asksNot
 	b.owners = b.owners.add(goroutine)
+	link.LimitUnsent()
 	b.since = max(b.since+1, b.group.Now())
 	b.heard, b.idle = b.since, b.since
 	if old == nil {
@@ -315,6 +320,7 @@ func (b *Box) removeLocked(reason error, status wire.Status) {
 	}
 	switch {
 	case reason == ErrMoved && b.group.remote.Load() != nil:
+		b.ask = asksAll
 		b.rehomeLocked()
 	case w != nil && !b.group.mailbox.on():
 		w.behind = append(w.behind, left{b.queue, reason})

@@ -89,21 +89,29 @@ func (m *mailbox) put(b *Box, c *chunk) {
 		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
 		m.bytes += c.payload + b.idCost()
 		m.mu.Unlock()
+		b.mail.messages++
+		b.mail.bytes += c.payload
 	}
 	b.queue = append(b.queue, c)
 }
 
-// remove takes c out of the mailbox.
+// remove takes c out of the mailbox; its box is locked.
 func (m *mailbox) remove(c *chunk) {
 	if c.letter == nil {
 		return
 	}
+	b := c.letter.Value.(letter).box
+	b.mail.messages--
+	b.mail.bytes -= c.payload
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.bytes -= c.payload + c.letter.Value.(letter).box.idCost()
+	m.bytes -= c.payload + b.idCost()
 	m.letters.Remove(c.letter)
 	c.letter = nil
 }
+
+// tallied is so many messages, of so many bytes together.
+type tallied struct{ messages, bytes int }
 
 // idCost is what a letter for b takes beside its payload, where that is a lot.
 func (b *Box) idCost() int { return max(0, len(b.ID)-128) }

@@ -2,6 +2,7 @@ package outbox
 
 import (
 	"bytes"
+	"hash/maphash"
 	"runtime"
 	"slices"
 	"strconv"
@@ -40,31 +41,38 @@ func (o owners) remove(c Caller) bool {
 	return i < 0 || i == len(o)-1 || slices.Contains(o[i+1:], who)
 }
 
-// Past remembers the owners of ids that are away, each in one of two generations. Its
-// user locks it.
-type Past struct{ young, old map[string]owners }
+// Past remembers the owners of ids that are away, each in one of two generations, by a
+// hash of the id, which may be long. Its user locks it.
+type Past struct {
+	seed       maphash.Seed
+	young, old map[uint64]owners
+}
 
 // Put remembers the owners of an id that goes away.
 func (p *Past) Put(b *Box) {
-	if len(p.young) >= rememberedIDs {
-		p.old, p.young = p.young, nil
-	}
 	if p.young == nil {
-		p.young = make(map[string]owners)
+		p.seed = maphash.MakeSeed()
+	}
+	if p.young == nil || len(p.young) >= rememberedIDs {
+		p.old, p.young = p.young, make(map[uint64]owners)
 	}
 	if len(b.owners) > 0 {
-		p.young[b.ID] = b.owners
+		p.young[maphash.String(p.seed, b.ID)] = b.owners
 	}
 }
 
 // take returns the owners of an id that comes back.
 func (p *Past) take(id string) owners {
-	o := p.young[id]
-	if o == nil {
-		o = p.old[id]
+	if p.young == nil {
+		return nil
 	}
-	delete(p.young, id)
-	delete(p.old, id)
+	key := maphash.String(p.seed, id)
+	o := p.young[key]
+	if o == nil {
+		o = p.old[key]
+	}
+	delete(p.young, key)
+	delete(p.old, key)
 	return o
 }
 

@@ -310,7 +310,10 @@ func (b *Box) settleLocked(w *writer, n int) {
 	case c.messages == 0:
 		c.free()
 	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil,
-		g.mailbox.on() && (b.link != nil || b.appeared && g.remote.Load() != nil):
+		g.mailbox.on() && (b.link != nil || b.ask == asksAll && g.remote.Load() != nil):
+		if b.link == nil {
+			b.ask = asksAll
+		}
 		b.queue = append(queue{c}, b.queue...)
 		b.rehomeLocked()
 	case g.mailbox.on():

@@ -81,7 +81,7 @@ func (c *Conn) Write(p []byte) (int, error) {
 			c.response(p)
 		}
 	}
-	n, err := pieces(c.writeLocked, p, func(int) {})
+	n, err := pieces(c.writeLocked, p, pieceOf(c.Conn), func(int) {})
 	c.rest = max(0, c.rest-n)
 	if err != nil && c.rest > 0 {
 		if c.rest = 0; inside || n > 0 {
@@ -122,7 +122,7 @@ func (c *Conn) try(frames []byte) (n int) {
 		return 0
 	}
 	if c.err == nil {
-		n = writeNow(c.Conn, frames)
+		n = writeNow(c.Conn, frames[:min(len(frames), pieceOf(c.Conn))])
 	}
 	if n > 0 {
 		c.writes.Add(1)
@@ -140,7 +140,7 @@ func (c *Conn) send(frames []byte, tried bool, progress func(n int)) (n int, err
 		c.frames.Lock()
 	}
 	defer c.frames.Unlock()
-	if n, err = pieces(c.writeLocked, frames, progress); err != nil {
+	if n, err = pieces(c.writeLocked, frames, pieceOf(c.Conn), progress); err != nil {
 		c.err = err
 	}
 	return n, err
@@ -148,13 +148,13 @@ func (c *Conn) send(frames []byte, tried bool, progress func(n int)) (n int, err
 
 // pieces writes p a piece at a time, and tells progress between writes how much
 // went.
-func pieces(write func([]byte) (int, error), p []byte, progress func(n int)) (n int, err error) {
+func pieces(write func([]byte) (int, error), p []byte, piece int, progress func(n int)) (n int, err error) {
 	for n < len(p) && err == nil {
 		if n > 0 {
 			progress(n)
 		}
 		m := 0
-		m, err = write(p[n:min(n+Piece, len(p))])
+		m, err = write(p[n:min(n+piece, len(p))])
 		n += m
 	}
 	return n, err

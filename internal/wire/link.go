@@ -10,6 +10,7 @@ import (
 	"net"
 	"reflect"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -55,13 +56,13 @@ type Link struct {
 	stream bool            // messages have no boundaries but their newline
 	tried  bool            // Try has left up.frames locked, for Send
 	reads  uint32          // of up, when Heard was called; up may be under other Links
-	left   int             // what was not acknowledged when Taking was called
+	last   Progress        // when Taking was called, if nothing was heard since
 	ws     *websocket.Conn // nil for a raw connection
 	up     *Conn           // under ws if that was upgraded, else nil
+	pinged atomic.Uint64   // how many bytes there were with the last ping
 }
 
-// NewLink returns conn's Link, or nil if conn is nil or a nil pointer. It bounds what the
-// system keeps for conn without sending it.
+// NewLink returns conn's Link, or nil if conn is nil or a nil pointer.
 func NewLink(conn net.Conn) *Link {
 	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return nil
@@ -76,7 +77,6 @@ func NewLink(conn net.Conn) *Link {
 	case *net.TCPConn, *net.UnixConn, *tls.Conn:
 		l.stream = true
 	}
-	l.socket(limitUnsent)
 	return l
 }
 
@@ -109,37 +109,11 @@ func (l *Link) Heard() (heard, tells bool) {
 		return true, false
 	}
 	before := l.reads
-	l.reads = l.up.reads.Load()
-	return l.reads != before, true
-}
-
-// Taking reports whether l's peer is still busy with what the system has taken for it:
-// some of that has been acknowledged since the last call, and some has not. One call may
-// run at a time.
-func (l *Link) Taking() bool {
-	before := l.left
-	l.left = l.unacknowledged()
-	return 0 < l.left && l.left < before
-}
-
-// Progress is how far a peer has come with what is written to it, as far as that can be
-// seen. If it changes, the peer has taken something.
-type Progress struct {
-	writes uint32 // that it has taken, the application's too; under Upgrade
-	left   int    // bytes, see unacknowledged
-}
-
-// Tells reports whether p changes when the peer's system has acknowledged something, and
-// not only after a whole write.
-func (p Progress) Tells() bool { return p.left >= 0 }
-
-// Progress does not block.
-func (l *Link) Progress() (p Progress) {
-	if l.up != nil {
-		p.writes = l.up.writes.Load()
+	if l.reads = l.up.reads.Load(); l.reads == before {
+		return false, true
 	}
-	p.left = l.unacknowledged()
-	return p
+	l.last = Progress{}
+	return true, true
 }
 
 // Closed reports whether l's socket has been closed on this side, or its handler has
@@ -233,7 +207,7 @@ func (l *Link) sendPiece(frames []byte, progress func(n int)) (n int, err error)
 			next += end
 		}
 	}
-	went, err := pieces(l.write, batch, progress)
+	went, err := pieces(l.write, batch, pieceOf(l.Conn), progress)
 	for err != nil && n < next { // where it stopped
 		start, end := Frame(frames[n:])
 		if went < end-start {
@@ -266,7 +240,10 @@ func (l *Link) Control(op byte) error {
 	if op == Close {
 		return l.sendClose(StatusGoingAway)
 	}
-	return l.send(op, nil)
+	err := l.send(op, nil)
+	p := l.Progress()
+	l.pinged.Store(p.acked + uint64(max(0, p.left)))
+	return err
 }
 
 func (l *Link) sendClose(s Status) error {

@@ -11,13 +11,50 @@ import (
 // where it is counted, bounded, and follows the user to his next connection.
 const unsentMost = 128 << 10
 
-// unacknowledged returns how many bytes the system has taken for l's peer that the peer's
-// system has not acknowledged; -1 if it cannot tell, or its socket is out of reach.
-func (l *Link) unacknowledged() int {
-	n := -1
-	l.socket(func(fd uintptr) { n = unacknowledged(fd) })
-	return n
+// pieceOf is how much of a write goes to conn at once. The reader of a Unix socket shows
+// that it reads only when it has read all that came in one write.
+func pieceOf(conn net.Conn) int {
+	if _, ok := conn.(*net.UnixConn); ok {
+		return 8 << 10
+	}
+	return Piece
 }
+
+// Progress is how far a peer has come with what is written to it, as far as that can be
+// seen. If it changes, the peer has taken something.
+type Progress struct {
+	writes uint32 // that it has taken, the application's too; under Upgrade
+	left   int    // bytes that the system has, and the peer's has not acknowledged; -1 if it cannot tell
+	acked  uint64 // bytes that it has; 0 if the system tells only of those left
+}
+
+// Tells reports whether p changes when the peer's system has acknowledged something, and
+// not only after a whole write.
+func (p Progress) Tells() bool { return p.left >= 0 }
+
+// Progress does not block.
+func (l *Link) Progress() Progress {
+	p := Progress{left: -1}
+	if l.up != nil {
+		p.writes = l.up.writes.Load()
+	}
+	l.socket(func(fd uintptr) { p.left, p.acked = acknowledged(fd) })
+	return p
+}
+
+// Taking reports whether l's peer is still busy with what is before the last ping: its
+// system has acknowledged some of that since the last call. One call may run at a time.
+func (l *Link) Taking() bool {
+	before := l.last
+	l.last = l.Progress()
+	if l.last.acked > 0 {
+		return 0 < before.acked && before.acked < l.last.acked && l.last.acked < l.pinged.Load()
+	}
+	return 0 < l.last.left && l.last.left < before.left
+}
+
+// LimitUnsent sets the bound of unsentMost, where there is one; Unix sockets have none.
+func (l *Link) LimitUnsent() { l.socket(limitUnsent) }
 
 // socket calls f with l's file descriptor, if it can be reached.
 func (l *Link) socket(f func(fd uintptr)) {

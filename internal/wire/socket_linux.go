@@ -7,12 +7,12 @@ import (
 
 const notSentLowat = 25 // TCP_NOTSENT_LOWAT
 
-// unacknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ: see tcp(7) and unix(7).
-func unacknowledged(fd uintptr) int {
+// acknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ: see tcp(7) and unix(7).
+func acknowledged(fd uintptr) (left int, acked uint64) {
 	var n int32
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&n)))
 	if errno != 0 {
-		return -1
+		return -1, 0
 	}
-	return int(n)
+	return int(n), bytesAcked(fd)
 }

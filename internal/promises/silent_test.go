@@ -1,0 +1,124 @@
+package promises
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestWhoAcknowledgesIsNotSilent: it has no time for a pong while one message takes longer
+// than two heartbeats, be it in the outbox or in the system's buffers.
+func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
+	for _, size := range []int{1 << 20, 150 << 10} {
+		for _, l := range slowLines(t) {
+			if !l.upgrade {
+				continue // is not pinged
+			}
+			t.Run(fmt.Sprint(size, " bytes, ", l), func(t *testing.T) {
+				t.Parallel()
+				l.window = 16 << 10
+				p, conns, stream := started(t, gcpool.WithHeartbeat(400*time.Millisecond))
+				peer, r, _ := l.open(t, conns)
+				outcome := make(chan error, 1)
+				go func() { outcome <- stream.Deliver(t.Context(), "a", make([]byte, size)) }()
+				rate := size / 3
+				if got, err := read(io.LimitReader(r, int64(size)), size, rate); err != nil {
+					t.Fatalf("after %d bytes: %v", got, err)
+				}
+				if err := <-outcome; err != nil {
+					t.Fatal(err)
+				}
+				for pings := 0; pings < 3; { // it answers now
+					b, err := r.ReadByte()
+					if err != nil {
+						t.Fatalf("after %d pings: %v; %+v", pings, err, p.Stats()[0])
+					}
+					if b == 0x89 {
+						pings++
+						peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0})
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestWhoOnlyAcknowledgesIsSilent: its system has all, but nobody answers the ping.
+func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
+	for _, l := range slowLines(t) {
+		if !l.upgrade {
+			continue
+		}
+		t.Run(l.String(), func(t *testing.T) {
+			t.Parallel()
+			_, conns, stream := started(t, gcpool.WithHeartbeat(100*time.Millisecond))
+			l.open(t, conns)
+			eventually(t, "closed, however much it acknowledges", func() bool {
+				stream.Deliver(t.Context(), "a", []byte("x"))
+				return conns.Len() == 0
+			})
+		})
+	}
+}
+
+// TestWhoTakesIsNotSilent: its ping is behind what the system has, and that grows, though it
+// takes some all the time.
+func TestWhoTakesIsNotSilent(t *testing.T) {
+	slowLines(t)
+	p, conns, stream := started(t, gcpool.WithHeartbeat(200*time.Millisecond))
+	l := line{"tcp", true, 16 << 10}
+	peer, r, _ := l.open(t, conns)
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	go func() {
+		for ctx.Err() == nil && stream.AddContext(ctx, "a", make([]byte, 2000)) == nil {
+			time.Sleep(5 * time.Millisecond)
+		}
+	}()
+	start, got, pings := time.Now(), 0, 0
+	const rate = 80 << 10
+	for time.Since(start) < 3*time.Second {
+		time.Sleep(time.Until(start.Add(time.Duration(got) * time.Second / rate)))
+		head, payload, err := frame(r)
+		if err != nil {
+			t.Fatalf("after %d bytes, at %d a second without a pause, and %d pongs: %v; %+v", got, rate, pings, err, p.Stats()[0])
+		}
+		got += len(payload) + 4
+		if head == 0x89 {
+			pings++
+			peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0})
+		}
+	}
+}
+
+// TestWhoStopsIsSilent after two heartbeats, whatever it has taken before.
+func TestWhoStopsIsSilent(t *testing.T) {
+	slowLines(t)
+	const d = 800 * time.Millisecond
+	_, conns, stream := started(t, gcpool.WithHeartbeat(d))
+	l := line{"tcp", true, 16 << 10}
+	peer, r, _ := l.open(t, conns)
+	if err := stream.Deliver(t.Context(), "a", make([]byte, 60<<10)); err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Deliver(t.Context(), "a", make([]byte, 50<<10)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(d + d/2) // it is quiet, and looked at
+	if _, err := io.ReadFull(r, make([]byte, 40<<10)); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(d / 10)
+	peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}) // alive; and from now on it neither sends nor takes anything
+	start := time.Now()
+	for conns.Len() == 1 && time.Since(start) < 10*time.Second {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if took := time.Since(start); took > 2*d+d/2+d/10 {
+		t.Errorf("a peer that neither sent nor took anything was closed after %.2f heartbeats, want 2 and a look (a quarter)", took.Seconds()/d.Seconds())
+	}
+}

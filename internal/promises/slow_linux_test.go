@@ -1,0 +1,91 @@
+//go:build linux
+
+package promises
+
+import (
+	"fmt"
+	"io"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestUnixReaderIsNotSlow that reads a sixteenth of its system's buffer within the timeout.
+func TestUnixReaderIsNotSlow(t *testing.T) {
+	slowLines(t)
+	for _, upgrade := range []bool{true, false} {
+		t.Run(fmt.Sprint("upgrade ", upgrade), func(t *testing.T) {
+			t.Parallel()
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+			l := line{"unix", upgrade, 64 << 10}
+			_, r, _ := l.open(t, conns)
+			for range 4 {
+				if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			const rate = 20 << 10 // a tenth of a buffer of 208 KiB within the timeout
+			got, err := read(r, 4*rate, rate)
+			if s := p.Stats()[0]; err != nil || s.Connections != 1 {
+				t.Errorf("read %d KiB at %d KiB/s: %v; closed, %d slow", got>>10, rate>>10, err, s.Slow)
+			}
+		})
+	}
+}
+
+// TestSmallSendBufferHidesNoReader: what is acknowledged and taken anew between two looks
+// cancels out.
+func TestSmallSendBufferHidesNoReader(t *testing.T) {
+	slowLines(t)
+	for _, kind := range []string{"unix", "tcp"} {
+		for _, upgrade := range []bool{true, false} {
+			t.Run(fmt.Sprint(kind, " upgrade ", upgrade), func(t *testing.T) {
+				t.Parallel()
+				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+				l := line{kind, upgrade, 4 << 10}
+				_, r, under := l.open(t, conns)
+				under.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(4 << 10)
+				for range 4 {
+					if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
+						t.Fatal(err)
+					}
+				}
+				for i := range 16 { // a burst every so often
+					time.Sleep(240 * time.Millisecond)
+					if n, err := io.ReadFull(r, make([]byte, 8<<10)); err != nil {
+						t.Fatalf("after %d bytes: %v; %+v", i*8<<10+n, err, p.Stats()[0])
+					}
+				}
+			})
+		}
+	}
+}
+
+// TestAddAfterShutdownLeavesConnAlone, its options too.
+func TestAddAfterShutdownLeavesConnAlone(t *testing.T) {
+	slowLines(t)
+	p, conns, _ := started(t)
+	shutdown(p, time.Second)
+	ln, _ := net.Listen("tcp", "127.0.0.1:0")
+	defer ln.Close()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	get := func() (n int) {
+		raw, _ := c.(*net.TCPConn).SyscallConn()
+		raw.Control(func(fd uintptr) { n, _ = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, 25) })
+		return n
+	}
+	before := get()
+	if err := conns.Add("a", c); err != gcpool.ErrClosed {
+		t.Fatal(err)
+	}
+	if after := get(); after != before {
+		t.Errorf("Add returned ErrClosed, which leaves conn alone, and set TCP_NOTSENT_LOWAT from %d to %d", uint32(before), after)
+	}
+}
