@@ -132,7 +132,7 @@ func (b *Box) waitLocked(m *Message) time.Duration {
 	if rest := patience - time.Since(w.since); rest > 0 {
 		return rest
 	}
-	w.lookLocked()
+	b.lookLocked(w)
 	return patience - time.Since(w.since)
 }
 

@@ -67,9 +67,6 @@ func (b *Box) Beat(now, lost time.Duration) {
 	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
 		b.heard = now
 	}
-	if w := b.flight; w != nil && w.link == b.link && !w.since.IsZero() {
-		b.heard = max(b.heard, now-time.Since(w.since))
-	}
 	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
 		b.idle = now
 	}

@@ -151,9 +151,13 @@ func (w *writer) progress(n int) {
 func (b *Box) watch(w *writer, already time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.flight == w && w.link == b.link {
-		b.watchLocked(w, already)
+	if b.flight != w || w.link != b.link {
+		return
 	}
+	if !w.since.IsZero() {
+		b.lookLocked(w)
+	}
+	b.watchLocked(w, already)
 }
 
 func (b *Box) watchLocked(w *writer, already time.Duration) {
@@ -174,10 +178,14 @@ func (b *Box) pauseLocked(w *writer, already time.Duration) {
 }
 
 // lookLocked notes whether the peer has taken something since: its system has
-// acknowledged some of this write, or of another that this one waits for.
-func (w *writer) lookLocked() {
-	if now := w.link.Progress(); now != w.taken {
-		w.since, w.taken = time.Now(), now
+// acknowledged some of this write, or of another that this one waits for. Then it lives.
+func (b *Box) lookLocked(w *writer) {
+	now := w.link.Progress()
+	if now == w.taken {
+		return
+	}
+	if w.since, w.taken = time.Now(), now; now.Tells() {
+		b.heard = b.group.Now()
 	}
 }
 
@@ -191,9 +199,9 @@ func (b *Box) endLocked(w *writer, d time.Duration) {
 	w.timer = timer
 }
 
-// late closes the connection that w is stuck in, if its time is over. Where even that did not help,
-// it gives the write up: whether the peer got anything cannot be known, and
-// each message counts as undelivered.
+// late closes the connection that w is stuck in, if its time is over. Where even that did
+// not help, it gives the write up: whether the peer got anything cannot be known, and each
+// message counts as undelivered.
 func (b *Box) late(w *writer, timer **time.Timer) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -202,7 +210,7 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 	}
 	link, already := w.link, b.group.WriteTimeout
 	if link == b.link {
-		w.lookLocked()
+		b.lookLocked(w)
 		already = time.Since(w.since)
 	}
 	switch {

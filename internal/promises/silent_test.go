@@ -69,7 +69,7 @@ func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 // takes some all the time.
 func TestWhoTakesIsNotSilent(t *testing.T) {
 	slowLines(t)
-	p, conns, stream := started(t, gcpool.WithHeartbeat(200*time.Millisecond))
+	p, conns, stream := started(t, gcpool.WithHeartbeat(500*time.Millisecond))
 	l := line{"tcp", true, 16 << 10}
 	peer, r, _ := l.open(t, conns)
 	ctx, stop := context.WithCancel(t.Context())
@@ -81,7 +81,7 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 	}()
 	start, got, pings := time.Now(), 0, 0
 	const rate = 80 << 10
-	for time.Since(start) < 3*time.Second {
+	for time.Since(start) < 4*time.Second {
 		time.Sleep(time.Until(start.Add(time.Duration(got) * time.Second / rate)))
 		head, payload, err := frame(r)
 		if err != nil {
