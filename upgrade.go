@@ -47,14 +47,11 @@ import (
 	"log"
 	"net"
 	"net/http"
-	"net/url"
-	"reflect"
+	"runtime"
 	"runtime/debug"
-	"strings"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/wire"
-	"golang.org/x/net/websocket"
 )
 
 // Upgrade wraps a handler that serves WebSockets of golang.org/x/net/websocket,
@@ -65,20 +62,31 @@ import (
 // must to answer pings: what it does not read the pool does not hear.
 //
 // For a request that asks for a WebSocket, Upgrade hijacks the connection,
-// clears its deadlines, and runs h on a goroutine of its own, so that net/http
-// lets go of its buffers. The request's context keeps its values and ends when
-// h returns, or after 10 s without a handshake, for a peer that has left before
-// cannot be seen. A response other than the handshake may have up to 64 KiB; a
-// larger one becomes a 500. A panic of h is logged as net/http does. Every other
-// request passes through untouched. A server that cannot hijack, as with HTTP/2,
-// answers 500. As always, http.Server.Shutdown does not wait for hijacked
-// connections; [Pool.Shutdown] does.
+// clears its deadlines and runs h. A response other than the handshake may have up
+// to 64 KiB; a larger one becomes a 500. Every other request, and one whose method is
+// not GET, passes through untouched. A server that cannot hijack, as with HTTP/2 or
+// under [http.TimeoutHandler], answers 500. As always, http.Server.Shutdown does not
+// wait for hijacked connections; [Pool.Shutdown] does.
 //
-// ServeHTTP returns at once if the writer and the context are net/http's own. Else
-// it returns when h has, and net/http keeps its buffers until then: a router or
-// middleware around may use what it has put there for the next request. What else
-// h uses of such a one (a context of the router's own, say) is its own affair; with
-// Upgrade as the outermost handler there is none.
+// # In front of Upgrade
+//
+// If the http.Server itself or its [http.ServeMux] calls Upgrade, which the stack
+// tells, ServeHTTP returns at once and h runs on a goroutine of its own. So net/http
+// lets go of 8 KiB of buffers and a stack for each connection. The request's context
+// keeps its values, but no longer ends with the server's, not even with that of
+// http.Server.BaseContext. A panic of h is logged as net/http does.
+//
+// Anything else in front is middleware: a router, [http.StripPrefix], a function that
+// only calls Upgrade. Then ServeHTTP returns when h has, and what is in front means
+// what it means without Upgrade. A limit of concurrent requests counts the connection,
+// a deferred call runs when it has ended, a recover sees h's panic, and the context
+// that h sees ends with the middleware's. A middleware that gives each request 30 s
+// gives them to a WebSocket too: the pool goes on all the same, and a handler that
+// watches its context should not stand behind it. Middleware inside Upgrade, around h,
+// also lasts as long as h, and costs no buffers.
+//
+// Either way the context ends when h returns, or after 10 s without a handshake, for
+// a peer that has left before cannot be seen.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !asksForWebSocket(req) || wire.Upgraded(req.Context()) {
@@ -93,44 +101,33 @@ func Upgrade(h http.Handler) http.Handler {
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
 		u := &upgraded{conn: &wire.Conn{Conn: conn}, ahead: bytes.Clone(ahead), header: make(http.Header)}
-		if bare(w, req) {
-			go u.serve(h, req)
+		if calledByServer() { // whose context ends when this returns
+			go u.serve(h, req.WithContext(context.WithoutCancel(req.Context())), true)
 		} else {
-			u.serve(h, req)
+			u.serve(h, req, false)
 		}
 	})
 }
 
-// bare reports whether w and req come from net/http as they are: the context is one
-// that can be cancelled, of another, of one with the local address. Should its types
-// change, nothing is bare, and all that is lost is the memory.
-func bare(w http.ResponseWriter, req *http.Request) bool {
-	writer, ctx := reflect.TypeOf(w), reflect.ValueOf(req.Context())
-	for range 2 {
-		if ctx.Type().String() != "*context.cancelCtx" {
+// calledByServer reports whether the caller was called by net/http's server, with
+// nothing of anybody else's between. Should the functions there get other names, it says
+// no, and all that is lost is the memory.
+func calledByServer() bool {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
+	for {
+		frame, more := frames.Next()
+		switch frame.Function {
+		case "net/http.serverHandler.ServeHTTP":
+			return true
+		case "net/http.HandlerFunc.ServeHTTP", "net/http.(*ServeMux).ServeHTTP": // which do nothing afterwards
+		default:
 			return false
 		}
-		parent := ctx.Elem().FieldByName("Context")
-		if !parent.IsValid() || parent.IsZero() {
+		if !more {
 			return false
 		}
-		ctx = parent.Elem()
 	}
-	if ctx.Type().String() != "*context.valueCtx" || writer.Kind() != reflect.Pointer {
-		return false
-	}
-	key := ctx.Elem().FieldByName("key")
-	return key.IsValid() && key.Equal(reflect.ValueOf(http.LocalAddrContextKey)) && writer.Elem().PkgPath() == "net/http"
-}
-
-// asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
-// from other requests, and over HTTP/2 RFC 8441 section 4.
-func asksForWebSocket(req *http.Request) bool {
-	if req.Method == http.MethodConnect {
-		return strings.EqualFold(req.Header.Get(":protocol"), "websocket")
-	}
-	return req.Method == http.MethodGet && strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
-		strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")
 }
 
 // upgraded is the ResponseWriter of a hijacked handshake. x/net hijacks it once
@@ -152,9 +149,10 @@ const (
 )
 
 // serve runs the handler, answers if nobody has, and closes the connection; but
-// one that was hijacked is its new owner's, as with net/http. x/net closes it.
-func (u *upgraded) serve(h http.Handler, req *http.Request) {
-	ctx, cancel := context.WithCancel(wire.NewContext(context.WithoutCancel(req.Context()), u.conn))
+// one that was hijacked is its new owner's, as with net/http. x/net closes it. A
+// handler that runs alone has nobody above it to whom a panic could go.
+func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
+	ctx, cancel := context.WithCancel(wire.NewContext(req.Context(), u.conn))
 	req = req.WithContext(ctx)
 	u.conn.Expire(handshakeTime, cancel)
 	defer func() {
@@ -164,20 +162,26 @@ func (u *upgraded) serve(h http.Handler, req *http.Request) {
 	}()
 	defer cancel()
 	defer u.conn.Return()
-	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler {
-			srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
-			logf := log.Printf
-			if srv != nil && srv.ErrorLog != nil {
-				logf = srv.ErrorLog.Printf
-			}
-			logf("http: panic serving %v: %v\n%s", req.RemoteAddr, v, debug.Stack())
-		}
-	}()
+	if alone {
+		defer logPanic(req)
+	}
 	h.ServeHTTP(u, req)
 	if !u.hijacked {
 		u.answer(req)
 	}
+}
+
+// logPanic, deferred, ends a panic as net/http does.
+func logPanic(req *http.Request) {
+	v := recover()
+	if v == nil || v == http.ErrAbortHandler {
+		return
+	}
+	logf := log.Printf
+	if srv, _ := req.Context().Value(http.ServerContextKey).(*http.Server); srv != nil && srv.ErrorLog != nil {
+		logf = srv.ErrorLog.Printf
+	}
+	logf("http: panic serving %v: %v\n%s", req.RemoteAddr, v, debug.Stack())
 }
 
 // answer sends the response that the handler has written.
@@ -250,42 +254,4 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		in = io.MultiReader(bytes.NewReader(u.ahead), u.conn)
 	}
 	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(in, 256), bufio.NewWriterSize(u.conn, 256)), nil
-}
-
-// SameOrigin is for [websocket.Server].Handshake: it accepts a browser only
-// from a page of this very host, so that no other site can open a connection
-// with the cookies of its visitors (RFC 6455 section 10.2). It compares the
-// host of the Origin header with that of the request, its port included,
-// whatever the scheme, since TLS may end in front of the server.
-//
-// A missing Origin, and "null", are refused, as [websocket.Handler] does; a
-// client that is not a browser must send the header, or be let in by a
-// Handshake function of the application's own. On success config.Origin is set.
-// It does not block.
-func SameOrigin(config *websocket.Config, req *http.Request) error {
-	if config == nil || req == nil {
-		return fmt.Errorf("%w: nil handshake", ErrInvalid)
-	}
-	text := req.Header.Get("Origin")
-	origin, err := url.Parse(text)
-	if err != nil || origin.Host == "" || origin.Scheme != "http" && origin.Scheme != "https" {
-		return fmt.Errorf("gcpool: origin %q is not a web page's", text)
-	}
-	if !strings.EqualFold(authority(origin.Scheme, origin.Host), authority(origin.Scheme, req.Host)) {
-		return fmt.Errorf("gcpool: origin %q is not this host, %q", text, req.Host)
-	}
-	config.Origin = origin
-	return nil
-}
-
-// authority returns host with the port that scheme implies, if it has none.
-func authority(scheme, host string) string {
-	if _, _, err := net.SplitHostPort(host); err == nil {
-		return host
-	}
-	port := "80"
-	if scheme == "https" {
-		port = "443"
-	}
-	return net.JoinHostPort(strings.Trim(host, "[]"), port)
 }
