@@ -1,8 +1,14 @@
 package gcpool
 
 import (
+	"encoding/base64"
+	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
+
+	"golang.org/x/net/websocket"
 )
 
 // asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
@@ -11,6 +17,81 @@ func asksForWebSocket(req *http.Request) bool {
 	if req.Method == http.MethodConnect {
 		return strings.EqualFold(req.Header.Get(":protocol"), "websocket")
 	}
-	return req.Method == http.MethodGet && strings.EqualFold(req.Header.Get("Upgrade"), "websocket") &&
-		strings.Contains(strings.ToLower(req.Header.Get("Connection")), "upgrade")
+	return req.Method == http.MethodGet && hasToken(req.Header, "Upgrade", "websocket") &&
+		hasToken(req.Header, "Connection", "upgrade")
+}
+
+// malformed returns the status and the reason for a request that asks for a
+// WebSocket and breaks the rest of RFC 6455 section 4.2.1, or 0.
+func malformed(req *http.Request) (status int, why string) {
+	if req.Method == http.MethodConnect {
+		return 0, "" // has neither key nor version, RFC 8441 section 5
+	}
+	if !req.ProtoAtLeast(1, 1) {
+		return http.StatusBadRequest, fmt.Sprintf("it came as %s, maybe from a proxy in front, and has to be HTTP/1.1", req.Proto)
+	}
+	if version := req.Header.Values("Sec-Websocket-Version"); len(version) != 1 || version[0] != websocket.SupportedProtocolVersion {
+		return http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be " + websocket.SupportedProtocolVersion
+	}
+	keys := req.Header.Values("Sec-Websocket-Key")
+	if len(keys) != 1 {
+		return http.StatusBadRequest, fmt.Sprintf("it has %d headers Sec-WebSocket-Key and must have one", len(keys))
+	}
+	if nonce, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(nonce) != 16 {
+		return http.StatusBadRequest, "the Sec-WebSocket-Key must be 16 bytes in base64"
+	}
+	return 0, ""
+}
+
+// refuse answers a malformed handshake. One of another version is told the version
+// that is spoken (RFC 6455 section 4.4), and what to upgrade to (RFC 9110 section 15.5.22).
+func refuse(w http.ResponseWriter, status int, why string) {
+	h := w.Header()
+	h.Set("Connection", "close")
+	if status == http.StatusUpgradeRequired {
+		h.Set("Connection", "Upgrade")
+		h.Set("Upgrade", "websocket")
+		h.Set("Sec-WebSocket-Version", websocket.SupportedProtocolVersion)
+	}
+	http.Error(w, "not a WebSocket handshake (RFC 6455 section 4.2.1): "+why, status)
+}
+
+// singleLines returns h with each list of a handshake on one line, and nothing but a
+// WebSocket to upgrade to: libraries may read the first line alone, and compare it. It
+// does not change h, which belongs to what is in front as well.
+func singleLines(h http.Header) http.Header {
+	changed := make(http.Header)
+	for _, name := range []string{"Connection", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions"} {
+		if lines := h[name]; len(lines) > 1 {
+			changed.Set(name, strings.Join(lines, ", "))
+		}
+	}
+	if !strings.EqualFold(strings.Join(h["Upgrade"], ", "), "websocket") {
+		changed.Set("Upgrade", "websocket")
+	}
+	if len(changed) == 0 {
+		return h
+	}
+	all := maps.Clone(h)
+	maps.Copy(all, changed)
+	return all
+}
+
+// hasToken reports whether a header is a list with token in it, in whatever case.
+func hasToken(h http.Header, name, token string) bool {
+	return slices.ContainsFunc(tokens(h, name), func(t string) bool { return strings.EqualFold(t, token) })
+}
+
+// tokens returns the elements of a header that is a list, of all its lines (RFC 9110
+// section 5.3).
+func tokens(h http.Header, name string) []string {
+	var all []string
+	for _, line := range h.Values(name) {
+		for element := range strings.SplitSeq(line, ",") {
+			if element = strings.Trim(element, " \t"); element != "" {
+				all = append(all, element)
+			}
+		}
+	}
+	return all
 }

@@ -68,6 +68,15 @@ import (
 // under [http.TimeoutHandler], answers 500. As always, http.Server.Shutdown does not
 // wait for hijacked connections; [Pool.Shutdown] does.
 //
+// # The handshake
+//
+// Connection and Upgrade are lists: on one line or several, with other words beside,
+// in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). x/net reads
+// one line only, so h sees each list on one. A request that asks for a WebSocket but is
+// no handshake never reaches h. It gets 400 and the reason, for HTTP/1.0 or without a
+// Sec-WebSocket-Key of 16 bytes in base64; a version other than 13 gets 426, which
+// names 13.
+//
 // # In front of Upgrade
 //
 // If the http.Server itself or its [http.ServeMux] calls Upgrade, which the stack
@@ -91,6 +100,10 @@ func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !asksForWebSocket(req) || wire.Upgraded(req.Context()) {
 			h.ServeHTTP(w, req)
+			return
+		}
+		if status, why := malformed(req); status != 0 {
+			refuse(w, status, why)
 			return
 		}
 		conn, buf, err := http.NewResponseController(w).Hijack()
@@ -154,6 +167,7 @@ const (
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(wire.NewContext(req.Context(), u.conn))
 	req = req.WithContext(ctx)
+	req.Header = singleLines(req.Header)
 	u.conn.Expire(handshakeTime, cancel)
 	defer func() {
 		if !u.hijacked {

@@ -41,6 +41,8 @@ func TestInterimStatusIsNotTheFinalOne(t *testing.T) {
 		req, _ := http.NewRequest("GET", "http://"+addr, nil)
 		req.Header.Set("Connection", "Upgrade")
 		req.Header.Set("Upgrade", "websocket")
+		req.Header.Set("Sec-WebSocket-Version", "13")
+		req.Header.Set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
 		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 		defer cancel()
 		resp, err := http.DefaultClient.Do(req.WithContext(ctx))

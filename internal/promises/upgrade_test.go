@@ -207,7 +207,8 @@ func TestUpgradeWithoutHijackerAnswers500(t *testing.T) {
 		header http.Header
 		status int
 	}{
-		{http.MethodGet, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}}, http.StatusInternalServerError},
+		{http.MethodGet, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+			"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}, http.StatusInternalServerError},
 		{http.MethodConnect, http.Header{":protocol": {"websocket"}}, http.StatusInternalServerError}, // HTTP/2, RFC 8441
 		{http.MethodConnect, nil, http.StatusTeapot},                                                  // any other passes
 	} {
