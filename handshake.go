@@ -95,3 +95,30 @@ func tokens(h http.Header, name string) []string {
 	}
 	return all
 }
+
+// Subprotocols returns a function for [websocket.Server].Handshake that calls
+// handshake, or [SameOrigin] if that is nil, and, if it lets the client in, chooses
+// the first of names that the client offers. ws.Config().Protocol tells the handler
+// which: one name, or none if the client offers none of them. Then the client is let
+// in without; a browser whose page has offered some ends such a connection.
+//
+// Names are compared byte by byte. The order is the server's, as with gorilla's
+// Upgrader.Subprotocols and coder's AcceptOptions.Subprotocols, which do the same
+// for those libraries.
+func Subprotocols(handshake func(*websocket.Config, *http.Request) error, names ...string) func(*websocket.Config, *http.Request) error {
+	if handshake == nil {
+		handshake = SameOrigin
+	}
+	names = slices.Clone(names)
+	return func(config *websocket.Config, req *http.Request) error {
+		if err := handshake(config, req); err != nil {
+			return err
+		}
+		config.Protocol = nil // x/net has put there what the client offers
+		offered := tokens(req.Header, "Sec-Websocket-Protocol")
+		if i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(offered, name) }); i >= 0 {
+			config.Protocol = []string{names[i]}
+		}
+		return nil
+	}
+}

@@ -11,7 +11,8 @@
 //	pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)) // from any goroutine
 //
 // A connection is a [websocket.Conn] or any other [net.Conn]. [Upgrade] around
-// the handler makes WebSockets fast and light; [SameOrigin] keeps other sites out.
+// the handler makes WebSockets fast and light; [SameOrigin] keeps other sites out, and
+// [AllowOrigins] lets in those that you name.
 //
 // # Delivery
 //
@@ -49,6 +50,7 @@ import (
 	"net/http"
 	"runtime"
 	"runtime/debug"
+	"sync/atomic"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/wire"
@@ -76,6 +78,10 @@ import (
 // no handshake never reaches h. It gets 400 and the reason, for HTTP/1.0 or without a
 // Sec-WebSocket-Key of 16 bytes in base64; a version other than 13 gets 426, which
 // names 13.
+//
+// When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin,
+// [slog.Default] is told at Info, with the Origin quoted and shortened. If the 403 has
+// no text of its own, as with x/net, the reason becomes its body.
 //
 // # In front of Upgrade
 //
@@ -154,6 +160,8 @@ type upgraded struct {
 	body     bytes.Buffer
 	cut      bool // body had to be more than responseMax
 	hijacked bool
+
+	refused atomic.Pointer[refusal] // of the Origin; what becomes of it the status tells
 }
 
 const (
@@ -165,7 +173,7 @@ const (
 // one that was hijacked is its new owner's, as with net/http. x/net closes it. A
 // handler that runs alone has nobody above it to whom a panic could go.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
-	ctx, cancel := context.WithCancel(wire.NewContext(req.Context(), u.conn))
+	ctx, cancel := context.WithCancel(wire.NewContext(u.newContext(req.Context()), u.conn))
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
 	u.conn.Expire(handshakeTime, cancel)
@@ -201,6 +209,7 @@ func logPanic(req *http.Request) {
 // answer sends the response that the handler has written.
 func (u *upgraded) answer(req *http.Request) {
 	u.WriteHeader(http.StatusOK)
+	u.explain()
 	if u.cut { // a part would look like the whole
 		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
 		u.body.Reset()
@@ -267,5 +276,5 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if len(u.ahead) > 0 {
 		in = io.MultiReader(bytes.NewReader(u.ahead), u.conn)
 	}
-	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(in, 256), bufio.NewWriterSize(u.conn, 256)), nil
+	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(in, 256), bufio.NewWriterSize((*hijackWriter)(u), 256)), nil
 }

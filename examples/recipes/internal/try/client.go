@@ -93,13 +93,16 @@ func (c *Client) GoesAway() {
 	c.Close()
 }
 
+// evil is a page of another site.
+const evil = "http://evil.example"
+
 // Refused guards that no WebSocket is given to strangers: without a session, and
 // with one, but from a page of another site.
 func Refused(t *testing.T, url, session string) {
 	t.Helper()
 	for name, header := range map[string]http.Header{
 		"without a session": {"Origin": {url}},
-		"from another site": {"Origin": {"http://evil.example"}, "Cookie": {"session=" + session}},
+		"from another site": {"Origin": {evil}, "Cookie": {"session=" + session}},
 	} {
 		header["Connection"], header["Upgrade"] = []string{"Upgrade"}, []string{"websocket"}
 		header["Sec-Websocket-Version"], header["Sec-Websocket-Key"] = []string{"13"}, []string{"AAAAAAAAAAAAAAAAAAAAAA=="}

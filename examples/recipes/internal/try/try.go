@@ -116,8 +116,17 @@ func (p *Process) ExitCode() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Stderr returns what it said there; valid after ExitCode.
-func (p *Process) Stderr() string { return p.stderr.String() }
+// Stderr returns what it said there, but for the Origin that Refused has it refuse;
+// valid after ExitCode.
+func (p *Process) Stderr() string {
+	var rest strings.Builder
+	for line := range strings.Lines(p.stderr.String()) {
+		if !strings.Contains(line, "gcpool: origin refused") || !strings.Contains(line, evil) {
+			rest.WriteString(line)
+		}
+	}
+	return rest.String()
+}
 
 // AddressInUse guards that an address in use is one clear line and exit code 1,
 // for each flag of the recipe that takes an address.

@@ -1,0 +1,72 @@
+package gcpool
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strconv"
+)
+
+// A refusal is why an Origin was refused. x/net, gorilla and most applications
+// drop such an error, so it goes past them, from the check to the response.
+type refusal struct {
+	err error
+	req *http.Request
+}
+
+// upgradedKey finds the upgraded of a request in its context.
+type upgradedKey struct{}
+
+// newContext returns a context in which noteRefusal finds u.
+func (u *upgraded) newContext(ctx context.Context) context.Context {
+	return context.WithValue(ctx, upgradedKey{}, u)
+}
+
+// noteRefusal notes why a request under Upgrade is about to be refused.
+func noteRefusal(req *http.Request, err error) {
+	if u, _ := req.Context().Value(upgradedKey{}).(*upgraded); u != nil {
+		u.refused.Store(&refusal{err, req})
+	}
+}
+
+// explain logs a 403 that follows the refusal of an Origin, and gives it a body if it
+// has none of its own. Any other status means that the application has decided
+// otherwise.
+func (u *upgraded) explain() {
+	r := u.refused.Load()
+	if r == nil || u.status != http.StatusForbidden {
+		return
+	}
+	slog.Default().Info("gcpool: origin refused", "origin", quoted(r.req.Header.Get("Origin")),
+		"host", quoted(r.req.Host), "peer", r.req.RemoteAddr)
+	if body := u.body.String(); body == "" || body == http.StatusText(http.StatusForbidden)+"\n" {
+		u.body.Reset()
+		u.body.WriteString(r.err.Error() + "\n")
+		u.sent.Set("Content-Type", "text/plain; charset=utf-8")
+		u.sent.Set("X-Content-Type-Options", "nosniff")
+	}
+}
+
+// hijackWriter is an upgraded after Hijack. It passes on what is written, but for
+// x/net's answer to a handshake that was refused, which does not say why.
+type hijackWriter upgraded
+
+func (w *hijackWriter) Write(p []byte) (int, error) {
+	const bare = "HTTP/1.1 403 Forbidden\r\n\r\n"
+	u := (*upgraded)(w)
+	if u.refused.Load() == nil || u.status != 0 || string(p) != bare {
+		return u.conn.Write(p)
+	}
+	u.WriteHeader(http.StatusForbidden)
+	u.answer(nil)
+	return len(p), nil
+}
+
+// quoted returns what a peer has sent for a line of a log or of a response.
+func quoted(text string) string {
+	const most = 128
+	if len(text) > most {
+		text = text[:most] + "..."
+	}
+	return strconv.Quote(text)
+}
