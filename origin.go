@@ -39,7 +39,8 @@ func SameOrigin(config *websocket.Config, req *http.Request) error {
 // use them at once; no method blocks.
 type Origins struct {
 	hosts   []host
-	missing bool // a client without Origin is let in
+	missing bool  // a client without Origin is let in
+	err     error // what of AllowOrigins is no host; then nobody is let in
 }
 
 // AllowOrigins returns Origins that let in pages of hosts, beside those of the host
@@ -58,13 +59,15 @@ type Origins struct {
 // Case does not matter, nor whether the page came by http or https. Names that are not
 // ASCII are written as browsers send them, beginning with xn--. There is no pattern for
 // every host: a server that is for everybody has a Handshake function of its own.
-// AllowOrigins panics if it cannot read a host, as it does for a URL.
+// If AllowOrigins cannot read a host, as it cannot read a URL, the Origins let in nobody,
+// and Handshake returns an error that wraps [ErrInvalid] and names the host.
 func AllowOrigins(hosts ...string) Origins {
 	var o Origins
 	for _, text := range hosts {
 		h, ok := parseHost(text)
 		if !ok {
-			panic(fmt.Sprintf("gcpool: AllowOrigins: %q is no host such as example.com, example.com:8443 or *.example.com", text))
+			o.err = fmt.Errorf("%w: AllowOrigins: %q is no host such as example.com, example.com:8443 or *.example.com", ErrInvalid, text)
+			return o
 		}
 		o.hosts = append(o.hosts, h)
 	}
@@ -116,6 +119,9 @@ var errNoOrigin = errors.New("gcpool: the request has no Origin, which browsers 
 
 // check returns the Origin of a request that is let in.
 func (o Origins) check(req *http.Request) (*url.URL, error) {
+	if o.err != nil {
+		return nil, o.err
+	}
 	text := req.Header.Get("Origin")
 	if text == "" {
 		if o.missing {

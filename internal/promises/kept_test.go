@@ -110,9 +110,10 @@ func TestBroadcastContext(t *testing.T) {
 			t.Errorf("%+v", s)
 		}
 		var none *gcpool.StreamPool
+		var noContext context.Context
 		for err, want := range map[error]error{
 			none.BroadcastContext(t.Context(), nil):                 gcpool.ErrNotRegistered,
-			stream.BroadcastContext(nil, nil):                       gcpool.ErrInvalid,
+			stream.BroadcastContext(noContext, nil):                 gcpool.ErrInvalid,
 			stream.BroadcastContext(t.Context(), make([]byte, 100)): gcpool.ErrTooLarge,
 		} {
 			if !errors.Is(err, want) {
