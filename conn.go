@@ -143,10 +143,10 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		}
 	}
 	c.group.AskLogger()
-	goroutine := outbox.WhoCalls().Goroutine
+	caller := outbox.WhoCalls()
 	for {
 		box := c.box(id)
-		if ok, err := box.Attach(link, goroutine); ok {
+		if ok, err := box.Attach(link, caller); ok {
 			if err != nil {
 				c.drop(box)
 			} else if r := c.group.Remote(); r != nil {
@@ -165,15 +165,27 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 // A handler's deferred Del must not remove the connection that has replaced its own.
 // So the goroutine that added a connection of id, and every goroutine that it started,
 // removes that connection and no other, now or later. Any other goroutine removes the
-// connection that id has; and so does one that has added two connections of id, such as
-// a hub, and what it started: they should use DelConn.
+// connection that id has. A goroutine that adds for many, such as a hub or an accept
+// loop, should use DelConn: once it has added two connections of id, its Del removes
+// whichever is there, and that of a goroutine it started removes none.
 //
 // The pool remembers who added the last 16 connections of each id, and of at least
 // 16,384 ids that have gone. What waits for id goes to the mailbox, or is reported with
 // ErrDeleted. Del does not block. It reads the caller's stack, which takes some 5 µs.
 func (c *ConnPool) Del(id string) bool {
-	box := c.find(id)
-	return box != nil && box.Del()
+	if c == nil {
+		return false
+	}
+	caller := outbox.WhoCalls()
+	if box := c.find(id); box != nil {
+		if removed, done := box.Del(caller); done {
+			return removed
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past.Del(id, caller)
+	return false
 }
 
 // Kick removes and closes the connection of id, whoever calls it, and returns how many

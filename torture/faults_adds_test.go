@@ -94,10 +94,7 @@ func (r *rig) survivor(servers []*fault.Conn, got []int) {
 // TestFault07ThousandAddsOfOneID is the same over TCP.
 func TestFault07ThousandAddsOfOneID(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
-		n := 1000
-		if k == plain {
-			n = 300 // handlers end at once, and each Del looks at all that have not
-		}
+		const n = 1000
 		r := newTCP(t)
 		users := r.bares("a", k, n)
 		eventually(t, "all have been added", func() bool { s := r.stats(); return s.Joins+s.Takeovers == uint64(n) })

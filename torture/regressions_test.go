@@ -8,12 +8,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestHandlerOfAStuckWriteIsOwedItsDel: a handler whose write was stuck when its
-// connection was replaced, and was closed for that, does not remove the one that
-// replaced it, however late it leaves.
-func TestHandlerOfAStuckWriteIsOwedItsDel(t *testing.T) {
-	for _, k := range []kind{plain, upgraded} {
-		for _, after := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second} {
+// TestHandlerOfAStuckWriteRemovesNoOther: one whose write was stuck when its connection
+// was replaced, and was closed for that, leaves the next connection alone, however late
+// it ends.
+func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
+	for _, k := range kinds[1:] {
+		for _, after := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second, time.Hour} {
 			t.Run(k.String()+after.String(), func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					r := newRig(t)
@@ -40,8 +40,8 @@ func TestHandlerOfAStuckWriteIsOwedItsDel(t *testing.T) {
 	}
 }
 
-// TestDelAfterHandlersHaveEnded: a Del that no handler can have called removes the
-// present connection.
+// TestDelAfterHandlersHaveEnded: a Del that no handler calls removes the present
+// connection at once.
 func TestDelAfterHandlersHaveEnded(t *testing.T) {
 	for _, k := range []kind{plain, upgraded} {
 		t.Run(k.String(), func(t *testing.T) {
@@ -53,7 +53,6 @@ func TestDelAfterHandlersHaveEnded(t *testing.T) {
 				if n := r.conns.Len(); n != 0 {
 					t.Fatalf("%d are connected", n)
 				}
-				time.Sleep(30 * time.Second) // long after
 				r.reader("a", raw)
 				if !r.conns.Del("a") {
 					t.Error("Del of the present connection returns false, though no earlier handler runs")
@@ -64,34 +63,37 @@ func TestDelAfterHandlersHaveEnded(t *testing.T) {
 	}
 }
 
-// TestOneDelIsSparedAHandler: that another handler of the same id has come and
-// gone does not give one a second Del.
-func TestOneDelIsSparedAHandler(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		old := &late{}
-		r.leave = func(id string) { old.leave(id) }
-		r.reader("a", upgraded)
-		second := r.reader("a", upgraded) // takes over; the first handler is held before its Del
-		synctest.Wait()
-		if r.conns.Del("a") { // taken for the first handler's
-			t.Fatal("the first handler's Del was not spared")
-		}
-		old.mu.Lock()
-		old.open = true // the second handler is not held
-		old.mu.Unlock()
-		second.Conn.Close() // its own Del removes it
-		synctest.Wait()
-		if n := r.conns.Len(); n != 0 {
-			t.Fatalf("%d are connected", n)
-		}
-		r.reader("a", raw)
-		if !r.conns.Del("a") {
-			t.Error("Del returns false: the first handler, of whom one Del has been spared, is spared another")
-		}
-		old.letGo(-1)
-		r.done(time.Second)
-	})
+// TestDelFromOutsideWhileAnOldHandlerTidiesUp removes the present connection, and the Dels
+// of old handlers that come afterwards remove nothing.
+func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
+	for _, k := range kinds[1:] {
+		t.Run(k.String(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := newRig(t)
+				old := &late{}
+				r.leave = old.leave
+				r.reader("a", k)
+				r.reader("a", k) // takes over; the first handler is held before its Del
+				synctest.Wait()
+				if !r.conns.Del("a") || r.conns.Connected("a") != 0 {
+					t.Error("a Del from outside does not remove the second connection")
+				}
+				time.Sleep(time.Minute)
+				r.reader("a", raw)
+				for range 2 {
+					old.letGo(0)
+					synctest.Wait()
+					if err := r.deliver(1, "a", 50); err != nil {
+						t.Errorf("Deliver to the third connection after an old handler's Del: %v", err)
+					}
+				}
+				if !r.conns.Del("a") {
+					t.Error("a Del from outside does not remove the third connection")
+				}
+				r.done(time.Second)
+			})
+		})
+	}
 }
 
 // TestWriteThatReturnsLate: what the system took is not reported because the
@@ -175,9 +177,9 @@ func TestGivenUpAfterProgress(t *testing.T) {
 	})
 }
 
-// TestDelOfTheNextHandlerIsSpared: that the application has removed an earlier
-// connection does not use up what a later handler is owed.
-func TestDelOfTheNextHandlerIsSpared(t *testing.T) {
+// TestHandlerAfterADelRemovesNoOther: that the application has removed an earlier
+// connection changes nothing for the handlers of later ones.
+func TestHandlerAfterADelRemovesNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.reader("a", upgraded)
@@ -185,14 +187,12 @@ func TestDelOfTheNextHandlerIsSpared(t *testing.T) {
 			t.Fatal("Del by the application")
 		}
 		synctest.Wait()
-		time.Sleep(100 * time.Millisecond)
 		r.reader("a", plain)
 		synctest.Wait()
 		r.reader("a", raw) // takes over; the handler of the one before ends, and calls Del
 		synctest.Wait()
-		time.Sleep(100 * time.Millisecond)
-		if n := r.conns.Len(); n != 1 {
-			t.Errorf("%d are connected: the new connection was thrown out by the old handler's Del", n)
+		if n := r.conns.Connected("a"); n != 1 {
+			t.Errorf("%d are connected: the old handler's Del removed the new connection", n)
 		}
 		r.done(time.Second)
 	})

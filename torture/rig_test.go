@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"net/url"
@@ -177,10 +176,7 @@ func (r *rig) connect(id string, k kind) *user {
 	if k == raw {
 		s, c := r.pair()
 		u.Peer, u.server = peer.Raw(r.wrap(c)), r.last
-		if _, err := r.ledger.Connect(id, func(lc *ledger.Conn) error {
-			u.ledger = lc
-			return r.conns.Add(id, s)
-		}); err != nil {
+		if err := r.addRaw(u, s); err != nil {
 			r.t.Fatal(err)
 		}
 	} else {
@@ -193,6 +189,20 @@ func (r *rig) connect(id string, k kind) *user {
 	}
 	r.users = append(r.users, u)
 	return u
+}
+
+// addRaw adds a raw connection on a goroutine of its own, so that a Del by the test is
+// not that of who added it.
+func (r *rig) addRaw(u *user, conn net.Conn) error {
+	added := make(chan error)
+	go func() {
+		_, err := r.ledger.Connect(u.id, func(lc *ledger.Conn) error {
+			u.ledger = lc
+			return r.conns.Add(u.id, conn)
+		})
+		added <- err
+	}()
+	return <-added
 }
 
 // join makes a WebSocket of conn.
@@ -248,62 +258,4 @@ func (r *rig) stats() gcpool.Stats {
 	s := r.pool.Stats()[0]
 	r.ledger.Sample(s, r.bounds)
 	return s
-}
-
-// end shuts the pool down within d, for what did not go through the ledger, and
-// looks for what is left.
-func (r *rig) end(d time.Duration) error {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	err := r.pool.Shutdown(ctx)
-	r.wg.Wait()
-	r.finish()
-	if s := r.stats(); s.Waiting != 0 || s.WaitingBytes != 0 || s.Connections != 0 {
-		r.t.Errorf("after Shutdown: %+v", s)
-	}
-	r.judge()
-	return err
-}
-
-// done shuts the pool down within d, has every user read what is left, and
-// judges. It returns Shutdown's error and the last Stats.
-func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
-	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	r.stats()
-	err := r.pool.Shutdown(ctx)
-	s := r.pool.Stats()[0]
-	r.after()
-	for _, u := range r.users {
-		if !u.reading {
-			r.run(u)
-		}
-	}
-	r.wg.Wait()
-	r.finish()
-	r.ledger.Final(s)
-	r.judge()
-	return s, err
-}
-
-// doneSoon is done within less than a second, whatever the peers do.
-func (r *rig) doneSoon(rnd *rand.Rand) (gcpool.Stats, error) {
-	r.t.Helper()
-	start, limit := time.Now(), time.Duration(1+rnd.IntN(500))*time.Millisecond
-	s, err := r.done(limit)
-	within(r.t, "Shutdown", start, limit+300*time.Millisecond)
-	return s, err
-}
-
-// judge asks the ledger, and looks for goroutines and descriptors.
-func (r *rig) judge() {
-	r.t.Helper()
-	if err := r.ledger.Check(); err != nil {
-		r.t.Error(err)
-	}
-	if err := ledger.Left(r.before, 20*time.Second); err != nil {
-		r.t.Error(err)
-	}
 }

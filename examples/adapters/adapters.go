@@ -29,9 +29,12 @@
 //
 // # What is different from x/net's connections
 //
-//   - The pool cannot see when a handler ends. A handler's deferred call is
-//     [gcpool.ConnPool.DelConn], which removes nothing but its own connection;
-//     [gcpool.ConnPool.Del] would remove the newer one after a takeover.
+//   - The pool cannot see when a handler ends. One that returns without removing its
+//     connection leaves it there until a write fails. The handlers here call
+//     [gcpool.ConnPool.DelConn], which names the connection.
+//     [gcpool.ConnPool.Del] does the same on the goroutine that added it, and on one
+//     that this has started, as with gorilla, gws and melody; but not in the callback
+//     of a library that has an event loop, which may run on any goroutine.
 //   - The pool does not ping them. A dead peer is found by a write that takes
 //     longer than [gcpool.WithWriteTimeout], by TCP's keep-alive, or by pings of
 //     the library's own.

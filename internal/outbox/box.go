@@ -230,9 +230,9 @@ func (b *Box) failLocked(c *chunk, err error) {
 	b.group.report.undelivered(b.ID, c, err)
 }
 
-// Attach makes link, which a goroutine adds, b's connection; the newest wins. It reports
-// false, and does nothing, if b is dead.
-func (b *Box) Attach(link *wire.Link, goroutine uint64) (bool, error) {
+// Attach makes link, which c adds, b's connection; the newest wins. It reports false, and
+// does nothing, if b is dead.
+func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.link
@@ -245,7 +245,7 @@ func (b *Box) Attach(link *wire.Link, goroutine uint64) (bool, error) {
 		return true, nil
 	}
 	b.link, b.active, b.control, b.ask = link, true, 0, asksNot
-	b.owners = b.owners.add(goroutine)
+	b.owners = b.owners.add(c)
 	link.LimitUnsent()
 	b.since = max(b.since+1, b.group.Now())
 	b.heard, b.idle = b.since, b.since
@@ -261,13 +261,15 @@ func (b *Box) Attach(link *wire.Link, goroutine uint64) (bool, error) {
 	return true, nil
 }
 
-// Del removes and closes b's connection and reports true, unless the caller is an owner
-// of another one.
-func (b *Box) Del() bool {
-	c := WhoCalls()
+// Del removes and closes b's connection and reports true, unless c is an owner of
+// another one. It also reports whether it has done its work: not if b is dead.
+func (b *Box) Del(c Caller) (removed, done bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.owners.remove(c) && b.detachLocked(ErrDeleted, wire.StatusNormal)
+	if b.dead {
+		return false, false
+	}
+	return b.owners.del(c) && b.detachLocked(ErrDeleted, wire.StatusNormal), true
 }
 
 // Kick removes and closes b's connection, with status, whoever calls it, and reports

@@ -102,8 +102,8 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	link, _, peer := upgraded(t)
 	a, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	stuck := &gate{free: make(chan bool)}
-	a.Attach(link, 0)
-	b.Attach(wire.NewLink(stuck), 0)
+	a.Attach(link, Caller{})
+	b.Attach(wire.NewLink(stuck), Caller{})
 	time.Sleep(calm)
 	w := accept(a, "1")
 	if w == nil {
@@ -133,7 +133,7 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	g.limit = 1
 	link, conn, peer := upgraded(t)
 	a := NewBox(g, "a", new(Past))
-	a.Attach(link, 0)
+	a.Attach(link, Caller{})
 	application := wire.AppendFrame(nil, wire.Text, []byte("application"), false)
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)

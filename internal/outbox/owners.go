@@ -16,29 +16,49 @@ const (
 	rememberedIDs = 1 << 14
 )
 
-// owners are the goroutines that added the connections of an id; the last one's is the
-// present connection, if there is any. Goroutines have numbers that are never used again,
-// so a Del can be told apart however late it comes.
-type owners []uint64
-
-// add returns o with a goroutine that has added a connection.
-func (o owners) add(goroutine uint64) owners {
-	if len(o) == rememberedOwners {
-		o = slices.Delete(o, 0, 1)
-	}
-	return append(o, goroutine)
+// An owner is the goroutine that added a connection.
+type owner struct {
+	goroutine uint64
+	left      bool // it, or one that it started, has called Del since
 }
 
-// remove reports whether a Del by c may remove the present connection. An owner, and a
-// goroutine that it started, may remove the connection that it added and no other;
-// everybody else may remove any. An owner of several is a stranger to each.
-func (o owners) remove(c Caller) bool {
+// owners added the connections that an id has had; the last one's is the present
+// connection, if there is any. Goroutines have numbers that are never used again, so
+// a Del can be told apart however late it comes.
+type owners []owner
+
+// add returns o with c, who has added a connection. If there are too many, the oldest
+// that has left is forgotten.
+func (o owners) add(c Caller) owners {
+	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
+	if len(o) == rememberedOwners {
+		i := max(0, slices.IndexFunc(o, func(x owner) bool { return x.left }))
+		o = slices.Delete(o, i, i+1)
+	}
+	return append(o, owner{goroutine: c.Goroutine})
+}
+
+// del notes that c calls Del, and reports whether it may remove the present connection.
+// An owner and those that it started may remove the connection that it added, and no
+// other; everybody else may remove any. An owner of several connections is a stranger to
+// each; those that it started may belong to any, and remove none.
+func (o owners) del(c Caller) bool {
 	who := c.Parent
-	if slices.Contains(o, c.Goroutine) {
+	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
 		who = c.Goroutine
 	}
-	i := slices.Index(o, who)
-	return i < 0 || i == len(o)-1 || slices.Contains(o[i+1:], who)
+	known, count, last := false, 0, 0
+	for i, x := range o {
+		if x.goroutine == who {
+			if known = true; !x.left {
+				count, last = count+1, i
+			}
+		}
+	}
+	if count == 1 {
+		o[last].left = true
+	}
+	return !known || count == 1 && last == len(o)-1 || count > 1 && who == c.Goroutine
 }
 
 // Past remembers the owners of ids that are away, each in one of two generations, by a
@@ -61,19 +81,29 @@ func (p *Past) Put(b *Box) {
 	}
 }
 
+// Del notes that c calls Del for an id that is away.
+func (p *Past) Del(id string, c Caller) { p.find(id).del(c) }
+
 // take returns the owners of an id that comes back.
 func (p *Past) take(id string) owners {
+	o := p.find(id)
+	if o != nil {
+		key := maphash.String(p.seed, id)
+		delete(p.young, key)
+		delete(p.old, key)
+	}
+	return o
+}
+
+func (p *Past) find(id string) owners {
 	if p.young == nil {
 		return nil
 	}
 	key := maphash.String(p.seed, id)
-	o := p.young[key]
-	if o == nil {
-		o = p.old[key]
+	if o := p.young[key]; o != nil {
+		return o
 	}
-	delete(p.young, key)
-	delete(p.old, key)
-	return o
+	return p.old[key]
 }
 
 // A Caller is a goroutine, and the one that started it, 0 if there is none.

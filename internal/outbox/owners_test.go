@@ -12,7 +12,7 @@ type step struct {
 	del, want bool
 }
 
-func adds(goroutine uint64) step { return step{Caller: Caller{goroutine, 99}} }
+func adds(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}} }
 
 func del(goroutine, parent uint64, want bool) step {
 	return step{Caller{goroutine, parent}, true, want}
@@ -22,42 +22,46 @@ func del(goroutine, parent uint64, want bool) step {
 // others.
 func TestWhoseDel(t *testing.T) {
 	for name, history := range map[string][]step{
-		"its own":                   {adds(1), del(1, 99, true)},
+		"its own":                   {adds(1), del(1, 0, true)},
 		"its read pump":             {adds(1), del(50, 1, true)},
 		"a stranger":                {adds(1), del(50, 51, true)},
-		"who has no parent":         {adds(1), adds(2), del(50, 0, true)},
 		"nobody is there":           {del(50, 51, true)},
-		"replaced, twice":           {adds(1), adds(2), del(1, 99, false), del(1, 99, false), del(2, 99, true)},
+		"replaced, twice":           {adds(1), adds(2), del(1, 0, false), del(1, 0, false), del(2, 0, true)},
 		"replaced, their pumps":     {adds(1), adds(2), del(50, 1, false), del(51, 1, false), del(52, 2, true)},
-		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 99, false), adds(3), del(1, 99, false), del(2, 99, false), del(3, 99, true)},
-		"each its own":              {adds(1), adds(2), del(2, 99, true), adds(3), del(1, 99, false), del(2, 99, false), del(3, 99, true)},
-		"once more after its own":   {adds(1), del(1, 99, true), adds(2), del(1, 99, false), del(50, 1, false), del(2, 99, true)},
-		"the last first":            {adds(1), adds(2), adds(3), del(3, 99, true), del(2, 99, false), del(1, 99, false)},
-		"a loop that reconnects":    {adds(1), del(1, 99, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
-		"a hub":                     {adds(1), adds(1), del(1, 99, true), adds(1), del(1, 99, true)},
-		"a hub, and a handler":      {adds(1), adds(2), del(1, 99, false), adds(1), del(2, 99, false), del(1, 99, true)},
+		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 0, false), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"each its own":              {adds(1), adds(2), del(2, 0, true), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"once more after its own":   {adds(1), del(1, 0, true), adds(2), del(1, 0, false), del(50, 1, false), del(2, 0, true)},
+		"the last first":            {adds(1), adds(2), adds(3), del(3, 0, true), del(2, 0, false), del(1, 0, false)},
+		"the first hangs":           {adds(9), adds(1), adds(2), adds(3), del(9, 0, false), adds(4), del(9, 0, false), del(4, 0, true)},
+		"a loop that reconnects":    {adds(1), del(1, 0, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
+		"a loop that accepts":       {adds(1), adds(1), del(50, 1, false), del(51, 1, false)},
+		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
+		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
 		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
-		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 99, true)},
+		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
 	} {
 		var o owners
 		for i, s := range history {
 			if !s.del {
-				o = o.add(s.Goroutine)
-			} else if got := o.remove(s.Caller); got != s.want {
+				o = o.add(s.Caller)
+			} else if got := o.del(s.Caller); got != s.want {
 				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)
 			}
 		}
 	}
 }
 
-// TestOwnersAreBounded, and the last are known.
+// TestOwnersAreBounded: those that have left are forgotten first, so one that hangs is
+// known for long.
 func TestOwnersAreBounded(t *testing.T) {
-	var o owners
+	o := owners{}.add(Caller{Goroutine: 1})
 	for g := range uint64(1000) {
-		o = o.add(g + 1)
-		if g >= rememberedOwners-1 && o.remove(Caller{Goroutine: g + 2 - rememberedOwners}) {
-			t.Fatalf("%d is forgotten when %d come after it", g+2-rememberedOwners, rememberedOwners-1)
-		}
+		c := Caller{Goroutine: g + 2}
+		o = o.add(c)
+		o.del(c)
+	}
+	if o.del(Caller{Goroutine: 1}) {
+		t.Error("the first is forgotten when 1000 have come and gone")
 	}
 	if len(o) > rememberedOwners || cap(o) > rememberedOwners {
 		t.Errorf("%d owners in room for %d", len(o), cap(o))
@@ -68,7 +72,7 @@ func TestOwnersAreBounded(t *testing.T) {
 func TestPastIsBounded(t *testing.T) {
 	var p Past
 	put := func(id string, goroutine uint64) {
-		p.Put(&Box{ID: id, owners: p.take(id).add(goroutine)})
+		p.Put(&Box{ID: id, owners: p.take(id).add(Caller{Goroutine: goroutine})})
 	}
 	put("first", 1)
 	for i := range uint64(rememberedIDs) {
@@ -90,11 +94,21 @@ func TestPastIsBounded(t *testing.T) {
 	for i := range uint64(1000) {
 		put("often", i+1)
 	}
-	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1] != 1000 {
+	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1].goroutine != 1000 {
 		t.Errorf("an id that came back often is known by %v", o)
 	}
 	if p.take("often") != nil {
 		t.Error("an id that has come back is still among those that are away")
+	}
+}
+
+// TestPastNotesADel of an id that is away: its goroutine may add another connection.
+func TestPastNotesADel(t *testing.T) {
+	var p Past
+	p.Put(&Box{ID: "a", owners: owners{}.add(Caller{Goroutine: 1})})
+	p.Del("a", Caller{Goroutine: 5, Parent: 1})
+	if o := p.take("a").add(Caller{Goroutine: 1}); !o.del(Caller{Goroutine: 6, Parent: 1}) {
+		t.Errorf("a reader that its accepting loop has started removes nothing: %v", o)
 	}
 }
 

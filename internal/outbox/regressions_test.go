@@ -37,7 +37,7 @@ func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true}, func() []*Box { return nil }, func(*Box) {})
 	b, conn := NewBox(g, "a", new(Past)), &gate{free: make(chan bool)}
-	b.Attach(wire.NewLink(conn), 0)
+	b.Attach(wire.NewLink(conn), Caller{})
 	push := func() { b.Push(t.Context(), &Message{ID: "a", Data: []byte("x")}) }
 	watched := func() (w *writer, timer *time.Timer) {
 		for timer == nil {
@@ -140,7 +140,7 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	for i := range boxes {
 		b := NewBox(g, "a", new(Past))
 		conn := &most{hold: make(chan bool)}
-		b.Attach(wire.NewLink(conn), 0)
+		b.Attach(wire.NewLink(conn), Caller{})
 		for range 600 {
 			b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 100)})
 		}
@@ -177,11 +177,11 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
 	dead, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	dead.Retire()
-	if ok, _ := dead.Attach(wire.NewLink(&sleepy{}), 0); ok || dead.Link() != nil {
+	if ok, _ := dead.Attach(wire.NewLink(&sleepy{}), Caller{}); ok || dead.Link() != nil {
 		t.Error("a dead box took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(wire.NewLink(&sleepy{}), 0); !ok || err != ErrClosed || b.Link() != nil {
+	if ok, err := b.Attach(wire.NewLink(&sleepy{}), Caller{}); !ok || err != ErrClosed || b.Link() != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -201,7 +201,7 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 		}
 	}
 	b := NewBox(g, "a", new(Past))
-	if b.owners = b.owners.add(1); !b.Retire() || !b.dead {
+	if b.owners = b.owners.add(Caller{}); !b.Retire() || !b.dead {
 		t.Error("who added a connection keeps a box")
 	}
 }
@@ -217,7 +217,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	for range rounds {
 		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
 		b := NewBox(g, "a", new(Past))
-		b.Attach(wire.NewLink(old.Conn), WhoCalls().Goroutine) // whose child calls Del
+		b.Attach(wire.NewLink(old.Conn), WhoCalls()) // whose child calls Del
 		newer := wire.NewLink(next.Conn)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
@@ -232,10 +232,10 @@ func TestDelRacedWithTakeover(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Millisecond)
-		both.Go(func() { b.Del() })
+		both.Go(func() { b.Del(WhoCalls()) })
 		both.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
-			b.Attach(newer, 2)
+			b.Attach(newer, Caller{Goroutine: 2})
 		})
 		both.Wait()
 		if b.Link() != newer {
@@ -258,7 +258,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	g.report.mu.Lock() // as another has it, for a moment
 	var joining sync.WaitGroup
 	for range 8 {
-		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(wire.NewLink(&sleepy{}), 0) })
+		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(wire.NewLink(&sleepy{}), Caller{}) })
 	}
 	time.Sleep(20 * time.Millisecond)
 	g.report.mu.Unlock()

@@ -30,7 +30,7 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 		ws := dial(t, addr, "id=a")
 		eventually(t, "joined", func() bool { return conns.Len() == 1 })
 		if !conns.Del("a") {
-			t.Fatal("Del from outside was taken for a handler's")
+			t.Fatal("a Del from outside removes nothing")
 		}
 		if _, err := ws.Read(make([]byte, 1)); err == nil {
 			t.Fatal("still connected")
@@ -171,7 +171,7 @@ func testHandlerOfAKickedConnectionDoesNotRemoveTheNext(t *testing.T, wrap wrapp
 		lines(t, bufio.NewReader(ws), 1)
 	}
 	if !conns.Del("a") {
-		t.Error("a second Del was taken for a handler's that has been paid")
+		t.Error("a Del from outside removes nothing")
 	}
 	old.letGo()
 }
@@ -231,7 +231,7 @@ func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
 					lines(t, bufio.NewReader(ws), 1)
 				}
 				if !conns.Del("a") {
-					t.Error("a kick was taken for a handler's Del")
+					t.Error("a Del from outside removes nothing")
 				}
 				old.letGo()
 			})
@@ -300,7 +300,7 @@ func TestGetThatFailsRemovesItsOwn(t *testing.T) {
 	equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"hello"})
 }
 
-// TestAddOfTheSameConnectionChangesNothing: it stays open, and owes no Del.
+// TestAddOfTheSameConnectionChangesNothing: it stays open.
 func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 	p, conns, stream := started(t)
 	ours, peer := net.Pipe()
@@ -315,6 +315,6 @@ func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 	if !conns.Del("a") {
-		t.Error("Del was taken for a handler's")
+		t.Error("Del removes nothing")
 	}
 }

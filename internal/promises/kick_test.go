@@ -12,9 +12,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A handler whose connection was kicked, and which ends without a Del of its own,
-// takes none of another's.
-func TestKickedHandlerWithoutDelTakesNoOthers(t *testing.T) {
+// TestKickedHandlerWithoutDel: a handler whose connection was kicked, and which ends
+// without a Del of its own, changes nothing for the next connection.
+func TestKickedHandlerWithoutDel(t *testing.T) {
 	p, conns, _ := started(t)
 	leave, returned := map[string]chan bool{"0": make(chan bool), "1": make(chan bool)}, make(chan bool)
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
@@ -40,16 +40,16 @@ func TestKickedHandlerWithoutDelTakesNoOthers(t *testing.T) {
 	}
 	connect("0")
 	connect("1") // takes over
-	<-leave["0"] // whose Del is spared, and which does not return yet
+	<-leave["0"] // which has called Del, and does not return yet
 	if !conns.Del("a") {
-		t.Fatal("a Del from outside was taken for a handler's")
+		t.Fatal("a Del from outside removes nothing")
 	}
 	<-leave["1"]
 	connect("2")
 	leave["1"] <- true
 	<-returned
 	if !conns.Del("a") {
-		t.Error("a Del from outside was taken for that of a handler which has had its own")
+		t.Error("a Del from outside removes nothing")
 	}
 	leave["0"] <- true
 }

@@ -145,8 +145,8 @@ func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 	})
 }
 
-// TestHandlerThatClosesItsConnectionIsOwedADelStill: closing it looks as if the handler had returned.
-func TestHandlerThatClosesItsConnectionIsOwedADelStill(t *testing.T) {
+// TestHandlerThatClosesItsConnection before its Del, as many do, leaves the next one alone.
+func TestHandlerThatClosesItsConnection(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t)
 		in, out := make(chan bool, 100), make(chan bool, 100)

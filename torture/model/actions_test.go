@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"net"
-	"slices"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -50,19 +49,20 @@ func (m *machine) Start(t *rapid.T) {
 func (m *machine) Connect(t *rapid.T) {
 	p, u := m.where(t)
 	k := kind(rapid.IntRange(0, 2).Draw(t, "kind"))
-	hold := k == upgraded && rapid.IntRange(0, 3).Draw(t, "hold") == 0
+	hold := k != raw && rapid.IntRange(0, 3).Draw(t, "hold") == 0
+	hub := k == raw && rapid.Bool().Draw(t, "hub")
 	if m.closed {
 		if k != raw {
 			t.Skip("the server may be anywhere")
 		}
-		c, err := m.world.connect(p.name, u.id, raw, false)
+		c, err := m.world.connect(p.name, u.id, raw, false, hub)
 		expect(t, "ConnPool.Add", err, gcpool.ErrClosed)
 		c.client.Close() // it has been left alone
 		c.over = true
 		return
 	}
 	takes := closing(u)
-	c, err := m.world.connect(p.name, u.id, k, hold)
+	c, err := m.world.connect(p.name, u.id, k, hold, hub)
 	expect(t, "connect", err, nil)
 	p.add(u, c, time.Now())
 	m.settle(takes)
@@ -71,7 +71,9 @@ func (m *machine) Connect(t *rapid.T) {
 // AddAgain adds the connection that a user has.
 func (m *machine) AddAgain(t *rapid.T) {
 	p, u := m.connected(t, func(*conn) bool { return true })
-	expect(t, "ConnPool.Add", m.world.pool.GetConn(p.name).Add(u.id, u.conn.added), nil)
+	var err error
+	caller{m.world.hub, false}.do(func() { err = m.world.pool.GetConn(p.name).Add(u.id, u.conn.added) })
+	expect(t, "ConnPool.Add", err, nil)
 }
 
 // Wrong calls with arguments that are refused.
@@ -85,17 +87,6 @@ func (m *machine) Wrong(t *rapid.T) {
 	none := m.world.pool.GetStream("none")
 	expect(t, "Add without a pool", none.Add("a", nil), gcpool.ErrNotRegistered)
 	expect(t, "Broadcast without a pool", none.Broadcast(nil), gcpool.ErrNotRegistered)
-}
-
-// Del deletes a user, who may be away, or whose former handlers may have to yet.
-func (m *machine) Del(t *rapid.T) {
-	p, u := m.where(t)
-	takes := closing(u)
-	got := m.world.pool.GetConn(p.name).Del(u.id)
-	if want := !m.closed && p.del(u, time.Now()); got != want {
-		t.Fatalf("Del of %q in %q returns %v", u.id, p.name, got)
-	}
-	m.settle(takes)
 }
 
 // DelConn deletes a connection, or one that is not any more.
@@ -137,9 +128,6 @@ func (m *machine) GetFails(t *rapid.T) {
 func (m *machine) Leave(t *rapid.T) {
 	p, u := m.connected(t, func(c *conn) bool { return !c.gone && !c.choked })
 	c := u.conn
-	if c.kind != raw && u.doubtful(time.Now()) {
-		t.Skip("whose Del the handler's will be depends on what is not promised")
-	}
 	c.client.Close()
 	switch {
 	case (c.kind == raw || c.hold) && !p.started: // how much of the buffer it fails is chance
@@ -150,18 +138,9 @@ func (m *machine) Leave(t *rapid.T) {
 		c.gone = true
 		m.settle(step)
 	default:
-		p.remove(u, gcpool.ErrDeleted, time.Now())
-		m.settle(ended(c))
+		p.remove(u, gcpool.ErrDeleted, time.Now()) // by its handler's Del
+		m.settle(step)
 	}
-}
-
-// ended is how long the library may take to see that the handler of c has. Without
-// Upgrade, it may have to cut the handler off, and remembers it for a minute.
-func ended(c *conn) time.Duration {
-	if c.kind == plain {
-		return remembered
-	}
-	return 3 * time.Second / 2
 }
 
 // Release has a handler end whose connection has, or not wait when it will.
@@ -170,11 +149,7 @@ func (m *machine) Release(t *rapid.T) {
 	if len(held) == 0 {
 		t.Skip("no handler is held")
 	}
-	c := held[rapid.IntRange(0, len(held)-1).Draw(t, "held")]
-	if m.doubtful(c) {
-		t.Skip("as in Leave")
-	}
-	m.release(c)
+	m.release(held[rapid.IntRange(0, len(held)-1).Draw(t, "held")])
 }
 
 // held returns the connections whose handlers wait, or will.
@@ -187,25 +162,13 @@ func (m *machine) held() (held []*conn) {
 	return held
 }
 
-// doubtful reports whether it is not promised whose Del that of c's handler is.
-func (m *machine) doubtful(c *conn) bool {
-	return c.gone && !c.over && m.pools[c.pool].user(c.id).doubtful(time.Now())
-}
-
 func (m *machine) release(c *conn) {
 	p := m.pools[c.pool]
 	u := p.user(c.id)
 	takes := closing(u)
 	c.free()
-	switch {
-	case !c.over && !c.gone: // it reads still
-	case c.over && u.owed > 0:
-		u.owed--
-	default:
-		if c.over {
-			u.used--
-		}
-		p.del(u, time.Now())
+	if c.over || c.gone { // else it reads still
+		p.del(u, caller{adder: c.adder}, time.Now())
 	}
 	m.settle(takes)
 }
@@ -242,14 +205,8 @@ func (m *machine) Shutdown(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 		t.Skip("not yet")
 	}
-	held := m.held()
-	if slices.ContainsFunc(held, m.doubtful) {
-		t.Skip("as in Leave")
-	}
-	for _, c := range held {
-		if !m.doubtful(c) {
-			m.release(c)
-		}
+	for _, c := range m.held() {
+		m.release(c)
 	}
 	now := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)

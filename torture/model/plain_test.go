@@ -19,7 +19,6 @@ const (
 	ttl          = 2050 * time.Millisecond
 	timeout      = 3030 * time.Millisecond
 	patience     = time.Second
-	remembered   = 65 * time.Second // a handler without Upgrade, at most
 )
 
 // A pool is what is known of a pool by name. Its method names are the words of
@@ -44,9 +43,7 @@ type user struct {
 	conn  *conn
 	queue []*message // what waits; of a choked connection, the first is being written
 	since time.Time  // of the write
-	owed  int        // handlers that have not ended, and whose Del is still to come
-	used  int        // and those whose Del was another's
-	clear time.Time  // when handlers are forgotten whose end cannot be seen
+	added []*conn    // of whose adders it is remembered that they are
 }
 
 // A message is one payload.
@@ -78,11 +75,6 @@ func (p *pool) user(id string) *user {
 	return p.users[id]
 }
 
-// doubtful reports whether it is not promised whose Del that of u's handler is.
-func (u *user) doubtful(now time.Time) bool {
-	return u.owed+u.used > 0 || now.Before(u.clear)
-}
-
 // held is how many bytes wait.
 func (u *user) held() (n int) {
 	for _, m := range u.queue {
@@ -110,6 +102,9 @@ func (p *pool) push(u *user, m *message, now time.Time) {
 		p.fail(u, m, gcpool.ErrNotConnected)
 	case c.choked:
 		p.pushChoked(u, m, now)
+	case c.gone && c.kind == plain: // x/net does not tell whether anything went
+		p.fail(u, m, gcpool.ErrNotConnected)
+		p.remove(u, gcpool.ErrNotConnected, now)
 	case c.gone:
 		u.queue = append(u.queue, m)
 		p.remove(u, gcpool.ErrNotConnected, now)
@@ -168,12 +163,13 @@ func (p *pool) fail(u *user, m *message, err error) {
 func (p *pool) add(u *user, c *conn, now time.Time) {
 	old := u.conn
 	u.conn = c
+	u.remember(c)
 	if old == nil {
 		p.stats.Joins++
 		p.presence[u.id] = append(p.presence[u.id], true)
 	} else {
 		p.stats.Takeovers++
-		u.close(old, now)
+		old.leave()
 		if old.choked && len(u.queue) > 0 && old.kind == plain { // x/net does not tell whether anything went
 			p.fail(u, u.queue[0], gcpool.ErrNotConnected)
 			u.queue = u.queue[1:]
@@ -186,24 +182,13 @@ func (p *pool) add(u *user, c *conn, now time.Time) {
 	u.queue = nil
 }
 
-// close says that c is u's no more.
-func (u *user) close(c *conn, now time.Time) {
-	if c.kind == plain {
-		u.clear = now.Add(remembered)
-	}
-	if c.kind == upgraded && c.hold {
-		u.owed++
-	}
-	c.over = true
-}
-
 // remove takes u's connection away, for a reason.
 func (p *pool) remove(u *user, reason error, now time.Time) {
 	c, all := u.conn, u.queue
 	u.conn, u.queue = nil, nil
 	p.stats.Leaves++
 	p.presence[u.id] = append(p.presence[u.id], false)
-	u.close(c, now)
+	c.leave()
 	var writing []*message
 	wrote := c.choked && len(all) > 0
 	if wrote {
@@ -226,20 +211,6 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 	p.stash(u, now, all...)
 	u.queue = append(writing, u.queue...)
 	p.stash(u, now, writing...)
-}
-
-// del is Del, and reports what it returns.
-func (p *pool) del(u *user, now time.Time) bool {
-	if u.owed > 0 {
-		u.owed--
-		u.used++
-		return false
-	}
-	if u.conn == nil {
-		return false
-	}
-	p.remove(u, gcpool.ErrDeleted, now)
-	return true
 }
 
 // drain passes on the buffer.

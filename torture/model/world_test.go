@@ -13,7 +13,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/torture/internal/fault"
@@ -34,14 +33,16 @@ func (k kind) String() string { return [...]string{"raw", "plain", "upgraded"}[k
 
 // A conn is one connection, and what the model knows of it.
 type conn struct {
-	kind   kind
-	pool   string
-	id     string
-	choked bool     // the peer does not read
-	gone   bool     // the peer has closed it, and the library does not know
-	hold   bool     // its handler does not end before it is released
-	over   bool     // it is its id's no more
-	want   []string // what its peer is to have received
+	kind    kind
+	pool    string
+	id      string
+	adder   *adder
+	choked  bool     // the peer does not read
+	gone    bool     // the peer has closed it, and the library does not know
+	hold    bool     // its handler does not end before it is released
+	over    bool     // it is its id's no more
+	deleted bool     // who added it has called Del since, or one that it has started
+	want    []string // what its peer is to have received
 
 	added   net.Conn      // what the pool was given
 	server  *fault.Conn   // under that
@@ -60,6 +61,7 @@ type world struct {
 	listener *fault.Listener
 	server   *http.Server
 	served   chan struct{}
+	hub      *adder
 
 	mu       sync.Mutex
 	conns    []*conn
@@ -81,6 +83,7 @@ func newWorld() *world {
 		defer close(w.served)
 		w.server.Serve(w.listener)
 	}()
+	w.hub = newAdder()
 	return w
 }
 
@@ -95,7 +98,12 @@ func (w *world) close() {
 	w.pool.Shutdown(ctx)
 	w.server.Close()
 	<-w.served
-	time.Sleep(time.Minute) // for what the library leaves to time
+	w.hub.end()
+	for _, c := range w.conns {
+		if c.adder != nil && c.adder != w.hub {
+			c.adder.end()
+		}
+	}
 }
 
 // free releases the handler.
@@ -126,8 +134,8 @@ func (w *world) came(pool, id string, connected bool) {
 	w.presence[k] = append(w.presence[k], connected)
 }
 
-// connect connects id.
-func (w *world) connect(pool, id string, k kind, hold bool) (*conn, error) {
+// connect connects id. Raw connections are added by a handler, or by the hub.
+func (w *world) connect(pool, id string, k kind, hold, hub bool) (*conn, error) {
 	c := &conn{kind: k, pool: pool, id: id, hold: hold, release: make(chan struct{}), ready: make(chan struct{})}
 	w.mu.Lock()
 	w.conns = append(w.conns, c)
@@ -137,7 +145,12 @@ func (w *world) connect(pool, id string, k kind, hold bool) (*conn, error) {
 		c.server, c.client = fault.Pipe(1 << 20)
 		c.added = c.server
 		go c.readLines()
-		return c, w.pool.GetConn(pool).Add(id, c.added)
+		if c.adder = w.hub; !hub {
+			c.adder = newAdder()
+		}
+		var err error
+		caller{c.adder, false}.do(func() { err = w.pool.GetConn(pool).Add(id, c.added) })
+		return c, err
 	}
 	c.server, c.client = w.listener.Dial(1 << 20)
 	p, err := peer.Dial(c.client, fmt.Sprintf("/%v?id=%s&n=%d", k, url.QueryEscape(id), n))
@@ -157,7 +170,8 @@ func (w *world) hello(ws *websocket.Conn) {
 	c := w.conns[n]
 	w.mu.Unlock()
 	id := ws.Request().FormValue("id")
-	c.added = ws
+	c.added, c.adder = ws, new(adder)
+	c.adder.start()
 	w.pool.GetConn(c.pool).Add(id, ws)
 	defer w.pool.GetConn(c.pool).Del(id)
 	hold := c.hold

@@ -40,7 +40,7 @@ func (s *soak) direct() {
 		}
 		unwanted += 0.002 * float64(s.conns) * beat.Seconds()
 		for ; unwanted >= 1; unwanted-- {
-			s.users[rnd.IntN(s.conns)].remove(rnd.IntN(3))
+			s.users[rnd.IntN(s.conns)].remove(rnd.IntN(4))
 		}
 		stalls = s.stall(stalls, rnd)
 	}
@@ -64,6 +64,8 @@ func (u *user) remove(way int) {
 		var conn net.Conn
 		c.Get(u.id, func(now net.Conn) error { conn = now; return nil })
 		c.DelConn(u.id, conn)
+	case 2:
+		c.Kick(u.id, 4999, "unwanted")
 	default:
 		c.Get(u.id, func(net.Conn) error { return errUnwanted })
 	}

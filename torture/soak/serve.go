@@ -75,8 +75,7 @@ func (s *soak) accept(l net.Listener) {
 	}
 }
 
-// greet is hello for a raw connection, which says its number first. Nothing tells
-// whose Del it is there, hence DelConn.
+// greet is hello for a raw connection, which says its number first.
 func (s *soak) greet(conn net.Conn) {
 	defer conn.Close()
 	r := bufio.NewReaderSize(conn, 64)
@@ -93,7 +92,7 @@ func (s *soak) greet(conn net.Conn) {
 		c.conn <- lc
 		return c.user.lane.conns.Add(id, conn)
 	})
-	defer c.user.lane.conns.DelConn(id, conn)
+	defer c.user.lane.conns.Del(id)
 	for {
 		if _, err := r.ReadByte(); err != nil {
 			return

@@ -91,8 +91,7 @@ func (d devices) accept(listener net.Listener) {
 	}
 }
 
-// connected serves one device. Once it is in the pool nobody else may write to
-// it; and it leaves with DelConn, for Del would remove a newer connection.
+// connected serves one device. Once it is in the pool nobody else may write to it.
 func (d devices) connected(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, lineMax)
@@ -109,7 +108,7 @@ func (d devices) connected(conn net.Conn) {
 	if d.conns.Add(id, conn) != nil {
 		return
 	}
-	defer d.conns.DelConn(id, conn)
+	defer d.conns.Del(id)
 	for lines.Scan() {
 		fmt.Printf("devices: %s reports %q\n", id, lines.Text())
 		conn.SetReadDeadline(time.Now().Add(silenceMax))

@@ -1,0 +1,90 @@
+package del
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"runtime"
+	"testing"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// Who added is remembered of so many connections of an id, and of so many ids that have
+// gone, as Del's doc comment says.
+const (
+	connections = 16
+	idsAway     = 16384
+)
+
+var pipeKind = kind{name: "pipe", open: pipes}
+
+func TestConnectionsThatAreRemembered(t *testing.T) {
+	play(t, pipeKind, map[string]string{
+		"all hang": visits(1, connections, "%d connects: %[1]d\n") + "1 dels: 16",
+		"some have left": visits(1, connections, "%d connects: %[1]d\n") + visits(2, 10, "%d dels: 16\n") +
+			visits(17, 25, "%d connects: %[1]d\n") + "1 dels: 25",
+	})
+}
+
+func TestIDsThatAreRemembered(t *testing.T) {
+	s := openSite(t, pipeKind)
+	p := newPlayer(t, s)
+	p.play("1 connects: 1\nadmin kicks: nobody")
+	for i := range idsAway - 1 {
+		comeAndGo(t, s, fmt.Sprint("other ", i))
+	}
+	p.play("2 connects: 2\n1 dels: 2\nadmin dels: nobody")
+}
+
+// comeAndGo has an id connected and kicked by a goroutine of its own. A message for it
+// then has the pool look at once whether anything keeps the id.
+func comeAndGo(t *testing.T, s *site, id string) {
+	conn, _ := net.Pipe()
+	done := make(chan bool)
+	go func() {
+		defer close(done)
+		if err := s.conns.Add(id, conn); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-done
+	s.conns.Kick(id, 1000, "")
+	if err := s.stream.Deliver(t.Context(), id, nil); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestMemoryIsBounded: neither who comes and goes for long is remembered in full, nor all
+// that have ever come.
+func TestMemoryIsBounded(t *testing.T) {
+	for name, id := range map[string]func(i int) string{
+		"one id":   func(int) string { return "a" },
+		"many ids": func(i int) string { return fmt.Sprint(i) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := openSite(t, pipeKind)
+			p := newPlayer(t, s)
+			p.id = "a"
+			p.play("1 connects: 1\n2 connects: 2\n2 logs out: nobody") // the first hangs
+			const first, all = 2 * idsAway, 4 * idsAway
+			for i := range first {
+				comeAndGo(t, s, id(i))
+			}
+			before := heap()
+			for i := first; i < all; i++ {
+				comeAndGo(t, s, id(i))
+			}
+			const most = 256 << 10 // 8 bytes for each
+			eventually(t, "the heap is as it was", func() bool { return heap() < before+most })
+			p.play("3 connects: 3")
+		})
+	}
+}
+
+func heap() uint64 {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
