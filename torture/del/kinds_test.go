@@ -14,10 +14,10 @@ import (
 
 // kinds are those whose handlers remove their own connection and no other.
 var kinds = []kind{
-	{name: "xnet", open: web(xnet)},
-	{name: "xnet upgraded", open: web(func(s *site) http.Handler { return gcpool.Upgrade(xnet(s)) })},
-	{name: "xnet pump", open: web(xnetPump)},
-	{name: "xnet pump upgraded", open: web(func(s *site) http.Handler { return gcpool.Upgrade(xnetPump(s)) })},
+	{name: "xnet", seen: true, open: web(xnet)},
+	{name: "xnet upgraded", seen: true, open: web(func(s *site) http.Handler { return gcpool.Upgrade(xnet(s)) })},
+	{name: "xnet pump", seen: true, open: web(xnetPump)},
+	{name: "xnet pump upgraded", seen: true, open: web(func(s *site) http.Handler { return gcpool.Upgrade(xnetPump(s)) })},
 	{name: "gorilla pump", open: web(gorillaPump)},
 	{name: "gws", open: web(func(s *site) http.Handler { return gwsHandler(s, gwsEvents{adds: true}) })},
 	{name: "gws added before", open: web(func(s *site) http.Handler { return gwsHandler(s, gwsEvents{}) })},

@@ -21,6 +21,7 @@ import (
 type kind struct {
 	name    string
 	delConn bool // handlers use DelConn, not Del
+	seen    bool // the pool sees when a handler returns
 	open    func(s *site)
 }
 

@@ -10,6 +10,9 @@ import (
 func (p *pool) stash(u *user, now time.Time, all ...*message) {
 	for _, m := range all {
 		p.letters = append(p.letters, letter{u, m, now.Add(ttl)})
+		if m.deliver { // waits no longer
+			m.deliver, m.outcome = false, gcpool.ErrKept
+		}
 	}
 	p.trim(now)
 }
