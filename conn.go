@@ -176,8 +176,14 @@ func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
 	}
+	c.mu.RLock()
+	box, known := c.boxes[id], c.past.Knows(id)
+	c.mu.RUnlock()
+	if box == nil && !known {
+		return false
+	}
 	caller := outbox.WhoCalls()
-	if box := c.find(id); box != nil {
+	if box != nil {
 		if removed, done := box.Del(caller); done {
 			return removed
 		}

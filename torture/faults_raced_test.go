@@ -72,10 +72,15 @@ var methods = map[string]func(w *racer, id string){
 	"StreamPool.AddContext": (*racer).addContext,
 	"StreamPool.Deliver":    (*racer).deliver,
 	"StreamPool.Broadcast":  func(w *racer, _ string) { w.stream.Broadcast(broadcast()) },
-	"StreamPool.Receive":    (*racer).receive,
-	"StreamPool.Len":        func(w *racer, _ string) { w.stream.Len() },
-	"StreamPool.Cap":        func(w *racer, _ string) { w.stream.Cap() },
-	"StreamPool.Name":       func(w *racer, _ string) { w.stream.Name() },
+	"StreamPool.BroadcastContext": func(w *racer, _ string) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.rnd.IntN(3))*time.Millisecond)
+		defer cancel()
+		w.stream.BroadcastContext(ctx, broadcast())
+	},
+	"StreamPool.Receive": (*racer).receive,
+	"StreamPool.Len":     func(w *racer, _ string) { w.stream.Len() },
+	"StreamPool.Cap":     func(w *racer, _ string) { w.stream.Cap() },
+	"StreamPool.Name":    func(w *racer, _ string) { w.stream.Name() },
 }
 
 // exported returns the names of all exported methods.

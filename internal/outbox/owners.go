@@ -81,6 +81,9 @@ func (p *Past) Put(b *Box) {
 	}
 }
 
+// Knows reports whether owners of an id are remembered.
+func (p *Past) Knows(id string) bool { return p.find(id) != nil }
+
 // Del notes that c calls Del for an id that is away.
 func (p *Past) Del(id string, c Caller) { p.find(id).del(c) }
 
