@@ -2,6 +2,7 @@ package promises
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"testing"
 	"testing/synctest"
@@ -120,5 +121,126 @@ func TestRefusedAtShutdown(t *testing.T) {
 		time.Sleep(time.Second)
 		equal(t, "reported", r.take(t, gcpool.ErrClosed), []string{"a 1", "a 2", "a 3"})
 		settled(t, near.pool)
+	})
+}
+
+// TestExpiredOnItsWayIsReportedFirst: a letter that expires behind one which is on its way
+// waits for that one's report.
+func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, r := &bus{delay: time.Minute}, new(reports)
+		near := b.join(t, gcpool.WithMailbox(time.Minute, 1000), gcpool.WithUndelivered(r.hook))
+		add(t, near.stream, "a", "1")
+		synctest.Wait()
+		add(t, near.stream, "a", "2")
+		time.Sleep(3*time.Minute + time.Second) // kept after 2 minutes, when the first goes again
+		equal(t, "too early", r.take(t, nil), nil)
+		time.Sleep(time.Minute)
+		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a 1", "a 2"})
+		settled(t, near.pool)
+	})
+}
+
+// TestWhatIsBehindAFailureIsForwarded, though nothing comes after it.
+func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outage, r := errors.New("NATS lost"), new(reports)
+		b := &bus{delay: time.Second, refuse: outage}
+		near := b.join(t, gcpool.WithUndelivered(r.hook))
+		for range 4 { // more than go at once
+			add(t, near.stream, "a", string(make([]byte, 40<<10)))
+		}
+		time.Sleep(time.Minute)
+		if n := len(r.take(t, outage)); n != 4 {
+			t.Errorf("%d of 4 were reported", n)
+		}
+		settled(t, near.pool)
+	})
+}
+
+// TestMailFollowsTheFirstAtOnce: once that has been taken, the rest goes together.
+func TestMailFollowsTheFirstAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		answer, asked := gcpool.ErrNotConnected, 0
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			asked++
+			done(all(len(batch), answer))
+		}})
+		for range 50 {
+			add(t, stream, "a", "x")
+			synctest.Wait()
+		}
+		answer, asked = nil, 0
+		add(t, stream, "a", "x")
+		synctest.Wait()
+		if asked != 2 {
+			t.Errorf("51 messages went in %d batches, want 2", asked)
+		}
+		settled(t, p)
+	})
+}
+
+// TestRemovedIDIsNotAskedFor on account of a push that came before its connection.
+func TestRemovedIDIsNotAskedFor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		asked := 0
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			asked++
+			time.AfterFunc(time.Second, func() { done(all(len(batch), gcpool.ErrNotConnected)) })
+		}})
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		add(t, stream, "a", "2")
+		pipe(t, conns, "a") // takes nothing
+		time.Sleep(time.Minute)
+		conns.Del("a")
+		time.Sleep(time.Minute)
+		if asked != 1 {
+			t.Errorf("asked %d times, want once", asked)
+		}
+	})
+}
+
+// TestMovedWhenTheClusterHasGone: there is nobody to forward it to once more.
+func TestMovedWhenTheClusterHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t)
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			time.AfterFunc(time.Second, func() { done(all(len(batch), gcpool.ErrMoved)) })
+		}})
+		outcome := make(chan error, 1)
+		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
+		synctest.Wait()
+		p.SetCluster(nil)
+		if err := <-outcome; err != gcpool.ErrMoved {
+			t.Errorf("Deliver: %v", err)
+		}
+		settled(t, p)
+	})
+}
+
+// TestRefusedInPartIsNotAskedForAgain: it waits for the next push.
+func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		asked := 0
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			asked++
+			errs := all(len(batch), nil)
+			if asked > 1 {
+				errs[len(errs)-1] = gcpool.ErrNotConnected // he has gone
+			}
+			time.AfterFunc(time.Second, func() { done(errs) })
+		}})
+		for _, data := range []string{"1", "2", "3"} {
+			add(t, stream, "a", data)
+			synctest.Wait()
+		}
+		time.Sleep(time.Minute)
+		if s := p.Stats()[0]; asked != 2 || s.Forwarded != 2 || s.Waiting != 1 {
+			t.Errorf("asked %d times, want twice; %+v", asked, s)
+		}
 	})
 }

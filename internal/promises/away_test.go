@@ -126,29 +126,6 @@ func TestBroadcastWaitsForNoMail(t *testing.T) {
 	})
 }
 
-// TestMailFillsNoOutbox: an Add waits for no answer to the one before.
-func TestMailFillsNoOutbox(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithMailbox(time.Hour, 1<<20))
-		delay := time.Duration(0)
-		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
-			go func() { time.Sleep(delay); done(all(len(batch), gcpool.ErrNotConnected)) }()
-		}})
-		for range 11 {
-			add(t, stream, "a", string(make([]byte, 100)))
-			synctest.Wait()
-		}
-		delay = 100 * time.Millisecond
-		start := time.Now()
-		for range 50 {
-			add(t, stream, "a", "x")
-		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("50 Adds of one byte for an id whose outbox (1000) holds nothing but mail took %v", d)
-		}
-	})
-}
-
 // TestEvictedWriteWithoutACluster is kept like other mail, or forwarded.
 func TestEvictedWriteWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

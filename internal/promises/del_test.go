@@ -117,6 +117,25 @@ func testKick(t *testing.T, wrap wrapper) {
 	settled(t, p)
 }
 
+// TestKickByAnOldHandler removes the newest connection, as its Del would not.
+func TestKickByAnOldHandler(t *testing.T) {
+	_, conns, _ := started(t)
+	added, replaced, kicked := make(chan bool), make(chan bool), make(chan int)
+	go func() {
+		pipe(t, conns, "a")
+		added <- true
+		<-replaced
+		n, _ := conns.Kick("a", 4001, "")
+		kicked <- n
+	}()
+	<-added
+	pipe(t, conns, "a")
+	replaced <- true
+	if n := <-kicked; n != 1 || conns.Connected("a") != 0 {
+		t.Errorf("Kick: %d, %d connected", n, conns.Connected("a"))
+	}
+}
+
 func TestKickRefuses(t *testing.T) {
 	_, conns, _ := started(t)
 	pipe(t, conns, "a")
@@ -135,7 +154,7 @@ func TestKickRefuses(t *testing.T) {
 	if conns.Connected("a") != 1 {
 		t.Fatal("a Kick that was refused has removed the connection")
 	}
-	if n, err := conns.Kick("a", 4999, strings.Repeat("é", 61)); n != 1 || err != nil || conns.Connected("a") != 0 {
+	if n, err := conns.Kick("a", 4999, strings.Repeat("é", 61)+"!"); n != 1 || err != nil || conns.Connected("a") != 0 {
 		t.Errorf("Kick of a raw connection: %d, %v", n, err)
 	}
 	var none *gcpool.ConnPool

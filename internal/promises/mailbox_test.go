@@ -140,3 +140,32 @@ func TestMessageThatNoMailboxTakes(t *testing.T) {
 		shutdown(p, time.Minute)
 	})
 }
+
+// TestMailLeavesTheOutboxAsItWas: once it has gone, as much fits as before it came, in
+// bytes and in messages.
+func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
+	const outbox = 1000 // and 1275 messages
+	for size, fits := range map[int]int{100: 10, 0: 1275} {
+		synctest.Test(t, func(t *testing.T) {
+			p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithOutbox(outbox),
+				gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Hour))
+			for range 20 {
+				add(t, stream, "a", strings.Repeat("x", size))
+			}
+			time.Sleep(time.Minute)
+			for range 20 {
+				if err := stream.Deliver(t.Context(), "a", make([]byte, size)); err != gcpool.ErrKept {
+					t.Fatal(err)
+				}
+			}
+			lines(t, bufio.NewReader(pipe(t, conns, "a")), 20)
+			pipe(t, conns, "a") // takes nothing
+			for range fits + 1 {
+				add(t, stream, "a", strings.Repeat("x", size))
+			}
+			if s := p.Stats()[0]; s.Waiting != fits || s.Slow != 1 {
+				t.Errorf("%d messages of %d bytes wait, and %d gave way; want %d and 1", s.Waiting, size, s.Slow, fits)
+			}
+		})
+	}
+}

@@ -131,6 +131,7 @@ func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
 type sticky struct {
 	net.Conn
 	closed atomic.Bool
+	stuck  atomic.Int32
 	free   chan struct{}
 }
 
@@ -138,12 +139,13 @@ func (s *sticky) Close() error { s.closed.Store(true); return s.Conn.Close() }
 
 func (s *sticky) SetWriteDeadline(t time.Time) error {
 	if s.closed.Load() {
+		s.stuck.Add(1)
 		<-s.free
 	}
 	return s.Conn.SetWriteDeadline(t)
 }
 
-// TestOneConnectionStopsNoHeartbeat but its own.
+// TestOneConnectionStopsNoHeartbeat but its own, and not a goroutine more with each look.
 func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(4*time.Second))
@@ -154,7 +156,8 @@ func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 		go srv.Serve(l)
 		defer srv.Close()
 		ours, theirs := net.Pipe()
-		l.conns <- &sticky{Conn: theirs, free: free}
+		conn := &sticky{Conn: theirs, free: free}
+		l.conns <- conn
 		config, _ := websocket.NewConfig("ws://memory/", "http://memory")
 		odd, err := websocket.NewClient(config, ours)
 		if err != nil {
@@ -169,6 +172,9 @@ func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 		start := time.Now()
 		io.Copy(io.Discard, raw)
 		within(t, "a silent peer was closed", start, 8*time.Second, 2*time.Second)
+		if n := conn.stuck.Load(); n > 2 { // one that asks, and one that closes
+			t.Errorf("%d goroutines are stuck in a connection, want 2", n)
+		}
 	})
 }
 

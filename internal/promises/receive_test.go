@@ -342,3 +342,45 @@ func TestReceivedAndGivenUp(t *testing.T) {
 		})
 	}
 }
+
+// TestReceivedIsKeptInNoMailbox: it goes back to where it came from.
+func TestReceivedIsKeptInNoMailbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		pipe(t, conns, "a") // takes nothing
+		outcomes := make(chan []error, 1)
+		for _, data := range []string{"under way", "behind"} {
+			if n, err := stream.Receive("a", [][]byte{[]byte(data)}, func(errs []error) { outcomes <- errs }); n != 1 || err != nil {
+				t.Fatal(n, err)
+			}
+			synctest.Wait()
+		}
+		conns.Del("a")
+		for range 2 {
+			if errs := <-outcomes; len(errs) != 1 || errs[0] != gcpool.ErrMoved {
+				t.Errorf("outcome: %v", errs)
+			}
+		}
+		settled(t, p)
+	})
+}
+
+// TestEvictedBehindAConnectionThatHeedsNothing is forwarded when the write on that is given
+// up.
+func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t)
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), nil)) }})
+		conn, free := deaf()
+		defer free()
+		conns.Add("a", conn)
+		add(t, stream, "a", "stuck")
+		synctest.Wait()
+		add(t, stream, "a", "behind")
+		conns.Evict("a", conn)
+		time.Sleep(time.Minute)
+		if s := settled(t, p); s.Forwarded != 1 || s.Undelivered != 1 {
+			t.Errorf("%+v", s)
+		}
+	})
+}

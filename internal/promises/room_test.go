@@ -219,3 +219,55 @@ func TestOutboxOfEmptyMessagesIsFullAsWell(t *testing.T) {
 		shutdown(p, time.Millisecond)
 	})
 }
+
+// TestMailFillsNoOutbox, by its bytes or by its number: an Add waits for no answer to the
+// one before.
+func TestMailFillsNoOutbox(t *testing.T) {
+	for size, letters := range map[int]int{100: 11, 0: 1300} {
+		synctest.Test(t, func(t *testing.T) {
+			p, _, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithMailbox(time.Minute, 1<<20))
+			delay := time.Duration(0)
+			p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+				go func() { time.Sleep(delay); done(all(len(batch), gcpool.ErrNotConnected)) }()
+			}})
+			start := time.Now()
+			for range letters {
+				add(t, stream, "a", string(make([]byte, size)))
+				synctest.Wait()
+			}
+			delay = 100 * time.Millisecond
+			for range 50 {
+				add(t, stream, "a", "x")
+			}
+			if d := time.Since(start); d > time.Second {
+				t.Errorf("%d Adds of %d bytes, and 50 of one, for an id with nothing but mail took %v", letters, size, d)
+			}
+		})
+	}
+}
+
+// TestOnlyWhatIsOnItsWayFillsTheWay: not what has come back to the mailbox, nor what waits
+// for a connection that has come here meanwhile.
+func TestOnlyWhatIsOnItsWayFillsTheWay(t *testing.T) {
+	const ids, outbox = 200, 1000 // and room for 125 of them on the way
+	for _, here := range []bool{false, true} {
+		synctest.Test(t, func(t *testing.T) {
+			p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithMailbox(time.Hour, 1<<20))
+			p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+				time.AfterFunc(time.Second, func() { done(all(len(batch), gcpool.ErrNotConnected)) })
+			}})
+			for i := range ids {
+				id, start := fmt.Sprint(i), time.Now()
+				add(t, stream, id, "x")
+				if d := time.Since(start); d > 0 {
+					t.Fatalf("Add %d waited for %v", i, d)
+				}
+				if synctest.Wait(); here {
+					pipe(t, conns, id) // takes nothing
+				} else {
+					time.Sleep(2 * time.Second)
+				}
+			}
+		})
+	}
+}

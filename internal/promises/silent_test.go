@@ -4,10 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
 )
 
 // TestWhoAcknowledgesIsNotSilent: it has no time for a pong while one message takes longer
@@ -57,10 +60,14 @@ func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 			t.Parallel()
 			_, conns, stream := started(t, gcpool.WithHeartbeat(100*time.Millisecond))
 			l.open(t, conns)
+			start := time.Now()
 			eventually(t, "closed, however much it acknowledges", func() bool {
 				stream.Deliver(t.Context(), "a", []byte("x"))
 				return conns.Len() == 0
 			})
+			if took := time.Since(start); took > 2*time.Second { // then its buffer is full
+				t.Errorf("closed after %v", took)
+			}
 		})
 	}
 }
@@ -98,9 +105,22 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 // TestWhoStopsIsSilent after two heartbeats, whatever it has taken before.
 func TestWhoStopsIsSilent(t *testing.T) {
 	slowLines(t)
+	kinds := []string{"tcp"}
+	if runtime.GOOS == "linux" { // elsewhere a Unix socket holds too little
+		kinds = append(kinds, "unix")
+	}
+	for _, kind := range kinds {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			testWhoStopsIsSilent(t, kind)
+		})
+	}
+}
+
+func testWhoStopsIsSilent(t *testing.T, kind string) {
 	const d = 800 * time.Millisecond
 	_, conns, stream := started(t, gcpool.WithHeartbeat(d))
-	l := line{"tcp", true, 16 << 10}
+	l := line{kind, true, 16 << 10}
 	peer, r, _ := l.open(t, conns)
 	if err := stream.Deliver(t.Context(), "a", make([]byte, 60<<10)); err != nil {
 		t.Fatal(err)
@@ -121,4 +141,42 @@ func TestWhoStopsIsSilent(t *testing.T) {
 	if took := time.Since(start); took > 2*d+d/2+d/10 {
 		t.Errorf("a peer that neither sent nor took anything was closed after %.2f heartbeats, want 2 and a look (a quarter)", took.Seconds()/d.Seconds())
 	}
+}
+
+// TestWhoSendsIsNotSilent, though it takes nothing for longer than two heartbeats.
+func TestWhoSendsIsNotSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("a", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		synctest.Wait()
+		add(t, stream, "a", "x")
+		for range 100 {
+			raw.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}) // a pong
+			time.Sleep(time.Second)
+		}
+		if conns.Len() == 0 {
+			t.Error("closed")
+		}
+	})
+}
+
+// TestStalledWriteIsNoSignOfLife: who neither sends nor takes anything is closed, long
+// before the write's own timeout.
+func TestStalledWriteIsNoSignOfLife(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
+		serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("a", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		synctest.Wait()
+		add(t, stream, "a", "x")
+		time.Sleep(25 * time.Second)
+		if conns.Len() == 1 {
+			t.Error("connected still")
+		}
+	})
 }

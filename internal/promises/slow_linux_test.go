@@ -36,6 +36,29 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 	}
 }
 
+// TestUnixReaderOfTheApplicationIsNotSlow: its message, which the pool's waits for, shows
+// as much as the pool's own.
+func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
+	slowLines(t)
+	t.Parallel()
+	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+	l := line{"unix", true, 64 << 10}
+	_, r, _ := l.open(t, conns)
+	conns.Get("a", func(ws net.Conn) error {
+		go ws.Write(make([]byte, 4<<20))
+		return nil
+	})
+	if _, err := r.ReadByte(); err != nil { // it is under way
+		t.Fatal(err)
+	}
+	add(t, stream, "a", "behind")
+	const rate = 20 << 10 // a tenth of a buffer of 208 KiB within the timeout
+	got, err := read(r, 4*rate, rate)
+	if s := p.Stats()[0]; err != nil || s.Connections != 1 {
+		t.Errorf("read %d KiB at %d KiB/s: %v; closed, %d slow", got>>10, rate>>10, err, s.Slow)
+	}
+}
+
 // TestSmallSendBufferHidesNoReader: what is acknowledged and taken anew between two looks
 // cancels out.
 func TestSmallSendBufferHidesNoReader(t *testing.T) {

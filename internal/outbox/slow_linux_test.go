@@ -1,0 +1,41 @@
+package outbox
+
+import (
+	"net"
+	"syscall"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/wire"
+)
+
+// TestRefusedAttachSetsNothing: who is told that the pool is closed, or is to look the id
+// up again, has his connection as it was.
+func TestRefusedAttachSetsNothing(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer listener.Close()
+	for what, refuse := range map[string]func(g *Group, b *Box){
+		"a closed pool": func(g *Group, _ *Box) { g.Close() },
+		"a dead box":    func(_ *Group, b *Box) { b.Retire() },
+	} {
+		conn, err := net.Dial("tcp", listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		unsent := func() (n int) {
+			raw, _ := conn.(*net.TCPConn).SyscallConn()
+			raw.Control(func(fd uintptr) { n, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, 25) }) // TCP_NOTSENT_LOWAT
+			return n
+		}
+		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+		b, before := NewBox(g, "a", new(Past)), unsent()
+		refuse(g, b)
+		b.Attach(wire.NewLink(conn), 0)
+		if after := unsent(); b.Link() != nil || after != before || err != nil {
+			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
+		}
+	}
+}
