@@ -9,8 +9,10 @@ import (
 )
 
 const (
-	// rememberedOwners is how many owners of one id are remembered.
+	// rememberedOwners is how many owners of one id are remembered that have called Del,
+	// and rememberedMost how many others, whose Del may be still to come.
 	rememberedOwners = 16
+	rememberedMost   = 64
 	// rememberedIDs is of how many ids that are away the owners are remembered, or of
 	// up to twice as many.
 	rememberedIDs = 1 << 14
@@ -30,10 +32,10 @@ type owners []owner
 // add returns o with c, who has added a connection. If there are too many, the oldest
 // that has left is forgotten.
 func (o owners) add(c Caller) owners {
+	left := func(x owner) bool { return x.left }
 	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
-	if len(o) == rememberedOwners {
-		i := max(0, slices.IndexFunc(o, func(x owner) bool { return x.left }))
-		o = slices.Delete(o, i, i+1)
+	if i := slices.IndexFunc(o, left); i >= 0 && len(o) >= rememberedOwners || len(o) == rememberedMost {
+		o = slices.Delete(o, max(0, i), max(0, i)+1)
 	}
 	return append(o, owner{goroutine: c.Goroutine})
 }

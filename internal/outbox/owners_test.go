@@ -66,6 +66,15 @@ func TestOwnersAreBounded(t *testing.T) {
 	if len(o) > rememberedOwners || cap(o) > rememberedOwners {
 		t.Errorf("%d owners in room for %d", len(o), cap(o))
 	}
+	for g := range uint64(1000) {
+		o = o.add(Caller{Goroutine: 2000 + g})
+		if g >= rememberedMost-1 && o.del(Caller{Goroutine: 2000 + g - rememberedMost + 1}) {
+			t.Fatalf("one that hangs is forgotten when %d have come after it", rememberedMost-1)
+		}
+	}
+	if len(o) > rememberedMost {
+		t.Errorf("%d owners that hang", len(o))
+	}
 }
 
 // TestPastIsBounded, and knows an id as it went last.
@@ -94,8 +103,8 @@ func TestPastIsBounded(t *testing.T) {
 	for i := range uint64(1000) {
 		put("often", i+1)
 	}
-	if o := p.take("often"); len(o) != rememberedOwners || o[len(o)-1].goroutine != 1000 {
-		t.Errorf("an id that came back often is known by %v", o)
+	if o := p.take("often"); len(o) != rememberedMost || o[len(o)-1].goroutine != 1000 {
+		t.Errorf("an id that came back often is known by %d", len(o))
 	}
 	if p.take("often") != nil {
 		t.Error("an id that has come back is still among those that are away")

@@ -13,7 +13,7 @@ import (
 // Who added is remembered of so many connections of an id, and of so many ids that have
 // gone, as Del's doc comment says.
 const (
-	connections = 16
+	connections = 64 // of handlers that hang; and the last 16 of others
 	idsAway     = 16384
 )
 
@@ -21,8 +21,8 @@ var pipeKind = kind{name: "pipe", open: pipes}
 
 func TestConnectionsThatAreRemembered(t *testing.T) {
 	play(t, pipeKind, map[string]string{
-		"all hang": visits(1, connections, "%d connects: %[1]d\n") + "1 dels: 16",
-		"some have left": visits(1, connections, "%d connects: %[1]d\n") + visits(2, 10, "%d dels: 16\n") +
+		"all hang": visits(1, connections, "%d connects: %[1]d\n") + "1 dels: 64",
+		"some have left": visits(1, 16, "%d connects: %[1]d\n") + visits(2, 10, "%d dels: 16\n") +
 			visits(17, 25, "%d connects: %[1]d\n") + "1 dels: 25",
 	})
 }
@@ -75,7 +75,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			for i := first; i < all; i++ {
 				comeAndGo(t, s, id(i))
 			}
-			const most = 256 << 10 // 8 bytes for each
+			const most = 64 << 10 // 8 bytes for each
 			eventually(t, "the heap is as it was", func() bool { return heap() < before+most })
 			p.play("3 connects: 3")
 		})

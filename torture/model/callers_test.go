@@ -83,16 +83,20 @@ func (p *pool) del(u *user, by caller, now time.Time) bool {
 	return false
 }
 
-// rememberedConns is of how many connections of an id the pool remembers who added them.
-const rememberedConns = 16
+// Of so many connections of an id the pool remembers who added them: of those whose
+// adders have called Del since, and of all.
+const (
+	rememberedConns = 16
+	rememberedMost  = 64
+)
 
 // remember remembers that c was added. Too many are forgotten, first those whose adders
 // have called Del since.
 func (u *user) remember(c *conn) {
 	u.added = slices.DeleteFunc(u.added, func(old *conn) bool { return old.deleted && old.adder == c.adder })
-	if len(u.added) == rememberedConns {
-		i := max(0, slices.IndexFunc(u.added, func(old *conn) bool { return old.deleted }))
-		u.added = slices.Delete(u.added, i, i+1)
+	i := slices.IndexFunc(u.added, func(old *conn) bool { return old.deleted })
+	if i >= 0 && len(u.added) >= rememberedConns || len(u.added) == rememberedMost {
+		u.added = slices.Delete(u.added, max(0, i), max(0, i)+1)
 	}
 	u.added = append(u.added, c)
 }
