@@ -293,7 +293,13 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.link == link && b.detachLocked(reason, status)
+	if link == nil || b.link != link {
+		return false
+	}
+	if reason == ErrDeleted || reason == errLeft {
+		b.owners[len(b.owners)-1].left = true
+	}
+	return b.detachLocked(reason, status)
 }
 
 func (b *Box) detachLocked(reason error, status wire.Status) bool {

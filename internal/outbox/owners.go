@@ -6,13 +6,16 @@ import (
 	"runtime"
 	"slices"
 	"strconv"
+	"sync"
 )
 
 const (
-	// rememberedOwners is how many owners of one id are remembered that have called Del,
-	// and rememberedMost how many others, whose Del may be still to come.
+	// rememberedOwners is how many owners of one id are remembered that have left, and
+	// rememberedMost how many others, whose Del may be still to come: a thousand clients
+	// may come at once as the same user. Of an id that is away it is rememberedAway.
 	rememberedOwners = 16
-	rememberedMost   = 64
+	rememberedMost   = 1024
+	rememberedAway   = 64
 	// rememberedIDs is of how many ids that are away the owners are remembered, or of
 	// up to twice as many.
 	rememberedIDs = 1 << 14
@@ -21,7 +24,7 @@ const (
 // An owner is the goroutine that added a connection.
 type owner struct {
 	goroutine uint64
-	left      bool // it, or one that it started, has called Del since
+	left      bool // it, or one that it started, has called Del since, or DelConn in time
 }
 
 // owners added the connections that an id has had; the last one's is the present
@@ -29,13 +32,16 @@ type owner struct {
 // a Del can be told apart however late it comes.
 type owners []owner
 
-// add returns o with c, who has added a connection. If there are too many, the oldest
-// that has left is forgotten.
+// add returns o with c, who has added a connection. Of the older ones those are forgotten
+// that have left.
 func (o owners) add(c Caller) owners {
-	left := func(x owner) bool { return x.left }
 	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
-	if i := slices.IndexFunc(o, left); i >= 0 && len(o) >= rememberedOwners || len(o) == rememberedMost {
-		o = slices.Delete(o, max(0, i), max(0, i)+1)
+	if older := len(o) - rememberedOwners + 1; older > 0 {
+		kept := slices.DeleteFunc(o[:older], func(x owner) bool { return x.left })
+		o = append(kept, o[older:]...)
+	}
+	if len(o) == rememberedMost {
+		o = slices.Delete(o, 0, 1)
 	}
 	return append(o, owner{goroutine: c.Goroutine})
 }
@@ -51,7 +57,7 @@ func (o owners) del(c Caller) bool {
 	}
 	known, count, last := false, 0, 0
 	for i, x := range o {
-		if x.goroutine == who {
+		if x.goroutine == who && who != 0 {
 			if known = true; !x.left {
 				count, last = count+1, i
 			}
@@ -78,8 +84,8 @@ func (p *Past) Put(b *Box) {
 	if p.young == nil || len(p.young) >= rememberedIDs {
 		p.old, p.young = p.young, make(map[uint64]owners)
 	}
-	if len(b.owners) > 0 {
-		p.young[maphash.String(p.seed, b.ID)] = b.owners
+	if n := len(b.owners); n > 0 {
+		p.young[maphash.String(p.seed, b.ID)] = slices.Clone(b.owners[max(0, n-rememberedAway):])
 	}
 }
 
@@ -115,17 +121,25 @@ func (p *Past) find(id string) owners {
 type Caller struct{ Goroutine, Parent uint64 }
 
 // WhoCalls tells who calls. Only the text of the stack has it: there the goroutine stands
-// first, and its parent last.
+// first, and its parent last. A goroutine of the pool's, such as that of the hooks, is
+// nobody's child.
 func WhoCalls() Caller {
-	text := make([]byte, 4<<10)
+	buf := stacks.Get().(*[4 << 10]byte)
+	defer stacks.Put(buf)
+	text := buf[:]
 	n := runtime.Stack(text, false)
 	for ; n == len(text) && n < 1<<20; n = runtime.Stack(text, false) {
 		text = make([]byte, 4*n)
 	}
 	_, start, _ := bytes.Cut(text[:n], []byte("\ncreated by "))
 	start, _, _ = bytes.Cut(start, []byte("\n"))
+	if bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/outbox.(*Group).spawn")) {
+		start = nil
+	}
 	return Caller{number(text), number(start)}
 }
+
+var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
 // number returns the number of the goroutine that a text names first, 0 if it names none.
 func number(text []byte) uint64 {

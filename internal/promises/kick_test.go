@@ -3,6 +3,7 @@ package promises
 import (
 	"context"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
@@ -130,4 +131,38 @@ func TestHandlerOverAPipeLeavesNothing(t *testing.T) {
 			}
 		})
 	})
+}
+
+// TestDelByAHookIsAStrangers, though a handler's Add may have started its goroutine.
+func TestDelByAHookIsAStrangers(t *testing.T) {
+	told, goOn, result := make(chan bool, 10), make(chan bool), make(chan bool, 10)
+	var conns *gcpool.ConnPool
+	n := 0
+	_, conns, _ = started(t, gcpool.WithPresence(func(_, id string, connected bool) {
+		if n++; n == 1 {
+			told <- true
+			<-goOn
+		} else if connected {
+			result <- conns.Del(id)
+		}
+	}))
+	handler := func(f func()) {
+		done := make(chan bool)
+		go func() { f(); close(done) }()
+		<-done
+	}
+	handler(func() { // the first: comes, and has gone
+		c, _ := net.Pipe()
+		conns.Add("a", c)
+		<-told
+		conns.Del("a")
+	})
+	handler(func() {
+		c, _ := net.Pipe()
+		conns.Add("a", c)
+	})
+	goOn <- true
+	if !<-result {
+		t.Error("no earlier handler runs, and a hook's Del of the present connection returns false")
+	}
 }

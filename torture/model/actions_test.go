@@ -106,6 +106,7 @@ func (m *machine) DelConn(t *rapid.T) {
 		t.Fatalf("DelConn of %q in %q returns %v", c.id, c.pool, got)
 	}
 	if got {
+		c.deleted = true
 		p.remove(u, gcpool.ErrDeleted, time.Now())
 	}
 	m.settle(takes)
@@ -131,6 +132,7 @@ func (m *machine) Leave(t *rapid.T) {
 	c.client.Close()
 	switch {
 	case (c.kind == raw || c.hold) && !p.started: // how much of the buffer it fails is chance
+		c.deleted = true
 		p.remove(u, gcpool.ErrDeleted, time.Now())
 		m.world.pool.GetConn(p.name).DelConn(c.id, c.added)
 		m.settle(step)

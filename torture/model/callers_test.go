@@ -83,22 +83,16 @@ func (p *pool) del(u *user, by caller, now time.Time) bool {
 	return false
 }
 
-// Of so many connections of an id the pool remembers who added them: of those whose
-// adders have called Del since, and of all.
-const (
-	rememberedConns = 16
-	rememberedMost  = 64
-)
+// rememberedConns is of how many connections of an id the pool remembers at least who
+// added them; of older ones, those whose adders have not called Del since.
+const rememberedConns = 16
 
-// remember remembers that c was added. Too many are forgotten, first those whose adders
-// have called Del since.
+// remember remembers that c was added.
 func (u *user) remember(c *conn) {
 	u.added = slices.DeleteFunc(u.added, func(old *conn) bool { return old.deleted && old.adder == c.adder })
-	i := slices.IndexFunc(u.added, func(old *conn) bool { return old.deleted })
-	if i >= 0 && len(u.added) >= rememberedConns || len(u.added) == rememberedMost {
-		u.added = slices.Delete(u.added, max(0, i), max(0, i)+1)
-	}
-	u.added = append(u.added, c)
+	older := max(0, len(u.added)-rememberedConns+1)
+	kept := slices.DeleteFunc(slices.Clone(u.added[:older]), func(old *conn) bool { return old.deleted })
+	u.added = append(append(kept, u.added[older:]...), c)
 }
 
 // leave says that c is its id's no more. Its handler, if it is not held, calls Del.
