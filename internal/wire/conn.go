@@ -20,11 +20,11 @@ type Conn struct {
 	frames sync.Mutex // held while a frame is under way, from either side
 	err    error      // what cut a frame in the middle; frames
 
-	writes      atomic.Uint32
-	application sync.Mutex // serializes Write; locked before frames
-	framed      bool       // the response to the handshake is out, frames follow; application
-	tail        []byte     // the last bytes of the response before; application
-	rest        int        // bytes of Write's frame still to come; frames is locked meanwhile
+	wrote       atomic.Uint64 // bytes, of either side
+	application sync.Mutex    // serializes Write; locked before frames
+	framed      bool          // the response to the handshake is out, frames follow; application
+	tail        []byte        // the last bytes of the response before; application
+	rest        int           // bytes of Write's frame still to come; frames is locked meanwhile
 
 	expires atomic.Pointer[time.Timer] // nil once framed
 }
@@ -125,7 +125,7 @@ func (c *Conn) try(frames []byte) (n int) {
 		n = writeNow(c.Conn, frames[:min(len(frames), pieceOf(c.Conn))])
 	}
 	if n > 0 {
-		c.writes.Add(1)
+		c.wrote.Add(uint64(n))
 	}
 	if n == 0 || n == len(frames) {
 		c.frames.Unlock()
@@ -168,7 +168,7 @@ func (c *Conn) writeLocked(p []byte) (int, error) {
 	}
 	n, err := write(c.Conn, p)
 	if n > 0 {
-		c.writes.Add(1)
+		c.wrote.Add(uint64(n))
 	}
 	return n, err
 }

@@ -23,9 +23,9 @@ func pieceOf(conn net.Conn) int {
 // Progress is how far a peer has come with what is written to it, as far as that can be
 // seen. If it changes, the peer has taken something.
 type Progress struct {
-	writes uint32 // that it has taken, the application's too; under Upgrade
-	left   int    // bytes that the system has, and the peer's has not acknowledged; -1 if it cannot tell
-	acked  uint64 // bytes that it has; 0 if the system tells only of those left
+	wrote uint64 // bytes that the system has taken, the application's too; under Upgrade
+	left  int    // of those, what the peer's system has not acknowledged; -1 if it cannot tell
+	acked uint64 // what it has; 0 if that cannot be told
 }
 
 // Tells reports whether p changes when the peer's system has acknowledged something, and
@@ -36,9 +36,12 @@ func (p Progress) Tells() bool { return p.left >= 0 }
 func (l *Link) Progress() Progress {
 	p := Progress{left: -1}
 	if l.up != nil {
-		p.writes = l.up.writes.Load()
+		p.wrote = l.up.wrote.Load()
 	}
 	l.socket(func(fd uintptr) { p.left, p.acked = acknowledged(fd) })
+	if _, unix := l.under().(*net.UnixConn); !unix && p.acked == 0 && p.left >= 0 { // Unix counts its own records
+		p.acked = p.wrote - min(p.wrote, uint64(p.left))
+	}
 	return p
 }
 
