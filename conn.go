@@ -169,9 +169,12 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 // loop, should use DelConn: once it has added two connections of id, its Del removes
 // whichever is there, and that of a goroutine it started removes none.
 //
-// The pool remembers who added the last 16 connections of each id, up to 1,024 while
-// they have not called Del, and those of at least 16,384 ids that have gone. What waits for id goes to the mailbox, or is reported with
-// ErrDeleted. Del does not block. It reads the caller's stack, which takes some 5 µs.
+// The pool remembers the goroutines that added the last 16 connections of each id, and up
+// to 1,024 older ones that have not called Del yet. Once id has gone it remembers the last
+// 64, for at least the 16,384 ids that went last.
+//
+// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del does not
+// block. It reads the caller's stack, which takes about 5 µs.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false

@@ -10,21 +10,21 @@ import (
 )
 
 const (
-	// rememberedOwners is how many owners of one id are remembered that have left, and
-	// rememberedMost how many others, whose Del may be still to come: a thousand clients
-	// may come at once as the same user. Of an id that is away it is rememberedAway.
+	// rememberedOwners is how many of the last owners of an id are always remembered.
 	rememberedOwners = 16
-	rememberedMost   = 1024
-	rememberedAway   = 64
-	// rememberedIDs is of how many ids that are away the owners are remembered, or of
-	// up to twice as many.
+	// rememberedMost bounds them together with older owners that have not called Del yet:
+	// a thousand clients may connect at once as the same user.
+	rememberedMost = 1024
+	// rememberedAway bounds the owners of an id that is away.
+	rememberedAway = 64
+	// rememberedIDs is how many ids that are away are remembered; it may be twice as many.
 	rememberedIDs = 1 << 14
 )
 
 // An owner is the goroutine that added a connection.
 type owner struct {
 	goroutine uint64
-	left      bool // it, or one that it started, has called Del since, or DelConn in time
+	left      bool // its connection was removed by its own Del, or by DelConn
 }
 
 // owners added the connections that an id has had; the last one's is the present
@@ -32,8 +32,7 @@ type owner struct {
 // a Del can be told apart however late it comes.
 type owners []owner
 
-// add returns o with c, who has added a connection. Of the older ones those are forgotten
-// that have left.
+// add returns o with c, who has added a connection. It forgets older owners that have left.
 func (o owners) add(c Caller) owners {
 	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
 	if older := len(o) - rememberedOwners + 1; older > 0 {
@@ -131,7 +130,8 @@ func WhoCalls() Caller {
 	for ; n == len(text) && n < 1<<20; n = runtime.Stack(text, false) {
 		text = make([]byte, 4*n)
 	}
-	_, start, _ := bytes.Cut(text[:n], []byte("\ncreated by "))
+	text = text[:n]
+	_, start, _ := bytes.Cut(text, []byte("\ncreated by "))
 	start, _, _ = bytes.Cut(start, []byte("\n"))
 	if bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/outbox.(*Group).spawn")) {
 		start = nil
@@ -144,7 +144,9 @@ var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 // number returns the number of the goroutine that a text names first, 0 if it names none.
 func number(text []byte) uint64 {
 	_, text, _ = bytes.Cut(text, []byte("goroutine "))
-	digits := bytes.IndexFunc(append(text, ' '), func(r rune) bool { return r < '0' || r > '9' })
-	n, _ := strconv.ParseUint(string(text[:max(0, digits)]), 10, 64)
+	if end := bytes.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		text = text[:end]
+	}
+	n, _ := strconv.ParseUint(string(text), 10, 64)
 	return n
 }

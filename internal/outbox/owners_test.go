@@ -156,3 +156,10 @@ func dive(n int) Caller {
 	c := dive(n - 1)
 	return c
 }
+
+// TestWhoCallsTakesNoMemory: it is asked with each Add and Del.
+func TestWhoCallsTakesNoMemory(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, func() { WhoCalls() }); n > 0 {
+		t.Errorf("%v allocations a call", n)
+	}
+}
