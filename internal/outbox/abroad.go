@@ -66,13 +66,18 @@ func (b *Box) abroadLocked() bool {
 	return b.link == nil && b.group.remote.Load() != nil
 }
 
-// asking is whether what waits for an id that is away is to be forwarded.
-type asking uint8
+// forwarding is what the remote is to be given of an id that is away. Each batch begins
+// at forwardNone again.
+//
+//	none -> first   a message comes
+//	any  -> all     the id has appeared, has moved, or has taken a batch
+//	any  -> none    a batch leaves; the id is connected here; there is no remote any more
+type forwarding uint8
 
 const (
-	asksNot   asking = iota // nobody had the id, and nothing has come since
-	asksFirst               // a message has come: nobody is known to have the id
-	asksAll                 // the id is known to be elsewhere
+	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
+	forwardFirst                   // the first message, to learn whether anybody has the id
+	forwardAll                     // everything: the id is known to be elsewhere
 )
 
 // abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
@@ -103,7 +108,7 @@ func (b *Box) forwardLocked(w *writer) {
 		return
 	}
 	flown := &writer{group: b.group, box: b}
-	first := b.ask == asksFirst && b.queue[0].letter != nil
+	first := b.forward == forwardFirst && b.queue[0].letter != nil
 	var batch [][]byte
 	for size := 0; len(b.queue) > 0; {
 		c := *b.queue[0]
@@ -116,7 +121,7 @@ func (b *Box) forwardLocked(w *writer) {
 			batch = append(batch, m.Data)
 		}
 	}
-	b.flight, b.ask = flown, asksNot
+	b.flight, b.forward = flown, forwardNone
 	b.mu.Unlock()
 	w.steps.Add(1)
 	r.Forward(b.group.Pool, b.ID, batch, func(errs []error) { b.returned(flown, errs) })
@@ -149,7 +154,7 @@ func (b *Box) returned(w *writer, errs []error) {
 			moved := err == ErrMoved && g.remote.Load() != nil
 			if moved || class(err) == class(ErrNotConnected) && (b.link != nil || g.mailbox.on()) {
 				if nobody = true; moved {
-					b.ask = asksAll
+					b.forward = forwardAll
 				}
 				if !c.late {
 					kept = append(kept, c.pop(g.Newline))
@@ -168,14 +173,14 @@ func (b *Box) returned(w *writer, errs []error) {
 	}
 	b.queue = append(kept, b.queue...)
 	switch {
-	case b.link != nil || b.ask == asksAll && g.remote.Load() != nil:
+	case b.link != nil || b.forward == forwardAll && g.remote.Load() != nil:
 		b.rehomeLocked()
 	case taken && !nobody: // whoever took these takes the rest
-		b.ask = asksAll
+		b.forward = forwardAll
 	case nobody || mail && g.mailbox.on():
-		b.stashLocked() // and asks for what has come since
+		b.stashLocked() // what came meanwhile has set forwardFirst
 	default:
-		b.ask = asksFirst
+		b.forward = forwardFirst
 	}
 	b.behindLocked(w)
 	b.busy = false
@@ -193,7 +198,7 @@ func (b *Box) Stranded(reason error, over bool) {
 		b.giveUpLocked(w, reason)
 	}
 	if b.link == nil {
-		b.ask = asksNot
+		b.forward = forwardNone
 		b.abandonLocked(reason)
 	}
 }
@@ -205,6 +210,6 @@ func (b *Box) Appeared() {
 	if b.link != nil || b.group.remote.Load() == nil {
 		return
 	}
-	b.ask = asksAll // what comes back from a flight is not for the mailbox either
+	b.forward = forwardAll // what comes back from a flight is not for the mailbox either
 	b.wakeLocked()
 }

@@ -34,13 +34,13 @@ type Box struct {
 
 	control byte // the opcode of a control frame that is due, 0 if none is
 
-	chunks uint8 // how many there were, for sampled
-	busy   bool  // in the ready queue, or with a writer
-	active bool  // written to since the last beat
-	told   bool  // the close frame of Shutdown is out, or due
-	asking bool  // whether the handler has returned
-	ask    asking
-	dead   bool // out of the registry; look the id up again
+	chunks  uint8      // how many there were, for sampled
+	busy    bool       // in the ready queue, or with a writer
+	active  bool       // written to since the last beat
+	told    bool       // the close frame of Shutdown is out, or due
+	asking  bool       // whether the handler has returned
+	forward forwarding // what is to be forwarded while id is away
+	dead    bool       // out of the registry; look the id up again
 }
 
 // NewBox returns a Box for id, with no connection.
@@ -150,7 +150,7 @@ func (b *Box) acceptLocked(m *Message) {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
-		b.ask = max(b.ask, asksFirst)
+		b.forward = max(b.forward, forwardFirst)
 	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
 		g.mailbox.put(b, single(m, g.Newline))
 	case b.link == nil:
@@ -198,7 +198,7 @@ func (b *Box) lendLocked() *writer {
 // dueLocked reports whether there is something to write.
 func (b *Box) dueLocked() bool {
 	if b.link == nil {
-		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked() && b.ask != asksNot
+		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked() && b.forward != forwardNone
 	}
 	return len(b.queue) > 0 || b.control != 0
 }
@@ -244,7 +244,7 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.control, b.ask = link, true, 0, asksNot
+	b.link, b.active, b.control, b.forward = link, true, 0, forwardNone
 	b.owners = b.owners.add(c)
 	link.LimitUnsent()
 	b.since = max(b.since+1, b.group.Now())
@@ -259,96 +259,6 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 	b.rehomeLocked()
 	b.wakeLocked()
 	return true, nil
-}
-
-// Del removes and closes b's connection and reports true, unless c is an owner of
-// another one. It also reports whether it has done its work: not if b is dead.
-func (b *Box) Del(c Caller) (removed, done bool) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.dead {
-		return false, false
-	}
-	return b.owners.del(c) && b.detachLocked(ErrDeleted, wire.StatusNormal), true
-}
-
-// Kick removes and closes b's connection, with status, whoever calls it, and reports
-// whether there was any.
-func (b *Box) Kick(status wire.Status) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.detachLocked(ErrDeleted, status)
-}
-
-// Detach removes and closes b's connection if it is link, and reports whether it is.
-func (b *Box) Detach(link *wire.Link, reason error) bool {
-	status := wire.StatusNormal
-	switch reason {
-	case ErrClosed: // its close frame has been sent, or cannot be
-		status = wire.Status{}
-	case ErrMoved:
-		status = wire.StatusReplaced
-	case errSilent: // 1000 would tell a client that it need not come back
-		status = wire.StatusGoingAway
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if link == nil || b.link != link {
-		return false
-	}
-	if reason == ErrDeleted || reason == errLeft {
-		b.owners[len(b.owners)-1].left = true
-	}
-	return b.detachLocked(reason, status)
-}
-
-func (b *Box) detachLocked(reason error, status wire.Status) bool {
-	if b.link == nil {
-		return false
-	}
-	if b.told { // its close frame has been sent
-		status = wire.Status{}
-	}
-	b.removeLocked(reason, status)
-	return true
-}
-
-// removeLocked takes b's connection away; what waits goes to the mailbox or is
-// reported with reason, behind what is under way.
-func (b *Box) removeLocked(reason error, status wire.Status) {
-	link, w := b.link, b.flight
-	b.link, b.control = nil, 0
-	b.group.leaves.Add(1)
-	b.group.report.presence(b.ID, false, reason)
-	if r := b.group.Remote(); r != nil { // who attaches a link tells of it
-		b.group.spawn(func() { r.Changed(b.group.Pool, b.ID) })
-	}
-	if w != nil && w.reason == nil {
-		w.reason = reason
-	}
-	switch {
-	case reason == ErrMoved && b.group.remote.Load() != nil:
-		b.ask = asksAll
-		b.rehomeLocked()
-	case w != nil && !b.group.mailbox.on():
-		w.behind = append(w.behind, left{b.queue, reason})
-		b.queue = nil
-	default:
-		b.abandonLocked(reason)
-	}
-	b.closeLocked(link, status)
-}
-
-// closeLocked has link, which is b's no more, closed on a goroutine of its own,
-// for that may take a while; but first a write on it that is not stuck may end.
-func (b *Box) closeLocked(link *wire.Link, status wire.Status) {
-	if w := b.flight; w == nil || w.link != link {
-		b.group.part(link, status)
-	} else if w.status = status; status.Code == 0 {
-		b.endLocked(w, 0)
-	} else {
-		b.endLocked(w, mercy)
-	}
 }
 
 // Link returns b's connection, nil if it has none.

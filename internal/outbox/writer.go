@@ -318,9 +318,9 @@ func (b *Box) settleLocked(w *writer, n int) {
 	case c.messages == 0:
 		c.free()
 	case w.reason == nil, w.reason == ErrMoved && g.remote.Load() != nil,
-		g.mailbox.on() && (b.link != nil || b.ask == asksAll && g.remote.Load() != nil):
+		g.mailbox.on() && (b.link != nil || b.forward == forwardAll && g.remote.Load() != nil):
 		if b.link == nil {
-			b.ask = asksAll
+			b.forward = forwardAll
 		}
 		b.queue = append(queue{c}, b.queue...)
 		b.rehomeLocked()
