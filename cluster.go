@@ -73,7 +73,7 @@ func (p *Pool) SetCluster(c Cluster) error {
 	return nil
 }
 
-// Evict removes and closes conn, a WebSocket with status 4000, and reports true,
+// Evict removes and closes conn, a WebSocket with status 4500, and reports true,
 // if it is id's connection: for a [Cluster], since id is connected elsewhere
 // now. What waits for id goes there. It does not block.
 func (c *ConnPool) Evict(id string, conn net.Conn) bool {

@@ -11,7 +11,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A ConnPool holds the connections of one pool, each under an id. An id is any
@@ -45,7 +45,7 @@ func newConnPool(c outbox.Config) *ConnPool {
 // it is a WebSocket.
 //
 // The newest connection wins: one that id had before is closed, a WebSocket
-// with status 4000, and a Del by its handler does nothing. Adding the
+// with status 4500, and a Del by its handler does nothing. Adding the
 // connection that id has already changes nothing. A WebSocket may have several ids,
 // in several pools: what closes it for one closes it for all, and the close frame of
 // Shutdown may overtake what waits for another. Any other connection may have one,
@@ -63,7 +63,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if id == "" {
 		return fmt.Errorf("%w: empty id", ErrInvalid)
 	}
-	link := wire.NewLink(conn)
+	link := transport.NewLink(conn, c.group.Binary)
 	if link == nil {
 		return fmt.Errorf("%w: nil connection", ErrInvalid)
 	}
@@ -108,8 +108,10 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 // to 1,024 older ones that have not called Del yet. Once id has gone it remembers the last
 // 64, for at least the 16,384 ids that went last.
 //
-// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del does not
-// block. It reads the caller's stack, which takes about 5 µs.
+// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the
+// caller's stack, which takes about 5 µs, and does not block. Only for a WebSocket without
+// [Upgrade] it waits until the close frame is out, 20 ms at most, because x/net closes the
+// socket when the handler returns.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
@@ -122,8 +124,11 @@ func (c *ConnPool) Del(id string) bool {
 	}
 	caller := outbox.WhoCalls()
 	if box != nil {
-		if removed, done := box.Del(caller); done {
-			return removed
+		if removed, done := box.Del(caller); removed != nil {
+			removed.AwaitClose()
+			return true
+		} else if done {
+			return false
 		}
 	}
 	c.mu.Lock()
@@ -139,7 +144,7 @@ func (c *ConnPool) Del(id string) bool {
 //
 // Kick returns ErrInvalid for an empty id, for a code other than 1000 and 3000 to 4999,
 // which are those that an application may send (RFC 6455 section 7.4), and for a reason
-// of more than 123 bytes or that is not UTF-8. It does not block.
+// of more than 123 bytes or that is not UTF-8. It waits as Del does.
 func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	switch {
 	case c == nil:
@@ -151,17 +156,24 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	case len(reason) > 123 || !utf8.ValidString(reason):
 		return 0, fmt.Errorf("%w: close reason of more than 123 bytes, or not UTF-8", ErrInvalid)
 	}
-	if box := c.find(id); box != nil && box.Kick(wire.Status{Code: code, Reason: reason}) {
-		return 1, nil
+	if box := c.find(id); box != nil {
+		if removed := box.Kick(transport.Status{Code: code, Reason: reason}); removed != nil {
+			removed.AwaitClose()
+			return 1, nil
+		}
 	}
 	return 0, nil
 }
 
 // DelConn removes and closes conn and reports true, if it is id's connection.
-// What waits for id is treated as by Del. It does not block.
+// What waits for id is treated as by Del, and it waits as Del does.
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	box, link := c.link(id)
-	return link != nil && link.Is(conn) && box.Detach(link, ErrDeleted)
+	if link == nil || !link.Is(conn) || !box.Detach(link, ErrDeleted) {
+		return false
+	}
+	link.AwaitClose()
+	return true
 }
 
 // Get calls fn with the connection of id, in the calling goroutine. If fn
@@ -248,7 +260,7 @@ func (c *ConnPool) find(id string) *outbox.Box {
 }
 
 // link returns the connection of id and its box, nil if there is none.
-func (c *ConnPool) link(id string) (*outbox.Box, *wire.Link) {
+func (c *ConnPool) link(id string) (*outbox.Box, *transport.Link) {
 	box := c.find(id)
 	if box == nil {
 		return nil, nil

@@ -3,7 +3,10 @@ package gcpool_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha1"
+	"encoding/base64"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
@@ -52,6 +55,52 @@ func ExampleUpgrade() {
 	var text string
 	fmt.Println(websocket.Message.Receive(ws, &text), text)
 	// Output: <nil> hello
+}
+
+// A library that is not x/net's takes the connection from the request. Here a few lines
+// stand for it: with gorilla, coder, gws, gobwas or melody, nothing else of the handler
+// changes.
+func ExampleConn() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	joined := make(chan string, 1)
+	server := httptest.NewServer(gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack() // as every library does
+		if err != nil {
+			return
+		}
+		defer conn.Close()
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+
+		id := "alice" // from the session of r
+		if pool.GetConn("users").Add(id, gcpool.Conn(r)) != nil {
+			return
+		}
+		defer pool.GetConn("users").Del(id)
+		joined <- id
+		io.Copy(io.Discard, conn)
+	})))
+	defer server.Close()
+
+	ws, err := websocket.Dial(strings.Replace(server.URL, "http", "ws", 1), "", server.URL)
+	if err != nil {
+		fmt.Println(err)
+		return
+	}
+	defer ws.Close()
+	pool.GetStream("users").Add(<-joined, []byte("hello"))
+	var text string
+	fmt.Println(websocket.Message.Receive(ws, &text), text)
+	// Output: <nil> hello
+}
+
+func ExampleWithBinary() {
+	pool := gcpool.NewPool(gcpool.WithBinary(true), gcpool.WithNewline(false))
+	fmt.Println(pool.Register("images"))
+	// Output: <nil>
 }
 
 func ExampleSameOrigin() {

@@ -92,6 +92,11 @@ func WithMailbox(ttl time.Duration, bytes int) Option {
 // default true. Without it a raw connection's peer must know where messages end.
 func WithNewline(on bool) Option { return func(c *outbox.Config) { c.Newline = on } }
 
+// WithBinary has messages leave as binary frames (RFC 6455 section 5.6) on the connections
+// that [Conn] returns; by default they are text, which must be UTF-8. A *[websocket.Conn] of
+// x/net has its PayloadType for that, and a raw connection has no frames.
+func WithBinary(on bool) Option { return func(c *outbox.Config) { c.Binary = on } }
+
 // WithUndelivered sets the function that is told of each message that was
 // accepted and not delivered; there is none by default. It runs on a goroutine
 // of the pool's, one call at a time and in order with WithPresence; delivery

@@ -53,7 +53,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Upgrade wraps a handler that serves WebSockets of golang.org/x/net/websocket,
@@ -104,7 +104,7 @@ import (
 // a peer that has left before cannot be seen.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if !asksForWebSocket(req) || wire.Upgraded(req.Context()) {
+		if !asksForWebSocket(req) || transport.FromContext(req.Context()) != nil {
 			h.ServeHTTP(w, req)
 			return
 		}
@@ -119,13 +119,44 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
-		u := &upgraded{conn: &wire.Conn{Conn: conn}, ahead: bytes.Clone(ahead), header: make(http.Header)}
+		u := &upgraded{conn: transport.NewConn(conn, ahead), header: make(http.Header)}
 		if calledByServer() { // whose context ends when this returns
 			go u.serve(h, req.WithContext(context.WithoutCancel(req.Context())), true)
 		} else {
 			u.serve(h, req, false)
 		}
 	})
+}
+
+// Conn returns the connection under a request that [Upgrade] serves, or nil if it does
+// not. Whatever library speaks WebSocket on it, such as gorilla, coder, gws, gobwas or
+// melody, [ConnPool.Add] takes this connection, and the pool's frames pass between the
+// library's own:
+//
+//	ws, err := upgrader.Upgrade(w, r, nil) // of github.com/gorilla/websocket
+//	...
+//	pool.GetConn("users").Add("alice", gcpool.Conn(r))
+//
+// The library goes on as before: it reads, answers pings and writes messages. Its messages
+// and the pool's take turns, a control frame of its own never waits, and its write deadline
+// bounds its own writes only. When it closes the connection, the pool knows; when the pool
+// does, the library's Read returns [net.ErrClosed].
+//
+// While a message of the library's is unfinished, the pool's wait (RFC 6455 section 5.4). A
+// handler must not call [StreamPool.Deliver] for its own id inside one, for it would wait
+// for itself. If such a message makes no progress for [WithWriteTimeout] while others wait
+// for it, the connection is closed.
+//
+// Conn may be called as soon as the request is there. Until the response to the handshake
+// is out, the pool's messages wait. A *[websocket.Conn] of x/net can be added itself.
+func Conn(r *http.Request) net.Conn {
+	if r == nil {
+		return nil
+	}
+	if c := transport.FromContext(r.Context()); c != nil {
+		return c
+	}
+	return nil
 }
 
 // calledByServer reports whether the caller was called by net/http's server, with
@@ -152,8 +183,7 @@ func calledByServer() bool {
 // upgraded is the ResponseWriter of a hijacked handshake. x/net hijacks it once
 // more; a handler that refuses the handshake writes a plain response to it.
 type upgraded struct {
-	conn     *wire.Conn
-	ahead    []byte // what net/http had read already
+	conn     *transport.Conn
 	header   http.Header
 	sent     http.Header // header, when the status was set
 	status   int
@@ -167,13 +197,15 @@ type upgraded struct {
 const (
 	handshakeTime = 10 * time.Second
 	responseMax   = 64 << 10
+	hijackBuffer  = 272 // the least that gorilla keeps; it would take 4 KiB of its own else
 )
 
-// serve runs the handler, answers if nobody has, and closes the connection; but
-// one that was hijacked is its new owner's, as with net/http. x/net closes it. A
-// handler that runs alone has nobody above it to whom a panic could go.
+// serve runs the handler, answers if nobody has, and closes the connection; but one that
+// was hijacked is its new owner's, as with net/http. If that has closed it, what the peer
+// still sends is read here. A handler that runs alone has nobody above it to whom a panic
+// could go.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
-	ctx, cancel := context.WithCancel(wire.NewContext(u.newContext(req.Context()), u.conn))
+	ctx, cancel := context.WithCancel(transport.NewContext(u.newContext(req.Context()), u.conn))
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
 	u.conn.Expire(handshakeTime, cancel)
@@ -181,9 +213,10 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 		if !u.hijacked {
 			u.conn.Close()
 		}
+		u.conn.Drain()
 	}()
 	defer cancel()
-	defer u.conn.Return()
+	defer u.conn.Keep()
 	if alone {
 		defer logPanic(req)
 	}
@@ -272,9 +305,6 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	u.hijacked = true
 	u.conn.SetDeadline(time.Time{})
-	var in io.Reader = u.conn
-	if len(u.ahead) > 0 {
-		in = io.MultiReader(bytes.NewReader(u.ahead), u.conn)
-	}
-	return u.conn, bufio.NewReadWriter(bufio.NewReaderSize(in, 256), bufio.NewWriterSize((*hijackWriter)(u), 256)), nil
+	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)
+	return u.conn, bufio.NewReadWriter(in, out), nil
 }

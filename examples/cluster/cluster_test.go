@@ -89,7 +89,7 @@ func TestNewerConnectionOnAnotherNodeTakesOver(t *testing.T) {
 	if h := second.Next("hello"); h.Name != "alice" || h.Node != "node 2" {
 		t.Errorf("hello is %+v", h)
 	}
-	if status := first.CloseStatus(); status != 4000 {
+	if status := first.CloseStatus(); status != 4500 {
 		t.Errorf("the older is closed with %d", status)
 	}
 	bob := peopletest.SignedIn(t, urls[2], "bob")

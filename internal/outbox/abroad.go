@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"context"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A Remote is what package gcpool documents as Cluster.
@@ -112,7 +112,7 @@ func (b *Box) forwardLocked(w *writer) {
 	var batch [][]byte
 	for size := 0; len(b.queue) > 0; {
 		c := *b.queue[0]
-		if size += len(c.buf); batch != nil && (first || size > wire.Piece) {
+		if size += len(c.buf); batch != nil && (first || size > transport.Piece) {
 			break
 		}
 		flown.batch = append(flown.batch, b.queue.take(0))

@@ -6,7 +6,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A Box is one id: its connection, while it has one, and what waits for it.
@@ -18,19 +18,19 @@ type Box struct {
 	next  *Box // the one behind in the ready queue; group.mu
 
 	mu     sync.Mutex
-	link   *wire.Link    // nil while id is away
-	queue  queue         // what waits, but for what a flight carries
-	spare  *chunk        // for the next message; nil if there is none
-	flight *writer       // whose write is under way
-	held   int           // bytes of payload in queue and flight
-	mail   tallied       // of that, what is in the mailbox
-	abroad int           // b's share of group.abroad
-	count  int           // messages there, and what their receipts cost
-	room   chan struct{} // closed when something leaves; nil while nobody waits
-	owners owners        // who added this connection, and those before
-	idle   time.Duration // the group's clock when a write was last noticed
-	heard  time.Duration // and when the peer was last heard
-	since  time.Duration // and when link was attached
+	link   *transport.Link // nil while id is away
+	queue  queue           // what waits, but for what a flight carries
+	spare  *chunk          // for the next message; nil if there is none
+	flight *writer         // whose write is under way
+	held   int             // bytes of payload in queue and flight
+	mail   tallied         // of that, what is in the mailbox
+	abroad int             // b's share of group.abroad
+	count  int             // messages there, and what their receipts cost
+	room   chan struct{}   // closed when something leaves; nil while nobody waits
+	owners owners          // who added this connection, and those before
+	idle   time.Duration   // the group's clock when a write was last noticed
+	heard  time.Duration   // and when the peer was last heard
+	since  time.Duration   // and when link was attached
 
 	control byte // the opcode of a control frame that is due, 0 if none is
 
@@ -168,7 +168,7 @@ func (b *Box) acceptLocked(m *Message) {
 		b.count += receiptCost
 	}
 	if !fits {
-		b.removeLocked(ErrSlow, wire.Status{})
+		b.removeLocked(ErrSlow, transport.Status{})
 	}
 }
 
@@ -232,7 +232,7 @@ func (b *Box) failLocked(c *chunk, err error) {
 
 // Attach makes link, which c adds, b's connection; the newest wins. It reports false, and
 // does nothing, if b is dead.
-func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
+func (b *Box) Attach(link *transport.Link, c Caller) (bool, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	old := b.link
@@ -254,7 +254,7 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 		b.group.report.presence(b.ID, true, nil)
 	} else {
 		b.group.takeovers.Add(1)
-		b.closeLocked(old, wire.StatusReplaced)
+		b.closeLocked(old, transport.StatusReplaced)
 	}
 	b.rehomeLocked()
 	b.wakeLocked()
@@ -262,7 +262,7 @@ func (b *Box) Attach(link *wire.Link, c Caller) (bool, error) {
 }
 
 // Link returns b's connection, nil if it has none.
-func (b *Box) Link() *wire.Link {
+func (b *Box) Link() *transport.Link {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	return b.link

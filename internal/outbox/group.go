@@ -18,7 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // The reasons why a message or a call came to nothing. Package gcpool exports
@@ -88,6 +88,7 @@ type Config struct {
 	MailboxTTL   time.Duration // 0 is off
 	MailboxBytes int
 	Newline      bool
+	Binary       bool
 	Undelivered  func(id string, data []byte, err error)
 	Presence     func(id string, connected bool)
 	Logger       *slog.Logger
@@ -307,17 +308,17 @@ func (g *Group) monitor() {
 	}
 }
 
-// part closes link on a goroutine of its own, for that may take a while; but not
-// past Cut.
-func (g *Group) part(link *wire.Link, status wire.Status) {
-	g.spawn(func() {
-		killed := make(chan struct{})
-		stop := context.AfterFunc(g.over, func() {
-			defer close(killed)
-			link.Kill()
-		})
-		if link.Close(status); !stop() {
-			<-killed
+// part closes link on a goroutine of its own, for that may take a while. Shutdown waits
+// until the socket is closed, but not past Cut.
+func (g *Group) part(link *transport.Link, status transport.Status) {
+	g.tasks.Add(1)
+	stop := context.AfterFunc(g.over, func() {
+		defer g.tasks.Add(-1)
+		link.Kill()
+	})
+	go link.Close(status, func() {
+		if stop() {
+			g.tasks.Add(-1)
 		}
 	})
 }

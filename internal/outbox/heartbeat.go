@@ -3,7 +3,8 @@ package outbox
 import (
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Beat has every box look after its connection from now on, about once a second
@@ -57,7 +58,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 	if link != nil {
 		heard, tells = link.Heard()
 		heard = heard || d > 0 && quiet && link.Taking()
-		ends = link.Ends() // which asks a context of the application's
+		ends = link.Left() // which asks a context of the application's
 	}
 	b.mu.Lock()
 	if ends {
@@ -77,7 +78,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 	b.active = false
 	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
 	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
-		b.idle, b.control = now, wire.Ping
+		b.idle, b.control = now, frame.Ping
 		b.wakeLocked()
 	}
 	away := b.link == nil
@@ -92,7 +93,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 
 // askLocked has link removed if it has been closed. The question may block, so it is asked
 // on a goroutine of its own, one at a time.
-func (b *Box) askLocked(link *wire.Link, reason error) {
+func (b *Box) askLocked(link *transport.Link, reason error) {
 	if b.asking {
 		return
 	}

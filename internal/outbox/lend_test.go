@@ -10,14 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/transport"
 	"golang.org/x/net/websocket"
 )
 
 // hijacked is what Upgrade gives x/net, as far as it takes here.
 type hijacked struct {
 	*httptest.ResponseRecorder
-	conn *wire.Conn
+	conn *transport.Conn
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -26,14 +27,14 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 
 // upgraded returns a server's link to an upgraded WebSocket, the connection under
 // it, and the peer's end.
-func upgraded(t *testing.T) (*wire.Link, *wire.Conn, *websocket.Conn) {
+func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	links, conns := make(chan *wire.Link), make(chan *wire.Conn, 1)
+	links, conns := make(chan *transport.Link), make(chan *transport.Conn, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -43,12 +44,12 @@ func upgraded(t *testing.T) (*wire.Link, *wire.Conn, *websocket.Conn) {
 		if err != nil {
 			return
 		}
-		c := &wire.Conn{Conn: conn}
+		c := &transport.Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
 			conns <- c
-			links <- wire.NewLink(ws)
+			links <- transport.NewLink(ws, false)
 			<-t.Context().Done()
-		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(wire.NewContext(context.Background(), c)))
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(transport.NewContext(context.Background(), c)))
 	}()
 	peer, err := websocket.Dial("ws://"+l.Addr().String()+"/", "", "http://localhost")
 	if err != nil {
@@ -103,7 +104,7 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	a, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	stuck := &gate{free: make(chan bool)}
 	a.Attach(link, Caller{})
-	b.Attach(wire.NewLink(stuck), Caller{})
+	b.Attach(transport.NewLink(stuck, false), Caller{})
 	time.Sleep(calm)
 	w := accept(a, "1")
 	if w == nil {
@@ -134,7 +135,7 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	link, conn, peer := upgraded(t)
 	a := NewBox(g, "a", new(Past))
 	a.Attach(link, Caller{})
-	application := wire.AppendFrame(nil, wire.Text, []byte("application"), false)
+	application := frame.Append(nil, frame.Text, []byte("application"), false)
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,8 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Message is what a producer has for an id, or without one for every id.
@@ -42,7 +43,7 @@ type receipt struct {
 // sizes are the capacities of pooled chunks. A larger message gets a chunk of
 // its own.
 var (
-	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, 32 << 10, wire.Piece}
+	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, 32 << 10, transport.Piece}
 	pools [len(sizes)]sync.Pool
 )
 
@@ -73,14 +74,14 @@ func (c *chunk) add(op byte, m *Message, newline bool) {
 	if m.Receipt != nil {
 		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.Here})
 	}
-	c.buf = wire.AppendFrame(c.buf, op, m.Data, newline)
+	c.buf = frame.Append(c.buf, op, m.Data, newline)
 	c.messages++
 	c.payload += len(m.Data)
 }
 
 // next removes and returns the first message, whose bytes stay c's.
 func (c *chunk) next(newline bool) (m Message) {
-	start, end := wire.Frame(c.buf[c.off:])
+	start, end := frame.Bounds(c.buf[c.off:])
 	m.Data = c.buf[c.off+start : c.off+end]
 	if newline {
 		m.Data = m.Data[:len(m.Data)-1]
@@ -129,8 +130,8 @@ func (c *chunk) move(to []byte) {
 
 // single returns a chunk with nothing but m, and no room for more.
 func single(m *Message, newline bool) *chunk {
-	c := &chunk{buf: make([]byte, 0, len(m.Data)+wire.Overhead)}
-	c.add(wire.Text, m, newline)
+	c := &chunk{buf: make([]byte, 0, len(m.Data)+frame.Overhead)}
+	c.add(frame.Text, m, newline)
 	return c
 }
 
@@ -140,7 +141,7 @@ type queue []*chunk
 // pushLocked appends a message. The last chunk moves to a larger one while it
 // is small, so that a short queue is one piece, and so one write.
 func (b *Box) pushLocked(m *Message) {
-	n := len(m.Data) + wire.Overhead
+	n := len(m.Data) + frame.Overhead
 	var last *chunk
 	if len(b.queue) > 0 {
 		last = b.queue[len(b.queue)-1]
@@ -151,7 +152,7 @@ func (b *Box) pushLocked(m *Message) {
 	if last != nil && len(last.buf)+n > cap(last.buf) {
 		last.compact()
 	}
-	if last == nil || len(last.buf)+n > max(cap(last.buf), wire.Piece) {
+	if last == nil || len(last.buf)+n > max(cap(last.buf), transport.Piece) {
 		if last = b.spare; last != nil && n <= cap(last.buf) {
 			b.spare = nil
 		} else {
@@ -162,13 +163,13 @@ func (b *Box) pushLocked(m *Message) {
 		}
 		b.queue = append(b.queue, last)
 	} else if size := len(last.buf) + n; size > cap(last.buf) {
-		larger := newChunk(max(size, min(2*cap(last.buf), wire.Piece)))
+		larger := newChunk(max(size, min(2*cap(last.buf), transport.Piece)))
 		last.buf, larger.buf = append(larger.buf, last.buf...), last.buf
 		larger.free()
 	}
-	op := wire.Text
+	op := frame.Text
 	if b.link != nil {
-		op = b.link.Op
+		op = b.link.Opcode
 	}
 	last.add(op, m, b.group.Newline)
 }

@@ -12,7 +12,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 type sleepy struct {
@@ -37,7 +37,7 @@ func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true}, func() []*Box { return nil }, func(*Box) {})
 	b, conn := NewBox(g, "a", new(Past)), &gate{free: make(chan bool)}
-	b.Attach(wire.NewLink(conn), Caller{})
+	b.Attach(transport.NewLink(conn, false), Caller{})
 	push := func() { b.Push(t.Context(), &Message{ID: "a", Data: []byte("x")}) }
 	watched := func() (w *writer, timer *time.Timer) {
 		for timer == nil {
@@ -140,7 +140,7 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	for i := range boxes {
 		b := NewBox(g, "a", new(Past))
 		conn := &most{hold: make(chan bool)}
-		b.Attach(wire.NewLink(conn), Caller{})
+		b.Attach(transport.NewLink(conn, false), Caller{})
 		for range 600 {
 			b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 100)})
 		}
@@ -177,11 +177,11 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
 	dead, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	dead.Retire()
-	if ok, _ := dead.Attach(wire.NewLink(&sleepy{}), Caller{}); ok || dead.Link() != nil {
+	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), Caller{}); ok || dead.Link() != nil {
 		t.Error("a dead box took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(wire.NewLink(&sleepy{}), Caller{}); !ok || err != ErrClosed || b.Link() != nil {
+	if ok, err := b.Attach(transport.NewLink(&sleepy{}, false), Caller{}); !ok || err != ErrClosed || b.Link() != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -190,7 +190,7 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
 	for what, use := range map[string]func(b *Box){
-		"a connection":      func(b *Box) { b.link = wire.NewLink(&sleepy{}) },
+		"a connection":      func(b *Box) { b.link = transport.NewLink(&sleepy{}, false) },
 		"a write under way": func(b *Box) { b.flight = &writer{} },
 		"messages":          func(b *Box) { b.queue = queue{&chunk{}} },
 		"a place in line":   func(b *Box) { b.busy = true },
@@ -217,8 +217,8 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	for range rounds {
 		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
 		b := NewBox(g, "a", new(Past))
-		b.Attach(wire.NewLink(old.Conn), WhoCalls()) // whose child calls Del
-		newer := wire.NewLink(next.Conn)
+		b.Attach(transport.NewLink(old.Conn, false), WhoCalls()) // whose child calls Del
+		newer := transport.NewLink(next.Conn, false)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
 		for range 3 {
@@ -258,7 +258,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	g.report.mu.Lock() // as another has it, for a moment
 	var joining sync.WaitGroup
 	for range 8 {
-		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(wire.NewLink(&sleepy{}), Caller{}) })
+		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(transport.NewLink(&sleepy{}, false), Caller{}) })
 	}
 	time.Sleep(20 * time.Millisecond)
 	g.report.mu.Unlock()

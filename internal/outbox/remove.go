@@ -1,36 +1,39 @@
 package outbox
 
-import "github.com/nulijiabei/gcpool/internal/wire"
+import "github.com/nulijiabei/gcpool/internal/transport"
 
-// Del removes and closes b's connection and reports true, unless c is an owner of
-// another one. It also reports whether it has done its work: not if b is dead.
-func (b *Box) Del(c Caller) (removed, done bool) {
+// Del removes and closes b's connection and returns it, unless c is an owner of another
+// one. It also reports whether it has done its work: not if b is dead.
+func (b *Box) Del(c Caller) (removed *transport.Link, done bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.dead {
-		return false, false
+		return nil, false
 	}
-	return b.owners.del(c) && b.detachLocked(ErrDeleted, wire.StatusNormal), true
+	if removed = b.link; !b.owners.del(c) || !b.detachLocked(ErrDeleted, transport.StatusNormal) {
+		return nil, true
+	}
+	return removed, true
 }
 
-// Kick removes and closes b's connection, with status, whoever calls it, and reports
-// whether there was any.
-func (b *Box) Kick(status wire.Status) bool {
+// Kick removes and closes b's connection, with status, whoever calls it, and returns it,
+// nil if there was none.
+func (b *Box) Kick(status transport.Status) (removed *transport.Link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.detachLocked(ErrDeleted, status)
+	removed = b.link
+	b.detachLocked(ErrDeleted, status)
+	return removed
 }
 
 // Detach removes and closes b's connection if it is link, and reports whether it is.
-func (b *Box) Detach(link *wire.Link, reason error) bool {
-	status := wire.StatusNormal
+func (b *Box) Detach(link *transport.Link, reason error) bool {
+	status := transport.StatusNormal
 	switch reason {
-	case ErrClosed: // its close frame has been sent, or cannot be
-		status = wire.Status{}
 	case ErrMoved:
-		status = wire.StatusReplaced
-	case errSilent: // 1000 would tell a client that it need not come back
-		status = wire.StatusGoingAway
+		status = transport.StatusReplaced
+	case ErrClosed, errSilent: // 1000 would tell a client that it need not come back
+		status = transport.StatusGoingAway
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -43,12 +46,12 @@ func (b *Box) Detach(link *wire.Link, reason error) bool {
 	return b.detachLocked(reason, status)
 }
 
-func (b *Box) detachLocked(reason error, status wire.Status) bool {
+func (b *Box) detachLocked(reason error, status transport.Status) bool {
 	if b.link == nil {
 		return false
 	}
 	if b.told { // its close frame has been sent
-		status = wire.Status{}
+		status = transport.Status{}
 	}
 	b.removeLocked(reason, status)
 	return true
@@ -56,7 +59,7 @@ func (b *Box) detachLocked(reason error, status wire.Status) bool {
 
 // removeLocked takes b's connection away; what waits goes to the mailbox or is
 // reported with reason, behind what is under way.
-func (b *Box) removeLocked(reason error, status wire.Status) {
+func (b *Box) removeLocked(reason error, status transport.Status) {
 	link, w := b.link, b.flight
 	b.link, b.control = nil, 0
 	b.group.leaves.Add(1)
@@ -82,7 +85,7 @@ func (b *Box) removeLocked(reason error, status wire.Status) {
 
 // closeLocked has link, which is b's no more, closed on a goroutine of its own,
 // for that may take a while; but first a write on it that is not stuck may end.
-func (b *Box) closeLocked(link *wire.Link, status wire.Status) {
+func (b *Box) closeLocked(link *transport.Link, status transport.Status) {
 	if w := b.flight; w == nil || w.link != link {
 		b.group.part(link, status)
 	} else if w.status = status; status.Code == 0 {

@@ -4,7 +4,7 @@ import (
 	"context"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
 const (
@@ -59,7 +59,7 @@ func (b *Box) leave(over bool) {
 	b.mu.Lock()
 	link := b.link
 	if link != nil && !over && !b.busy && !b.told && link.WebSocket() {
-		b.told, b.control, b.idle = true, wire.Close, now
+		b.told, b.control, b.idle = true, frame.Close, now
 		b.wakeLocked()
 	}
 	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout

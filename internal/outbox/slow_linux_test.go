@@ -5,7 +5,7 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestRefusedAttachSetsNothing: who is told that the pool is closed, or is to look the id
@@ -33,7 +33,7 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
 		b, before := NewBox(g, "a", new(Past)), unsent()
 		refuse(g, b)
-		b.Attach(wire.NewLink(conn), Caller{})
+		b.Attach(transport.NewLink(conn, false), Caller{})
 		if after := unsent(); b.Link() != nil || after != before || err != nil {
 			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
 		}

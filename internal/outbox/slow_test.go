@@ -4,7 +4,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestFullOutboxLooksOnlyWhenDue: each look asks the system, under the lock, and a full
@@ -12,12 +12,12 @@ import (
 func TestFullOutboxLooksOnlyWhenDue(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 1, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
 	b := NewBox(g, "a", new(Past))
-	b.link, b.held = wire.NewLink(&sleepy{}), 1
+	b.link, b.held = transport.NewLink(&sleepy{}, false), 1
 	for already, looks := range map[time.Duration]bool{patience / 2: false, 2 * patience: true} {
 		w := &writer{group: g, box: b, flight: flight{link: b.link, since: time.Now().Add(-already)}}
 		b.flight = w // its taken differs from what a look sees
 		wait := b.waitLocked(&Message{ID: "a", Data: []byte("x")})
-		if looked := w.taken != (wire.Progress{}); looked != looks || wait < patience/4 || wait > patience {
+		if looked := w.taken != (transport.Progress{}); looked != looks || wait < patience/4 || wait > patience {
 			t.Errorf("after %v: looked is %v, and it waits for %v", already, looked, wait)
 		}
 	}

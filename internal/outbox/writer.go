@@ -5,7 +5,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A writer is one goroutine that serves the ready queue; once a peer has held
@@ -24,19 +25,19 @@ type writer struct {
 // A flight is one write. It ends in land or, where the connection heeds
 // neither deadline nor Close, in late.
 type flight struct {
-	link   *wire.Link
-	chunk  *chunk        // nil for a control frame, and for a flight without a link
-	batch  queue         // what that carries instead
-	op     byte          // of that
-	tried  int           // bytes of chunk that went before the write
-	behind []left        // what waited behind chunk when a connection was removed
-	reason error         // why link was removed; nil while it is not, or was replaced
-	status wire.Status   // how to close link then
-	since  time.Time     // when the write last moved; zero until it is watched
-	taken  wire.Progress // of link then
-	timer  *time.Timer   // ends the write; nil until it is watched
-	closed bool          // link has been closed to end the write
-	tries  int           // how often it has been waited for since
+	link   *transport.Link
+	chunk  *chunk             // nil for a control frame, and for a flight without a link
+	batch  queue              // what that carries instead
+	op     byte               // of that
+	tried  int                // bytes of chunk that went before the write
+	behind []left             // what waited behind chunk when a connection was removed
+	reason error              // why link was removed; nil while it is not, or was replaced
+	status transport.Status   // how to close link then
+	since  time.Time          // when the write last moved; zero until it is watched
+	taken  transport.Progress // of link then
+	timer  *time.Timer        // ends the write; nil until it is watched
+	closed bool               // link has been closed to end the write
+	tries  int                // how often it has been waited for since
 }
 
 // left is what waited for a connection that was removed, and why it was.
@@ -127,8 +128,10 @@ func (b *Box) write(w *writer) (more bool) {
 	w.steps.Add(1)
 	var n int
 	var err error
-	if c := w.chunk; c == nil {
-		err = w.link.Control(w.op)
+	if c := w.chunk; c == nil && w.op == frame.Ping {
+		err = w.link.Ping()
+	} else if c == nil {
+		err = w.link.Goodbye(transport.StatusGoingAway)
 	} else {
 		n, err = w.link.Send(c.buf[c.off+w.tried:], w.progress)
 		n += c.off + w.tried
@@ -218,7 +221,7 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		b.pauseLocked(w, already)
 	case !w.closed:
 		if w.closed = true; link == b.link {
-			b.removeLocked(ErrSlow, wire.Status{})
+			b.removeLocked(ErrSlow, transport.Status{})
 		}
 		b.endLocked(w, last)
 		b.group.spawn(link.Kill)
@@ -291,10 +294,10 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	b.behindLocked(w)
 	switch link, status := w.link, w.status; {
 	case failed:
-		b.removeLocked(w.reason, wire.Status{})
+		b.removeLocked(w.reason, transport.Status{})
 	case link != b.link && !w.closed:
 		if err != nil {
-			status = wire.Status{}
+			status = transport.Status{}
 		}
 		b.group.part(link, status)
 	}
@@ -335,7 +338,7 @@ func (b *Box) settleLocked(w *writer, n int) {
 // writtenLocked removes the messages that end by n from c, for they were written.
 func (b *Box) writtenLocked(c *chunk, n int) {
 	for c.messages > 0 {
-		if _, end := wire.Frame(c.buf[c.off:]); c.off+end > n {
+		if _, end := frame.Bounds(c.buf[c.off:]); c.off+end > n {
 			return
 		}
 		b.doneLocked(c, &b.group.written)

@@ -287,7 +287,7 @@ func TestShutdownWaitsForBothCloses(t *testing.T) {
 		_, bubble, _ := strings.Cut(all[0], "synctest ")
 		bubble, _, _ = strings.Cut(bubble, "]")
 		for _, g := range all {
-			if strings.Contains(g, bubble+"]") && strings.Contains(g, "gcpool/internal/wire.(*Link)") {
+			if strings.Contains(g, bubble+"]") && strings.Contains(g, "gcpool/internal/transport.") {
 				t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
 			}
 		}

@@ -35,6 +35,7 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 		if _, err := ws.Read(make([]byte, 1)); err == nil {
 			t.Fatal("still connected")
 		}
+		ws.Close()
 		if err := stream.Deliver(t.Context(), "a", []byte("x")); err == nil {
 			t.Fatal("delivered to a connection that was deleted")
 		}

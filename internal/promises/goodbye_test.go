@@ -26,11 +26,11 @@ func TestEachEndHasItsCloseFrame(t *testing.T) {
 		{"Get", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
 			conns.Get("a", func(net.Conn) error { return errors.New("away with it") })
 		}, 1000},
-		{"Evict", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { conns.Evict("a", conn) }, 4000},
+		{"Evict", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { conns.Evict("a", conn) }, 4500},
 		{"takeover", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
 			ours, _ := net.Pipe()
 			conns.Add("a", ours)
-		}, 4000},
+		}, 4500},
 		{"Shutdown", func(p *gcpool.Pool, _ *gcpool.ConnPool, _ net.Conn) { shutdown(p, time.Minute) }, 1001},
 		{"Del during Shutdown", func(p *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
 			go shutdown(p, time.Minute)

@@ -56,12 +56,14 @@ func testReconnectsWhoseOldHandlersLeaveLateLoseNothing(t *testing.T, wrap wrapp
 	var before net.Conn
 	for i := range 200 {
 		conns.Get("alice", func(c net.Conn) error { before = c; return nil })
+		gone := in
 		in = dial(t, addr, "id=alice")
 		eventually(t, "taken over", func() bool {
 			var now net.Conn
 			conns.Get("alice", func(c net.Conn) error { now = c; return nil })
 			return now != before
 		})
+		gone.Close()
 		if i%3 > 0 { // the handlers of the replaced leave now, or with the next
 			for range i % 3 {
 				old.letGo()
@@ -165,8 +167,8 @@ func testTakenOverWebSocketIsToldSo(t *testing.T, wrap wrapper) {
 		status <- fmt.Sprintf("%x %x", f.PayloadType(), buf[:n])
 	}()
 	dial(t, addr, "id=a")
-	if got := <-status; got != "8 0fa0" {
-		t.Errorf("the old connection got %s, want a close frame with status 4000", got)
+	if got := <-status; got != "8 1194" {
+		t.Errorf("the old connection got %s, want a close frame with status 4500", got)
 	}
 }
 

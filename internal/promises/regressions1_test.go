@@ -159,11 +159,13 @@ func TestHandlerThatClosesItsConnection(t *testing.T) {
 			io.Copy(io.Discard, ws)
 		})
 		addr := serve(t, wrap, h)
-		dial(t, addr, "")
+		gone := dial(t, addr, "")
 		<-in
 		for i := range 20 {
-			dial(t, addr, "") // takes over; the old handler closes its ws, then calls Del
+			next := dial(t, addr, "") // takes over; the old handler closes its ws, then calls Del
 			<-in
+			gone.Close()
+			gone = next
 			<-out
 			if c.Len() != 1 {
 				t.Fatalf("reconnect %d was thrown out by the old handler's deferred Del", i)

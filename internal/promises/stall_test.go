@@ -154,7 +154,7 @@ func TestTakeoverDuringAWriteIsTold(t *testing.T) {
 		io.ReadFull(raw, make([]byte, 3))
 		pipe(t, conns, "a")
 		io.ReadFull(raw, make([]byte, 5))
-		equal(t, "close frames", closings(raw), []string{"4000"})
+		equal(t, "close frames", closings(raw), []string{"4500"})
 	})
 }
 

@@ -16,7 +16,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"github.com/nulijiabei/gcpool/internal/wire"
+	"github.com/nulijiabei/gcpool/internal/transport"
 	"golang.org/x/net/nettest"
 	"golang.org/x/net/websocket"
 )
@@ -34,7 +34,7 @@ func TestUpgradedConnectionIsANetConn(t *testing.T) {
 		if c2, err = l.Accept(); err != nil {
 			return nil, nil, nil, err
 		}
-		return &wire.Conn{Conn: c1}, &wire.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
+		return &transport.Conn{Conn: c1}, &transport.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
 	})
 }
 
@@ -296,7 +296,7 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 			}
 			return wrote.Write(p)
 		}
-		c := &wire.Conn{Conn: f}
+		c := &transport.Conn{Conn: f}
 		c.Write([]byte(response))
 		for _, p := range test.writes {
 			c.Write([]byte(p))

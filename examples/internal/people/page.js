@@ -97,7 +97,7 @@ function open(mine) {
     };
     ws.onclose = event => {
       clearTimeout(hurry);
-      if (!since && event.code !== 4000) return fail(new Error("refused"));
+      if (!since && event.code !== 4500) return fail(new Error("refused"));
       if (mine === turn) ended(event.code, Date.now() - since);
       done();
     };
@@ -115,7 +115,7 @@ function ended(code, lasted) {
   for (const s of pending) settle(s, "failed", s === long ? "Not delivered. The line was longer than 64 KiB."
     : "Unknown. The connection ended before the outcome came; it may have arrived.");
   if (lasted > 5000) tries = 0;
-  if (code === 4000) {
+  if (code === 4500) {
     show("taken");
     banner("Another tab took over", `A newer tab or window is connected as ${me}. Nothing arrives here any more.`, "Use here", connect);
   } else if (code === 1009) {

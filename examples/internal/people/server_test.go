@@ -142,7 +142,7 @@ func TestSecondConnectionTakesOver(t *testing.T) {
 	url := startServer(t)
 	first := peopletest.SignedIn(t, url, "alice")
 	second := peopletest.SignedIn(t, url, "alice")
-	if status := first.CloseStatus(); status != 4000 {
+	if status := first.CloseStatus(); status != 4500 {
 		t.Errorf("the first is closed with %d", status)
 	}
 	second.Send(peopletest.Request{To: "alice", Text: "me", Ref: 1})

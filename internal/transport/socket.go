@@ -1,4 +1,4 @@
-package wire
+package transport
 
 import (
 	"crypto/tls"
@@ -35,11 +35,10 @@ func (p Progress) Tells() bool { return p.left >= 0 }
 // Progress does not block.
 func (l *Link) Progress() Progress {
 	p := Progress{left: -1}
-	if l.up != nil {
-		p.wrote = l.up.wrote.Load()
-	}
-	l.socket(func(fd uintptr) { p.left, p.acked = acknowledged(fd) })
-	if _, unix := l.under().(*net.UnixConn); !unix && p.acked == 0 && p.left >= 0 { // Unix counts its own records
+	var conn net.Conn
+	p.wrote, conn = l.progress()
+	socket(conn, func(fd uintptr) { p.left, p.acked = acknowledged(fd) })
+	if _, unix := conn.(*net.UnixConn); !unix && p.acked == 0 && p.left >= 0 { // Unix counts its own records
 		p.acked = p.wrote - min(p.wrote, uint64(p.left))
 	}
 	return p
@@ -57,23 +56,22 @@ func (l *Link) Taking() bool {
 }
 
 // LimitUnsent sets the bound of unsentMost, where there is one; Unix sockets have none.
-func (l *Link) LimitUnsent() { l.socket(limitUnsent) }
+func (l *Link) LimitUnsent() {
+	_, conn := l.progress()
+	socket(conn, limitUnsent)
+}
 
-// socket calls f with l's file descriptor, if it can be reached.
-func (l *Link) socket(f func(fd uintptr)) {
-	if raw := rawConn(l.under()); raw != nil {
+// socket calls f with conn's file descriptor, if it can be reached.
+func socket(conn net.Conn, f func(fd uintptr)) {
+	if raw := rawConn(conn); raw != nil {
 		_ = raw.Control(f) // it is closed then
 	}
 }
 
-// under returns the connection that is under l, Upgrade and TLS.
-func (l *Link) under() net.Conn {
-	conn := l.Conn
-	if l.up != nil {
-		conn = l.up.Conn
-	}
+// under returns the connection that is under conn's TLS.
+func under(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
-		conn = secure.NetConn()
+		return secure.NetConn()
 	}
 	return conn
 }

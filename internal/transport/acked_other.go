@@ -1,6 +1,6 @@
 //go:build linux && (386 || s390x)
 
-package wire
+package transport
 
 // bytesAcked: package syscall has no getsockopt here that could ask.
 func bytesAcked(uintptr) uint64 { return 0 }

@@ -1,6 +1,6 @@
 //go:build !linux && !darwin
 
-package wire
+package transport
 
 func acknowledged(uintptr) (left int, acked uint64) { return -1, 0 }
 

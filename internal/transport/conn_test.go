@@ -1,12 +1,15 @@
-package wire
+package transport
 
 import (
 	"bytes"
 	"io"
 	"net"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
 // pair returns the two ends of a connection over TCP.
@@ -35,9 +38,9 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 		t.Skip("try leaves all to send")
 	}
 	conn, peer := pair(t)
-	c := &Conn{Conn: conn, framed: true}
-	pool := AppendFrame(nil, Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
-	application := AppendFrame(nil, Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
+	c := &Conn{Conn: conn, speaks: frames}
+	pool := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
+	application := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
 	var want []byte
 	n := 0
 	for n = len(pool); n == len(pool); {
@@ -54,7 +57,7 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // were it let through, it would be by now
 	go func() {
-		_, err := c.send(pool[n:], true, func(int) {})
+		_, err := c.sendFrames(pool[n:], true, func(int) {})
 		errs <- err
 	}()
 	want = append(want, application...)
@@ -77,8 +80,8 @@ func TestTryWaitsForNobody(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	c := &Conn{Conn: a, framed: true}
-	c.frames.Lock() // as the application has it inside a frame
+	c := &Conn{Conn: a, speaks: frames}
+	c.turn = library
 	tried := make(chan int)
 	go func() { tried <- c.try([]byte("\x81\x01x")) }()
 	select {
@@ -93,18 +96,18 @@ func TestTryWaitsForNobody(t *testing.T) {
 
 func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 	conn, _ := pair(t)
-	c := &Conn{Conn: conn, framed: true, err: io.ErrShortWrite}
+	c := &Conn{Conn: conn, speaks: frames, err: io.ErrShortWrite}
 	if n := c.try([]byte("\x81\x01x")); n != 0 {
 		t.Errorf("try has written %d bytes", n)
 	}
 }
 
-// TestShortWritesPass: who hijacks a connection from x/net may write anything.
-func TestShortWritesPass(t *testing.T) {
+// TestAnyBytesPass: frames of every form of header, split anywhere.
+func TestAnyBytesPass(t *testing.T) {
 	conn, peer := pair(t)
-	c := &Conn{Conn: conn, framed: true}
+	c := &Conn{Conn: conn, speaks: frames}
 	var want []byte
-	for _, p := range []string{"", "x", "\x81\x7e", "\x81\x7e\x00", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x81\x01y"} {
+	for _, p := range []string{"", "\x81", "\x00", "\x82\x7e", "\x00", "\x01", "x", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x01y\x81", "\x01z"} {
 		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
 			t.Fatalf("Write(%q): %d, %v", p, n, err)
 		}
@@ -116,21 +119,35 @@ func TestShortWritesPass(t *testing.T) {
 	}
 }
 
-// TestResponseEndsWhereItEnds: over several writes, or with what is not x/net's behind
-// it, and until then no more of it is kept than a part of its end.
+// TestResponseEndsWhereItEnds: over several writes, or with a frame behind it; and what is no
+// WebSocket's response is left alone.
 func TestResponseEndsWhereItEnds(t *testing.T) {
-	for _, writes := range [][]string{
-		{"HTTP/1.1 101 Switching Protocols\r\n\r\n"},
-		{"HTTP/1.1 101 Switching Protocols\r", "\n", "\r\n"},
-		{"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r", "\n"},
-		{"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi"},
+	for _, test := range []struct {
+		writes []string
+		want   speech
+	}{
+		{[]string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"}, frames},
+		{[]string{"HTTP/1.1 101 Switching Protocols\r", "\n", "\r\n"}, frames},
+		{[]string{"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r", "\n"}, frames},
+		{[]string{"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi"}, frames},
+		{[]string{"HTTP/1.1 403 Forbidden\r\n\r\n"}, other},
+		{[]string{"HTTP/1.1 2", "00 OK\r\n"}, other},
+		{[]string{"HTTP/1.1 101 ", strings.Repeat("x", responseMost)}, other},
 	} {
-		c := new(Conn)
-		for i, p := range writes {
-			c.response([]byte(p))
-			if last := i == len(writes)-1; c.framed != last || len(c.tail) > 3 {
-				t.Errorf("%q: ends with write %d, %v; keeps %q", writes, i, c.framed, c.tail)
+		conn, peer := pair(t)
+		c := &Conn{Conn: conn}
+		for i, p := range test.writes {
+			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
+				t.Errorf("%.60q: %d, %v", p, n, err)
 			}
+			if last := i == len(test.writes)-1; last && c.speaks != test.want || !last && c.speaks != response {
+				t.Errorf("%.60q: after write %d it speaks %d, want %d", test.writes, i, c.speaks, test.want)
+			}
+		}
+		want := strings.Join(test.writes, "")
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(peer, got); err != nil || string(got) != want {
+			t.Errorf("received %.60q, %v; want %.60q", got, err, want)
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package wire
+package transport
 
 import (
 	"bufio"
@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/net/websocket"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
 type hijacked struct {
@@ -23,9 +25,9 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// upgraded returns the link of an upgraded WebSocket, whose handler runs until the
+// dialUpgraded returns the link of an upgraded WebSocket, whose handler runs until the
 // function is called, and its peer.
-func upgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
+func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 	t.Helper()
 	conn, raw := pair(t)
 	links, done := make(chan *Link), make(chan bool)
@@ -33,7 +35,7 @@ func upgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 		req, _ := http.ReadRequest(bufio.NewReader(conn))
 		c := &Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
-			links <- NewLink(ws)
+			links <- NewLink(ws, false)
 			<-done
 		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(NewContext(context.Background(), c)))
 	}()
@@ -52,11 +54,11 @@ func upgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 	bad, rounds := 0, 20
 	for range rounds {
-		link, peer, leave := upgraded(t)
+		link, peer, leave := dialUpgraded(t)
 		sent, killed, stop := make(chan bool), make(chan bool), make(chan bool)
 		go func() {
 			defer close(sent)
-			link.Send(AppendFrame(nil, Text, make([]byte, 16<<20), false), func(int) {})
+			link.Send(frame.Append(nil, frame.Text, make([]byte, 16<<20), false), func(int) {})
 		}()
 		time.Sleep(50 * time.Millisecond) // it is stuck
 		go func() {
@@ -100,8 +102,8 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		runtime.ReadMemStats(&m)
 		return int(m.HeapAlloc)
 	}
-	short := AppendFrame(AppendFrame(nil, Text, []byte("hello"), true), Text, []byte("hello"), true)
-	large := AppendFrame(nil, Text, make([]byte, Piece), true)
+	short := frame.Append(frame.Append(nil, frame.Text, []byte("hello"), true), frame.Text, []byte("hello"), true)
+	large := frame.Append(nil, frame.Text, make([]byte, Piece), true)
 	for what, frames := range map[string][]byte{"two short ones": short, "a large one": large} {
 		var stuck sync.WaitGroup
 		var before int
@@ -119,7 +121,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		}
 		before = heap()
 		for _, conn := range conns {
-			stuck.Go(func() { NewLink(conn).Send(frames, func(int) {}) })
+			stuck.Go(func() { NewLink(conn, false).Send(frames, func(int) {}) })
 		}
 		time.Sleep(100 * time.Millisecond)
 		if each := (heap() - before) / peers; each > 16<<10 {

@@ -1,6 +1,6 @@
 //go:build !unix || aix
 
-package wire
+package transport
 
 import "net"
 

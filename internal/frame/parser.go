@@ -1,0 +1,80 @@
+package frame
+
+import "encoding/binary"
+
+// A Parser follows a stream of frames that comes in pieces, split anywhere. Its zero
+// value stands before the first frame.
+type Parser struct {
+	head [14]byte
+	have uint8  // bytes of head so far, 0 between two frames
+	open bool   // the message's last frame has not ended
+	rest uint64 // bytes of payload still to come, once the header is complete
+}
+
+// Next follows p up to the end of the present frame, or to the end of p. It returns how
+// many bytes that took, and whether the frame has ended.
+func (p *Parser) Next(b []byte) (n int, ended bool) {
+	for n < len(b) && int(p.have) < p.size() {
+		p.head[p.have] = b[n]
+		p.have++
+		if n++; int(p.have) == p.size() {
+			p.rest = p.length()
+		}
+	}
+	if p.have == 0 || int(p.have) < p.size() {
+		return n, false
+	}
+	step := min(p.rest, uint64(len(b)-n))
+	p.rest -= step
+	if p.rest > 0 {
+		return n + int(step), false
+	}
+	if !p.Control() {
+		p.open = p.head[0]&final == 0
+	}
+	p.have = 0
+	return n + int(step), true
+}
+
+// Opcode returns the opcode of the present frame, or of the last one between two.
+func (p *Parser) Opcode() byte { return p.head[0] & 0xf }
+
+// Control reports whether the present frame is a control frame (RFC 6455 section 5.5).
+func (p *Parser) Control() bool { return p.head[0]&control != 0 }
+
+// Cut reports whether the stream stands inside a data frame, where nothing else may
+// pass.
+func (p *Parser) Cut() bool { return p.have > 0 && !p.Control() }
+
+// Open reports whether the stream stands inside a message, where only control frames
+// may pass (RFC 6455 section 5.4).
+func (p *Parser) Open() bool { return p.open || p.Cut() }
+
+// size returns the size of the header, as far as it is known.
+func (p *Parser) size() int {
+	if p.have < 2 {
+		return 2
+	}
+	size := 2
+	switch p.head[1] &^ masked {
+	case 126:
+		size = 4
+	case 127:
+		size = 10
+	}
+	if p.head[1]&masked != 0 {
+		size += 4
+	}
+	return size
+}
+
+func (p *Parser) length() uint64 {
+	switch n := p.head[1] &^ masked; n {
+	case 126:
+		return uint64(binary.BigEndian.Uint16(p.head[2:]))
+	case 127:
+		return binary.BigEndian.Uint64(p.head[2:])
+	default:
+		return uint64(n)
+	}
+}

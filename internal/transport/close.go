@@ -1,0 +1,232 @@
+package transport
+
+import (
+	"crypto/tls"
+	"encoding/binary"
+	"net"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
+// destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
+// side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
+// 7.1.1). No goroutine exists for that: a library that is inside Read drops what comes; if
+// its handler has returned, the goroutine that ran the handler does; else nobody, and the
+// timer closes.
+
+// life is how far a Conn is from its end.
+//
+//	alive     -> ending      the library or a pool closes it
+//	ending    -> lingering   what was due is out, and our side is shut
+//	any       -> ended       the peer has closed, a bound was reached, or Kill
+type life uint8
+
+const (
+	alive life = iota
+	ending
+	lingering
+	ended
+)
+
+// closeFrame is who has sent the close frame. The first one is the only one.
+type closeFrame uint8
+
+const (
+	unsaid closeFrame = iota
+	byLibrary
+	byPool
+)
+
+// A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero
+// Status is no frame, for a peer that would not take it.
+type Status struct {
+	Code   int
+	Reason string
+}
+
+// The statuses that a pool sends on its own account.
+var (
+	StatusNormal    = Status{Code: 1000}
+	StatusGoingAway = Status{Code: 1001}
+	StatusReplaced  = Status{Code: 4500} // a newer connection took the id: do not come back
+)
+
+func (s Status) payload() []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(s.Code)), s.Reason...)
+}
+
+const (
+	// closeGrace is how long a close frame may wait for room in the socket, and the
+	// socket for its peer to close it.
+	closeGrace = time.Second
+	// dropMost is how many bytes are dropped at most while a socket lingers.
+	dropMost = 8 << 20
+)
+
+// lingerers are the last connections whose close has begun. The bound is one on the
+// process's sockets, so all pools share it: beyond it, the oldest is closed at once.
+var lingerers = make(chan *Conn, 1024)
+
+// Close is the library's. It says goodbye with status 1000 if nobody has, and returns at
+// once; the socket is closed when the peer has closed it, at most a second later.
+func (c *Conn) Close() error {
+	c.close(StatusNormal, nil)
+	return nil
+}
+
+// Ending reports whether the close has begun.
+func (c *Conn) Ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life != alive
+}
+
+// close begins the close, with status if no close frame was sent. It never blocks. after,
+// if not nil, is called once the socket is closed.
+func (c *Conn) close(s Status, after func()) {
+	c.mu.Lock()
+	if c.life == ended {
+		c.mu.Unlock()
+		if after != nil {
+			after()
+		}
+		return
+	}
+	if after != nil {
+		c.after = append(c.after, after)
+	}
+	if c.life != alive {
+		c.mu.Unlock()
+		return
+	}
+	if c.err != nil || s.Code == 0 && c.said != byLibrary {
+		c.mu.Unlock()
+		c.kill()
+		return
+	}
+	c.life = ending
+	if c.said == unsaid && c.speaks == frames {
+		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
+	}
+	c.timer = time.AfterFunc(closeGrace, c.kill)
+	c.wakeLocked()
+	c.mu.Unlock()
+	c.limitReads()
+	for queued := false; !queued; {
+		select {
+		case lingerers <- c:
+			queued = true
+		default:
+			select {
+			case oldest := <-lingerers:
+				oldest.kill()
+			default:
+			}
+		}
+	}
+	c.mu.Lock()
+	c.startLocked()
+}
+
+// limitReads bounds every Read from now on.
+func (c *Conn) limitReads() {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	_ = guard(func() error { return c.Conn.SetReadDeadline(time.Now().Add(closeGrace)) })
+}
+
+// shut shuts our side, after all that was due. Only the system's own sockets do that
+// without blocking: TLS waits up to 5 s (tls.Conn.CloseWrite). A connection that cannot,
+// such as one of a limited listener, lingers with its side open.
+func (c *Conn) shut() {
+	half, _ := c.Conn.(interface{ CloseWrite() error })
+	if rawConn(c.Conn) == nil && half != nil {
+		go c.linger(half.CloseWrite)
+	} else if half != nil {
+		c.linger(half.CloseWrite)
+	} else {
+		c.linger(func() error { return nil })
+	}
+}
+
+func (c *Conn) linger(closeWrite func() error) {
+	err := guard(closeWrite)
+	c.mu.Lock()
+	if c.life == ending {
+		c.life = lingering
+	}
+	over := c.eof || err != nil
+	c.mu.Unlock()
+	if over {
+		c.kill()
+	}
+}
+
+// drops reports whether what is read is dropped. After a close frame of the library's own
+// it waits for the peer's, so that is not.
+func (c *Conn) drops() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life != alive && c.said != byLibrary
+}
+
+// Drain reads and drops what comes until the peer has closed, if the close has begun. It
+// is for the goroutine whose handler has returned.
+func (c *Conn) Drain() {
+	if c.Ending() {
+		c.drain(make([]byte, 4<<10), 0, nil)
+	}
+}
+
+// drain drops n bytes, and what else comes in p, until that ends with an error.
+func (c *Conn) drain(p []byte, n int, err error) {
+	for {
+		c.mu.Lock()
+		c.dropped += n
+		c.eof = err != nil || c.dropped > dropMost
+		over, kill := c.eof, c.life == lingering || c.dropped > dropMost
+		c.mu.Unlock()
+		if over && kill {
+			c.kill()
+		}
+		if over {
+			return
+		}
+		n, err = c.read(p)
+	}
+}
+
+// kill closes the socket at once, whatever waits for it.
+func (c *Conn) kill() {
+	c.mu.Lock()
+	if c.life == ended {
+		c.mu.Unlock()
+		return
+	}
+	c.life = ended
+	after := c.after
+	c.after = nil
+	if c.timer != nil {
+		c.timer.Stop()
+	}
+	c.wakeLocked()
+	c.mu.Unlock()
+	if rawConn(under(c.Conn)) == nil { // its Close may wait for a write, and its deadline as well
+		go c.applyDeadline()
+	}
+	closeNow(c.Conn)
+	for _, f := range after {
+		f()
+	}
+}
+
+// closeNow closes what is under TLS first: tls.Conn.Close waits up to 5 s for its last
+// alert.
+func closeNow(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		_ = guard(secure.NetConn().Close)
+	}
+	_ = guard(conn.Close)
+}

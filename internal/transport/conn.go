@@ -1,0 +1,293 @@
+package transport
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// A Conn is the connection under a request that Upgrade serves. A WebSocket library has
+// hijacked it and writes frames to it; pools write their own between those. turns.go says
+// who may write when, and close.go how a Conn ends.
+//
+// All methods may be called at once. The zero values of the fields are those of a
+// connection whose response to the handshake has not been written.
+type Conn struct {
+	net.Conn
+
+	reads atomic.Uint32          // how often the peer has sent something
+	wrote atomic.Uint64          // bytes, whoever wrote them
+	early atomic.Pointer[[]byte] // what came with the handshake and has not been read
+
+	expires atomic.Pointer[time.Timer] // ends the handshake; nil once that is over
+
+	writing sync.Mutex // serializes Write; locked before the others
+	head    []byte     // the response so far; guarded by writing
+	control []byte     // the library's control frame so far; guarded by writing
+
+	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
+	applied   time.Time  // the socket's write deadline; guarded by deadlines
+
+	mu       sync.Mutex // a leaf; guards what follows
+	speaks   speech
+	parser   frame.Parser  // of the library's frames; only Write changes it
+	deadline time.Time     // the library's write deadline
+	due      []byte        // control frames that wait for the end of a frame
+	turn     writer        // who writes to the socket
+	last     writer        // who wrote data before
+	waiting  [2]int        // how many wait for the turn, by writer-1
+	free     chan struct{} // closed when a waiter should look again; nil while nobody waits
+	err      error         // what has cut a frame in the middle for good
+
+	life    life
+	said    closeFrame
+	eof     bool        // the peer sends nothing any more
+	dropped int         // bytes read and dropped since the end began
+	timer   *time.Timer // ends the linger
+	after   []func()    // called once the socket is closed
+}
+
+// speech is what the library writes.
+//
+//	response -> frames   after a response with status 101
+//	response -> other    any other answer, or no HTTP: it passes as it is
+type speech uint8
+
+const (
+	response speech = iota
+	frames
+	other
+)
+
+// responseMost is how long the head of a response may be.
+const responseMost = 64 << 10
+
+// NewConn returns a Conn over conn, whose peer has already sent early.
+func NewConn(conn net.Conn, early []byte) *Conn {
+	c := &Conn{Conn: conn}
+	if len(early) > 0 {
+		early = bytes.Clone(early)
+		c.early.Store(&early)
+	}
+	socket(under(conn), limitUnsent)
+	return c
+}
+
+type connKey struct{}
+
+// NewContext returns a context in which FromContext finds c.
+func NewContext(ctx context.Context, c *Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
+// FromContext returns the Conn of an upgraded request's context, or nil.
+func FromContext(ctx context.Context) *Conn {
+	c, _ := ctx.Value(connKey{}).(*Conn)
+	return c
+}
+
+// Expire calls f after d, unless the response to the handshake is out by then, or the
+// handler has returned.
+func (c *Conn) Expire(d time.Duration, f func()) { c.expires.Store(time.AfterFunc(d, f)) }
+
+// Keep ends what Expire began.
+func (c *Conn) Keep() {
+	if timer := c.expires.Swap(nil); timer != nil {
+		timer.Stop()
+	}
+}
+
+// Read reads what the peer sends, first what came with the handshake. Once the close has
+// begun it drops what comes and returns net.ErrClosed when nothing comes any more.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n, err := c.read(p)
+	if n > 0 {
+		c.reads.Add(1)
+	}
+	if !c.drops() {
+		return n, err
+	}
+	c.drain(p, n, err)
+	return 0, net.ErrClosed
+}
+
+func (c *Conn) read(p []byte) (n int, err error) {
+	if early := c.early.Swap(nil); early != nil {
+		n = copy(p, *early)
+		if rest := (*early)[n:]; len(rest) > 0 {
+			c.early.Store(&rest)
+		}
+		return n, nil
+	}
+	err = guard(func() error { n, err = c.Conn.Read(p); return err })
+	return n, err
+}
+
+// Write is the library's way to the peer: the response to the handshake, then frames,
+// split anywhere. Data frames wait for their turn, and control frames never do.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	for n < len(p) && err == nil {
+		m := 0
+		switch rest := p[n:]; c.speaks {
+		case response:
+			m, err = c.writeResponse(rest)
+		case other:
+			m, err = c.writeData(rest)
+		default:
+			if run := c.dataRun(rest); run > 0 {
+				m, err = c.writeData(rest[:run])
+			} else {
+				m, err = c.writeControl(rest)
+			}
+		}
+		n += m
+	}
+	return n, err
+}
+
+// writeResponse writes p up to the empty line that ends the response, if it is there.
+func (c *Conn) writeResponse(p []byte) (n int, err error) {
+	const status, end = len("HTTP/1.1 "), "\r\n\r\n"
+	speaks, most := response, len(p)
+	head := append(c.head, p...)
+	if i := bytes.Index(head, []byte(end)); i >= 0 {
+		speaks, most = frames, i+len(end)-len(c.head)
+	}
+	if len(head) > responseMost || len(head) >= status+3 && string(head[status:status+3]) != "101" {
+		speaks, most = other, len(p)
+	}
+	if n, err = c.writeData(p[:most]); n < most || speaks == response {
+		c.head = head[:len(c.head)+n]
+		return n, err
+	}
+	c.head = nil
+	c.Keep()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.speaks = speaks
+	c.wakeLocked()
+	return n, err
+}
+
+// dataRun returns how much of p belongs to data frames, up to the first control frame.
+func (c *Conn) dataRun(p []byte) (n int) {
+	for follow := c.parser; n < len(p); {
+		m, _ := follow.Next(p[n:])
+		if follow.Control() {
+			return n
+		}
+		n += m
+	}
+	return n
+}
+
+// writeData writes p in the library's turn. A write that ends early leaves its frame open
+// and may go on later, unless the connection is broken.
+func (c *Conn) writeData(p []byte) (n int, err error) {
+	if err = c.acquire(library); err != nil {
+		return 0, err
+	}
+	c.applyDeadline()
+	n, err = c.put(p, func(int) {})
+	c.mu.Lock()
+	for took := 0; took < n && c.speaks == frames; {
+		m, _ := c.parser.Next(p[took:n])
+		took += m
+	}
+	if err != nil && c.brokenLocked(err) {
+		c.err = err
+	}
+	c.last, c.turn = library, controls
+	c.mu.Unlock()
+	c.applyDeadline()
+	c.release()
+	return n, err
+}
+
+// writeControl takes the bytes of a control frame, and has it sent when it is complete.
+func (c *Conn) writeControl(p []byte) (n int, err error) {
+	c.mu.Lock()
+	n, ended := c.parser.Next(p)
+	c.mu.Unlock()
+	if c.control = append(c.control, p[:n]...); len(c.control) > controlMost {
+		c.fail(errControl)
+		return 0, errControl
+	}
+	if ended {
+		err = c.send(c.control, byLibrary)
+		c.control = nil
+	}
+	return n, err
+}
+
+// put writes p to the socket a piece at a time, and tells progress between pieces how
+// much went.
+func (c *Conn) put(p []byte, progress func(n int)) (int, error) {
+	return pieces(func(p []byte) (int, error) {
+		n, err := write(c.Conn, p)
+		if n > 0 {
+			c.wrote.Add(uint64(n))
+		}
+		return n, err
+	}, p, pieceOf(c.Conn), progress)
+}
+
+// SetDeadline, SetReadDeadline and SetWriteDeadline are the library's. A write deadline
+// bounds its data writes, and what they wait for their turn, and nobody else's.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	if c.Ending() {
+		return net.ErrClosed
+	}
+	return guard(func() error { return c.Conn.SetReadDeadline(t) })
+}
+
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	if c.life != alive {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.deadline = t
+	c.wakeLocked()
+	c.mu.Unlock()
+	return c.applyDeadline()
+}
+
+// applyDeadline gives the socket the write deadline that holds now.
+func (c *Conn) applyDeadline() error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	var t time.Time
+	c.mu.Lock()
+	switch {
+	case c.life == ended:
+		t = longAgo
+	case c.turn == library:
+		t = c.deadline
+	}
+	c.mu.Unlock()
+	if t.Equal(c.applied) {
+		return nil
+	}
+	c.applied = t
+	return guard(func() error { return c.Conn.SetWriteDeadline(t) })
+}

@@ -1,0 +1,104 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"math/bits"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// raw is what is the same for all connections that take payloads without frames.
+type raw struct{ conn net.Conn }
+
+func (r *raw) control(byte, []byte) error                { return errors.ErrUnsupported }
+func (r *raw) goodbye(Status) error                      { return errors.ErrUnsupported }
+func (r *raw) await()                                    {}
+func (r *raw) speaksFrames() bool                        { return false }
+func (r *raw) heard() (count uint32, tells bool)         { return 0, false }
+func (r *raw) left() bool                                { return false }
+func (r *raw) closed() bool                              { return closedHere(r.conn) }
+func (r *raw) progress() (wrote uint64, socket net.Conn) { return 0, under(r.conn) }
+
+// close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
+func (r *raw) close(s Status, after func()) {
+	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
+		stuck := time.AfterFunc(closeGrace, r.kill)
+		_ = guard(secure.Close)
+		stuck.Stop()
+	}
+	r.kill()
+	after()
+}
+
+// kill: Close of an application's type may wait for a write, and so may its deadline.
+func (r *raw) kill() {
+	var expired sync.WaitGroup
+	expired.Go(func() { _ = guard(func() error { return r.conn.SetWriteDeadline(longAgo) }) })
+	closeNow(r.conn)
+	expired.Wait()
+}
+
+// stream is a connection without boundaries: messages end with their newline, and as many
+// as fit into a piece leave in one write.
+type stream struct{ raw }
+
+func streams(conn net.Conn) bool {
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn, *tls.Conn:
+		return true
+	}
+	return false
+}
+
+func (s *stream) send(frames []byte, progress func(n int)) (n int, err error) {
+	for n < len(frames) && err == nil {
+		if n > 0 {
+			progress(n)
+		}
+		m := 0
+		m, err = s.sendPiece(frames[n:], func(int) { progress(n) })
+		n += m
+	}
+	return n, err
+}
+
+// sendPiece writes the payloads of the first messages, together.
+func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err error) {
+	start, next := frame.Bounds(frames)
+	batch := frames[start:next]
+	if next < len(frames) && len(batch) < Piece {
+		size := bits.Len(uint(min(len(frames), Piece) - 1))
+		scratch, _ := scratches[size].Get().(*[]byte)
+		if scratch == nil {
+			scratch = new(make([]byte, 0, 1<<size))
+		}
+		defer scratches[size].Put(scratch)
+		batch = append(*scratch, batch...)
+		for next < len(frames) {
+			start, end := frame.Bounds(frames[next:])
+			if len(batch)+end-start > Piece {
+				break
+			}
+			batch = append(batch, frames[next+start:next+end]...)
+			next += end
+		}
+	}
+	went, err := pieces(func(p []byte) (int, error) { return write(s.conn, p) }, batch, pieceOf(s.conn), progress)
+	for err != nil && n < next { // where it stopped
+		start, end := frame.Bounds(frames[n:])
+		if went < end-start {
+			return n + min(went, 1), err
+		}
+		went -= end - start
+		n += end
+	}
+	return next, err
+}
+
+// scratches are the buffers of 1<<i bytes in which sendPiece gathers payloads: a peer
+// that does not read keeps no more than what waits for it.
+var scratches [17]sync.Pool

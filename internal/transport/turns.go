@@ -1,0 +1,258 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// writer is who writes to the socket of a Conn. One at a time does, and the next begins
+// where a frame has ended:
+//
+//	nobody   -> library    its message goes on, or the pool has had its turn
+//	nobody   -> pool       no message of the library's is open, or it has had its turn
+//	any      -> controls   control frames are due at the end of a data frame
+//	controls -> nobody     none is due any more
+type writer uint8
+
+const (
+	nobody writer = iota
+	library
+	pool
+	controls
+)
+
+// controlMost is the longest control frame: two bytes, a mask and 125 bytes of payload
+// (RFC 6455 section 5.5).
+const controlMost = 2 + 4 + 125
+
+var (
+	errControl   = errors.New("gcpool: control frame with more than 125 bytes of payload")
+	errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
+)
+
+// acquire waits for w's turn. The library waits no longer than its write deadline.
+func (c *Conn) acquire(w writer) (err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.waiting[w-1]++
+	for err = c.refusalLocked(w); err == nil && !c.mayLocked(w); err = c.refusalLocked(w) {
+		if err = c.waitLocked(w); err != nil {
+			break
+		}
+	}
+	c.waiting[w-1]--
+	if err != nil {
+		c.wakeLocked() // whoever has let w go first
+		return err
+	}
+	c.turn = w
+	return nil
+}
+
+// mayLocked reports whether the turn is w's. Who wrote last lets the other go first.
+func (c *Conn) mayLocked(w writer) bool {
+	between := c.speaks == frames && !c.parser.Open()
+	switch {
+	case c.turn != nobody:
+		return false
+	case w == pool:
+		return between && (c.last != pool || c.waiting[library-1] == 0)
+	default:
+		return !between || c.last != library || c.waiting[pool-1] == 0
+	}
+}
+
+// refusalLocked returns why w may write no more. After a close frame nobody sends data (RFC
+// 6455 section 5.5.1); the library may end the frame that it has begun.
+func (c *Conn) refusalLocked(w writer) error {
+	switch {
+	case c.err != nil:
+		return c.err
+	case c.life == ended, c.life != alive && c.said == unsaid:
+		return net.ErrClosed
+	case c.said != unsaid && (w == pool || !c.parser.Cut()):
+		return errCloseSent
+	}
+	return nil
+}
+
+func (c *Conn) waitLocked(w writer) error {
+	var late <-chan time.Time
+	if w == library && !c.deadline.IsZero() {
+		rest := time.Until(c.deadline)
+		if rest <= 0 {
+			return os.ErrDeadlineExceeded
+		}
+		timer := time.NewTimer(rest)
+		defer timer.Stop()
+		late = timer.C
+	}
+	if c.free == nil {
+		c.free = make(chan struct{})
+	}
+	free := c.free
+	c.mu.Unlock()
+	defer c.mu.Lock()
+	select {
+	case <-free:
+	case <-late:
+	}
+	return nil
+}
+
+// wakeLocked has those who wait for a turn look again.
+func (c *Conn) wakeLocked() {
+	if c.free != nil {
+		close(c.free)
+		c.free = nil
+	}
+}
+
+// release ends a turn. Control frames that are due leave first; if the socket has no room
+// for them a goroutine waits for that, and keeps the turn.
+func (c *Conn) release() {
+	c.mu.Lock()
+	for len(c.due) > 0 && c.speaks == frames && !c.parser.Cut() && c.err == nil {
+		due := c.due
+		c.due, c.turn = nil, controls
+		c.mu.Unlock()
+		n := writeNow(c.Conn, due)
+		c.wrote.Add(uint64(n))
+		if n < len(due) {
+			go func() {
+				if _, err := c.put(due[n:], func(int) {}); err != nil {
+					c.fail(err)
+				}
+				c.release()
+			}()
+			return
+		}
+		c.mu.Lock()
+	}
+	shut := c.life == ending && (len(c.due) == 0 || c.err != nil)
+	if !shut { // else nobody's turn comes any more
+		c.turn = nobody
+		c.wakeLocked()
+	}
+	c.mu.Unlock()
+	if shut {
+		c.shut()
+	}
+}
+
+// send has a control frame sent at the next end of a frame, and never waits. There is
+// one place for each kind, and the newest has it. What comes after a close frame is
+// dropped: the library's answer to the pool's, too.
+func (c *Conn) send(f []byte, by closeFrame) error {
+	c.mu.Lock()
+	switch {
+	case c.err != nil:
+		defer c.mu.Unlock()
+		return c.err
+	case c.said != unsaid:
+		c.mu.Unlock()
+		return nil
+	case c.life != alive:
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.sendLocked(f, by)
+	c.startLocked()
+	return nil
+}
+
+// sendLocked puts f where release finds it. A pool's ping does not replace the library's,
+// which waits for an answer to the payload of its own.
+func (c *Conn) sendLocked(f []byte, by closeFrame) {
+	for i := 0; i < len(c.due); {
+		_, end := frame.Bounds(c.due[i:])
+		if end += i; c.due[i]&0xf != f[0]&0xf {
+			i = end
+			continue
+		}
+		if by == byPool {
+			return
+		}
+		c.due = slices.Delete(c.due, i, end)
+	}
+	c.due = append(c.due, f...)
+	if f[0]&0xf == frame.Close {
+		c.said = by
+	}
+}
+
+// startLocked unlocks c and, if nobody writes, has release see to what is due.
+func (c *Conn) startLocked() {
+	idle := c.turn == nobody
+	if idle {
+		c.turn = controls
+	}
+	c.mu.Unlock()
+	if idle {
+		c.release()
+	}
+}
+
+// try writes whole frames as far as the socket has room for them. Where that ends inside
+// one, the turn stays the pool's until sendFrames has written the rest.
+func (c *Conn) try(b []byte) (n int) {
+	c.mu.Lock()
+	if !c.mayLocked(pool) || c.refusalLocked(pool) != nil {
+		c.mu.Unlock()
+		return 0
+	}
+	c.turn = pool
+	c.mu.Unlock()
+	n = writeNow(c.Conn, b[:min(len(b), pieceOf(c.Conn))])
+	c.wrote.Add(uint64(n))
+	if n == 0 || n == len(b) {
+		c.finish(nil)
+	}
+	return n
+}
+
+// sendFrames writes whole frames, or what try has left of them if told so, and calls
+// progress between writes.
+func (c *Conn) sendFrames(b []byte, tried bool, progress func(n int)) (n int, err error) {
+	if !tried {
+		if err = c.acquire(pool); err != nil {
+			return 0, err
+		}
+	}
+	defer func() { c.finish(err) }()
+	return c.put(b, progress)
+}
+
+// finish ends the pool's turn. An error leaves a cut frame, after which nothing can follow.
+func (c *Conn) finish(err error) {
+	c.mu.Lock()
+	c.last = pool
+	if err != nil {
+		c.err = err
+	}
+	c.mu.Unlock()
+	c.release()
+}
+
+// fail has nothing follow what err has cut.
+func (c *Conn) fail(err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.err = err
+	c.wakeLocked()
+}
+
+// brokenLocked reports whether nothing can follow err. A frame that a deadline has cut may go on
+// later, but not under TLS, which any error of a write breaks for good (crypto/tls,
+// Conn.SetWriteDeadline).
+func (c *Conn) brokenLocked(err error) bool {
+	_, secure := c.Conn.(*tls.Conn)
+	return secure || c.parser.Cut() && !errors.Is(err, os.ErrDeadlineExceeded)
+}
