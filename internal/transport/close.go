@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -67,7 +68,24 @@ const (
 
 // lingerers are the last connections whose close has begun. The bound is one on the
 // process's sockets, so all pools share it: beyond it, the oldest is closed at once.
-var lingerers = make(chan *Conn, 1024)
+var lingerers = make(chan *atomic.Pointer[Conn], 1024)
+
+func queue(place *atomic.Pointer[Conn]) {
+	for {
+		select {
+		case lingerers <- place:
+			return
+		default:
+		}
+		select {
+		case oldest := <-lingerers:
+			if c := oldest.Load(); c != nil {
+				c.kill()
+			}
+		default:
+		}
+	}
+}
 
 // Close is the library's. It says goodbye with status 1000 if nobody has, and returns at
 // once; the socket is closed when the peer has closed it, at most a second later.
@@ -111,21 +129,12 @@ func (c *Conn) close(s Status, after func()) {
 		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 	}
 	c.timer = time.AfterFunc(closeGrace, c.kill)
+	c.place = new(atomic.Pointer[Conn])
+	c.place.Store(c)
 	c.wakeLocked()
 	c.mu.Unlock()
 	c.limitReads()
-	for queued := false; !queued; {
-		select {
-		case lingerers <- c:
-			queued = true
-		default:
-			select {
-			case oldest := <-lingerers:
-				oldest.kill()
-			default:
-			}
-		}
-	}
+	queue(c.place)
 	c.mu.Lock()
 	c.startLocked()
 }
@@ -139,15 +148,18 @@ func (c *Conn) limitReads() {
 
 // shut shuts our side, after all that was due. Only the system's own sockets do that
 // without blocking: TLS waits up to 5 s (tls.Conn.CloseWrite). A connection that cannot,
-// such as one of a limited listener, lingers with its side open.
+// such as one of a limited listener, lingers with its side open if its peer has been told.
 func (c *Conn) shut() {
-	half, _ := c.Conn.(interface{ CloseWrite() error })
-	if rawConn(c.Conn) == nil && half != nil {
+	half, halves := c.Conn.(interface{ CloseWrite() error })
+	switch {
+	case halves && rawConn(c.Conn) == nil:
 		go c.linger(half.CloseWrite)
-	} else if half != nil {
+	case halves:
 		c.linger(half.CloseWrite)
-	} else {
+	case c.said != unsaid:
 		c.linger(func() error { return nil })
+	default:
+		c.kill()
 	}
 }
 
@@ -157,7 +169,7 @@ func (c *Conn) linger(closeWrite func() error) {
 	if c.life == ending {
 		c.life = lingering
 	}
-	over := c.eof || err != nil
+	over := c.done || err != nil
 	c.mu.Unlock()
 	if over {
 		c.kill()
@@ -172,30 +184,29 @@ func (c *Conn) drops() bool {
 	return c.life != alive && c.said != byLibrary
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun. It
-// is for the goroutine whose handler has returned.
-func (c *Conn) Drain() {
-	if c.Ending() {
-		c.drain(make([]byte, 4<<10), 0, nil)
+// quiet notes that the peer sends nothing any more. With our own close frame out, there
+// is nothing to wait for (RFC 6455 section 7.1.1).
+func (c *Conn) quiet() {
+	c.mu.Lock()
+	c.done = true
+	over := c.life == lingering
+	c.mu.Unlock()
+	if over {
+		c.kill()
 	}
 }
 
-// drain drops n bytes, and what else comes in p, until that ends with an error.
-func (c *Conn) drain(p []byte, n int, err error) {
-	for {
-		c.mu.Lock()
-		c.dropped += n
-		c.eof = err != nil || c.dropped > dropMost
-		over, kill := c.eof, c.life == lingering || c.dropped > dropMost
-		c.mu.Unlock()
-		if over && kill {
-			c.kill()
-		}
-		if over {
-			return
-		}
-		n, err = c.read(p)
+// lingers notes that n bytes were dropped, and reports whether more may come.
+func (c *Conn) lingers(n int) bool {
+	c.mu.Lock()
+	c.dropped += n
+	over := c.dropped > dropMost
+	more := !over && !c.done && c.life != ended
+	c.mu.Unlock()
+	if over {
+		c.kill()
 	}
+	return more
 }
 
 // kill closes the socket at once, whatever waits for it.
@@ -210,6 +221,7 @@ func (c *Conn) kill() {
 	c.after = nil
 	if c.timer != nil {
 		c.timer.Stop()
+		c.place.Store(nil)
 	}
 	c.wakeLocked()
 	c.mu.Unlock()

@@ -3,6 +3,7 @@ package transport
 import (
 	"bytes"
 	"context"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -20,11 +21,14 @@ import (
 type Conn struct {
 	net.Conn
 
-	reads atomic.Uint32          // how often the peer has sent something
-	wrote atomic.Uint64          // bytes, whoever wrote them
-	early atomic.Pointer[[]byte] // what came with the handshake and has not been read
+	reads atomic.Uint32 // how often the peer has sent something
+	wrote atomic.Uint64 // bytes, whoever wrote them
 
 	expires atomic.Pointer[time.Timer] // ends the handshake; nil once that is over
+
+	reading sync.Mutex   // serializes Read; locked before the others
+	early   []byte       // what came with the handshake and has not been read; guarded by reading
+	peer    frame.Parser // of what the peer sends; guarded by reading
 
 	writing sync.Mutex // serializes Write; locked before the others
 	head    []byte     // the response so far; guarded by writing
@@ -46,10 +50,11 @@ type Conn struct {
 
 	life    life
 	said    closeFrame
-	eof     bool        // the peer sends nothing any more
-	dropped int         // bytes read and dropped since the end began
-	timer   *time.Timer // ends the linger
-	after   []func()    // called once the socket is closed
+	done    bool                  // the peer sends nothing any more: it has closed, or said so
+	dropped int                   // bytes read and dropped since the close began
+	timer   *time.Timer           // ends the linger
+	place   *atomic.Pointer[Conn] // among the lingerers
+	after   []func()              // called once the socket is closed
 }
 
 // speech is what the library writes.
@@ -69,13 +74,8 @@ const responseMost = 64 << 10
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
 func NewConn(conn net.Conn, early []byte) *Conn {
-	c := &Conn{Conn: conn}
-	if len(early) > 0 {
-		early = bytes.Clone(early)
-		c.early.Store(&early)
-	}
 	socket(under(conn), limitUnsent)
-	return c
+	return &Conn{Conn: conn, early: bytes.Clone(early)}
 }
 
 type connKey struct{}
@@ -105,29 +105,54 @@ func (c *Conn) Keep() {
 // Read reads what the peer sends, first what came with the handshake. Once the close has
 // begun it drops what comes and returns net.ErrClosed when nothing comes any more.
 func (c *Conn) Read(p []byte) (int, error) {
-	if len(p) == 0 {
-		return 0, nil
-	}
+	c.reading.Lock()
+	defer c.reading.Unlock()
 	n, err := c.read(p)
+	for c.drops() {
+		if !c.lingers(n) || err != nil || len(p) == 0 {
+			return 0, net.ErrClosed
+		}
+		n, err = c.read(p)
+	}
+	return n, err
+}
+
+// Drain reads and drops what comes until the peer has closed, if the close has begun. It
+// is for the goroutine whose handler has returned.
+func (c *Conn) Drain() {
+	if !c.Ending() || !c.reading.TryLock() { // who is inside Read drops what comes
+		return
+	}
+	defer c.reading.Unlock()
+	p := make([]byte, 4<<10)
+	n, err := 0, error(nil)
+	for c.lingers(n) && err == nil {
+		n, err = c.read(p)
+	}
+}
+
+// read reads into p, and notes when nothing will follow.
+func (c *Conn) read(p []byte) (n int, err error) {
+	if len(c.early) > 0 {
+		n = copy(p, c.early)
+		if c.early = c.early[n:]; len(c.early) == 0 {
+			c.early = nil
+		}
+	} else {
+		err = guard(func() error { n, err = c.Conn.Read(p); return err })
+	}
 	if n > 0 {
 		c.reads.Add(1)
 	}
-	if !c.drops() {
-		return n, err
+	done := err == io.EOF
+	for took := 0; took < n; {
+		m, ended := c.peer.Next(p[took:n])
+		took += m
+		done = done || ended && c.peer.Opcode() == frame.Close
 	}
-	c.drain(p, n, err)
-	return 0, net.ErrClosed
-}
-
-func (c *Conn) read(p []byte) (n int, err error) {
-	if early := c.early.Swap(nil); early != nil {
-		n = copy(p, *early)
-		if rest := (*early)[n:]; len(rest) > 0 {
-			c.early.Store(&rest)
-		}
-		return n, nil
+	if done {
+		c.quiet()
 	}
-	err = guard(func() error { n, err = c.Conn.Read(p); return err })
 	return n, err
 }
 

@@ -32,6 +32,9 @@ const (
 // (RFC 6455 section 5.5).
 const controlMost = 2 + 4 + 125
 
+// controlTime is how long a control frame may wait for room in the socket.
+const controlTime = 10 * time.Second
+
 var (
 	errControl   = errors.New("gcpool: control frame with more than 125 bytes of payload")
 	errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
@@ -126,12 +129,7 @@ func (c *Conn) release() {
 		n := writeNow(c.Conn, due)
 		c.wrote.Add(uint64(n))
 		if n < len(due) {
-			go func() {
-				if _, err := c.put(due[n:], func(int) {}); err != nil {
-					c.fail(err)
-				}
-				c.release()
-			}()
+			go c.waitForRoom(due[n:])
 			return
 		}
 		c.mu.Lock()
@@ -145,6 +143,17 @@ func (c *Conn) release() {
 	if shut {
 		c.shut()
 	}
+}
+
+// waitForRoom writes the rest of control frames. A peer that pings and does not read is
+// closed.
+func (c *Conn) waitForRoom(due []byte) {
+	stuck := time.AfterFunc(controlTime, c.kill)
+	defer stuck.Stop()
+	if _, err := c.put(due, func(int) {}); err != nil {
+		c.fail(err)
+	}
+	c.release()
 }
 
 // send has a control frame sent at the next end of a frame, and never waits. There is
