@@ -11,6 +11,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"runtime"
 	"slices"
@@ -37,6 +38,8 @@ var (
 	errLeft     error = reason("gcpool: handler returned")
 	errCut            = errors.New("gcpool: cut off, and its peer may have it") // for a Remote, which must not send it again
 	errSilent   error = reason("gcpool: peer silent for two heartbeats")
+
+	errUnfinished = fmt.Errorf("%w: the application has begun a message and not ended it", ErrSlow)
 )
 
 // reason is an ErrNotConnected that tells more.

@@ -10,10 +10,10 @@ func (b *Box) Del(c Caller) (removed *transport.Link, done bool) {
 	if b.dead {
 		return nil, false
 	}
-	if removed = b.link; !b.owners.del(c) || !b.detachLocked(ErrDeleted, transport.StatusNormal) {
+	if !b.owners.del(c) {
 		return nil, true
 	}
-	return removed, true
+	return b.kickLocked(transport.StatusNormal), true
 }
 
 // Kick removes and closes b's connection, with status, whoever calls it, and returns it,
@@ -21,8 +21,13 @@ func (b *Box) Del(c Caller) (removed *transport.Link, done bool) {
 func (b *Box) Kick(status transport.Status) (removed *transport.Link) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	removed = b.link
-	b.detachLocked(ErrDeleted, status)
+	return b.kickLocked(status)
+}
+
+func (b *Box) kickLocked(status transport.Status) (removed *transport.Link) {
+	if removed = b.link; removed != nil {
+		b.removeLocked(ErrDeleted, status)
+	}
 	return removed
 }
 
@@ -42,16 +47,6 @@ func (b *Box) Detach(link *transport.Link, reason error) bool {
 	}
 	if reason == ErrDeleted || reason == errLeft {
 		b.owners[len(b.owners)-1].left = true
-	}
-	return b.detachLocked(reason, status)
-}
-
-func (b *Box) detachLocked(reason error, status transport.Status) bool {
-	if b.link == nil {
-		return false
-	}
-	if b.told { // its close frame has been sent
-		status = transport.Status{}
 	}
 	b.removeLocked(reason, status)
 	return true

@@ -62,7 +62,7 @@ func (r *reporter) undelivered(id string, c *chunk, err error) {
 
 // presence reports that id came, or went for the reason err.
 func (r *reporter) presence(id string, connected bool, err error) {
-	if r.group.Presence != nil || r.verbose.Load() || err == ErrSlow {
+	if r.group.Presence != nil || r.verbose.Load() || class(err) == class(ErrSlow) {
 		r.add(event{id: id, err: err, connected: connected}, 1)
 	}
 }
@@ -153,7 +153,7 @@ func (r *reporter) tell(e event) {
 		return
 	}
 	level, text := slog.LevelDebug, "gcpool: joined"
-	if e.err == ErrSlow {
+	if class(e.err) == class(ErrSlow) {
 		level, text = slog.LevelWarn, "gcpool: slow peer disconnected"
 	} else if !e.connected {
 		text = "gcpool: left"

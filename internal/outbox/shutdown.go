@@ -4,6 +4,8 @@ import (
 	"context"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/transport"
+
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
@@ -62,8 +64,14 @@ func (b *Box) leave(over bool) {
 		b.told, b.control, b.idle = true, frame.Close, now
 		b.wakeLocked()
 	}
-	busy, late := b.busy, !b.told || now-b.idle >= b.group.WriteTimeout
-	if link != nil && !busy && !late {
+	late := over || !b.busy && (!b.told || now-b.idle >= b.group.WriteTimeout)
+	switch {
+	case link == nil:
+	case late && b.told: // nobody answers
+		b.removeLocked(ErrClosed, transport.Status{})
+	case late:
+		b.removeLocked(ErrClosed, transport.StatusGoingAway)
+	case !b.busy:
 		b.askLocked(link, ErrClosed)
 	}
 	b.mu.Unlock()
@@ -72,8 +80,6 @@ func (b *Box) leave(over bool) {
 			b.Stranded(ErrClosed, true)
 		}
 		b.group.retire(b)
-	} else if over || !busy && late {
-		b.Detach(link, ErrClosed)
 	}
 }
 

@@ -221,7 +221,11 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		b.pauseLocked(w, already)
 	case !w.closed:
 		if w.closed = true; link == b.link {
-			b.removeLocked(ErrSlow, transport.Status{})
+			reason := ErrSlow
+			if link.Held() {
+				reason = errUnfinished
+			}
+			b.removeLocked(reason, transport.Status{})
 		}
 		b.endLocked(w, last)
 		b.group.spawn(link.Kill)
@@ -294,11 +298,8 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	b.behindLocked(w)
 	switch link, status := w.link, w.status; {
 	case failed:
-		b.removeLocked(w.reason, transport.Status{})
+		b.removeLocked(w.reason, transport.StatusGoingAway)
 	case link != b.link && !w.closed:
-		if err != nil {
-			status = transport.Status{}
-		}
 		b.group.part(link, status)
 	}
 	b.active = true

@@ -24,8 +24,8 @@ const Piece = 64 << 10
 var longAgo = time.Unix(1, 0)
 
 // A Link is one connection as a pool uses it. Its methods turn a panic of the connection
-// into an error. Only one Send, Try or Ping may run at a time; Close and Kill may run
-// beside them.
+// into an error. Only one Send, Try or Ping may run at a time; the others may run beside
+// them.
 type Link struct {
 	Conn   net.Conn // as it was added
 	Opcode byte     // of its messages
@@ -39,27 +39,38 @@ type Link struct {
 // A kind is how one kind of connection is written to and closed. See upgraded.go, xnet.go,
 // stream.go and packet.go.
 type kind interface {
-	// send writes whole frames, or their payloads, and returns how far it came. After
-	// each write but the last it tells progress how far that is at least.
-	send(frames []byte, progress func(n int)) (n int, err error)
-	// control sends a control frame; only where speaksFrames.
-	control(op byte, payload []byte) error
-	speaksFrames() bool
+	// Send writes whole frames, or their payloads, and returns how far it came: what lies
+	// before was taken, and if that is inside a frame, its peer may have a part of it. After
+	// each write but the last it tells progress how far it has come at least.
+	Send(frames []byte, progress func(n int)) (n int, err error)
+	// WebSocket reports whether the connection can be pinged and sent a close frame.
+	WebSocket() bool
+	// Goodbye sends a close frame and leaves the connection open, so that the peer can
+	// close it.
+	Goodbye(s Status) error
+	// Held reports whether an unfinished message of the application's keeps Send waiting.
+	Held() bool
+	// Left reports whether the connection's handler may have returned, or has closed it. It
+	// does not block.
+	Left() bool
+	// Closed reports whether it has been closed on this side. It may block.
+	Closed() bool
+	// Close closes the connection, after a close frame with s if it is a WebSocket, and
+	// after close_notify if it is TLS, as far as the peer takes that within a second. It
+	// may block for that second. after is called once the socket is closed.
+	Close(s Status, after func())
+	// AwaitClose waits for a Close to be out where the return of the connection's handler
+	// would cut it off, 20 ms at most.
+	AwaitClose()
+	// Kill closes the connection at once.
+	Kill()
+
+	ping() error
 	// heard counts what the peer has sent, if the kind can tell.
 	heard() (count uint32, tells bool)
-	// left reports whether the connection's handler may have returned. It does not block.
-	left() bool
-	// closed reports whether it has been closed on this side. It may block.
-	closed() bool
 	// progress tells how many bytes of anybody's went to the socket, if known, and which
 	// one that is, if it can be reached.
 	progress() (wrote uint64, socket net.Conn)
-	// goodbye sends a close frame; only where speaksFrames.
-	goodbye(s Status) error
-	close(s Status, after func())
-	// await waits a moment for a close to be out that the handler's return would cut off.
-	await()
-	kill()
 }
 
 // NewLink returns conn's Link, or nil if conn is nil or a nil pointer. Messages are binary
@@ -93,16 +104,6 @@ func (l *Link) Is(conn net.Conn) bool {
 	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn
 }
 
-// WebSocket reports whether l can be pinged and sent a close frame.
-func (l *Link) WebSocket() bool { return l.speaksFrames() }
-
-// Send writes frames and returns how far it came: what lies before was taken, and if that
-// is inside a frame, its peer may have a part of it.
-func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
-	defer recovered(&err)
-	return l.send(frames, progress)
-}
-
 // Tries reports whether Try may come to something.
 func (l *Link) Tries() bool {
 	_, tries := l.kind.(*upgraded)
@@ -117,18 +118,11 @@ func (l *Link) Try(frames []byte) (n int, all bool) {
 }
 
 // Ping sends an empty ping.
-func (l *Link) Ping() (err error) {
-	defer recovered(&err)
-	err = l.control(frame.Ping, nil)
+func (l *Link) Ping() error {
+	err := l.ping()
 	p := l.Progress()
 	l.pinged.Store(p.acked + uint64(max(0, p.left)))
 	return err
-}
-
-// Goodbye sends a close frame and leaves l open, so that the peer can close.
-func (l *Link) Goodbye(s Status) (err error) {
-	defer recovered(&err)
-	return l.goodbye(s)
 }
 
 // Heard reports whether anything came from the peer since the last call, and whether l
@@ -143,24 +137,6 @@ func (l *Link) Heard() (heard, tells bool) {
 	}
 	return heard, true
 }
-
-// Left reports whether l's handler may have returned, or has closed l. It does not block.
-func (l *Link) Left() bool { return l.left() }
-
-// Closed reports whether l has been closed on this side. It may block.
-func (l *Link) Closed() bool { return l.closed() }
-
-// Close closes l, after a close frame with status if it is a WebSocket, and after
-// close_notify if it is TLS, as far as the peer takes that within a second. It may block
-// for that second. after is called once the socket is closed.
-func (l *Link) Close(s Status, after func()) { l.close(s, after) }
-
-// AwaitClose waits for a Close to be out where the return of l's handler would cut it off,
-// 20 ms at most.
-func (l *Link) AwaitClose() { l.await() }
-
-// Kill closes l at once.
-func (l *Link) Kill() { l.kill() }
 
 // write is w.Write for a w that may break the rules of io.Writer. One that panics may
 // have written something.

@@ -6,7 +6,7 @@ import "github.com/nulijiabei/gcpool/internal/frame"
 // a message of each, as the adapters of WebSocket libraries do.
 type packet struct{ raw }
 
-func (p *packet) send(frames []byte, progress func(n int)) (n int, err error) {
+func (p *packet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	for n < len(frames) {
 		if n > 0 {
 			progress(n)

@@ -14,28 +14,29 @@ import (
 // raw is what is the same for all connections that take payloads without frames.
 type raw struct{ conn net.Conn }
 
-func (r *raw) control(byte, []byte) error                { return errors.ErrUnsupported }
-func (r *raw) goodbye(Status) error                      { return errors.ErrUnsupported }
-func (r *raw) await()                                    {}
-func (r *raw) speaksFrames() bool                        { return false }
+func (r *raw) WebSocket() bool                           { return false }
+func (r *raw) Goodbye(Status) error                      { return errors.ErrUnsupported }
+func (r *raw) ping() error                               { return errors.ErrUnsupported }
+func (r *raw) Held() bool                                { return false }
+func (r *raw) Left() bool                                { return false }
+func (r *raw) Closed() bool                              { return closedHere(r.conn) }
+func (r *raw) AwaitClose()                               {}
 func (r *raw) heard() (count uint32, tells bool)         { return 0, false }
-func (r *raw) left() bool                                { return false }
-func (r *raw) closed() bool                              { return closedHere(r.conn) }
 func (r *raw) progress() (wrote uint64, socket net.Conn) { return 0, under(r.conn) }
 
-// close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
-func (r *raw) close(s Status, after func()) {
+// Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
+func (r *raw) Close(s Status, after func()) {
 	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
-		stuck := time.AfterFunc(closeGrace, r.kill)
+		stuck := time.AfterFunc(closeGrace, r.Kill)
 		_ = guard(secure.Close)
 		stuck.Stop()
 	}
-	r.kill()
+	r.Kill()
 	after()
 }
 
-// kill: Close of an application's type may wait for a write, and so may its deadline.
-func (r *raw) kill() {
+// Kill: Close of an application's type may wait for a write, and so may its deadline.
+func (r *raw) Kill() {
 	var expired sync.WaitGroup
 	expired.Go(func() { _ = guard(func() error { return r.conn.SetWriteDeadline(longAgo) }) })
 	closeNow(r.conn)
@@ -54,7 +55,7 @@ func streams(conn net.Conn) bool {
 	return false
 }
 
-func (s *stream) send(frames []byte, progress func(n int)) (n int, err error) {
+func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 	for n < len(frames) && err == nil {
 		if n > 0 {
 			progress(n)

@@ -250,6 +250,13 @@ func (c *Conn) finish(err error) {
 	c.release()
 }
 
+// held reports whether a message of the library's is unfinished.
+func (c *Conn) held() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.parser.Open()
+}
+
 // fail has nothing follow what err has cut.
 func (c *Conn) fail(err error) {
 	c.mu.Lock()

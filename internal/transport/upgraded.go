@@ -37,7 +37,7 @@ func unwrap(conn net.Conn) (up *Conn) {
 	return nil
 }
 
-func (u *upgraded) send(frames []byte, progress func(n int)) (int, error) {
+func (u *upgraded) Send(frames []byte, progress func(n int)) (int, error) {
 	tried := u.tried
 	u.tried = false
 	return u.conn.sendFrames(frames, tried, progress)
@@ -49,19 +49,22 @@ func (u *upgraded) try(frames []byte) int {
 	return n
 }
 
-func (u *upgraded) control(op byte, payload []byte) error {
-	return u.conn.send(frame.Append(nil, op, payload, false), byPool)
+func (u *upgraded) Goodbye(s Status) error {
+	return u.conn.send(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 }
 
-func (u *upgraded) goodbye(s Status) error { return u.control(frame.Close, s.payload()) }
+func (u *upgraded) ping() error {
+	return u.conn.send(frame.Append(nil, frame.Ping, nil, false), byPool)
+}
 
-func (u *upgraded) speaksFrames() bool                { return true }
+func (u *upgraded) WebSocket() bool                   { return true }
+func (u *upgraded) Held() bool                        { return u.conn.held() }
+func (u *upgraded) Left() bool                        { return u.conn.Ending() }
+func (u *upgraded) Closed() bool                      { return u.conn.Ending() }
+func (u *upgraded) Close(s Status, after func())      { u.conn.close(s, after) }
+func (u *upgraded) AwaitClose()                       {}
+func (u *upgraded) Kill()                             { u.conn.kill() }
 func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load(), true }
-func (u *upgraded) left() bool                        { return u.conn.Ending() }
-func (u *upgraded) closed() bool                      { return u.conn.Ending() }
-func (u *upgraded) close(s Status, after func())      { u.conn.close(s, after) }
-func (u *upgraded) await()                            {}
-func (u *upgraded) kill()                             { u.conn.kill() }
 
 func (u *upgraded) progress() (wrote uint64, socket net.Conn) {
 	return u.conn.wrote.Load(), under(u.conn.Conn)
