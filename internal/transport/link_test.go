@@ -3,6 +3,7 @@ package transport
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -132,4 +133,12 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		}
 		stuck.Wait()
 	}
+}
+
+// certificate returns the one that httptest serves.
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return server.TLS.Certificates[0]
 }

@@ -28,9 +28,8 @@ const (
 	controls
 )
 
-// controlMost is the longest control frame: two bytes, a mask and 125 bytes of payload
-// (RFC 6455 section 5.5).
-const controlMost = 2 + 4 + 125
+// controlMost is the longest control frame of a server (RFC 6455 section 5.5).
+const controlMost = 2 + 125
 
 // controlTime is how long a control frame may wait for room in the socket.
 const controlTime = 10 * time.Second

@@ -1,0 +1,235 @@
+package transport
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+const (
+	close1000 = "\x88\x02\x03\xe8"
+	close1001 = "\x88\x02\x03\xe9"
+	close4500 = "\x88\x02\x11\x94"
+)
+
+// TestOneCloseFrame: the first of all that are asked for, whoever asks.
+func TestOneCloseFrame(t *testing.T) {
+	library := func(f string) func(*Conn) { return func(c *Conn) { c.Write([]byte(f)) } }
+	goodbye := func(c *Conn) { (&upgraded{conn: c}).Goodbye(StatusGoingAway) }
+	closes := func(c *Conn) { c.Close() }
+	replaced := func(c *Conn) { c.close(StatusReplaced, nil) }
+	for _, test := range []struct {
+		what string
+		acts []func(*Conn)
+		want string
+	}{
+		{"the library closes", []func(*Conn){closes}, close1000},
+		{"it says why and closes", []func(*Conn){library(close4500), closes}, close4500},
+		{"the pool closes, then the library", []func(*Conn){replaced, library(close1000), closes}, close4500},
+		{"the library closes, then the pool", []func(*Conn){closes, replaced}, close1000},
+		{"goodbye, the library's echo and close", []func(*Conn){goodbye, library(close1000), closes}, close1001},
+		{"goodbye, then a takeover", []func(*Conn){goodbye, replaced}, close1001},
+		{"a ping before", []func(*Conn){library("\x89\x00"), closes, library("\x89\x00")}, "\x89\x00" + close1000},
+		{"no WebSocket", []func(*Conn){func(c *Conn) { c.speaks = other }, closes}, ""},
+		{"no response yet", []func(*Conn){func(c *Conn) { c.speaks = response }, replaced}, ""},
+	} {
+		c, peer := upgradedPair(t)
+		for _, act := range test.acts {
+			act(c)
+		}
+		peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+		if got, err := io.ReadAll(peer); string(got) != test.want || err != nil {
+			t.Errorf("%s: received %q, %v; want %q", test.what, got, err, test.want)
+		}
+	}
+}
+
+// TestCloseFrameSurvivesWhatThePeerSends: the kernel resets a socket that is closed with
+// unread bytes, and the peer never sees what was sent before.
+func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
+	for what, drain := range map[string]func(*Conn){
+		"a library that reads":        func(c *Conn) { io.Copy(io.Discard, onlyReads{c}) },
+		"a handler that has returned": (*Conn).Drain,
+	} {
+		for range 20 {
+			c, peer := upgradedPair(t)
+			go func() {
+				for text := bytes.Repeat([]byte("\x81\x04text"), 100); ; {
+					if _, err := peer.Write(text); err != nil {
+						return
+					}
+				}
+			}()
+			c.close(StatusReplaced, nil)
+			go drain(c)
+			expect(t, peer, what, close4500)
+			if n, err := peer.Read(make([]byte, 1)); err != io.EOF {
+				t.Fatalf("%s: then %d bytes, %v", what, n, err)
+			}
+			peer.Close()
+		}
+	}
+}
+
+type onlyReads struct{ io.Reader }
+
+// pipe is a connection without CloseWrite, in simulated time, with its peer.
+func pipe() (c *Conn, peer net.Conn) {
+	ours, peer := net.Pipe()
+	return &Conn{Conn: struct{ net.Conn }{ours}, speaks: frames}, peer
+}
+
+// TestCloseTakesNoLongerThanItMust: the peer's close frame, or its end, ends the linger;
+// else a second does, or 8 MiB.
+func TestCloseTakesNoLongerThanItMust(t *testing.T) {
+	flood := func(peer net.Conn) {
+		for p := make([]byte, 1<<20); ; {
+			if _, err := peer.Write(p); err != nil {
+				return
+			}
+		}
+	}
+	for _, test := range []struct {
+		what string
+		peer func(net.Conn)
+		want time.Duration
+	}{
+		{"says nothing", func(net.Conn) {}, closeGrace},
+		{"answers", func(peer net.Conn) { peer.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xe8")) }, 0},
+		{"answers behind a message", func(peer net.Conn) {
+			peer.Write([]byte("\x81\x81\x00\x00"))
+			peer.Write([]byte("\x00\x00x\x88\x80\x00\x00\x00\x00"))
+		}, 0},
+		{"closes", func(peer net.Conn) { peer.Close() }, 0},
+		{"floods", flood, 0},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := pipe()
+			start, over := time.Now(), make(chan time.Duration, 1)
+			c.close(StatusNormal, func() { over <- time.Since(start) })
+			go c.Drain()
+			expect(t, peer, test.what, close1000)
+			test.peer(peer)
+			if took := <-over; took != test.want {
+				t.Errorf("a peer that %s: closed after %v, want %v", test.what, took, test.want)
+			}
+			peer.Close()
+		})
+	}
+}
+
+// TestCloseNeverBlocks, though the peer takes nothing.
+func TestCloseNeverBlocks(t *testing.T) {
+	c, _ := upgradedPair(t)
+	_, sent := fill(t, c)
+	over := make(chan bool)
+	c.Close()
+	c.close(StatusNormal, func() { close(over) })
+	select {
+	case <-sent:
+		t.Error("the write under way has ended at once")
+	default:
+	}
+	<-over
+	if err := <-sent; err == nil {
+		t.Error("the write that was stuck has no error")
+	}
+}
+
+// TestLingerersAreBounded: the oldest gives way.
+func TestLingerersAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		over := make(chan int, 2*cap(lingerers))
+		for i := range cap(lingerers) + 2 {
+			c, peer := pipe()
+			go io.Copy(io.Discard, peer)
+			c.close(StatusNormal, func() { over <- i })
+			synctest.Wait()
+		}
+		if n := len(over); n != 2 || <-over != 0 || <-over != 1 {
+			t.Errorf("%d have been closed, not the two oldest", n)
+		}
+		time.Sleep(closeGrace)
+		synctest.Wait()
+		if n := len(over); n != cap(lingerers) {
+			t.Errorf("%d of %d were closed after a second", n, cap(lingerers))
+		}
+	})
+}
+
+// TestReadAfterCloseReturnsErrClosed, and after a close frame of the library's own it still
+// returns the peer's answer.
+func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.close(StatusNormal, nil)
+	peer.Write([]byte("late"))
+	peer.Close()
+	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Read: %d, %v", n, err)
+	}
+	c, peer = upgradedPair(t)
+	c.Write([]byte(close1000))
+	c.close(StatusReplaced, nil)
+	peer.Write([]byte("answer"))
+	if n, err := c.Read(make([]byte, 10)); n != 6 || err != nil {
+		t.Errorf("Read of the answer: %d, %v", n, err)
+	}
+}
+
+// TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
+func TestTLSEndsWithCloseNotify(t *testing.T) {
+	for what, closes := range map[string]func(conn net.Conn){
+		"under Upgrade": func(conn net.Conn) { (&Conn{Conn: conn, speaks: frames}).close(StatusNormal, nil) },
+		"raw":           func(conn net.Conn) { NewLink(conn, false).Close(StatusNormal, func() {}) },
+	} {
+		conn, peer := pair(t)
+		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+		client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+		go server.Handshake()
+		if err := client.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		server.Handshake() // until it is over here too
+		closes(server)
+		client.SetReadDeadline(time.Now().Add(20 * time.Second))
+		got, err := io.ReadAll(client)
+		if err != nil || what == "under Upgrade" && string(got) != close1000 {
+			t.Errorf("%s: %q, %v", what, got, err)
+		}
+	}
+}
+
+// TestLinkOfAWrapper: what a library wraps around what it has hijacked is the same
+// connection; what cannot be unwrapped is another.
+func TestLinkOfAWrapper(t *testing.T) {
+	c, _ := upgradedPair(t)
+	for what, test := range map[string]struct {
+		conn net.Conn
+		want bool
+	}{
+		"itself":              {c, true},
+		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},
+		"two of them":         {wrapper{c, func() net.Conn { return wrapper{c, func() net.Conn { return c }} }}, true},
+		"one of a pipe":       {wrapper{c, func() net.Conn { a, _ := net.Pipe(); return a }}, false},
+		"one that panics":     {wrapper{c, func() net.Conn { panic("no") }}, false},
+		"one without NetConn": {struct{ net.Conn }{c}, false},
+	} {
+		if got := NewLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
+			t.Errorf("%s: a WebSocket is %v, opcode %d", what, got.WebSocket(), got.Opcode)
+		}
+	}
+}
+
+type wrapper struct {
+	net.Conn
+	under func() net.Conn
+}
+
+func (w wrapper) NetConn() net.Conn { return w.under() }

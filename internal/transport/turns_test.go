@@ -1,0 +1,238 @@
+package transport
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// upgradedPair returns a Conn whose response is out, and its peer.
+func upgradedPair(t *testing.T) (c *Conn, peer net.Conn) {
+	t.Helper()
+	conn, peer := pair(t)
+	return &Conn{Conn: conn, speaks: frames}, peer
+}
+
+// expect reads exactly want from peer.
+func expect(t *testing.T, peer net.Conn, what, want string) {
+	t.Helper()
+	got := make([]byte, len(want))
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if n, err := io.ReadFull(peer, got); err != nil || string(got) != want {
+		t.Fatalf("%s: received %.80q, %v; want %.80q", what, got[:n], err, want)
+	}
+}
+
+// push sends frames as a pool does, and returns a channel with the error.
+func push(c *Conn, frames string) chan error {
+	sent := make(chan error, 1)
+	go func() {
+		_, err := c.sendFrames([]byte(frames), false, func(int) {})
+		sent <- err
+	}()
+	return sent
+}
+
+// fill has the pool stuck in a large frame, and returns that.
+func fill(t *testing.T, c *Conn) (large string, sent chan error) {
+	large = string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false))
+	sent = push(c, large)
+	for before := uint64(0); ; before = c.wrote.Load() {
+		if time.Sleep(50 * time.Millisecond); before > 0 && c.wrote.Load() == before {
+			return large, sent
+		}
+	}
+}
+
+func TestTurns(t *testing.T) {
+	inside, message := new(frame.Parser), new(frame.Parser)
+	inside.Next([]byte("\x81\x03ab"))
+	message.Next([]byte("\x01\x01a"))
+	between := new(frame.Parser)
+	for _, test := range []struct {
+		what          string
+		c             *Conn
+		library, pool bool
+	}{
+		{"nobody writes", &Conn{speaks: frames, parser: *between}, true, true},
+		{"before the response is out", &Conn{parser: *between}, true, false},
+		{"what is no WebSocket", &Conn{speaks: other, parser: *between}, true, false},
+		{"the library writes", &Conn{speaks: frames, turn: library, parser: *between}, false, false},
+		{"the pool writes", &Conn{speaks: frames, turn: pool, parser: *between}, false, false},
+		{"control frames leave", &Conn{speaks: frames, turn: controls, parser: *between}, false, false},
+		{"a frame is cut", &Conn{speaks: frames, parser: *inside}, true, false},
+		{"a message is open", &Conn{speaks: frames, parser: *message}, true, false},
+		{"the pool was last, the library waits", &Conn{speaks: frames, last: pool, waiting: [2]int{1, 1}, parser: *between}, true, false},
+		{"the library was last, the pool waits", &Conn{speaks: frames, last: library, waiting: [2]int{1, 1}, parser: *between}, false, true},
+		{"the library was last, and its message is open", &Conn{speaks: frames, last: library, waiting: [2]int{1, 1}, parser: *message}, true, false},
+		{"the pool was last and nobody waits", &Conn{speaks: frames, last: pool, waiting: [2]int{0, 1}, parser: *between}, true, true},
+	} {
+		if l, p := test.c.mayLocked(library), test.c.mayLocked(pool); l != test.library || p != test.pool {
+			t.Errorf("%s: the library may is %v, the pool may is %v", test.what, l, p)
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	cut := new(frame.Parser)
+	cut.Next([]byte("\x81\x03ab"))
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		what          string
+		c             *Conn
+		library, pool error
+	}{
+		{"alive", &Conn{}, nil, nil},
+		{"cut for good", &Conn{err: broken}, broken, broken},
+		{"ended", &Conn{life: ended}, net.ErrClosed, net.ErrClosed},
+		{"ending without a close frame", &Conn{life: ending}, net.ErrClosed, net.ErrClosed},
+		{"after the library's close frame", &Conn{said: byLibrary}, errCloseSent, errCloseSent},
+		{"after the pool's", &Conn{said: byPool}, errCloseSent, errCloseSent},
+		{"after the pool's, inside the library's frame", &Conn{said: byPool, parser: *cut}, nil, errCloseSent},
+	} {
+		if l, p := test.c.refusalLocked(library), test.c.refusalLocked(pool); l != test.library || p != test.pool {
+			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
+		}
+	}
+}
+
+// TestMessagesOfTheLibraryStayWhole: between its first fragment and its last, only control
+// frames pass.
+func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.Write([]byte("\x01\x02he"))
+	sent := push(c, "\x81\x04pool")
+	if err := c.send([]byte("\x89\x00"), byPool); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, peer, "a ping inside a message", "\x01\x02he\x89\x00")
+	if n := c.try([]byte("\x81\x04pool")); n != 0 {
+		t.Errorf("try wrote %d bytes inside a message", n)
+	}
+	c.Write([]byte("\x00\x01l"))
+	c.Write([]byte("\x80\x02"))
+	c.Write([]byte("o"))
+	c.send([]byte("\x89\x01x"), byPool) // not inside the frame
+	c.Write([]byte("!"))
+	expect(t, peer, "the rest", "\x00\x01l\x80\x02o!\x89\x01x\x81\x04pool")
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestControlFramesNeverWait: a library answers pings from its read loop, which must not
+// stand behind a batch that the peer does not take.
+func TestControlFramesNeverWait(t *testing.T) {
+	c, peer := upgradedPair(t)
+	large, sent := fill(t, c)
+	for _, f := range []string{"\x8a\x011", "\x89\x01a", "\x8a\x012", "\x8a", "\x013"} {
+		if n, err := c.Write([]byte(f)); n != len(f) || err != nil {
+			t.Fatalf("Write(%q): %d, %v", f, n, err)
+		}
+	}
+	c.send([]byte("\x89\x00"), byPool) // the library waits for the answer to its own
+	expect(t, peer, "the large frame", large)
+	expect(t, peer, "the newest of each kind", "\x89\x01a\x8a\x013")
+	if err := <-sent; err != nil {
+		t.Error(err)
+	}
+	if _, err := c.Write([]byte("\x8a\x7e\x00\x7e" + string(make([]byte, 126)))); err == nil {
+		t.Error("a pong of 126 bytes was taken")
+	}
+}
+
+// TestControlFrameWaitsForRoomOnItsOwn: with the socket full and nobody writing.
+func TestControlFrameWaitsForRoomOnItsOwn(t *testing.T) {
+	c, peer := upgradedPair(t)
+	whole := frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)
+	n := writeNow(c.Conn, whole)
+	for m := n; m > 0; n += m {
+		time.Sleep(20 * time.Millisecond)
+		m = writeNow(c.Conn, whole[n:])
+	}
+	c.Write([]byte("\x8a\x011"))
+	c.Write([]byte("\x8a\x012"))
+	c.Write([]byte("\x8a\x013"))
+	expect(t, peer, "what fills the socket", string(whole[:n]))
+	expect(t, peer, "pongs", "\x8a\x011\x8a\x013")
+}
+
+// TestDeadlineIsTheLibrarysOwn: it bounds the wait for a turn, and cuts no frame of the
+// pool's.
+func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
+	c, peer := upgradedPair(t)
+	large, sent := fill(t, c)
+	c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := c.Write([]byte("\x81\x01x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write behind a stuck batch: %d, %v", n, err)
+	}
+	if n, err := c.Write([]byte("\x8a\x00")); n != 2 || err != nil {
+		t.Errorf("a pong after the deadline: %d, %v", n, err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	waits := make(chan error, 1)
+	go func() {
+		_, err := c.Write([]byte("\x81\x01y"))
+		waits <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	c.SetWriteDeadline(time.Now()) // wakes one that waits, as that of any net.Conn
+	if err := <-waits; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write whose deadline was moved: %v", err)
+	}
+	expect(t, peer, "the large frame and the pong", large+"\x8a\x00")
+	if err := <-sent; err != nil {
+		t.Errorf("the pool's write: %v", err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	c.Write([]byte("\x81\x01z"))
+	expect(t, peer, "the library again", "\x81\x01z")
+}
+
+// TestWriteThatEndedEarlyGoesOn: until its frame has ended, the pool waits.
+func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
+	c, peer := upgradedPair(t)
+	f := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'l'}, 16<<20), false)
+	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	n, err := c.Write(f)
+	if n == 0 || n == len(f) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Write to a full socket: %d, %v", n, err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	sent := push(c, "\x81\x04pool")
+	wrote := make(chan error, 1)
+	expect(t, peer, "the beginning", string(f[:n]))
+	go func() {
+		_, err := c.Write(f[n:])
+		wrote <- err
+	}()
+	expect(t, peer, "the end", string(f[n:])+"\x81\x04pool")
+	if err := errors.Join(<-wrote, <-sent); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestEarlyBytesAreReadFirst(t *testing.T) {
+	conn, peer := pair(t)
+	early := []byte("early ")
+	c := NewConn(conn, early)
+	copy(early, "reused") // by net/http
+	peer.Write([]byte("late"))
+	var got []byte
+	for buf := make([]byte, 4); len(got) < len("early late"); {
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+	if string(got) != "early late" {
+		t.Errorf("read %q", got)
+	}
+}
