@@ -65,7 +65,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	}
 	link := transport.NewLink(conn, c.group.Binary)
 	if link == nil {
-		return fmt.Errorf("%w: nil connection", ErrInvalid)
+		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
 	}
 	if c.absent() == ErrClosed {
 		return ErrClosed

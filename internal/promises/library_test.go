@@ -1,0 +1,147 @@
+package promises
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// library stands for a WebSocket library that is not x/net's: it hijacks the connection
+// and answers the handshake. The tests of torture/libraries run real ones.
+func library(t *testing.T, handle func(r *http.Request, conn net.Conn)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-Websocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-Websocket-Accept: %s\r\n\r\n", base64.StdEncoding.EncodeToString(sum[:]))
+		handle(r, conn)
+	})
+}
+
+func TestConnWithoutUpgradeIsNil(t *testing.T) {
+	if c := gcpool.Conn(nil); c != nil {
+		t.Errorf("Conn of no request is %v", c)
+	}
+	r, _ := http.NewRequest(http.MethodGet, "/", nil)
+	if c := gcpool.Conn(r); c != nil {
+		t.Errorf("Conn of a request without Upgrade is %v", c)
+	}
+	_, conns, _ := started(t)
+	if err := conns.Add("a", gcpool.Conn(r)); err == nil || !strings.Contains(err.Error(), "Upgrade") {
+		t.Errorf("Add of it: %v", err)
+	}
+}
+
+// TestLibraryThatClosesIsRemoved at the next look, whoever returned when.
+func TestLibraryThatClosesIsRemoved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		closes := make(chan bool)
+		raw, _ := serveMemory(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			go func() { // while the handler returns, as with gws
+				<-closes
+				conn.Close()
+			}()
+		}))("")
+		synctest.Wait() // it is added
+		add(t, stream, "a", "x")
+		in := bufio.NewReader(raw)
+		if op, payload, _ := frame(in); op != 0x81 || payload != "x\n" {
+			t.Errorf("received %x %q", op, payload)
+		}
+		time.Sleep(20 * time.Second)
+		if conns.Connected("a") != 1 {
+			t.Error("removed when its handler returned")
+		}
+		go func() { closes <- true }()
+		equal(t, "close frames", closings(raw), []string{"1000"}) // behind a ping
+		time.Sleep(2 * time.Second)
+		if conns.Len() != 0 {
+			t.Error("still there after the library has closed it")
+		}
+	})
+}
+
+// TestUnfinishedMessageOfTheApplication keeps the pool's waiting, and is told from a slow
+// peer.
+func TestUnfinishedMessageOfTheApplication(t *testing.T) {
+	var mu sync.Mutex
+	var log bytes.Buffer
+	logger := slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))
+	var r reports
+	p, conns, stream := started(t, gcpool.WithLogger(logger), gcpool.WithUndelivered(r.hook),
+		gcpool.WithWriteTimeout(200*time.Millisecond), gcpool.WithNewline(false))
+	more := make(chan string)
+	addr := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+		io.WriteString(conn, "\x01\x02he")
+		conns.Add("a", gcpool.Conn(r))
+		go func() {
+			for s := range more {
+				io.WriteString(conn, s)
+			}
+		}()
+		io.Copy(io.Discard, conn)
+	}))
+	defer close(more)
+	_, in := handshake(t, addr, "", 0)
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	add(t, stream, "a", "pushed")
+	for range 4 { // its progress counts as the peer's
+		time.Sleep(100 * time.Millisecond)
+		more <- "\x00\x01."
+	}
+	more <- "\x80\x00"
+	var got []string
+	receive := func() {
+		_, payload, err := frame(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, payload)
+	}
+	for range 7 {
+		receive()
+	}
+	more <- "\x01\x02no"
+	receive()
+	equal(t, "received", got, []string{"he", ".", ".", ".", ".", "", "pushed", "no"})
+	add(t, stream, "a", "late")
+	eventually(t, "removed", func() bool { return conns.Len() == 0 })
+	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
+	equal(t, "undelivered", r.take(t, gcpool.ErrSlow), []string{"a late"})
+	eventually(t, "logged", func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return strings.Contains(log.String(), "the application has begun a message and not ended it")
+	})
+}
+
+// locked is a writer that others may read.
+type locked struct {
+	mu *sync.Mutex
+	w  io.Writer
+}
+
+func (l locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
