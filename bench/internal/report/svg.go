@@ -37,6 +37,9 @@ func (r *Report) charts() (all []chart) {
 		if len(c.metrics) > 0 {
 			all = append(all, c)
 		}
+		if s.Name == "fanout" {
+			all = append(all, librariesChart(s.Metric("messages/s"), s.Load)...)
+		}
 	}
 	return all
 }
@@ -44,7 +47,7 @@ func (r *Report) charts() (all []chart) {
 // The measures of a chart, in pixels.
 const (
 	chartWidth = 720
-	chartLeft  = 110
+	chartLeft  = 122
 	chartBars  = 420 // the longest bar
 	chartTop   = 74
 	barHeight  = 14
@@ -99,7 +102,7 @@ func (c chart) bars(b *bytes.Buffer, first *Row, top int, longest float64) {
 	class := "peer"
 	if first.Limit {
 		class = "limit"
-	} else if first.Name == subject {
+	} else if first.Library != "" {
 		class = "us"
 	}
 	fmt.Fprintf(b, `<text class="name" x="%d" y="%d">%s</text>`+"\n",
