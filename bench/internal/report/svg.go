@@ -99,18 +99,12 @@ func (c chart) svg() []byte {
 
 // bars draws one peer's bars.
 func (c chart) bars(b *bytes.Buffer, first *Row, top int, longest float64) {
-	class := "peer"
-	if first.Limit {
-		class = "limit"
-	} else if first.Library != "" {
-		class = "us"
-	}
 	fmt.Fprintf(b, `<text class="name" x="%d" y="%d">%s</text>`+"\n",
 		chartLeft-8, top+len(c.metrics)*barHeight/2+5, html.EscapeString(first.Name))
 	for i, m := range c.metrics {
 		y := top + i*barHeight
 		row := m.Row(first.Name)
-		text, width := "failed", 0.0
+		text, width, class := "failed", 0.0, class(cmp.Or(row, first))
 		if row != nil && row.Failed == "" {
 			text, width = m.Format(row.Median), chartBars*min(1, row.Median/longest)
 		}
@@ -121,6 +115,16 @@ func (c chart) bars(b *bytes.Buffer, first *Row, top int, longest float64) {
 		fmt.Fprintf(b, `<rect class="%s%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/><text x="%.1f" y="%d">%s</text>`+"\n",
 			class, second, chartLeft, y, max(1, width), barHeight-1, chartLeft+width+6, y+barHeight-3, html.EscapeString(text))
 	}
+}
+
+func class(r *Row) string {
+	switch {
+	case r.Limit:
+		return "limit"
+	case r.Library != "":
+		return "us"
+	}
+	return "peer"
 }
 
 // order puts limits last, and failures before them.
