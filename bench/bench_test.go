@@ -143,7 +143,7 @@ func TestClientsFindWhatAPeerDoesWrong(t *testing.T) {
 }
 
 func TestScenariosRunInProcessesOfTheirOwn(t *testing.T) {
-	all, err := choose(peers.All(), "gcpool,centrifuge,write", func(s peers.Spec) string { return s.Name })
+	all, err := choose(peers.All(), "gcpool,gws,gws+gcpool,centrifuge,write", func(s peers.Spec) string { return s.Name })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -99,6 +99,7 @@ func measure(b *suite.Bench, scenarios []suite.Scenario, out string) error {
 		}
 	}
 	r.Seconds = int(time.Since(began).Seconds())
+	r.Libraries(os.Stdout)
 	fmt.Printf("\n%d s, medians of %d rounds\n", r.Seconds, r.Rounds)
 	if out != "" {
 		if err := r.Save(out); err != nil {

@@ -72,9 +72,16 @@ func (p *poller) run(k *Client) {
 // again.
 func (p *poller) read(k *Client, c *conn, buffer []byte) {
 	had := copy(buffer, c.left)
+	// Once the sockets are closed, their numbers may be somebody else's.
+	k.mu.Lock()
+	if k.closed.Load() {
+		k.mu.Unlock()
+		return
+	}
 	// A raw system call: the socket does not block, so that the scheduler need
 	// not know.
 	n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(c.socket), uintptr(unsafe.Pointer(&buffer[had])), uintptr(len(buffer)-had))
+	k.mu.Unlock()
 	switch {
 	case e == unix.EAGAIN || e == unix.EINTR:
 	case e != 0:

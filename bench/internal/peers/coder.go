@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/nulijiabei/gcpool"
 )
 
 // coder is coder/websocket as in its chat example: a channel and a goroutine a
@@ -84,4 +85,18 @@ func (s *subscriber) push(data []byte) error {
 	case <-s.done:
 		return errGone
 	}
+}
+
+// pooledCoder has the read loop in the handler, which has nothing to send.
+func pooledCoder(conns *gcpool.ConnPool) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer conn.CloseNow()
+		for err = join(conns, r); err == nil; {
+			_, _, err = conn.Read(context.Background())
+		}
+	})
 }

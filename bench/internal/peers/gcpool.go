@@ -10,36 +10,50 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// upgrade is what makes gcpool fast: frames go out many at once.
-var upgrade = gcpool.Upgrade
-
 // pooled is gcpool with its defaults. Only the newline is off, so that its
 // payloads are as long as the others'.
 type pooled struct {
-	pool   *gcpool.Pool
-	conns  *gcpool.ConnPool
-	stream *gcpool.StreamPool
+	pool    *gcpool.Pool
+	conns   *gcpool.ConnPool
+	stream  *gcpool.StreamPool
+	handler http.Handler
 }
 
-func newGcpool() (Peer, error) {
-	pool := gcpool.NewPool(gcpool.WithNewline(false))
-	if err := pool.Register("bench"); err != nil {
-		return nil, err
+// A library returns its own handler, with its upgrader and its read loop, which
+// adds each connection to conns.
+type library func(conns *gcpool.ConnPool) http.Handler
+
+// with returns how gcpool is made with a library.
+func with(l library) func() (Peer, error) {
+	return func() (Peer, error) {
+		pool := gcpool.NewPool(gcpool.WithNewline(false))
+		if err := pool.Register("bench"); err != nil {
+			return nil, err
+		}
+		pool.Start()
+		conns := pool.GetConn("bench")
+		return &pooled{pool, conns, pool.GetStream("bench"), gcpool.Upgrade(l(conns))}, nil
 	}
-	pool.Start()
-	return &pooled{pool, pool.GetConn("bench"), pool.GetStream("bench")}, nil
 }
 
-func (p *pooled) Handler() http.Handler {
-	return upgrade(websocket.Handler(func(ws *websocket.Conn) {
+// join adds the connection under r, which the library has upgraded.
+func join(conns *gcpool.ConnPool, r *http.Request) error {
+	return conns.Add(r.FormValue("id"), gcpool.Conn(r))
+}
+
+// pooledXnet is the handler of gcpool's README.
+func pooledXnet(conns *gcpool.ConnPool) http.Handler {
+	return websocket.Handler(func(ws *websocket.Conn) {
 		id := ws.Request().FormValue("id")
-		if p.conns.Add(id, ws) != nil {
+		if conns.Add(id, ws) != nil {
 			return
 		}
-		defer p.conns.Del(id)
+		defer conns.Del(id)
 		scanLines(ws)
-	}))
+	})
 }
+
+func (p *pooled) Handler() http.Handler { return p.handler }
 
 func (p *pooled) Push(user int, payload []byte) error { return p.stream.Add(ids[user], payload) }
 func (p *pooled) Broadcast(payload []byte) error      { return p.stream.Broadcast(payload) }

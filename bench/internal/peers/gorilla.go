@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/gorilla/websocket"
+	"github.com/nulijiabei/gcpool"
 )
 
 // The timeouts of gorilla's chat example.
@@ -46,7 +47,7 @@ func (g *gorilla) Handler() http.Handler {
 		go p.write()
 		go func() {
 			defer g.del(id, p)
-			p.read()
+			readPump(conn)
 		}()
 	})
 }
@@ -115,15 +116,32 @@ func (p *pump) write() {
 
 func (p *pump) frame(data []byte) error { return p.conn.WriteMessage(websocket.TextMessage, data) }
 
-// read is the example's readPump.
-func (p *pump) read() {
-	defer p.conn.Close()
-	p.conn.SetReadLimit(512)
-	_ = p.conn.SetReadDeadline(time.Now().Add(pongWait))
-	p.conn.SetPongHandler(func(string) error { return p.conn.SetReadDeadline(time.Now().Add(pongWait)) })
+// readPump is the example's.
+func readPump(conn *websocket.Conn) {
+	defer conn.Close()
+	conn.SetReadLimit(512)
+	_ = conn.SetReadDeadline(time.Now().Add(pongWait))
+	conn.SetPongHandler(func(string) error { return conn.SetReadDeadline(time.Now().Add(pongWait)) })
 	for {
-		if _, _, err := p.conn.ReadMessage(); err != nil {
+		if _, _, err := conn.ReadMessage(); err != nil {
 			return
 		}
 	}
+}
+
+// pooledGorilla is the example with the pool in place of the hub and the
+// writePump. Its Upgrader has no sizes, so that it takes Upgrade's small buffers.
+func pooledGorilla(conns *gcpool.ConnPool) http.Handler {
+	var upgrader websocket.Upgrader
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return
+		}
+		if join(conns, r) != nil {
+			_ = conn.Close()
+			return
+		}
+		go readPump(conn)
+	})
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"github.com/lxzan/gws"
+	"github.com/nulijiabei/gcpool"
 )
 
 // goWS is lxzan/gws. Its WriteAsync queues without a bound; its callback, which
@@ -78,4 +79,20 @@ func (p *goWS) Close() {
 	for _, u := range p.all() {
 		_ = u.conn.NetConn().Close()
 	}
+}
+
+// pooledGws returns as well, and leaves the read loop to a goroutine.
+func pooledGws(conns *gcpool.ConnPool) http.Handler {
+	upgrader := gws.NewUpgrader(new(goWS), nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, err := upgrader.Upgrade(w, r)
+		if err != nil {
+			return
+		}
+		if join(conns, r) != nil {
+			_ = conn.NetConn().Close()
+			return
+		}
+		go conn.ReadLoop()
+	})
 }

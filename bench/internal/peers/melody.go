@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"net/http"
 
+	"github.com/nulijiabei/gcpool"
 	"github.com/olahol/melody"
 )
 
@@ -54,3 +55,14 @@ func (p *melodic) Broadcast(payload []byte) error {
 }
 
 func (p *melodic) Close() { _ = p.m.Close() }
+
+// pooledMelody adds each session's connection when it begins.
+func pooledMelody(conns *gcpool.ConnPool) http.Handler {
+	m := melody.New()
+	m.HandleConnect(func(s *melody.Session) {
+		if join(conns, s.Request) != nil {
+			_ = s.Close()
+		}
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _ = m.HandleRequest(w, r) })
+}

@@ -43,6 +43,7 @@ const (
 // A Spec names a peer and tells how it is made.
 type Spec struct {
 	Name    string
+	Library string // the peer whose library this one uses with gcpool; empty if it is without
 	Module  string // whose version the report names
 	Text    string // one line for the report
 	Dialect Dialect
@@ -54,7 +55,7 @@ type Spec struct {
 // All returns every peer, gcpool first.
 func All() []Spec {
 	return []Spec{
-		{Name: "gcpool", Module: "github.com/nulijiabei/gcpool", Dialect: Plain, New: newGcpool,
+		{Name: "gcpool", Library: "xnet", Module: "github.com/nulijiabei/gcpool", Dialect: Plain, New: with(pooledXnet),
 			Text: "StreamPool.Add, all defaults but the newline"},
 		{Name: "original", Module: "golang.org/x/net", Dialect: Plain, New: newOriginal,
 			Text: "gcpool's first design: one goroutine a pool, ws.Write a message"},
@@ -62,12 +63,20 @@ func All() []Spec {
 			Text: "ws.Write in the producer"},
 		{Name: "gorilla", Module: "github.com/gorilla/websocket", Dialect: Plain, New: newGorilla,
 			Text: "the chat example's hub: a channel and a writePump a connection"},
+		{Name: "gorilla+gcpool", Library: "gorilla", Module: "github.com/gorilla/websocket", Dialect: Plain, New: with(pooledGorilla),
+			Text: "its handler under Upgrade, StreamPool.Add"},
 		{Name: "melody", Module: "github.com/olahol/melody", Dialect: Plain, New: newMelody,
 			Text: "Session.Write, held back by HandleSentMessage"},
+		{Name: "melody+gcpool", Library: "melody", Module: "github.com/olahol/melody", Dialect: Plain, New: with(pooledMelody),
+			Text: "its handler under Upgrade, StreamPool.Add"},
 		{Name: "gws", Module: "github.com/lxzan/gws", Dialect: Plain, New: newGws,
 			Text: "WriteAsync, held back by its callback"},
+		{Name: "gws+gcpool", Library: "gws", Module: "github.com/lxzan/gws", Dialect: Plain, New: with(pooledGws),
+			Text: "its handler under Upgrade, StreamPool.Add"},
 		{Name: "coder", Module: "github.com/coder/websocket", Dialect: Plain, New: newCoder,
 			Text: "a channel and a goroutine a connection, as its chat example"},
+		{Name: "coder+gcpool", Library: "coder", Module: "github.com/coder/websocket", Dialect: Plain, New: with(pooledCoder),
+			Text: "its handler under Upgrade, StreamPool.Add"},
 		{Name: "centrifuge", Module: "github.com/centrifugal/centrifuge", Dialect: Centrifuge, New: newCentrifuge,
 			Text: "Node.Publish to a personal channel, Protobuf"},
 		{Name: "write", Dialect: Plain, Limit: true, New: func() (Peer, error) { return newBare(0), nil },

@@ -51,11 +51,12 @@ type Metric struct {
 // Row is one peer's figures, one for each round. Zero is a peer that came to a
 // halt.
 type Row struct {
-	Name   string    `json:"name"`
-	Limit  bool      `json:"limit,omitempty"`
-	Values []float64 `json:"values"`
-	Median float64   `json:"median"`
-	Failed string    `json:"failed,omitempty"`
+	Name    string    `json:"name"`
+	Library string    `json:"library,omitempty"` // the peer whose library this is, with gcpool
+	Limit   bool      `json:"limit,omitempty"`
+	Values  []float64 `json:"values"`
+	Median  float64   `json:"median"`
+	Failed  string    `json:"failed,omitempty"`
 }
 
 // Verdict is a target and how it was met.
@@ -86,12 +87,12 @@ func (m *Metric) Row(name string) *Row {
 	return nil
 }
 
-// Best returns the best row that is neither a limit nor the one named, nil if
-// there is none.
-func (m *Metric) Best(but string) *Row {
+// Best returns the best row that is neither a limit nor gcpool's, nil if there is
+// none.
+func (m *Metric) Best() *Row {
 	var best *Row
 	for _, r := range m.Rows {
-		if r.Limit || r.Name == but || r.Failed != "" || r.Median <= 0 {
+		if r.Limit || r.Library != "" || r.Failed != "" || r.Median <= 0 {
 			continue
 		}
 		if best == nil || (r.Median > best.Median) == m.Higher && r.Median != best.Median {
@@ -164,6 +165,9 @@ func (r *Report) Save(dir string) error {
 		return err
 	}
 	err = os.WriteFile(filepath.Join(dir, "results.json"), append(text, '\n'), 0o644)
+	if table := r.libraries(); table != nil {
+		err = cmp.Or(err, os.WriteFile(filepath.Join(dir, "libraries.md"), table, 0o644))
+	}
 	for _, c := range r.charts() {
 		err = cmp.Or(err, os.WriteFile(filepath.Join(dir, c.file+".svg"), c.svg(), 0o644))
 	}

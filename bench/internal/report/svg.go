@@ -37,6 +37,9 @@ func (r *Report) charts() (all []chart) {
 		if len(c.metrics) > 0 {
 			all = append(all, c)
 		}
+		if s.Name == "fanout" {
+			all = append(all, librariesChart(s.Metric("messages/s"), s.Load)...)
+		}
 	}
 	return all
 }
@@ -44,7 +47,7 @@ func (r *Report) charts() (all []chart) {
 // The measures of a chart, in pixels.
 const (
 	chartWidth = 720
-	chartLeft  = 110
+	chartLeft  = 122
 	chartBars  = 420 // the longest bar
 	chartTop   = 74
 	barHeight  = 14
@@ -96,18 +99,12 @@ func (c chart) svg() []byte {
 
 // bars draws one peer's bars.
 func (c chart) bars(b *bytes.Buffer, first *Row, top int, longest float64) {
-	class := "peer"
-	if first.Limit {
-		class = "limit"
-	} else if first.Name == subject {
-		class = "us"
-	}
 	fmt.Fprintf(b, `<text class="name" x="%d" y="%d">%s</text>`+"\n",
 		chartLeft-8, top+len(c.metrics)*barHeight/2+5, html.EscapeString(first.Name))
 	for i, m := range c.metrics {
 		y := top + i*barHeight
 		row := m.Row(first.Name)
-		text, width := "failed", 0.0
+		text, width, class := "failed", 0.0, class(cmp.Or(row, first))
 		if row != nil && row.Failed == "" {
 			text, width = m.Format(row.Median), chartBars*min(1, row.Median/longest)
 		}
@@ -118,6 +115,16 @@ func (c chart) bars(b *bytes.Buffer, first *Row, top int, longest float64) {
 		fmt.Fprintf(b, `<rect class="%s%s" x="%d" y="%d" width="%.1f" height="%d" rx="2"/><text x="%.1f" y="%d">%s</text>`+"\n",
 			class, second, chartLeft, y, max(1, width), barHeight-1, chartLeft+width+6, y+barHeight-3, html.EscapeString(text))
 	}
+}
+
+func class(r *Row) string {
+	switch {
+	case r.Limit:
+		return "limit"
+	case r.Library != "":
+		return "us"
+	}
+	return "peer"
 }
 
 // order puts limits last, and failures before them.

@@ -57,7 +57,9 @@ type plan struct {
 	procs   int
 	fresh   bool // a session of its own for each trial, which connects by itself
 	halts   int  // a peer that has halted so often is not tried again; 0 is always
+	rounds  int  // at most; 0 is no limit
 	limits  bool // the limits take part
+	with    bool // also the libraries with gcpool, besides x/net
 	batched bool // also those that cannot send one message at once
 	only    []string
 	warm    server.Load // pushed once to each session, unmeasured
@@ -79,7 +81,11 @@ func (b *Bench) interleave(r *report.Scenario, p plan, metrics ...*report.Metric
 			e.note(e.open(p))
 		}
 	}
-	for round := range b.Rounds {
+	rounds := b.Rounds
+	if p.rounds > 0 {
+		rounds = min(rounds, p.rounds)
+	}
+	for round := range rounds {
 		for i := range all {
 			// The order turns, so that none always follows the same one.
 			e := all[(i+round)%len(all)]
@@ -102,12 +108,13 @@ type entrant struct {
 // entrants returns the peers that take part.
 func (b *Bench) entrants(p plan, metrics []*report.Metric) (all []*entrant) {
 	for _, spec := range b.Peers {
-		if spec.Limit && !p.limits || spec.Batched && !p.batched || !among(p.only, spec.Name) {
+		extra := spec.Library != "" && spec.Name != subject
+		if spec.Limit && !p.limits || spec.Batched && !p.batched || extra && !p.with || !among(p.only, spec.Name) {
 			continue
 		}
 		e := &entrant{spec: spec, log: b.Log}
 		for _, m := range metrics {
-			row := &report.Row{Name: spec.Name, Limit: spec.Limit}
+			row := &report.Row{Name: spec.Name, Library: spec.Library, Limit: spec.Limit}
 			m.Rows = append(m.Rows, row)
 			e.rows = append(e.rows, row)
 		}

@@ -94,8 +94,9 @@ type child struct {
 	rpc  *rpc.Client
 }
 
-// spawn starts a child. procs is its GOMAXPROCS, 0 the default.
-func spawn(role string, procs int) (*child, error) {
+// spawn starts a child. procs is its GOMAXPROCS, 0 the default; env is added to
+// its environment.
+func spawn(role string, procs int, env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -103,8 +104,9 @@ func spawn(role string, procs int) (*child, error) {
 	cmd := exec.Command(self, roleFlag+role)
 	cmd.Stderr = os.Stderr
 	if procs > 0 {
-		cmd.Env = append(os.Environ(), fmt.Sprintf("GOMAXPROCS=%d", procs))
+		env = append(env, fmt.Sprintf("GOMAXPROCS=%d", procs))
 	}
+	cmd.Env = append(os.Environ(), env...)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return nil, err

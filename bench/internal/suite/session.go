@@ -19,10 +19,10 @@ type session struct {
 }
 
 // start starts a session without users. procs is the server's GOMAXPROCS, 0 the
-// default.
-func start(spec peers.Spec, procs int) (s *session, err error) {
+// default; env is added to its environment.
+func start(spec peers.Spec, procs int, env ...string) (s *session, err error) {
 	s = &session{spec: spec}
-	if s.server, err = spawn(serverRole, procs); err != nil {
+	if s.server, err = spawn(serverRole, procs, env...); err != nil {
 		return nil, err
 	}
 	if s.client, err = spawn(clientRole, 0); err == nil {

@@ -9,7 +9,7 @@ import (
 
 // best judges the subject against the best peer of a metric, pair by pair.
 func best(r *report.Scenario, m *report.Metric, target float64, text string) {
-	us, peer := m.Row(subject), m.Best(subject)
+	us, peer := m.Row(subject), m.Best()
 	if us == nil {
 		return
 	}
@@ -34,6 +34,16 @@ func versus(r *report.Scenario, m *report.Metric, name string, target float64, t
 	v := report.Verdict{Target: text}
 	against(&v, us, peer, target, m.Higher, name)
 	r.Verdicts = append(r.Verdicts, v)
+}
+
+// itself judges each library with gcpool against the library alone, whose name is
+// put into the text.
+func itself(r *report.Scenario, m *report.Metric, target float64, text string) {
+	for _, p := range m.Pairs() {
+		v := report.Verdict{Target: fmt.Sprintf(text, p.Alone.Name)}
+		against(&v, p.With, p.Alone, target, m.Higher, p.Alone.Name)
+		r.Verdicts = append(r.Verdicts, v)
+	}
 }
 
 // grows judges by how much the subject's figures grow from one metric to another.

@@ -1,0 +1,34 @@
+package suite
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/bench/internal/peers"
+	"github.com/nulijiabei/gcpool/bench/internal/server"
+)
+
+// Account returns what a peer's server holds without a connection, and with so
+// many idle ones, each of which has got a message if greet says so. Every
+// allocation of the server is recorded.
+func Account(spec peers.Spec, users int, greet bool) (before, after server.Account, err error) {
+	s, err := start(spec, 0, "GODEBUG=memprofilerate=1")
+	if err != nil {
+		return before, after, err
+	}
+	defer s.end()
+	if err = s.server.call("Account", *nothing, &before); err != nil {
+		return before, after, err
+	}
+	if err = s.connect(users, 0); err != nil {
+		return before, after, err
+	}
+	if greet {
+		_, err = s.load(server.Load{Size: 64, Burst: 1, Passes: 1, Producers: producers, Window: time.Minute})
+		if err != nil {
+			return before, after, err
+		}
+	}
+	time.Sleep(300 * time.Millisecond) // for what is released after a while
+	err = s.server.call("Account", *nothing, &after)
+	return before, after, err
+}
