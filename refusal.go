@@ -1,7 +1,6 @@
 package gcpool
 
 import (
-	"context"
 	"log/slog"
 	"net/http"
 	"strconv"
@@ -16,11 +15,6 @@ type refusal struct {
 
 // upgradedKey finds the upgraded of a request in its context.
 type upgradedKey struct{}
-
-// newContext returns a context in which noteRefusal finds u.
-func (u *upgraded) newContext(ctx context.Context) context.Context {
-	return context.WithValue(ctx, upgradedKey{}, u)
-}
 
 // noteRefusal notes why a request under Upgrade is about to be refused.
 func noteRefusal(req *http.Request, err error) {
@@ -39,9 +33,8 @@ func (u *upgraded) explain() {
 	}
 	slog.Default().Info("gcpool: origin refused", "origin", quoted(r.req.Header.Get("Origin")),
 		"host", quoted(r.req.Host), "peer", r.req.RemoteAddr)
-	if body := u.body.String(); body == "" || body == http.StatusText(http.StatusForbidden)+"\n" {
-		u.body.Reset()
-		u.body.WriteString(r.err.Error() + "\n")
+	if body := string(u.body); body == "" || body == http.StatusText(http.StatusForbidden)+"\n" {
+		u.body = []byte(r.err.Error() + "\n")
 		u.sent.Set("Content-Type", "text/plain; charset=utf-8")
 		u.sent.Set("X-Content-Type-Options", "nosniff")
 	}
@@ -58,7 +51,7 @@ func (w *hijackWriter) Write(p []byte) (int, error) {
 		return u.conn.Write(p)
 	}
 	u.WriteHeader(http.StatusForbidden)
-	u.answer(nil)
+	u.answer()
 	return len(p), nil
 }
 

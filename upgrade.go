@@ -119,9 +119,10 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
-		u := &upgraded{conn: transport.NewConn(conn, ahead), header: make(http.Header)}
+		u := &upgraded{Context: req.Context(), conn: transport.NewConn(conn, ahead)}
 		if calledByServer() { // whose context ends when this returns
-			go u.serve(h, req.WithContext(context.WithoutCancel(req.Context())), true)
+			u.Context = withoutEnd(u.Context)
+			go u.serve(h, req, true)
 		} else {
 			u.serve(h, req, false)
 		}
@@ -139,8 +140,8 @@ func Upgrade(h http.Handler) http.Handler {
 //
 // The library goes on as before: it reads, answers pings and writes messages. Its messages
 // and the pool's take turns, a control frame of its own never waits, and its write deadline
-// bounds its own writes only. When it closes the connection, the pool knows; when the pool
-// does, the library's Read returns [net.ErrClosed].
+// bounds its own writes only. When it closes the connection, the pool removes it at its next
+// look, about a second later; when the pool does, the library's Read returns [net.ErrClosed].
 //
 // While a message of the library's is unfinished, the pool's wait (RFC 6455 section 5.4). A
 // handler must not call [StreamPool.Deliver] for its own id inside one, for it would wait
@@ -180,14 +181,41 @@ func calledByServer() bool {
 	}
 }
 
-// upgraded is the ResponseWriter of a hijacked handshake. x/net hijacks it once
-// more; a handler that refuses the handshake writes a plain response to it.
+// withoutEnd returns a context with the values of net/http's, which never ends. Where the
+// application has added none, it keeps no more than those two.
+func withoutEnd(ctx context.Context) context.Context {
+	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
+	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
+		return context.WithoutCancel(ctx)
+	}
+	return &serverContext{context.Background(), srv, ctx.Value(http.LocalAddrContextKey)}
+}
+
+type serverContext struct {
+	context.Context
+	srv  *http.Server
+	addr any
+}
+
+func (c *serverContext) Value(key any) any {
+	switch key {
+	case http.ServerContextKey:
+		return c.srv
+	case http.LocalAddrContextKey:
+		return c.addr
+	}
+	return nil
+}
+
+// upgraded is the ResponseWriter of a hijacked handshake, and its context. x/net hijacks
+// it once more; a handler that refuses the handshake writes a plain response to it.
 type upgraded struct {
+	context.Context
 	conn     *transport.Conn
-	header   http.Header
+	header   http.Header // made when it is asked for
 	sent     http.Header // header, when the status was set
 	status   int
-	body     bytes.Buffer
+	body     []byte
 	cut      bool // body had to be more than responseMax
 	hijacked bool
 
@@ -205,7 +233,7 @@ const (
 // still sends is read here. A handler that runs alone has nobody above it to whom a panic
 // could go.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
-	ctx, cancel := context.WithCancel(transport.NewContext(u.newContext(req.Context()), u.conn))
+	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
 	u.conn.Expire(handshakeTime, cancel)
@@ -218,53 +246,68 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	defer cancel()
 	defer u.conn.Keep()
 	if alone {
-		defer logPanic(req)
+		defer u.logPanic(req.RemoteAddr)
 	}
-	h.ServeHTTP(u, req)
+	h.ServeHTTP(u, req) // from here on only the handler keeps req
 	if !u.hijacked {
-		u.answer(req)
+		u.answer()
 	}
 }
 
+// Value finds u, and its connection, in the handler's context.
+func (u *upgraded) Value(key any) any {
+	switch key {
+	case upgradedKey{}:
+		return u
+	case transport.ConnKey{}:
+		return u.conn
+	}
+	return u.Context.Value(key)
+}
+
 // logPanic, deferred, ends a panic as net/http does.
-func logPanic(req *http.Request) {
+func (u *upgraded) logPanic(peer string) {
 	v := recover()
 	if v == nil || v == http.ErrAbortHandler {
 		return
 	}
 	logf := log.Printf
-	if srv, _ := req.Context().Value(http.ServerContextKey).(*http.Server); srv != nil && srv.ErrorLog != nil {
+	if srv, _ := u.Context.Value(http.ServerContextKey).(*http.Server); srv != nil && srv.ErrorLog != nil {
 		logf = srv.ErrorLog.Printf
 	}
-	logf("http: panic serving %v: %v\n%s", req.RemoteAddr, v, debug.Stack())
+	logf("http: panic serving %v: %v\n%s", peer, v, debug.Stack())
 }
 
 // answer sends the response that the handler has written.
-func (u *upgraded) answer(req *http.Request) {
+func (u *upgraded) answer() {
 	u.WriteHeader(http.StatusOK)
 	u.explain()
 	if u.cut { // a part would look like the whole
 		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
-		u.body.Reset()
-		u.body.WriteString("the response to a handshake was too large\n")
+		u.body = []byte("the response to a handshake was too large\n")
 	}
 	if u.sent["Date"] == nil {
 		u.sent.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	}
-	if _, set := u.sent["Content-Type"]; !set && u.body.Len() > 0 {
-		u.sent.Set("Content-Type", http.DetectContentType(u.body.Bytes()))
+	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 {
+		u.sent.Set("Content-Type", http.DetectContentType(u.body))
 	}
-	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Request: req, Header: u.sent,
-		Body: io.NopCloser(&u.body), ContentLength: int64(u.body.Len()), Close: true}
+	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Header: u.sent,
+		Body: io.NopCloser(bytes.NewReader(u.body)), ContentLength: int64(len(u.body)), Close: true}
 	u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
 	_ = resp.Write(u.conn) // the peer may be gone
 }
 
-func (u *upgraded) Header() http.Header { return u.header }
+func (u *upgraded) Header() http.Header {
+	if u.header == nil {
+		u.header = make(http.Header)
+	}
+	return u.header
+}
 
 func (u *upgraded) WriteHeader(status int) {
 	if u.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) { // the others are only news
-		u.status, u.sent = status, u.header.Clone()
+		u.status, u.sent = status, u.Header().Clone()
 	}
 }
 
@@ -272,14 +315,15 @@ func (u *upgraded) Write(p []byte) (int, error) {
 	if u.hijacked {
 		return 0, http.ErrHijacked
 	}
-	if u.cut = u.cut || u.body.Len()+len(p) > responseMax; u.cut {
+	if u.cut = u.cut || len(u.body)+len(p) > responseMax; u.cut {
 		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
 	}
 	u.WriteHeader(http.StatusOK)
 	if u.status < 200 || u.status == http.StatusNoContent || u.status == http.StatusNotModified { // RFC 9110 section 6.4.1
 		return 0, http.ErrBodyNotAllowed
 	}
-	return u.body.Write(p)
+	u.body = append(u.body, p...)
+	return len(p), nil
 }
 
 // SetReadDeadline and SetWriteDeadline are for [http.ResponseController].
@@ -303,7 +347,7 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, err
 		}
 	}
-	u.hijacked = true
+	u.hijacked, u.header, u.sent = true, nil, nil
 	u.conn.SetDeadline(time.Time{})
 	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)
 	return u.conn, bufio.NewReadWriter(in, out), nil

@@ -244,7 +244,7 @@ func (b *Box) Attach(link *transport.Link, c Caller) (bool, error) {
 	case old != nil && old.Is(link.Conn):
 		return true, nil
 	}
-	b.link, b.active, b.control, b.forward = link, true, 0, forwardNone
+	b.link, b.active, b.control, b.forward = link, false, 0, forwardNone
 	b.owners = b.owners.add(c)
 	link.LimitUnsent()
 	b.since = max(b.since+1, b.group.Now())

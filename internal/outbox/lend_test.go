@@ -49,7 +49,7 @@ func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) 
 			conns <- c
 			links <- transport.NewLink(ws, false)
 			<-t.Context().Done()
-		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(transport.NewContext(context.Background(), c)))
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), transport.ConnKey{}, c)))
 	}()
 	peer, err := websocket.Dial("ws://"+l.Addr().String()+"/", "", "http://localhost")
 	if err != nil {

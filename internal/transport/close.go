@@ -90,7 +90,7 @@ func queue(place *atomic.Pointer[Conn]) {
 // Close is the library's. It says goodbye with status 1000 if nobody has, and returns at
 // once; the socket is closed when the peer has closed it, at most a second later.
 func (c *Conn) Close() error {
-	c.close(StatusNormal, nil)
+	c.close(StatusNormal, func() {})
 	return nil
 }
 
@@ -101,20 +101,19 @@ func (c *Conn) Ending() bool {
 	return c.life != alive
 }
 
-// close begins the close, with status if no close frame was sent. It never blocks. after,
-// if not nil, is called once the socket is closed.
+// close begins the close, with status if no close frame was sent. It never blocks. after
+// is called once the socket is closed.
 func (c *Conn) close(s Status, after func()) {
 	c.mu.Lock()
 	if c.life == ended {
 		c.mu.Unlock()
-		if after != nil {
-			after()
-		}
+		after()
 		return
 	}
-	if after != nil {
-		c.after = append(c.after, after)
+	if c.end == nil {
+		c.end = new(end)
 	}
+	c.end.after = append(c.end.after, after)
 	if c.life != alive {
 		c.mu.Unlock()
 		return
@@ -128,13 +127,13 @@ func (c *Conn) close(s Status, after func()) {
 	if c.said == unsaid && c.speaks == frames {
 		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 	}
-	c.timer = time.AfterFunc(closeGrace, c.kill)
-	c.place = new(atomic.Pointer[Conn])
-	c.place.Store(c)
+	place := new(atomic.Pointer[Conn])
+	place.Store(c)
+	c.end.timer, c.end.place = time.AfterFunc(closeGrace, c.kill), place
 	c.wakeLocked()
 	c.mu.Unlock()
 	c.limitReads()
-	queue(c.place)
+	queue(place)
 	c.mu.Lock()
 	c.startLocked()
 }
@@ -199,14 +198,16 @@ func (c *Conn) quiet() {
 // lingers notes that n bytes were dropped, and reports whether more may come.
 func (c *Conn) lingers(n int) bool {
 	c.mu.Lock()
-	c.dropped += n
-	over := c.dropped > dropMost
-	more := !over && !c.done && c.life != ended
+	over, more := false, c.life != ended && !c.done
+	if more {
+		c.end.dropped += n
+		over = c.end.dropped > dropMost
+	}
 	c.mu.Unlock()
 	if over {
 		c.kill()
 	}
-	return more
+	return more && !over
 }
 
 // kill closes the socket at once, whatever waits for it.
@@ -217,11 +218,13 @@ func (c *Conn) kill() {
 		return
 	}
 	c.life = ended
-	after := c.after
-	c.after = nil
-	if c.timer != nil {
-		c.timer.Stop()
-		c.place.Store(nil)
+	var after []func()
+	if e := c.end; e != nil {
+		after, e.after = e.after, nil
+		if e.timer != nil {
+			e.timer.Stop()
+			e.place.Store(nil)
+		}
 	}
 	c.wakeLocked()
 	c.mu.Unlock()

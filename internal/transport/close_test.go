@@ -24,7 +24,7 @@ func TestOneCloseFrame(t *testing.T) {
 	library := func(f string) func(*Conn) { return func(c *Conn) { c.Write([]byte(f)) } }
 	goodbye := func(c *Conn) { (&upgraded{conn: c}).Goodbye(StatusGoingAway) }
 	closes := func(c *Conn) { c.Close() }
-	replaced := func(c *Conn) { c.close(StatusReplaced, nil) }
+	replaced := func(c *Conn) { c.close(StatusReplaced, func() {}) }
 	for _, test := range []struct {
 		what string
 		acts []func(*Conn)
@@ -67,7 +67,7 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 					}
 				}
 			}()
-			c.close(StatusReplaced, nil)
+			c.close(StatusReplaced, func() {})
 			go drain(c)
 			expect(t, peer, what, close4500)
 			if n, err := peer.Read(make([]byte, 1)); err != io.EOF {
@@ -168,7 +168,7 @@ func TestLingerersAreBounded(t *testing.T) {
 // returns the peer's answer.
 func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	c, peer := upgradedPair(t)
-	c.close(StatusNormal, nil)
+	c.close(StatusNormal, func() {})
 	peer.Write([]byte("late"))
 	peer.Close()
 	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, net.ErrClosed) {
@@ -176,7 +176,7 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	}
 	c, peer = upgradedPair(t)
 	c.Write([]byte(close1000))
-	c.close(StatusReplaced, nil)
+	c.close(StatusReplaced, func() {})
 	peer.Write([]byte("answer"))
 	if n, err := c.Read(make([]byte, 10)); n != 6 || err != nil {
 		t.Errorf("Read of the answer: %d, %v", n, err)
@@ -186,7 +186,7 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 // TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
 func TestTLSEndsWithCloseNotify(t *testing.T) {
 	for what, closes := range map[string]func(conn net.Conn){
-		"under Upgrade": func(conn net.Conn) { (&Conn{Conn: conn, speaks: frames}).close(StatusNormal, nil) },
+		"under Upgrade": func(conn net.Conn) { (&Conn{Conn: conn, speaks: frames}).close(StatusNormal, func() {}) },
 		"raw":           func(conn net.Conn) { NewLink(conn, false).Close(StatusNormal, func() {}) },
 	} {
 		conn, peer := pair(t)

@@ -31,11 +31,10 @@ type Conn struct {
 	peer    frame.Parser // of what the peer sends; guarded by reading
 
 	writing sync.Mutex // serializes Write; locked before the others
-	head    []byte     // the response so far; guarded by writing
-	control []byte     // the library's control frame so far; guarded by writing
+	part    []byte     // of the response, or of a control frame, so far; guarded by writing
 
 	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
-	applied   time.Time  // the socket's write deadline; guarded by deadlines
+	limited   bool       // the socket has a write deadline; guarded by deadlines
 
 	mu       sync.Mutex // a leaf; guards what follows
 	speaks   speech
@@ -44,15 +43,20 @@ type Conn struct {
 	due      []byte        // control frames that wait for the end of a frame
 	turn     writer        // who writes to the socket
 	last     writer        // who wrote data before
-	waiting  [2]int        // how many wait for the turn, by writer-1
+	waiting  [2]int32      // how many wait for the turn, by writer-1
 	free     chan struct{} // closed when a waiter should look again; nil while nobody waits
 	err      error         // what has cut a frame in the middle for good
 
-	life    life
-	said    closeFrame
-	done    bool                  // the peer sends nothing any more: it has closed, or said so
-	dropped int                   // bytes read and dropped since the close began
-	timer   *time.Timer           // ends the linger
+	life life
+	said closeFrame
+	done bool // the peer sends nothing any more: it has closed, or said so
+	end  *end // nil while alive
+}
+
+// end is what a Conn needs once its close has begun.
+type end struct {
+	dropped int                   // bytes read and dropped since
+	timer   *time.Timer           // closes the socket
 	place   *atomic.Pointer[Conn] // among the lingerers
 	after   []func()              // called once the socket is closed
 }
@@ -78,16 +82,12 @@ func NewConn(conn net.Conn, early []byte) *Conn {
 	return &Conn{Conn: conn, early: bytes.Clone(early)}
 }
 
-type connKey struct{}
+// ConnKey is under what the context of an upgraded request has its Conn.
+type ConnKey struct{}
 
-// NewContext returns a context in which FromContext finds c.
-func NewContext(ctx context.Context, c *Conn) context.Context {
-	return context.WithValue(ctx, connKey{}, c)
-}
-
-// FromContext returns the Conn of an upgraded request's context, or nil.
+// FromContext returns the Conn in ctx, or nil.
 func FromContext(ctx context.Context) *Conn {
-	c, _ := ctx.Value(connKey{}).(*Conn)
+	c, _ := ctx.Value(ConnKey{}).(*Conn)
 	return c
 }
 
@@ -184,18 +184,18 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 func (c *Conn) writeResponse(p []byte) (n int, err error) {
 	const status, end = len("HTTP/1.1 "), "\r\n\r\n"
 	speaks, most := response, len(p)
-	head := append(c.head, p...)
+	head := append(c.part, p...)
 	if i := bytes.Index(head, []byte(end)); i >= 0 {
-		speaks, most = frames, i+len(end)-len(c.head)
+		speaks, most = frames, i+len(end)-len(c.part)
 	}
 	if len(head) > responseMost || len(head) >= status+3 && string(head[status:status+3]) != "101" {
 		speaks, most = other, len(p)
 	}
 	if n, err = c.writeData(p[:most]); n < most || speaks == response {
-		c.head = head[:len(c.head)+n]
+		c.part = head[:len(c.part)+n]
 		return n, err
 	}
-	c.head = nil
+	c.part = nil
 	c.Keep()
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -244,13 +244,13 @@ func (c *Conn) writeControl(p []byte) (n int, err error) {
 	c.mu.Lock()
 	n, ended := c.parser.Next(p)
 	c.mu.Unlock()
-	if c.control = append(c.control, p[:n]...); len(c.control) > controlMost {
+	if c.part = append(c.part, p[:n]...); len(c.part) > controlMost {
 		c.fail(errControl)
 		return 0, errControl
 	}
 	if ended {
-		err = c.send(c.control, byLibrary)
-		c.control = nil
+		err = c.send(c.part, byLibrary)
+		c.part = nil
 	}
 	return n, err
 }
@@ -310,9 +310,9 @@ func (c *Conn) applyDeadline() error {
 		t = c.deadline
 	}
 	c.mu.Unlock()
-	if t.Equal(c.applied) {
+	if t.IsZero() && !c.limited {
 		return nil
 	}
-	c.applied = t
+	c.limited = !t.IsZero()
 	return guard(func() error { return c.Conn.SetWriteDeadline(t) })
 }

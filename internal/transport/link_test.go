@@ -38,7 +38,7 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 		websocket.Handler(func(ws *websocket.Conn) {
 			links <- NewLink(ws, false)
 			<-done
-		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(NewContext(context.Background(), c)))
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), ConnKey{}, c)))
 	}()
 	config, err := websocket.NewConfig("ws://localhost/", "http://localhost")
 	if err != nil {

@@ -68,10 +68,10 @@ func TestTurns(t *testing.T) {
 		{"control frames leave", &Conn{speaks: frames, turn: controls, parser: *between}, false, false},
 		{"a frame is cut", &Conn{speaks: frames, parser: *inside}, true, false},
 		{"a message is open", &Conn{speaks: frames, parser: *message}, true, false},
-		{"the pool was last, the library waits", &Conn{speaks: frames, last: pool, waiting: [2]int{1, 1}, parser: *between}, true, false},
-		{"the library was last, the pool waits", &Conn{speaks: frames, last: library, waiting: [2]int{1, 1}, parser: *between}, false, true},
-		{"the library was last, and its message is open", &Conn{speaks: frames, last: library, waiting: [2]int{1, 1}, parser: *message}, true, false},
-		{"the pool was last and nobody waits", &Conn{speaks: frames, last: pool, waiting: [2]int{0, 1}, parser: *between}, true, true},
+		{"the pool was last, the library waits", &Conn{speaks: frames, last: pool, waiting: [2]int32{1, 1}, parser: *between}, true, false},
+		{"the library was last, the pool waits", &Conn{speaks: frames, last: library, waiting: [2]int32{1, 1}, parser: *between}, false, true},
+		{"the library was last, and its message is open", &Conn{speaks: frames, last: library, waiting: [2]int32{1, 1}, parser: *message}, true, false},
+		{"the pool was last and nobody waits", &Conn{speaks: frames, last: pool, waiting: [2]int32{0, 1}, parser: *between}, true, true},
 	} {
 		if l, p := test.c.mayLocked(library), test.c.mayLocked(pool); l != test.library || p != test.pool {
 			t.Errorf("%s: the library may is %v, the pool may is %v", test.what, l, p)
