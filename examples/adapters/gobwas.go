@@ -1,7 +1,6 @@
 package adapters
 
 import (
-	"io"
 	"net"
 	"net/http"
 
@@ -25,24 +24,13 @@ func (s *Server) Gobwas(w http.ResponseWriter, r *http.Request, id string) {
 
 // echoGobwas writes each frame in one Write, which plain.go relies on.
 func echoGobwas(conn net.Conn) {
-	control := wsutil.ControlFrameHandler(conn, ws.StateServerSide)
-	in := wsutil.Reader{Source: conn, State: ws.StateServerSide, CheckUTF8: true,
-		MaxFrameSize: messageMax, MaxMessageSize: messageMax, OnIntermediate: control}
+	wsutil.SetMaxMessageSize(messageMax) // of the whole process
 	for {
-		header, err := in.NextFrame()
-		if err == nil && header.OpCode.IsControl() {
-			if err = control(header, &in); err == nil {
-				continue
-			}
+		message, kind, err := wsutil.ReadClientData(conn)
+		if err == nil {
+			_, err = conn.Write(ws.MustCompileFrame(ws.NewFrame(kind, true, message)))
 		}
 		if err != nil {
-			return
-		}
-		message, err := io.ReadAll(&in)
-		if err != nil {
-			return
-		}
-		if _, err = conn.Write(ws.MustCompileFrame(ws.NewFrame(header.OpCode, true, message))); err != nil {
 			return
 		}
 	}

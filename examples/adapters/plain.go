@@ -55,15 +55,13 @@ func (f *frames) Write(frame []byte) (n int, err error) {
 }
 
 // Close says goodbye unless a frame is under way or was cut. The pool calls it while a
-// Write is stuck, so it does not wait for the lock. It ends the reader first, which would
-// answer the peer's goodbye with a second one.
+// Write is stuck, so it does not wait for the lock.
 func (f *frames) Close() error {
-	f.SetReadDeadline(time.Now())
 	if f.mu.TryLock() {
 		if !f.cut && f.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
 			f.Conn.Write(ws.CompiledCloseGoingAway)
 		}
-		f.cut = true
+		f.cut = true // so that the reader does not answer the peer's goodbye with a second one
 		f.mu.Unlock()
 	}
 	return f.Conn.Close()
