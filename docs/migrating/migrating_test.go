@@ -15,8 +15,10 @@ import (
 	"github.com/nulijiabei/gcpool"
 	chatafter "github.com/nulijiabei/gcpool/docs/migrating/hub/after"
 	chatbefore "github.com/nulijiabei/gcpool/docs/migrating/hub/before"
+	chatkept "github.com/nulijiabei/gcpool/docs/migrating/hub/kept"
 	melodyafter "github.com/nulijiabei/gcpool/docs/migrating/melody/after"
 	melodybefore "github.com/nulijiabei/gcpool/docs/migrating/melody/before"
+	melodykept "github.com/nulijiabei/gcpool/docs/migrating/melody/kept"
 	originalafter "github.com/nulijiabei/gcpool/docs/migrating/original/after"
 	originalbefore "github.com/nulijiabei/gcpool/docs/migrating/original/before"
 	"golang.org/x/net/websocket"
@@ -118,13 +120,20 @@ func TestOriginal(t *testing.T) {
 }
 
 func TestHub(t *testing.T) {
+	kept, err := chatkept.NewChat()
+	if err != nil {
+		t.Fatal(err)
+	}
 	after, err := chatafter.NewChat()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, h := range map[string]http.Handler{"before": chatbefore.NewHub(), "after": after.Handler()} {
+	for name, chat := range map[string]struct {
+		http.Handler
+		stop func(context.Context) error
+	}{"before": {chatbefore.NewHub(), nil}, "kept": {kept.Handler(), kept.Stop}, "after": {after.Handler(), after.Stop}} {
 		t.Run(name, func(t *testing.T) {
-			address := serve(t, h)
+			address := serve(t, chat)
 			alice := dial(t, address, "alice")
 			send(t, alice, "anybody here?")
 			wantNext(t, alice, "anybody here?")
@@ -147,19 +156,25 @@ func TestHub(t *testing.T) {
 			if _, err := dialFrom(address, "https://elsewhere.example", "alice"); err == nil {
 				t.Error("a page of another site was let in")
 			}
-			if name == "after" {
-				stop(t, after.Stop, alice)
+			if chat.stop != nil {
+				stop(t, chat.stop, alice)
 			}
 		})
 	}
 }
 
 func TestMelody(t *testing.T) {
+	kept, err := melodykept.New()
+	if err != nil {
+		t.Fatal(err)
+	}
 	after, err := melodyafter.New()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, h := range map[string]http.Handler{"before": melodybefore.New(), "after": after.Handler()} {
+	for name, h := range map[string]http.Handler{
+		"before": melodybefore.New(), "kept": kept.Handler(), "after": after.Handler(),
+	} {
 		t.Run(name, func(t *testing.T) {
 			address := serve(t, h)
 			alice, bob := dial(t, address, "alice"), dial(t, address, "bob")
@@ -177,6 +192,15 @@ func TestMelody(t *testing.T) {
 			}
 			if _, err := dialFrom(address, "https://elsewhere.example", "alice"); (err == nil) != (name == "before") {
 				t.Errorf("a page of another site: %v", err)
+			}
+			if name == "kept" {
+				again := dial(t, address, "alice")
+				var text string
+				for websocket.Message.Receive(alice, &text) == nil { // until the newer one has replaced it
+				}
+				send(t, bob, "alice welcome back")
+				wantNext(t, again, "welcome back")
+				stop(t, kept.Stop, again, bob)
 			}
 		})
 	}

@@ -1,61 +1,33 @@
-// Package adapters shows how WebSockets of other libraries go into a pool of
-// gcpool. [gcpool.ConnPool.Add] takes any net.Conn; a library's connection
-// becomes one in at most 20 lines, of which Write is the only one that matters:
+// Package adapters shows WebSockets of other libraries in a pool of gcpool. The library
+// stays, and so does its handler: put [gcpool.Upgrade] around it, and add
+// [gcpool.Conn](r).
 //
 //	gorilla.go   github.com/gorilla/websocket
 //	coder.go     github.com/coder/websocket
-//	gws.go       github.com/lxzan/gws
+//	gws.go       github.com/lxzan/gws, with ReadLoop() and with go ReadLoop()
 //	gobwas.go    github.com/gobwas/ws
+//	melody.go    github.com/olahol/melody
+//	plain.go     gobwas/ws without net/http, so without Upgrade, and what is lost there
 //
-// # What the pool calls
+// In each file the handler has at most ten lines. Beside it stands the application's own
+// part, which knows nothing of the pool: here it sends each message back. Its messages
+// and the pool's pass between each other.
 //
-// The pool gives a net.Conn one Write a message, with the whole of it, from one
-// goroutine at a time. So an adapter's Write sends one frame. The payload has a
-// newline behind it, inside the frame, unless the pool was registered with
-// [gcpool.WithNewline](false); since frames have ends, such a pool is the better
-// one for WebSockets.
-//
-// There are three exceptions: a *net.TCPConn, a *net.UnixConn and a *tls.Conn
-// are byte streams, which get many messages in one Write, and large ones in
-// pieces. So the socket under a WebSocket must never be added by itself, though
-// it is a net.Conn; with gobwas/ws, whose connections are plain sockets, that is
-// an easy mistake.
-//
-// To end a Write that is stuck the pool sets a write deadline in the past, and
-// then closes the connection; both come while the Write is still running. It
-// never reads, and never writes again after an error. A Write that fails has
-// not sent its frame whole, so the adapters return 0 and the message may go to a
-// newer connection of the same id.
-//
-// # What is different from x/net's connections
-//
-//   - The pool cannot see when a handler ends. One that returns without removing its
-//     connection leaves it there until a write fails. The handlers here call
-//     [gcpool.ConnPool.DelConn], which names the connection.
-//     [gcpool.ConnPool.Del] does the same on the goroutine that added it, and on one
-//     that this has started, as with gorilla, gws and melody; but not in the callback
-//     of a library that has an event loop, which may run on any goroutine.
-//   - The pool does not ping them. A dead peer is found by a write that takes
-//     longer than [gcpool.WithWriteTimeout], by TCP's keep-alive, or by pings of
-//     the library's own.
-//   - The pool does not tell why it closes a connection. The adapters say 1001,
-//     going away; a client that must know of a takeover has to be told before.
-//   - Each message is a system call of its own, and a peer's progress is seen as
-//     whole messages only.
+// The handler has to keep reading, for the library answers pings while it reads. Its Del
+// removes its own connection only, never one that has replaced it. Its write deadlines
+// bound its own writes, and the pool's are bounded by [gcpool.WithWriteTimeout].
 package adapters
 
 import (
 	"net/http"
-	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"golang.org/x/net/websocket"
 )
 
-const (
-	messageMax = 64 << 10               // bytes of a message from a client
-	goodbye    = 100 * time.Millisecond // how long a close frame may wait for room in the socket
-)
+const messageMax = 64 << 10 // bytes of a message from a client
+
+// pages may connect, beside those of the server's own host (RFC 6455 section 10.2).
+var pages = gcpool.AllowOrigins("app.example.com")
 
 // A Server is an application that serves WebSockets with one of the libraries.
 type Server struct {
@@ -64,25 +36,21 @@ type Server struct {
 	// UserOf returns the id of a request's user, from a session that it has
 	// verified, and never from the query; it returns "" for a stranger.
 	UserOf func(r *http.Request) string
-
-	// Received is told of each message from a user. It must not keep the slice.
-	Received func(id string, message []byte)
 }
 
-// admit returns the id of a request that may become a WebSocket: one of a user,
-// from a page of this very host (RFC 6455 section 10.2).
-func (s *Server) admit(r *http.Request) (id string, ok bool) {
-	if gcpool.SameOrigin(new(websocket.Config), r) != nil {
-		return "", false
-	}
-	id = s.UserOf(r)
-	return id, id != ""
-}
+// A Handler serves the WebSocket of a user, with one of the libraries.
+type Handler func(w http.ResponseWriter, r *http.Request, id string)
 
-// whole is the result of a Write that sends all of p or fails.
-func whole(p []byte, err error) (int, error) {
-	if err != nil {
-		return 0, err
-	}
-	return len(p), nil
+// Under puts Upgrade around a handler, and lets in only users who come from pages. Some
+// of the libraries check the Origin themselves. They are told of pages as well, or they
+// would refuse those of other hosts.
+func (s *Server) Under(serve Handler) http.Handler {
+	return gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		id := s.UserOf(r)
+		if id == "" || !pages.Check(r) {
+			w.WriteHeader(http.StatusForbidden) // Upgrade adds why, if it is the Origin
+			return
+		}
+		serve(w, r, id)
+	}))
 }

@@ -2,50 +2,33 @@ package adapters
 
 import (
 	"context"
-	"net"
 	"net/http"
 
 	"github.com/coder/websocket"
+	"github.com/nulijiabei/gcpool"
 )
 
-// coderConn is websocket.NetConn, but for its Close. That ends a Read that is
-// under way first, by cutting the connection, so that the close frame may be
-// lost; this one waits up to 5 s for the peer's answer to the close frame.
-type coderConn struct {
-	net.Conn
-	ws *websocket.Conn
+var coderOptions = websocket.AcceptOptions{OriginPatterns: pages.Patterns()}
+
+// Coder serves a WebSocket with github.com/coder/websocket.
+func (s *Server) Coder(w http.ResponseWriter, r *http.Request, id string) {
+	ws, err := websocket.Accept(w, r, &coderOptions)
+	if err != nil {
+		return // it has answered
+	}
+	defer ws.CloseNow()
+	if s.Conns.Add(id, gcpool.Conn(r)) == nil {
+		defer s.Conns.Del(id)
+		echoCoder(r.Context(), ws)
+	}
 }
 
-func (c *coderConn) Close() error {
-	return c.ws.Close(websocket.StatusGoingAway, "")
-}
-
-// Coder serves WebSockets with github.com/coder/websocket.
-func (s *Server) Coder() http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		id, ok := s.admit(r)
-		if !ok {
-			http.Error(w, "who are you?", http.StatusForbidden)
+func echoCoder(ctx context.Context, ws *websocket.Conn) {
+	ws.SetReadLimit(messageMax)
+	for {
+		kind, message, err := ws.Read(ctx)
+		if err != nil || ws.Write(ctx, kind, message) != nil {
 			return
 		}
-		ws, err := websocket.Accept(w, r, nil)
-		if err != nil {
-			return // it has answered
-		}
-		// Not the request's context: net/http may end that before the handler.
-		conn := &coderConn{Conn: websocket.NetConn(context.Background(), ws, websocket.MessageText), ws: ws}
-		defer ws.CloseNow()
-		ws.SetReadLimit(messageMax) // NetConn has lifted it
-		if s.Conns.Add(id, conn) != nil {
-			return
-		}
-		defer s.Conns.DelConn(id, conn)
-		for {
-			_, message, err := ws.Read(context.Background())
-			if err != nil {
-				return
-			}
-			s.Received(id, message)
-		}
-	})
+	}
 }

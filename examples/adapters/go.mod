@@ -8,13 +8,15 @@ require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/lxzan/gws v1.8.9
 	github.com/nulijiabei/gcpool v1.0.0-rc.1
-	golang.org/x/net v0.62.0
 )
+
+require golang.org/x/net v0.62.0 // indirect
 
 require (
 	github.com/dolthub/maphash v0.1.0 // indirect
 	github.com/gobwas/httphead v0.1.0 // indirect
 	github.com/klauspost/compress v1.17.9 // indirect
+	github.com/olahol/melody v1.1.4
 )
 
 replace github.com/nulijiabei/gcpool => ../..

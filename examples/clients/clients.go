@@ -12,6 +12,9 @@
 // the order as well. The message "report" asks for the record; it is sent back as
 // a line of JSON.
 //
+// Those that are told the close code go by it. After 1000, and from 4500 to 4999, they
+// stay away; else they come back, after a random time that grows with each failure.
+//
 // setup.sh installs what is missing. A test whose client is not there is skipped,
 // but fails where GCPOOL_REQUIRE_CLIENTS is 1.
 package clients

@@ -92,14 +92,20 @@ func TestGo(t *testing.T) {
 		}
 		ended := make(chan error, 1)
 		go func() { ended <- receive(ws) }()
-		f.serve(kind)
+		conn := f.serve(kind)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
+		defer cancel()
+		if err := f.pool.Shutdown(ctx); err != nil || conn.in.count(opClose) != 1 {
+			t.Errorf("Shutdown: %v; %d goodbyes of the client", err, conn.in.count(opClose))
+		}
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
 	})
 }
 
-// receive is the client in Go. x/net answers pings while it receives.
+// receive is the client in Go. x/net answers pings while it receives, but does not tell
+// the close code, so this client does not come back.
 func receive(ws *websocket.Conn) error {
 	defer ws.Close()
 	var kinds []string
@@ -137,8 +143,8 @@ func TestNode(t *testing.T) {
 	need(t, "node", "node/node_modules/ws")
 	forBoth(t, func(t *testing.T, f *fixture, kind string) {
 		output := start(t, "node", "node/client.mjs", "ws://"+f.host+"/ws?kind="+kind, f.origin(), f.cookie())
-		f.serve(kind)
-		if got := output(); got != "closed with 1001" {
+		f.end(f.serve(kind))
+		if got := output(); got != "closed with 4900" {
 			t.Errorf("it ended with %q", got)
 		}
 	})
@@ -148,8 +154,8 @@ func TestPython(t *testing.T) {
 	need(t, "python3")
 	forBoth(t, func(t *testing.T, f *fixture, kind string) {
 		output := start(t, "python3", "python/client.py", f.host, "/ws?kind="+kind, f.origin(), f.cookie())
-		f.serve(kind)
-		if got := output(); got != "closed with 1001" {
+		f.end(f.serve(kind))
+		if got := output(); got != "closed with 4900" {
 			t.Errorf("it ended with %q", got)
 		}
 	})
@@ -192,9 +198,9 @@ func TestBrowser(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.serve(kind)
+			f.end(f.serve(kind))
 			status, err := chromedp.Run(tab, chromedp.Poll[int]("window.closedWith", chromedp.WithPollingInterval(10*time.Millisecond)))
-			if err != nil || status != 1001 {
+			if err != nil || status != 4900 {
 				t.Errorf("closed with %d, %v", status, err)
 			}
 		})

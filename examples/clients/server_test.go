@@ -119,19 +119,14 @@ func (f *fixture) await(what string, reached func() bool) {
 }
 
 // serve is the server's side of a test: it pushes, lets the client idle for three
-// heartbeats, compares the client's record and goes away.
-func (f *fixture) serve(kind string) {
+// heartbeats, and compares the client's record. It returns the client's connection.
+func (f *fixture) serve(kind string) *counted {
 	f.t.Helper()
 	messages, want := texts()
 	if kind == "binary" {
 		messages, want = binaries()
 	}
-	var conn *counted
-	select {
-	case conn = <-f.joined:
-	case <-time.After(patience):
-		f.t.Fatal("the client does not come")
-	}
+	conn := f.join()
 	began := time.Now()
 	for i, message := range messages {
 		if err := f.stream.Add(user, message); err != nil {
@@ -163,8 +158,39 @@ func (f *fixture) serve(kind string) {
 	if got := conn.out.count(op); got != pushes+1 {
 		f.t.Errorf("%d frames instead of %d", got, pushes+1)
 	}
-	if err := f.pool.Shutdown(ctx); err != nil || conn.in.count(opClose) != 1 {
-		f.t.Errorf("Shutdown: %v; %d goodbyes of the client", err, conn.in.count(opClose))
+	return conn
+}
+
+// join returns the connection with which the client comes.
+func (f *fixture) join() *counted {
+	f.t.Helper()
+	select {
+	case conn := <-f.joined:
+		return conn
+	case <-time.After(patience):
+		f.t.Fatal("the client does not come")
+		return nil
+	}
+}
+
+// end closes conn with a code after which the client comes back, and what comes then with
+// one after which it stays away.
+func (f *fixture) end(conn *counted) {
+	f.t.Helper()
+	f.kick(conn, 4100)
+	f.kick(f.join(), 4900)
+}
+
+// kick closes conn with a code, and awaits the client's goodbye.
+func (f *fixture) kick(conn *counted, code int) {
+	f.t.Helper()
+	if n, err := f.conns.Kick(user, code, ""); n != 1 || err != nil {
+		f.t.Errorf("Kick: %d, %v", n, err)
+	}
+	for end := time.Now().Add(patience); conn.in.count(opClose) != 1; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			f.t.Fatalf("%d goodbyes of the client after %d", conn.in.count(opClose), code)
+		}
 	}
 }
 

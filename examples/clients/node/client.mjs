@@ -1,28 +1,39 @@
-// Receives pushes with the ws package, which answers pings by itself.
+// Receives pushes with the ws package, which answers pings by itself, and comes back
+// unless the close code says that it should not.
 // Usage: node client.mjs URL ORIGIN COOKIE
 import { createHash } from "node:crypto";
 import WebSocket from "ws";
 
 const [url, origin, cookie] = process.argv.slice(2);
-const ws = new WebSocket(url, { origin, headers: { cookie }, maxPayload: 2 << 20 });
 
 const lengths = [];
 const kinds = new Set();
 let digest = Buffer.alloc(32);
+let failures = 0; // since the last message
 
-ws.on("message", (data, isBinary) => {
-  if (data.toString("latin1", 0, 7) === "report") {
-    ws.send(JSON.stringify({ lengths, digest: digest.toString("hex"), kinds: [...kinds] }) + "\n");
-    return;
-  }
-  kinds.add(isBinary ? "binary" : "text");
-  lengths.push(data.length);
-  digest = createHash("sha256").update(digest).update(data).digest();
-});
-ws.on("error", (error) => {
-  console.error(error.message);
-  process.exitCode = 1;
-});
-ws.on("close", (code) => {
-  console.log(`closed with ${code}`);
-});
+// 1000 is the end, and 4500 to 4999 mean: stay away.
+const comesBack = (code) => code !== 1000 && (code < 4500 || code > 4999);
+
+function connect() {
+  const ws = new WebSocket(url, { origin, headers: { cookie }, maxPayload: 2 << 20 });
+  ws.on("message", (data, isBinary) => {
+    failures = 0;
+    if (data.toString("latin1", 0, 7) === "report") {
+      ws.send(JSON.stringify({ lengths, digest: digest.toString("hex"), kinds: [...kinds] }) + "\n");
+      return;
+    }
+    kinds.add(isBinary ? "binary" : "text");
+    lengths.push(data.length);
+    digest = createHash("sha256").update(digest).update(data).digest();
+  });
+  ws.on("error", (error) => console.error(error.message)); // a close follows
+  ws.on("close", (code) => {
+    if (comesBack(code)) {
+      setTimeout(connect, Math.random() * Math.min(30_000, 1000 * 2 ** failures++));
+    } else {
+      console.log(`closed with ${code}`);
+    }
+  });
+}
+
+connect();

@@ -1,18 +1,21 @@
 """Receives pushes over a raw socket: the handshake and the frames of RFC 6455
-with nothing but the standard library.
+with nothing but the standard library. It comes back unless the close code says
+that it should not.
 
 Usage: client.py HOST:PORT PATH ORIGIN COOKIE [--mute]
 
-With --mute it does not answer pings, as a peer that is dead.
+With --mute it does not answer pings, as a peer that is dead, nor come back.
 """
 
 import base64
 import hashlib
 import json
 import os
+import random
 import socket
 import struct
 import sys
+import time
 
 TEXT, BINARY, CLOSE, PING, PONG = 0x1, 0x2, 0x8, 0x9, 0xA
 
@@ -28,7 +31,7 @@ def handshake(sock, stream, host, path, origin, cookie):
     )
     status = stream.readline()
     if b" 101 " not in status:
-        sys.exit(f"the server answered {status!r}")
+        raise ConnectionError(f"the server answered {status!r}")
     accept = None
     while (line := stream.readline().strip()) != b"":
         name, _, value = line.partition(b":")
@@ -42,7 +45,7 @@ def handshake(sock, stream, host, path, origin, cookie):
 def read(stream, size):
     data = stream.read(size)
     if len(data) < size:
-        sys.exit("the connection was cut")
+        raise ConnectionError("the connection was cut")
     return data
 
 
@@ -72,9 +75,26 @@ def send(sock, opcode, payload):
     sock.sendall(head + mask + masked)
 
 
-def receive(sock, stream, mute):
+class Record:
+    """What has come, over all connections."""
+
+    def __init__(self):
+        self.lengths, self.kinds, self.digest = [], set(), bytes(32)
+
+    def add(self, opcode, payload):
+        if opcode == TEXT:
+            payload.decode()  # which fails for what is not UTF-8
+        self.kinds.add({TEXT: "text", BINARY: "binary"}[opcode])
+        self.lengths.append(len(payload))
+        self.digest = hashlib.sha256(self.digest + payload).digest()
+
+    def line(self):
+        record = {"lengths": self.lengths, "digest": self.digest.hex(), "kinds": sorted(self.kinds)}
+        return json.dumps(record).encode() + b"\n"
+
+
+def receive(sock, stream, record, mute):
     """Serves the connection until its end and returns the status of that."""
-    lengths, kinds, digest = [], set(), bytes(32)
     while True:
         opcode, payload = frame(stream)
         if opcode == PING:
@@ -84,23 +104,40 @@ def receive(sock, stream, mute):
             send(sock, CLOSE, payload)
             return struct.unpack(">H", payload[:2])[0]
         elif payload == b"report":
-            record = {"lengths": lengths, "digest": digest.hex(), "kinds": sorted(kinds)}
-            send(sock, TEXT, json.dumps(record).encode() + b"\n")
+            send(sock, TEXT, record.line())
         else:
-            if opcode == TEXT:
-                payload.decode()  # which fails for what is not UTF-8
-            kinds.add({TEXT: "text", BINARY: "binary"}[opcode])
-            lengths.append(len(payload))
-            digest = hashlib.sha256(digest + payload).digest()
+            record.add(opcode, payload)
+
+
+def connect(host, path, origin, cookie, record, mute):
+    """Serves one connection and returns the status of its end, 1006 if it was cut."""
+    name, _, port = host.rpartition(":")
+    try:
+        with socket.create_connection((name, int(port)), timeout=60) as sock:
+            stream = sock.makefile("rb")
+            handshake(sock, stream, host, path, origin, cookie)
+            return receive(sock, stream, record, mute)
+    except OSError as error:
+        print(error, file=sys.stderr)
+        return 1006
+
+
+def comes_back(status):
+    """1000 is the end, and 4500 to 4999 mean: stay away."""
+    return status != 1000 and not 4500 <= status <= 4999
 
 
 def main():
-    host, path, origin, cookie = sys.argv[1:5]
-    name, _, port = host.rpartition(":")
-    with socket.create_connection((name, int(port)), timeout=60) as sock:
-        stream = sock.makefile("rb")
-        handshake(sock, stream, host, path, origin, cookie)
-        print("closed with", receive(sock, stream, "--mute" in sys.argv[5:]))
+    mute = "--mute" in sys.argv[5:]
+    record, failures = Record(), 0
+    while True:
+        began = time.monotonic()
+        status = connect(*sys.argv[1:5], record, mute)
+        if mute or not comes_back(status):
+            break
+        failures = 0 if time.monotonic() - began > 5 else min(failures + 1, 5)
+        time.sleep(random.random() * 2**failures)
+    print("closed with", status)
 
 
 main()

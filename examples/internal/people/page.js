@@ -15,10 +15,10 @@ function say(text) { // to a screen reader
   $("news").append(make("p", {}, text));
   if ($("news").childElementCount > 20) $("news").firstChild.remove();
 }
-// The states: out, connecting, connected, taken, away.
+// The states: out, connecting, connected, taken, ended, away.
 function show(next) {
   state = document.body.dataset.state = next;
-  $("status").textContent = { out: "Signed out", connecting: "Connecting…", connected: "Connected", taken: "Taken over", away: "Server away" }[next];
+  $("status").textContent = { out: "Signed out", connecting: "Connecting…", connected: "Connected", taken: "Taken over", ended: "Ended", away: "Server away" }[next];
   if (next === "connected" && node) $("status").replaceChildren(make("span", { className: "word" }, "Connected to "), node);
   $("signin").hidden = next !== "out";
   $("change").hidden = next === "out" || !me;
@@ -65,7 +65,9 @@ async function identify() {
   }
   sessionStorage.setItem("name", me ||= known);
 }
-// The connection.
+// The connection. It comes back after a close, but not after 1000, its end, nor after codes of 4500 and above: two tabs
+// that come back whatever the code throw each other out for ever.
+const stays = code => code >= 4500 && code < 5000;
 async function connect() {
   const mine = ++turn;
   clearTimeout(timer);
@@ -97,7 +99,7 @@ function open(mine) {
     };
     ws.onclose = event => {
       clearTimeout(hurry);
-      if (!since && event.code !== 4500) return fail(new Error("refused"));
+      if (!since && !stays(event.code)) return fail(new Error("refused"));
       if (mine === turn) ended(event.code, Date.now() - since);
       done();
     };
@@ -118,13 +120,16 @@ function ended(code, lasted) {
   if (code === 4500) {
     show("taken");
     banner("Another tab took over", `A newer tab or window is connected as ${me}. Nothing arrives here any more.`, "Use here", connect);
+  } else if (stays(code) || code === 1000) {
+    show("ended");
+    banner("The connection has ended", "The server closed it for good. Nothing arrives here any more.", "Connect again", connect);
   } else if (code === 1009) {
     banner("That line was too long", "The server takes lines of up to 64 KiB, so it closed the connection (status 1009). "
       + "Your text is back in the field, and you are connected again.", "Got it");
     if (long && !$("text").value) $("text").value = long.text;
     measure();
     connect();
-  } else retry(code === 1001 ? "It said goodbye: it stops or restarts." : "The connection was lost.");
+  } else retry({ 1001: "It said goodbye: it stops or restarts.", 4001: "Your session there has ended." }[code] ?? "The connection was lost.");
 }
 function retry(why) {
   const until = Date.now() + Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2);

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
@@ -162,6 +163,17 @@ func TestLineOverTheLimitClosesWith1009(t *testing.T) {
 	}
 	alice.Write(fmt.Appendf(nil, frame, strings.Repeat("x", limit-len(frame)+3)))
 	if status := alice.CloseStatus(); status != statusTooBig {
+		t.Errorf("closed with %d", status)
+	}
+}
+
+func TestEndOfTheSessionClosesWith4001(t *testing.T) {
+	t.Parallel()
+	s, url := newTestServer(t, Config{})
+	earlier := &sessions{key: s.sessions.key, now: func() time.Time { return time.Now().Add(2*time.Second - sessionTTL) }}
+	alice := peopletest.Dial(t, url, "/ws", earlier.seal("alice"))
+	alice.Next("hello")
+	if status := alice.CloseStatus(); status != statusExpired {
 		t.Errorf("closed with %d", status)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -15,9 +16,10 @@ import (
 )
 
 const (
-	lineMax      = 64 << 10        // bytes of a line from a browser, its newline included
-	patience     = 5 * time.Second // how long a push may take
-	statusTooBig = 1009            // RFC 6455 section 7.4.1
+	lineMax       = 64 << 10        // bytes of a line from a browser, its newline included
+	patience      = 5 * time.Second // how long a push may take
+	statusTooBig  = 1009            // RFC 6455 section 7.4.1
+	statusExpired = 4001            // the session has: from 4000 to 4499 a client comes back
 )
 
 // What a browser sends, one JSON line each.
@@ -108,16 +110,19 @@ func (s *Server) connected(ws *websocket.Conn) {
 	for lines.Scan() {
 		s.take(who.name, lanes, lines.Bytes())
 	}
-	if errors.Is(lines.Err(), bufio.ErrTooLong) {
-		refuse(ws)
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		refuse(ws, statusTooBig)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		refuse(ws, statusExpired)
 	}
 }
 
-// refuse tells the peer that its line was too long. What it still sends is read
+// refuse tells the peer why its connection ends. What it still sends is read
 // for a moment: closing a socket with unread bytes resets the connection, and
 // the close frame could be lost.
-func refuse(ws *websocket.Conn) {
-	if ws.WriteClose(statusTooBig) != nil {
+func refuse(ws *websocket.Conn, status int) {
+	if ws.WriteClose(status) != nil {
 		return
 	}
 	ws.SetReadDeadline(time.Now().Add(2 * time.Second))

@@ -1,0 +1,62 @@
+// Package kept is the chat of package before, with gorilla/websocket and without the hub.
+package kept
+
+import (
+	"context"
+	"crypto/rand"
+	"net/http"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/nulijiabei/gcpool"
+)
+
+// begin chat
+
+// A Chat passes on what is said in it.
+type Chat struct{ pool *gcpool.Pool }
+
+// NewChat returns a chat that is running.
+func NewChat() (*Chat, error) {
+	c := &Chat{gcpool.NewPool(
+		gcpool.WithNewline(false),               // frames as the hub sent them
+		gcpool.WithOutbox(64<<10),               // was make(chan []byte, 256)
+		gcpool.WithWriteTimeout(10*time.Second), // was the write deadline
+		gcpool.WithHeartbeat(30*time.Second),    // silent for twice that: was 60 s
+	)}
+	if err := c.pool.Register("chat"); err != nil {
+		return nil, err
+	}
+	c.pool.Start()
+	return c, nil
+}
+
+// Handler returns what serves the chat's WebSockets.
+func (c *Chat) Handler() http.Handler { return gcpool.Upgrade(http.HandlerFunc(c.serve)) }
+
+var upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
+
+func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
+	conn, err := upgrader.Upgrade(w, r, nil)
+	if err != nil {
+		return // it has answered
+	}
+	defer conn.Close()
+	id := rand.Text() // nobody is addressed here; else the user's, from the session
+	if c.pool.GetConn("chat").Add(id, gcpool.Conn(r)) != nil {
+		return
+	}
+	defer c.pool.GetConn("chat").Del(id)
+	conn.SetReadLimit(512)
+	for { // was readPump
+		_, message, err := conn.ReadMessage()
+		if err != nil || c.pool.GetStream("chat").Broadcast(message) != nil {
+			return
+		}
+	}
+}
+
+// end chat
+
+// Stop says goodbye to everybody, until ctx ends. The hub had nothing for that.
+func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }

@@ -1,0 +1,102 @@
+package adapters
+
+import (
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/gobwas/ws"
+)
+
+// A plainConn is for a server that cannot be under Upgrade, such as one of gobwas/ws that
+// has no net/http. The pool takes it as it takes any net.Conn, and gives it one Write a
+// message. Under Upgrade nothing of what follows is lost:
+//
+//   - Each message is a system call. The pool writes no batches, and sees a peer's
+//     progress as whole messages only.
+//   - The pool sends no pings. A dead peer is found by a write that takes longer than
+//     WithWriteTimeout, by TCP's keep-alive, or by pings of your own.
+//   - The close frame always has the same status, here 1001, for the pool does not tell
+//     why it closes. A client cannot tell a takeover from a restart, so it comes back.
+//   - A message that was cut is reported as undelivered, and not sent again.
+//   - A handler that returns without Del or DelConn leaves its connection in the pool
+//     until a write fails.
+//
+// A handler writes as well, if only pongs, so it must hold the same lock as the pool's
+// Write. Never add the socket itself: it is a byte stream to the pool, which would write
+// payloads to it without frames.
+type plainConn struct{ frames }
+
+// Write sends p as one text frame.
+func (c *plainConn) Write(p []byte) (int, error) {
+	if _, err := c.frames.Write(ws.MustCompileFrame(ws.NewTextFrame(p))); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// frames is a socket that takes one whole frame a Write, from the handler and the pool.
+type frames struct {
+	net.Conn
+	mu  sync.Mutex // held for a frame
+	cut bool       // the last frame was not written whole; what follows would be its rest
+}
+
+func (f *frames) Write(frame []byte) (n int, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.cut {
+		return 0, net.ErrClosed
+	}
+	n, err = f.Conn.Write(frame)
+	f.cut = err != nil
+	return n, err
+}
+
+// Close says goodbye unless a frame is under way or was cut. The pool calls it while a
+// Write is stuck, so it does not wait for the lock.
+func (f *frames) Close() error {
+	if f.mu.TryLock() {
+		if !f.cut && f.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
+			f.Conn.Write(ws.CompiledCloseGoingAway)
+		}
+		f.cut = true // so that the reader does not answer the peer's goodbye with a second one
+		f.mu.Unlock()
+	}
+	return f.Conn.Close()
+}
+
+// Plain serves a WebSocket on a connection that was accepted, with github.com/gobwas/ws.
+func (s *Server) Plain(socket net.Conn) {
+	defer socket.Close()
+	socket.SetDeadline(time.Now().Add(10 * time.Second))
+	id, err := s.upgradePlain(socket)
+	if err != nil {
+		return // it has answered
+	}
+	socket.SetDeadline(time.Time{})
+	conn := &plainConn{frames{Conn: socket}}
+	if s.Conns.Add(id, conn) == nil {
+		defer s.Conns.DelConn(id, conn)
+		defer socket.Close() // first: the reader has answered the peer's goodbye
+		echoGobwas(&conn.frames)
+	}
+}
+
+// upgradePlain makes a request of the handshake, for those who decide by one.
+func (s *Server) upgradePlain(socket net.Conn) (id string, err error) {
+	r := &http.Request{Header: make(http.Header)}
+	upgrader := ws.Upgrader{
+		OnHost:   func(host []byte) error { r.Host = string(host); return nil },
+		OnHeader: func(name, value []byte) error { r.Header.Add(string(name), string(value)); return nil },
+		OnBeforeUpgrade: func() (ws.HandshakeHeader, error) {
+			if id = s.UserOf(r); id == "" || !pages.Check(r) {
+				return nil, ws.RejectConnectionError(ws.RejectionStatus(http.StatusForbidden))
+			}
+			return nil, nil
+		},
+	}
+	_, err = upgrader.Upgrade(socket)
+	return id, err
+}
