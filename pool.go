@@ -1,3 +1,56 @@
+// Package gcpool pushes bytes to a connected user by id, from anywhere in a
+// server. A [Pool] has named pools; each has a [ConnPool], to which a handler
+// adds its connection under an id, and a [StreamPool], to which anybody adds
+// messages for that id:
+//
+//	pool := gcpool.NewPool()
+//	pool.Register("users")
+//	pool.Start()
+//
+//	pool.GetConn("users").Add("alice", ws)                  // in her handler
+//	pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)) // from any goroutine
+//
+// A connection is a [websocket.Conn] or any other [net.Conn]. [Upgrade] around
+// the handler makes WebSockets fast and light; under it, [Conn] has the connection of any
+// other WebSocket library. [SameOrigin] keeps other sites out, and [AllowOrigins] lets in
+// those that you name.
+//
+// # Delivery
+//
+// Each message that [StreamPool.Add] accepted has one outcome: it is written
+// whole, or reported once, with the reason, to [WithUndelivered];
+// [StreamPool.Deliver] waits for it. Delivery is at most once. Written means that
+// the system took every byte, not that the peer has read it.
+//
+// # Order
+//
+// Messages of one producer to one id arrive in the order in which Add accepted
+// them, also when the id has a new connection meanwhile: it inherits what waits.
+//
+// # Blocking
+//
+// A peer that does not read delays no other id. Add waits for one that does
+// while its outbox is full, see [WithOutbox], [WithOverflow] and
+// [StreamPool.AddContext]. No call waits longer than its context, or past
+// [Pool.Shutdown].
+//
+// # Close codes
+//
+// A WebSocket that the pool closes is told why (RFC 6455 section 7.4):
+//
+//	1000   Del, DelConn, or its handler has returned
+//	1001   Shutdown, or the peer answered no ping: come back
+//	4500   a newer connection has the id: do not come back by yourself
+//	other  what Kick was given, or the WebSocket library's own, such as 1002 or 1009
+//
+// Codes from 4000 to 4499 tell a client to come back, and those from 4500 to 4999 to stay
+// away; keep to that with Kick. Two pages of one user that both come back after 4500 take
+// the id from each other for ever. A peer that has stopped reading is closed without a code.
+//
+// # Concurrency
+//
+// Everything may be called from any number of goroutines at once. Functions of
+// the application are called without a lock, so they may call the pool.
 package gcpool
 
 import (
