@@ -125,6 +125,9 @@ func (s *soak) listen() (err error) {
 	mux := http.NewServeMux()
 	mux.Handle("/plain", websocket.Handler(s.hello))
 	mux.Handle("/upgraded", gcpool.Upgrade(websocket.Handler(s.hello)))
+	for path, h := range s.libraries() {
+		mux.Handle(path, gcpool.Upgrade(h))
+	}
 	s.server = &http.Server{Handler: mux, ErrorLog: log.New(&s.complaint, "", 0)}
 	s.serving.Go(func() { s.server.Serve(&listener{Listener: s.http}) })
 	s.serving.Go(func() { s.accept(&listener{Listener: s.raw}) })

@@ -113,8 +113,10 @@ func (u *user) connect() (*session, error) {
 		_, err = fmt.Fprintln(conn, n)
 	case kind < 30:
 		now.Peer, err = peer.Dial(now.gate, "/plain?n="+n)
-	default:
+	case kind < 50:
 		now.Peer, err = peer.Dial(now.gate, "/upgraded?n="+n)
+	default:
+		now.Peer, err = peer.Dial(now.gate, paths[kind%len(paths)]+"?n="+n)
 	}
 	if err != nil {
 		conn.Close()
