@@ -1,0 +1,84 @@
+package docs
+
+import (
+	"fmt"
+	"go/scanner"
+	"go/token"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+var architecture = filepath.Join(root, "docs", "architecture.md")
+
+// mechanism is a row of docs/architecture.md: its name, files, lines and reason.
+var mechanism = regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]*\.go) \| (\d+) \| (.+) \|$`)
+
+// TestArchitectureCountsEachMechanism: every file of the library stands in one row, whose
+// count is right.
+func TestArchitectureCountsEachMechanism(t *testing.T) {
+	text, err := os.ReadFile(architecture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]bool{}
+	now := mechanism.ReplaceAllStringFunc(string(text), func(row string) string {
+		cells := mechanism.FindStringSubmatch(row)
+		lines := 0
+		for _, file := range strings.Fields(cells[2]) {
+			if listed[file] {
+				t.Errorf("%s stands in two rows", file)
+			}
+			listed[file] = true
+			lines += codeLines(t, filepath.Join(root, filepath.FromSlash(file)))
+		}
+		return fmt.Sprintf("| %s | %s | %d | %s |", cells[1], cells[2], lines, cells[4])
+	})
+	for _, pattern := range []string{"*.go", "internal/frame/*.go", "internal/transport/*.go", "internal/outbox/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			name, _ := filepath.Rel(root, file)
+			if name = filepath.ToSlash(name); !strings.HasSuffix(name, "_test.go") && !listed[name] {
+				t.Errorf("docs/architecture.md has no row for %s", name)
+			}
+		}
+	}
+	if *update {
+		if err := os.WriteFile(architecture, []byte(now), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	} else if now != string(text) {
+		t.Error("docs/architecture.md is stale: go test ./internal/docs -run Architecture -update")
+	}
+}
+
+// codeLines counts the lines that hold a token.
+func codeLines(t *testing.T, file string) int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Error(err)
+		return 0
+	}
+	set := token.NewFileSet()
+	source := set.AddFile(file, -1, len(text))
+	var s scanner.Scanner
+	s.Init(source, text, nil, 0)
+	lines := map[int]bool{}
+	for {
+		pos, tok, literal := s.Scan()
+		if tok == token.EOF {
+			return len(lines)
+		}
+		if tok == token.SEMICOLON && literal == "\n" {
+			continue
+		}
+		for i := range 1 + strings.Count(literal, "\n") {
+			lines[source.Line(pos)+i] = true
+		}
+	}
+}
