@@ -53,7 +53,8 @@ func newConnPool(c outbox.Config) *ConnPool {
 // the same. A write deadline that the application has set holds for the pool as well.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
-// Shutdown, and leaves conn alone then. It blocks only while more events than
+// Shutdown, and leaves conn alone then; but under [Upgrade] the peer is told to come back
+// (1001) when the handler closes it without a close frame of its own. It blocks only while more events than
 // WithBuffer wait for a slow WithPresence hook, and no longer than a second, and for
 // Cluster.Changed.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
@@ -68,6 +69,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
 	}
 	if c.absent() == ErrClosed {
+		transport.GoAway(conn)
 		return ErrClosed
 	}
 	if c.group.Presence != nil {
@@ -83,6 +85,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		box := c.box(id)
 		if ok, err := box.Attach(link, caller); ok {
 			if err != nil {
+				transport.GoAway(conn)
 				c.drop(box)
 			} else if r := c.group.Remote(); r != nil {
 				r.Changed(c.group.Pool, id)

@@ -74,3 +74,17 @@ func closings(raw net.Conn) (statuses []string) {
 		}
 	}
 }
+
+// TestWhoComesDuringShutdownIsToldToComeBack, though the pool never had him.
+func TestWhoComesDuringShutdownIsToldToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, _ := started(t)
+		shutdown(p, time.Second)
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			if err := conns.Add("a", ws); err != gcpool.ErrClosed {
+				t.Errorf("Add: %v", err)
+			}
+		}))("")
+		equal(t, "close frames", closings(raw), []string{"1001"})
+	})
+}

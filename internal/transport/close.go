@@ -87,11 +87,28 @@ func queue(place *atomic.Pointer[Conn]) {
 	}
 }
 
-// Close is the library's. It says goodbye with status 1000 if nobody has, and returns at
-// once; the socket is closed when the peer has closed it, at most a second later.
+// Close is the library's. It says goodbye if nobody has, with status 1000 or, after GoAway,
+// 1001, and returns at once; the socket is closed when the peer has closed it, at most a
+// second later.
 func (c *Conn) Close() error {
-	c.close(StatusNormal, func() {})
+	c.mu.Lock()
+	status := StatusNormal
+	if c.away {
+		status = StatusGoingAway
+	}
+	c.mu.Unlock()
+	c.close(status, func() {})
 	return nil
+}
+
+// GoAway has the peer told to come back, if conn is under Upgrade and its handler closes it
+// without a close frame: a pool that is shut down has refused it.
+func GoAway(conn net.Conn) {
+	if c := unwrap(conn); c != nil {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.away = true
+	}
 }
 
 // Ending reports whether the close has begun.

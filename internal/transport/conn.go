@@ -50,6 +50,7 @@ type Conn struct {
 	life life
 	said closeFrame
 	done bool // the peer sends nothing any more: it has closed, or said so
+	away bool // GoAway was called
 	end  *end // nil while alive
 }
 
