@@ -101,6 +101,14 @@ func (c *Conn) Ending() bool {
 	return c.life != alive
 }
 
+// over reports whether there is nothing left to do but to close: the close has begun, or
+// both sides have sent their close frames, and the library has left it at that.
+func (c *Conn) over() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.life != alive || c.done && c.said != unsaid
+}
+
 // close begins the close, with status if no close frame was sent. It never blocks. after,
 // if not nil, is called once the socket is closed.
 func (c *Conn) close(s Status, after func()) {

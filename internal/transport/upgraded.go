@@ -57,8 +57,8 @@ func (u *upgraded) goodbye(s Status) error { return u.control(frame.Close, s.pay
 
 func (u *upgraded) speaksFrames() bool                { return true }
 func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load(), true }
-func (u *upgraded) left() bool                        { return u.conn.Ending() }
-func (u *upgraded) closed() bool                      { return u.conn.Ending() }
+func (u *upgraded) left() bool                        { return u.conn.over() }
+func (u *upgraded) closed() bool                      { return u.conn.over() }
 func (u *upgraded) close(s Status, after func())      { u.conn.close(s, after) }
 func (u *upgraded) await()                            {}
 func (u *upgraded) kill()                             { u.conn.kill() }
