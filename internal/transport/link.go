@@ -57,7 +57,7 @@ type kind interface {
 	// goodbye sends a close frame; only where speaksFrames.
 	goodbye(s Status) error
 	close(s Status, after func())
-	// await waits a moment for a close to be out that the handler's return would cut off.
+	// await waits a moment for a close to be as far as the handler's return needs it.
 	await()
 	kill()
 }
@@ -155,8 +155,8 @@ func (l *Link) Closed() bool { return l.closed() }
 // for that second. after is called once the socket is closed.
 func (l *Link) Close(s Status, after func()) { l.close(s, after) }
 
-// AwaitClose waits for a Close to be out where the return of l's handler would cut it off,
-// 20 ms at most.
+// AwaitClose waits until a Close that is on its way no longer needs l's handler, which may
+// be about to return: 20 ms at most.
 func (l *Link) AwaitClose() { l.await() }
 
 // Kill closes l at once.

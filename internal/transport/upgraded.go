@@ -60,7 +60,7 @@ func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load
 func (u *upgraded) left() bool                        { return u.conn.over() }
 func (u *upgraded) closed() bool                      { return u.conn.over() }
 func (u *upgraded) close(s Status, after func())      { u.conn.close(s, after) }
-func (u *upgraded) await()                            {}
+func (u *upgraded) await()                            { u.conn.await() }
 func (u *upgraded) kill()                             { u.conn.kill() }
 
 func (u *upgraded) progress() (wrote uint64, socket net.Conn) {
