@@ -24,6 +24,7 @@ type client struct {
 
 	sending sync.Mutex
 	left    bool        // said goodbye: then it sends no more; guarded by sending
+	deaf    bool        // something that was sent did not arrive; guarded by sending
 	pongs   chan []byte // to be sent; nobody who reads may wait for room to send
 }
 
@@ -80,6 +81,7 @@ func (c *client) send(first byte, payload []byte) error {
 	}
 	c.left = first&0xf == opClose
 	_, err := c.Write(b)
+	c.deaf = c.deaf || err != nil
 	return err
 }
 

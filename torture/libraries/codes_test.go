@@ -39,6 +39,7 @@ var partings = []parting{
 // frame, with the right code, and then the end of the stream: no reset destroys anything.
 func TestOneCloseFrame(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
+		t.Parallel()
 		for _, how := range everyManners {
 			for _, p := range partings {
 				if p.name == "the handler returns" && how.name == "neither" {

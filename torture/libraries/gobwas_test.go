@@ -105,6 +105,9 @@ func (s *gobwasSocket) begin(p []byte) (func(tail []byte) error, error) {
 	return func(tail []byte) error { return s.send(ws.Header{OpCode: ws.OpContinuation, Fin: true}, tail) }, err
 }
 
+// more goes on with a message that begin has begun.
+func (s *gobwasSocket) more(p []byte) error { return s.send(ws.Header{OpCode: ws.OpContinuation}, p) }
+
 func (s *gobwasSocket) ping(p []byte) error {
 	return s.send(ws.Header{OpCode: ws.OpPing, Fin: true}, p)
 }

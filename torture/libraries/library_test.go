@@ -13,6 +13,8 @@ type library struct {
 	handler func(h *host) http.Handler
 	silent  bool // does not answer a close frame: that is left to the pool
 	pump    bool // nobody reads any more when its handler has ended
+	closed  bool // cannot leave a message open
+	locks   bool // answers no ping while it does
 	loose   bool // reads frames, not messages
 	// hollow is for gws, whose context takes in the payloads of pings and pongs, too (doWrite
 	// in its writer.go): no peer can decompress what follows one that has any.
@@ -28,16 +30,16 @@ var libraries = []library{
 	{name: "gorilla", handler: gorillaHandler(gorillaWay{})},
 	{name: "gorilla pump", pump: true, handler: gorillaHandler(gorillaWay{pump: true})},
 	{name: "gorilla wrapped deflate", offer: fresh, handler: gorillaHandler(gorillaWay{wrapped: true, deflate: true})},
-	{name: "gws", handler: gwsHandler(false, false)},
-	{name: "gws deflate", offer: fresh, handler: gwsHandler(true, false)},
-	{name: "gws deflate takeover", offer: kept, hollow: true, handler: gwsHandler(true, true)},
+	{name: "gws", locks: true, handler: gwsHandler(false, false)},
+	{name: "gws deflate", offer: fresh, locks: true, handler: gwsHandler(true, false)},
+	{name: "gws deflate takeover", offer: kept, hollow: true, locks: true, handler: gwsHandler(true, true)},
 	{name: "coder", handler: coderHandler(0)},
 	{name: "coder deflate", offer: fresh, handler: coderHandler(2)},
 	{name: "coder deflate takeover", offer: kept, handler: coderHandler(1)},
 	{name: "gobwas", handler: gobwasHandler(false)},
 	{name: "gobwas deflate", offer: fresh, handler: gobwasHandler(true)},
-	{name: "melody", handler: melodyHandler},
-	{name: "xnet", handler: xnetHandler, silent: true, loose: true},
+	{name: "melody", closed: true, handler: melodyHandler},
+	{name: "xnet", handler: xnetHandler, silent: true, loose: true, closed: true},
 }
 
 // errUnable is returned for what a library cannot do.

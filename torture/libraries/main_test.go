@@ -1,14 +1,21 @@
 package libraries
 
 import (
+	"flag"
 	"net"
+	"strconv"
 	"testing"
 	"time"
 
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain lets all libraries take a test at once, for most tests wait more than they work.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(len(libraries)))
+	goleak.VerifyTestMain(m)
+}
 
 const patience = 30 * time.Second // of a test for what should come at once
 

@@ -38,6 +38,7 @@ type wire struct {
 	message event
 	window  []byte // the server's context: the end of what was decompressed
 	closed  bool
+	part    []byte // of a payload that did not come whole
 }
 
 // An event is a message, or a control frame.
@@ -104,7 +105,8 @@ func (w *wire) frame() (first byte, payload []byte, err error) {
 		return 0, nil, err
 	}
 	payload = make([]byte, n)
-	if _, err = io.ReadFull(w.in, payload); err != nil {
+	if got, err := io.ReadFull(w.in, payload); err != nil {
+		w.part = payload[:got]
 		return 0, nil, inside(err)
 	}
 	switch op := first & 0xf; {
