@@ -3,7 +3,6 @@ package libraries
 import (
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -91,16 +90,12 @@ func TestHeartbeat(t *testing.T) {
 func TestTakeover(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		h := newHost(t, lib)
-		var late sync.WaitGroup
 		gate := make(chan struct{})
-		h.leave = func(*visit) {
-			late.Add(1)
-			defer late.Done()
-			<-gate
-		}
-		old, _ := h.connect("a")
+		h.leave = func(*visit) { <-gate }
+		old, v := h.connect("a")
+		replaced := []*visit{v}
 		for i := range 10 {
-			c, _ := h.connect("a")
+			c, v := h.connect("a")
 			if e, _, err := old.leave(); err != nil || e.code() != 4500 {
 				t.Fatalf("replaced with %d, %v", e.code(), err)
 			}
@@ -110,10 +105,12 @@ func TestTakeover(t *testing.T) {
 			}
 			c.expect(text)
 			if i == 5 {
-				close(gate) // five Dels at once, and the later ones at once
-				eventually(t, "the old handlers have called Del", func() bool { late.Wait(); return true })
+				close(gate) // six Dels together, and from now on each at its time
+				for _, v := range replaced {
+					<-v.ended
+				}
 			}
-			old = c
+			old, replaced = c, append(replaced, v)
 		}
 		if _, err := h.deliver("a", "still there"); err != nil {
 			t.Fatal(err)
