@@ -150,3 +150,31 @@ func TestHandlersOwnClose(t *testing.T) {
 		}
 	})
 }
+
+// TestNothingAfterTheLibrarysCloseFrame has the library answer the client's close frame, and
+// its handler take its time: what is pushed meanwhile is refused, and not sent.
+func TestNothingAfterTheLibrarysCloseFrame(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		if lib.silent {
+			t.Skip(errUnable)
+		}
+		h := newHost(t, lib)
+		gate := make(chan struct{})
+		h.leave = func(*visit) { <-gate }
+		c, v := h.connect("a")
+		c.send(final|opClose, closing(1000))
+		if e, _, err := c.readClose(); err != nil || e.code() != 1000 {
+			t.Errorf("answered with %d, %v", e.code(), err)
+		}
+		for range 10 {
+			if _, err := h.deliver("a", "late"); !errors.Is(err, gcpool.ErrNotConnected) {
+				t.Errorf("Deliver after the close frame: %v", err)
+			}
+		}
+		close(gate)
+		<-v.ended
+		if err := c.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -108,7 +108,7 @@ func TestFault04Reset(t *testing.T) {
 			if way == "open" && lib.locks {
 				lost += s.Slow // nor can such a library close what it has left open
 			}
-			if err != nil || s.Undelivered == 0 || s.Undelivered != lost {
+			if err != nil || s.Undelivered == 0 && way == "stuck" || s.Undelivered != lost {
 				t.Errorf("%s: %v, %+v", way, err, s)
 			}
 		}
