@@ -112,9 +112,9 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 // 64, for at least the 16,384 ids that went last.
 //
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the
-// caller's stack, which takes about 5 µs, and does not block. Only for a WebSocket without
-// [Upgrade] it waits until the close frame is out, 20 ms at most, because x/net closes the
-// socket when the handler returns.
+// caller's stack, which takes about 5 µs. For a WebSocket it waits for the close, because
+// its handler may be about to return: 20 ms at most, and under [Upgrade] no longer than a
+// write that is under way.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false

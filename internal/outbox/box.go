@@ -252,6 +252,9 @@ func (b *Box) Attach(link *transport.Link, c Caller) (bool, error) {
 	if old == nil {
 		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
+		if w := b.flight; w != nil && w.status.Code != 0 && !w.closed {
+			b.endLocked(w, mercy)
+		}
 	} else {
 		b.group.takeovers.Add(1)
 		b.closeLocked(old, transport.StatusReplaced)

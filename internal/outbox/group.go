@@ -62,6 +62,10 @@ const (
 	// been replaced or removed: long enough for one that is not stuck. What is
 	// for the new connection waits for as long.
 	mercy = 20 * time.Millisecond
+	// parting is the same for a WebSocket while no new connection and no Shutdown
+	// waits: a close frame is to follow, and a peer that is busy, or far away, takes
+	// longer to make room for it.
+	parting = time.Second
 	// last is how long after its connection was closed a write may still be
 	// stuck before it is given up.
 	last = 200 * time.Millisecond

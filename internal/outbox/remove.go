@@ -85,6 +85,8 @@ func (b *Box) closeLocked(link *transport.Link, status transport.Status) {
 		b.group.part(link, status)
 	} else if w.status = status; status.Code == 0 {
 		b.endLocked(w, 0)
+	} else if b.link == nil && link.WebSocket() && !b.group.closed.Load() {
+		b.endLocked(w, parting)
 	} else {
 		b.endLocked(w, mercy)
 	}

@@ -118,6 +118,20 @@ func (c *Conn) Ending() bool {
 	return c.life != alive
 }
 
+// await waits for the close to begin, if a pool is about to: a handler that returns sooner
+// would leave nobody to read what still comes, and Drain nothing to do.
+func (c *Conn) await() {
+	late := time.NewTimer(again)
+	defer late.Stop()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.life == alive {
+		if !c.sleepLocked(late.C) {
+			return
+		}
+	}
+}
+
 // close begins the close, with status if no close frame was sent. It never blocks. after
 // is called once the socket is closed.
 func (c *Conn) close(s Status, after func()) {

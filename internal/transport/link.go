@@ -59,8 +59,8 @@ type kind interface {
 	// after close_notify if it is TLS, as far as the peer takes that within a second. It
 	// may block for that second. after is called once the socket is closed.
 	Close(s Status, after func())
-	// AwaitClose waits for a Close to be out where the return of the connection's handler
-	// would cut it off, 20 ms at most.
+	// AwaitClose waits until a Close that is on its way no longer needs the connection's
+	// handler, which may be about to return: 20 ms at most.
 	AwaitClose()
 	// Kill closes the connection at once.
 	Kill()

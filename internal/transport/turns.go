@@ -96,6 +96,12 @@ func (c *Conn) waitLocked(w writer) error {
 		defer timer.Stop()
 		late = timer.C
 	}
+	c.sleepLocked(late)
+	return nil
+}
+
+// sleepLocked waits until wakeLocked is called, and reports whether that was before late.
+func (c *Conn) sleepLocked(late <-chan time.Time) bool {
 	if c.free == nil {
 		c.free = make(chan struct{})
 	}
@@ -104,9 +110,10 @@ func (c *Conn) waitLocked(w writer) error {
 	defer c.mu.Lock()
 	select {
 	case <-free:
+		return true
 	case <-late:
+		return false
 	}
-	return nil
 }
 
 // wakeLocked has those who wait for a turn look again.

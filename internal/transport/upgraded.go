@@ -62,7 +62,7 @@ func (u *upgraded) Held() bool                        { return u.conn.held() }
 func (u *upgraded) Left() bool                        { return u.conn.Ending() }
 func (u *upgraded) Closed() bool                      { return u.conn.Ending() }
 func (u *upgraded) Close(s Status, after func())      { u.conn.close(s, after) }
-func (u *upgraded) AwaitClose()                       {}
+func (u *upgraded) AwaitClose()                       { u.conn.await() }
 func (u *upgraded) Kill()                             { u.conn.kill() }
 func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load(), true }
 

@@ -1,0 +1,180 @@
+package libraries
+
+import (
+	"errors"
+	"net"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// A parting is one way in which a connection ends.
+type parting struct {
+	name string
+	act  func(h *host, c *client)
+	code int
+	why  string // the reason in the close frame; "*" is the library's own
+}
+
+var partings = []parting{
+	{"the client closes", func(_ *host, c *client) { c.send(final|opClose, closing(3333)) }, 3333, "*"},
+	{"the handler returns", func(_ *host, c *client) { c.send(final|opText, []byte(bye)) }, 1000, ""},
+	{"Del", func(h *host, _ *client) { h.conns.Del("a") }, 1000, ""},
+	{"DelConn", func(h *host, _ *client) {
+		h.conns.Get("a", func(conn net.Conn) error { h.conns.DelConn("a", conn); return nil })
+	}, 1000, ""},
+	{"Kick", func(h *host, _ *client) { h.conns.Kick("a", 4001, "x") }, 4001, "x"},
+	{"takeover", func(h *host, _ *client) {
+		next, _ := h.connect("a")
+		go next.leave()
+	}, 4500, ""},
+	{"Shutdown", func(h *host, _ *client) { h.shutdownLater() }, 1001, ""},
+}
+
+// TestOneCloseFrame ends connections in every way, under handlers of all manners, with
+// clients that are silent and clients that send all the time. Each reads exactly one close
+// frame, with the right code, and then the end of the stream: no reset destroys anything.
+func TestOneCloseFrame(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		t.Parallel()
+		for _, how := range everyManners {
+			for _, p := range partings {
+				if p.name == "the handler returns" && how.name == "neither" {
+					continue // whoever hijacks a connection has to close it
+				}
+				for _, talks := range []bool{false, true} {
+					name := how.name + "/" + p.name
+					if talks {
+						name += " on a client that talks"
+					}
+					t.Run(name, func(t *testing.T) { part(t, lib, how, p, talks) })
+				}
+			}
+		}
+	})
+}
+
+func part(t *testing.T, lib library, how manners, p parting, talks bool) {
+	h := newHost(t, lib)
+	h.manners = how
+	c, v := h.connect("a")
+	h.push("a", "hello")
+	c.expect("hello")
+	quiet := func() {}
+	if talks {
+		quiet = c.talk()
+	}
+	p.act(h, c)
+	e, _, err := c.readClose()
+	quiet()
+	if p.code == 3333 && lib.silent {
+		p.code = 1000 // from the end of the handler
+	}
+	if err != nil || e.code() != p.code || p.why != "*" && string(e.payload[2:]) != p.why {
+		t.Fatalf("the close frame is %d %q, %v", e.code(), e.payload, err)
+	}
+	c.send(final|opClose, e.payload)
+	if err := c.end(); err != nil {
+		t.Error(err)
+	}
+	select {
+	case <-v.ended:
+	case <-time.After(patience):
+		t.Error("the handler has not ended")
+	}
+	h.forget() // whom a takeover has brought
+	start := time.Now()
+	h.shutdown()
+	if took := time.Since(start); took > 800*time.Millisecond && !lib.pump {
+		t.Errorf("the socket was open for %v more: nobody has read the client's answer", took)
+	}
+}
+
+// talk has c send until the function that it returns is called. A write that fails before
+// is a reset.
+func (c *client) talk() (quiet func()) {
+	var over atomic.Bool
+	done := make(chan struct{})
+	text := []byte(strings.Repeat("talk ", 200))
+	started := make(chan struct{})
+	go func() {
+		defer close(done)
+		for n := 0; !over.Load(); n++ {
+			if err := c.send(final|opText, text); err != nil {
+				if !over.Load() && !errors.Is(err, net.ErrClosed) {
+					c.t.Errorf("sending before the close frame was read: %v", err)
+				}
+				return
+			}
+			if n == 10 {
+				close(started)
+			}
+			time.Sleep(20 * time.Microsecond)
+		}
+	}()
+	<-started
+	return func() {
+		over.Store(true)
+		<-done
+	}
+}
+
+// TestHandlersOwnClose has the library say goodbye itself while pushes come: its close
+// frame is the only one, and no push comes after it.
+func TestHandlersOwnClose(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		h := newHost(t, lib)
+		c, v := h.connect("a")
+		var over atomic.Bool
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for !over.Load() {
+				h.stream.Add("a", []byte("push"))
+			}
+		}()
+		c.expect("push")
+		go v.socket.close()
+		e, _, err := c.leave()
+		if code := e.code(); err != nil || code != 1000 && code != 1005 { // melody names no code
+			t.Errorf("closed with %d, %v", code, err)
+		}
+		eventually(t, "the connection is removed", func() bool { return h.conns.Len() == 0 })
+		over.Store(true)
+		<-done
+		if _, err := h.deliver("a", "late"); !errors.Is(err, gcpool.ErrNotConnected) {
+			t.Errorf("Deliver afterwards: %v", err)
+		}
+	})
+}
+
+// TestNothingAfterTheLibrarysCloseFrame has the library answer the client's close frame, and
+// its handler take its time: what is pushed meanwhile is refused, and not sent.
+func TestNothingAfterTheLibrarysCloseFrame(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		if lib.silent {
+			t.Skip(errUnable)
+		}
+		h := newHost(t, lib)
+		gate := make(chan struct{})
+		h.leave = func(*visit) { <-gate }
+		c, v := h.connect("a")
+		c.send(final|opClose, closing(1000))
+		if e, _, err := c.readClose(); err != nil || e.code() != 1000 {
+			t.Errorf("answered with %d, %v", e.code(), err)
+		}
+		for range 10 {
+			if _, err := h.deliver("a", "late"); !errors.Is(err, gcpool.ErrNotConnected) {
+				t.Errorf("Deliver after the close frame: %v", err)
+			}
+		}
+		close(gate)
+		<-v.ended
+		if err := c.end(); err != nil {
+			t.Error(err)
+		}
+	})
+}

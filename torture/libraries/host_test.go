@@ -1,0 +1,181 @@
+package libraries
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// manners are what a handler does at its end.
+type manners struct {
+	name         string
+	dels, closes bool
+}
+
+var everyManners = []manners{
+	{"defer Del", true, false},
+	{"defer Close", false, true},
+	{"both", true, true},
+	{"neither", false, false},
+}
+
+// A host is a server with one pool, under one library.
+type host struct {
+	t       *testing.T
+	lib     library
+	manners manners
+	pool    *gcpool.Pool
+	conns   *gcpool.ConnPool
+	stream  *gcpool.StreamPool
+	addr    string
+	joined  chan *visit
+
+	mu  sync.Mutex
+	all []*visit // guarded by mu
+
+	// received, if not nil, is told of each message from a client on its read loop; set
+	// before the first one connects.
+	received func(v *visit, p []byte)
+	// leave, if not nil, is called where a handler has ended and before it removes anything.
+	leave func(v *visit)
+}
+
+// A visit is one connection as its handler knows it.
+type visit struct {
+	id     string
+	socket socket
+	ended  chan struct{}
+}
+
+// bye is the message that ends a handler.
+const bye = "bye"
+
+func newHost(t *testing.T, lib library, opts ...gcpool.Option) *host {
+	t.Helper()
+	h := &host{t: t, lib: lib, manners: everyManners[0], pool: gcpool.NewPool(), joined: make(chan *visit, 1000)}
+	opts = append([]gcpool.Option{gcpool.WithNewline(false), gcpool.WithLogger(slog.New(slog.DiscardHandler))}, opts...)
+	if err := h.pool.Register("p", opts...); err != nil {
+		t.Fatal(err)
+	}
+	h.pool.Start()
+	h.conns, h.stream = h.pool.GetConn("p"), h.pool.GetStream("p")
+	srv := httptest.NewServer(gcpool.Upgrade(lib.handler(h)))
+	h.addr = strings.TrimPrefix(srv.URL, "http://")
+	t.Cleanup(func() {
+		h.forget()
+		h.shutdown()
+		srv.Close()
+	})
+	return h
+}
+
+// forget closes what handlers that close nothing have left, so that Shutdown need not wait
+// for clients that have gone.
+func (h *host) forget() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, v := range h.all {
+		v.socket.conn().Close()
+	}
+}
+
+// shutdown is Pool.Shutdown; the second one does nothing.
+func (h *host) shutdown() error {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return h.pool.Shutdown(ctx)
+}
+
+// shutdownLater begins a Shutdown, which waits for the clients to leave.
+func (h *host) shutdownLater() <-chan error {
+	over := make(chan error, 1)
+	go func() { over <- h.shutdown() }()
+	return over
+}
+
+// join adds a connection, as the first thing a handler does.
+func (h *host) join(s socket, r *http.Request) *visit {
+	v := &visit{id: r.FormValue("id"), socket: s, ended: make(chan struct{})}
+	if err := h.conns.Add(v.id, s.conn()); err != nil {
+		h.t.Errorf("Add(%q): %v", v.id, err)
+	}
+	h.mu.Lock()
+	h.all = append(h.all, v)
+	h.mu.Unlock()
+	h.joined <- v
+	return v
+}
+
+// serve is the rest of a handler.
+func (h *host) serve(v *visit) {
+	defer h.end(v)
+	v.socket.read(func(p []byte) bool { return h.receive(v, p) })
+}
+
+func (h *host) receive(v *visit, p []byte) bool {
+	if h.received != nil {
+		h.received(v, p)
+	}
+	return string(p) != bye
+}
+
+// end is what a handler defers.
+func (h *host) end(v *visit) {
+	defer close(v.ended)
+	if h.leave != nil {
+		h.leave(v)
+	}
+	if h.manners.dels {
+		h.conns.Del(v.id)
+	}
+	if h.manners.closes {
+		v.socket.close()
+	}
+}
+
+// connect makes a client that is connected as id.
+func (h *host) connect(id string) (*client, *visit) {
+	h.t.Helper()
+	return h.connectVia(h.addr, id)
+}
+
+func (h *host) connectVia(addr, id string) (*client, *visit) {
+	h.t.Helper()
+	c := dial(h.t, addr, id, h.lib.offer, nil)
+	return c, h.next()
+}
+
+// next returns the next visit that has joined.
+func (h *host) next() *visit {
+	h.t.Helper()
+	select {
+	case v := <-h.joined:
+		return v
+	case <-time.After(patience):
+		h.t.Fatal("no handler has added its connection")
+		return nil
+	}
+}
+
+// push is StreamPool.Add.
+func (h *host) push(id, text string) {
+	if err := h.stream.Add(id, []byte(text)); err != nil {
+		h.t.Errorf("Add(%q): %v", id, err)
+	}
+}
+
+// deliver is StreamPool.Deliver, and returns how long it took.
+func (h *host) deliver(id, text string) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	start := time.Now()
+	err := h.stream.Deliver(ctx, id, []byte(text))
+	return time.Since(start), err
+}

@@ -1,0 +1,48 @@
+package libraries
+
+import (
+	"flag"
+	"net"
+	"strconv"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain lets all libraries take a test at once, for most tests wait more than they work.
+func TestMain(m *testing.M) {
+	flag.Parse()
+	flag.Set("test.parallel", strconv.Itoa(len(libraries)))
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 30 * time.Second // of a test for what should come at once
+
+// eventually polls until ok, for what nothing tells of.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
+}
+
+// each runs a test for each library.
+func each(t *testing.T, test func(t *testing.T, lib library)) {
+	t.Helper()
+	for _, lib := range libraries {
+		t.Run(lib.name, func(t *testing.T) { test(t, lib) })
+	}
+}
+
+// listenOnce makes the runtime take the descriptors that come with the first socket.
+func listenOnce(t *testing.T) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+}

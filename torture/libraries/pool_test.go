@@ -1,0 +1,161 @@
+package libraries
+
+import (
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+)
+
+// TestEarlyBytes has the client send its first frames in one segment with the handshake:
+// the library reads them, and first of all.
+func TestEarlyBytes(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		h := newHost(t, lib)
+		got := make(chan string, 10)
+		h.received = func(_ *visit, p []byte) { got <- string(p) }
+		early := slices.Concat(frameOf(final|opText, []byte("first")), frameOf(final|opPing, []byte("are you there?")),
+			frameOf(final|opText, []byte("second")), frameOf(final|opText, []byte("cut in two"))[:7])
+		// The rest of the last frame must have the mask of its head.
+		whole := frameOf(final|opText, []byte("cut in two"))
+		early = append(early[:len(early)-7], whole[:7]...)
+		c := dial(t, h.addr, "a", lib.offer, early)
+		c.Write(whole[7:])
+		h.next()
+		for _, want := range []string{"first", "second", "cut in two"} {
+			select {
+			case p := <-got:
+				if p != want {
+					t.Errorf("the library read %q instead of %q", p, want)
+				}
+			case <-time.After(5 * time.Second):
+				t.Fatalf("the library did not read %q", want)
+			}
+		}
+		if e := c.pong(t); string(e.payload) != "are you there?" {
+			t.Errorf("the pong says %q", e.payload)
+		}
+	})
+}
+
+// pong returns the next pong; what comes before it are pings.
+func (c *client) pong(t *testing.T) event {
+	t.Helper()
+	for {
+		e, err := c.next()
+		if err != nil || e.op != opPing && e.op != opPong {
+			t.Fatalf("instead of a pong: %x %.40q, %v", e.op, e.payload, err)
+		}
+		if e.op == opPong {
+			return e
+		}
+	}
+}
+
+// TestHeartbeat has one client answer pings and one that reads and says nothing. The pool
+// closes the second one, after two heartbeats and a beat.
+func TestHeartbeat(t *testing.T) {
+	const heartbeat = 200 * time.Millisecond
+	each(t, func(t *testing.T, lib library) {
+		t.Parallel()
+		h := newHost(t, lib, gcpool.WithHeartbeat(heartbeat))
+		lives, _ := h.connect("lives")
+		silent, _ := h.connect("silent")
+		start := time.Now()
+		go lives.receive()
+		e, err := event{}, error(nil)
+		for err == nil && e.op != opClose {
+			e, err = silent.next()
+		}
+		took := time.Since(start)
+		if err != nil || e.code() != 1001 {
+			t.Errorf("the silent client is closed with %d, %v", e.code(), err)
+		}
+		// A beat is a quarter of a heartbeat; a busy machine may be late.
+		if took < 2*heartbeat-heartbeat/4 || took > 2*heartbeat+heartbeat/4+2*time.Second {
+			t.Errorf("the silent client is closed after %v", took)
+		}
+		time.Sleep(5 * heartbeat)
+		if n := h.conns.Connected("lives"); n != 1 || h.conns.Len() != 1 {
+			t.Errorf("of the client that answers pings there are %d connections, of all %d", n, h.conns.Len())
+		}
+	})
+}
+
+// TestTakeover connects one id again and again while its older handlers end whenever they
+// like, and call Del: nothing that is pushed to it is lost, and nobody throws out the newest.
+func TestTakeover(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		h := newHost(t, lib)
+		gate := make(chan struct{})
+		h.leave = func(*visit) { <-gate }
+		old, v := h.connect("a")
+		replaced := []*visit{v}
+		for i := range 10 {
+			c, v := h.connect("a")
+			if e, _, err := old.leave(); err != nil || e.code() != 4500 {
+				t.Fatalf("replaced with %d, %v", e.code(), err)
+			}
+			text := fmt.Sprint("after takeover ", i)
+			if _, err := h.deliver("a", text); err != nil {
+				t.Fatal(err)
+			}
+			c.expect(text)
+			if i == 5 {
+				close(gate) // six Dels together, and from now on each at its time
+				for _, v := range replaced {
+					<-v.ended
+				}
+			}
+			old, replaced = c, append(replaced, v)
+		}
+		if _, err := h.deliver("a", "still there"); err != nil {
+			t.Fatal(err)
+		}
+		old.expect("still there")
+		if !h.conns.Del("a") {
+			t.Error("an administrator's Del says false")
+		}
+		if e, _, err := old.leave(); err != nil || e.code() != 1000 {
+			t.Errorf("Del closes with %d, %v", e.code(), err)
+		}
+	})
+}
+
+// TestShutdownLeavesNothing has clients in every state.
+func TestShutdownLeavesNothing(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		listenOnce(t)
+		before := ledger.Measure(false)
+		t.Run("clients", func(t *testing.T) {
+			h := newHost(t, lib)
+			clients := make([]*client, 10)
+			for i := range clients {
+				id := fmt.Sprint("user ", i)
+				clients[i], _ = h.connect(fmt.Sprint("user%20", i))
+				for n := range 20 {
+					h.push(id, fmt.Sprint(n))
+				}
+			}
+			over := h.shutdownLater()
+			for i, c := range clients {
+				e, messages, err := c.leave()
+				if err != nil || e.code() != 1001 || messages != 20 {
+					t.Errorf("client %d is closed with %d after %d messages: %v", i, e.code(), messages, err)
+				}
+			}
+			if err := <-over; err != nil {
+				t.Errorf("Shutdown: %v", err)
+			}
+			if s := h.pool.Stats()[0]; s.Written != 200 || s.Waiting != 0 || s.Connections != 0 {
+				t.Errorf("%+v", s)
+			}
+		})
+		if err := ledger.Left(before, 5*time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}

@@ -1,0 +1,166 @@
+package libraries
+
+import (
+	"context"
+	"errors"
+	"io"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/torture/internal/proxy"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+)
+
+// A rig is a host whose messages the ledger judges.
+type rig struct {
+	*host
+	ledger  *ledger.Ledger
+	before  ledger.Resources
+	users   []*user
+	streams map[string]*ledger.Stream // of the one producer
+}
+
+// A user is a client as the ledger knows it.
+type user struct {
+	*client
+	visit *visit
+	seen  *ledger.Conn
+	ended chan struct{} // nil while nobody reads
+	code  int           // of the close frame; after ended
+	err   error         // how the stream ended, nil for its proper end; after ended
+}
+
+func newRig(t *testing.T, lib library, opts ...gcpool.Option) *rig {
+	t.Helper()
+	r := &rig{ledger: ledger.New(), streams: make(map[string]*ledger.Stream)}
+	r.host = newHost(t, lib, append(opts, gcpool.WithUndelivered(r.ledger.Undelivered))...)
+	return r
+}
+
+// connect has id connect, and not read yet.
+func (r *rig) connect(id string) *user { return r.via(r.addr, id) }
+
+func (r *rig) via(addr, id string) *user {
+	r.t.Helper()
+	u := &user{}
+	u.seen, _ = r.ledger.Connect(id, func(*ledger.Conn) error {
+		u.client, u.visit = r.connectVia(addr, id)
+		return nil
+	})
+	r.users = append(r.users, u)
+	return u
+}
+
+// reader has id connect and read.
+func (r *rig) reader(id string) *user {
+	u := r.connect(id)
+	u.run()
+	return u
+}
+
+// proxied has id connect through a proxy of its own.
+func (r *rig) proxied(id string) (*user, *proxy.Proxy) {
+	p, err := proxy.New(r.addr)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(p.Close)
+	return r.via(p.Addr(), id), p
+}
+
+// run reads up to the end on a goroutine of its own.
+func (u *user) run() {
+	u.ended = make(chan struct{})
+	go func() {
+		defer close(u.ended)
+		for u.err == nil {
+			u.err = u.step()
+		}
+		if errors.Is(u.err, errBreach) {
+			u.t.Error(u.err)
+		}
+		whole := u.err == io.EOF || u.err == io.ErrUnexpectedEOF
+		u.seen.Torn(u.part)
+		u.sending.Lock()
+		u.seen.End(whole && !u.deaf)
+		u.sending.Unlock()
+		if whole {
+			u.err = nil
+		}
+	}()
+}
+
+func (u *user) step() error {
+	e, err := u.receive()
+	switch {
+	case err != nil:
+		return err
+	case e.op == opClose:
+		u.code = e.code()
+		u.send(final|opClose, e.payload)
+	default:
+		u.seen.Receive(e.payload)
+	}
+	return nil
+}
+
+func (r *rig) to(id string) *ledger.Stream {
+	s := r.streams[id]
+	if s == nil {
+		s = r.ledger.Stream(1, id)
+		r.streams[id] = s
+	}
+	return s
+}
+
+// push pushes size bytes, and waits for room no longer than ctx.
+func (r *rig) push(ctx context.Context, id string, size int) error {
+	return r.to(id).Add(size, func(data []byte) error { return r.stream.AddContext(ctx, id, data) })
+}
+
+// deliver delivers size bytes and fails if that takes longer than most.
+func (r *rig) deliver(id string, size int, most time.Duration) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	start := time.Now()
+	err := r.to(id).Deliver(size, func(data []byte) error { return r.stream.Deliver(ctx, id, data) })
+	if took := time.Since(start); err != nil || took > most {
+		r.t.Fatalf("Deliver to %s: %v after %v", id, err, took)
+	}
+}
+
+// stats samples the pool.
+func (r *rig) stats() gcpool.Stats {
+	s := r.pool.Stats()[0]
+	r.ledger.Sample(s, ledger.Bounds{Bytes: 8 << 20})
+	return s
+}
+
+// done shuts the pool down within d, has everybody read to the end, and judges.
+func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), d)
+	defer cancel()
+	err := r.pool.Shutdown(ctx)
+	for _, u := range r.users {
+		if u.ended == nil {
+			u.run()
+		}
+	}
+	for _, u := range r.users {
+		select {
+		case <-u.ended:
+		case <-time.After(patience):
+			r.t.Error("a stream has no end")
+		}
+		u.Close()
+	}
+	s := r.pool.Stats()[0]
+	r.ledger.Final(s)
+	if err := r.ledger.Check(); err != nil {
+		r.t.Error(err)
+	}
+	return s, err
+}

@@ -1,0 +1,204 @@
+package libraries
+
+import (
+	"bytes"
+	"errors"
+	"math/rand/v2"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// noise cannot be compressed, and is more than any library buffers.
+var noise = func() []byte {
+	p := make([]byte, 600_000)
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for i := range p {
+		p[i] = byte(rnd.Uint32())
+	}
+	p[0] = 'L'
+	return p
+}()
+
+// events has a goroutine read what comes, so that the server never waits for room.
+func (c *client) events() <-chan event {
+	all := make(chan event, 1000)
+	go func() {
+		defer close(all)
+		for {
+			e, err := c.next()
+			if errors.Is(err, errBreach) {
+				c.t.Error(err)
+			}
+			if err != nil {
+				return
+			}
+			if e.op != opPing { // melody's
+				all <- e
+			}
+		}
+	}()
+	return all
+}
+
+// eachOpen runs a test for each library that can leave a message open.
+func eachOpen(t *testing.T, test func(t *testing.T, lib library)) {
+	each(t, func(t *testing.T, lib library) {
+		if lib.closed {
+			t.Skip(errUnable)
+		}
+		test(t, lib)
+	})
+}
+
+// TestPushesWaitForTheEndOfAMessage leaves a message of the library's open: pushes wait,
+// but control frames pass, until it ends.
+func TestPushesWaitForTheEndOfAMessage(t *testing.T) {
+	eachOpen(t, func(t *testing.T, lib library) {
+		h := newHost(t, lib)
+		c, v := h.connect("a")
+		all := c.events()
+		finish, err := v.socket.begin(noise)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 100 {
+			h.push("a", "waits")
+		}
+		if !lib.locks {
+			c.send(final|opPing, []byte("meanwhile"))
+			if e := <-all; e.op != opPong || string(e.payload) != "meanwhile" {
+				t.Errorf("inside the message came %x %.40q instead of a pong", e.op, e.payload)
+			}
+		}
+		select {
+		case e := <-all:
+			t.Errorf("inside the message came %x %.40q", e.op, e.payload)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if s := h.pool.Stats()[0]; s.Waiting != 100 {
+			t.Errorf("inside the message %d pushes wait: %+v", s.Waiting, s)
+		}
+		if err := finish([]byte("tail")); err != nil {
+			t.Fatal(err)
+		}
+		if e := <-all; e.op != opBinary || !bytes.Equal(e.payload, append(bytes.Clone(noise), "tail"...)) || e.frames < 2 {
+			t.Errorf("the message came as %x, %d bytes in %d frames", e.op, len(e.payload), e.frames)
+		}
+		for i := range 100 {
+			if e := <-all; e.op != opText || string(e.payload) != "waits" {
+				t.Fatalf("push %d came as %x %.40q", i, e.op, e.payload)
+			}
+		}
+	})
+}
+
+// TestMessageThatNeverEnds leaves a message open for good. That harms nobody while no push
+// waits for its end; then the connection is closed after WithWriteTimeout, and the push is
+// reported. Nobody else waits meanwhile.
+func TestMessageThatNeverEnds(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	eachOpen(t, func(t *testing.T, lib library) {
+		t.Parallel()
+		reports := make(chan gcpool.Undelivered, 10)
+		h := newHost(t, lib, gcpool.WithWriteTimeout(timeout), gcpool.WithUndelivered(func(u gcpool.Undelivered) { reports <- u }))
+		c, v := h.connect("a")
+		other, _ := h.connect("b")
+		all, others := c.events(), other.events()
+		finish, err := v.socket.begin(noise)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer finish(nil) // for gws, whose goroutine waits for the rest
+		time.Sleep(2 * timeout)
+		if h.conns.Connected("a") != 1 {
+			t.Error("closed while no push waited")
+		}
+		start := time.Now()
+		h.push("a", "waits")
+		for len(reports) == 0 && time.Since(start) < patience {
+			if took, err := h.deliver("b", "passes"); err != nil || took > timeout/2 {
+				t.Fatalf("Deliver to another: %v after %v", err, took)
+			}
+			if e := <-others; string(e.payload) != "passes" {
+				t.Fatalf("the other received %x %.40q", e.op, e.payload)
+			}
+		}
+		took := time.Since(start)
+		if u := <-reports; !errors.Is(u.Err, gcpool.ErrSlow) || string(u.Data) != "waits" || took < timeout || took > timeout+2*time.Second {
+			t.Errorf("reported %q with %v, after %v", u.Data, u.Err, took)
+		}
+		for e := range all { // up to the end
+			t.Errorf("after all that came %x %.40q", e.op, e.payload)
+		}
+		if h.conns.Connected("a") != 0 {
+			t.Error("still connected")
+		}
+	})
+}
+
+// TestMessageThatGoesOn has a message take much longer than WithWriteTimeout, and never
+// stop: that is progress, and the push that waits is written in the end.
+func TestMessageThatGoesOn(t *testing.T) {
+	const timeout = 300 * time.Millisecond
+	for _, lib := range libraries {
+		if lib.name != "gobwas" { // whose fragments leave when they are written
+			continue
+		}
+		h := newHost(t, lib, gcpool.WithWriteTimeout(timeout))
+		c, v := h.connect("a")
+		all := c.events()
+		s := v.socket.(*gobwasSocket)
+		finish, err := s.begin([]byte("L"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.push("a", "waits")
+		for start := time.Now(); time.Since(start) < 4*timeout; time.Sleep(timeout / 6) {
+			if err := s.more([]byte("...")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := finish([]byte("end")); err != nil {
+			t.Fatal(err)
+		}
+		if e := <-all; e.op != opBinary || !bytes.HasSuffix(e.payload, []byte("...end")) {
+			t.Errorf("the message came as %x %.40q", e.op, e.payload)
+		}
+		if e := <-all; string(e.payload) != "waits" {
+			t.Errorf("the push came as %x %.40q", e.op, e.payload)
+		}
+	}
+}
+
+// TestBurstLeavesInFewWrites has 1,000 pushes wait behind a peer that does not read, and
+// counts what the process writes once it does.
+func TestBurstLeavesInFewWrites(t *testing.T) {
+	const burst = 1000
+	if _, ok := writes(); !ok {
+		t.Skip("this system does not count writes")
+	}
+	each(t, func(t *testing.T, lib library) {
+		h := newHost(t, lib, gcpool.WithOutbox(64<<20), gcpool.WithWriteTimeout(patience), gcpool.WithHeartbeat(0))
+		c, _ := h.connect("a")
+		large := 0
+		for ; h.pool.Stats()[0].Waiting < 20; large++ {
+			h.push("a", string(noise[:100_000]))
+		}
+		for range burst {
+			h.push("a", "small")
+		}
+		before, _ := writes()
+		for range large {
+			c.expect(string(noise[:100_000]))
+		}
+		for range burst {
+			c.expect("small")
+		}
+		after, _ := writes()
+		if n := after - before; n > burst/5 {
+			t.Errorf("%d pushes, and %d of 100 kB before them, left in %d writes", burst, large, n)
+		}
+	})
+}
