@@ -185,14 +185,29 @@ func (c *Conn) drops() bool {
 }
 
 // quiet notes that the peer sends nothing any more. With our own close frame out, there
-// is nothing to wait for (RFC 6455 section 7.1.1).
+// is nothing to wait for (RFC 6455 section 7.1.1). But what came with the peer's is for
+// the library, which answers it after a close frame of the pool's as well.
 func (c *Conn) quiet() {
 	c.mu.Lock()
 	c.done = true
-	over := c.life == lingering
+	over, both := c.life == lingering, c.said == byLibrary
 	c.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		c.kill()
+	case both:
+		c.close(StatusNormal, nil)
+	}
+}
+
+// answered notes that the library has answered the peer's close frame, if that has come. A
+// library may leave it at that, and its handler return.
+func (c *Conn) answered() {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	if done {
+		c.close(StatusNormal, nil)
 	}
 }
 

@@ -249,7 +249,9 @@ func (c *Conn) writeControl(p []byte) (n int, err error) {
 		return 0, errControl
 	}
 	if ended {
-		err = c.send(c.control, byLibrary)
+		if err = c.send(c.control, byLibrary); c.parser.Opcode() == frame.Close {
+			c.answered()
+		}
 		c.control = nil
 	}
 	return n, err

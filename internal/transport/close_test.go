@@ -1,0 +1,65 @@
+package transport
+
+import (
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+var (
+	ourClose   = frame.Append(nil, frame.Close, StatusNormal.payload(), false)
+	theirClose = append([]byte{0x88, 0x82, 0, 0, 0, 0}, StatusNormal.payload()...)
+)
+
+// ends calls talk with a Conn and its peer, and fails the test unless the peer then reads
+// one close frame and the end, without any wait.
+func ends(t *testing.T, talk func(c *Conn, peer net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		defer peer.Close()
+		began := time.Now()
+		peer.SetReadDeadline(began.Add(time.Minute))
+		got := make(chan []byte)
+		go func() {
+			all, _ := io.ReadAll(peer)
+			got <- all
+		}()
+		talk(&Conn{Conn: conn, speaks: frames}, peer)
+		if all := <-got; len(all) != len(ourClose) || all[0] != ourClose[0] {
+			t.Errorf("the peer has read % x", all)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end came after %v", took)
+		}
+	})
+}
+
+// TestTwoCloseFramesEndAConn: a library may read the peer's close frame, have its own
+// sent, and do nothing more.
+func TestTwoCloseFramesEndAConn(t *testing.T) {
+	for name, talk := range map[string]func(c *Conn, peer net.Conn){
+		"theirs first": func(c *Conn, peer net.Conn) {
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+			c.Write(ourClose)
+		},
+		"the library's first": func(c *Conn, peer net.Conn) {
+			c.Write(ourClose)
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+		},
+		"the pool's first": func(c *Conn, peer net.Conn) {
+			(&upgraded{conn: c}).goodbye(StatusGoingAway)
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+			c.Write(ourClose)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { ends(t, talk) })
+	}
+}
