@@ -63,3 +63,12 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 		t.Run(name, func(t *testing.T) { ends(t, talk) })
 	}
 }
+
+// TestWhoClosesDropsWhatComes: a handler may have returned before the close begins, or be
+// busy elsewhere.
+func TestWhoClosesDropsWhatComes(t *testing.T) {
+	ends(t, func(c *Conn, peer net.Conn) {
+		go peer.Write(append(frame.Append(nil, frame.Binary, make([]byte, 1<<20), false), theirClose...))
+		(&upgraded{conn: c}).close(StatusNormal, nil)
+	})
+}

@@ -59,9 +59,15 @@ func (u *upgraded) speaksFrames() bool                { return true }
 func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load(), true }
 func (u *upgraded) left() bool                        { return u.conn.Ending() }
 func (u *upgraded) closed() bool                      { return u.conn.Ending() }
-func (u *upgraded) close(s Status, after func())      { u.conn.close(s, after) }
 func (u *upgraded) await()                            {}
 func (u *upgraded) kill()                             { u.conn.kill() }
+
+// close drops what comes as well, for the handler may have returned, or be busy elsewhere.
+func (u *upgraded) close(s Status, after func()) {
+	if u.conn.close(s, after); u.conn.drops() {
+		u.conn.Drain()
+	}
+}
 
 func (u *upgraded) progress() (wrote uint64, socket net.Conn) {
 	return u.conn.wrote.Load(), under(u.conn.Conn)
