@@ -72,3 +72,38 @@ func TestWhoClosesDropsWhatComes(t *testing.T) {
 		(&upgraded{conn: c}).close(StatusNormal, nil)
 	})
 }
+
+// TestDroppingTakesFewReads: gobwas reads a header of two bytes at a time.
+func TestDroppingTakesFewReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		defer peer.Close()
+		counted := &countedReads{Conn: conn}
+		c := &Conn{Conn: counted, speaks: frames}
+		go io.Copy(io.Discard, peer)
+		read := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 2))
+			read <- err
+		}()
+		synctest.Wait()
+		c.Close()
+		go peer.Write(append(frame.Append(nil, frame.Binary, make([]byte, 1<<20), false), theirClose...))
+		if err := <-read; err != net.ErrClosed {
+			t.Errorf("Read returned %v", err)
+		}
+		if counted.n > 1000 {
+			t.Errorf("1 MiB took %d reads", counted.n)
+		}
+	})
+}
+
+type countedReads struct {
+	net.Conn
+	n int
+}
+
+func (c *countedReads) Read(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Read(p)
+}

@@ -108,11 +108,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	n, err := c.read(p)
-	for c.drops() {
-		if !c.lingers(n) || err != nil || len(p) == 0 {
-			return 0, net.ErrClosed
-		}
-		n, err = c.read(p)
+	if c.drops() {
+		c.drop(n, err)
+		return 0, net.ErrClosed
 	}
 	return n, err
 }
@@ -124,8 +122,12 @@ func (c *Conn) Drain() {
 		return
 	}
 	defer c.reading.Unlock()
-	p := make([]byte, 4<<10)
-	n, err := 0, error(nil)
+	c.drop(0, nil)
+}
+
+// drop drops the n bytes that a read has brought, unless it failed, and what follows.
+func (c *Conn) drop(n int, err error) {
+	p := make([]byte, 4<<10) // a library may have read two bytes at a time
 	for c.lingers(n) && err == nil {
 		n, err = c.read(p)
 	}
