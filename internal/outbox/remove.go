@@ -40,6 +40,9 @@ func (b *Box) Detach(link *transport.Link, reason error) bool {
 	if link == nil || b.link != link {
 		return false
 	}
+	if b.told && reason == ErrClosed { // the peer has had its time to answer
+		status = transport.Status{}
+	}
 	if reason == ErrDeleted || reason == errLeft {
 		b.owners[len(b.owners)-1].left = true
 	}
@@ -49,9 +52,6 @@ func (b *Box) Detach(link *transport.Link, reason error) bool {
 func (b *Box) detachLocked(reason error, status transport.Status) bool {
 	if b.link == nil {
 		return false
-	}
-	if b.told { // its close frame has been sent
-		status = transport.Status{}
 	}
 	b.removeLocked(reason, status)
 	return true

@@ -41,7 +41,7 @@ const (
 )
 
 // A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero
-// Status is no frame, for a peer that would not take it.
+// Status is no frame, for a peer that would not take it, or has one and does not answer.
 type Status struct {
 	Code   int
 	Reason string
@@ -119,12 +119,13 @@ func (c *Conn) close(s Status, after func()) {
 		c.mu.Unlock()
 		return
 	}
-	if c.err != nil || s.Code == 0 && c.said != byLibrary {
+	late := s.Code == 0 && c.outLocked()
+	if c.err != nil || s.Code == 0 && !late && c.said != byLibrary {
 		c.mu.Unlock()
 		c.kill()
 		return
 	}
-	c.life = ending
+	c.life, c.done = ending, c.done || late
 	if c.said == unsaid && c.speaks == frames {
 		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 	}
@@ -137,6 +138,12 @@ func (c *Conn) close(s Status, after func()) {
 	queue(c.place)
 	c.mu.Lock()
 	c.startLocked()
+}
+
+// outLocked reports whether the pool's close frame has left. A peer that does not answer it
+// is not waited for again, but TLS still ends with close_notify.
+func (c *Conn) outLocked() bool {
+	return c.said == byPool && c.turn == nobody && len(c.due) == 0
 }
 
 // limitReads bounds every Read from now on.

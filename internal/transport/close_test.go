@@ -1,8 +1,10 @@
 package transport
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -106,4 +108,53 @@ type countedReads struct {
 func (c *countedReads) Read(p []byte) (int, error) {
 	c.n++
 	return c.Conn.Read(p)
+}
+
+// TestASilentPeerGetsCloseNotify: the pool's close frame is out, and the peer has had the
+// time to answer.
+func TestASilentPeerGetsCloseNotify(t *testing.T) {
+	server := httptest.NewUnstartedServer(nil)
+	server.StartTLS() // for its certificate
+	defer server.Close()
+	conn, peer := pair(t)
+	c := &Conn{Conn: tls.Server(conn, server.TLS), speaks: frames}
+	came := &recorded{Conn: peer}
+	client := tls.Client(came, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	client.SetDeadline(time.Now().Add(20 * time.Second))
+	go c.Conn.(*tls.Conn).Handshake()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	u := &upgraded{conn: c}
+	u.goodbye(StatusGoingAway)
+	if _, err := io.ReadFull(client, make([]byte, len(ourClose))); err != nil {
+		t.Fatal(err)
+	}
+	for c.mu.Lock(); !c.outLocked(); c.mu.Lock() { // a goroutine may have written it
+		c.mu.Unlock()
+		time.Sleep(time.Millisecond)
+	}
+	c.mu.Unlock()
+	u.close(Status{}, nil)
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the end was %v", err)
+	}
+	last := byte(0) // the type of the last record, which TLS 1.2 does not encrypt
+	for b := came.all; len(b) > 0; b = b[5+int(b[3])<<8+int(b[4]):] {
+		last = b[0]
+	}
+	if last != 21 {
+		t.Errorf("the last record is a %d, and no alert", last)
+	}
+}
+
+type recorded struct {
+	net.Conn
+	all []byte
+}
+
+func (r *recorded) Read(p []byte) (n int, err error) {
+	n, err = r.Conn.Read(p)
+	r.all = append(r.all, p[:n]...)
+	return n, err
 }
