@@ -41,6 +41,9 @@ func openRaw(t *testing.T, url string, n int, sends bool) []ending {
 	return endings
 }
 
+// oneFrame begins the Why of a client that has seen one close frame and no orderly end.
+const oneFrame = "not closed"
+
 // A rawPeer is the client's end of a WebSocket, without a library.
 type rawPeer struct {
 	net.Conn
@@ -112,7 +115,10 @@ func (p *rawPeer) read() (e ending) {
 			e.Clean = true
 			return e
 		case err != nil:
-			e.Why = fmt.Sprintf("%s %d close frames, %v", e.Why, closings, err)
+			if e.Why == "" && closings == 1 {
+				e.Why = oneFrame
+			}
+			e.Why = fmt.Sprintf("%s, %d close frames: %v", e.Why, closings, err)
 			return e
 		case closings > 0 && first != 0x88:
 			e.Why = fmt.Sprintf("a frame %#x after the close frame", first)
