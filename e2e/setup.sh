@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs what the tests need, on Debian or Ubuntu: a browser, and axe-core,
-# which Node.js's npm fetches.
+# Installs what the tests need, on Debian or Ubuntu: a browser, Node.js, axe-core and ws,
+# of which npm fetches the last two.
 set -euo pipefail
 cd "$(dirname "$0")"
 

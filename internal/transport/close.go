@@ -41,7 +41,7 @@ const (
 )
 
 // A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero
-// Status is no frame, for a peer that would not take it.
+// Status is no frame, for a peer that would not take it, or has one and does not answer.
 type Status struct {
 	Code   int
 	Reason string
@@ -149,12 +149,13 @@ func (c *Conn) close(s Status, after func()) {
 		c.mu.Unlock()
 		return
 	}
-	if c.err != nil || s.Code == 0 && c.said != byLibrary {
+	if c.err != nil || s.Code == 0 && c.said == unsaid {
 		c.mu.Unlock()
 		c.kill()
 		return
 	}
 	c.life = ending
+	c.done = c.done || s.Code == 0 && c.said == byPool // who has not answered is not waited for again
 	if c.said == unsaid && c.speaks == frames {
 		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 	}
@@ -215,14 +216,29 @@ func (c *Conn) drops() bool {
 }
 
 // quiet notes that the peer sends nothing any more. With our own close frame out, there
-// is nothing to wait for (RFC 6455 section 7.1.1).
+// is nothing to wait for (RFC 6455 section 7.1.1). But what came with the peer's is for
+// the library, which answers it after a close frame of the pool's as well.
 func (c *Conn) quiet() {
 	c.mu.Lock()
 	c.done = true
-	over := c.life == lingering
+	over, both := c.life == lingering, c.said == byLibrary
 	c.mu.Unlock()
-	if over {
+	switch {
+	case over:
 		c.kill()
+	case both:
+		c.close(StatusNormal, func() {})
+	}
+}
+
+// answered notes that the library has answered the peer's close frame, if that has come. A
+// library may leave it at that, and its handler return.
+func (c *Conn) answered() {
+	c.mu.Lock()
+	done := c.done
+	c.mu.Unlock()
+	if done {
+		c.close(StatusNormal, func() {})
 	}
 }
 

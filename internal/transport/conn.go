@@ -109,11 +109,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	c.reading.Lock()
 	defer c.reading.Unlock()
 	n, err := c.read(p)
-	for c.drops() {
-		if !c.lingers(n) || err != nil || len(p) == 0 {
-			return 0, net.ErrClosed
-		}
-		n, err = c.read(p)
+	if c.drops() {
+		c.drop(n, err)
+		return 0, net.ErrClosed
 	}
 	return n, err
 }
@@ -125,8 +123,12 @@ func (c *Conn) Drain() {
 		return
 	}
 	defer c.reading.Unlock()
-	p := make([]byte, 4<<10)
-	n, err := 0, error(nil)
+	c.drop(0, nil)
+}
+
+// drop drops the n bytes that a read has brought, unless it failed, and what follows.
+func (c *Conn) drop(n int, err error) {
+	p := make([]byte, 4<<10) // a library may have read two bytes at a time
 	for c.lingers(n) && err == nil {
 		n, err = c.read(p)
 	}
@@ -250,7 +252,9 @@ func (c *Conn) writeControl(p []byte) (n int, err error) {
 		return 0, errControl
 	}
 	if ended {
-		err = c.send(c.part, byLibrary)
+		if err = c.send(c.part, byLibrary); c.parser.Opcode() == frame.Close {
+			c.answered()
+		}
 		c.part = nil
 	}
 	return n, err

@@ -1,0 +1,157 @@
+package closing
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+)
+
+var (
+	closes = flag.Int("closes", 0, "how many connections to close in each case; 0 is a few")
+	only   = flag.String("only", "", "try only the cases with this in their names")
+)
+
+// batch is how many connections are open at once.
+const batch = 10
+
+// A row is a way to end a connection, and what its client is to see.
+type row struct {
+	name string
+	end  func(s *site, n int) // of the clients 0 to n-1
+	want ending
+}
+
+// An ending is what a client has seen. Clean means that it ended as RFC 6455 section 7.1
+// says; of the close frames only a client that reads them knows the number.
+type ending struct {
+	Code   int
+	Reason string
+	Clean  bool
+	Why    string // it was not
+}
+
+var rows = []row{
+	{"client closes", func(s *site, n int) { s.tell(n, "close") }, ending{Code: 1000, Clean: true}},
+	{"handler returns", func(s *site, n int) { s.tell(n, "return") }, ending{Code: 1000, Clean: true}},
+	{"Shutdown", func(s *site, n int) { s.pool.Shutdown(context.Background()) }, ending{Code: 1001, Clean: true}},
+	{"takeover", takeOver, ending{Code: 4500, Clean: true}},
+	{"Kick", func(s *site, n int) {
+		each(n, func(id string) { s.conns.Kick(id, 4001, "bye") })
+	}, ending{Code: 4001, Reason: "bye", Clean: true}},
+	{"Del", func(s *site, n int) { each(n, func(id string) { s.conns.Del(id) }) }, ending{Code: 1000, Clean: true}},
+}
+
+func takeOver(s *site, n int) {
+	each(n, func(id string) {
+		conn, _ := net.Pipe()
+		s.conns.Add(id, conn)
+	})
+}
+
+// A shape is what a handler defers, in the order in which it happens.
+type shape []string
+
+var shapes = []shape{{}, {"Del"}, {"Close"}, {"Del", "Close"}, {"Close", "Del"}}
+
+func (s shape) String() string {
+	if len(s) == 0 {
+		return "neither"
+	}
+	return strings.Join(s, " and ")
+}
+
+// A closure is one case.
+type closure struct {
+	row
+	library library
+	shape   shape
+	sends   bool // the client sends all the time
+	silent  bool // the client does not answer a close frame
+	tls     bool
+}
+
+func (c *closure) String() string {
+	name := fmt.Sprintf("%s/%s/%s", c.row.name, c.library.name, c.shape)
+	if c.sends {
+		name += ", sending"
+	}
+	if c.tls {
+		name += ", TLS"
+	}
+	return name
+}
+
+// happens reports whether a case can be: a connection whose handler returns and neither
+// removes nor closes it stays open, as with net/http, unless the library closes it.
+func (c *closure) happens() bool {
+	if c.library.closes && !slices.Contains(c.shape, "Close") {
+		return false
+	}
+	return c.row.name != "handler returns" || len(c.shape) > 0 || c.library.returns
+}
+
+// A client opens n connections to url and the numbers from 0 on, and returns how each
+// has ended. It closes when the message close comes, and sends the message return when
+// that comes.
+type client func(t *testing.T, url string, n int, sends bool) []ending
+
+// closeAll tries all cases with a client, few times each unless -closes says otherwise.
+func closeAll(t *testing.T, open client, few int, secure bool) {
+	total := map[string]int{}
+	for _, r := range rows {
+		if secure && r.name != "Shutdown" && r.name != "takeover" && r.name != "Del" {
+			continue // nothing is different about close_notify there
+		}
+		for _, l := range libraries {
+			for _, s := range shapes {
+				for _, sends := range []bool{false, true} {
+					c := &closure{row: r, library: l, shape: s, sends: sends, tls: secure}
+					if c.happens() && strings.Contains(c.String(), *only) {
+						total[r.name+", "+l.name] += c.try(t, open, few)
+					}
+				}
+			}
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(total)) {
+		t.Logf("%s: %d right", name, total[name])
+	}
+}
+
+// try closes connections, and returns how many ended as they should.
+func (c *closure) try(t *testing.T, open client, few int) (right int) {
+	n := few
+	if *closes > 0 {
+		n = *closes
+	}
+	wrong := map[ending]int{}
+	for left := n; left > 0; left -= batch {
+		for _, e := range c.once(t, open, min(left, batch)) {
+			if e == c.want {
+				right++
+			} else {
+				wrong[e]++
+			}
+		}
+	}
+	if right < n {
+		t.Errorf("%s: right in %d of %d; wrong: %+v", c, right, n, wrong)
+	}
+	return right
+}
+
+// once closes n connections at the same time.
+func (c *closure) once(t *testing.T, open client, n int) []ending {
+	s := newSite(t, c)
+	defer s.close()
+	ended := make(chan []ending, 1)
+	go func() { ended <- open(t, s.url(), n, c.sends) }()
+	s.await(t, n)
+	c.end(s, n)
+	return <-ended
+}

@@ -1,0 +1,140 @@
+package closing
+
+import (
+	"context"
+	"net/http"
+
+	coder "github.com/coder/websocket"
+	"github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+	"github.com/gorilla/websocket"
+	"github.com/lxzan/gws"
+	"github.com/nulijiabei/gcpool"
+	xnet "golang.org/x/net/websocket"
+)
+
+// A library serves WebSockets on the server's side.
+type library struct {
+	name    string
+	serve   func(s *site) http.Handler
+	returns bool // its connections end with their handlers
+	closes  bool // it is here for its Close, so a handler without one adds nothing
+	plain   bool // without Upgrade
+}
+
+var libraries = []library{
+	{name: "x/net", serve: serveXNet, returns: true},
+	{name: "gorilla", serve: serveGorilla},
+	{name: "coder", serve: func(s *site) http.Handler { return serveCoder(s, (*coder.Conn).CloseNow) }},
+	{name: "coder's Close", closes: true, serve: func(s *site) http.Handler {
+		return serveCoder(s, func(ws *coder.Conn) error { return ws.Close(coder.StatusNormalClosure, "") })
+	}},
+	{name: "gws", serve: func(s *site) http.Handler { return serveGWS(s, (*gws.Conn).ReadLoop) }},
+	{name: "gws in a goroutine", serve: func(s *site) http.Handler {
+		return serveGWS(s, func(ws *gws.Conn) { go ws.ReadLoop() })
+	}},
+	{name: "gobwas", serve: serveGobwas},
+}
+
+// plainXNet is x/net without Upgrade.
+var plainXNet = library{name: "x/net without Upgrade", serve: serveXNet, returns: true, plain: true}
+
+func serveXNet(s *site) http.Handler {
+	return xnet.Server{Handler: func(ws *xnet.Conn) {
+		p := s.session(ws.Request())
+		p.add(ws)
+		defer p.leave(ws.Close)
+		for {
+			var message []byte
+			if xnet.Message.Receive(ws, &message) != nil || p.received(message) {
+				return
+			}
+		}
+	}}
+}
+
+func serveGorilla(s *site) http.Handler {
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := upgrader.Upgrade(w, r, nil)
+		if err != nil {
+			return // it has answered
+		}
+		p := s.session(r)
+		p.add(gcpool.Conn(r))
+		defer p.leave(ws.Close)
+		for {
+			_, message, err := ws.ReadMessage()
+			if err != nil || p.received(message) {
+				return
+			}
+		}
+	})
+}
+
+func serveCoder(s *site, end func(ws *coder.Conn) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := coder.Accept(w, r, &coder.AcceptOptions{InsecureSkipVerify: true})
+		if err != nil {
+			return // it has answered
+		}
+		p := s.session(r)
+		p.add(gcpool.Conn(r))
+		defer p.leave(func() error { return end(ws) })
+		for {
+			_, message, err := ws.Read(context.Background())
+			if err != nil || p.received(message) {
+				return
+			}
+		}
+	})
+}
+
+// serveGWS ends a connection from a callback, as gws has it.
+func serveGWS(s *site, read func(ws *gws.Conn)) http.Handler {
+	upgrader := gws.NewUpgrader(gwsEvents{}, nil)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		ws, err := upgrader.Upgrade(w, r)
+		if err != nil {
+			return // it has answered
+		}
+		p := s.session(r)
+		p.add(gcpool.Conn(r))
+		ws.Session().Store("session", p)
+		read(ws)
+	})
+}
+
+type gwsEvents struct{ gws.BuiltinEventHandler }
+
+func (gwsEvents) OnMessage(ws *gws.Conn, message *gws.Message) {
+	defer message.Close()
+	if p := gwsSession(ws); p.received(message.Bytes()) {
+		p.leave(func() error { return ws.WriteClose(1000, nil) })
+	}
+}
+
+func (gwsEvents) OnClose(ws *gws.Conn, _ error) { gwsSession(ws).leave(ws.NetConn().Close) }
+
+func gwsSession(ws *gws.Conn) *session {
+	p, _ := ws.Session().Load("session")
+	return p.(*session)
+}
+
+func serveGobwas(s *site) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, _, err := ws.UpgradeHTTP(r, w)
+		if err != nil {
+			return // it has answered
+		}
+		p := s.session(r)
+		p.add(conn)
+		defer p.leave(conn.Close)
+		for {
+			message, _, err := wsutil.ReadClientData(conn)
+			if err != nil || p.received(message) {
+				return
+			}
+		}
+	})
+}

@@ -1,0 +1,143 @@
+package transport
+
+import (
+	"crypto/tls"
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+var (
+	ourClose   = frame.Append(nil, frame.Close, StatusNormal.payload(), false)
+	theirClose = append([]byte{0x88, 0x82, 0, 0, 0, 0}, StatusNormal.payload()...)
+)
+
+// ends calls talk with a Conn and its peer, and fails the test unless the peer then reads
+// one close frame and the end, without any wait.
+func ends(t *testing.T, talk func(c *Conn, peer net.Conn)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		defer peer.Close()
+		began := time.Now()
+		peer.SetReadDeadline(began.Add(time.Minute))
+		got := make(chan []byte)
+		go func() {
+			all, _ := io.ReadAll(peer)
+			got <- all
+		}()
+		talk(&Conn{Conn: conn, speaks: frames}, peer)
+		if all := <-got; len(all) != len(ourClose) || all[0] != ourClose[0] {
+			t.Errorf("the peer has read % x", all)
+		}
+		if took := time.Since(began); took != 0 {
+			t.Errorf("the end came after %v", took)
+		}
+	})
+}
+
+// TestTwoCloseFramesEndAConn: a library may read the peer's close frame, have its own
+// sent, and do nothing more.
+func TestTwoCloseFramesEndAConn(t *testing.T) {
+	for name, talk := range map[string]func(c *Conn, peer net.Conn){
+		"theirs first": func(c *Conn, peer net.Conn) {
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+			c.Write(ourClose)
+		},
+		"the library's first": func(c *Conn, peer net.Conn) {
+			c.Write(ourClose)
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+		},
+		"the pool's first": func(c *Conn, peer net.Conn) {
+			(&upgraded{conn: c}).Goodbye(StatusGoingAway)
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+			c.Write(ourClose)
+		},
+	} {
+		t.Run(name, func(t *testing.T) { ends(t, talk) })
+	}
+}
+
+// TestDroppingTakesFewReads: gobwas reads a header of two bytes at a time.
+func TestDroppingTakesFewReads(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		defer peer.Close()
+		counted := &countedReads{Conn: conn}
+		c := &Conn{Conn: counted, speaks: frames}
+		go io.Copy(io.Discard, peer)
+		read := make(chan error)
+		go func() {
+			_, err := c.Read(make([]byte, 2))
+			read <- err
+		}()
+		synctest.Wait()
+		c.Close()
+		go peer.Write(append(frame.Append(nil, frame.Binary, make([]byte, 1<<20), false), theirClose...))
+		if err := <-read; err != net.ErrClosed {
+			t.Errorf("Read returned %v", err)
+		}
+		if counted.n > 1000 {
+			t.Errorf("1 MiB took %d reads", counted.n)
+		}
+	})
+}
+
+type countedReads struct {
+	net.Conn
+	n int
+}
+
+func (c *countedReads) Read(p []byte) (int, error) {
+	c.n++
+	return c.Conn.Read(p)
+}
+
+// TestASilentPeerGetsCloseNotify: the pool's close frame is out, and the peer has had the
+// time to answer.
+func TestASilentPeerGetsCloseNotify(t *testing.T) {
+	conn, peer := pair(t)
+	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
+	c := &Conn{Conn: tls.Server(conn, config), speaks: frames}
+	came := &recorded{Conn: peer}
+	client := tls.Client(came, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
+	client.SetDeadline(time.Now().Add(20 * time.Second))
+	go c.Conn.(*tls.Conn).Handshake()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	u := &upgraded{conn: c}
+	u.Goodbye(StatusGoingAway)
+	if _, err := io.ReadFull(client, make([]byte, len(ourClose))); err != nil {
+		t.Fatal(err)
+	}
+	u.Close(Status{}, func() {})
+	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the end was %v", err)
+	}
+	last := byte(0) // the type of the last record, which TLS 1.2 does not encrypt
+	for b := came.all; len(b) > 0; b = b[5+int(b[3])<<8+int(b[4]):] {
+		last = b[0]
+	}
+	if last != 21 {
+		t.Errorf("the last record is a %d, and no alert", last)
+	}
+}
+
+type recorded struct {
+	net.Conn
+	all []byte
+}
+
+func (r *recorded) Read(p []byte) (n int, err error) {
+	n, err = r.Conn.Read(p)
+	r.all = append(r.all, p[:n]...)
+	return n, err
+}
