@@ -228,7 +228,11 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 			b.removeLocked(reason, transport.Status{})
 		}
 		b.endLocked(w, last)
-		b.group.spawn(link.Kill)
+		if w.status.Code != 0 && link.Progress().Idle() { // it waits for its turn, or for a processor
+			b.group.part(link, w.status)
+		} else {
+			b.group.spawn(link.Kill)
+		}
 	case w.tries < lastTries && !b.group.closed.Load():
 		w.tries++
 		b.endLocked(w, last)

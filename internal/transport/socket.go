@@ -32,6 +32,10 @@ type Progress struct {
 // not only after a whole write.
 func (p Progress) Tells() bool { return p.left >= 0 }
 
+// Idle reports whether the peer's system has acknowledged all that was written, as far as
+// can be told. Then no write is stuck in the socket.
+func (p Progress) Idle() bool { return p.left == 0 }
+
 // Progress does not block.
 func (l *Link) Progress() Progress {
 	p := Progress{left: -1}
