@@ -67,6 +67,7 @@ func part(t *testing.T, lib library, how manners, p parting, talks bool) {
 	if talks {
 		quiet = c.talk()
 	}
+	start := time.Now()
 	p.act(h, c)
 	e, _, err := c.readClose()
 	quiet()
@@ -85,8 +86,11 @@ func part(t *testing.T, lib library, how manners, p parting, talks bool) {
 	case <-time.After(patience):
 		t.Error("the handler has not ended")
 	}
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the connection was closed after %v, though both sides had said so", took)
+	}
 	h.forget() // whom a takeover has brought
-	start := time.Now()
+	start = time.Now()
 	h.shutdown()
 	if took := time.Since(start); took > 800*time.Millisecond && !lib.pump {
 		t.Errorf("the socket was open for %v more: nobody has read the client's answer", took)

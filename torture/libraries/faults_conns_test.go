@@ -17,11 +17,14 @@ import (
 func TestFault06Reconnects(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		r := newRig(t, lib)
-		gates := make(chan chan struct{}, 100)
+		gates, over := make(chan chan struct{}, 100), make(chan struct{})
 		r.leave = func(*visit) {
 			gate := make(chan struct{})
 			gates <- gate
-			<-gate
+			select {
+			case <-gate:
+			case <-over:
+			}
 		}
 		r.reader("alice")
 		stop := make(chan struct{})
@@ -53,13 +56,8 @@ func TestFault06Reconnects(t *testing.T) {
 		if r.conns.Connected("alice") != 1 {
 			t.Error("an old handler has removed the newest connection")
 		}
-		go func() {
-			for gate := range gates {
-				close(gate)
-			}
-		}()
+		close(over)
 		s, err := r.done(patience)
-		close(gates)
 		if err != nil || s.Undelivered > s.Takeovers || s.Undelivered != s.NotConnected {
 			t.Errorf("%v, %+v", err, s)
 		}

@@ -13,16 +13,43 @@ func TestFloodedClientReadsTheCode(t *testing.T) {
 		t.Parallel()
 		h := newHost(t, lib)
 		c, v := h.connect("a")
-		for h.pool.Stats()[0].Stalled == 0 {
-			ctx, cancel := context.WithTimeout(t.Context(), 10*time.Millisecond)
-			h.stream.AddContext(ctx, "a", noise[:60_000])
-			cancel()
-		}
+		h.flood("a")
 		h.conns.Kick("a", 4001, "x")
 		time.Sleep(100 * time.Millisecond) // a client that is busy
 		if e, _, err := c.leave(); err != nil || e.code() != 4001 {
 			t.Errorf("closed with %d, %v", e.code(), err)
 		}
 		<-v.ended
+	})
+}
+
+// flood pushes to id until a write to it is stuck.
+func (h *host) flood(id string) {
+	for h.pool.Stats()[0].Stalled == 0 {
+		ctx, cancel := context.WithTimeout(h.t.Context(), 10*time.Millisecond)
+		h.stream.AddContext(ctx, id, noise[:60_000])
+		cancel()
+	}
+}
+
+// TestReadLoopNeverWaits has a client ping and send while a write of the pool's is stuck: the
+// library's pong must not wait for it, or the library would not read what comes next.
+func TestReadLoopNeverWaits(t *testing.T) {
+	each(t, func(t *testing.T, lib library) {
+		t.Parallel()
+		h := newHost(t, lib)
+		got := make(chan string, 10)
+		h.received = func(_ *visit, p []byte) { got <- string(p) }
+		c, _ := h.connect("a")
+		h.flood("a")
+		for range 3 {
+			c.send(final|opPing, []byte("ping"))
+			c.send(final|opText, []byte("message"))
+			select {
+			case <-got:
+			case <-time.After(2 * time.Second):
+				t.Fatal("the library does not read: its pong waits for the pool's write")
+			}
+		}
 	})
 }
