@@ -246,7 +246,7 @@ func (c *Conn) answered() {
 func (c *Conn) lingers(n int) bool {
 	c.mu.Lock()
 	over, more := false, c.life != ended && !c.done
-	if more {
+	if c.life == lingering { // before that, our close frame is still on its way
 		c.end.dropped += n
 		over = c.end.dropped > dropMost
 	}

@@ -143,6 +143,18 @@ func TestCloseNeverBlocks(t *testing.T) {
 	}
 }
 
+// TestWhatComesBeforeTheCloseFrameIsOutCountsNot: under TLS a goroutine writes it, which may
+// have to wait for a processor while the peer floods.
+func TestWhatComesBeforeTheCloseFrameIsOutCountsNot(t *testing.T) {
+	c := &Conn{life: ending, end: new(end)}
+	if !c.lingers(2 * dropMost) {
+		t.Error("dropped too much before the close frame was out")
+	}
+	if c.life = lingering; !c.lingers(dropMost) {
+		t.Error("what came before was counted")
+	}
+}
+
 // TestLingerersAreBounded: the oldest gives way.
 func TestLingerersAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
