@@ -74,8 +74,8 @@ func WithWriteTimeout(d time.Duration) Option {
 // handler must keep reading. What a peer acknowledges counts as taken while a write to it
 // waits, and while the ping may still be behind what the system has for it, where that can
 // be seen (see [WithWriteTimeout]); once the ping has arrived, only an answer counts.
-// Looked at once a second, or four times in d; what is less than 10 ms is 10 ms. 0 is
-// off; the default 15 s.
+// Looked at once a second, or four times in d, from Start on; what is less than 10 ms is
+// 10 ms. 0 is off; the default 15 s.
 func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each

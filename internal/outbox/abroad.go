@@ -102,9 +102,11 @@ func (b *Box) congestedLocked(m *Message) bool {
 // each push to a user who is away would carry all his mail else.
 func (b *Box) forwardLocked(w *writer) {
 	r := b.group.Remote()
-	if r == nil { // since a moment ago; Stranded sees to what waits
+	if r == nil { // nobody has it, or there is no remote any more
 		b.busy = false
+		b.abandonLocked(ErrNotConnected)
 		b.mu.Unlock()
+		b.group.retire(b)
 		return
 	}
 	flown := &writer{group: b.group, box: b}

@@ -89,7 +89,7 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 // tryLocked accepts m, unless it is refused, or has to wait for room first.
 func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 	switch {
-	case b.group.closed.Load() && !m.Kept:
+	case b.group.closed.Load():
 		return 0, ErrClosed
 	case m.Here && m.ID != "" && (b.link == nil || b.flight != nil && b.flight.link == nil):
 		return 0, ErrMoved
@@ -119,10 +119,13 @@ func (g *Group) fits(bytes, messages int) bool {
 // waitLocked returns how long m may wait for room: not at all if there is
 // some, or if the peer has taken nothing for a while.
 func (b *Box) waitLocked(m *Message) time.Duration {
-	if b.congestedLocked(m) && !m.Kept {
+	if !b.group.Begun() {
+		return 0
+	}
+	if b.congestedLocked(m) {
 		return time.Millisecond
 	}
-	if b.link == nil || m.Kept || b.fitsLocked(len(m.Data)) {
+	if b.link == nil || b.fitsLocked(len(m.Data)) {
 		return 0
 	}
 	w := b.flight
@@ -142,15 +145,15 @@ func (b *Box) acceptLocked(m *Message) {
 	if b.link == nil && m.ID == "" {
 		return // a broadcast is for those who are here
 	}
-	if m.ID == "" || !m.Kept {
-		g.Accept(m)
-	}
-	fits := b.link == nil || m.Kept || b.fitsLocked(n) || b.dropLocked(n)
+	g.Accept(m)
+	fits := b.link == nil || !g.Begun() || b.fitsLocked(n) || b.dropLocked(n)
 	switch {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
 		b.forward = max(b.forward, forwardFirst)
+	case b.undecidedLocked():
+		b.pushLocked(m)
 	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
 		g.mailbox.put(b, single(m, g.Newline))
 	case b.link == nil:
@@ -197,10 +200,24 @@ func (b *Box) lendLocked() *writer {
 
 // dueLocked reports whether there is something to write.
 func (b *Box) dueLocked() bool {
-	if b.link == nil {
-		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked() && b.forward != forwardNone
+	switch {
+	case b.link != nil:
+		return len(b.queue) > 0 || b.control != 0
+	case b.flight != nil || len(b.queue) == 0:
+		return false
+	case b.abroadLocked():
+		return b.forward != forwardNone
 	}
-	return len(b.queue) > 0 || b.control != 0
+	return b.undecidedLocked()
+}
+
+// undecidedLocked reports whether what comes for b, which is away, stays until its turn
+// comes: before Start, and behind what was added then.
+func (b *Box) undecidedLocked() bool {
+	if b.link != nil || len(b.queue) > 0 && b.queue[0].letter != nil {
+		return false
+	}
+	return !b.group.Begun() || len(b.queue) > 0 && b.flight == nil
 }
 
 // releaseLocked makes room for what has left b.

@@ -10,7 +10,7 @@ import (
 // TestFullOutboxLooksOnlyWhenDue: each look asks the system, under the lock, and a full
 // outbox may have many who wait.
 func TestFullOutboxLooksOnlyWhenDue(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1, WriteTimeout: time.Minute})
 	b := NewBox(g, "a", new(Past))
 	b.link, b.held = transport.NewLink(&sleepy{}, false), 1
 	for already, looks := range map[time.Duration]bool{patience / 2: false, 2 * patience: true} {

@@ -136,8 +136,9 @@ func TestShutdownBehindAClusterThatBlocks(t *testing.T) {
 		p.Register(name)
 		s := slowCluster{make(chan bool)}
 		p.SetCluster(s)
-		p.GetStream(name).Broadcast([]byte("x"))
+		go p.GetStream(name).Broadcast([]byte("x"))
 		p.GetStream(name).Add("a", []byte("x"))
+		synctest.Wait()
 		start := time.Now()
 		time.AfterFunc(time.Minute, func() { close(s.hold) })
 		err := shutdown(p, time.Second)
