@@ -45,6 +45,9 @@ type Undelivered struct {
 // finds the pool idle, and its connection under [Upgrade], writes what the system
 // takes at once by itself; all else is written by others.
 //
+// Before Start nothing is written, and WithOutbox bounds nothing: what is added waits for
+// id, which need not be connected before Start. Del and Kick of its connection report it.
+//
 // On a WebSocket data becomes a text frame, unless its PayloadType says binary, so it
 // has to be UTF-8 (RFC 6455 section 8.1): a browser closes a connection on which other
 // bytes come as text. Add does not check that, for it would cost 17 µs for 8 KiB of
@@ -86,9 +89,9 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 
 // Broadcast is Add for every id that is connected at this moment. It counts as
 // one message for each. The ids with room get it at once; then Broadcast waits
-// for the others together, as Add does for one. Before Start it takes one place of
-// WithBuffer. It returns
-// what Add does, or a [Cluster]'s error; those here have it then all the same.
+// for the others together, as Add does for one. Before Start it counts once for WithBuffer,
+// whoever is connected; who comes later does not get it. It returns what Add does, or a
+// [Cluster]'s error; those here have it then all the same.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }
@@ -116,7 +119,7 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 //
 // With an empty id it is a Broadcast to the connections of this process; done
 // is not called then. It copies the batch, and does not block but as Broadcast
-// does.
+// does. Before Start, the outboxes of ids are bounded for Receive as after.
 func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
 	if s == nil {
 		return 0, ErrNotRegistered
@@ -129,7 +132,10 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 			if s.conns.absent() == ErrClosed {
 				return taken, ErrClosed
 			}
-			err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			err = s.place(context.Background())
+			if err == nil {
+				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			}
 			if err == nil {
 				taken++
 			}
@@ -146,8 +152,8 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	return box.PushAll(batch, done)
 }
 
-// Len returns how many ids stand in the stream: what waits for one is taken from it when its
-// turn comes. How many messages wait is in Stats.
+// Len returns how many ids stand in the stream, each once, however many messages wait for
+// it. How many those are is in Stats.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0
@@ -155,7 +161,7 @@ func (s *StreamPool) Len() int {
 	return s.conns.group.Len()
 }
 
-// Cap returns what WithBuffer says: how many messages may be added before Start.
+// Cap returns what [WithBuffer] says: how many messages may be added before Start.
 func (s *StreamPool) Cap() int {
 	if s == nil {
 		return 0
@@ -191,16 +197,26 @@ func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
 	if err := s.conns.group.Room(ctx); err != nil {
 		return err
 	}
-	if !s.conns.group.Begun() && s.places.Add(1) > int64(s.conns.group.Buffer) {
-		select {
-		case <-s.begun:
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-s.conns.group.Done():
-			return ErrClosed
-		}
+	if err := s.place(ctx); err != nil {
+		return err
 	}
 	return s.pass(ctx, m)
+}
+
+// place takes one of the places of WithBuffer before Start, or waits for Start. None is
+// given back: those who wait would take turns with what Del has reported.
+func (s *StreamPool) place(ctx context.Context) error {
+	if s.conns.group.Begun() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
+		return nil
+	}
+	select {
+	case <-s.begun:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-s.conns.group.Done():
+		return ErrClosed
+	}
 }
 
 // pass puts m into the outbox of its id.

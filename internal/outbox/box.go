@@ -98,8 +98,9 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 	case len(m.Data) > b.group.Outbox: // elsewhere it was not
 		return 0, ErrTooLarge
 	}
-	if wait = b.waitLocked(m); wait <= 0 {
-		b.acceptLocked(m)
+	bounded := b.group.Begun() // asked once, or Start might find room wanting that m did not wait for
+	if wait = b.waitLocked(m, bounded); wait <= 0 {
+		b.acceptLocked(m, bounded)
 	}
 	return wait, nil
 }
@@ -117,9 +118,10 @@ func (g *Group) fits(bytes, messages int) bool {
 }
 
 // waitLocked returns how long m may wait for room: not at all if there is
-// some, or if the peer has taken nothing for a while.
-func (b *Box) waitLocked(m *Message) time.Duration {
-	if !b.group.Begun() {
+// some, or if the peer has taken nothing for a while. Before Start WithBuffer bounds
+// what is added here, but not what comes from elsewhere for one id.
+func (b *Box) waitLocked(m *Message, bounded bool) time.Duration {
+	if !bounded && (!m.Here || m.ID == "") {
 		return 0
 	}
 	if b.congestedLocked(m) {
@@ -140,13 +142,13 @@ func (b *Box) waitLocked(m *Message) time.Duration {
 }
 
 // acceptLocked takes m in, whatever becomes of it. The caller wakes b then.
-func (b *Box) acceptLocked(m *Message) {
+func (b *Box) acceptLocked(m *Message, bounded bool) {
 	g, n := b.group, len(m.Data)
 	if b.link == nil && m.ID == "" {
 		return // a broadcast is for those who are here
 	}
 	g.Accept(m)
-	fits := b.link == nil || !g.Begun() || b.fitsLocked(n) || b.dropLocked(n)
+	fits := b.link == nil || !bounded || b.fitsLocked(n) || b.dropLocked(n)
 	switch {
 	case b.abroadLocked():
 		b.pushLocked(m)
@@ -155,7 +157,7 @@ func (b *Box) acceptLocked(m *Message) {
 	case b.undecidedLocked():
 		b.pushLocked(m)
 	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
-		g.mailbox.put(b, single(m, g.Newline))
+		g.mailbox.put(b, single(m, g.Newline), ErrNotConnected)
 	case b.link == nil:
 		g.refuse(b.ID, m, ErrNotConnected)
 		return
@@ -205,8 +207,10 @@ func (b *Box) dueLocked() bool {
 		return len(b.queue) > 0 || b.control != 0
 	case b.flight != nil || len(b.queue) == 0:
 		return false
-	case b.abroadLocked():
+	case b.abroadLocked() && b.queue[0].letter != nil:
 		return b.forward != forwardNone
+	case b.abroadLocked(): // also what has waited for Start since before there was a remote
+		return true
 	}
 	return b.undecidedLocked()
 }

@@ -209,9 +209,6 @@ func (g *Group) Len() int {
 	return g.length
 }
 
-// Over reports whether what has not been delivered by now is not to be, after Cut.
-func (g *Group) Over() bool { return g.over.Err() != nil }
-
 // refuse reports a message for id that was accepted and has no place to wait.
 func (g *Group) refuse(id string, m *Message, err error) {
 	if g.Undelivered == nil && m.Receipt == nil {

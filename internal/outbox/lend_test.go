@@ -63,7 +63,7 @@ func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) 
 func accept(b *Box, text string) *writer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.acceptLocked(&Message{ID: b.ID, Data: []byte(text)})
+	b.acceptLocked(&Message{ID: b.ID, Data: []byte(text)}, true)
 	return b.lendLocked()
 }
 

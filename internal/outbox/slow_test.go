@@ -16,7 +16,7 @@ func TestFullOutboxLooksOnlyWhenDue(t *testing.T) {
 	for already, looks := range map[time.Duration]bool{patience / 2: false, 2 * patience: true} {
 		w := &writer{group: g, box: b, flight: flight{link: b.link, since: time.Now().Add(-already)}}
 		b.flight = w // its taken differs from what a look sees
-		wait := b.waitLocked(&Message{ID: "a", Data: []byte("x")})
+		wait := b.waitLocked(&Message{ID: "a", Data: []byte("x")}, true)
 		if looked := w.taken != (transport.Progress{}); looked != looks || wait < patience/4 || wait > patience {
 			t.Errorf("after %v: looked is %v, and it waits for %v", already, looked, wait)
 		}
