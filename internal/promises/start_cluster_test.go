@@ -1,7 +1,6 @@
 package promises
 
 import (
-	"bufio"
 	"context"
 	"errors"
 	"sync"
@@ -83,7 +82,7 @@ func TestClusterGetsWhatIsForNobodyAtStart(t *testing.T) {
 					equal(t, when+": forwarded", c.take(), []string{"a 1", "a 2", "a 3"})
 					settled(t, p)
 				case mailbox > 0:
-					equal(t, when+": kept", lines(t, bufio.NewReader(pipe(t, conns, "a")), 3), []string{"1", "2", "3"})
+					equal(t, when+": kept", lines(t, peerOf(t, conns, "a"), 3), []string{"1", "2", "3"})
 				default:
 					equal(t, when+": reported", r.take(t, gcpool.ErrNotConnected), []string{"a 1", "a 2", "a 3"})
 					settled(t, p)
@@ -99,7 +98,7 @@ func TestBroadcastBeforeStartGoesToTheCluster(t *testing.T) {
 		p, conns, stream := idle(t)
 		c := new(far)
 		p.SetCluster(c)
-		peer, start := bufio.NewReader(pipe(t, conns, "a")), time.Now()
+		peer, start := peerOf(t, conns, "a"), time.Now()
 		if err := stream.Broadcast([]byte("x")); err != errors.ErrUnsupported || time.Since(start) != 20*time.Second {
 			t.Errorf("Broadcast: %v after %v", err, time.Since(start))
 		}
@@ -113,7 +112,7 @@ func TestBroadcastBeforeStartGoesToTheCluster(t *testing.T) {
 func TestReceiveBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithOutbox(10))
-		peer, batch := bufio.NewReader(pipe(t, conns, "a")), [][]byte{[]byte("12345"), []byte("67890"), []byte("more")}
+		peer, batch := peerOf(t, conns, "a"), [][]byte{[]byte("12345"), []byte("67890"), []byte("more")}
 		outcome := make(chan []error, 1)
 		taken, err := stream.Receive("a", batch, func(errs []error) { outcome <- errs })
 		if taken != 2 || err != context.Canceled {

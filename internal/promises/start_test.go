@@ -3,19 +3,14 @@ package promises
 import (
 	"bufio"
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
-	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"golang.org/x/net/websocket"
 )
 
 // idle returns a pool that has not been started, its connections and its stream.
@@ -27,6 +22,14 @@ func idle(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, 
 	}
 	t.Cleanup(func() { shutdown(p, time.Second) })
 	return p, p.GetConn(name), p.GetStream(name)
+}
+
+// peerOf connects id over memory, and reads what comes for it within an hour.
+func peerOf(t *testing.T, c *gcpool.ConnPool, id string) *bufio.Reader {
+	t.Helper()
+	peer := pipe(t, c, id)
+	peer.SetReadDeadline(time.Now().Add(time.Hour))
+	return bufio.NewReader(peer)
 }
 
 // TestUnknownIDsAreDecidedAtStart, and not before.
@@ -57,7 +60,7 @@ func TestUnknownIDsAreDecidedAtStart(t *testing.T) {
 					t.Errorf("before Start: %+v, Len %d", s, stream.Len())
 				}
 				if test.connect {
-					peer := bufio.NewReader(pipe(t, conns, "a"))
+					peer := peerOf(t, conns, "a")
 					p.Start()
 					equal(t, "received", lines(t, peer, 100), want)
 					return
@@ -73,7 +76,7 @@ func TestUnknownIDsAreDecidedAtStart(t *testing.T) {
 					return
 				}
 				equal(t, "reported", r.take(t, nil), nil)
-				equal(t, "received", lines(t, bufio.NewReader(pipe(t, conns, "a")), 100), want)
+				equal(t, "received", lines(t, peerOf(t, conns, "a"), 100), want)
 			})
 		})
 	}
@@ -116,7 +119,7 @@ func TestTakeoverBeforeStart(t *testing.T) {
 		p, conns, stream := idle(t)
 		old := pipe(t, conns, "a")
 		add(t, stream, "a", "1")
-		peer := bufio.NewReader(pipe(t, conns, "a"))
+		peer := peerOf(t, conns, "a")
 		add(t, stream, "a", "2")
 		if got, err := io.ReadAll(old); len(got) > 0 || err != nil {
 			t.Errorf("the old connection received %q, %v", got, err)
@@ -149,7 +152,13 @@ func TestRemovalBeforeStart(t *testing.T) {
 					reported, want = []string{"a 1", "a 2"}, want[2:]
 				}
 				equal(t, how+" reported", r.take(t, gcpool.ErrDeleted), reported)
-				peer := bufio.NewReader(pipe(t, conns, "a"))
+				if mailbox > 0 {
+					if err := stream.Deliver(t.Context(), "a", []byte("4")); err != gcpool.ErrKept {
+						t.Errorf("%s, and Deliver behind what is kept: %v", how, err)
+					}
+					want = append(want, "4")
+				}
+				peer := peerOf(t, conns, "a")
 				p.Start()
 				equal(t, how+" left", lines(t, peer, len(want)), want)
 			})
@@ -162,7 +171,7 @@ func TestRemovalBeforeStart(t *testing.T) {
 func TestBroadcastBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithBuffer(3), gcpool.WithMailbox(time.Hour, 1000))
-		a, b := bufio.NewReader(pipe(t, conns, "a")), bufio.NewReader(pipe(t, conns, "b"))
+		a, b := peerOf(t, conns, "a"), peerOf(t, conns, "b")
 		add(t, stream, "late", "1")
 		if err := stream.Broadcast([]byte("all")); err != nil {
 			t.Fatal(err)
@@ -170,7 +179,7 @@ func TestBroadcastBeforeStart(t *testing.T) {
 		if s := p.Stats()[0]; s.Accepted != 3 || s.Waiting != 3 || stream.Len() != 3 {
 			t.Errorf("%+v, Len %d", s, stream.Len())
 		}
-		late := bufio.NewReader(pipe(t, conns, "late"))
+		late := peerOf(t, conns, "late")
 		add(t, stream, "late", "2") // the third place: a Broadcast takes one
 		p.Start()
 		equal(t, "a", lines(t, a, 1), []string{"all"})
@@ -247,116 +256,4 @@ func TestShutdownWithoutStart(t *testing.T) {
 		equal(t, "reported", r.take(t, gcpool.ErrNotConnected), []string{"away 2"})
 		settled(t, p)
 	})
-}
-
-// TestBacklogOfBeforeStart may be larger than an outbox. A peer that reads gets it all, and
-// what is added behind it waits for room.
-func TestBacklogOfBeforeStart(t *testing.T) {
-	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
-		synctest.Test(t, func(t *testing.T) {
-			const before, after = 500, 50
-			p, conns, stream := idle(t, gcpool.WithOutbox(1000), gcpool.WithOverflow(overflow))
-			peer := bufio.NewReader(pipe(t, conns, "a"))
-			var want []string
-			for i := range before + after {
-				want = append(want, fmt.Sprintf("%d %s", i, strings.Repeat("x", 900)))
-			}
-			for _, data := range want[:before] {
-				add(t, stream, "a", data)
-			}
-			p.Start()
-			go func() {
-				for _, data := range want[before:] {
-					stream.Add("a", []byte(data))
-				}
-			}()
-			for i := range want {
-				if i%10 == 0 {
-					time.Sleep(100 * time.Millisecond) // it is slow, and reads
-				}
-				if got := lines(t, peer, 1)[0]; got != want[i] {
-					t.Fatalf("line %d: %.20q", i, got)
-				}
-			}
-		})
-	}
-}
-
-// TestNothingIsWrittenBeforeStart, and nobody is pinged: a heartbeat begins with Start.
-func TestNothingIsWrittenBeforeStart(t *testing.T) {
-	both(t, func(t *testing.T, wrap wrapper) {
-		synctest.Test(t, func(t *testing.T) {
-			p, conns, stream := idle(t, gcpool.WithHeartbeat(8*time.Second))
-			conn, ws := serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
-				conns.Add("a", ws)
-				io.Copy(io.Discard, ws)
-			}))("")
-			defer ws.Close()
-			time.Sleep(10 * time.Minute)
-			if stream.Len() != 0 {
-				t.Errorf("%d ids stand in the stream, and nothing was added", stream.Len())
-			}
-			add(t, stream, "a", "x")
-			time.Sleep(10 * time.Minute)
-			conn.SetReadDeadline(time.Now())
-			if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, io.EOF) {
-				t.Fatalf("read %d bytes before Start: %v", n, err)
-			}
-			conn.SetReadDeadline(time.Time{})
-			in, start := bufio.NewReader(conn), time.Now()
-			p.Start()
-			if op, data, err := frame(in); op != 0x81 || data != "x\n" || time.Since(start) > 0 {
-				t.Errorf("first came %#x %q, %v, after %v", op, data, err, time.Since(start))
-			}
-			if op, _, err := frame(in); op != 0x89 || time.Since(start) < 7*time.Second {
-				t.Errorf("then came %#x, %v, after %v", op, err, time.Since(start))
-			}
-		})
-	})
-}
-
-// TestAddRacesWithStart: nothing is lost, and each producer's order is kept, for those who
-// are connected and for those who are not.
-func TestAddRacesWithStart(t *testing.T) {
-	for range 20 {
-		const producers, each = 100, 20
-		p, conns, stream := idle(t, gcpool.WithBuffer(producers*each/2), gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(1<<10))
-		here := bufio.NewReader(tcp(t, conns, "here"))
-		var adding sync.WaitGroup
-		for n := range producers {
-			adding.Go(func() {
-				for i := range each {
-					for _, id := range []string{"here", "away"} {
-						if err := stream.Add(id, fmt.Appendf(nil, "%d %d", n, i)); err != nil {
-							t.Error(err)
-						}
-					}
-				}
-			})
-		}
-		eventually(t, "in the middle", func() bool { return p.Stats()[0].Waiting > producers*each/4 })
-		p.Start()
-		inOrderOf(t, lines(t, here, producers*each), producers)
-		adding.Wait()
-		ours, peer := net.Pipe()
-		defer peer.Close()
-		conns.Add("away", ours)
-		inOrderOf(t, lines(t, bufio.NewReader(peer), producers*each), producers)
-		shutdown(p, time.Second)
-		settled(t, p)
-	}
-}
-
-// inOrderOf fails unless each producer's lines, "producer number", count up from 0.
-func inOrderOf(t *testing.T, lines []string, producers int) {
-	t.Helper()
-	next := make([]int, producers)
-	for _, line := range lines {
-		var n, i int
-		fmt.Sscan(line, &n, &i)
-		if i != next[n] {
-			t.Fatalf("producer %d: %d came, want %d", n, i, next[n])
-		}
-		next[n]++
-	}
 }
