@@ -17,7 +17,7 @@ type StreamPool struct {
 	conns *ConnPool
 
 	places atomic.Int64  // taken of WithBuffer before Start
-	begun  chan struct{} // closed by Start
+	begun  chan struct{} // closed by Start, or Shutdown
 }
 
 func newStreamPool(conns *ConnPool) *StreamPool {
@@ -210,12 +210,10 @@ func (s *StreamPool) place(ctx context.Context) error {
 		return nil
 	}
 	select {
-	case <-s.begun:
-		return nil
+	case <-s.begun: // by Start, or by Shutdown, which Room tells
+		return s.conns.group.Room(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.conns.group.Done():
-		return ErrClosed
 	}
 }
 

@@ -236,6 +236,22 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 	}
 }
 
+// TestShutdownWakesABroadcastToNobody, which goes to no cluster then either.
+func TestShutdownWakesABroadcastToNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := idle(t, gcpool.WithBuffer(1))
+		c := new(far)
+		p.SetCluster(c)
+		add(t, stream, "a", "1")
+		time.AfterFunc(time.Minute, func() { shutdown(p, time.Second) })
+		if err := stream.Broadcast([]byte("2")); err != gcpool.ErrClosed {
+			t.Errorf("Broadcast: %v", err)
+		}
+		synctest.Wait()
+		equal(t, "elsewhere", c.take(), []string{"a 1"})
+	})
+}
+
 // TestShutdownWithoutStart delivers, and decides what is for others.
 func TestShutdownWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
