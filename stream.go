@@ -45,8 +45,9 @@ type Undelivered struct {
 // finds the pool idle, and its connection under [Upgrade], writes what the system
 // takes at once by itself; all else is written by others.
 //
-// Before Start nothing is written, and WithOutbox bounds nothing: what is added waits for
-// id, which need not be connected before Start. Del and Kick of its connection report it.
+// Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox.
+// id need not be connected by then. If it is, and its connection is removed before Start,
+// what waits is reported, or goes to the mailbox.
 //
 // On a WebSocket data becomes a text frame, unless its PayloadType says binary, so it
 // has to be UTF-8 (RFC 6455 section 8.1): a browser closes a connection on which other
@@ -119,7 +120,8 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 //
 // With an empty id it is a Broadcast to the connections of this process; done
 // is not called then. It copies the batch, and does not block but as Broadcast
-// does. Before Start, the outboxes of ids are bounded for Receive as after.
+// does. Before Start WithOutbox bounds what it takes for one id, and a Broadcast counts
+// for WithBuffer.
 func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
 	if s == nil {
 		return 0, ErrNotRegistered

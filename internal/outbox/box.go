@@ -98,7 +98,7 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 	case len(m.Data) > b.group.Outbox: // elsewhere it was not
 		return 0, ErrTooLarge
 	}
-	bounded := b.group.Begun() // asked once, or Start might find room wanting that m did not wait for
+	bounded := b.group.Begun() // asked once: Start may come in between, and m has not waited for room then
 	if wait = b.waitLocked(m, bounded); wait <= 0 {
 		b.acceptLocked(m, bounded)
 	}

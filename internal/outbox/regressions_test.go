@@ -318,31 +318,3 @@ func TestShutdownWaitsForABeat(t *testing.T) {
 		t.Error("a beat is due after Shutdown")
 	}
 }
-
-// TestPushBehindWhatIsUndecided waits for room: the writers that decide it at Start may take
-// a while to come, and a producer does not wait for them.
-func TestPushBehindWhatIsUndecided(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 10, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
-	g.limit = 0 // none comes
-	b, m := NewBox(g, "a", new(Past)), &Message{ID: "a", Data: []byte("12345")}
-	for range 3 {
-		if ok, err := b.Push(t.Context(), m); !ok || err != nil {
-			t.Fatalf("Push before Begin: %v, %v", ok, err)
-		}
-	}
-	g.Begin()
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if _, err := b.Push(ended, m); err != context.Canceled || g.Stats().Accepted != 3 {
-		t.Errorf("Push behind 15 bytes, of 10: %v, %+v", err, g.Stats())
-	}
-	g.limit = 1
-	g.enqueue(NewBox(g, "b", new(Past))) // with which a writer comes
-	if _, err := b.Push(t.Context(), m); err != nil {
-		t.Error(err)
-	}
-	dismissed(t, g)
-	if s := g.Stats(); s.Accepted != 4 || s.NotConnected != 4 {
-		t.Errorf("%+v", s)
-	}
-}
