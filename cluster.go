@@ -32,8 +32,8 @@ type Cluster interface {
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 
 	// Broadcast sends data to all connections elsewhere, and does not keep it. It
-	// should not block for long: [StreamPool.Broadcast] waits for it last, but just
-	// after Start so does all that is added behind one of before.
+	// should not block for long: [StreamPool.Broadcast] waits for it last, also before
+	// Start.
 	Broadcast(pool string, data []byte) error
 }
 

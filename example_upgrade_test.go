@@ -136,6 +136,7 @@ func ExampleWithHeartbeat() {
 		}),
 	)
 	pool.Register("users")
+	pool.Start()
 	server := httptest.NewServer(gcpool.Upgrade(read(pool, make(chan string, 1))))
 	defer server.Close()
 

@@ -27,9 +27,10 @@ const (
 	DropNewest = Overflow(outbox.DropNewest)
 )
 
-// WithBuffer sets how many messages may wait for Start, and how many reports
-// for a slow hook, before Add waits. It must be positive and at most 1<<24; room
-// for that many is set aside. The default is 1000.
+// WithBuffer sets how many messages may be added before Start, and how many reports may
+// wait for a slow hook, before Add waits. A Broadcast before Start counts once, and what is
+// reported before Start makes no room. It must be positive and at most 1<<24. The default
+// is 1000.
 func WithBuffer(messages int) Option { return func(c *outbox.Config) { c.Buffer = messages } }
 
 // WithOutbox sets how many bytes of payload may wait for one id. Beside them it
@@ -74,16 +75,16 @@ func WithWriteTimeout(d time.Duration) Option {
 // handler must keep reading. What a peer acknowledges counts as taken while a write to it
 // waits, and while the ping may still be behind what the system has for it, where that can
 // be seen (see [WithWriteTimeout]); once the ping has arrived, only an answer counts.
-// Looked at once a second, or four times in d; what is less than 10 ms is 10 ms. 0 is
-// off; the default 15 s.
+// Looked at once a second, or four times in d, from Start on; what is less than 10 ms is
+// 10 ms. 0 is off; the default 15 s.
 func WithHeartbeat(d time.Duration) Option { return func(c *outbox.Config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each
-// for up to ttl since its id went, or since Add, and all together up to so many
-// bytes of payload, and of ids beyond 128 bytes; the oldest give way, reported with
-// ErrExpired. Each takes some 250 bytes beside that, or 500 for an id of its own, and
-// there may be one for 16 bytes, and 1024. Without it, and with a zero, they are
-// reported at once.
+// for up to ttl since its id went, since Add, or since Start if it was added before, and
+// all together up to so many bytes of payload, and of ids beyond 128 bytes; the oldest
+// give way, reported with ErrExpired. Each takes some 250 bytes beside that, or 500 for an
+// id of its own, and there may be one for 16 bytes, and 1024. Without it, and with a zero,
+// they are reported at once.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *outbox.Config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }

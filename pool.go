@@ -111,9 +111,9 @@ var (
 type Pool struct {
 	defaults []Option
 
-	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the leaves,
-	// StreamPool.mu and those in internal/outbox. None is held while writing,
-	// closing, logging, sending on a channel or calling the application.
+	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the leaves in
+	// internal/outbox. None is held while writing, closing, logging, sending on a
+	// channel or calling the application.
 	mu      sync.RWMutex
 	pools   map[string]*StreamPool
 	cluster Cluster // nil if there is none
@@ -203,8 +203,9 @@ func (p *Pool) GetStream(name string) *StreamPool {
 }
 
 // Start has the messages of every pool delivered, those that were added before
-// and those of pools that are registered later. More calls do nothing. It does
-// not block.
+// and those of pools that are registered later. What was added for an id that is not
+// connected by now goes where Add would have it go: to the mailbox, to the cluster, or to
+// WithUndelivered. More calls do nothing. It does not block.
 func (p *Pool) Start() {
 	if p == nil {
 		return

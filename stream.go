@@ -1,10 +1,8 @@
 package gcpool
 
 import (
-	"bytes"
 	"context"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -18,24 +16,12 @@ import (
 type StreamPool struct {
 	conns *ConnPool
 
-	// The stream proper: what was added before Start. Afterwards Add passes a
-	// message on itself, for the way over a channel and another goroutine costs
-	// more than all the rest of it.
-	messages chan outbox.Message
-	open     atomic.Bool   // all of messages have been passed on; none may be overtaken
-	ended    chan struct{} // closed with open
-
-	mu      sync.Mutex
-	places  int  // taken in messages: to send to it waits for nobody
-	started bool // then no more are taken
+	places atomic.Int64  // taken of WithBuffer before Start
+	begun  chan struct{} // closed by Start, or Shutdown
 }
 
 func newStreamPool(conns *ConnPool) *StreamPool {
-	return &StreamPool{
-		conns:    conns,
-		messages: make(chan outbox.Message, conns.group.Buffer),
-		ended:    make(chan struct{}),
-	}
+	return &StreamPool{conns: conns, begun: make(chan struct{})}
 }
 
 // Undelivered is one message that was accepted and not delivered. Data is
@@ -53,11 +39,15 @@ type Undelivered struct {
 // accepted; then it has exactly one outcome: it is written, or reported to
 // WithUndelivered. An id that is not connected is such an outcome, not an error.
 //
-// Add waits while the stream's buffer is full before Start; while id's outbox
+// Add waits before Start, once WithBuffer messages have been added; while id's outbox
 // is full and its peer has acknowledged something within the last second; and while
 // more reports than WithBuffer wait for a slow hook. Shutdown wakes it. One that
 // finds the pool idle, and its connection under [Upgrade], writes what the system
 // takes at once by itself; all else is written by others.
+//
+// Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox.
+// id need not be connected by then. If it is, and its connection is removed before Start,
+// what waits is reported, or goes to the mailbox.
 //
 // On a WebSocket data becomes a text frame, unless its PayloadType says binary, so it
 // has to be UTF-8 (RFC 6455 section 8.1): a browser closes a connection on which other
@@ -100,9 +90,9 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 
 // Broadcast is Add for every id that is connected at this moment. It counts as
 // one message for each. The ids with room get it at once; then Broadcast waits
-// for the others together, as Add does for one. Before Start it takes one
-// place in the buffer and goes to the ids that are connected after. It returns
-// what Add does, or a [Cluster]'s error; those here have it then all the same.
+// for the others together, as Add does for one. Before Start it counts once for WithBuffer,
+// whoever is connected; who comes later does not get it. It returns what Add does, or a
+// [Cluster]'s error; those here have it then all the same.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }
@@ -130,7 +120,8 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 //
 // With an empty id it is a Broadcast to the connections of this process; done
 // is not called then. It copies the batch, and does not block but as Broadcast
-// does.
+// does. Before Start WithOutbox bounds what it takes for one id, and a Broadcast counts
+// for WithBuffer.
 func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
 	if s == nil {
 		return 0, ErrNotRegistered
@@ -143,7 +134,10 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 			if s.conns.absent() == ErrClosed {
 				return taken, ErrClosed
 			}
-			err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			err = s.place(context.Background())
+			if err == nil {
+				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			}
 			if err == nil {
 				taken++
 			}
@@ -160,21 +154,21 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	return box.PushAll(batch, done)
 }
 
-// Len returns how many messages wait in the stream's buffer, as they do before
-// Start. What waits for a connection is in Stats.
+// Len returns how many ids stand in the stream, each once, however many messages wait for
+// it. How many those are is in Stats.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0
 	}
-	return len(s.messages)
+	return s.conns.group.Len()
 }
 
-// Cap returns the size of the stream's buffer, see WithBuffer.
+// Cap returns what [WithBuffer] says: how many messages may be added before Start.
 func (s *StreamPool) Cap() int {
 	if s == nil {
 		return 0
 	}
-	return cap(s.messages)
+	return s.conns.group.Buffer
 }
 
 // Name returns the name under which the pool was registered.
@@ -200,44 +194,29 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// add passes m on, or puts it into the buffer before Start.
+// add passes m on, once there is room for reports and, before Start, a place.
 func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
 	if err := s.conns.group.Room(ctx); err != nil {
 		return err
 	}
-	if s.open.Load() {
-		return s.pass(ctx, m)
+	if err := s.place(ctx); err != nil {
+		return err
 	}
-	if s.keep(m) {
+	return s.pass(ctx, m)
+}
+
+// place takes one of the places of WithBuffer before Start, or waits for Start. None is
+// given back: those who wait would take turns with what Del has reported.
+func (s *StreamPool) place(ctx context.Context) error {
+	if s.conns.group.Begun() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
 		return nil
 	}
 	select {
-	case <-s.ended: // the buffer only fills until Start, which soon empties it
-		return s.pass(ctx, m)
+	case <-s.begun: // by Start, or by Shutdown, which Room tells
+		return s.conns.group.Room(ctx)
 	case <-ctx.Done():
 		return ctx.Err()
-	case <-s.conns.group.Done():
-		return ErrClosed
 	}
-}
-
-// keep puts m into the buffer, unless that is full or Start has been called.
-func (s *StreamPool) keep(m *outbox.Message) bool {
-	s.mu.Lock()
-	free := !s.started && s.places < cap(s.messages)
-	if free {
-		s.places++
-	}
-	s.mu.Unlock()
-	if free {
-		if m.ID != "" {
-			s.conns.group.Accept(m)
-		}
-		kept := *m
-		kept.Data, kept.Kept = bytes.Clone(m.Data), true
-		s.messages <- kept
-	}
-	return free
 }
 
 // pass puts m into the outbox of its id.
@@ -272,9 +251,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	for boxes := s.conns.snapshot(); ; {
 		full := boxes[:0]
 		for _, box := range boxes {
-			if m.Kept && s.conns.group.Over() {
-				return ErrClosed
-			} else if _, err := box.Push(now, m); err == ErrClosed {
+			if _, err := box.Push(now, m); err == ErrClosed {
 				return err
 			} else if err != nil {
 				full = append(full, box)
@@ -290,22 +267,10 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// drain passes on the n messages that were added before Start.
-func (s *StreamPool) drain(n int) {
-	for range n {
-		m := <-s.messages
-		s.pass(context.Background(), &m)
-	}
-	s.open.Store(true)
-	close(s.ended)
-}
-
+// start is called under Pool.mu, or once that is closed.
 func (s *StreamPool) start() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.started {
-		s.started = true
-		go s.drain(s.places)
+	if s.conns.group.Begin() {
+		close(s.begun)
 	}
 }
 
@@ -313,6 +278,5 @@ func (s *StreamPool) shutdown(ctx context.Context) error {
 	s.conns.group.Close()
 	s.start()
 	defer context.AfterFunc(ctx, s.conns.group.Cut)()
-	<-s.ended
 	return s.conns.group.Shutdown(ctx)
 }

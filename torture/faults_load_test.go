@@ -77,10 +77,11 @@ func (r *rig) flood(rnd *rand.Rand, producers, each, largest int) (most int) {
 		}
 	}
 	synctest.Wait() // all wait for Start
-	if n := r.stream.Len(); n != r.stream.Cap() {
-		r.t.Errorf("before Start %d messages wait, of %d", n, r.stream.Cap())
+	before := r.stats()
+	if before.Waiting != r.stream.Cap() || r.stream.Len() < 1 || r.stream.Len() > 3 {
+		r.t.Errorf("before Start %d messages wait for %d ids, of %d", before.Waiting, r.stream.Len(), r.stream.Cap())
 	}
-	most = r.stats().WaitingBytes
+	most = before.WaitingBytes
 	r.pool.Start()
 	over := make(chan struct{})
 	go func() {
@@ -160,7 +161,7 @@ func TestFault11CallerReusesItsBuffer(t *testing.T) {
 				clear(more)
 			}))
 		array := make([]byte, 4<<10)
-		r.reuse(array, "a", rnd) // into the buffer
+		r.reuse(array, "a", rnd) // to wait for Start
 		r.pool.Start()
 		r.reuse(array, "a", rnd) // to nobody, or into the mailbox
 		r.size = 300

@@ -89,11 +89,12 @@ func (b *Box) abroadBy(n int) {
 }
 
 // congestedLocked reports whether m must wait before it may go elsewhere. A broadcast
-// goes to nobody who is away.
+// goes to nobody who is away. The same holds behind what waits to be decided since before
+// Start.
 func (b *Box) congestedLocked(m *Message) bool {
-	g := b.group
-	return b.abroadLocked() && m.ID != "" &&
-		(!b.fitsLocked(len(m.Data)) || g.abroad.Load()/abroadShare > int64(g.Outbox))
+	g, abroad := b.group, b.abroadLocked()
+	return m.ID != "" && (abroad || b.undecidedLocked()) &&
+		(!b.fitsLocked(len(m.Data)) || abroad && g.abroad.Load()/abroadShare > int64(g.Outbox))
 }
 
 // forwardLocked has w hand a batch to the remote, as a flight without a link, and
@@ -102,9 +103,15 @@ func (b *Box) congestedLocked(m *Message) bool {
 // each push to a user who is away would carry all his mail else.
 func (b *Box) forwardLocked(w *writer) {
 	r := b.group.Remote()
-	if r == nil { // since a moment ago; Stranded sees to what waits
+	if r == nil { // what was added before Start, or there is no remote any more
 		b.busy = false
+		if b.group.mailbox.on() {
+			b.stashLocked(ErrNotConnected) // as where Add decides
+		} else {
+			b.abandonLocked(ErrNotConnected)
+		}
 		b.mu.Unlock()
+		b.group.retire(b)
 		return
 	}
 	flown := &writer{group: b.group, box: b}
@@ -178,7 +185,7 @@ func (b *Box) returned(w *writer, errs []error) {
 	case taken && !nobody: // whoever took these takes the rest
 		b.forward = forwardAll
 	case nobody || mail && g.mailbox.on():
-		b.stashLocked() // what came meanwhile has set forwardFirst
+		b.stashLocked(ErrExpired) // what came meanwhile has set forwardFirst
 	default:
 		b.forward = forwardFirst
 	}
@@ -190,7 +197,8 @@ func (b *Box) returned(w *writer, errs []error) {
 }
 
 // Stranded has b do without a remote: what waits for one goes to the mailbox, or
-// is reported with reason. With over, what is under way there is as well.
+// is reported with reason, unless it waits for Start all the same. With over, what is
+// under way there is as well.
 func (b *Box) Stranded(reason error, over bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -199,7 +207,9 @@ func (b *Box) Stranded(reason error, over bool) {
 	}
 	if b.link == nil {
 		b.forward = forwardNone
-		b.abandonLocked(reason)
+		if b.group.Begun() || !b.undecidedLocked() {
+			b.abandonLocked(reason)
+		}
 	}
 }
 

@@ -89,7 +89,7 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 // tryLocked accepts m, unless it is refused, or has to wait for room first.
 func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 	switch {
-	case b.group.closed.Load() && !m.Kept:
+	case b.group.closed.Load():
 		return 0, ErrClosed
 	case m.Here && m.ID != "" && (b.link == nil || b.flight != nil && b.flight.link == nil):
 		return 0, ErrMoved
@@ -98,8 +98,9 @@ func (b *Box) tryLocked(m *Message) (wait time.Duration, err error) {
 	case len(m.Data) > b.group.Outbox: // elsewhere it was not
 		return 0, ErrTooLarge
 	}
-	if wait = b.waitLocked(m); wait <= 0 {
-		b.acceptLocked(m)
+	bounded := b.group.Begun() // asked once: Start may come in between, and m has not waited for room then
+	if wait = b.waitLocked(m, bounded); wait <= 0 {
+		b.acceptLocked(m, bounded)
 	}
 	return wait, nil
 }
@@ -117,12 +118,16 @@ func (g *Group) fits(bytes, messages int) bool {
 }
 
 // waitLocked returns how long m may wait for room: not at all if there is
-// some, or if the peer has taken nothing for a while.
-func (b *Box) waitLocked(m *Message) time.Duration {
-	if b.congestedLocked(m) && !m.Kept {
+// some, or if the peer has taken nothing for a while. Before Start WithBuffer bounds
+// what is added here, but not what comes from elsewhere for one id.
+func (b *Box) waitLocked(m *Message, bounded bool) time.Duration {
+	if !bounded && (!m.Here || m.ID == "") {
+		return 0
+	}
+	if b.congestedLocked(m) {
 		return time.Millisecond
 	}
-	if b.link == nil || m.Kept || b.fitsLocked(len(m.Data)) {
+	if b.link == nil || b.fitsLocked(len(m.Data)) {
 		return 0
 	}
 	w := b.flight
@@ -137,22 +142,22 @@ func (b *Box) waitLocked(m *Message) time.Duration {
 }
 
 // acceptLocked takes m in, whatever becomes of it. The caller wakes b then.
-func (b *Box) acceptLocked(m *Message) {
+func (b *Box) acceptLocked(m *Message, bounded bool) {
 	g, n := b.group, len(m.Data)
 	if b.link == nil && m.ID == "" {
 		return // a broadcast is for those who are here
 	}
-	if m.ID == "" || !m.Kept {
-		g.Accept(m)
-	}
-	fits := b.link == nil || m.Kept || b.fitsLocked(n) || b.dropLocked(n)
+	g.Accept(m)
+	fits := b.link == nil || !bounded || b.fitsLocked(n) || b.dropLocked(n)
 	switch {
 	case b.abroadLocked():
 		b.pushLocked(m)
 		b.abroadBy(n + abroadCost)
 		b.forward = max(b.forward, forwardFirst)
+	case b.undecidedLocked():
+		b.pushLocked(m)
 	case b.link == nil && g.mailbox.on() && g.mailbox.takes(b, n):
-		g.mailbox.put(b, single(m, g.Newline))
+		g.mailbox.put(b, single(m, g.Newline), ErrNotConnected)
 	case b.link == nil:
 		g.refuse(b.ID, m, ErrNotConnected)
 		return
@@ -197,10 +202,26 @@ func (b *Box) lendLocked() *writer {
 
 // dueLocked reports whether there is something to write.
 func (b *Box) dueLocked() bool {
-	if b.link == nil {
-		return b.flight == nil && len(b.queue) > 0 && b.abroadLocked() && b.forward != forwardNone
+	switch {
+	case b.link != nil:
+		return len(b.queue) > 0 || b.control != 0
+	case b.flight != nil || len(b.queue) == 0:
+		return false
+	case b.abroadLocked() && b.queue[0].letter != nil:
+		return b.forward != forwardNone
+	case b.abroadLocked(): // also what has waited for Start since before there was a remote
+		return true
 	}
-	return len(b.queue) > 0 || b.control != 0
+	return b.undecidedLocked()
+}
+
+// undecidedLocked reports whether what comes for b, which is away, stays until its turn
+// comes: before Start, and behind what was added then.
+func (b *Box) undecidedLocked() bool {
+	if b.link != nil || len(b.queue) > 0 && b.queue[0].letter != nil {
+		return false
+	}
+	return !b.group.Begun() || len(b.queue) > 0 && b.flight == nil
 }
 
 // releaseLocked makes room for what has left b.

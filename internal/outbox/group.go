@@ -109,6 +109,7 @@ type Group struct {
 	boxes   func() []*Box          // all that have not been retired
 	retire  func(*Box)             // drops a box if its Retire says so; not under its lock
 	remote  atomic.Pointer[Remote] // nil if there is none
+	begun   atomic.Bool            // changed under mu
 	closed  atomic.Bool
 	done    chan struct{} // closed with closed, wakes those who wait for room
 	over    context.Context
@@ -122,6 +123,7 @@ type Group struct {
 	mu      sync.Mutex // a leaf, locked under a box's
 	ready   *Box       // boxes with something to send, first in line
 	last    *Box
+	length  int       // of the ready queue
 	serving []*writer // those that are not held up, at most limit
 	limit   int
 	crowd   int // how many may serve instead, while many are held up
@@ -176,25 +178,40 @@ func (g *Group) Room(ctx context.Context) error {
 }
 
 // Refuse accepts and reports a message for an id that has no box. It reports
-// false, and does nothing, if the message may wait in the mailbox.
+// false, and does nothing, if the message may wait.
 func (g *Group) Refuse(m *Message) (bool, error) {
 	g.tasks.Add(1) // before the look at closed, so that Shutdown waits or is seen
 	defer g.tasks.Add(-1)
-	if g.closed.Load() && !m.Kept {
+	if g.closed.Load() {
 		return true, ErrClosed
 	}
-	if g.mailbox.on() || g.remote.Load() != nil {
+	if g.mailbox.on() || g.remote.Load() != nil || !g.Begun() {
 		return false, nil
 	}
-	if !m.Kept {
-		g.Accept(m)
-	}
+	g.Accept(m)
 	g.refuse(m.ID, m, ErrNotConnected)
 	return true, nil
 }
 
-// Over reports whether what has not been delivered by now is not to be, after Cut.
-func (g *Group) Over() bool { return g.over.Err() != nil }
+// Begin has writers come for what waits, and reports whether it is the first call.
+func (g *Group) Begin() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	first := !g.begun.Swap(true)
+	for g.staffLocked() {
+	}
+	return first
+}
+
+// Begun reports whether Begin has been called.
+func (g *Group) Begun() bool { return g.begun.Load() }
+
+// Len returns how many boxes stand in the ready queue.
+func (g *Group) Len() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.length
+}
 
 // refuse reports a message for id that was accepted and has no place to wait.
 func (g *Group) refuse(id string, m *Message, err error) {
@@ -219,6 +236,7 @@ func (g *Group) enqueueLocked(b *Box) {
 		g.last.next = b
 	}
 	g.last = b
+	g.length++
 	g.staffLocked()
 }
 
@@ -227,7 +245,7 @@ func (g *Group) enqueueLocked(b *Box) {
 func (g *Group) lend(b *Box) *writer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.serving) > 0 || g.ready != nil || g.Now()-g.wrote < calm {
+	if len(g.serving) > 0 || g.ready != nil || !g.begun.Load() || g.Now()-g.wrote < calm {
 		g.enqueueLocked(b)
 		return nil
 	}
@@ -238,7 +256,7 @@ func (g *Group) lend(b *Box) *writer {
 
 // staffLocked adds a writer if one is due, and reports whether it has.
 func (g *Group) staffLocked() bool {
-	if g.ready == nil || len(g.serving) >= max(g.limit, g.crowd) {
+	if g.ready == nil || !g.begun.Load() || len(g.serving) >= max(g.limit, g.crowd) {
 		return false
 	}
 	w := &writer{group: g}
@@ -282,6 +300,7 @@ func (g *Group) next(w *writer) *Box {
 		return nil
 	}
 	g.ready, b.next, w.box = b.next, nil, b
+	g.length--
 	return b
 }
 

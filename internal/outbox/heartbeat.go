@@ -65,10 +65,11 @@ func (b *Box) Beat(now, lost time.Duration) {
 		b.askLocked(link, errLeft)
 	}
 	b.heard = min(b.heard+lost, now)
-	if heard || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
+	waits := !b.group.Begun()
+	if heard || waits || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
 		b.heard = now
 	}
-	if alive := b.active || b.busy; !b.told && (tells && heard || !tells && alive) {
+	if alive := b.active || b.busy || waits; !b.told && (tells && (heard || waits) || !tells && alive) {
 		b.idle = now
 	}
 	if !b.active && b.spare != nil {

@@ -63,7 +63,7 @@ func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) 
 func accept(b *Box, text string) *writer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.acceptLocked(&Message{ID: b.ID, Data: []byte(text)})
+	b.acceptLocked(&Message{ID: b.ID, Data: []byte(text)}, true)
 	return b.lendLocked()
 }
 
@@ -98,7 +98,7 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is lent")
 	}
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
 	g.limit = 1
 	link, _, peer := upgraded(t)
 	a, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
@@ -130,7 +130,7 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 
 // TestLentWriterFindsTheApplicationInsideAFrame: it must not wait for the rest.
 func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
 	g.limit = 1
 	link, conn, peer := upgraded(t)
 	a := NewBox(g, "a", new(Past))
@@ -151,4 +151,11 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	}
 	receive(t, peer, "application", "1", "2")
 	dismissed(t, g)
+}
+
+// begun returns a group without a registry, that writes.
+func begun(c Config) *Group {
+	g := NewGroup(c, func() []*Box { return nil }, func(*Box) {})
+	g.Begin()
+	return g
 }

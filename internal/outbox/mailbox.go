@@ -29,7 +29,7 @@ func (m *mailbox) on() bool { return m.group.MailboxTTL > 0 && !m.group.closed.L
 // abandonLocked has what waits go to the mailbox, or reports it with reason.
 func (b *Box) abandonLocked(reason error) {
 	if b.group.mailbox.on() {
-		b.stashLocked()
+		b.stashLocked(ErrExpired)
 		return
 	}
 	for _, c := range b.queue {
@@ -40,16 +40,16 @@ func (b *Box) abandonLocked(reason error) {
 }
 
 // stashLocked puts what of b's queue is not in the mailbox into it, a message
-// a letter; others may do so between two.
-func (b *Box) stashLocked() {
+// a letter; others may do so between two. What is too large for it is reported with large.
+func (b *Box) stashLocked(large error) {
 	m, all := &b.group.mailbox, b.queue
 	b.queue = nil
 	b.abroadBy(-b.abroad)
 	for _, c := range all {
 		for c.letter == nil && c.messages > 1 {
-			m.put(b, c.pop(b.group.Newline))
+			m.put(b, c.pop(b.group.Newline), large)
 		}
-		m.put(b, c)
+		m.put(b, c, large)
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -73,14 +73,14 @@ func (m *mailbox) takes(b *Box, n int) bool { return n+b.idCost() <= m.group.Mai
 
 // put puts c, of one message, into b's queue, which is locked, and the mailbox; but
 // what came from elsewhere goes back there, and for one that is too large none of the
-// others is to give way. The caller trims the mailbox then.
-func (m *mailbox) put(b *Box, c *chunk) {
+// others is to give way: it is reported with large. The caller trims the mailbox then.
+func (m *mailbox) put(b *Box, c *chunk, large error) {
 	switch {
 	case len(c.receipts) > 0 && c.receipts[0].here:
 		b.failLocked(c, ErrMoved)
 		return
 	case !m.takes(b, c.payload):
-		b.failLocked(c, ErrExpired)
+		b.failLocked(c, large)
 		return
 	case c.letter == nil:
 		b.keptLocked(c)

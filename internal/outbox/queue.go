@@ -16,7 +16,6 @@ type Message struct {
 	Data    []byte
 	Receipt Receipt // nil if nobody waits for the outcome
 	Here    bool    // from elsewhere, for a connection here or for nobody
-	Kept    bool    // from the stream's buffer: accepted, and not to wait again
 }
 
 // A chunk holds messages back to back, each as the frame in which it leaves,

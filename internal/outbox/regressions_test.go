@@ -35,7 +35,7 @@ func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }
 // TestWriteThatLandsAsItsTimerFires: neither the write that the writer is with by
 // then nor its connection is judged by that timer.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true})
 	b, conn := NewBox(g, "a", new(Past)), &gate{free: make(chan bool)}
 	b.Attach(transport.NewLink(conn, false), Caller{})
 	push := func() { b.Push(t.Context(), &Message{ID: "a", Data: []byte("x")}) }
@@ -81,7 +81,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	over := 0
 	for range 3000 {
-		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100}, func() []*Box { return nil }, func(*Box) {})
+		g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100})
 		b := NewBox(g, "a", new(Past))
 		push := func() { b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 10)}) }
 		for range 10 {
@@ -127,7 +127,7 @@ func (m *most) Write(p []byte) (int, error) {
 // TestLetterKeepsNoMoreThanItNeeds: not the chunk that it came in.
 func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})
 	heap := func() int {
 		var m runtime.MemStats
 		runtime.GC()
@@ -160,12 +160,12 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 // TestPushToADeadBox: its id is to be looked up again, whatever the message is;
 // a Broadcast that took it for a full one would never end.
 func TestPushToADeadBox(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	b := NewBox(g, "a", new(Past))
 	if !b.Retire() {
 		t.Fatal("a new box does not retire")
 	}
-	for _, m := range []Message{{ID: "a"}, {}, {Here: true}, {ID: "a", Kept: true}} {
+	for _, m := range []Message{{ID: "a"}, {}, {Here: true}} {
 		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
 			t.Errorf("Push of %+v: %v, %v; want false and no error", m, ok, err)
 		}
@@ -174,7 +174,7 @@ func TestPushToADeadBox(t *testing.T) {
 
 // TestAttachToADeadOrClosedBox: a connection is not lost in one.
 func TestAttachToADeadOrClosedBox(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	dead, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
 	dead.Retire()
 	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), Caller{}); ok || dead.Link() != nil {
@@ -188,7 +188,7 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 
 // TestRetireKeepsWhatIsInUse: each of these alone keeps a box.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
-	g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	for what, use := range map[string]func(b *Box){
 		"a connection":      func(b *Box) { b.link = transport.NewLink(&sleepy{}, false) },
 		"a write under way": func(b *Box) { b.flight = &writer{} },
@@ -215,7 +215,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	next, _, _ := upgraded(t)
 	bad, rounds := 0, 40
 	for range rounds {
-		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
+		g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second})
 		b := NewBox(g, "a", new(Past))
 		b.Attach(transport.NewLink(old.Conn, false), WhoCalls()) // whose child calls Del
 		newer := transport.NewLink(next.Conn, false)
@@ -253,7 +253,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 // that Add would wait for.
 func TestNoAddWaitsForALogger(t *testing.T) {
 	b := blockedLogger{make(chan bool)}
-	g := NewGroup(Config{Buffer: 1, Outbox: 1 << 20, WriteTimeout: time.Second, Logger: slog.New(b)}, func() []*Box { return nil }, func(*Box) {})
+	g := begun(Config{Buffer: 1, Outbox: 1 << 20, WriteTimeout: time.Second, Logger: slog.New(b)})
 	g.report.verbose.Store(true)
 	g.report.mu.Lock() // as another has it, for a moment
 	var joining sync.WaitGroup

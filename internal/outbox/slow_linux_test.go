@@ -30,7 +30,7 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 			raw.Control(func(fd uintptr) { n, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, 25) }) // TCP_NOTSENT_LOWAT
 			return n
 		}
-		g := NewGroup(Config{Buffer: 1000, Outbox: 1 << 20}, func() []*Box { return nil }, func(*Box) {})
+		g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 		b, before := NewBox(g, "a", new(Past)), unsent()
 		refuse(g, b)
 		b.Attach(transport.NewLink(conn, false), Caller{})

@@ -334,7 +334,7 @@ func (b *Box) settleLocked(w *writer, n int) {
 		b.rehomeLocked()
 	case g.mailbox.on():
 		b.queue = append(queue{c}, b.queue...)
-		b.stashLocked()
+		b.stashLocked(ErrExpired)
 	default:
 		b.failLocked(c, w.reason)
 	}

@@ -131,7 +131,7 @@ func (m *machine) Leave(t *rapid.T) {
 	c := u.conn
 	c.client.Close()
 	switch {
-	case (c.kind == raw || c.hold) && !p.started: // how much of the buffer it fails is chance
+	case (c.kind == raw || c.hold) && !p.started: // how much of what waits it fails is chance
 		c.deleted = true
 		p.remove(u, gcpool.ErrDeleted, time.Now())
 		m.world.pool.GetConn(p.name).DelConn(c.id, c.added)

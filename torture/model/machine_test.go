@@ -229,8 +229,14 @@ func (m *machine) checkStats(t *rapid.T, p *pool, got gcpool.Stats) {
 	if n := conns.Len(); n != want.Connections {
 		t.Fatalf("pool %q: Len %d, want %d", p.name, n, want.Connections)
 	}
-	if stream.Len() != len(p.buffer) || stream.Cap() != bufferSize || stream.Name() != p.name || conns.Name() != p.name {
-		t.Fatalf("stream %q holds %d of %d messages, want %d", stream.Name(), stream.Len(), stream.Cap(), len(p.buffer))
+	line := 0
+	for _, u := range p.users {
+		if u.line {
+			line++
+		}
+	}
+	if stream.Len() != line || stream.Cap() != bufferSize || stream.Name() != p.name || conns.Name() != p.name {
+		t.Fatalf("in stream %q, of %d, stand %d ids, want %d", stream.Name(), stream.Cap(), stream.Len(), line)
 	}
 }
 

@@ -1,6 +1,7 @@
 package model
 
 import (
+	"slices"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -44,6 +45,10 @@ func (p *pool) giveWay(reason error) {
 	u.queue = u.queue[1:]
 	p.unstash(first)
 	p.fail(u, first, reason)
+}
+
+func (p *pool) isLetter(m *message) bool {
+	return slices.ContainsFunc(p.letters, func(l letter) bool { return l.message == m })
 }
 
 func (p *pool) unstash(m *message) {

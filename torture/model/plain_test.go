@@ -30,7 +30,7 @@ type pool struct {
 	started  bool
 	chance   bool // what is in the mailbox depends on chance: the pool is left alone
 	users    map[string]*user
-	buffer   []*message // before Start
+	places   int // taken of the buffer before Start
 	letters  []letter
 	stats    gcpool.Stats // but for what waits
 	reports  map[string][]string
@@ -42,6 +42,7 @@ type user struct {
 	id    string
 	conn  *conn
 	queue []*message // what waits; of a choked connection, the first is being written
+	line  bool       // stands in the stream, before Start
 	since time.Time  // of the write
 	added []*conn    // of whose adders it is remembered that they are
 }
@@ -89,6 +90,18 @@ func (u *user) wait(n int, now time.Time) time.Duration {
 		return 0
 	}
 	return max(0, patience-now.Sub(u.since))
+}
+
+// early accepts m for u before Start: it waits for that, but behind what is in the mailbox.
+func (p *pool) early(u *user, m *message, now time.Time) {
+	p.stats.Accepted++
+	behind := u.conn == nil && len(u.queue) > 0 && p.isLetter(u.queue[0])
+	u.queue = append(u.queue, m)
+	if behind {
+		p.stash(u, now, m)
+	} else {
+		u.line = true
+	}
 }
 
 // push accepts m for u.
@@ -177,9 +190,14 @@ func (p *pool) add(u *user, c *conn, now time.Time) {
 	}
 	for _, m := range u.queue {
 		p.unstash(m)
-		p.write(u, m)
+		if p.started {
+			p.write(u, m)
+		}
 	}
-	u.queue = nil
+	if p.started {
+		u.queue = nil
+	}
+	u.line = !p.started && (u.line || len(u.queue) > 0)
 }
 
 // remove takes u's connection away, for a reason.
@@ -213,20 +231,34 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 	p.stash(u, now, writing...)
 }
 
-// drain passes on the buffer.
+// drain decides what was added before Start. Of several users who are away, it may be any
+// whose messages are the older ones in the mailbox.
 func (p *pool) drain(now time.Time) {
+	if p.started {
+		return
+	}
 	p.started = true
-	all := p.buffer
-	p.buffer = nil
-	for _, m := range all {
-		for _, u := range p.users {
-			if m.id == "" && u.conn != nil {
-				p.push(u, &message{data: m.data}, now)
+	kept := 0
+	for _, u := range p.users {
+		u.line = false
+		all := u.queue
+		switch {
+		case len(all) == 0 || u.conn == nil && p.isLetter(all[0]):
+		case u.conn != nil:
+			u.queue = nil
+			for _, m := range all {
+				p.write(u, m)
 			}
-		}
-		if m.id != "" {
-			p.push(p.user(m.id), m, now)
-			p.stats.Accepted-- // it was when it was added
+		case p.mailbox:
+			if kept++; kept > 1 {
+				p.chance = true
+			}
+			p.stash(u, now, all...)
+		default:
+			u.queue = nil
+			for _, m := range all {
+				p.fail(u, m, gcpool.ErrNotConnected)
+			}
 		}
 	}
 }
@@ -275,12 +307,6 @@ func (p *pool) waiting() (n, bytes int) {
 	for _, u := range p.users {
 		n += len(u.queue)
 		bytes += u.held()
-	}
-	for _, m := range p.buffer {
-		if m.id != "" {
-			n++
-			bytes += len(m.data)
-		}
 	}
 	return n, bytes
 }

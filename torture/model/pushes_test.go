@@ -13,7 +13,7 @@ import (
 func (m *machine) Push(t *rapid.T) {
 	p, u := m.where(t)
 	msg := m.message(t, u.id)
-	ctx, cancel, soon := m.context(t, !p.started && len(p.buffer) == bufferSize)
+	ctx, cancel, soon := m.context(t, !p.started && p.places == bufferSize)
 	defer cancel()
 	refused := m.push(p, u, msg, soon)
 	buf := []byte(msg.data)
@@ -54,11 +54,11 @@ func (m *machine) push(p *pool, u *user, msg *message, soon bool) (refused error
 		return gcpool.ErrTooLarge
 	case m.closed:
 		return gcpool.ErrClosed
-	case !p.started && len(p.buffer) == bufferSize, wait > 0 && soon:
+	case !p.started && p.places == bufferSize, wait > 0 && soon:
 		return context.DeadlineExceeded
 	case !p.started:
-		p.buffer = append(p.buffer, msg)
-		p.stats.Accepted++
+		p.places++
+		p.early(u, msg, now)
 		return nil
 	}
 	p.advance(now.Add(wait))
@@ -80,7 +80,7 @@ func (m *machine) Broadcast(t *rapid.T) {
 			}
 		}
 	}
-	if p.mailbox && choked > 1 || !p.started && len(p.buffer) == bufferSize && !m.closed {
+	if p.mailbox && choked > 1 || !p.started && p.places == bufferSize && !m.closed {
 		t.Skip("its outcome depends on chance, or it waits for ever")
 	}
 	msg, now := m.message(t, ""), time.Now()
@@ -94,7 +94,10 @@ func (m *machine) Broadcast(t *rapid.T) {
 		expect(t, "Broadcast", err, gcpool.ErrClosed)
 	case !p.started:
 		expect(t, "Broadcast", err, nil)
-		p.buffer = append(p.buffer, msg)
+		p.places++
+		for _, u := range to {
+			p.early(u, &message{data: msg.data}, now)
+		}
 	default:
 		expect(t, "Broadcast", err, nil)
 		m.spread(p, to, msg, now)

@@ -1,0 +1,115 @@
+package promises
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestBacklogOfBeforeStart may be larger than an outbox. A peer that reads gets it all, and
+// what is added behind it waits for room.
+func TestBacklogOfBeforeStart(t *testing.T) {
+	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
+		synctest.Test(t, func(t *testing.T) {
+			const before, after = 500, 50
+			p, conns, stream := idle(t, gcpool.WithOutbox(1000), gcpool.WithOverflow(overflow))
+			peer := peerOf(t, conns, "a")
+			var want []string
+			for i := range before + after {
+				want = append(want, fmt.Sprintf("%d %s", i, strings.Repeat("x", 900)))
+			}
+			for _, data := range want[:before] {
+				add(t, stream, "a", data)
+			}
+			p.Start()
+			go func() {
+				for _, data := range want[before:] {
+					stream.Add("a", []byte(data))
+				}
+			}()
+			for i := range want {
+				if i%10 == 0 {
+					time.Sleep(100 * time.Millisecond) // it is slow, and reads
+				}
+				if got := lines(t, peer, 1)[0]; got != want[i] {
+					t.Fatalf("line %d: %.20q", i, got)
+				}
+			}
+		})
+	}
+}
+
+// TestNothingIsWrittenBeforeStart, and nobody is pinged: a heartbeat begins with Start.
+func TestNothingIsWrittenBeforeStart(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		synctest.Test(t, func(t *testing.T) {
+			p, conns, stream := idle(t, gcpool.WithHeartbeat(8*time.Second))
+			conn, ws := serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+				conns.Add("a", ws)
+				io.Copy(io.Discard, ws)
+			}))("")
+			defer ws.Close()
+			time.Sleep(10 * time.Minute)
+			if stream.Len() != 0 {
+				t.Errorf("%d ids stand in the stream, and nothing was added", stream.Len())
+			}
+			add(t, stream, "a", "x")
+			time.Sleep(10 * time.Minute)
+			conn.SetReadDeadline(time.Now())
+			if n, err := conn.Read(make([]byte, 1)); n > 0 || errors.Is(err, io.EOF) {
+				t.Fatalf("read %d bytes before Start: %v", n, err)
+			}
+			conn.SetReadDeadline(time.Time{})
+			in, start := bufio.NewReader(conn), time.Now()
+			p.Start()
+			if op, data, err := frame(in); op != 0x81 || data != "x\n" || time.Since(start) > 0 {
+				t.Errorf("first came %#x %q, %v, after %v", op, data, err, time.Since(start))
+			}
+			if op, _, err := frame(in); op != 0x89 || time.Since(start) < 7*time.Second {
+				t.Errorf("then came %#x, %v, after %v", op, err, time.Since(start))
+			}
+		})
+	})
+}
+
+// TestAddRacesWithStart: nothing is lost, and each producer's order is kept, for those who
+// are connected and for those who are not.
+func TestAddRacesWithStart(t *testing.T) {
+	for range 20 {
+		const producers, each = 100, 20
+		p, conns, stream := idle(t, gcpool.WithBuffer(producers*each/2), gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(1<<10))
+		here := bufio.NewReader(tcp(t, conns, "here"))
+		var adding sync.WaitGroup
+		for n := range producers {
+			adding.Go(func() {
+				for i := range each {
+					for _, id := range []string{"here", "away"} {
+						if err := stream.Add(id, fmt.Appendf(nil, "%d %d", n, i)); err != nil {
+							t.Error(err)
+						}
+					}
+				}
+			})
+		}
+		eventually(t, "in the middle", func() bool { return p.Stats()[0].Waiting > producers*each/4 })
+		p.Start()
+		inOrder(t, lines(t, here, producers*each), producers)
+		adding.Wait()
+		ours, peer := net.Pipe()
+		defer peer.Close()
+		conns.Add("away", ours)
+		inOrder(t, lines(t, bufio.NewReader(peer), producers*each), producers)
+		shutdown(p, time.Second)
+		settled(t, p)
+	}
+}
