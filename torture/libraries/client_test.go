@@ -57,18 +57,23 @@ func dial(t *testing.T, addr, id, offer string, early []byte) *client {
 		t.Fatalf("offered %q, agreed on %q", offer, agreed)
 	}
 	c.takeover = c.deflate && !strings.Contains(agreed, "server_no_context_takeover")
+	c.answer()
+	return c
+}
+
+// answer sends pongs until the test ends.
+func (c *client) answer() {
 	var answers sync.WaitGroup
 	answers.Go(func() {
 		for p := range c.pongs {
 			c.send(final|opPong, p)
 		}
 	})
-	t.Cleanup(func() {
+	c.t.Cleanup(func() {
 		c.Close()
 		close(c.pongs)
 		answers.Wait()
 	})
-	return c
 }
 
 // send sends one frame; first is its first byte.

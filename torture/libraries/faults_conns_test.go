@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"sync"
 	"testing"
 	"time"
 
@@ -27,19 +26,7 @@ func TestFault06Reconnects(t *testing.T) {
 			}
 		}
 		r.reader("alice")
-		stop := make(chan struct{})
-		var pushing sync.WaitGroup
-		pushing.Go(func() {
-			s := r.ledger.Stream(2, "alice")
-			for {
-				select {
-				case <-stop:
-					return
-				default:
-					s.Add(60, func(data []byte) error { return r.stream.Add("alice", data) })
-				}
-			}
-		})
+		stop := r.pushing("alice", 60)
 		for i := range 20 {
 			r.reader("alice")
 			for range i % 3 { // the oldest handlers that are at their ends
@@ -51,8 +38,7 @@ func TestFault06Reconnects(t *testing.T) {
 				}
 			}
 		}
-		close(stop)
-		pushing.Wait()
+		stop()
 		if r.conns.Connected("alice") != 1 {
 			t.Error("an old handler has removed the newest connection")
 		}
@@ -118,13 +104,7 @@ func TestFault16StrangeFrames(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				r := newRig(t, lib)
 				u := r.reader("a")
-				ctx, stop := context.WithCancel(t.Context())
-				var pushing sync.WaitGroup
-				pushing.Go(func() {
-					for ctx.Err() == nil {
-						r.push(ctx, "a", 100)
-					}
-				})
+				stop := r.pushing("a", 100)
 				for i, all := 0, strange(); len(all) > 0; i++ {
 					n := min(len(all), 1+i*i%4000)
 					u.Write(all[:n])
@@ -137,7 +117,6 @@ func TestFault16StrangeFrames(t *testing.T) {
 					eventually(t, "the connection is removed", func() bool { return r.conns.Len() == 0 })
 				}
 				stop()
-				pushing.Wait()
 				s, err := r.done(patience)
 				if codes := []int{1000, 1002, 1005}; err != nil || !lax && !slices.Contains(codes, u.code) || u.err != nil {
 					t.Errorf("%v, ended with %d, %v: %+v", err, u.code, u.err, s)

@@ -119,6 +119,23 @@ func (r *rig) push(ctx context.Context, id string, size int) error {
 	return r.to(id).Add(size, func(data []byte) error { return r.stream.AddContext(ctx, id, data) })
 }
 
+// pushing pushes all the time until the function that it returns is called.
+func (r *rig) pushing(id string, size int) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	s := r.to(id)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for ctx.Err() == nil {
+			s.Add(size, func(data []byte) error { return r.stream.AddContext(ctx, id, data) })
+		}
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // deliver delivers size bytes and fails if that takes longer than most.
 func (r *rig) deliver(id string, size int, most time.Duration) {
 	r.t.Helper()
