@@ -16,6 +16,7 @@ type writer struct {
 	detached atomic.Bool   // replaced, for its peer holds it up
 	steps    atomic.Uint32 // odd while in a write
 	went     atomic.Int64  // how many bytes of chunk this write has got rid of
+	moved    func(n int)   // progress, which takes memory each time it is named; the writer's
 	seen     uint32        // steps at the monitor's last tick; group.mu
 	box      *Box          // changed by the writer, under group.mu
 
@@ -133,7 +134,10 @@ func (b *Box) write(w *writer) (more bool) {
 	} else if c == nil {
 		err = w.link.Goodbye(transport.StatusGoingAway)
 	} else {
-		n, err = w.link.Send(c.buf[c.off+w.tried:], w.progress)
+		if w.moved == nil {
+			w.moved = w.progress
+		}
+		n, err = w.link.Send(c.buf[c.off+w.tried:], w.moved)
 		n += c.off + w.tried
 	}
 	err = Failure(err) // which may ask the connection's own
