@@ -1,11 +1,7 @@
 package gcpool
 
 import (
-	"bufio"
-	"bytes"
 	"context"
-	"fmt"
-	"io"
 	"log"
 	"net"
 	"net/http"
@@ -237,79 +233,4 @@ func (u *upgraded) logPanic(peer string) {
 		logf = srv.ErrorLog.Printf
 	}
 	logf("http: panic serving %v: %v\n%s", peer, v, debug.Stack())
-}
-
-// answer sends the response that the handler has written.
-func (u *upgraded) answer() {
-	u.WriteHeader(http.StatusOK)
-	u.explain()
-	if u.cut { // a part would look like the whole
-		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
-		u.body = []byte("the response to a handshake was too large\n")
-	}
-	if u.sent["Date"] == nil {
-		u.sent.Set("Date", time.Now().UTC().Format(http.TimeFormat))
-	}
-	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 {
-		u.sent.Set("Content-Type", http.DetectContentType(u.body))
-	}
-	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Header: u.sent,
-		Body: io.NopCloser(bytes.NewReader(u.body)), ContentLength: int64(len(u.body)), Close: true}
-	u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
-	_ = resp.Write(u.conn) // the peer may be gone
-}
-
-func (u *upgraded) Header() http.Header {
-	if u.header == nil {
-		u.header = make(http.Header)
-	}
-	return u.header
-}
-
-func (u *upgraded) WriteHeader(status int) {
-	if u.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) { // the others are only news
-		u.status, u.sent = status, u.Header().Clone()
-	}
-}
-
-func (u *upgraded) Write(p []byte) (int, error) {
-	if u.hijacked {
-		return 0, http.ErrHijacked
-	}
-	if u.cut = u.cut || len(u.body)+len(p) > responseMax; u.cut {
-		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
-	}
-	u.WriteHeader(http.StatusOK)
-	if u.status < 200 || u.status == http.StatusNoContent || u.status == http.StatusNotModified { // RFC 9110 section 6.4.1
-		return 0, http.ErrBodyNotAllowed
-	}
-	u.body = append(u.body, p...)
-	return len(p), nil
-}
-
-// SetReadDeadline and SetWriteDeadline are for [http.ResponseController].
-func (u *upgraded) SetReadDeadline(t time.Time) error  { return u.conn.SetReadDeadline(t) }
-func (u *upgraded) SetWriteDeadline(t time.Time) error { return u.conn.SetWriteDeadline(t) }
-
-// Hijack implements [http.Hijacker], and clears the deadlines as net/http does.
-// The buffers are small, for x/net keeps them as long as the connection lives;
-// larger reads and writes bypass them.
-func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
-	if u.hijacked {
-		return nil, nil, http.ErrHijacked
-	}
-	if u.status != 0 { // goes out as with net/http, where a body would be lost
-		var head bytes.Buffer
-		fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
-		_ = u.sent.Write(&head) // a Buffer takes all
-		head.WriteString("\r\n")
-		u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
-		if _, err := u.conn.Write(head.Bytes()); err != nil {
-			return nil, nil, err
-		}
-	}
-	u.hijacked, u.header, u.sent = true, nil, nil
-	u.conn.SetDeadline(time.Time{})
-	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)
-	return u.conn, bufio.NewReadWriter(in, out), nil
 }

@@ -1,0 +1,56 @@
+package transport
+
+import (
+	"net"
+	"time"
+)
+
+// SetDeadline, SetReadDeadline and SetWriteDeadline are the library's. A write deadline
+// bounds its data writes, and what they wait for their turn, and nobody else's.
+func (c *Conn) SetDeadline(t time.Time) error {
+	if err := c.SetReadDeadline(t); err != nil {
+		return err
+	}
+	return c.SetWriteDeadline(t)
+}
+
+func (c *Conn) SetReadDeadline(t time.Time) error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	if c.Ending() {
+		return net.ErrClosed
+	}
+	return guard(func() error { return c.Conn.SetReadDeadline(t) })
+}
+
+func (c *Conn) SetWriteDeadline(t time.Time) error {
+	c.mu.Lock()
+	if c.life != alive {
+		c.mu.Unlock()
+		return net.ErrClosed
+	}
+	c.deadline = t
+	c.wakeLocked()
+	c.mu.Unlock()
+	return c.applyDeadline()
+}
+
+// applyDeadline gives the socket the write deadline that holds now.
+func (c *Conn) applyDeadline() error {
+	c.deadlines.Lock()
+	defer c.deadlines.Unlock()
+	var t time.Time
+	c.mu.Lock()
+	switch {
+	case c.life == ended:
+		t = longAgo
+	case c.turn == library:
+		t = c.deadline
+	}
+	c.mu.Unlock()
+	if t.IsZero() && !c.limited {
+		return nil
+	}
+	c.limited = !t.IsZero()
+	return guard(func() error { return c.Conn.SetWriteDeadline(t) })
+}

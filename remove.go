@@ -1,0 +1,94 @@
+package gcpool
+
+import (
+	"fmt"
+	"net"
+	"unicode/utf8"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// Del removes and closes the connection of id, a WebSocket with status 1000, and
+// reports true. It reports false, and has no effect, if id has no connection, or if
+// the caller may only speak for an earlier one. To remove a user whoever calls, use
+// [ConnPool.Kick]; to remove one certain connection, [ConnPool.DelConn].
+//
+// A handler's deferred Del must not remove the connection that has replaced its own.
+// So the goroutine that added a connection of id, and every goroutine that it started,
+// removes that connection and no other, now or later. Any other goroutine removes the
+// connection that id has. A goroutine that adds for many, such as a hub or an accept
+// loop, should use DelConn: once it has added two connections of id, its Del removes
+// whichever is there, and that of a goroutine it started removes none.
+//
+// The pool remembers the goroutines that added the last 16 connections of each id, and up
+// to 1,024 older ones that have not called Del yet. Once id has gone it remembers the last
+// 64, for at least the 16,384 ids that went last.
+//
+// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the
+// caller's stack, which takes about 5 µs. For a WebSocket it waits for the close, because
+// its handler may be about to return: 20 ms at most, and under [Upgrade] no longer than a
+// write that is under way.
+func (c *ConnPool) Del(id string) bool {
+	if c == nil {
+		return false
+	}
+	c.mu.RLock()
+	box, known := c.boxes[id], c.past.Knows(id)
+	c.mu.RUnlock()
+	if box == nil && !known {
+		return false
+	}
+	caller := outbox.WhoCalls()
+	if box != nil {
+		if removed, done := box.Del(caller); removed != nil {
+			removed.AwaitClose()
+			return true
+		} else if done {
+			return false
+		}
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.past.Del(id, caller)
+	return false
+}
+
+// Kick removes and closes the connection of id, whoever calls it, and returns how many
+// it has closed: 1, or 0 if id is not connected. A WebSocket's peer is told code and
+// reason in the close frame (RFC 6455 section 5.5.1). What waits for id goes to the
+// mailbox, or is reported with ErrDeleted.
+//
+// Kick returns ErrInvalid for an empty id, for a code other than 1000 and 3000 to 4999,
+// which are those that an application may send (RFC 6455 section 7.4), and for a reason
+// of more than 123 bytes or that is not UTF-8. It waits as Del does.
+func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
+	switch {
+	case c == nil:
+		return 0, ErrNotRegistered
+	case id == "":
+		return 0, fmt.Errorf("%w: empty id", ErrInvalid)
+	case code != 1000 && (code < 3000 || code > 4999):
+		return 0, fmt.Errorf("%w: close code %d is not 1000, nor from 3000 to 4999", ErrInvalid, code)
+	case len(reason) > 123 || !utf8.ValidString(reason):
+		return 0, fmt.Errorf("%w: close reason of more than 123 bytes, or not UTF-8", ErrInvalid)
+	}
+	if box := c.find(id); box != nil {
+		if removed := box.Kick(transport.Status{Code: code, Reason: reason}); removed != nil {
+			removed.AwaitClose()
+			return 1, nil
+		}
+	}
+	return 0, nil
+}
+
+// DelConn removes and closes conn and reports true, if it is id's connection.
+// What waits for id is treated as by Del, and it waits as Del does.
+func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
+	box, link := c.link(id)
+	if link == nil || !link.Is(conn) || !box.Detach(link, ErrDeleted) {
+		return false
+	}
+	link.AwaitClose()
+	return true
+}
