@@ -195,7 +195,7 @@ func (c *ConnPool) box(id string) *outbox.Box {
 	if box == nil {
 		box = outbox.NewBox(c.group, id, &c.past)
 		box.Index = len(c.list)
-		c.boxes[id] = box
+		c.boxes[box.ID] = box
 		c.list = append(c.list, box)
 	}
 	return box

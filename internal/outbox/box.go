@@ -3,6 +3,7 @@ package outbox
 import (
 	"context"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"time"
 
@@ -45,6 +46,7 @@ type Box struct {
 
 // NewBox returns a Box for id, with no connection.
 func NewBox(g *Group, id string, p *Past) *Box {
+	id = strings.Clone(id) // it may be a part of a long URL, which would stay with it
 	return &Box{ID: id, group: g, chunks: uint8(rand.Uint32()), owners: p.take(id)}
 }
 
