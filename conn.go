@@ -37,25 +37,23 @@ func newConnPool(c outbox.Config) *ConnPool {
 	return p
 }
 
-// Add makes conn the connection of id. What waits for id leaves on it, in
-// order, and so does all that comes: as one text or binary frame a message for
-// a *[websocket.Conn], as [websocket.Conn.PayloadType] says now; as bare
-// payloads for any other. It must not be written to by others meanwhile, unless
-// it is a WebSocket.
+// Add makes conn the connection of id. What waits for id leaves on it, in order, and so does
+// all that comes. A *[websocket.Conn] gets one frame a message, text or binary as its
+// PayloadType says now; what [Conn] returns gets text, or binary with [WithBinary]. Any other
+// connection gets bare payloads, and nobody else may write to it meanwhile.
 //
-// The newest connection wins: one that id had before is closed, a WebSocket
-// with status 4500, and a Del by its handler does nothing. Adding the
-// connection that id has already changes nothing. A WebSocket may have several ids,
-// in several pools: what closes it for one closes it for all, and the close frame of
-// Shutdown may overtake what waits for another. Any other connection may have one,
-// or the lines of large messages mix. One of a type that cannot be compared is never
-// the same. A write deadline that the application has set holds for the pool as well.
+// The newest connection wins. One that id had before is closed, a WebSocket with status
+// 4500, and a Del by its handler does nothing. Adding the connection that id has already
+// changes nothing; one whose type cannot be compared always counts as new. A WebSocket may
+// have several ids, in several pools: closing it for one closes it for all, and the close
+// frame of Shutdown may overtake what waits for another. Any other connection may have one
+// id only, or the lines of large messages mix. Without [Upgrade], a write deadline that the
+// application sets holds for the pool's writes, too.
 //
-// Add returns ErrInvalid for an empty id or a nil conn, ErrClosed after
-// Shutdown, and leaves conn alone then; but under [Upgrade] the peer is told to come back
-// (1001) when the handler closes it without a close frame of its own. It blocks only while more events than
-// WithBuffer wait for a slow WithPresence hook, and no longer than a second, and for
-// Cluster.Changed.
+// Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. Then it
+// leaves conn alone; under Upgrade the peer is told to come back (1001) if the handler closes
+// it without a close frame. Add blocks only for Cluster.Changed, and for at most a second
+// while more events than WithBuffer wait for a slow WithPresence hook.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered

@@ -13,24 +13,33 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Upgrade wraps a handler that serves WebSockets of golang.org/x/net/websocket,
-// alone or behind routers and middleware, and makes them fast and light: a
-// [ConnPool] that one is added to writes whole batches of frames past x/net,
-// finds a dead peer within two heartbeats, and knows when its handler ends.
-// Its own writes pass between the pool's. The handler must keep reading, as any
-// must to answer pings: what it does not read the pool does not hear.
+// Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any
+// other library (see [Conn]), alone or behind routers and middleware. It makes them fast and
+// light. A [ConnPool] writes whole batches of frames past the library, finds a dead peer
+// within two heartbeats, and ends each connection with a close handshake. The library's own
+// frames pass between the pool's. The handler must keep reading, as it must to answer
+// pings: the pool hears only what the handler reads.
 //
-// For a request that asks for a WebSocket, Upgrade hijacks the connection,
-// clears its deadlines and runs h. A response other than the handshake may have up
-// to 64 KiB; a larger one becomes a 500. Every other request, and one whose method is
-// not GET, passes through untouched. A server that cannot hijack, as with HTTP/2 or
-// under [http.TimeoutHandler], answers 500. As always, http.Server.Shutdown does not
-// wait for hijacked connections; [Pool.Shutdown] does.
+// For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its
+// deadlines and runs h. A response other than the handshake may have up to 64 KiB; a larger
+// one becomes a 500. Every other request, and one whose method is not GET, passes through
+// untouched. A server that cannot hijack, as with HTTP/2 or under [http.TimeoutHandler],
+// answers 500. As always, http.Server.Shutdown does not wait for hijacked connections;
+// [Pool.Shutdown] does.
+//
+// # Closing
+//
+// Whoever closes a connection first sends its only close frame (RFC 6455 section 5.5.1): the
+// library, the pool, or Upgrade itself, with 1000, when a library closes without one. Then
+// our side is shut, TLS with close_notify, and what the peer still sends is read and dropped
+// until it closes as well: for a second and 8 MiB at most, and for 1,024 connections of the
+// process at a time. A Read of the library's waits that long and returns [net.ErrClosed];
+// Close returns at once. So a browser sees the code that was sent, and not 1006.
 //
 // # The handshake
 //
 // Connection and Upgrade are lists: on one line or several, with other words beside,
-// in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). x/net reads
+// in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read
 // one line only, so h sees each list on one. A request that asks for a WebSocket but is
 // no handshake never reaches h. It gets 400 and the reason, for HTTP/1.0 or without a
 // Sec-WebSocket-Key of 16 bytes in base64; a version other than 13 gets 426, which
