@@ -195,6 +195,21 @@ func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
 	expect(t, peer, "the library again", "\x81\x01z")
 }
 
+// TestDeadlineEndsWithTheLibrarysWrite: gorilla sets one before every write and leaves it.
+func TestDeadlineEndsWithTheLibrarysWrite(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := c.Write([]byte("\x81\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	large, sent := fill(t, c)
+	time.Sleep(150 * time.Millisecond)
+	expect(t, peer, "both", "\x81\x01x"+large)
+	if err := <-sent; err != nil {
+		t.Errorf("the pool's write: %v", err)
+	}
+}
+
 // TestWriteThatEndedEarlyGoesOn: until its frame has ended, the pool waits.
 func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 	c, peer := upgradedPair(t)
