@@ -2,8 +2,14 @@ package outbox
 
 import (
 	"fmt"
+	"math/rand/v2"
+	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A step is an Add, or a Del that must or must not remove the present connection.
@@ -161,5 +167,48 @@ func dive(n int) Caller {
 func TestWhoCallsTakesNoMemory(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { WhoCalls() }); n > 0 {
 		t.Errorf("%v allocations a call", n)
+	}
+}
+
+// TestDelRacedWithTakeover: a handler's own Del and the Add of a newer connection at
+// once, while others hold the id's lock as large Pushes do. If Del comes first it
+// removes the handler's own connection; if Add does, it removes none. Either way the newer connection is there in the end.
+func TestDelRacedWithTakeover(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	old, _, _ := upgraded(t) // their handlers run until the test ends
+	next, _, _ := upgraded(t)
+	bad, rounds := 0, 40
+	for range rounds {
+		g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second})
+		b := NewBox(g, "a", new(Past))
+		b.Attach(transport.NewLink(old.Conn, false), WhoCalls()) // whose child calls Del
+		newer := transport.NewLink(next.Conn, false)
+		var others, both sync.WaitGroup
+		var stop atomic.Bool
+		for range 3 {
+			others.Go(func() {
+				for !stop.Load() {
+					b.mu.Lock()
+					for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+					}
+					b.mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		both.Go(func() { b.Del(WhoCalls()) })
+		both.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+			b.Attach(newer, Caller{Goroutine: 2})
+		})
+		both.Wait()
+		if b.Link() != newer {
+			bad++
+		}
+		stop.Store(true)
+		others.Wait()
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d times the old handler's Del removed the newer connection", bad, rounds)
 	}
 }

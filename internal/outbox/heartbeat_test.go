@@ -1,0 +1,38 @@
+package outbox
+
+import (
+	"context"
+	"testing"
+	"time"
+)
+
+// TestShutdownWaitsForABeat that is under way: no goroutine is left.
+func TestShutdownWaitsForABeat(t *testing.T) {
+	looks, free := make(chan bool), make(chan bool)
+	var g *Group
+	g = NewGroup(Config{Buffer: 1, Outbox: 1, WriteTimeout: time.Second, Heartbeat: 4 * time.Millisecond}, func() []*Box {
+		if !g.closed.Load() {
+			looks <- true
+			<-free
+		}
+		return nil
+	}, func(*Box) {})
+	g.Beat()
+	<-looks
+	g.Close()
+	ended := make(chan error, 1)
+	go func() { ended <- g.Shutdown(context.Background()) }()
+	select {
+	case <-ended:
+		t.Error("Shutdown has ended, and a beat has not")
+	case <-time.After(50 * time.Millisecond):
+	}
+	close(free)
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+	g.Beat() // none comes after
+	if g.tasks.Load() != 0 {
+		t.Error("a beat is due after Shutdown")
+	}
+}

@@ -1,0 +1,71 @@
+package outbox
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestLentWriterServesNobodyElse has another box wait in line while Add writes,
+// whose connection takes nothing: that is for a goroutine.
+func TestLentWriterServesNobodyElse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("nothing is lent")
+	}
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	g.limit = 1
+	link, _, peer := upgraded(t)
+	a, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
+	stuck := &gate{free: make(chan bool)}
+	a.Attach(link, Caller{})
+	b.Attach(transport.NewLink(stuck, false), Caller{})
+	time.Sleep(calm)
+	w := accept(a, "1")
+	if w == nil {
+		t.Fatal("an idle pool lends no writer")
+	}
+	if accept(b, "2") != nil || accept(a, "3") != nil {
+		t.Fatal("a busy pool lends a writer")
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.once()
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the caller of Add serves a peer that takes nothing")
+	}
+	receive(t, peer, "1", "3")
+	stuck.free <- true
+	dismissed(t, g)
+}
+
+// TestLentWriterFindsTheApplicationInsideAFrame: it must not wait for the rest.
+func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	g.limit = 1
+	link, conn, peer := upgraded(t)
+	a := NewBox(g, "a", new(Past))
+	a.Attach(link, Caller{})
+	application := frame.Append(nil, frame.Text, []byte("application"), false)
+	if _, err := conn.Write(application[:5]); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(calm)
+	w := accept(a, "1")
+	if w == nil {
+		t.Fatal("an idle pool lends no writer")
+	}
+	w.once()
+	accept(a, "2")
+	if _, err := conn.Write(application[5:]); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, peer, "application", "1", "2")
+	dismissed(t, g)
+}

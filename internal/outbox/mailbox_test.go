@@ -1,0 +1,92 @@
+package outbox
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestTwoTrimsGiveUpNoMoreThanOne: each must see that its letter is still the oldest.
+func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
+	over := 0
+	for range 3000 {
+		g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100})
+		b := NewBox(g, "a", new(Past))
+		push := func() { b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 10)}) }
+		for range 10 {
+			push()
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(push)
+		}
+		wg.Wait()
+		b.mu.Lock()
+		held := b.held
+		b.mu.Unlock()
+		if held != 100 {
+			over++
+		}
+		g.mailbox.mu.Lock()
+		g.mailbox.timer.Stop()
+		g.mailbox.mu.Unlock()
+	}
+	if over > 0 {
+		t.Errorf("%d of 3000 times a message was given up that fitted", over)
+	}
+}
+
+type most struct {
+	sleepy
+	n    int
+	hold chan bool
+}
+
+func (m *most) Write(p []byte) (int, error) {
+	if m.n++; m.n == 1 {
+		<-m.hold // more gathers behind the first message
+		return len(p), nil
+	}
+	if m.n < 600 {
+		return len(p), nil
+	}
+	return 0, io.ErrClosedPipe // the last one does not go
+}
+
+// TestLetterKeepsNoMoreThanItNeeds: not the chunk that it came in.
+func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
+	const limit = 1 << 20
+	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	boxes := make([]*Box, 2000)
+	for i := range boxes {
+		b := NewBox(g, "a", new(Past))
+		conn := &most{hold: make(chan bool)}
+		b.Attach(transport.NewLink(conn, false), Caller{})
+		for range 600 {
+			b.Push(context.Background(), &Message{ID: "a", Data: make([]byte, 100)})
+		}
+		close(conn.hold)
+		for b.Link() != nil {
+			time.Sleep(10 * time.Microsecond)
+		}
+		boxes[i] = b
+	}
+	g.mailbox.trim()
+	if used := heap() - before; used > 4*limit {
+		t.Errorf("%d letters of %d bytes in all take %d", g.mailbox.letters.Len(), g.mailbox.bytes, used)
+	}
+	runtime.KeepAlive(boxes)
+}
