@@ -1,12 +1,147 @@
 package torture
 
 import (
+	"fmt"
+	"math/rand/v2"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
-
-	"github.com/nulijiabei/gcpool"
 )
+
+// late holds handlers back before their deferred Del.
+type late struct {
+	mu   sync.Mutex
+	held []chan struct{}
+	open bool
+}
+
+func (l *late) leave(string) {
+	l.mu.Lock()
+	if l.open {
+		l.mu.Unlock()
+		return
+	}
+	free := make(chan struct{})
+	l.held = append(l.held, free)
+	l.mu.Unlock()
+	<-free
+}
+
+// letGo ends the i-th handler that is held, all of them and those to come if i
+// is negative.
+func (l *late) letGo(i int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if i < 0 {
+		for _, free := range l.held {
+			close(free)
+		}
+		l.held, l.open = nil, true
+	} else if i < len(l.held) {
+		close(l.held[i])
+		l.held = append(l.held[:i], l.held[i+1:]...)
+	}
+}
+
+// TestFault06ReconnectWithOldHandlerEndingLate: with the original's handler as
+// it is, whenever it ends, nothing is lost and nobody thrown out, but by an
+// administrator's Del or Kick, which removes at once.
+func TestFault06ReconnectWithOldHandlerEndingLate(t *testing.T) {
+	seeds(t, func(t *testing.T, rnd *rand.Rand) {
+		r := newRig(t)
+		old := &late{}
+		r.leave = old.leave
+		if rnd.IntN(2) == 0 {
+			r.leave = r.twice(old)
+		}
+		for i := range 2 + rnd.IntN(8) {
+			if i > 0 && rnd.IntN(4) == 0 {
+				r.remove(rnd, "alice")
+			}
+			r.reader("alice", kinds[1+rnd.IntN(2)])
+			for range rnd.IntN(4) {
+				switch rnd.IntN(5) {
+				case 0:
+					time.Sleep(time.Duration(rnd.IntN(3000)) * time.Millisecond)
+				case 1:
+					time.Sleep(time.Duration(rnd.IntN(1500)) * time.Millisecond)
+				default:
+					old.letGo(rnd.IntN(3))
+				}
+				synctest.Wait()
+				if err := r.deliver(1, "alice", 40+rnd.IntN(500)); err != nil {
+					t.Fatalf("Deliver after reconnect %d: %v", i, err)
+				}
+			}
+		}
+		synctest.Wait()
+		old.letGo(-1)
+		synctest.Wait()
+		if err := r.deliver(1, "alice", 50); err != nil {
+			t.Errorf("Deliver when all old handlers have left: %v", err)
+		}
+		s, err := r.done(5 * time.Second)
+		if got := r.ledger.Totals(); err != nil || s.Undelivered != 0 || got.Received != got.Accepted {
+			t.Errorf("Shutdown: %v; %+v of %+v", err, got, s)
+		}
+	})
+}
+
+// twice is late's leave, with a Del by a goroutine that the handler starts before
+// its own.
+func (r *rig) twice(l *late) func(id string) {
+	return func(id string) {
+		l.leave(id)
+		done := make(chan bool)
+		go func() {
+			defer close(done)
+			r.conns.Del(id)
+		}()
+		<-done
+	}
+}
+
+// remove does what an administrator does.
+func (r *rig) remove(rnd *rand.Rand, id string) {
+	r.t.Helper()
+	if rnd.IntN(2) == 0 {
+		if !r.conns.Del(id) {
+			r.t.Error("an administrator's Del removes nothing")
+		}
+	} else if n, err := r.conns.Kick(id, 4999, "kicked"); n != 1 || err != nil {
+		r.t.Errorf("an administrator's Kick: %d, %v", n, err)
+	}
+	if r.conns.Connected(id) != 0 {
+		r.t.Error("still connected")
+	}
+}
+
+// TestFault06OldHandlerEndsMuchLater: nor does it matter how late, or how often it
+// calls Del.
+func TestFault06OldHandlerEndsMuchLater(t *testing.T) {
+	for _, k := range kinds[1:] {
+		for _, after := range []time.Duration{10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
+			t.Run(fmt.Sprint(k, " ", after), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					r := newRig(t)
+					old := &late{}
+					r.leave = r.twice(old)
+					r.reader("alice", k)
+					r.reader("alice", k)
+					time.Sleep(after)
+					old.letGo(0)
+					synctest.Wait()
+					if err := r.deliver(1, "alice", 50); err != nil {
+						t.Errorf("Deliver after the old handler has left: %v", err)
+					}
+					old.letGo(-1)
+					r.done(5 * time.Second)
+				})
+			})
+		}
+	}
+}
 
 // TestHandlerOfAStuckWriteRemovesNoOther: one whose write was stuck when its connection
 // was replaced, and was closed for that, leaves the next connection alone, however late
@@ -94,87 +229,6 @@ func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
 			})
 		})
 	}
-}
-
-// TestWriteThatReturnsLate: what the system took is not reported because the
-// goroutine that wrote it had to wait for a processor.
-func TestWriteThatReturnsLate(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		u := r.connect("a", raw)
-		u.server.OnWrite = func(p []byte) (int, error) {
-			n, err := u.server.Take(p)
-			time.Sleep(300 * time.Millisecond)
-			return n, err
-		}
-		r.run(u)
-		r.push(1, "a", 100)
-		synctest.Wait()
-		r.reader("a", raw)
-		time.Sleep(time.Second)
-		r.done(time.Second)
-	})
-}
-
-// TestOldHandlerLeavesDuringShutdown: its Del does not cut short what Shutdown
-// drains.
-func TestOldHandlerLeavesDuringShutdown(t *testing.T) {
-	for _, k := range kinds[1:] {
-		t.Run(k.String(), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := newRig(t)
-				old := &late{}
-				r.leave = old.leave
-				r.reader("a", k) // and its handler stays
-				r.size = 200
-				u := r.connect("a", k) // reads nothing yet
-				for range 10 {
-					r.push(1, "a", 100)
-				}
-				r.wg.Go(func() {
-					time.Sleep(500 * time.Millisecond) // Shutdown has begun
-					old.letGo(-1)
-					time.Sleep(500 * time.Millisecond)
-					u.err = u.Run(u.ledger)
-				})
-				time.Sleep(100 * time.Millisecond)
-				u.reading = true
-				if s, err := r.done(5 * time.Second); err != nil || s.Undelivered != 0 {
-					t.Errorf("Shutdown: %v; %+v", err, s)
-				}
-			})
-		})
-	}
-}
-
-// TestGivenUpAfterProgress: of many writes the last one is stuck for good, which
-// says nothing of those before.
-func TestGivenUpAfterProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t, gcpool.WithWriteTimeout(time.Second))
-		u := r.connect("a", raw)
-		first, stuck, writes := make(chan struct{}), make(chan struct{}), 0
-		u.server.OnWrite = func(p []byte) (int, error) {
-			if writes++; writes == 1 {
-				<-first // the others gather in one chunk
-			} else if writes == 4 {
-				<-stuck
-			}
-			return u.server.Take(p)
-		}
-		r.run(u)
-		for range 6 {
-			r.push(1, "a", 50)
-		}
-		synctest.Wait()
-		close(first)
-		time.Sleep(3 * time.Second)
-		synctest.Wait()
-		r.after = func() { close(stuck) }
-		if s, _ := r.done(time.Second); s.Written != 3 || s.Slow != 3 {
-			t.Errorf("three writes were whole: %+v", s)
-		}
-	})
 }
 
 // TestHandlerAfterADelRemovesNoOther: that the application has removed an earlier

@@ -1,0 +1,149 @@
+package torture
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/torture/internal/peer"
+	"github.com/nulijiabei/gcpool/torture/ledger"
+)
+
+// addUp looks whether Stats adds up. The ledger may not be told, for it wants
+// the samples in order.
+func (w *racer) addUp() {
+	for _, s := range w.pool.Stats() {
+		if s.Accepted != s.Written+s.Forwarded+s.Undelivered+uint64(s.Waiting) || s.Waiting < 0 || s.WaitingBytes < 0 || s.Connections < 0 {
+			w.t.Errorf("Stats do not add up: %+v", s)
+		}
+	}
+}
+
+func (w *racer) rarely(do func()) {
+	if w.rnd.IntN(50) == 0 {
+		do()
+	}
+}
+
+// any returns some connection, nil if there is none.
+func (w *racer) any() (some net.Conn) {
+	for _, conn := range w.conns.All() {
+		if some = conn; w.rnd.IntN(2) == 0 {
+			break
+		}
+	}
+	return some
+}
+
+// connect connects id and has its peer read, for some messages or to the end.
+func (w *racer) connect(id string, k kind) {
+	u := &user{id: id, kind: k}
+	if k != raw {
+		conn, err := w.dial()
+		if err != nil {
+			w.t.Error(err)
+			return
+		}
+		w.join(u, conn)
+	} else {
+		s, c := w.pair()
+		u.Peer = peer.Raw(c)
+		if _, err := w.ledger.Connect(id, func(lc *ledger.Conn) error {
+			u.ledger = lc
+			return w.conns.Add(id, s)
+		}); err != nil {
+			s.Close()
+			c.Close()
+			return
+		}
+	}
+	most := 1 << 30
+	if w.rnd.IntN(3) == 0 {
+		most = w.rnd.IntN(1000)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.peers = append(w.peers, u)
+	w.wg.Go(func() { u.hear(most) })
+}
+
+// hear tells the ledger of up to so many messages that are u's alone.
+func (u *user) hear(most int) {
+	defer u.Conn.Close()
+	for range most {
+		data, err := u.Next()
+		if err != nil {
+			var timeout net.Error
+			u.ledger.End(!errors.Is(err, peer.ErrProtocol) && !errors.As(err, &timeout))
+			return
+		}
+		if m, err := ledger.Decode(data); err != nil || m.ID != everyone {
+			u.ledger.Receive(data)
+		}
+	}
+}
+
+func (w *racer) get(id string) {
+	w.conns.Get(id, func(net.Conn) (err error) {
+		w.rarely(func() { err = errors.New("away with it") })
+		w.conns.Len()
+		return err
+	})
+}
+
+// size is of a message; some take more than one write.
+func (w *racer) some() int {
+	if w.rnd.IntN(100) == 0 {
+		return 30_000
+	}
+	return 40 + w.rnd.IntN(200)
+}
+
+func (w *racer) add(id string) {
+	w.ledger.Stream(w.producer, id).Add(w.some(), func(data []byte) error { return w.stream.Add(id, data) })
+}
+
+func (w *racer) addContext(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Millisecond)
+	defer cancel()
+	w.ledger.Stream(w.producer, id).Add(w.some(), func(data []byte) error { return w.stream.AddContext(ctx, id, data) })
+}
+
+func (w *racer) deliver(id string) {
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(w.rnd.IntN(5))*time.Millisecond)
+	defer cancel()
+	w.ledger.Stream(w.producer, id).Deliver(w.some(), func(data []byte) error { return w.stream.Deliver(ctx, id, data) })
+}
+
+func (w *racer) receive(id string) {
+	batch := [][]byte{broadcast(), broadcast(), broadcast()}
+	w.owed.Add(1)
+	taken, err := w.stream.Receive(id, batch, func(errs []error) {
+		if w.owed.Add(-1); len(errs) == 0 || len(errs) > len(batch) {
+			w.t.Errorf("%d outcomes of %d messages", len(errs), len(batch))
+		}
+	})
+	if taken == 0 {
+		w.owed.Add(-1)
+	}
+	if (err == nil) != (taken == len(batch)) {
+		w.t.Errorf("Receive took %d of %d: %v", taken, len(batch), err)
+	}
+}
+
+// nobody is a cluster in which nobody is connected elsewhere.
+type nobody struct{}
+
+func (nobody) Changed(pool, id string) {}
+
+func (nobody) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
+	errs := make([]error, len(batch))
+	for i := range errs {
+		errs[i] = gcpool.ErrNotConnected
+	}
+	done(errs)
+}
+
+func (nobody) Broadcast(pool string, data []byte) error { return nil }
