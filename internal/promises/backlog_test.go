@@ -113,3 +113,55 @@ func TestAddRacesWithStart(t *testing.T) {
 		settled(t, p)
 	}
 }
+
+// What was added before Start does not wait for room once more, so that one full
+// outbox does not hold up the others.
+func TestStartIsNotHeldUpByAFullOutbox(t *testing.T) {
+	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
+		synctest.Test(t, func(t *testing.T) {
+			p := gcpool.NewPool(gcpool.WithOutbox(100), gcpool.WithOverflow(overflow))
+			p.Register(name)
+			conns, stream := p.GetConn(name), p.GetStream(name)
+			slow := pipe(t, conns, "slow")
+			var want []string
+			for i := range 10 {
+				want = append(want, fmt.Sprintf("%060d", i))
+				add(t, stream, "slow", want[i])
+			}
+			startsAtOnce(t, p)
+			equal(t, "slow", lines(t, bufio.NewReader(slow), 10), want)
+			shutdown(p, time.Second)
+		})
+	}
+}
+
+// startsAtOnce starts p, after one more message for somebody else, and has that come
+// without any time gone by.
+func startsAtOnce(t *testing.T, p *gcpool.Pool) {
+	t.Helper()
+	peer := bufio.NewReader(pipe(t, p.GetConn(name), "quick"))
+	add(t, p.GetStream(name), "quick", "hello")
+	start := time.Now()
+	p.Start()
+	equal(t, "quick", lines(t, peer, 1), []string{"hello"})
+	if d := time.Since(start); d > 0 {
+		t.Errorf("it came after %v", d)
+	}
+}
+
+// The same holds for what goes to a cluster that is slow.
+func TestStartIsNotHeldUpByASlowCluster(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := gcpool.NewPool(gcpool.WithOutbox(100))
+		p.Register(name)
+		stream := p.GetStream(name)
+		s := stuck{make(chan struct{})}
+		p.SetCluster(s)
+		for i := range 10 {
+			add(t, stream, "far", fmt.Sprintf("%060d", i))
+		}
+		startsAtOnce(t, p)
+		close(s.free)
+		shutdown(p, time.Second)
+	})
+}

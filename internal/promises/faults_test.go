@@ -218,3 +218,71 @@ func TestErrorThatPanicsOrBlocksStopsNobody(t *testing.T) {
 		}
 	})
 }
+
+type panicky struct {
+	net.Conn
+}
+
+func (p panicky) Write(b []byte) (int, error) {
+	p.Conn.Write(b)
+	panic("after the bytes went")
+}
+
+// TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain: its message may be with the peer.
+func TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain(t *testing.T) {
+	_, c, s := started(t, gcpool.WithMailbox(time.Hour, 1000))
+	ours, peer := net.Pipe()
+	c.Add("a", panicky{ours})
+	got := make(chan string, 1)
+	go func() { l, _ := bufio.NewReader(peer).ReadString('\n'); got <- l }()
+	add(t, s, "a", "once")
+	first := <-got
+	eventually(t, "gone", func() bool { return c.Len() == 0 })
+	second := pipe(t, c, "a")
+	second.SetReadDeadline(time.Now().Add(time.Second))
+	if l, err := bufio.NewReader(second).ReadString('\n'); err == nil {
+		t.Errorf("delivered twice: %q and %q", first, l)
+	}
+}
+
+// waiting is a connection whose deadlines wait for its Write, which Close ends.
+type waiting struct {
+	net.Conn
+	mu  sync.Mutex
+	end chan struct{}
+}
+
+func (w *waiting) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	<-w.end
+	return 0, net.ErrClosed
+}
+
+func (w *waiting) SetWriteDeadline(time.Time) error { w.mu.Lock(); defer w.mu.Unlock(); return nil }
+func (w *waiting) SetDeadline(time.Time) error      { return w.SetWriteDeadline(time.Time{}) }
+func (w *waiting) Close() error                     { close(w.end); return nil }
+
+// TestCloseDoesNotWaitForADeadline that waits for the write which Close is to end.
+func TestCloseDoesNotWaitForADeadline(t *testing.T) {
+	_, c, s := started(t, gcpool.WithWriteTimeout(100*time.Millisecond))
+	conn := &waiting{end: make(chan struct{})}
+	c.Add("alice", conn)
+	add(t, s, "alice", "hi")
+	select {
+	case <-conn.end:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Close was never called")
+	}
+}
+
+// A heedless connection takes neither deadline nor Close.
+type heedless struct {
+	net.Conn
+	free chan struct{}
+}
+
+func (d *heedless) Write(p []byte) (int, error)    { <-d.free; return len(p), nil }
+func (*heedless) Close() error                     { return nil }
+func (*heedless) SetDeadline(time.Time) error      { return nil }
+func (*heedless) SetWriteDeadline(time.Time) error { return nil }

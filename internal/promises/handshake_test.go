@@ -2,14 +2,11 @@ package promises
 
 import (
 	"bufio"
-	"bytes"
 	"cmp"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -18,125 +15,6 @@ import (
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
 )
-
-// logged is a ResponseWriter of a middleware's.
-type logged struct{ http.ResponseWriter }
-
-func (l logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
-
-// TestUpgradeReturnsAtOnceOnlyToNetHTTP: whatever else is in front, if only a function
-// that calls it, may have something to do when its handler has returned.
-func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
-	front := func(pattern string, around func(http.Handler) http.Handler) wrapper {
-		return func(h http.Handler) http.Handler {
-			mux := http.NewServeMux()
-			mux.Handle(pattern, around(h))
-			return mux
-		}
-	}
-	same := func(h http.Handler) http.Handler { return h }
-	for what, test := range map[string]struct {
-		front wrapper
-		waits bool
-	}{
-		"the server":                {same, false},
-		"a ServeMux":                {front("/", same), false},
-		"a pattern with a wildcard": {front("GET /{rest...}", same), false},
-		"a ServeMux in a ServeMux":  {front("/", front("GET /{$}", same)), false},
-		"its method in a ServeMux":  {front("/", func(h http.Handler) http.Handler { return http.HandlerFunc(h.ServeHTTP) }), false},
-		"a function": {func(h http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
-		}, true},
-		"a function in a ServeMux": {front("/", func(h http.Handler) http.Handler {
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
-		}), true},
-		"a ServeMux in a function": {func(h http.Handler) http.Handler {
-			h = front("/", same)(h)
-			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
-		}, true},
-		"a handler of its own type": {func(h http.Handler) http.Handler { return calls{h} }, true},
-		"StripPrefix":               {front("/", func(h http.Handler) http.Handler { return http.StripPrefix("/", h) }), true},
-		"MaxBytesHandler":           {func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 1000) }, true},
-	} {
-		t.Run(what, func(t *testing.T) {
-			waits := make(chan bool, 1)
-			addr := serve(t, test.front, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
-				waits <- strings.Contains(string(debug.Stack()), "net/http.(*conn).serve(")
-			})))
-			dial(t, addr, "id=mine")
-			if got := <-waits; got != test.waits {
-				t.Errorf("net/http waits for the handler: %v, want %v", got, test.waits)
-			}
-		})
-	}
-}
-
-// calls is a handler that does nothing but call another.
-type calls struct{ h http.Handler }
-
-func (c calls) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP(w, r) }
-
-// TestUpgradeWaitsUnderMiddleware: a router that uses its contexts again must not give
-// a handler that still runs another request's id.
-func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
-	type key struct{}
-	direct := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
-	recycles := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		id := r.FormValue("id")
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, &id)))
-		id = "another's"
-	}
-	timeout := func(ctx context.Context) (context.Context, context.CancelFunc) {
-		return context.WithTimeout(ctx, time.Minute)
-	}
-	behind := func(all ...derive) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
-		return func(w http.ResponseWriter, r *http.Request, next http.Handler) { recycles(w, r, middleware(next, all)) }
-	}
-	for what, around := range map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
-		"a function":                      direct,
-		"a router":                        recycles,
-		"a router, then a deadline":       behind(timeout),
-		"a router, then one that cancels": behind(context.WithCancel),
-		"a router, then two that cancel":  behind(context.WithCancel, context.WithCancel),
-		"a writer":                        func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) },
-	} {
-		t.Run(what, func(t *testing.T) {
-			returned := make(chan struct{})
-			next := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
-				ws.Read(make([]byte, 1)) // until the peer has looked
-				if id, _ := ws.Request().Context().Value(key{}).(*string); id != nil && *id != "mine" {
-					t.Errorf("the handler sees %q", *id)
-				}
-			}))
-			addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				defer close(returned)
-				around(w, r, next)
-			}))
-			ws := dial(t, addr, "id=mine")
-			select {
-			case <-returned:
-				t.Error("Upgrade has returned, and its handler has not")
-			case <-time.After(20 * time.Millisecond):
-			}
-			ws.Write([]byte("x"))
-			<-returned
-		})
-	}
-}
-
-// derive is what a middleware makes of a request's context.
-type derive func(context.Context) (context.Context, context.CancelFunc)
-
-func middleware(next http.Handler, all []derive) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		for _, d := range all {
-			ctx, cancel := d(r.Context())
-			defer cancel()
-			r = r.WithContext(ctx)
-		}
-		next.ServeHTTP(w, r)
-	})
-}
 
 // ask sends a handshake, but with that method, and more headers and a body, and
 // returns all that comes back.
@@ -198,63 +76,6 @@ func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 	})
 }
 
-// TestUpgradeAnswersAsNetHTTPDoes where the handler refuses the handshake.
-func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
-	both(t, func(t *testing.T, wrap wrapper) {
-		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(http.StatusTeapot)
-			w.Header().Set("X-Late", "yes")
-			io.WriteString(w, "<html>hello</html>")
-		}))
-		resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
-		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" ||
-			resp.Header.Get("Date") == "" || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
-			t.Errorf("%+v %q", resp, body)
-		}
-	})
-}
-
-// TestUpgradeHijackSendsTheStatus that was written before it, as net/http does: some
-// WebSocket libraries write that of the handshake so.
-func TestUpgradeHijackSendsTheStatus(t *testing.T) {
-	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
-		both(t, func(t *testing.T, wrap wrapper) {
-			addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-				w.Header().Set("X-Mine", "yes")
-				w.WriteHeader(status)
-				conn, buf, err := http.NewResponseController(w).Hijack()
-				if err != nil {
-					t.Error(err)
-					return
-				}
-				buf.WriteString("behind")
-				buf.Flush()
-				conn.Close()
-			}))
-			got := ask(t, addr, http.MethodGet, "")
-			if !strings.HasPrefix(got, fmt.Sprint("HTTP/1.1 ", status, " ", http.StatusText(status), "\r\n")) ||
-				!strings.Contains(got, "\r\nX-Mine: yes\r\n") || !strings.HasSuffix(got, "\r\n\r\nbehind") {
-				t.Errorf("got %q", got)
-			}
-		})
-	}
-}
-
-// TestUpgradeSendsNoBodyWhereNoneIsAllowed, RFC 9110 section 6.4.1.
-func TestUpgradeSendsNoBodyWhereNoneIsAllowed(t *testing.T) {
-	both(t, func(t *testing.T, wrap wrapper) {
-		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.WriteHeader(http.StatusNotModified)
-			if _, err := io.WriteString(w, "body"); err != http.ErrBodyNotAllowed {
-				t.Errorf("Write: %v", err)
-			}
-		}))
-		if got := ask(t, addr, http.MethodGet, "Connection: close\r\n"); !strings.HasSuffix(got, "\r\n\r\n") {
-			t.Errorf("got %q", got)
-		}
-	})
-}
-
 // TestHandshakeThatWaitsForItsPeer: it has gone, which nothing tells, so the context
 // ends after a while.
 func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
@@ -295,15 +116,6 @@ func TestContextLastsAfterTheHandshake(t *testing.T) {
 		}
 		ws.Close()
 	})
-}
-
-func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
-	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.ServeContent(w, r, "x.txt", time.Time{}, bytes.NewReader(make([]byte, 100_000)))
-	}))
-	if resp, body := response(t, ask(t, addr, http.MethodGet, "")); resp.StatusCode != http.StatusInternalServerError {
-		t.Errorf("status %d with %d bytes, Content-Length %d", resp.StatusCode, len(body), resp.ContentLength)
-	}
 }
 
 // TestUpgradePassesAPost: a handshake is a GET (RFC 6455 section 4.2.1), so whoever

@@ -4,7 +4,11 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"math"
+	"net"
+	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -134,5 +138,143 @@ func TestRawConnectionIsNotPinged(t *testing.T) {
 		if ids := slices.Collect(keys(conns)); len(ids) != 1 {
 			t.Errorf("connected: %q", ids)
 		}
+	})
+}
+
+// TestPushesDoNotKeepThePingAway: a peer that is pushed to steadily, and says nothing, is pinged.
+func TestPushesDoNotKeepThePingAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, s := started(t, gcpool.WithHeartbeat(4*time.Second))
+		h := websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("a", ws)
+			defer c.Del("a")
+			io.Copy(io.Discard, ws)
+		})
+		_, ws := serveMemory(t, gcpool.Upgrade, h)("")
+		go io.Copy(io.Discard, ws) // reads, answers pings, has nothing to say
+		synctest.Wait()
+		for i := range 60 {
+			if c.Len() != 1 {
+				t.Fatalf("a live, reading peer was thrown out after %d s", i)
+			}
+			s.Add("a", []byte("tick"))
+			time.Sleep(time.Second)
+		}
+	})
+}
+
+// TestSaturationDoesNotKeepThePingAway: nor does an outbox that is never empty.
+func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
+	_, c, s := started(t, gcpool.WithHeartbeat(time.Second))
+	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("a", ws)
+		defer c.Del("a")
+		io.Copy(io.Discard, ws)
+	}))
+	ws := dial(t, addr, "")
+	go io.Copy(io.Discard, ws) // reads, answers pings, has nothing to say
+	eventually(t, "joined", func() bool { return c.Len() == 1 })
+	data := make([]byte, 1000)
+	for start := time.Now(); time.Since(start) < 6*time.Second; {
+		s.Add("a", data)
+		if c.Len() != 1 {
+			t.Fatalf("a live, reading peer was thrown out after %v", time.Since(start))
+		}
+	}
+}
+
+// TestHeartbeatOfAgesRemovesNobody: twice the longest duration overflows.
+func TestHeartbeatOfAgesRemovesNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(math.MaxInt64))
+		pipe(t, c, "a")
+		time.Sleep(1500 * time.Millisecond)
+		if c.Len() != 1 {
+			t.Error("removed")
+		}
+		time.Sleep(3 * time.Second)
+	})
+}
+
+// A sticky connection has a SetWriteDeadline that blocks once it has been closed.
+type sticky struct {
+	net.Conn
+	closed atomic.Bool
+	stuck  atomic.Int32
+	free   chan struct{}
+}
+
+func (s *sticky) Close() error { s.closed.Store(true); return s.Conn.Close() }
+
+func (s *sticky) SetWriteDeadline(t time.Time) error {
+	if s.closed.Load() {
+		s.stuck.Add(1)
+		<-s.free
+	}
+	return s.Conn.SetWriteDeadline(t)
+}
+
+// TestOneConnectionStopsNoHeartbeat but its own, and not a goroutine more with each look.
+func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(4*time.Second))
+		free := make(chan struct{})
+		defer close(free)
+		l := newMemory()
+		srv := &http.Server{Handler: websocket.Handler(func(ws *websocket.Conn) { c.Add("odd", ws) })}
+		go srv.Serve(l)
+		defer srv.Close()
+		ours, theirs := net.Pipe()
+		conn := &sticky{Conn: theirs, free: free}
+		l.conns <- conn
+		config, _ := websocket.NewConfig("ws://memory/", "http://memory")
+		odd, err := websocket.NewClient(config, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go io.Copy(io.Discard, odd)
+		synctest.Wait()
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("silent", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		start := time.Now()
+		io.Copy(io.Discard, raw)
+		within(t, "a silent peer was closed", start, 8*time.Second, 2*time.Second)
+		if n := conn.stuck.Load(); n > 2 { // one that asks, and one that closes
+			t.Errorf("%d goroutines are stuck in a connection, want 2", n)
+		}
+	})
+}
+
+// TestTinyHeartbeat gives a peer the time to answer.
+func TestTinyHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(1))
+		_, ws := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("alice", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		go io.Copy(io.Discard, ws) // answers pings
+		time.Sleep(time.Second)
+		if c.Len() != 1 {
+			t.Error("a peer that answers is closed")
+		}
+	})
+}
+
+// TestNewConnectionIsPingedAfterAHeartbeat, and not at the first look.
+func TestNewConnectionIsPingedAfterAHeartbeat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Second))
+		pipe(t, c, "another")
+		time.Sleep(time.Minute)
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("alice", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		start := time.Now()
+		raw.Read(make([]byte, 1))
+		within(t, "the first ping", start, 10*time.Second, 3*time.Second)
 	})
 }

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -192,6 +193,65 @@ func TestLogsQuoteIDsAndNeverPayloads(t *testing.T) {
 		}
 		if strings.Count(got, "level=WARN") != 5 || !strings.Contains(got, "plain") {
 			t.Errorf("log: %s", got)
+		}
+	})
+}
+
+// TestAddWaitsForASlowPresenceHook: else events would pile up without bound.
+func TestAddWaitsForASlowPresenceHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free := make(chan struct{})
+		var n atomic.Int64
+		_, c, _ := started(t, gcpool.WithBuffer(10), gcpool.WithPresence(func(string, string, bool) { <-free; n.Add(1) }))
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			for range 10000 {
+				a, _ := net.Pipe()
+				if c.Add("a", a) != nil {
+					return
+				}
+				c.Del("a")
+			}
+		}()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("10,000 joins never waited for a hook that is stuck")
+		default:
+		}
+		close(free)
+		synctest.Wait()
+		t.Log(n.Load(), "events had piled up")
+	})
+}
+
+// TestHookMayAddAConnection: even when too many reports wait.
+func TestHookMayAddAConnection(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var c *gcpool.ConnPool
+		called, returned := 0, 0
+		hold := make(chan bool)
+		_, c, s := started(t, gcpool.WithBuffer(5), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+			<-hold
+			called++
+			if called == 1 {
+				a, _ := net.Pipe()
+				c.Add("b", a)
+				returned++
+			}
+		}), gcpool.WithPresence(func(string, string, bool) {}))
+		a, _ := net.Pipe()
+		c.Add("a", a)
+		for range 20 {
+			add(t, s, "a", "x")
+		}
+		c.Del("a")
+		close(hold)
+		time.Sleep(time.Hour)
+		synctest.Wait() // else the race detector sees no order here
+		if returned == 0 {
+			t.Errorf("ConnPool.Add, called by a hook, has hung for an hour (%d calls)", called)
 		}
 	})
 }

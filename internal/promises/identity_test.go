@@ -3,6 +3,7 @@ package promises
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"strings"
 	"sync"
@@ -209,4 +210,28 @@ func TestManyAddsOfOneIDLeaveOne(t *testing.T) {
 		}
 	}
 	equal(t, "received by all", got, []string{"for the survivor"})
+}
+
+type slice []byte
+
+func (slice) Read([]byte) (int, error)         { return 0, io.EOF }
+func (slice) Write(p []byte) (int, error)      { return len(p), nil }
+func (slice) Close() error                     { return nil }
+func (slice) LocalAddr() net.Addr              { return nil }
+func (slice) RemoteAddr() net.Addr             { return nil }
+func (slice) SetDeadline(time.Time) error      { return nil }
+func (slice) SetReadDeadline(time.Time) error  { return nil }
+func (slice) SetWriteDeadline(time.Time) error { return nil }
+
+// TestConnectionWithUncomparableInsides: a type may be comparable and its value not.
+func TestConnectionWithUncomparableInsides(t *testing.T) {
+	defer func() {
+		if v := recover(); v != nil {
+			t.Errorf("Add panics: %v", v)
+		}
+	}()
+	_, c, _ := started(t)
+	conn := struct{ net.Conn }{slice{}}
+	c.Add("a", conn)
+	c.Add("a", conn)
 }

@@ -2,12 +2,12 @@ package promises
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"io"
-	"net"
 	"net/http"
+	"strings"
 	"testing"
-	"testing/synctest"
-	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
@@ -85,84 +85,88 @@ func TestKickAfterAReconnect(t *testing.T) {
 	})
 }
 
-// TestOwnDelAfterAReconnect: the second handler's own Del removes its own.
-func TestOwnDelAfterAReconnect(t *testing.T) {
-	both(t, func(t *testing.T, wrap wrapper) {
-		_, c, _ := started(t, gcpool.WithHeartbeat(0))
-		ended, dels := make(chan bool, 1), make(chan bool, 2)
-		h := websocket.Handler(func(ws *websocket.Conn) {
-			c.Add("a", ws)
-			defer func() { dels <- c.Del("a") }()
-			io.Copy(io.Discard, ws)
-		})
-		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			h.ServeHTTP(w, r)
-			context.AfterFunc(r.Context(), func() { ended <- true })
-		}))
-		for i := range 2 {
-			ws := dial(t, addr, "")
-			eventually(t, "joined", func() bool { return c.Len() == 1 })
-			ws.Close()
-			if <-ended; !<-dels || c.Len() != 0 {
-				t.Errorf("handler %d has called Del and returned, %d is connected", i, c.Len())
-			}
-		}
-	})
-}
+// TestKick removes a connection whoever calls, and its peer is told why.
+func TestKick(t *testing.T) { both(t, testKick) }
 
-// TestHandlerOverAPipeLeavesNothing: one that returns without Del leaves no entry behind.
-func TestHandlerOverAPipeLeavesNothing(t *testing.T) {
-	both(t, func(t *testing.T, wrap wrapper) {
-		synctest.Test(t, func(t *testing.T) {
-			_, c, _ := started(t, gcpool.WithHeartbeat(0))
-			returned := make(chan bool, 1)
-			connect := serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
-				c.Add("a", ws)
-				io.Copy(io.Discard, ws)
-				returned <- true
-			}))
-			_, ws := connect("")
-			synctest.Wait()
-			ws.Close()
-			<-returned
-			time.Sleep(10 * time.Minute)
-			if n := c.Len(); n != 0 {
-				t.Errorf("ten minutes after the handler has returned, %d are connected", n)
-			}
-		})
-	})
-}
-
-// TestDelByAHookIsAStrangers, though a handler's Add may have started its goroutine.
-func TestDelByAHookIsAStrangers(t *testing.T) {
-	told, goOn, result := make(chan bool, 10), make(chan bool), make(chan bool, 10)
-	var conns *gcpool.ConnPool
-	n := 0
-	_, conns, _ = started(t, gcpool.WithPresence(func(_, id string, connected bool) {
-		if n++; n == 1 {
-			told <- true
-			<-goOn
-		} else if connected {
-			result <- conns.Del(id)
+func testKick(t *testing.T, wrap wrapper) {
+	p, conns, stream := started(t)
+	closed := make(chan bool, 10)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		handler := ws.Request().FormValue("n")
+		conns.Add("a", ws)
+		if handler == "2" { // an old handler, if there is one, may kick as anybody may
+			go conns.Kick("a", 4001, "your token has expired, é")
 		}
+		io.Copy(io.Discard, ws)
+		closed <- true
 	}))
-	handler := func(f func()) {
-		done := make(chan bool)
-		go func() { f(); close(done) }()
-		<-done
+	for _, n := range []string{"1", "2"} {
+		_, r := handshake(t, addr, "n="+n, 0)
+		code, reason := uint16(4001), "your token has expired, é"
+		if n == "1" {
+			code, reason = 1000, ""
+			eventually(t, "joined", func() bool { return conns.Connected("a") == 1 })
+			if n, err := conns.Kick("a", 1000, ""); n != 1 || err != nil {
+				t.Errorf("Kick: %d, %v", n, err)
+			}
+		}
+		head, payload, err := frame(r)
+		if err != nil || head != 0x88 || payload != string(binary.BigEndian.AppendUint16(nil, code))+reason {
+			t.Errorf("the peer got %x %q, %v", head, payload, err)
+		}
+		<-closed
 	}
-	handler(func() { // the first: comes, and has gone
-		c, _ := net.Pipe()
-		conns.Add("a", c)
-		<-told
-		conns.Del("a")
-	})
-	handler(func() {
-		c, _ := net.Pipe()
-		conns.Add("a", c)
-	})
-	goOn <- true
-	if !<-result {
-		t.Error("no earlier handler runs, and a hook's Del of the present connection returns false")
+	if n, err := conns.Kick("a", 3000, ""); n != 0 || err != nil {
+		t.Errorf("Kick of an id that is away: %d, %v", n, err)
+	}
+	if err := stream.Deliver(t.Context(), "a", nil); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver after Kick: %v", err)
+	}
+	settled(t, p)
+}
+
+// TestKickByAnOldHandler removes the newest connection, as its Del would not.
+func TestKickByAnOldHandler(t *testing.T) {
+	_, conns, _ := started(t)
+	added, replaced, kicked := make(chan bool), make(chan bool), make(chan int)
+	go func() {
+		pipe(t, conns, "a")
+		added <- true
+		<-replaced
+		n, _ := conns.Kick("a", 4001, "")
+		kicked <- n
+	}()
+	<-added
+	pipe(t, conns, "a")
+	replaced <- true
+	if n := <-kicked; n != 1 || conns.Connected("a") != 0 {
+		t.Errorf("Kick: %d, %d connected", n, conns.Connected("a"))
+	}
+}
+
+func TestKickRefuses(t *testing.T) {
+	_, conns, _ := started(t)
+	pipe(t, conns, "a")
+	for _, k := range []struct {
+		id     string
+		code   int
+		reason string
+	}{
+		{"", 1000, ""}, {"a", 0, ""}, {"a", 999, ""}, {"a", 1001, ""}, {"a", 1005, ""}, {"a", 1006, ""}, {"a", 2999, ""},
+		{"a", 5000, ""}, {"a", -1, ""}, {"a", 1000 + 1<<16, ""}, {"a", 4000, strings.Repeat("x", 124)}, {"a", 4000, "\xff"},
+	} {
+		if n, err := conns.Kick(k.id, k.code, k.reason); n != 0 || !errors.Is(err, gcpool.ErrInvalid) {
+			t.Errorf("Kick(%q, %d, %.10q): %d, %v", k.id, k.code, k.reason, n, err)
+		}
+	}
+	if conns.Connected("a") != 1 {
+		t.Fatal("a Kick that was refused has removed the connection")
+	}
+	if n, err := conns.Kick("a", 4999, strings.Repeat("é", 61)+"!"); n != 1 || err != nil || conns.Connected("a") != 0 {
+		t.Errorf("Kick of a raw connection: %d, %v", n, err)
+	}
+	var none *gcpool.ConnPool
+	if _, err := none.Kick("a", 1000, ""); err != gcpool.ErrNotRegistered || none.Connected("a") != 0 {
+		t.Errorf("Kick of a nil pool: %v", err)
 	}
 }

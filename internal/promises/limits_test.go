@@ -18,40 +18,6 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// An outbox of 1,000 bytes takes about that, also while the oldest give way.
-func TestDropOldestStaysWithinTheOutbox(t *testing.T) {
-	const ids, outbox = 500, 1000
-	p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithWriteTimeout(time.Minute))
-	for i := range ids {
-		pipe(t, conns, fmt.Sprint(i))
-	}
-	data := make([]byte, 100)
-	for i := range ids {
-		add(t, stream, fmt.Sprint(i), string(data))
-	}
-	eventually(t, "stalled", func() bool { return p.Stats()[0].Stalled == ids })
-	for i := range ids {
-		for range 9 {
-			add(t, stream, fmt.Sprint(i), string(data))
-		}
-	}
-	time.Sleep(1100 * time.Millisecond)
-	before := heapNow()
-	for i := range ids {
-		for range 600 {
-			stream.Add(fmt.Sprint(i), data)
-		}
-	}
-	after := heapNow()
-	s := p.Stats()[0]
-	t.Logf("%+v used %d", s, after-before)
-	if used := after - before; used > 5*ids*outbox {
-		t.Errorf("%d bytes wait in outboxes of %d in all, and take %d more than before", s.WaitingBytes, ids*outbox, used)
-	}
-	runtime.KeepAlive(conns)
-	shutdown(p, 10*time.Millisecond)
-}
-
 func heapNow() int {
 	var m runtime.MemStats
 	runtime.GC()
@@ -143,27 +109,6 @@ func TestBlockedLoggerTakesNoMemory(t *testing.T) {
 	}
 	close(b.hold)
 	shutdown(p, 10*time.Millisecond)
-}
-
-// What gives way makes room.
-func TestDropOldestDropsNothingForNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r reports
-		p, conns, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
-		peer := pipe(t, conns, "a")
-		add(t, stream, "a", strings.Repeat("1", 900))
-		synctest.Wait()
-		add(t, stream, "a", "old")
-		time.Sleep(2 * time.Second)
-		add(t, stream, "a", strings.Repeat("2", 500)) // no room beside the 900 under way
-		synctest.Wait()
-		got := r.take(t, gcpool.ErrSlow)
-		if len(got) != 1 {
-			t.Errorf("%d messages were given up for one that found no room: %.20q", len(got), got)
-		}
-		_ = peer
-		shutdown(p, time.Millisecond)
-	})
 }
 
 // AddContext takes room that there is.

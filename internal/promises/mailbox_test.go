@@ -169,3 +169,24 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 		})
 	}
 }
+
+// TestMailboxStaysInBoundsWhenConnectionsEnd: what departing ids leave counts, too.
+func TestMailboxStaysInBoundsWhenConnectionsEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var r reports
+		p, c, s := started(t, gcpool.WithMailbox(24*time.Hour, 1000), gcpool.WithUndelivered(r.hook))
+		for _, id := range []string{"a", "b", "c", "d"} {
+			pipe(t, c, id)
+			for range 100 {
+				s.Add(id, make([]byte, 100))
+			}
+			synctest.Wait()
+			c.Del(id)
+		}
+		time.Sleep(time.Hour)
+		synctest.Wait()
+		if st := p.Stats()[0]; st.WaitingBytes > 1000 {
+			t.Errorf("a mailbox of 1000 bytes holds %d after an hour", st.WaitingBytes)
+		}
+	})
+}

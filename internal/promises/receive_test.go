@@ -6,15 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"runtime"
 	"slices"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"golang.org/x/net/websocket"
 )
 
 // TestReceiveTooLarge: a message that no outbox of this process takes has its
@@ -107,132 +104,6 @@ func TestReceivedAndCut(t *testing.T) {
 	})
 }
 
-// TestTakeoverIsAnnounced: a cluster is told of a new connection, also where the
-// id had one before.
-func TestTakeoverIsAnnounced(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b := new(bus)
-		one, two := b.join(t), b.join(t)
-		pipe(t, one.conns, "a")
-		synctest.Wait()
-		b.mu.Lock()
-		b.owners["a"] = owner{node: two} // as if it had been there since
-		b.mu.Unlock()
-		pipe(t, one.conns, "a")
-		synctest.Wait()
-		if one.owner("a") != one {
-			t.Error("the cluster does not know of the newest connection")
-		}
-	})
-}
-
-// stuck is a cluster whose network takes nothing.
-type stuck struct{ free chan struct{} }
-
-func (s stuck) Changed(_, _ string)                {}
-func (s stuck) Broadcast(_ string, _ []byte) error { return nil }
-
-func (s stuck) Forward(_, _ string, batch [][]byte, done func([]error)) {
-	<-s.free
-	done(make([]error, len(batch)))
-}
-
-// TestForwardThatBlocks: it keeps no other id waiting.
-func TestForwardThatBlocks(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		pool, conns, stream := started(t)
-		s := stuck{make(chan struct{})}
-		if err := pool.SetCluster(s); err != nil {
-			t.Fatal(err)
-		}
-		peer := bufio.NewReader(pipe(t, conns, "here"))
-		for i := range 100 {
-			add(t, stream, fmt.Sprint("elsewhere", i), "x")
-		}
-		add(t, stream, "here", "local")
-		equal(t, "received", lines(t, peer, 1), []string{"local"})
-		close(s.free)
-		synctest.Wait()
-		if st := settled(t, pool); st.Forwarded != 100 {
-			t.Errorf("forwarded %d, want 100", st.Forwarded)
-		}
-	})
-}
-
-// TestClusterComesAndGoes: it may be set and left at any moment, and nothing is
-// without an outcome.
-func TestClusterComesAndGoes(t *testing.T) {
-	pool, _, stream := started(t)
-	free := make(chan struct{})
-	close(free)
-	end := time.Now().Add(300 * time.Millisecond)
-	var wg sync.WaitGroup
-	for n := range 4 {
-		wg.Go(func() {
-			for i := 0; time.Now().Before(end); i++ {
-				add(t, stream, fmt.Sprint("nobody ", n, i%50), "x")
-			}
-		})
-	}
-	for time.Now().Before(end) {
-		pool.SetCluster(stuck{free})
-		runtime.Gosched()
-		pool.SetCluster(nil)
-		runtime.Gosched()
-	}
-	wg.Wait()
-	if err := shutdown(pool, 5*time.Second); err != nil {
-		t.Error(err)
-	}
-	settled(t, pool)
-}
-
-// TestStatsOfConnections: a snapshot does not contradict itself.
-func TestStatsOfConnections(t *testing.T) {
-	pool, conns, _ := started(t)
-	end := time.Now().Add(300 * time.Millisecond)
-	var wg sync.WaitGroup
-	for n := range 4 {
-		wg.Go(func() {
-			for time.Now().Before(end) {
-				s, c := net.Pipe()
-				conns.Add(fmt.Sprint(n), s)
-				conns.Del(fmt.Sprint(n))
-				c.Close()
-			}
-		})
-	}
-	for time.Now().Before(end) {
-		if s := pool.Stats()[0]; uint64(s.Connections) != s.Joins-s.Leaves || s.Connections < 0 || s.Connections > 4 {
-			t.Fatalf("%d connections, %d joins, %d leaves", s.Connections, s.Joins, s.Leaves)
-		}
-	}
-	wg.Wait()
-}
-
-// TestLatencyIsThatOfASample: of one write in 64, from Add to its end.
-func TestLatencyIsThatOfASample(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t)
-		peer := bufio.NewReader(pipe(t, conns, "a"))
-		time.Sleep(time.Hour)
-		const samples = 5
-		for range samples * 64 {
-			outcome := make(chan error, 1)
-			go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
-			time.Sleep(3 * time.Millisecond)
-			lines(t, peer, 1)
-			if err := <-outcome; err != nil {
-				t.Fatal(err)
-			}
-		}
-		s, want := p.Stats()[0], [16]uint64{5: samples} // of up to 3.2 ms
-		if s.Latency != want || s.LatencySum != samples*3*time.Millisecond {
-			t.Errorf("%d samples of each size, %v in all; want %d, of 3 ms", s.Latency, s.LatencySum, samples)
-		}
-	})
-}
-
 // TestReceiveWithoutDone: it is an error, and nothing is taken.
 func TestReceiveWithoutDone(t *testing.T) {
 	p, conns, stream := started(t)
@@ -243,72 +114,6 @@ func TestReceiveWithoutDone(t *testing.T) {
 	if s := settled(t, p); s.Accepted != 0 {
 		t.Errorf("%+v", s)
 	}
-}
-
-// TestEvictedIDIsFollowed: what waits for it goes where it is, also if nothing is
-// pushed any more; but what a Del leaves is reported.
-func TestEvictedIDIsFollowed(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		b, r := new(bus), new(reports)
-		near, far := b.join(t, gcpool.WithUndelivered(r.hook)), b.join(t)
-		for _, text := range []string{"1", "2"} {
-			old := pipe(t, near.conns, "a")
-			for i := range 3 {
-				add(t, near.stream, "a", fmt.Sprint(text, i))
-				synctest.Wait()
-			}
-			if text == "1" { // evicted
-				peer := pipe(t, far.conns, "a")
-				equal(t, "received", lines(t, bufio.NewReader(peer), 3), []string{"10", "11", "12"})
-			} else {
-				near.conns.Del("a")
-			}
-			old.Close()
-			synctest.Wait()
-		}
-		equal(t, "undelivered", r.take(t, gcpool.ErrDeleted), []string{"a 20", "a 21", "a 22"})
-		settled(t, near.pool)
-	})
-}
-
-// TestClusterComesBeforeItsPools: it is theirs as well.
-func TestClusterComesBeforeItsPools(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, s := gcpool.NewPool(), stuck{make(chan struct{})}
-		close(s.free)
-		p.SetCluster(s)
-		p.Register(name)
-		p.Start()
-		if err := p.GetStream(name).Deliver(t.Context(), "far", []byte("x")); err != nil {
-			t.Errorf("Deliver: %v", err)
-		}
-		shutdown(p, time.Second)
-	})
-}
-
-// TestPeerIsNotSilentBehindABatchElsewhere, for it cannot be pinged before that is back.
-func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t, gcpool.WithHeartbeat(4*time.Second))
-		s := stuck{make(chan struct{})}
-		p.SetCluster(s)
-		add(t, stream, "alice", "x")
-		synctest.Wait()
-		_, ws := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-			conns.Add("alice", ws)
-			io.Copy(io.Discard, ws)
-		}))("")
-		go io.Copy(io.Discard, ws)
-		time.Sleep(time.Minute)
-		if conns.Len() != 1 {
-			t.Error("a peer that was not pinged is closed as silent")
-		}
-		close(s.free)
-		time.Sleep(time.Minute)
-		if conns.Len() != 1 {
-			t.Error("a peer that answers is closed as silent")
-		}
-	})
 }
 
 // TestReceivedAndGivenUp: its peer may have it, so a cluster must not keep it, whatever
@@ -365,22 +170,13 @@ func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 	})
 }
 
-// TestEvictedBehindAConnectionThatHeedsNothing is forwarded when the write on that is given
-// up.
-func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t)
-		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), nil)) }})
-		conn, free := deaf()
-		defer free()
-		conns.Add("a", conn)
-		add(t, stream, "a", "stuck")
-		synctest.Wait()
-		add(t, stream, "a", "behind")
-		conns.Evict("a", conn)
-		time.Sleep(time.Minute)
-		if s := settled(t, p); s.Forwarded != 1 || s.Undelivered != 1 {
-			t.Errorf("%+v", s)
+// Receive after Shutdown.
+func TestReceiveAfterShutdown(t *testing.T) {
+	p, _, s := started(t)
+	shutdown(p, time.Second)
+	for _, id := range []string{""} {
+		if taken, err := s.Receive(id, [][]byte{[]byte("x")}, func([]error) {}); taken != 0 || err != gcpool.ErrClosed {
+			t.Errorf("Receive(%q) after Shutdown: %d, %v", id, taken, err)
 		}
-	})
+	}
 }

@@ -3,13 +3,14 @@ package promises
 import (
 	"bufio"
 	"bytes"
-	"context"
-	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
+	"net/http"
+	"runtime"
+	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,50 +18,6 @@ import (
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
 )
-
-func TestShutdownWithStalledPeersEndsWithItsContext(t *testing.T) {
-	both(t, testShutdownWithStalledPeersEndsWithItsContext)
-}
-
-func testShutdownWithStalledPeersEndsWithItsContext(t *testing.T, wrap wrapper) {
-	const peers, size = 10, 8 << 20 // more than the system buffers
-	var reported atomic.Int64
-	p, conns, stream := started(t, gcpool.WithOutbox(size), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
-		if errors.Is(u.Err, gcpool.ErrClosed) && len(u.Data) == size {
-			reported.Add(1)
-		}
-	}))
-	addr := serve(t, wrap, verbatim(p, func() {}))
-	for i := range peers {
-		id := fmt.Sprint(i)
-		if i%2 == 0 {
-			tcp(t, conns, id)
-		} else {
-			dial(t, addr, "id="+id)
-		}
-	}
-	eventually(t, "joined", func() bool { return conns.Len() == peers })
-	big := make([]byte, size)
-	for i := range peers {
-		if err := stream.Add(fmt.Sprint(i), big); err != nil {
-			t.Fatal(err)
-		}
-	}
-	start := time.Now()
-	err := shutdown(p, 200*time.Millisecond)
-	if took := time.Since(start); took > 500*time.Millisecond {
-		t.Errorf("Shutdown took %v, want at most 300 ms more than its context", took)
-	}
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Shutdown: %v", err)
-	}
-	if s := settled(t, p); s.Undelivered != peers || reported.Load() != peers {
-		t.Errorf("%d undelivered, %d reported, want %d", s.Undelivered, reported.Load(), peers)
-	}
-	if err := stream.Add("0", nil); err != gcpool.ErrClosed {
-		t.Errorf("Add after Shutdown: %v", err)
-	}
-}
 
 func TestShutdownDrainsAndSaysGoodbye(t *testing.T) { both(t, testShutdownDrainsAndSaysGoodbye) }
 
@@ -123,59 +80,6 @@ func readToTheGoodbye(ws *websocket.Conn, messages int) error {
 		return fmt.Errorf("after the last message: frame %d with %x, want a close frame with 1001", f.PayloadType(), status)
 	}
 	return nil
-}
-
-func TestShutdownDeadlineOnSimulatedTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r reports
-		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithMailbox(time.Hour, 1000))
-		pipe(t, conns, "stalled")
-		for i := range 3 {
-			add(t, stream, "stalled", fmt.Sprint(i))
-			synctest.Wait()
-		}
-		add(t, stream, "away", "letter")
-		start := time.Now()
-		done := make(chan error, 1)
-		go func() { done <- shutdown(p, 5*time.Second) }()
-		synctest.Wait()
-		if err := stream.Add("x", nil); err != gcpool.ErrClosed {
-			t.Errorf("Add during Shutdown: %v", err)
-		}
-		if err := conns.Add("x", new(net.TCPConn)); err != gcpool.ErrClosed {
-			t.Errorf("ConnPool.Add during Shutdown: %v", err)
-		}
-		if err := <-done; err != context.DeadlineExceeded {
-			t.Errorf("Shutdown: %v", err)
-		}
-		within(t, "ended", start, 5*time.Second, 300*time.Millisecond)
-		equal(t, "undelivered", r.take(t, gcpool.ErrClosed), []string{"away letter", "stalled 0", "stalled 1", "stalled 2"})
-		settled(t, p)
-	})
-}
-
-func TestShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T) {
-	both(t, testShutdownWithoutDeadlineEndsThoughNobodyLeaves)
-}
-
-func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrapper) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _, _ := started(t, gcpool.WithWriteTimeout(7*time.Second))
-		raw, _ := serveMemory(t, wrap, verbatim(p, func() {}))("id=a")
-		synctest.Wait()
-		go func() {
-			for buf := make([]byte, 10); ; { // reads, and never answers
-				if _, err := raw.Read(buf); err != nil {
-					return
-				}
-			}
-		}()
-		start := time.Now()
-		if err := p.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		within(t, "ended", start, 7*time.Second, 100*time.Millisecond)
-	})
 }
 
 func TestShutdownDeliversWhatWasNeverStarted(t *testing.T) {
@@ -252,4 +156,97 @@ func TestWhatWasAddedBeforeStartComesFirst(t *testing.T) {
 		}
 		shutdown(p, time.Second)
 	}
+}
+
+// A mute is a connection that does not tell whether it has been closed.
+type mute struct{ net.Conn }
+
+func (mute) SetWriteDeadline(time.Time) error { return nil }
+func (mute) SetDeadline(time.Time) error      { return nil }
+
+// TestShutdownSeesThatAnUpgradedHandlerHasReturned, also where its connection does
+// not tell.
+func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, c, _ := started(t)
+		l := newMemory()
+		srv := &http.Server{Handler: gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+			c.Add("alice", ws)
+			io.Copy(io.Discard, ws)
+		}))}
+		go srv.Serve(l)
+		defer srv.Close()
+		ours, theirs := net.Pipe()
+		l.conns <- mute{theirs}
+		config, _ := websocket.NewConfig("ws://memory/", "http://memory")
+		ws, err := websocket.NewClient(config, ours)
+		if err != nil {
+			t.Fatal(err)
+		}
+		go func() {
+			io.Copy(io.Discard, ws)
+			time.Sleep(2 * time.Second)
+			ws.Close()
+		}()
+		synctest.Wait()
+		start := time.Now()
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Error(err)
+		}
+		within(t, "Shutdown", start, 2*time.Second, time.Second)
+	})
+}
+
+// Shutdown ends with its context, whatever waits since before Start.
+func TestShutdownOfAFullStream(t *testing.T) {
+	const ids, broadcasts = 500, 2_000
+	p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)), gcpool.WithBuffer(broadcasts))
+	p.Register(name)
+	conns, stream := p.GetConn(name), p.GetStream(name)
+	for i := range ids {
+		ours, peer := net.Pipe()
+		go io.Copy(io.Discard, peer)
+		conns.Add(fmt.Sprint(i), ours)
+	}
+	for range broadcasts {
+		if err := stream.Broadcast(make([]byte, 50)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	start := time.Now()
+	err := shutdown(p, 50*time.Millisecond)
+	if d := time.Since(start); d > 2*time.Second {
+		t.Errorf("Shutdown with 50 ms took %v: %v", d, err)
+	}
+	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
+}
+
+// slowCloser takes a moment to close, as a multiplexed connection may.
+type slowCloser struct{ net.Conn }
+
+func (s slowCloser) Close() error {
+	time.Sleep(100 * time.Millisecond)
+	return s.Conn.Close()
+}
+
+// TestShutdownWaitsForBothCloses: the one that was under way, and that which cuts it.
+func TestShutdownWaitsForBothCloses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, _ := started(t)
+		ours, _ := net.Pipe()
+		conns.Add("a", slowCloser{ours})
+		conns.Del("a")
+		synctest.Wait()
+		shutdown(p, 50*time.Millisecond)
+		buf := make([]byte, 1<<20)
+		all := strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n")
+		_, bubble, _ := strings.Cut(all[0], "synctest ")
+		bubble, _, _ = strings.Cut(bubble, "]")
+		for _, g := range all {
+			if strings.Contains(g, bubble+"]") && strings.Contains(g, "gcpool/internal/transport.") {
+				t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
+			}
+		}
+		time.Sleep(time.Second)
+	})
 }

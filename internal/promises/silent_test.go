@@ -180,3 +180,48 @@ func TestStalledWriteIsNoSignOfLife(t *testing.T) {
 		}
 	})
 }
+
+// TestLivePeerUnderTwoIds answers pings, so neither id may take it for silent.
+func TestLivePeerUnderTwoIds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, _ := started(t, gcpool.WithHeartbeat(15*time.Second))
+		connect := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("alice", ws)
+			conns.Add("group", ws)
+			io.Copy(io.Discard, ws)
+		}))
+		_, ws := connect("")
+		go io.Copy(io.Discard, ws)
+		time.Sleep(5 * time.Minute)
+		synctest.Wait()
+		if n := conns.Len(); n != 2 {
+			t.Errorf("%d of 2 ids are connected", n)
+		}
+		ws.Close()
+	})
+}
+
+// TestPeerIsNotSilentBehindABatchElsewhere, for it cannot be pinged before that is back.
+func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithHeartbeat(4*time.Second))
+		s := stuck{make(chan struct{})}
+		p.SetCluster(s)
+		add(t, stream, "alice", "x")
+		synctest.Wait()
+		_, ws := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add("alice", ws)
+			io.Copy(io.Discard, ws)
+		}))("")
+		go io.Copy(io.Discard, ws)
+		time.Sleep(time.Minute)
+		if conns.Len() != 1 {
+			t.Error("a peer that was not pinged is closed as silent")
+		}
+		close(s.free)
+		time.Sleep(time.Minute)
+		if conns.Len() != 1 {
+			t.Error("a peer that answers is closed as silent")
+		}
+	})
+}

@@ -4,17 +4,14 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"runtime"
-	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"golang.org/x/net/websocket"
 )
 
 // A peer that stalls once more after it has caught up is closed as the first time.
@@ -116,48 +113,6 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 	})
 }
 
-// A write that is not stuck may end before its connection is closed.
-func TestTakeoverLetsAWriteEnd(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, conns, stream := started(t)
-		peer := pipe(t, conns, "a")
-		outcome := make(chan error, 1)
-		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("hello")) }()
-		io.ReadFull(peer, make([]byte, 3))
-		pipe(t, conns, "a")
-		time.Sleep(10 * time.Millisecond)
-		io.ReadFull(peer, make([]byte, 3))
-		if err := <-outcome; err != nil {
-			t.Errorf("Deliver: %v, though the peer had it 10 ms later", err)
-		}
-	})
-}
-
-// upgradedPipe connects "a" under Upgrade over memory, in a bubble, and returns the
-// peer's end.
-func upgradedPipe(t *testing.T, conns *gcpool.ConnPool) net.Conn {
-	t.Helper()
-	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-		conns.Add("a", ws)
-		io.Copy(io.Discard, ws)
-	}))("")
-	synctest.Wait()
-	return raw
-}
-
-// A connection that is taken over during a write hears why, after the message.
-func TestTakeoverDuringAWriteIsTold(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, conns, stream := started(t)
-		raw := upgradedPipe(t, conns)
-		add(t, stream, "a", "hello")
-		io.ReadFull(raw, make([]byte, 3))
-		pipe(t, conns, "a")
-		io.ReadFull(raw, make([]byte, 5))
-		equal(t, "close frames", closings(raw), []string{"4500"})
-	})
-}
-
 // A connection that came after one which heeds nothing is closed all the same.
 func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -201,85 +156,6 @@ func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
 			equal(t, "undelivered", r.take(t, gcpool.ErrDeleted), []string{"a 1", "a 2"})
 			settled(t, p)
 		})
-	}
-}
-
-// Evict without a cluster is a Del.
-func TestEvictWithoutACluster(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r reports
-		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
-		ours, peer := net.Pipe()
-		conns.Add("a", ours)
-		add(t, stream, "a", "1")
-		synctest.Wait()
-		add(t, stream, "a", "2")
-		if !conns.Evict("a", ours) {
-			t.Fatal("Evict found nothing")
-		}
-		peer.Close()
-		time.Sleep(time.Second)
-		equal(t, "undelivered", r.take(t, gcpool.ErrNotConnected), []string{"a 1", "a 2"})
-		settled(t, p)
-	})
-}
-
-// A peer that reads, but slowly, does not keep its successor waiting.
-func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, conns, stream := started(t)
-		raw := upgradedPipe(t, conns)
-		add(t, stream, "a", strings.Repeat("x", 900_000)) // and there is room for more
-		io.ReadFull(raw, make([]byte, 1))
-		go func() {
-			for buf := make([]byte, 64<<10); ; {
-				if _, err := raw.Read(buf); err != nil {
-					return
-				}
-				time.Sleep(15 * time.Millisecond)
-			}
-		}()
-		time.Sleep(40 * time.Millisecond)
-		add(t, stream, "a", "next")
-		peer, start := pipe(t, conns, "a"), time.Now()
-		peer.SetReadDeadline(start.Add(time.Minute))
-		equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"next"})
-		within(t, "received", start, 0, 100*time.Millisecond)
-		raw.Close()
-		time.Sleep(15 * time.Millisecond)
-	})
-}
-
-// A write that waits for one of the application's has the write timeout from the
-// moment on at which that one stops. On real time, see
-// TestFullOutboxWaitsForAWriteOfTheApplication.
-func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
-	_, conns, stream := started(t, gcpool.WithWriteTimeout(300*time.Millisecond), gcpool.WithHeartbeat(0))
-	large := make(chan bool)
-	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-		conns.Add("a", ws)
-		<-large
-		ws.Write(make([]byte, 20<<16))
-	}))("")
-	eventually(t, "joined", func() bool { return conns.Len() == 1 })
-	large <- true
-	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
-	outcome := make(chan error, 1)
-	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
-	for range 10 { // longer than the timeout
-		time.Sleep(50 * time.Millisecond)
-		if conns.Len() == 0 {
-			t.Fatal("closed while its peer read")
-		}
-		io.ReadFull(raw, make([]byte, 1<<16))
-	}
-	select {
-	case err := <-outcome:
-		if !errors.Is(err, gcpool.ErrSlow) {
-			t.Errorf("Deliver: %v", err)
-		}
-	case <-time.After(20 * time.Second):
-		t.Error("a peer that has stopped reading is not closed")
 	}
 }
 

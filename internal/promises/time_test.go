@@ -117,43 +117,6 @@ func TestFullOutboxWaitsForAPeerThatReads(t *testing.T) {
 	})
 }
 
-func TestOverflow(t *testing.T) {
-	message := func(i int) string { return fmt.Sprintf("a message %02d", i) }
-	for _, test := range []struct {
-		policy      gcpool.Overflow
-		undelivered []string
-		received    []int
-	}{
-		{gcpool.DropNewest, []string{message(10)}, []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}},
-		{gcpool.DropOldest, []string{message(1)}, []int{0, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
-		{gcpool.Disconnect, []string{message(0), message(1), message(2), message(3), message(4), message(5),
-			message(6), message(7), message(8), message(9), message(10)}, nil},
-	} {
-		t.Run(fmt.Sprint(test.policy), func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				var r reports
-				p, conns, stream, peer := full(t, 2*time.Second, gcpool.WithOverflow(test.policy), gcpool.WithUndelivered(r.hook))
-				start := time.Now()
-				add(t, stream, "a", "message 10")
-				within(t, "Add returned", start, 0, 0)
-				synctest.Wait()
-				equal(t, "undelivered", r.take(t, gcpool.ErrSlow), test.undelivered)
-				in := bufio.NewReader(peer)
-				for _, i := range test.received {
-					if got := "a " + lines(t, in, 1)[0]; got != message(i) {
-						t.Errorf("received %q, want %q", got, message(i))
-					}
-				}
-				synctest.Wait()
-				if want := min(1, len(test.received)); conns.Len() != want {
-					t.Errorf("Len is %d, want %d", conns.Len(), want)
-				}
-				settled(t, p)
-			})
-		})
-	}
-}
-
 func TestAddContextEndsAWaitForRoom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream, _ := full(t, 0)
@@ -167,22 +130,6 @@ func TestAddContextEndsAWaitForRoom(t *testing.T) {
 		if s := p.Stats()[0]; s.Accepted != 10 || s.Waiting != 10 || s.WaitingBytes != 100 {
 			t.Errorf("a message that was refused is counted: %+v", s)
 		}
-	})
-}
-
-func TestBroadcastDoesNotKeepOthersWaitingForAFullOutbox(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		_, conns, stream, _ := full(t, 0, gcpool.WithOverflow(gcpool.DropNewest))
-		other := bufio.NewReader(pipe(t, conns, "b"))
-		start := time.Now()
-		done := make(chan error)
-		go func() { done <- stream.Broadcast([]byte("to all")) }()
-		equal(t, "the other peer", lines(t, other, 1), []string{"to all"})
-		within(t, "the other peer was served", start, 0, 0)
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-		within(t, "Broadcast gave up the full outbox", start, time.Second, watch)
 	})
 }
 

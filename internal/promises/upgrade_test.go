@@ -12,6 +12,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -36,77 +37,6 @@ func TestUpgradedConnectionIsANetConn(t *testing.T) {
 		}
 		return &transport.Conn{Conn: c1}, &transport.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
 	})
-}
-
-// TestFramesNeverMix has the peer ping, the application write a megabyte at a
-// time, and the pool push, all at once, and parses what comes byte by byte.
-func TestFramesNeverMix(t *testing.T) {
-	const rounds, pushes, big = 20, 4000, 1 << 20
-	_, conns, stream := started(t, gcpool.WithNewline(false))
-	wrote := make(chan error, 1)
-	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
-		conns.Add("a", ws)
-		defer conns.Del("a")
-		go func() {
-			data := bytes.Repeat([]byte("application "), big/12)
-			var err error
-			for i := 0; i < rounds && err == nil; i++ {
-				_, err = ws.Write(data)
-			}
-			wrote <- err
-		}()
-		io.Copy(io.Discard, ws)
-	}))
-	ws := dial(t, addr, "")
-	eventually(t, "joined", func() bool { return conns.Len() == 1 })
-	go func() {
-		for i := range pushes {
-			stream.Add("a", fmt.Appendf(nil, "%8d%s", i, strings.Repeat(".", i%3000)))
-		}
-	}()
-	go func() {
-		ping := websocket.Codec{Marshal: func(v any) ([]byte, byte, error) { return v.([]byte), 9, nil }}
-		for i := range pushes {
-			if ping.Send(ws, fmt.Appendf(nil, "%8d", i)) != nil {
-				return
-			}
-		}
-	}()
-	var pushed, pongs, large int
-	for pushed < pushes || pongs < pushes || large < rounds {
-		op, text := nextFrame(t, ws)
-		switch {
-		case op == 1 && text == fmt.Sprintf("%8d%s", pushed, strings.Repeat(".", pushed%3000)):
-			pushed++
-		case op == 10 && text >= fmt.Sprintf("%8d", pongs): // one may make up for those before (RFC 6455 section 5.5.3)
-			fmt.Sscan(text, &pongs)
-			pongs++
-		case op == 1 && text == strings.Repeat("application ", big/12):
-			large++
-		default:
-			t.Fatalf("after %d pushes, %d pongs, %d writes: frame %d, %.40q", pushed, pongs, large, op, text)
-		}
-	}
-	if err := <-wrote; err != nil {
-		t.Error(err)
-	}
-}
-
-// nextFrame reads one frame, its opcode and payload.
-func nextFrame(t *testing.T, ws *websocket.Conn) (op byte, payload string) {
-	t.Helper()
-	f, err := ws.NewFrameReader()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := io.Copy(io.Discard, f.HeaderReader()); err != nil {
-		t.Fatal(err)
-	}
-	text, err := io.ReadAll(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return f.PayloadType(), string(text)
 }
 
 // behindMiddleware returns a TLS server with gcpool.Upgrade inside of one middleware
@@ -306,5 +236,57 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 		if got := wrote.String(); got != response+test.want || (err == nil) != strings.HasSuffix(got, "next") {
 			t.Errorf("%q, of which the last took %d: written %q, then %v", test.writes, test.taken, got, err)
 		}
+	}
+}
+
+// TestUpgradeInsideUpgradeIsOne: the inner one has nothing to do.
+func TestUpgradeInsideUpgradeIsOne(t *testing.T) {
+	h := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) { io.Copy(ws, ws) }))
+	mux := http.NewServeMux()
+	mux.Handle("/", h)
+	ws := dial(t, serve(t, gcpool.Upgrade, mux), "")
+	ws.Write([]byte("x\n"))
+	if l, err := bufio.NewReader(ws).ReadString('\n'); err != nil {
+		t.Error(l, err)
+	}
+}
+
+type bomb struct {
+	net.Conn
+	on *atomic.Bool
+}
+
+func (b bomb) Write(p []byte) (int, error) {
+	if b.on.Load() {
+		panic("bomb")
+	}
+	return b.Conn.Write(p)
+}
+
+// TestPanicUnderUpgradeEndsTheConnection: and leaves no lock behind.
+func TestPanicUnderUpgradeEndsTheConnection(t *testing.T) {
+	p, c, _ := started(t)
+	m := newMemory()
+	in := make(chan bool, 1)
+	on := new(atomic.Bool)
+	srv := &http.Server{Handler: gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("a", ws)
+		on.Store(true)
+		defer func() { recover(); in <- true; c.Del("a") }()
+		ws.Write([]byte("x"))
+	}))}
+	go srv.Serve(m)
+	defer srv.Close()
+	a, b := net.Pipe()
+	m.conns <- bomb{b, on}
+	config, _ := websocket.NewConfig("ws://memory/", "http://memory")
+	ws, err := websocket.NewClient(config, a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	go io.Copy(io.Discard, ws)
+	<-in
+	if err := shutdown(p, 3*time.Second); err != nil {
+		t.Error(err)
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -155,4 +156,123 @@ func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(body, "cannot serve WebSockets") {
 		t.Errorf("%v %q", resp, body)
 	}
+}
+
+// logged is a ResponseWriter of a middleware's.
+type logged struct{ http.ResponseWriter }
+
+func (l logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
+
+// TestUpgradeReturnsAtOnceOnlyToNetHTTP: whatever else is in front, if only a function
+// that calls it, may have something to do when its handler has returned.
+func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
+	front := func(pattern string, around func(http.Handler) http.Handler) wrapper {
+		return func(h http.Handler) http.Handler {
+			mux := http.NewServeMux()
+			mux.Handle(pattern, around(h))
+			return mux
+		}
+	}
+	same := func(h http.Handler) http.Handler { return h }
+	for what, test := range map[string]struct {
+		front wrapper
+		waits bool
+	}{
+		"the server":                {same, false},
+		"a ServeMux":                {front("/", same), false},
+		"a pattern with a wildcard": {front("GET /{rest...}", same), false},
+		"a ServeMux in a ServeMux":  {front("/", front("GET /{$}", same)), false},
+		"its method in a ServeMux":  {front("/", func(h http.Handler) http.Handler { return http.HandlerFunc(h.ServeHTTP) }), false},
+		"a function": {func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
+		}, true},
+		"a function in a ServeMux": {front("/", func(h http.Handler) http.Handler {
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
+		}), true},
+		"a ServeMux in a function": {func(h http.Handler) http.Handler {
+			h = front("/", same)(h)
+			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(w, r) })
+		}, true},
+		"a handler of its own type": {func(h http.Handler) http.Handler { return calls{h} }, true},
+		"StripPrefix":               {front("/", func(h http.Handler) http.Handler { return http.StripPrefix("/", h) }), true},
+		"MaxBytesHandler":           {func(h http.Handler) http.Handler { return http.MaxBytesHandler(h, 1000) }, true},
+	} {
+		t.Run(what, func(t *testing.T) {
+			waits := make(chan bool, 1)
+			addr := serve(t, test.front, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+				waits <- strings.Contains(string(debug.Stack()), "net/http.(*conn).serve(")
+			})))
+			dial(t, addr, "id=mine")
+			if got := <-waits; got != test.waits {
+				t.Errorf("net/http waits for the handler: %v, want %v", got, test.waits)
+			}
+		})
+	}
+}
+
+// calls is a handler that does nothing but call another.
+type calls struct{ h http.Handler }
+
+func (c calls) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP(w, r) }
+
+// TestUpgradeWaitsUnderMiddleware: a router that uses its contexts again must not give
+// a handler that still runs another request's id.
+func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
+	type key struct{}
+	direct := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
+	recycles := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		id := r.FormValue("id")
+		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, &id)))
+		id = "another's"
+	}
+	timeout := func(ctx context.Context) (context.Context, context.CancelFunc) {
+		return context.WithTimeout(ctx, time.Minute)
+	}
+	behind := func(all ...derive) func(w http.ResponseWriter, r *http.Request, next http.Handler) {
+		return func(w http.ResponseWriter, r *http.Request, next http.Handler) { recycles(w, r, middleware(next, all)) }
+	}
+	for what, around := range map[string]func(w http.ResponseWriter, r *http.Request, next http.Handler){
+		"a function":                      direct,
+		"a router":                        recycles,
+		"a router, then a deadline":       behind(timeout),
+		"a router, then one that cancels": behind(context.WithCancel),
+		"a router, then two that cancel":  behind(context.WithCancel, context.WithCancel),
+		"a writer":                        func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			returned := make(chan struct{})
+			next := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+				ws.Read(make([]byte, 1)) // until the peer has looked
+				if id, _ := ws.Request().Context().Value(key{}).(*string); id != nil && *id != "mine" {
+					t.Errorf("the handler sees %q", *id)
+				}
+			}))
+			addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				defer close(returned)
+				around(w, r, next)
+			}))
+			ws := dial(t, addr, "id=mine")
+			select {
+			case <-returned:
+				t.Error("Upgrade has returned, and its handler has not")
+			case <-time.After(20 * time.Millisecond):
+			}
+			ws.Write([]byte("x"))
+			<-returned
+		})
+	}
+}
+
+// derive is what a middleware makes of a request's context.
+type derive func(context.Context) (context.Context, context.CancelFunc)
+
+func middleware(next http.Handler, all []derive) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, d := range all {
+			ctx, cancel := d(r.Context())
+			defer cancel()
+			r = r.WithContext(ctx)
+		}
+		next.ServeHTTP(w, r)
+	})
 }

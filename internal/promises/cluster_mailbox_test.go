@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,17 +12,23 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// An errand counts what is forwarded on its way to the others.
-type errand struct {
-	*node
-	batches, messages int
-}
-
-func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
-	e.mu.Lock()
-	e.batches, e.messages = e.batches+1, e.messages+len(batch)
-	e.mu.Unlock()
-	e.node.Forward(pool, id, batch, done)
+// TestMailboxFollows: a message for an id that is nowhere waits where it was
+// pushed, and goes where the id appears.
+func TestMailboxFollows(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(bus)
+		near, far := b.join(t, gcpool.WithMailbox(time.Minute, 1000)), b.join(t)
+		for i := range 3 {
+			add(t, near.stream, "a", fmt.Sprint(i))
+			synctest.Wait()
+		}
+		peer := bufio.NewReader(pipe(t, far.conns, "a"))
+		equal(t, "received", lines(t, peer, 3), []string{"0", "1", "2"})
+		add(t, near.stream, "b", "here")
+		equal(t, "received", lines(t, bufio.NewReader(pipe(t, near.conns, "b")), 1), []string{"here"})
+		synctest.Wait()
+		settled(t, near.pool)
+	})
 }
 
 // TestOneRefusalMutesNobody: "nobody has the id" may be wrong for a moment, as while a
@@ -76,6 +83,19 @@ func TestAskingKeepsTheTime(t *testing.T) {
 		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a third"})
 		settled(t, near.pool)
 	})
+}
+
+// An errand counts what is forwarded on its way to the others.
+type errand struct {
+	*node
+	batches, messages int
+}
+
+func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
+	e.mu.Lock()
+	e.batches, e.messages = e.batches+1, e.messages+len(batch)
+	e.mu.Unlock()
+	e.node.Forward(pool, id, batch, done)
 }
 
 // TestPushToAUserWhoIsAway costs one message on the way, however much mail he has, and
@@ -141,23 +161,6 @@ func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
 	})
 }
 
-// TestWhatIsBehindAFailureIsForwarded, though nothing comes after it.
-func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		outage, r := errors.New("NATS lost"), new(reports)
-		b := &bus{delay: time.Second, refuse: outage}
-		near := b.join(t, gcpool.WithUndelivered(r.hook))
-		for range 4 { // more than go at once
-			add(t, near.stream, "a", string(make([]byte, 40<<10)))
-		}
-		time.Sleep(time.Minute)
-		if n := len(r.take(t, outage)); n != 4 {
-			t.Errorf("%d of 4 were reported", n)
-		}
-		settled(t, near.pool)
-	})
-}
-
 // TestMailFollowsTheFirstAtOnce: once that has been taken, the rest goes together.
 func TestMailFollowsTheFirstAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -203,24 +206,6 @@ func TestRemovedIDIsNotAskedFor(t *testing.T) {
 	})
 }
 
-// TestMovedWhenTheClusterHasGone: there is nobody to forward it to once more.
-func TestMovedWhenTheClusterHasGone(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, _, stream := started(t)
-		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
-			time.AfterFunc(time.Second, func() { done(all(len(batch), gcpool.ErrMoved)) })
-		}})
-		outcome := make(chan error, 1)
-		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
-		synctest.Wait()
-		p.SetCluster(nil)
-		if err := <-outcome; err != gcpool.ErrMoved {
-			t.Errorf("Deliver: %v", err)
-		}
-		settled(t, p)
-	})
-}
-
 // TestRefusedInPartIsNotAskedForAgain: it waits for the next push.
 func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -241,6 +226,64 @@ func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
 		time.Sleep(time.Minute)
 		if s := p.Stats()[0]; asked != 2 || s.Forwarded != 2 || s.Waiting != 1 {
 			t.Errorf("asked %d times, want twice; %+v", asked, s)
+		}
+	})
+}
+
+// TestPushInAnOutage leaves alone the mail that it finds.
+func TestPushInAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(reports)
+		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithUndelivered(r.hook))
+		answer := gcpool.ErrNotConnected
+		outage := errors.New("node or NATS lost, may have been delivered")
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), answer)) }})
+		for i := range 50 {
+			add(t, stream, "a", fmt.Sprint(i))
+			synctest.Wait()
+		}
+		answer = outage
+		add(t, stream, "a", "new")
+		synctest.Wait()
+		r.mu.Lock()
+		n := len(r.all)
+		r.mu.Unlock()
+		if s := p.Stats()[0]; n > 1 {
+			t.Errorf("one push while the cluster failed had %d messages reported; %d of 51 still wait", n, s.Waiting)
+		}
+	})
+}
+
+// TestPushBehindAnAskAsks once more: the answer under way may be older than it.
+func TestPushBehindAnAskAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		var mu sync.Mutex
+		var seen []string
+		here := false
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, b := range batch {
+				seen = append(seen, string(b))
+			}
+			err := gcpool.ErrNotConnected // as of now
+			if here {
+				err = nil
+			}
+			go func() { time.Sleep(time.Second); done(all(len(batch), err)) }()
+		}})
+		add(t, stream, "a", "1")
+		time.Sleep(500 * time.Millisecond)
+		mu.Lock()
+		here = true // the route is back
+		mu.Unlock()
+		add(t, stream, "a", "2")
+		time.Sleep(10 * time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if s := p.Stats()[0]; s.Waiting > 0 {
+			t.Errorf("the second push came after the answer to the first, and was never asked for: asked %q, %d wait", seen, s.Waiting)
 		}
 	})
 }

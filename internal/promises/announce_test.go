@@ -1,12 +1,71 @@
 package promises
 
 import (
+	"fmt"
+	"net"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
 )
+
+// TestTakeoverIsAnnounced: a cluster is told of a new connection, also where the
+// id had one before.
+func TestTakeoverIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(bus)
+		one, two := b.join(t), b.join(t)
+		pipe(t, one.conns, "a")
+		synctest.Wait()
+		b.mu.Lock()
+		b.owners["a"] = owner{node: two} // as if it had been there since
+		b.mu.Unlock()
+		pipe(t, one.conns, "a")
+		synctest.Wait()
+		if one.owner("a") != one {
+			t.Error("the cluster does not know of the newest connection")
+		}
+	})
+}
+
+// A witness is a cluster that has nobody else, and counts what it is told.
+type witness struct {
+	slowCluster
+	conns *gcpool.ConnPool
+	told  map[string]net.Conn // what an id had when it changed; of one goroutine
+}
+
+func (w witness) Changed(_, id string) {
+	w.conns.Get(id, func(conn net.Conn) error {
+		w.told[id] = conn
+		return nil
+	})
+}
+
+// TestClusterIsToldBeforeAddReturns: of two processes, that which added its
+// connection last tells of it last, or the older one would win. A new connection and
+// a takeover are told by Add itself, not on a goroutine that may run late.
+func TestClusterIsToldBeforeAddReturns(t *testing.T) {
+	p, conns, _ := started(t)
+	w := witness{conns: conns, told: map[string]net.Conn{}}
+	if err := p.SetCluster(w); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		for _, what := range []string{"new connection", "takeover"} {
+			id := fmt.Sprint(i)
+			ours, peer := net.Pipe()
+			defer peer.Close()
+			if err := conns.Add(id, ours); err != nil {
+				t.Fatal(err)
+			}
+			if w.told[id] != ours {
+				t.Fatalf("Add of %s %s has returned, and the cluster knows of %v", what, id, w.told[id])
+			}
+		}
+	}
+}
 
 // TestAppearedOutlastsAPush: an answer from before the id appeared keeps nothing in the
 // mailbox, though a message has come since.

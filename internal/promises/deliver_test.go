@@ -2,7 +2,6 @@ package promises
 
 import (
 	"bufio"
-	"context"
 	"errors"
 	"testing"
 	"testing/synctest"
@@ -83,67 +82,5 @@ func TestDeliverWhoseConnectionGoes(t *testing.T) {
 		lines(t, bufio.NewReader(peer), 1+messages+outbox-200)
 		synctest.Wait()
 		settled(t, p)
-	})
-}
-
-// TestBroadcastContext: who has room gets it, and who has none by the end of the context
-// has not accepted it.
-func TestBroadcastContext(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t, gcpool.WithOutbox(10))
-		full := pipe(t, conns, "full")
-		add(t, stream, "full", "0123456789")
-		peer := bufio.NewReader(pipe(t, conns, "a"))
-		ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-		defer cancel()
-		start := time.Now()
-		if err := stream.BroadcastContext(ctx, []byte("all")); err != context.DeadlineExceeded || time.Since(start) > 102*time.Millisecond {
-			t.Errorf("BroadcastContext: %v after %v", err, time.Since(start))
-		}
-		equal(t, "received", lines(t, peer, 1), []string{"all"})
-		equal(t, "received", lines(t, bufio.NewReader(full), 1), []string{"0123456789"})
-		if err := stream.BroadcastContext(ctx, []byte("no more")); err != context.DeadlineExceeded {
-			t.Errorf("BroadcastContext after its end: %v", err)
-		}
-		synctest.Wait()
-		if s := settled(t, p); s.Accepted != 2 {
-			t.Errorf("%+v", s)
-		}
-		var none *gcpool.StreamPool
-		var noContext context.Context
-		for err, want := range map[error]error{
-			none.BroadcastContext(t.Context(), nil):                 gcpool.ErrNotRegistered,
-			stream.BroadcastContext(noContext, nil):                 gcpool.ErrInvalid,
-			stream.BroadcastContext(t.Context(), make([]byte, 100)): gcpool.ErrTooLarge,
-		} {
-			if !errors.Is(err, want) {
-				t.Errorf("%v, want %v", err, want)
-			}
-		}
-	})
-}
-
-// A hung is a cluster whose Broadcast waits until it is let go.
-type hung struct {
-	*node
-	free chan bool
-}
-
-func (h hung) Broadcast(string, []byte) error { <-h.free; return nil }
-
-// TestBroadcastContextOfAClusterThatHangs ends with its context.
-func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		p, conns, stream := started(t)
-		h := hung{&node{bus: &bus{owners: map[string]owner{}}, pool: p, conns: conns, stream: stream}, make(chan bool)}
-		p.SetCluster(h)
-		peer := bufio.NewReader(pipe(t, conns, "a"))
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-		defer cancel()
-		if err := stream.BroadcastContext(ctx, []byte("all")); err != context.DeadlineExceeded {
-			t.Errorf("BroadcastContext: %v", err)
-		}
-		equal(t, "received", lines(t, peer, 1), []string{"all"})
-		close(h.free)
 	})
 }

@@ -1,0 +1,137 @@
+package promises
+
+import (
+	"bufio"
+	"context"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/http"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+	"weak"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestNothingIsAcceptedAfterShutdown: not even by an Add that had begun before.
+func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var called atomic.Int64
+		p := gcpool.NewPool(gcpool.WithBuffer(5000), gcpool.WithUndelivered(func(gcpool.Undelivered) { called.Add(1) }))
+		p.Register(name)
+		s := p.GetStream(name)
+		for range 5000 {
+			go s.Deliver(context.Background(), "x", nil)
+		}
+		synctest.Wait()
+		ended := make(chan error, 1)
+		go func() {
+			p.Start()
+			ended <- s.Add("late", nil)
+		}()
+		synctest.Wait()
+		if len(ended) > 0 {
+			t.Skip("Start's backlog was gone at once")
+		}
+		if err := p.Shutdown(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		before := called.Load()
+		time.Sleep(time.Second)
+		if err := <-ended; err != gcpool.ErrClosed || called.Load() != before {
+			t.Errorf("an Add that ended after Shutdown: %v; hook calls after Shutdown: %d", err, called.Load()-before)
+		}
+	})
+}
+
+// TestSecondShutdown returns what the first did, whatever its own context.
+func TestSecondShutdown(t *testing.T) {
+	p, _, _ := started(t)
+	if err := shutdown(p, time.Second); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 50 {
+		if err := p.Shutdown(ctx); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// No goroutine of the pool's is left when Shutdown returns, though a Del just
+// before is still saying goodbye to a peer that takes nothing.
+func TestShutdownLeavesNoCloser(t *testing.T) {
+	for _, kind := range []string{"plain", "upgraded", "client"} {
+		t.Run(kind, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, conns, _ := started(t)
+				hold := make(chan bool)
+				if kind == "client" {
+					ours, theirs := net.Pipe()
+					go func() {
+						req, _ := http.ReadRequest(bufio.NewReader(theirs))
+						_ = req
+						key := req.Header.Get("Sec-Websocket-Key")
+						fmt.Fprintf(theirs, "HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n", accept(key))
+					}()
+					config, _ := websocket.NewConfig("ws://memory/", "http://memory")
+					ws, err := websocket.NewClient(config, ours)
+					if err != nil {
+						t.Fatal(err)
+					}
+					conns.Add("a", ws)
+				} else {
+					wrap := map[string]wrapper{"upgraded": gcpool.Upgrade}[kind]
+					serveMemory(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+						conns.Add("a", ws)
+						<-hold
+					}))("")
+				}
+				synctest.Wait()
+				conns.Del("a")
+				synctest.Wait()
+				t.Log(shutdown(p, 10*time.Millisecond))
+				buf := make([]byte, 1<<20)
+				for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
+					if strings.Contains(g, "outbox.(*Group).spawn") && strings.Contains(g, "synctest") {
+						t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
+					}
+				}
+				close(hold)
+				time.Sleep(5 * time.Second)
+			})
+		})
+	}
+}
+
+// accept is what a server answers to a Sec-WebSocket-Key (RFC 6455 section 1.3).
+func accept(key string) string {
+	h := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return base64.StdEncoding.EncodeToString(h[:])
+}
+
+// TestShutdownLeavesNoMailboxTimer: though the mailbox has been emptied before its time.
+func TestShutdownLeavesNoMailboxTimer(t *testing.T) {
+	p := gcpool.NewPool(gcpool.WithMailbox(24*time.Hour, 1000))
+	p.Register(name)
+	p.Start()
+	p.GetStream(name).Add("a", []byte("x"))
+	w := weak.Make(p.GetConn(name))
+	shutdown(p, time.Second)
+	p = nil
+	for range 20 {
+		runtime.GC()
+		time.Sleep(100 * time.Millisecond)
+	}
+	if w.Value() != nil {
+		t.Error("the pool is still referred to, by a timer of 24 h, after Shutdown")
+	}
+}

@@ -1,0 +1,96 @@
+package promises
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestLargeWriteOfTheApplicationIsProgress: the pool waits behind it for as long as the peer reads.
+func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
+	_, c, s := started(t, gcpool.WithWriteTimeout(500*time.Millisecond), gcpool.WithHeartbeat(0))
+	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("a", ws)
+		go ws.Write(make([]byte, 1<<20))
+		io.Copy(io.Discard, ws)
+	}))("")
+	eventually(t, "joined", func() bool { return c.Len() == 1 })
+	time.Sleep(100 * time.Millisecond)
+	add(t, s, "a", "hello")
+	buf := make([]byte, 64<<10)
+	for i := range 16 { // 64 KiB every 100 ms: slow, and reading
+		if _, err := io.ReadFull(raw, buf); err != nil {
+			t.Fatalf("a peer that reads all the time, after %d ms: %v", i*100, err)
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+}
+
+// A write that waits for one of the application's has the write timeout from the
+// moment on at which that one stops. On real time, see
+// TestFullOutboxWaitsForAWriteOfTheApplication.
+func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
+	_, conns, stream := started(t, gcpool.WithWriteTimeout(300*time.Millisecond), gcpool.WithHeartbeat(0))
+	large := make(chan bool)
+	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		<-large
+		ws.Write(make([]byte, 20<<16))
+	}))("")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	large <- true
+	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
+	outcome := make(chan error, 1)
+	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
+	for range 10 { // longer than the timeout
+		time.Sleep(50 * time.Millisecond)
+		if conns.Len() == 0 {
+			t.Fatal("closed while its peer read")
+		}
+		io.ReadFull(raw, make([]byte, 1<<16))
+	}
+	select {
+	case err := <-outcome:
+		if !errors.Is(err, gcpool.ErrSlow) {
+			t.Errorf("Deliver: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("a peer that has stopped reading is not closed")
+	}
+}
+
+// Add waits while the peer takes what the application writes. On real time, for a
+// writer that waits for the frame to end holds up a simulated clock.
+func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
+	const pieces = 12
+	_, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithHeartbeat(0))
+	large := make(chan bool)
+	open := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		defer conns.Del("a")
+		<-large
+		ws.Write(bytes.Repeat([]byte("x"), pieces<<16))
+	}))
+	raw, _ := open("")
+	eventually(t, "joined", func() bool { return conns.Len() == 1 })
+	large <- true
+	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
+	add(t, stream, "a", strings.Repeat("1", 60))
+	for range pieces - 2 {
+		time.Sleep(150 * time.Millisecond)
+		io.ReadFull(raw, make([]byte, 1<<16))
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := stream.AddContext(ctx, "a", make([]byte, 60)); !errors.Is(err, context.DeadlineExceeded) || conns.Len() != 1 {
+		t.Errorf("Add: %v, %d connected, though the peer reads", err, conns.Len())
+	}
+	raw.Close()
+}

@@ -1,0 +1,76 @@
+package promises
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// The error of a connection is the application's code.
+type nosy struct{ ask func() }
+
+func (n nosy) Error() string { n.ask(); return "nosy" }
+
+func (n nosy) Unwrap() error { n.ask(); return nil }
+
+func TestErrorThatCallsThePool(t *testing.T) {
+	p, conns, stream := started(t)
+	err := nosy{func() { conns.Get("a", func(net.Conn) error { return nil }) }}
+	for _, fail := range []func(){
+		func() { stream.Deliver(t.Context(), "a", []byte("x")) },
+		func() { conns.Get("a", func(net.Conn) error { stream.Add("a", []byte("x")); return err }) },
+	} {
+		f := newFaulty()
+		f.write = func([]byte) (int, error) { time.Sleep(100 * time.Millisecond); return 0, err }
+		conns.Add("a", f)
+		done := make(chan bool)
+		go func() { fail(); close(done) }()
+		select {
+		case <-done:
+		case <-time.After(3 * time.Second):
+			t.Fatal("the pool holds a lock while it asks an error what it is")
+		}
+	}
+	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
+}
+
+// A calling context asks the pool when it is asked whether it has ended.
+type calling struct {
+	context.Context
+	ask func()
+}
+
+func (c calling) Err() error { c.ask(); return c.Context.Err() }
+
+// TestContextThatCallsThePool: it is the application's, so no lock is held.
+func TestContextThatCallsThePool(t *testing.T) {
+	_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Millisecond))
+	asked := make(chan bool, 100)
+	handler := websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("alice", ws)
+		io.Copy(io.Discard, ws)
+	})
+	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		handler.ServeHTTP(w, r.WithContext(calling{r.Context(), func() {
+			c.Since("alice")
+			select {
+			case asked <- true:
+			default:
+			}
+		}}))
+	}))
+	dial(t, addr, "")
+	for range 3 {
+		select {
+		case <-asked:
+		case <-time.After(20 * time.Second):
+			t.Fatal("it waits for a lock, or nobody asks")
+		}
+	}
+}

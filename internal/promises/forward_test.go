@@ -1,0 +1,206 @@
+package promises
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestForward: a push reaches the process where the id is connected, in order,
+// and its outcome comes back.
+func TestForward(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bus{delay: time.Millisecond}
+		r := new(reports)
+		near, far := b.join(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(100)), b.join(t)
+		peer := bufio.NewReader(pipe(t, far.conns, "a"))
+		var want []string
+		for i := range 100 {
+			want = append(want, fmt.Sprint(i))
+		}
+		go func() {
+			for _, text := range want {
+				near.stream.Add("a", []byte(text))
+			}
+		}()
+		equal(t, "received", lines(t, peer, 100), want)
+		go peer.ReadString('\n')
+		if err := near.stream.Deliver(t.Context(), "a", []byte("x")); err != nil {
+			t.Error(err)
+		}
+		if err := near.stream.Deliver(t.Context(), "nobody", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
+			t.Errorf("Deliver to nobody: %v", err)
+		}
+		synctest.Wait()
+		equal(t, "undelivered", r.take(t, nil), nil)
+		if s := settled(t, near.pool); s.Forwarded != 101 || s.Written != 0 {
+			t.Errorf("forwarded %d, want 101; written %d, want 0", s.Forwarded, s.Written)
+		}
+		if s := settled(t, far.pool); s.Written != 101 {
+			t.Errorf("written %d, want 101", s.Written)
+		}
+	})
+}
+
+// TestForwardWithoutOutcome: what the cluster answers is the outcome; and while
+// it answers nothing, Add waits at the bound, and Shutdown ends all the same.
+func TestForwardWithoutOutcome(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		lost := errors.New("lost on the way")
+		b, r := &bus{refuse: lost}, new(reports)
+		n := b.join(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(100))
+		add(t, n.stream, "a", "1")
+		synctest.Wait()
+		equal(t, "undelivered", r.take(t, lost), []string{"a 1"})
+		if s := settled(t, n.pool); s.Other != 1 {
+			t.Errorf("Stats.Other is %d, want 1", s.Other)
+		}
+		n.silent.Store(true)
+		for range 2 {
+			add(t, n.stream, "a", string(make([]byte, 50)))
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := n.stream.AddContext(ctx, "a", []byte("3")); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Add beyond the bound: %v", err)
+		}
+		add(t, n.stream, "b", "other ids have room")
+		ctx, cancel = context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		var full error
+		for i := 0; i < 1000 && full == nil; i++ {
+			full = n.stream.AddContext(ctx, fmt.Sprint("user", i), []byte("x"))
+		}
+		if !errors.Is(full, context.DeadlineExceeded) {
+			t.Error("any number of messages may be on their way")
+		}
+		if err := shutdown(n.pool, time.Second); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Shutdown: %v", err)
+		}
+		settled(t, n.pool)
+		r.take(t, gcpool.ErrClosed)
+	})
+}
+
+// stuck is a cluster whose network takes nothing.
+type stuck struct{ free chan struct{} }
+
+func (s stuck) Changed(_, _ string)                {}
+func (s stuck) Broadcast(_ string, _ []byte) error { return nil }
+
+func (s stuck) Forward(_, _ string, batch [][]byte, done func([]error)) {
+	<-s.free
+	done(make([]error, len(batch)))
+}
+
+// TestForwardThatBlocks: it keeps no other id waiting.
+func TestForwardThatBlocks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, conns, stream := started(t)
+		s := stuck{make(chan struct{})}
+		if err := pool.SetCluster(s); err != nil {
+			t.Fatal(err)
+		}
+		peer := bufio.NewReader(pipe(t, conns, "here"))
+		for i := range 100 {
+			add(t, stream, fmt.Sprint("elsewhere", i), "x")
+		}
+		add(t, stream, "here", "local")
+		equal(t, "received", lines(t, peer, 1), []string{"local"})
+		close(s.free)
+		synctest.Wait()
+		if st := settled(t, pool); st.Forwarded != 100 {
+			t.Errorf("forwarded %d, want 100", st.Forwarded)
+		}
+	})
+}
+
+// An answering is a cluster whose Forward is a function.
+type answering struct {
+	forward func(id string, batch [][]byte, done func([]error))
+}
+
+func (a *answering) Changed(_, _ string) {}
+func (a *answering) Forward(_, id string, batch [][]byte, done func([]error)) {
+	a.forward(id, batch, done)
+}
+func (a *answering) Broadcast(string, []byte) error { return nil }
+
+// all is one outcome for n messages.
+func all(n int, err error) (errs []error) {
+	for range n {
+		errs = append(errs, err)
+	}
+	return errs
+}
+
+// TestMovedWhenTheClusterHasGone: there is nobody to forward it to once more.
+func TestMovedWhenTheClusterHasGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t)
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			time.AfterFunc(time.Second, func() { done(all(len(batch), gcpool.ErrMoved)) })
+		}})
+		outcome := make(chan error, 1)
+		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
+		synctest.Wait()
+		p.SetCluster(nil)
+		if err := <-outcome; err != gcpool.ErrMoved {
+			t.Errorf("Deliver: %v", err)
+		}
+		settled(t, p)
+	})
+}
+
+// TestWhatIsBehindAFailureIsForwarded, though nothing comes after it.
+func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		outage, r := errors.New("NATS lost"), new(reports)
+		b := &bus{delay: time.Second, refuse: outage}
+		near := b.join(t, gcpool.WithUndelivered(r.hook))
+		for range 4 { // more than go at once
+			add(t, near.stream, "a", string(make([]byte, 40<<10)))
+		}
+		time.Sleep(time.Minute)
+		if n := len(r.take(t, outage)); n != 4 {
+			t.Errorf("%d of 4 were reported", n)
+		}
+		settled(t, near.pool)
+	})
+}
+
+// TestPushBehindADyingWriteAsks when that has ended.
+func TestPushBehindADyingWriteAsks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
+		var mu sync.Mutex
+		asked := 0
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			mu.Lock()
+			asked++
+			mu.Unlock()
+			done(all(len(batch), nil))
+		}})
+		pipe(t, conns, "a") // takes nothing
+		add(t, stream, "a", "0")
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		if !conns.Del("a") {
+			t.Fatal()
+		}
+		add(t, stream, "a", "for elsewhere") // id is connected elsewhere by now, or will be in a moment
+		time.Sleep(time.Minute)
+		mu.Lock()
+		defer mu.Unlock()
+		if s := p.Stats()[0]; asked == 0 {
+			t.Errorf("a push to an id that is away was never forwarded: %+v", s)
+		}
+	})
+}

@@ -1,0 +1,173 @@
+package promises
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestUpgradeAnswersAsNetHTTPDoes where the handler refuses the handshake.
+func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			w.Header().Set("X-Late", "yes")
+			io.WriteString(w, "<html>hello</html>")
+		}))
+		resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
+		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" ||
+			resp.Header.Get("Date") == "" || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
+			t.Errorf("%+v %q", resp, body)
+		}
+	})
+}
+
+// TestUpgradeHijackSendsTheStatus that was written before it, as net/http does: some
+// WebSocket libraries write that of the handshake so.
+func TestUpgradeHijackSendsTheStatus(t *testing.T) {
+	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
+		both(t, func(t *testing.T, wrap wrapper) {
+			addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("X-Mine", "yes")
+				w.WriteHeader(status)
+				conn, buf, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				buf.WriteString("behind")
+				buf.Flush()
+				conn.Close()
+			}))
+			got := ask(t, addr, http.MethodGet, "")
+			if !strings.HasPrefix(got, fmt.Sprint("HTTP/1.1 ", status, " ", http.StatusText(status), "\r\n")) ||
+				!strings.Contains(got, "\r\nX-Mine: yes\r\n") || !strings.HasSuffix(got, "\r\n\r\nbehind") {
+				t.Errorf("got %q", got)
+			}
+		})
+	}
+}
+
+// TestUpgradeSendsNoBodyWhereNoneIsAllowed, RFC 9110 section 6.4.1.
+func TestUpgradeSendsNoBodyWhereNoneIsAllowed(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusNotModified)
+			if _, err := io.WriteString(w, "body"); err != http.ErrBodyNotAllowed {
+				t.Errorf("Write: %v", err)
+			}
+		}))
+		if got := ask(t, addr, http.MethodGet, "Connection: close\r\n"); !strings.HasSuffix(got, "\r\n\r\n") {
+			t.Errorf("got %q", got)
+		}
+	})
+}
+
+func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
+	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.ServeContent(w, r, "x.txt", time.Time{}, bytes.NewReader(make([]byte, 100_000)))
+	}))
+	if resp, body := response(t, ask(t, addr, http.MethodGet, "")); resp.StatusCode != http.StatusInternalServerError {
+		t.Errorf("status %d with %d bytes, Content-Length %d", resp.StatusCode, len(body), resp.ContentLength)
+	}
+}
+
+// TestLongHandshakeResponseIsNoFrame: whatever bytes the second part of it begins with.
+func TestLongHandshakeResponseIsNoFrame(t *testing.T) {
+	p, c, s := started(t)
+	_ = p
+	in := make(chan bool, 1)
+	h := websocket.Server{
+		Handshake: func(config *websocket.Config, req *http.Request) error {
+			config.Header = http.Header{"X-Name": {strings.Repeat("é", 250)}}
+			return nil
+		},
+		Handler: func(ws *websocket.Conn) {
+			c.Add("a", ws)
+			in <- true
+			io.Copy(io.Discard, ws)
+		},
+	}
+	both(t, func(t *testing.T, wrap wrapper) {
+		ws := dial(t, serve(t, wrap, h), "")
+		<-in
+		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second)
+		defer cancel()
+		go io.Copy(io.Discard, ws)
+		if err := s.Deliver(ctx, "a", []byte("x")); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// TestHandshakeCannotBeUsedToFillMemory: a route that streams gets an error from Write.
+func TestHandshakeCannotBeUsedToFillMemory(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		ended := make(chan bool)
+		var size atomic.Int64
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // events, as long as the client listens
+			defer close(ended)
+			for r.Context().Err() == nil && size.Load() < 1<<30 {
+				n, err := w.Write(make([]byte, 1<<20))
+				if err != nil {
+					return
+				}
+				size.Add(int64(n))
+				time.Sleep(10 * time.Millisecond)
+			}
+		})
+		conn, err := net.Dial("tcp", serve(t, wrap, h))
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprint(conn, "GET / HTTP/1.1\r\nHost: x\r\nConnection: upgrade\r\nUpgrade: websocket\r\n"+
+			"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+		time.Sleep(100 * time.Millisecond)
+		conn.Close()
+		select {
+		case <-ended:
+		case <-time.After(3 * time.Second):
+			t.Errorf("the client is gone, the handler runs on; %d MB have gathered", size.Load()>>20)
+			size.Store(1 << 30)
+			<-ended
+		}
+	})
+}
+
+// TestInterimStatusIsNotTheFinalOne: nor is it sent.
+func TestInterimStatusIsNotTheFinalOne(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Link", "</x>; rel=preload")
+			w.WriteHeader(http.StatusEarlyHints)
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, "<html>no")
+		}))
+		req, _ := http.NewRequest("GET", "http://"+addr, nil)
+		req.Header.Set("Connection", "Upgrade")
+		req.Header.Set("Upgrade", "websocket")
+		req.Header.Set("Sec-WebSocket-Version", "13")
+		req.Header.Set("Sec-WebSocket-Key", "AAAAAAAAAAAAAAAAAAAAAA==")
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		resp, err := http.DefaultClient.Do(req.WithContext(ctx))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b, _ := io.ReadAll(resp.Body)
+		t.Log(resp.Status, resp.Header, string(b))
+		if resp.StatusCode != 403 {
+			t.Error(resp.Status)
+		}
+	})
+}
