@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault22ClockLeaps: whatever time passes between two moments, peers that
-// answer stay, and what is to expire does, no earlier than promised.
+// TestFault22ClockLeaps: however far the clock leaps, peers that answer stay connected,
+// and messages expire when they should and not earlier.
 func TestFault22ClockLeaps(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		ttl := time.Duration(1+rnd.IntN(60)) * time.Second

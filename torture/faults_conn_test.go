@@ -11,8 +11,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault08OldWriteFailsAfterTheReplacement: only what was on its way there is
-// lost, and reported; the new connection gets the rest and stays.
+// TestFault08OldWriteFailsAfterTheReplacement: only the message that was being written
+// to the old connection is lost, and it is reported. The new connection gets the rest
+// and stays.
 func TestFault08OldWriteFailsAfterTheReplacement(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -48,8 +49,8 @@ func TestFault08OldWriteFailsAfterTheReplacement(t *testing.T) {
 	})
 }
 
-// TestFault23DeadlineThatFailsOrIsIgnored: such a connection harms its own id
-// only, for no longer than the write timeout, and Shutdown returns.
+// TestFault23DeadlineThatFailsOrIsIgnored: such a connection harms only its own id, for
+// at most the write timeout, and Shutdown returns.
 func TestFault23DeadlineThatFailsOrIsIgnored(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		timeout := time.Duration(1+rnd.IntN(5)) * time.Second
@@ -74,7 +75,7 @@ func TestFault23DeadlineThatFailsOrIsIgnored(t *testing.T) {
 		for range rnd.IntN(3) {
 			r.push(1, "a", 50)
 		}
-		early := rnd.IntN(2) == 0 // Shutdown comes before the timeout
+		early := rnd.IntN(2) == 0 // Shutdown comes before the write timeout
 		start := time.Now()
 		if err := r.deliver(1, "b", 5000); err != nil {
 			t.Error(err)
@@ -99,8 +100,8 @@ func TestFault23DeadlineThatFailsOrIsIgnored(t *testing.T) {
 	})
 }
 
-// TestFault24CloseThatBlocksOrPanics: it keeps nobody, neither the caller of Del
-// nor the next connection nor Shutdown.
+// TestFault24CloseThatBlocksOrPanics: a Close that blocks or panics delays neither the
+// caller of Del, nor the next connection, nor Shutdown.
 func TestFault24CloseThatBlocksOrPanics(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -149,8 +150,8 @@ func TestFault24CloseThatBlocksOrPanics(t *testing.T) {
 	})
 }
 
-// TestWriteThatReturnsLate: what the system took is not reported because the
-// goroutine that wrote it had to wait for a processor.
+// TestWriteThatReturnsLate: a write succeeded, but its goroutine had to wait for a
+// processor, so it returns late. Its message is not reported.
 func TestWriteThatReturnsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -169,8 +170,8 @@ func TestWriteThatReturnsLate(t *testing.T) {
 	})
 }
 
-// TestGivenUpAfterProgress: of many writes the last one is stuck for good, which
-// says nothing of those before.
+// TestGivenUpAfterProgress: of several writes the last is stuck for good. The earlier
+// ones still count as written.
 func TestGivenUpAfterProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, gcpool.WithWriteTimeout(time.Second))
@@ -178,7 +179,7 @@ func TestGivenUpAfterProgress(t *testing.T) {
 		first, stuck, writes := make(chan struct{}), make(chan struct{}), 0
 		u.server.OnWrite = func(p []byte) (int, error) {
 			if writes++; writes == 1 {
-				<-first // the others gather in one chunk
+				<-first // meanwhile the others gather in one chunk
 			} else if writes == 4 {
 				<-stuck
 			}

@@ -28,8 +28,8 @@ func (l *late) leave(string) {
 	<-free
 }
 
-// letGo ends the i-th handler that is held, all of them and those to come if i
-// is negative.
+// letGo ends the handler at index i of those held. If i is negative, it ends all of
+// them, and holds no more.
 func (l *late) letGo(i int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -44,9 +44,9 @@ func (l *late) letGo(i int) {
 	}
 }
 
-// TestFault06ReconnectWithOldHandlerEndingLate: with the original's handler as
-// it is, whenever it ends, nothing is lost and nobody thrown out, but by an
-// administrator's Del or Kick, which removes at once.
+// TestFault06ReconnectWithOldHandlerEndingLate: old handlers may end at any time, and
+// may call Del as in the original README. No message is lost and no new connection is
+// removed. Only an administrator's Del or Kick removes one, at once.
 func TestFault06ReconnectWithOldHandlerEndingLate(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -88,8 +88,8 @@ func TestFault06ReconnectWithOldHandlerEndingLate(t *testing.T) {
 	})
 }
 
-// twice is late's leave, with a Del by a goroutine that the handler starts before
-// its own.
+// twice wraps late.leave: before the handler calls Del, a goroutine of the handler
+// calls it too.
 func (r *rig) twice(l *late) func(id string) {
 	return func(id string) {
 		l.leave(id)
@@ -102,7 +102,7 @@ func (r *rig) twice(l *late) func(id string) {
 	}
 }
 
-// remove does what an administrator does.
+// remove calls Del or Kick, as an administrator would.
 func (r *rig) remove(rnd *rand.Rand, id string) {
 	r.t.Helper()
 	if rnd.IntN(2) == 0 {
@@ -117,8 +117,8 @@ func (r *rig) remove(rnd *rand.Rand, id string) {
 	}
 }
 
-// TestFault06OldHandlerEndsMuchLater: nor does it matter how late, or how often it
-// calls Del.
+// TestFault06OldHandlerEndsMuchLater: it does not matter how late an old handler ends,
+// or how often it calls Del.
 func TestFault06OldHandlerEndsMuchLater(t *testing.T) {
 	for _, k := range kinds[1:] {
 		for _, after := range []time.Duration{10 * time.Second, 10 * time.Minute, 24 * time.Hour} {
@@ -143,9 +143,9 @@ func TestFault06OldHandlerEndsMuchLater(t *testing.T) {
 	}
 }
 
-// TestHandlerOfAStuckWriteRemovesNoOther: one whose write was stuck when its connection
-// was replaced, and was closed for that, leaves the next connection alone, however late
-// it ends.
+// TestHandlerOfAStuckWriteRemovesNoOther: a connection was replaced while its write was
+// stuck, and was closed for that. Its handler's Del does not remove the next
+// connection, however late it comes.
 func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
 	for _, k := range kinds[1:] {
 		for _, after := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second, time.Hour} {
@@ -175,15 +175,15 @@ func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
 	}
 }
 
-// TestDelAfterHandlersHaveEnded: a Del that no handler calls removes the present
-// connection at once.
+// TestDelAfterHandlersHaveEnded: when no earlier handler runs, a Del from outside
+// removes the present connection at once.
 func TestDelAfterHandlersHaveEnded(t *testing.T) {
 	for _, k := range []kind{plain, upgraded} {
 		t.Run(k.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				u := r.reader("a", k)
-				u.Conn.Close() // its handler ends, and Del with it
+				u.Conn.Close() // its handler ends, and calls Del
 				synctest.Wait()
 				if n := r.conns.Len(); n != 0 {
 					t.Fatalf("%d are connected", n)
@@ -198,8 +198,8 @@ func TestDelAfterHandlersHaveEnded(t *testing.T) {
 	}
 }
 
-// TestDelFromOutsideWhileAnOldHandlerTidiesUp removes the present connection, and the Dels
-// of old handlers that come afterwards remove nothing.
+// TestDelFromOutsideWhileAnOldHandlerTidiesUp: a Del from outside removes the present
+// connection. The later Dels of old handlers remove nothing.
 func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -208,7 +208,7 @@ func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
 				old := &late{}
 				r.leave = old.leave
 				r.reader("a", k)
-				r.reader("a", k) // takes over; the first handler is held before its Del
+				r.reader("a", k) // takes over: the first handler is held before its Del
 				synctest.Wait()
 				if !r.conns.Del("a") || r.conns.Connected("a") != 0 {
 					t.Error("a Del from outside does not remove the second connection")
@@ -231,8 +231,8 @@ func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
 	}
 }
 
-// TestHandlerAfterADelRemovesNoOther: that the application has removed an earlier
-// connection changes nothing for the handlers of later ones.
+// TestHandlerAfterADelRemovesNoOther: the application has removed an earlier connection
+// with Del. The handlers of later connections still remove only their own.
 func TestHandlerAfterADelRemovesNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -243,7 +243,7 @@ func TestHandlerAfterADelRemovesNoOther(t *testing.T) {
 		synctest.Wait()
 		r.reader("a", plain)
 		synctest.Wait()
-		r.reader("a", raw) // takes over; the handler of the one before ends, and calls Del
+		r.reader("a", raw) // takes over: the earlier handler ends, and calls Del
 		synctest.Wait()
 		if n := r.conns.Connected("a"); n != 1 {
 			t.Errorf("%d are connected: the old handler's Del removed the new connection", n)

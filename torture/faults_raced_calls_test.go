@@ -133,7 +133,7 @@ func (w *racer) receive(id string) {
 	}
 }
 
-// nobody is a cluster in which nobody is connected elsewhere.
+// nobody is a cluster in which no id is connected elsewhere.
 type nobody struct{}
 
 func (nobody) Changed(pool, id string) {}

@@ -21,17 +21,17 @@ type racer struct {
 	producer uint32
 }
 
-// race is what racers share.
+// race is the state that racers share.
 type race struct {
 	*rig
-	owed  atomic.Int64 // calls of Receive's done that are to come
+	owed  atomic.Int64 // calls of Receive's callback that are still due
 	mu    sync.Mutex
 	calls map[string]int
 	peers []*user
 }
 
-// everyone is the id of messages that are for whoever is there, as those of
-// Broadcast are. The ledger cannot judge them; Stats does.
+// everyone is the id of messages for whoever is connected, such as those of Broadcast.
+// The ledger cannot judge them; Stats can.
 const everyone = "*"
 
 func broadcast() []byte { return ledger.Append(nil, ledger.Message{ID: everyone, Size: 100}) }
@@ -42,7 +42,7 @@ var methods = map[string]func(w *racer, id string){
 	"Pool.GetConn":   func(w *racer, id string) { w.pool.GetConn("other " + id).Del(id) },
 	"Pool.GetStream": func(w *racer, id string) { w.pool.GetStream("other "+id).Add(id, broadcast()) },
 	"Pool.Start":     func(w *racer, _ string) { w.pool.Start() },
-	"Pool.Shutdown":  nil, // once, by the test
+	"Pool.Shutdown":  nil, // the test calls it once
 	"Pool.Stats":     func(w *racer, _ string) { w.addUp() },
 	"Pool.SetCluster": func(w *racer, _ string) {
 		var c gcpool.Cluster
@@ -91,9 +91,9 @@ func exported() (names []string) {
 	return names
 }
 
-// TestFault20EveryMethodRaced: whatever is called at the same time, Shutdown
-// included, every message has its outcome, Stats adds up, and nothing hangs or is
-// left. What a race detector can find, CI finds here.
+// TestFault20EveryMethodRaced: all methods are called at once, Shutdown included. Every
+// message has its outcome, Stats adds up, nothing hangs and no goroutine is left. CI
+// runs this under the race detector.
 func TestFault20EveryMethodRaced(t *testing.T) {
 	for round := range 3 {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
@@ -113,7 +113,7 @@ func TestFault20EveryMethodRaced(t *testing.T) {
 				w := &racer{c, rand.New(rand.NewPCG(uint64(round), uint64(n))), uint32(n)}
 				racing.Go(func() { w.run(stop) })
 			}
-			time.Sleep(500 * time.Millisecond) // how long they race; nothing is waited for
+			time.Sleep(500 * time.Millisecond) // the duration of the race
 			r.raceShutdown()
 			close(stop)
 			racing.Wait()
@@ -169,7 +169,7 @@ func (w *racer) run(stop chan struct{}) {
 func (c *race) over() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, u := range c.peers { // of those that came too late
+	for _, u := range c.peers { // some connected too late for Shutdown to end them
 		u.Conn.SetReadDeadline(time.Now().Add(time.Second))
 	}
 	if err := c.end(far); err != nil {

@@ -11,8 +11,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault18ShutdownWithStalledPeers: one in ten reads nothing. The others get
-// all and a goodbye, the stalled ones' messages are reported, in time.
+// TestFault18ShutdownWithStalledPeers: one peer in ten reads nothing. The other peers
+// get every message and a close frame. The messages of the stalled peers are reported,
+// and Shutdown ends in time.
 func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithWriteTimeout(time.Minute))
@@ -45,8 +46,8 @@ func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 	})
 }
 
-// TestOldHandlerLeavesDuringShutdown: its Del does not cut short what Shutdown
-// drains.
+// TestOldHandlerLeavesDuringShutdown: an old handler's Del during Shutdown does not
+// stop the draining of the present connection.
 func TestOldHandlerLeavesDuringShutdown(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -54,7 +55,7 @@ func TestOldHandlerLeavesDuringShutdown(t *testing.T) {
 				r := newRig(t)
 				old := &late{}
 				r.leave = old.leave
-				r.reader("a", k) // and its handler stays
+				r.reader("a", k) // its handler stays
 				r.size = 200
 				u := r.connect("a", k) // reads nothing yet
 				for range 10 {

@@ -6,8 +6,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestPushToADeadBox: its id is to be looked up again, whatever the message is;
-// a Broadcast that took it for a full one would never end.
+// TestPushToADeadBox: Push to a dead box takes no message and returns no error, so that
+// the caller looks the id up again. If Broadcast took the box for a full one, it would
+// never end.
 func TestPushToADeadBox(t *testing.T) {
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	b := NewBox(g, "a", new(Past))
@@ -21,7 +22,8 @@ func TestPushToADeadBox(t *testing.T) {
 	}
 }
 
-// TestAttachToADeadOrClosedBox: a connection is not lost in one.
+// TestAttachToADeadOrClosedBox: Attach to a dead box refuses the connection, so that
+// the caller looks the id up again. Attach after Close returns ErrClosed.
 func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	dead, b := NewBox(g, "a", new(Past)), NewBox(g, "b", new(Past))
@@ -35,7 +37,7 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	}
 }
 
-// TestRetireKeepsWhatIsInUse: each of these alone keeps a box.
+// TestRetireKeepsWhatIsInUse: each of these alone keeps a box from being retired.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20})
 	for what, use := range map[string]func(b *Box){

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// TestShutdownWaitsForABeat that is under way: no goroutine is left.
+// TestShutdownWaitsForABeat: Shutdown waits for a heartbeat that is running, so that no
+// goroutine is left.
 func TestShutdownWaitsForABeat(t *testing.T) {
 	looks, free := make(chan bool), make(chan bool)
 	var g *Group
@@ -31,7 +32,7 @@ func TestShutdownWaitsForABeat(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Error(err)
 	}
-	g.Beat() // none comes after
+	g.Beat() // no beat comes after Shutdown
 	if g.tasks.Load() != 0 {
 		t.Error("a beat is due after Shutdown")
 	}

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// begun returns a group without a registry, that writes.
+// begun returns a group that has begun to write, without a registry.
 func begun(c Config) *Group {
 	g := NewGroup(c, func() []*Box { return nil }, func(*Box) {})
 	g.Begin()
@@ -38,7 +38,7 @@ func receive(t *testing.T, peer *websocket.Conn, all ...string) {
 	}
 }
 
-// dismissed waits until nobody serves the ready queue any more.
+// dismissed waits until no writer serves the ready queue.
 func dismissed(t *testing.T, g *Group) {
 	t.Helper()
 	left := func() int {
@@ -87,7 +87,7 @@ func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) 
 	return <-links, <-conns, peer
 }
 
-// hijacked is what Upgrade gives x/net, as far as it takes here.
+// hijacked is the part of Upgrade's ResponseWriter that x/net needs here.
 type hijacked struct {
 	*httptest.ResponseRecorder
 	conn *transport.Conn
@@ -97,6 +97,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
+// A sleepy connection takes d for each write.
 type sleepy struct {
 	net.Conn
 	d time.Duration
@@ -107,6 +108,7 @@ func (sleepy) Close() error                     { return nil }
 func (sleepy) SetDeadline(time.Time) error      { return nil }
 func (sleepy) SetWriteDeadline(time.Time) error { return nil }
 
+// A gate is a connection whose writes each wait for a signal.
 type gate struct {
 	sleepy
 	free chan bool

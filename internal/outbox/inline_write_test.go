@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestLentWriterServesNobodyElse has another box wait in line while Add writes,
-// whose connection takes nothing: that is for a goroutine.
+// TestLentWriterServesNobodyElse: while Add writes inline, another box queues up whose
+// connection takes nothing. A goroutine must serve that box, not the caller of Add.
 func TestLentWriterServesNobodyElse(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is lent")
@@ -45,7 +45,8 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	dismissed(t, g)
 }
 
-// TestLentWriterFindsTheApplicationInsideAFrame: it must not wait for the rest.
+// TestLentWriterFindsTheApplicationInsideAFrame: the application has written a part of
+// a frame. The caller of Add must not wait for the rest.
 func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
 	g.limit = 1

@@ -11,7 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestTwoTrimsGiveUpNoMoreThanOne: each must see that its letter is still the oldest.
+// TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
+// make the same room.
 func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	over := 0
 	for range 3000 {
@@ -41,6 +42,7 @@ func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	}
 }
 
+// A most connection takes all of 600 messages but the last.
 type most struct {
 	sleepy
 	n    int
@@ -49,16 +51,17 @@ type most struct {
 
 func (m *most) Write(p []byte) (int, error) {
 	if m.n++; m.n == 1 {
-		<-m.hold // more gathers behind the first message
+		<-m.hold // meanwhile more messages gather
 		return len(p), nil
 	}
 	if m.n < 600 {
 		return len(p), nil
 	}
-	return 0, io.ErrClosedPipe // the last one does not go
+	return 0, io.ErrClosedPipe // the last write fails
 }
 
-// TestLetterKeepsNoMoreThanItNeeds: not the chunk that it came in.
+// TestLetterKeepsNoMoreThanItNeeds: a letter keeps its own bytes in memory, not the
+// whole chunk that it came in.
 func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})

@@ -24,8 +24,8 @@ func del(goroutine, parent uint64, want bool) step {
 	return step{Caller{goroutine, parent}, true, want}
 }
 
-// TestWhoseDel goes through histories of one id. 1 to 9 are handlers; 50 and more are
-// others.
+// TestWhoseDel replays histories of one id. Goroutines 1 to 9 are handlers; 50 and
+// above are not.
 func TestWhoseDel(t *testing.T) {
 	for name, history := range map[string][]step{
 		"its own":                   {adds(1), del(1, 0, true)},
@@ -57,8 +57,8 @@ func TestWhoseDel(t *testing.T) {
 	}
 }
 
-// TestOwnersAreBounded: those that have left are forgotten first, so one that hangs is
-// known for long.
+// TestOwnersAreBounded: owners that have left are forgotten first, so an owner that
+// hangs is remembered for long.
 func TestOwnersAreBounded(t *testing.T) {
 	o := owners{}.add(Caller{Goroutine: 1})
 	for g := range uint64(1000) {
@@ -83,7 +83,8 @@ func TestOwnersAreBounded(t *testing.T) {
 	}
 }
 
-// TestPastIsBounded, and knows an id as it went last.
+// TestPastIsBounded: Past is limited, and remembers an id's owners as of its last
+// removal.
 func TestPastIsBounded(t *testing.T) {
 	var p Past
 	put := func(id string, goroutine uint64) {
@@ -117,7 +118,8 @@ func TestPastIsBounded(t *testing.T) {
 	}
 }
 
-// TestPastNotesADel of an id that is away: its goroutine may add another connection.
+// TestPastNotesADel: Past records a Del of an id that is away, because the loop that
+// accepted its connection may add another one for the id.
 func TestPastNotesADel(t *testing.T) {
 	var p Past
 	p.Put(&Box{ID: "a", owners: owners{}.add(Caller{Goroutine: 1})})
@@ -127,7 +129,7 @@ func TestPastNotesADel(t *testing.T) {
 	}
 }
 
-// TestWhoCalls, also from the bottom of a deep stack, and with methods of long names.
+// TestWhoCalls: WhoCalls also works at the bottom of a deep stack.
 func TestWhoCalls(t *testing.T) {
 	here := WhoCalls()
 	if here.Goroutine == 0 || here.Parent == 0 {
@@ -163,16 +165,17 @@ func dive(n int) Caller {
 	return c
 }
 
-// TestWhoCallsTakesNoMemory: it is asked with each Add and Del.
+// TestWhoCallsTakesNoMemory: each Add and Del calls it.
 func TestWhoCallsTakesNoMemory(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { WhoCalls() }); n > 0 {
 		t.Errorf("%v allocations a call", n)
 	}
 }
 
-// TestDelRacedWithTakeover: a handler's own Del and the Add of a newer connection at
-// once, while others hold the id's lock as large Pushes do. If Del comes first it
-// removes the handler's own connection; if Add does, it removes none. Either way the newer connection is there in the end.
+// TestDelRacedWithTakeover: a handler's own Del races with the Add of a newer
+// connection, while other goroutines hold the id's lock for long. The newer connection
+// is there in the end: if Del comes first it removes the handler's connection, and if
+// Add comes first it removes nothing.
 func TestDelRacedWithTakeover(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	old, _, _ := upgraded(t) // their handlers run until the test ends
@@ -181,7 +184,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	for range rounds {
 		g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Second})
 		b := NewBox(g, "a", new(Past))
-		b.Attach(transport.NewLink(old.Conn, false), WhoCalls()) // whose child calls Del
+		b.Attach(transport.NewLink(old.Conn, false), WhoCalls()) // its child goroutine calls Del
 		newer := transport.NewLink(next.Conn, false)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool

@@ -10,13 +10,13 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestNoAddWaitsForALogger: many come at once while it is slow, and there is no hook
-// that Add would wait for.
+// TestNoAddWaitsForALogger: many connections join at once while the logger is slow.
+// Without a hook, Add does not wait.
 func TestNoAddWaitsForALogger(t *testing.T) {
 	b := blockedLogger{make(chan bool)}
 	g := begun(Config{Buffer: 1, Outbox: 1 << 20, WriteTimeout: time.Second, Logger: slog.New(b)})
 	g.report.verbose.Store(true)
-	g.report.mu.Lock() // as another has it, for a moment
+	g.report.mu.Lock() // as if another goroutine held it for a moment
 	var joining sync.WaitGroup
 	for range 8 {
 		joining.Go(func() { NewBox(g, "a", new(Past)).Attach(transport.NewLink(&sleepy{}, false), Caller{}) })

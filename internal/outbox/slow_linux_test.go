@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestRefusedAttachSetsNothing: who is told that the pool is closed, or is to look the id
-// up again, has his connection as it was.
+// TestRefusedAttachSetsNothing: Attach that fails, because the pool is closed or the
+// box is dead, does not change the options of the connection.
 func TestRefusedAttachSetsNothing(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

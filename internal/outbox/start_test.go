@@ -8,8 +8,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestStartBetweenWaitAndAccept: what did not have to wait for room does not close the
-// connection for want of it.
+// TestStartBetweenWaitAndAccept: Start comes between the check for room and the
+// acceptance of a message. The message may exceed the outbox then, but that must not
+// close the connection.
 func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 10, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
 	b, m := NewBox(g, "a", new(Past)), &Message{ID: "a", Data: make([]byte, 10)}
@@ -29,11 +30,11 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	b.mu.Unlock()
 }
 
-// TestPushBehindWhatIsUndecided waits for room: the writers that decide it at Start may take
-// a while to come, and a producer does not wait for them.
+// TestPushBehindWhatIsUndecided: messages for an unknown id are decided after Start,
+// when a writer comes. Until then a Push waits for room behind them.
 func TestPushBehindWhatIsUndecided(t *testing.T) {
 	g := NewGroup(Config{Buffer: 1000, Outbox: 10, WriteTimeout: time.Second}, func() []*Box { return nil }, func(*Box) {})
-	g.limit = 0 // none comes
+	g.limit = 0 // no writer comes
 	b, m := NewBox(g, "a", new(Past)), &Message{ID: "a", Data: []byte("12345")}
 	for range 3 {
 		if ok, err := b.Push(t.Context(), m); !ok || err != nil {
@@ -47,7 +48,7 @@ func TestPushBehindWhatIsUndecided(t *testing.T) {
 		t.Errorf("Push behind 15 bytes, of 10: %v, %+v", err, g.Stats())
 	}
 	g.limit = 1
-	g.enqueue(NewBox(g, "b", new(Past))) // with which a writer comes
+	g.enqueue(NewBox(g, "b", new(Past))) // this brings a writer
 	if _, err := b.Push(t.Context(), m); err != nil {
 		t.Error(err)
 	}

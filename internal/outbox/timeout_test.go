@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestWriteThatLandsAsItsTimerFires: neither the write that the writer is with by
-// then nor its connection is judged by that timer.
+// TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
+// ended. It must not time out the writer's next write or close the connection.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true})
 	b, conn := NewBox(g, "a", new(Past)), &gate{free: make(chan bool)}

@@ -20,7 +20,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestNothingIsAcceptedAfterShutdown: not even by an Add that had begun before.
+// TestNothingIsAcceptedAfterShutdown: an Add that began before Shutdown and ends after
+// it returns ErrClosed, and no hook is called any more.
 func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var called atomic.Int64
@@ -51,7 +52,8 @@ func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 	})
 }
 
-// TestSecondShutdown returns what the first did, whatever its own context.
+// TestSecondShutdown returns the result of the first, even if its own context has
+// ended.
 func TestSecondShutdown(t *testing.T) {
 	p, _, _ := started(t)
 	if err := shutdown(p, time.Second); err != nil {
@@ -66,8 +68,8 @@ func TestSecondShutdown(t *testing.T) {
 	}
 }
 
-// No goroutine of the pool's is left when Shutdown returns, though a Del just
-// before is still saying goodbye to a peer that takes nothing.
+// TestShutdownLeavesNoCloser: when Shutdown returns, no goroutine of the pool runs,
+// although a Del just before it is still closing a connection whose peer reads nothing.
 func TestShutdownLeavesNoCloser(t *testing.T) {
 	for _, kind := range []string{"plain", "upgraded", "client"} {
 		t.Run(kind, func(t *testing.T) {
@@ -112,13 +114,14 @@ func TestShutdownLeavesNoCloser(t *testing.T) {
 	}
 }
 
-// accept is what a server answers to a Sec-WebSocket-Key (RFC 6455 section 1.3).
+// accept returns a server's answer to a Sec-WebSocket-Key (RFC 6455 section 1.3).
 func accept(key string) string {
 	h := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(h[:])
 }
 
-// TestShutdownLeavesNoMailboxTimer: though the mailbox has been emptied before its time.
+// TestShutdownLeavesNoMailboxTimer: Shutdown empties the mailbox and stops its timer,
+// which would keep the pool in memory.
 func TestShutdownLeavesNoMailboxTimer(t *testing.T) {
 	p := gcpool.NewPool(gcpool.WithMailbox(24*time.Hour, 1000))
 	p.Register(name)

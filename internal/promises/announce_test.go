@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestTakeoverIsAnnounced: a cluster is told of a new connection, also where the
-// id had one before.
+// TestTakeoverIsAnnounced: Add tells the cluster of a new connection, even if the id
+// had one before.
 func TestTakeoverIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -19,7 +19,7 @@ func TestTakeoverIsAnnounced(t *testing.T) {
 		pipe(t, one.conns, "a")
 		synctest.Wait()
 		b.mu.Lock()
-		b.owners["a"] = owner{node: two} // as if it had been there since
+		b.owners["a"] = owner{node: two} // as if two had been the owner since then
 		b.mu.Unlock()
 		pipe(t, one.conns, "a")
 		synctest.Wait()
@@ -29,11 +29,12 @@ func TestTakeoverIsAnnounced(t *testing.T) {
 	})
 }
 
-// A witness is a cluster that has nobody else, and counts what it is told.
+// A witness is a cluster without other processes. It records the connection of an id
+// when the id changes.
 type witness struct {
 	slowCluster
 	conns *gcpool.ConnPool
-	told  map[string]net.Conn // what an id had when it changed; of one goroutine
+	told  map[string]net.Conn // by id: its connection when it changed; used by one goroutine
 }
 
 func (w witness) Changed(_, id string) {
@@ -43,9 +44,10 @@ func (w witness) Changed(_, id string) {
 	})
 }
 
-// TestClusterIsToldBeforeAddReturns: of two processes, that which added its
-// connection last tells of it last, or the older one would win. A new connection and
-// a takeover are told by Add itself, not on a goroutine that may run late.
+// TestClusterIsToldBeforeAddReturns: Add itself tells the cluster of a new connection
+// or a takeover. On a goroutine it could be late. If two processes add a connection for
+// the same id, the one that tells the cluster last wins, and that must be the newer
+// one.
 func TestClusterIsToldBeforeAddReturns(t *testing.T) {
 	p, conns, _ := started(t)
 	w := witness{conns: conns, told: map[string]net.Conn{}}
@@ -67,8 +69,9 @@ func TestClusterIsToldBeforeAddReturns(t *testing.T) {
 	}
 }
 
-// TestAppearedOutlastsAPush: an answer from before the id appeared keeps nothing in the
-// mailbox, though a message has come since.
+// TestAppearedOutlastsAPush: the cluster answers that an id is away, but the id has
+// appeared since the question. The messages are forwarded, not kept in the mailbox,
+// even if another push came in between.
 func TestAppearedOutlastsAPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -91,12 +94,13 @@ func TestAppearedOutlastsAPush(t *testing.T) {
 	})
 }
 
-// TestAppearedWhileAWriteEnds: what the write leaves is forwarded, and not kept.
+// TestAppearedWhileAWriteEnds: a write that Del cut short leaves a message. It is
+// forwarded if the id appeared elsewhere, not kept.
 func TestAppearedWhileAWriteEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
 		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), nil)) }})
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		outcome := make(chan error, 1)
 		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
 		synctest.Wait()
@@ -109,7 +113,8 @@ func TestAppearedWhileAWriteEnds(t *testing.T) {
 	})
 }
 
-// TestAppearedKeepsTheTime that a message has in the mailbox, if the id is not there after all.
+// TestAppearedKeepsTheTime: if an id is still away after Appeared, its messages keep
+// the time that they had left in the mailbox.
 func TestAppearedKeepsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := &bus{delay: 500 * time.Millisecond}, new(reports)

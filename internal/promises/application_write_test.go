@@ -13,7 +13,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestLargeWriteOfTheApplicationIsProgress: the pool waits behind it for as long as the peer reads.
+// TestLargeWriteOfTheApplicationIsProgress: the pool's message waits behind a large
+// write of the application. That is no timeout while the peer reads.
 func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 	_, c, s := started(t, gcpool.WithWriteTimeout(500*time.Millisecond), gcpool.WithHeartbeat(0))
 	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
@@ -25,7 +26,7 @@ func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 	time.Sleep(100 * time.Millisecond)
 	add(t, s, "a", "hello")
 	buf := make([]byte, 64<<10)
-	for i := range 16 { // 64 KiB every 100 ms: slow, and reading
+	for i := range 16 { // it reads slowly: 64 KiB every 100 ms
 		if _, err := io.ReadFull(raw, buf); err != nil {
 			t.Fatalf("a peer that reads all the time, after %d ms: %v", i*100, err)
 		}
@@ -33,9 +34,9 @@ func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 	}
 }
 
-// A write that waits for one of the application's has the write timeout from the
-// moment on at which that one stops. On real time, see
-// TestFullOutboxWaitsForAWriteOfTheApplication.
+// TestWriteOfTheApplicationThatStopsIsTimedOut: the pool's message waits behind a write
+// of the application. The write timeout begins when that write makes no more progress.
+// This runs on real time, see TestFullOutboxWaitsForAWriteOfTheApplication.
 func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	_, conns, stream := started(t, gcpool.WithWriteTimeout(300*time.Millisecond), gcpool.WithHeartbeat(0))
 	large := make(chan bool)
@@ -46,7 +47,7 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	}))("")
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	large <- true
-	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
+	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
 	outcome := make(chan error, 1)
 	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
 	for range 10 { // longer than the timeout
@@ -66,8 +67,9 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	}
 }
 
-// Add waits while the peer takes what the application writes. On real time, for a
-// writer that waits for the frame to end holds up a simulated clock.
+// TestFullOutboxWaitsForAWriteOfTheApplication: Add waits for room while the peer reads
+// what the application writes. This runs on real time: a writer that waits for the end
+// of a frame holds up a simulated clock.
 func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
 	const pieces = 12
 	_, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithHeartbeat(0))
@@ -81,7 +83,7 @@ func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
 	raw, _ := open("")
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	large <- true
-	io.ReadFull(raw, make([]byte, 1<<16)) // the frame is under way
+	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
 	add(t, stream, "a", strings.Repeat("1", 60))
 	for range pieces - 2 {
 		time.Sleep(150 * time.Millisecond)

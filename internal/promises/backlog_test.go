@@ -16,8 +16,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestBacklogOfBeforeStart may be larger than an outbox. A peer that reads gets it all, and
-// what is added behind it waits for room.
+// TestBacklogOfBeforeStart: the messages from before Start may be larger than an
+// outbox. A peer that reads gets all of them, and messages added after Start wait for
+// room behind them.
 func TestBacklogOfBeforeStart(t *testing.T) {
 	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
 		synctest.Test(t, func(t *testing.T) {
@@ -39,7 +40,7 @@ func TestBacklogOfBeforeStart(t *testing.T) {
 			}()
 			for i := range want {
 				if i%10 == 0 {
-					time.Sleep(100 * time.Millisecond) // it is slow, and reads
+					time.Sleep(100 * time.Millisecond) // it reads slowly
 				}
 				if got := lines(t, peer, 1)[0]; got != want[i] {
 					t.Fatalf("line %d: %.20q", i, got)
@@ -49,7 +50,8 @@ func TestBacklogOfBeforeStart(t *testing.T) {
 	}
 }
 
-// TestNothingIsWrittenBeforeStart, and nobody is pinged: a heartbeat begins with Start.
+// TestNothingIsWrittenBeforeStart: before Start nothing is written and nobody is
+// pinged. The heartbeat begins with Start.
 func TestNothingIsWrittenBeforeStart(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -82,8 +84,8 @@ func TestNothingIsWrittenBeforeStart(t *testing.T) {
 	})
 }
 
-// TestAddRacesWithStart: nothing is lost, and each producer's order is kept, for those who
-// are connected and for those who are not.
+// TestAddRacesWithStart: Adds race with Start. No message is lost and each producer's
+// order is kept, for ids that are connected and for ids that are not.
 func TestAddRacesWithStart(t *testing.T) {
 	for range 20 {
 		const producers, each = 100, 20
@@ -114,8 +116,8 @@ func TestAddRacesWithStart(t *testing.T) {
 	}
 }
 
-// What was added before Start does not wait for room once more, so that one full
-// outbox does not hold up the others.
+// TestStartIsNotHeldUpByAFullOutbox: messages that were added before Start do not wait
+// for room again, so one full outbox does not hold up the rest.
 func TestStartIsNotHeldUpByAFullOutbox(t *testing.T) {
 	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
 		synctest.Test(t, func(t *testing.T) {
@@ -135,8 +137,8 @@ func TestStartIsNotHeldUpByAFullOutbox(t *testing.T) {
 	}
 }
 
-// startsAtOnce starts p, after one more message for somebody else, and has that come
-// without any time gone by.
+// startsAtOnce adds a message for another id, starts p, and checks that the message
+// arrives without any time passing.
 func startsAtOnce(t *testing.T, p *gcpool.Pool) {
 	t.Helper()
 	peer := bufio.NewReader(pipe(t, p.GetConn(name), "quick"))
@@ -149,7 +151,7 @@ func startsAtOnce(t *testing.T, p *gcpool.Pool) {
 	}
 }
 
-// The same holds for what goes to a cluster that is slow.
+// TestStartIsNotHeldUpByASlowCluster: a slow cluster does not hold up Start either.
 func TestStartIsNotHeldUpByASlowCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := gcpool.NewPool(gcpool.WithOutbox(100))

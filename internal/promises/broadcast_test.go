@@ -30,8 +30,8 @@ func TestBroadcastDoesNotKeepOthersWaitingForAFullOutbox(t *testing.T) {
 	})
 }
 
-// TestBroadcastComesBackToFullOutboxes: a slow one keeps no other waiting, also
-// if both were full at first.
+// TestBroadcastComesBackToFullOutboxes: when two outboxes are full, the fast peer gets
+// the Broadcast without waiting for the slow one.
 func TestBroadcastComesBackToFullOutboxes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, s := started(t, gcpool.WithOutbox(1000))
@@ -63,7 +63,8 @@ func TestBroadcastComesBackToFullOutboxes(t *testing.T) {
 	})
 }
 
-// A Broadcast is for those who are connected, not for a mailbox.
+// TestBroadcastLeavesNothingInTheMailbox: a Broadcast is only for ids that are
+// connected.
 func TestBroadcastLeavesNothingInTheMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000))
@@ -80,8 +81,8 @@ func TestBroadcastLeavesNothingInTheMailbox(t *testing.T) {
 	})
 }
 
-// TestBroadcastContext: who has room gets it, and who has none by the end of the context
-// has not accepted it.
+// TestBroadcastContext: ids with room get the message. Ids without room when the
+// context ends do not.
 func TestBroadcastContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(10))
@@ -117,7 +118,7 @@ func TestBroadcastContext(t *testing.T) {
 	})
 }
 
-// A hung is a cluster whose Broadcast waits until it is let go.
+// A hung cluster blocks in Broadcast until it is released.
 type hung struct {
 	*node
 	free chan bool
@@ -125,7 +126,7 @@ type hung struct {
 
 func (h hung) Broadcast(string, []byte) error { <-h.free; return nil }
 
-// TestBroadcastContextOfAClusterThatHangs ends with its context.
+// TestBroadcastContextOfAClusterThatHangs: BroadcastContext ends with its context.
 func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -142,7 +143,8 @@ func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
 	})
 }
 
-// TestBroadcastWaitsForNobodyWhoIsAway, however long a push to him is on its way.
+// TestBroadcastWaitsForNobodyWhoIsAway: a Broadcast does not wait for an id that is
+// away, however long the cluster takes to forward a message to that id.
 func TestBroadcastWaitsForNobodyWhoIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(10))
@@ -165,7 +167,8 @@ func TestBroadcastWaitsForNobodyWhoIsAway(t *testing.T) {
 	})
 }
 
-// TestBroadcastWaitsForNoMail of an id that is asked for.
+// TestBroadcastWaitsForNoMail: a Broadcast does not wait for an id that is away and has
+// mail, while the cluster is asked for that id.
 func TestBroadcastWaitsForNoMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithMailbox(time.Hour, 1<<20))
@@ -198,7 +201,8 @@ func TestBroadcastWaitsForNoMail(t *testing.T) {
 	})
 }
 
-// TestBroadcastEverywhere: each process counts what it reaches.
+// TestBroadcastEverywhere: a Broadcast reaches the connections of every process. Each
+// process counts its own.
 func TestBroadcastEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -217,7 +221,7 @@ func TestBroadcastEverywhere(t *testing.T) {
 	})
 }
 
-// slowBus is a cluster whose Broadcast takes its time.
+// slowBus is a cluster with a slow Broadcast.
 type slowBus struct {
 	stuck
 	d time.Duration
@@ -225,7 +229,8 @@ type slowBus struct {
 
 func (b slowBus) Broadcast(string, []byte) error { time.Sleep(b.d); return nil }
 
-// TestBroadcastHereFirst: the ids with room get it at once, however slow the cluster.
+// TestBroadcastHereFirst: local ids with room get a Broadcast at once, however slow the
+// cluster is.
 func TestBroadcastHereFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)

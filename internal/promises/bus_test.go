@@ -17,9 +17,9 @@ type bus struct {
 	mu     sync.Mutex
 	nodes  []*node
 	owners map[string]owner
-	delay  time.Duration // of each way
-	refuse error         // what every message comes back with
-	silent atomic.Bool   // nothing comes back
+	delay  time.Duration // of a message, and again of its outcome
+	refuse error         // the outcome of every message, if not nil
+	silent atomic.Bool   // Forward never answers
 }
 
 // join adds a started pool.
@@ -37,13 +37,13 @@ func (b *bus) join(t *testing.T, opts ...gcpool.Option) *node {
 	return n
 }
 
-// An owner is where an id is connected, and with which connection.
+// An owner is the place where an id is connected: a node and a connection.
 type owner struct {
 	node *node
 	conn net.Conn
 }
 
-// A node is one pool and its way to the others.
+// A node is one pool and its connection to the other pools.
 type node struct {
 	*bus
 	pool   *gcpool.Pool
@@ -104,10 +104,10 @@ func (n *node) Forward(_, id string, batch [][]byte, done func([]error)) {
 				errs = append(errs, <-outcomes...)
 			case errors.Is(err, context.Canceled): // full
 				time.Sleep(time.Millisecond)
-			default: // it has left since
+			default: // it has left in the meantime
 				errs = append(errs, gcpool.ErrMoved)
 			}
-			for len(errs) > 0 && errs[len(errs)-1] != nil && len(errs) < len(batch) { // none may overtake
+			for len(errs) > 0 && errs[len(errs)-1] != nil && len(errs) < len(batch) { // or messages would overtake it
 				errs = append(errs, gcpool.ErrMoved)
 			}
 		}
@@ -116,7 +116,7 @@ func (n *node) Forward(_, id string, batch [][]byte, done func([]error)) {
 		}
 		time.Sleep(n.delay)
 		done(errs)
-		done(errs) // once too often does nothing
+		done(errs) // a second call does nothing
 	}()
 }
 

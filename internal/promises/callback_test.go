@@ -12,13 +12,15 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// The error of a connection is the application's code.
+// A nosy error calls the pool whenever it is read or unwrapped.
 type nosy struct{ ask func() }
 
 func (n nosy) Error() string { n.ask(); return "nosy" }
 
 func (n nosy) Unwrap() error { n.ask(); return nil }
 
+// TestErrorThatCallsThePool: an error from a connection may call the pool from its
+// methods, so the pool holds no lock when it examines one.
 func TestErrorThatCallsThePool(t *testing.T) {
 	p, conns, stream := started(t)
 	err := nosy{func() { conns.Get("a", func(net.Conn) error { return nil }) }}
@@ -40,7 +42,7 @@ func TestErrorThatCallsThePool(t *testing.T) {
 	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
 }
 
-// A calling context asks the pool when it is asked whether it has ended.
+// A calling context calls the pool from its Err method.
 type calling struct {
 	context.Context
 	ask func()
@@ -48,7 +50,8 @@ type calling struct {
 
 func (c calling) Err() error { c.ask(); return c.Context.Err() }
 
-// TestContextThatCallsThePool: it is the application's, so no lock is held.
+// TestContextThatCallsThePool: the context of a request is the application's code, so
+// the pool holds no lock when it calls Err.
 func TestContextThatCallsThePool(t *testing.T) {
 	_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Millisecond))
 	asked := make(chan bool, 100)

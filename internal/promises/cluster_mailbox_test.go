@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestMailboxFollows: a message for an id that is nowhere waits where it was
-// pushed, and goes where the id appears.
+// TestMailboxFollows: a message for an id that is away waits in the process where it
+// was pushed. When the id appears in another process, the message goes there.
 func TestMailboxFollows(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -31,9 +31,9 @@ func TestMailboxFollows(t *testing.T) {
 	})
 }
 
-// TestOneRefusalMutesNobody: "nobody has the id" may be wrong for a moment, as while a
-// route is cut, and nothing says when it is right again. The next push finds out, and
-// takes along what waits.
+// TestOneRefusalMutesNobody: the answer "nobody has the id" can be wrong for a moment,
+// for instance while a route is down. No event tells the pool when it is right again.
+// So the next push asks again, and the waiting messages follow it.
 func TestOneRefusalMutesNobody(t *testing.T) {
 	for _, waiting := range []int{1, 5, 200} {
 		synctest.Test(t, func(t *testing.T) {
@@ -62,8 +62,9 @@ func TestOneRefusalMutesNobody(t *testing.T) {
 	}
 }
 
-// TestAskingKeepsTheTime that a message has in the mailbox, also of one that is on its
-// way when it is up.
+// TestAskingKeepsTheTime: asking the cluster again does not prolong a message's time in
+// the mailbox. This also holds for a message that is being forwarded when its time
+// ends.
 func TestAskingKeepsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := &bus{delay: time.Second}, new(reports)
@@ -71,7 +72,7 @@ func TestAskingKeepsTheTime(t *testing.T) {
 		add(t, near.stream, "a", "first")
 		time.Sleep(20 * time.Second)
 		add(t, near.stream, "a", "second")
-		time.Sleep(41 * time.Second) // it was kept when the answer came, after 2 s
+		time.Sleep(41 * time.Second) // the first was kept from the answer on, at 2 s
 		add(t, near.stream, "a", "third")
 		time.Sleep(1900 * time.Millisecond)
 		equal(t, "too early", r.take(t, nil), nil)
@@ -85,7 +86,7 @@ func TestAskingKeepsTheTime(t *testing.T) {
 	})
 }
 
-// An errand counts what is forwarded on its way to the others.
+// An errand is a node that counts the batches and messages it forwards.
 type errand struct {
 	*node
 	batches, messages int
@@ -98,8 +99,8 @@ func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	e.node.Forward(pool, id, batch, done)
 }
 
-// TestPushToAUserWhoIsAway costs one message on the way, however much mail he has, and
-// waits for no room.
+// TestPushToAUserWhoIsAway: each push to an id that is away forwards one message,
+// however much mail the id has, and Add does not wait.
 func TestPushToAUserWhoIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -126,7 +127,8 @@ func TestPushToAUserWhoIsAway(t *testing.T) {
 	})
 }
 
-// TestRefusedAtShutdown: what waits for an answer, and the mail behind it, are reported.
+// TestRefusedAtShutdown: Shutdown reports the message that waits for the cluster's
+// answer, and the mail behind it.
 func TestRefusedAtShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := new(bus), new(reports)
@@ -144,8 +146,8 @@ func TestRefusedAtShutdown(t *testing.T) {
 	})
 }
 
-// TestExpiredOnItsWayIsReportedFirst: a letter that expires behind one which is on its way
-// waits for that one's report.
+// TestExpiredOnItsWayIsReportedFirst: two messages expire while the first is being
+// forwarded. The second is reported after the first, so the order is kept.
 func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := &bus{delay: time.Minute}, new(reports)
@@ -153,7 +155,7 @@ func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
 		add(t, near.stream, "a", "1")
 		synctest.Wait()
 		add(t, near.stream, "a", "2")
-		time.Sleep(3*time.Minute + time.Second) // kept after 2 minutes, when the first goes again
+		time.Sleep(3*time.Minute + time.Second) // the first was kept at 2 min, and is then forwarded again
 		equal(t, "too early", r.take(t, nil), nil)
 		time.Sleep(time.Minute)
 		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a 1", "a 2"})
@@ -161,7 +163,8 @@ func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
 	})
 }
 
-// TestMailFollowsTheFirstAtOnce: once that has been taken, the rest goes together.
+// TestMailFollowsTheFirstAtOnce: as soon as the cluster has taken one message, the rest
+// of the mail follows in one batch.
 func TestMailFollowsTheFirstAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -184,7 +187,8 @@ func TestMailFollowsTheFirstAtOnce(t *testing.T) {
 	})
 }
 
-// TestRemovedIDIsNotAskedFor on account of a push that came before its connection.
+// TestRemovedIDIsNotAskedFor: a push asked the cluster, then the id connected here and
+// was removed. The earlier push is no reason to ask again.
 func TestRemovedIDIsNotAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -196,7 +200,7 @@ func TestRemovedIDIsNotAskedFor(t *testing.T) {
 		add(t, stream, "a", "1")
 		synctest.Wait()
 		add(t, stream, "a", "2")
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		time.Sleep(time.Minute)
 		conns.Del("a")
 		time.Sleep(time.Minute)
@@ -206,7 +210,8 @@ func TestRemovedIDIsNotAskedFor(t *testing.T) {
 	})
 }
 
-// TestRefusedInPartIsNotAskedForAgain: it waits for the next push.
+// TestRefusedInPartIsNotAskedForAgain: if the cluster refuses a part of a batch, that
+// part waits for the next push.
 func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -215,7 +220,7 @@ func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
 			asked++
 			errs := all(len(batch), nil)
 			if asked > 1 {
-				errs[len(errs)-1] = gcpool.ErrNotConnected // he has gone
+				errs[len(errs)-1] = gcpool.ErrNotConnected // the user has left
 			}
 			time.AfterFunc(time.Second, func() { done(errs) })
 		}})
@@ -230,7 +235,8 @@ func TestRefusedInPartIsNotAskedForAgain(t *testing.T) {
 	})
 }
 
-// TestPushInAnOutage leaves alone the mail that it finds.
+// TestPushInAnOutage: if the cluster fails, only the new message is reported. The mail
+// stays.
 func TestPushInAnOutage(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(reports)
@@ -254,7 +260,8 @@ func TestPushInAnOutage(t *testing.T) {
 	})
 }
 
-// TestPushBehindAnAskAsks once more: the answer under way may be older than it.
+// TestPushBehindAnAskAsks: a push that comes while the cluster is being asked asks
+// again, because the answer may be older than the push.
 func TestPushBehindAnAskAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -267,7 +274,7 @@ func TestPushBehindAnAskAsks(t *testing.T) {
 			for _, b := range batch {
 				seen = append(seen, string(b))
 			}
-			err := gcpool.ErrNotConnected // as of now
+			err := gcpool.ErrNotConnected // the answer at this moment
 			if here {
 				err = nil
 			}

@@ -19,8 +19,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestLeavingTheCluster: what was on its way is reported, and later messages are
-// as without a cluster.
+// TestLeavingTheCluster: SetCluster(nil) reports the messages that were being
+// forwarded. Later messages behave as they do without a cluster.
 func TestLeavingTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := new(bus), new(reports)
@@ -42,8 +42,8 @@ func TestLeavingTheCluster(t *testing.T) {
 	})
 }
 
-// TestMovingUser: a user who moves between processes gets each message once and
-// in order, whether it was pushed near or far, and what waited follows.
+// TestMovingUser: a user who moves between processes gets each message once and in
+// order, whichever process it was pushed to. Waiting messages follow the user.
 func TestMovingUser(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bus{delay: time.Millisecond}
@@ -55,7 +55,7 @@ func TestMovingUser(t *testing.T) {
 			lost.Add(1)
 		})
 		nodes := []*node{b.join(t, count), b.join(t, count), b.join(t, count)}
-		pipe(t, nodes[0].conns, "a") // never reads: all that waits must follow
+		pipe(t, nodes[0].conns, "a") // never reads, so all waiting messages must follow the user
 
 		const messages = 2000
 		var wg sync.WaitGroup
@@ -69,7 +69,7 @@ func TestMovingUser(t *testing.T) {
 				}
 			})
 		}
-		var got [20][]string // what came over each connection
+		var got [20][]string // by connection
 		for i := range got {
 			time.Sleep(7 * time.Millisecond)
 			peer := pipe(t, nodes[(i+1)%len(nodes)].conns, "a")
@@ -89,14 +89,13 @@ func TestMovingUser(t *testing.T) {
 		if n := received + int(lost.Load()); n != len(nodes)*messages {
 			t.Errorf("%d received and %d reported, of %d", received, lost.Load(), len(nodes)*messages)
 		}
-		if lost.Load() > 100 { // one that was cut in the middle, at most, a move
+		if lost.Load() > 100 { // each move may cut one message
 			t.Errorf("%d were lost", lost.Load())
 		}
 	})
 }
 
-// inOrder checks lines that tell their producer and its number, and returns how many
-// there are.
+// inOrder checks lines of the form "producer number", and returns how many there are.
 func inOrder(t *testing.T, lines []string, producers int) int {
 	t.Helper()
 	last := slices.Repeat([]int{-1}, producers)
@@ -110,8 +109,8 @@ func inOrder(t *testing.T, lines []string, producers int) int {
 	return len(lines)
 }
 
-// TestClusterComesAndGoes: it may be set and left at any moment, and nothing is
-// without an outcome.
+// TestClusterComesAndGoes: SetCluster may be called at any moment, and every message
+// still has an outcome.
 func TestClusterComesAndGoes(t *testing.T) {
 	pool, _, stream := started(t)
 	free := make(chan struct{})
@@ -138,7 +137,8 @@ func TestClusterComesAndGoes(t *testing.T) {
 	settled(t, pool)
 }
 
-// TestClusterComesBeforeItsPools: it is theirs as well.
+// TestClusterComesBeforeItsPools: a cluster that is set before Register serves the new
+// pool too.
 func TestClusterComesBeforeItsPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := gcpool.NewPool(), stuck{make(chan struct{})}
@@ -153,6 +153,7 @@ func TestClusterComesBeforeItsPools(t *testing.T) {
 	})
 }
 
+// A slowCluster blocks in Broadcast until it is released.
 type slowCluster struct{ hold chan bool }
 
 func (slowCluster) Changed(pool, id string) {}
@@ -163,7 +164,7 @@ func (slowCluster) Forward(pool, id string, batch [][]byte, done func([]error)) 
 
 func (s slowCluster) Broadcast(pool string, data []byte) error { <-s.hold; return nil }
 
-// SetCluster raced
+// A pausing cluster stops in the first Changed until it is released.
 type pausing struct {
 	slowCluster
 	in, hold chan bool
@@ -177,6 +178,8 @@ func (p pausing) Changed(pool, id string) {
 	}
 }
 
+// TestSetClusterRaced: SetCluster(nil) wins over an earlier SetCluster that has not
+// returned.
 func TestSetClusterRaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)))
@@ -203,7 +206,8 @@ func TestSetClusterRaced(t *testing.T) {
 	})
 }
 
-// The largest outbox is one.
+// TestLargestOutboxAndACluster: the largest possible outbox does not overflow when its
+// size is multiplied.
 func TestLargestOutboxAndACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithOutbox(math.MaxInt))

@@ -39,7 +39,8 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 	}
 }
 
-// TestDelOfAnOldHandler has no effect, whenever it comes; anybody else's Del removes.
+// TestDelOfAnOldHandler: the Del of a handler whose connection was replaced has no
+// effect, however late it comes. Any other Del removes the present connection.
 func TestDelOfAnOldHandler(t *testing.T) { both(t, testDelOfAnOldHandler) }
 
 func testDelOfAnOldHandler(t *testing.T, wrap wrapper) {
@@ -124,7 +125,8 @@ func TestDelConnOnlyRemovesItsOwn(t *testing.T) {
 	})
 }
 
-// TestGetThatFailsRemovesItsOwn: not the one that came meanwhile.
+// TestGetThatFailsRemovesItsOwn: if the function that Get calls fails, Get removes the
+// connection that it passed to the function, not one that was added meanwhile.
 func TestGetThatFailsRemovesItsOwn(t *testing.T) {
 	_, conns, stream := started(t)
 	pipe(t, conns, "a")
@@ -140,7 +142,8 @@ func TestGetThatFailsRemovesItsOwn(t *testing.T) {
 	equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"hello"})
 }
 
-// TestAddOfTheSameConnectionChangesNothing: it stays open.
+// TestAddOfTheSameConnectionChangesNothing: adding the present connection again leaves
+// it open and counts nothing.
 func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 	p, conns, stream := started(t)
 	ours, peer := net.Pipe()
@@ -159,7 +162,8 @@ func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 	}
 }
 
-// TestHandlerThatClosesItsConnection before its Del, as many do, leaves the next one alone.
+// TestHandlerThatClosesItsConnection: many handlers close their connection before their
+// deferred Del. That does not remove the next connection of the id.
 func TestHandlerThatClosesItsConnection(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t)
@@ -168,7 +172,7 @@ func TestHandlerThatClosesItsConnection(t *testing.T) {
 			c.Add("a", ws)
 			defer func() { out <- true }()
 			defer c.Del("a")
-			defer ws.Close() // as many handlers have it
+			defer ws.Close() // as in many handlers
 			in <- true
 			io.Copy(io.Discard, ws)
 		})
@@ -176,7 +180,7 @@ func TestHandlerThatClosesItsConnection(t *testing.T) {
 		gone := dial(t, addr, "")
 		<-in
 		for i := range 20 {
-			next := dial(t, addr, "") // takes over; the old handler closes its ws, then calls Del
+			next := dial(t, addr, "") // takes over: the old handler closes its ws, then calls Del
 			<-in
 			gone.Close()
 			gone = next
@@ -188,7 +192,8 @@ func TestHandlerThatClosesItsConnection(t *testing.T) {
 	})
 }
 
-// TestOwnDelAfterAReconnect: the second handler's own Del removes its own.
+// TestOwnDelAfterAReconnect: the deferred Del of the second handler removes the second
+// connection.
 func TestOwnDelAfterAReconnect(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(0))
@@ -213,7 +218,8 @@ func TestOwnDelAfterAReconnect(t *testing.T) {
 	})
 }
 
-// TestDelByAHookIsAStrangers, though a handler's Add may have started its goroutine.
+// TestDelByAHookIsAStrangers: the goroutine of a hook may have been started by a
+// handler's Add. A Del by that hook does not count as the handler's.
 func TestDelByAHookIsAStrangers(t *testing.T) {
 	told, goOn, result := make(chan bool, 10), make(chan bool), make(chan bool, 10)
 	var conns *gcpool.ConnPool
@@ -231,7 +237,7 @@ func TestDelByAHookIsAStrangers(t *testing.T) {
 		go func() { f(); close(done) }()
 		<-done
 	}
-	handler(func() { // the first: comes, and has gone
+	handler(func() { // the first handler, which ends
 		c, _ := net.Pipe()
 		conns.Add("a", c)
 		<-told

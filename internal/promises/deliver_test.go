@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestDeliverToAnIDThatIsAway does not wait where there is a mailbox, and what becomes of
-// the message is reported.
+// TestDeliverToAnIDThatIsAway: with a mailbox, Deliver does not wait for the id, and
+// the outcome of the message is reported to the hook.
 func TestDeliverToAnIDThatIsAway(t *testing.T) {
 	for _, cluster := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -54,13 +54,13 @@ func TestDeliverToAnIDThatIsAway(t *testing.T) {
 	}
 }
 
-// TestDeliverWhoseConnectionGoes returns when its message is kept, and takes no more room
-// than another.
+// TestDeliverWhoseConnectionGoes: Deliver returns when its message goes to the mailbox.
+// From then on the message takes no more room than any other.
 func TestDeliverWhoseConnectionGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const outbox = 1000 // and 1274 messages, where a Deliver counts as 50
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithOutbox(outbox))
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "0")
 		synctest.Wait()
 		const messages = 20
@@ -75,7 +75,7 @@ func TestDeliverWhoseConnectionGoes(t *testing.T) {
 				t.Fatalf("Deliver: %v", err)
 			}
 		}
-		peer := pipe(t, conns, "a") // takes nothing either
+		peer := pipe(t, conns, "a") // its peer reads nothing either
 		for range outbox - 200 {
 			add(t, stream, "a", "y")
 		}

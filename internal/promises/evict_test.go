@@ -13,7 +13,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Evict without a cluster is a Del.
+// TestEvictWithoutACluster: Evict without a cluster is a Del.
 func TestEvictWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -33,8 +33,8 @@ func TestEvictWithoutACluster(t *testing.T) {
 	})
 }
 
-// TestEvictedIDIsFollowed: what waits for it goes where it is, also if nothing is
-// pushed any more; but what a Del leaves is reported.
+// TestEvictedIDIsFollowed: after Evict, the waiting messages go to the process where
+// the id is, even if nothing more is pushed. After Del, they are reported.
 func TestEvictedIDIsFollowed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := new(bus), new(reports)
@@ -59,8 +59,8 @@ func TestEvictedIDIsFollowed(t *testing.T) {
 	})
 }
 
-// TestEvictedBehindAConnectionThatHeedsNothing is forwarded when the write on that is given
-// up.
+// TestEvictedBehindAConnectionThatHeedsNothing: a write hangs on an evicted connection.
+// When the pool gives the write up, it forwards the message behind it.
 func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -79,13 +79,14 @@ func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
 	})
 }
 
-// TestEvictedWriteWithoutACluster expires, or is forwarded, like other mail.
+// TestEvictedWriteWithoutACluster: Evict interrupts a write, and the cluster is removed
+// and set again. The messages expire, or are forwarded, like other mail.
 func TestEvictedWriteWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20))
 		c := &answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), nil)) }}
 		p.SetCluster(c)
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "0")
 		synctest.Wait()
 		for i := range 5 {
@@ -102,7 +103,8 @@ func TestEvictedWriteWithoutACluster(t *testing.T) {
 	})
 }
 
-// TestEvictedWriteOfWhoComesBackAndGoes is forwarded: he comes back, and goes, while it ends.
+// TestEvictedWriteOfWhoComesBackAndGoes: Evict interrupts a write, and the id connects
+// and leaves again before the write has ended. The messages are forwarded.
 func TestEvictedWriteOfWhoComesBackAndGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := new(reports)
@@ -115,7 +117,7 @@ func TestEvictedWriteOfWhoComesBackAndGoes(t *testing.T) {
 			mu.Unlock()
 			done(all(len(batch), nil))
 		}})
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "0")
 		synctest.Wait()
 		add(t, stream, "a", "1")

@@ -16,7 +16,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// faulty is a connection that misbehaves as its functions say.
+// faulty is a connection that calls its own functions for Write, Close and
+// SetWriteDeadline.
 type faulty struct {
 	net.Conn
 	write    func(p []byte) (int, error)
@@ -50,7 +51,8 @@ func newFaulty() *faulty {
 	return &faulty{Conn: ours}
 }
 
-// deaf returns a connection whose Write ends only with free, whatever happens.
+// deaf returns a connection that ignores deadlines and Close. Its Write ends when free
+// is called.
 func deaf() (f *faulty, free func()) {
 	f = newFaulty()
 	stuck := make(chan struct{})
@@ -129,7 +131,7 @@ func TestCloseThatBlocksOrPanicsStopsNobody(t *testing.T) {
 			!strings.Contains(err.Error(), "write") {
 			t.Errorf("Deliver to a connection that panics: %v", err)
 		}
-		synctest.Wait() // a connection is removed after its messages have their outcomes
+		synctest.Wait() // messages have their outcomes before their connection is removed
 		if !conns.Del("blocks") || conns.Len() != 0 {
 			t.Error("Del did not remove the connection")
 		}
@@ -170,7 +172,7 @@ func TestNothingIsWrittenAfterAShortWrite(t *testing.T) {
 func TestResetInTheMiddleOfAWrite(t *testing.T) {
 	for range 20 {
 		var r reports
-		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(8<<20)) // nobody reads
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithOutbox(8<<20)) // the peer does not read
 		peer := tcp(t, conns, "a").(*net.TCPConn)
 		data := strings.Repeat("x", 100_000)
 		for i := range 50 {
@@ -195,7 +197,8 @@ func (e picky) Error() string { <-e.wait; return "at last" }
 
 func (e picky) Is(target error) bool { panic(target) }
 
-// TestErrorThatPanicsOrBlocksStopsNobody: it is the connection's own.
+// TestErrorThatPanicsOrBlocksStopsNobody: the error of one connection affects only that
+// connection.
 func TestErrorThatPanicsOrBlocksStopsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -219,6 +222,7 @@ func TestErrorThatPanicsOrBlocksStopsNobody(t *testing.T) {
 	})
 }
 
+// A panicky connection writes the bytes, then panics.
 type panicky struct {
 	net.Conn
 }
@@ -228,7 +232,8 @@ func (p panicky) Write(b []byte) (int, error) {
 	panic("after the bytes went")
 }
 
-// TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain: its message may be with the peer.
+// TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain: the peer may have received the
+// message, so it is not sent a second time.
 func TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain(t *testing.T) {
 	_, c, s := started(t, gcpool.WithMailbox(time.Hour, 1000))
 	ours, peer := net.Pipe()
@@ -245,7 +250,8 @@ func TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain(t *testing.T) {
 	}
 }
 
-// waiting is a connection whose deadlines wait for its Write, which Close ends.
+// A waiting connection blocks in SetDeadline until its Write ends. Only Close ends the
+// Write.
 type waiting struct {
 	net.Conn
 	mu  sync.Mutex
@@ -263,7 +269,8 @@ func (w *waiting) SetWriteDeadline(time.Time) error { w.mu.Lock(); defer w.mu.Un
 func (w *waiting) SetDeadline(time.Time) error      { return w.SetWriteDeadline(time.Time{}) }
 func (w *waiting) Close() error                     { close(w.end); return nil }
 
-// TestCloseDoesNotWaitForADeadline that waits for the write which Close is to end.
+// TestCloseDoesNotWaitForADeadline: SetDeadline waits for a write that only Close ends.
+// The pool calls Close all the same.
 func TestCloseDoesNotWaitForADeadline(t *testing.T) {
 	_, c, s := started(t, gcpool.WithWriteTimeout(100*time.Millisecond))
 	conn := &waiting{end: make(chan struct{})}
@@ -276,7 +283,7 @@ func TestCloseDoesNotWaitForADeadline(t *testing.T) {
 	}
 }
 
-// A heedless connection takes neither deadline nor Close.
+// A heedless connection ignores deadlines and Close.
 type heedless struct {
 	net.Conn
 	free chan struct{}

@@ -13,8 +13,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestForward: a push reaches the process where the id is connected, in order,
-// and its outcome comes back.
+// TestForward: a push reaches the process where the id is connected, in order, and the
+// outcome comes back.
 func TestForward(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bus{delay: time.Millisecond}
@@ -49,8 +49,8 @@ func TestForward(t *testing.T) {
 	})
 }
 
-// TestForwardWithoutOutcome: what the cluster answers is the outcome; and while
-// it answers nothing, Add waits at the bound, and Shutdown ends all the same.
+// TestForwardWithoutOutcome: the cluster's answer is the outcome of a message. While
+// there is no answer, Add waits at its limit, and Shutdown still ends.
 func TestForwardWithoutOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("lost on the way")
@@ -89,7 +89,7 @@ func TestForwardWithoutOutcome(t *testing.T) {
 	})
 }
 
-// stuck is a cluster whose network takes nothing.
+// stuck is a cluster that blocks in Forward until it is released.
 type stuck struct{ free chan struct{} }
 
 func (s stuck) Changed(_, _ string)                {}
@@ -100,7 +100,7 @@ func (s stuck) Forward(_, _ string, batch [][]byte, done func([]error)) {
 	done(make([]error, len(batch)))
 }
 
-// TestForwardThatBlocks: it keeps no other id waiting.
+// TestForwardThatBlocks: a Forward that blocks delays no other id.
 func TestForwardThatBlocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, conns, stream := started(t)
@@ -122,7 +122,7 @@ func TestForwardThatBlocks(t *testing.T) {
 	})
 }
 
-// An answering is a cluster whose Forward is a function.
+// An answering cluster calls a function for each Forward.
 type answering struct {
 	forward func(id string, batch [][]byte, done func([]error))
 }
@@ -133,7 +133,7 @@ func (a *answering) Forward(_, id string, batch [][]byte, done func([]error)) {
 }
 func (a *answering) Broadcast(string, []byte) error { return nil }
 
-// all is one outcome for n messages.
+// all returns the same outcome for n messages.
 func all(n int, err error) (errs []error) {
 	for range n {
 		errs = append(errs, err)
@@ -141,7 +141,8 @@ func all(n int, err error) (errs []error) {
 	return errs
 }
 
-// TestMovedWhenTheClusterHasGone: there is nobody to forward it to once more.
+// TestMovedWhenTheClusterHasGone: a message that moved would be forwarded again. If the
+// cluster has been removed meanwhile, the outcome is ErrMoved.
 func TestMovedWhenTheClusterHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t)
@@ -159,13 +160,14 @@ func TestMovedWhenTheClusterHasGone(t *testing.T) {
 	})
 }
 
-// TestWhatIsBehindAFailureIsForwarded, though nothing comes after it.
+// TestWhatIsBehindAFailureIsForwarded: after a batch fails, the messages behind it are
+// forwarded, even if nothing more is pushed.
 func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outage, r := errors.New("NATS lost"), new(reports)
 		b := &bus{delay: time.Second, refuse: outage}
 		near := b.join(t, gcpool.WithUndelivered(r.hook))
-		for range 4 { // more than go at once
+		for range 4 { // more than one batch takes
 			add(t, near.stream, "a", string(make([]byte, 40<<10)))
 		}
 		time.Sleep(time.Minute)
@@ -176,7 +178,8 @@ func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
 	})
 }
 
-// TestPushBehindADyingWriteAsks when that has ended.
+// TestPushBehindADyingWriteAsks: a push that waits behind the write of a removed
+// connection asks the cluster as soon as that write has ended.
 func TestPushBehindADyingWriteAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -188,14 +191,14 @@ func TestPushBehindADyingWriteAsks(t *testing.T) {
 			mu.Unlock()
 			done(all(len(batch), nil))
 		}})
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "0")
 		add(t, stream, "a", "1")
 		synctest.Wait()
 		if !conns.Del("a") {
 			t.Fatal()
 		}
-		add(t, stream, "a", "for elsewhere") // id is connected elsewhere by now, or will be in a moment
+		add(t, stream, "a", "for elsewhere") // the id is connected elsewhere, now or in a moment
 		time.Sleep(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()

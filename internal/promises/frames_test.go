@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestFramesNeverMix has the peer ping, the application write a megabyte at a
-// time, and the pool push, all at once, and parses what comes byte by byte.
+// TestFramesNeverMix: the peer pings, the application writes a megabyte at a time and
+// the pool pushes, all at once. The test parses the stream byte by byte.
 func TestFramesNeverMix(t *testing.T) {
 	const rounds, pushes, big = 20, 4000, 1 << 20
 	_, conns, stream := started(t, gcpool.WithNewline(false))
@@ -53,7 +53,7 @@ func TestFramesNeverMix(t *testing.T) {
 		switch {
 		case op == 1 && text == fmt.Sprintf("%8d%s", pushed, strings.Repeat(".", pushed%3000)):
 			pushed++
-		case op == 10 && text >= fmt.Sprintf("%8d", pongs): // one may make up for those before (RFC 6455 section 5.5.3)
+		case op == 10 && text >= fmt.Sprintf("%8d", pongs): // one pong may answer several pings (RFC 6455 section 5.5.3)
 			fmt.Sscan(text, &pongs)
 			pongs++
 		case op == 1 && text == strings.Repeat("application ", big/12):
@@ -67,7 +67,7 @@ func TestFramesNeverMix(t *testing.T) {
 	}
 }
 
-// nextFrame reads one frame, its opcode and payload.
+// nextFrame reads one frame and returns its opcode and payload.
 func nextFrame(t *testing.T, ws *websocket.Conn) (op byte, payload string) {
 	t.Helper()
 	f, err := ws.NewFrameReader()
@@ -84,8 +84,8 @@ func nextFrame(t *testing.T, ws *websocket.Conn) (op byte, payload string) {
 	return f.PayloadType(), string(text)
 }
 
-// TestFramesOfTwoPoolsNeverMix has one WebSocket in two pools, whose peer does not
-// read, so that one of them has to stop in the middle of a frame.
+// TestFramesOfTwoPoolsNeverMix: one WebSocket is in two pools and its peer does not
+// read, so one pool has to stop in the middle of a frame.
 func TestFramesOfTwoPoolsNeverMix(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint("procs=", procs), func(t *testing.T) {

@@ -14,7 +14,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// Each end of a WebSocket has a status of its own, and one close frame.
+// TestEachEndHasItsCloseFrame: each way to end a WebSocket has its own status, and
+// sends one close frame.
 func TestEachEndHasItsCloseFrame(t *testing.T) {
 	for _, test := range []struct {
 		what   string
@@ -75,7 +76,8 @@ func closings(raw net.Conn) (statuses []string) {
 	}
 }
 
-// TestWhoComesDuringShutdownIsToldToComeBack, though the pool never had him.
+// TestWhoComesDuringShutdownIsToldToComeBack: Add refuses the connection, but its peer
+// still gets a close frame with status 1001, which tells it to come back.
 func TestWhoComesDuringShutdownIsToldToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, _ := started(t)

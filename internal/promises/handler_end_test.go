@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// contexts are ways in which a request's context ends before its handler.
+// contexts are ways to end a request's context before its handler ends.
 var contexts = map[string]func(http.Handler) (http.Handler, func()){
 	"timeout middleware": func(h http.Handler) (http.Handler, func()) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +52,7 @@ func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
 				eventually(t, "joined", func() bool { return conns.Len() == 1 })
 				cancel()
 				<-ctx.Done()
-				time.Sleep(1500 * time.Millisecond) // a look at every connection comes each second
+				time.Sleep(1500 * time.Millisecond) // the pool looks at every connection once a second
 				if conns.Len() != 1 {
 					t.Fatal("the connection was taken for one whose handler has returned")
 				}
@@ -93,7 +93,7 @@ func testHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T, wrap wrapper) {
 
 	first := dial(t, addr, "")
 	eventually(t, "joined again", func() bool { return conns.Len() == 1 })
-	first.Write([]byte("x")) // the handler returns; nobody has looked yet
+	first.Write([]byte("x")) // the handler returns, and the pool has not looked yet
 	if _, err := first.Read(make([]byte, 1)); err == nil {
 		t.Fatal("the handler did not return")
 	}
@@ -103,7 +103,8 @@ func testHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T, wrap wrapper) {
 	eventually(t, "a kick works", func() bool { return conns.Del("a") })
 }
 
-// TestHandlerOverAPipeLeavesNothing: one that returns without Del leaves no entry behind.
+// TestHandlerOverAPipeLeavesNothing: a handler that returns without Del leaves no entry
+// in the pool.
 func TestHandlerOverAPipeLeavesNothing(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) {

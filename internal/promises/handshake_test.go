@@ -16,8 +16,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// ask sends a handshake, but with that method, and more headers and a body, and
-// returns all that comes back.
+// ask sends a handshake with the given method and with more headers or a body, and
+// returns the whole answer.
 func ask(t *testing.T, addr, method, more string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -28,7 +28,7 @@ func ask(t *testing.T, addr, method, more string) string {
 	fmt.Fprintf(conn, "%s / HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
 		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n%s\r\n", method, addr, addr, more)
 	conn.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if method == http.MethodPost { // whose connection stays
+	if method == http.MethodPost { // the server keeps this connection open
 		line, _ := bufio.NewReader(conn).ReadString('\n')
 		return line
 	}
@@ -49,8 +49,9 @@ func response(t *testing.T, text string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// TestUpgradeLeavesAHijackedConnection to whoever has hijacked it, as net/http does; but a
-// WebSocket that is closed without a close frame gets one.
+// TestUpgradeLeavesAHijackedConnection: like net/http, Upgrade leaves a hijacked
+// connection to its new owner. But if the owner closes a WebSocket without a close
+// frame, Upgrade sends one.
 func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -59,7 +60,7 @@ func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			go func() { // as the chat example of gorilla/websocket does
+			go func() { // like the chat example of gorilla/websocket
 				defer conn.Close()
 				time.Sleep(20 * time.Millisecond)
 				buf.WriteString("HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi")
@@ -76,8 +77,8 @@ func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 	})
 }
 
-// TestHandshakeThatWaitsForItsPeer: it has gone, which nothing tells, so the context
-// ends after a while.
+// TestHandshakeThatWaitsForItsPeer: the peer has gone, but Upgrade cannot see that
+// during the handshake. So it ends the request's context after ten seconds.
 func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, ended := time.Now(), make(chan time.Duration, 1)
@@ -103,7 +104,8 @@ func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 	})
 }
 
-// TestContextLastsAfterTheHandshake, however long the handler runs.
+// TestContextLastsAfterTheHandshake: after the handshake, the context lasts while the
+// handler runs.
 func TestContextLastsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error)
@@ -118,8 +120,8 @@ func TestContextLastsAfterTheHandshake(t *testing.T) {
 	})
 }
 
-// TestUpgradePassesAPost: a handshake is a GET (RFC 6455 section 4.2.1), so whoever
-// posts is told to go on.
+// TestUpgradePassesAPost: only a GET is a handshake (RFC 6455 section 4.2.1), so a POST
+// passes through, and its client is told to continue.
 func TestUpgradePassesAPost(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }))
@@ -129,8 +131,8 @@ func TestUpgradePassesAPost(t *testing.T) {
 	})
 }
 
-// TestUpgradeTakesDeadlines of an http.ResponseController, net/http's way to let a
-// request take longer.
+// TestUpgradeTakesDeadlines: under Upgrade, http.ResponseController can set deadlines.
+// This is how a handler gives a request more time in net/http.
 func TestUpgradeTakesDeadlines(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -19,8 +19,8 @@ const (
 	key     = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\n"
 )
 
-// opens sends a request line and headers as they are, and returns what comes back and
-// the connection behind it.
+// opens sends a request line and headers unchanged. It returns the response and a
+// reader of the bytes that follow.
 func opens(t *testing.T, addr, line, headers string) (*http.Response, *bufio.Reader) {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -39,7 +39,8 @@ func opens(t *testing.T, addr, line, headers string) (*http.Response, *bufio.Rea
 	return resp, r
 }
 
-// TestHandshakeInEveryForm of its headers, which are lists (RFC 6455 section 4.2.1).
+// TestHandshakeInEveryForm: the headers of a handshake are lists, and may be written in
+// many ways (RFC 6455 section 4.2.1).
 func TestHandshakeInEveryForm(t *testing.T) {
 	p, conns, stream := started(t)
 	addr := serve(t, gcpool.Upgrade, websocket.Server{Handshake: gcpool.SameOrigin, Handler: verbatim(p, func() {})})
@@ -68,7 +69,8 @@ func TestHandshakeInEveryForm(t *testing.T) {
 	}
 }
 
-// TestUpgradeChangesNoHeadersInFront: they are the middleware's as well.
+// TestUpgradeChangesNoHeadersInFront: the middleware in front of Upgrade has the same
+// request, so Upgrade does not change its headers.
 func TestUpgradeChangesNoHeadersInFront(t *testing.T) {
 	headers := make(chan http.Header, 2)
 	inner := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) { headers <- ws.Request().Header }))
@@ -90,8 +92,8 @@ func TestUpgradeChangesNoHeadersInFront(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoHandshakeIsToldWhy, and the handler does not see it; the middleware in
-// front sees the status.
+// TestWhatIsNoHandshakeIsToldWhy: Upgrade answers an invalid handshake itself and says
+// what is wrong. The handler does not see it. Middleware in front sees the status.
 func TestWhatIsNoHandshakeIsToldWhy(t *testing.T) {
 	const asks = "Connection: Upgrade\nUpgrade: websocket\n"
 	status := make(chan int, 1)
@@ -147,7 +149,8 @@ func (n *noted) WriteHeader(status int) {
 
 func (n *noted) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
-// TestWhatAsksForNoWebSocketPasses through to the handler, untouched.
+// TestWhatAsksForNoWebSocketPasses: a request that asks for no WebSocket reaches the
+// handler unchanged.
 func TestWhatAsksForNoWebSocketPasses(t *testing.T) {
 	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header["Connection"], r.Header["Upgrade"])

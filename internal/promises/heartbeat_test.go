@@ -141,7 +141,8 @@ func TestRawConnectionIsNotPinged(t *testing.T) {
 	})
 }
 
-// TestPushesDoNotKeepThePingAway: a peer that is pushed to steadily, and says nothing, is pinged.
+// TestPushesDoNotKeepThePingAway: a peer that gets steady pushes and sends nothing is
+// pinged.
 func TestPushesDoNotKeepThePingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, s := started(t, gcpool.WithHeartbeat(4*time.Second))
@@ -163,7 +164,7 @@ func TestPushesDoNotKeepThePingAway(t *testing.T) {
 	})
 }
 
-// TestSaturationDoesNotKeepThePingAway: nor does an outbox that is never empty.
+// TestSaturationDoesNotKeepThePingAway: a peer whose outbox is never empty is pinged.
 func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 	_, c, s := started(t, gcpool.WithHeartbeat(time.Second))
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
@@ -183,7 +184,7 @@ func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 	}
 }
 
-// TestHeartbeatOfAgesRemovesNobody: twice the longest duration overflows.
+// TestHeartbeatOfAgesRemovesNobody: twice the longest duration would overflow.
 func TestHeartbeatOfAgesRemovesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(math.MaxInt64))
@@ -196,7 +197,7 @@ func TestHeartbeatOfAgesRemovesNobody(t *testing.T) {
 	})
 }
 
-// A sticky connection has a SetWriteDeadline that blocks once it has been closed.
+// A sticky connection blocks in SetWriteDeadline after it has been closed.
 type sticky struct {
 	net.Conn
 	closed atomic.Bool
@@ -214,7 +215,8 @@ func (s *sticky) SetWriteDeadline(t time.Time) error {
 	return s.Conn.SetWriteDeadline(t)
 }
 
-// TestOneConnectionStopsNoHeartbeat but its own, and not a goroutine more with each look.
+// TestOneConnectionStopsNoHeartbeat: a connection that blocks does not stop the
+// heartbeat of another, and does not cost another goroutine at each beat.
 func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(4*time.Second))
@@ -241,13 +243,14 @@ func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 		start := time.Now()
 		io.Copy(io.Discard, raw)
 		within(t, "a silent peer was closed", start, 8*time.Second, 2*time.Second)
-		if n := conn.stuck.Load(); n > 2 { // one that asks, and one that closes
+		if n := conn.stuck.Load(); n > 2 { // one that asks whether it is closed, one that closes it
 			t.Errorf("%d goroutines are stuck in a connection, want 2", n)
 		}
 	})
 }
 
-// TestTinyHeartbeat gives a peer the time to answer.
+// TestTinyHeartbeat: even with the shortest heartbeat, a peer has time to answer a
+// ping.
 func TestTinyHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(1))
@@ -263,7 +266,8 @@ func TestTinyHeartbeat(t *testing.T) {
 	})
 }
 
-// TestNewConnectionIsPingedAfterAHeartbeat, and not at the first look.
+// TestNewConnectionIsPingedAfterAHeartbeat: a new connection gets its first ping one
+// heartbeat after it joins, not at the next look at all connections.
 func TestNewConnectionIsPingedAfterAHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Second))

@@ -73,8 +73,8 @@ func shutdown(p *gcpool.Pool, d time.Duration) error {
 	return p.Shutdown(ctx)
 }
 
-// pipe connects id to the pool over memory and returns the peer's end, which
-// buffers nothing: what is not read is not taken.
+// pipe connects id to the pool over memory and returns the peer's end. It has no
+// buffer: bytes that are not read are not taken.
 func pipe(t *testing.T, c *gcpool.ConnPool, id string) net.Conn {
 	t.Helper()
 	ours, peer := net.Pipe()
@@ -135,7 +135,7 @@ func settled(t *testing.T, p *gcpool.Pool) gcpool.Stats {
 	return s
 }
 
-// wrapper is what may be around a handler; nil is nothing.
+// wrapper is what a test puts around a handler; nil adds nothing.
 type wrapper func(http.Handler) http.Handler
 
 var plain wrapper
@@ -175,9 +175,10 @@ func dial(t *testing.T, addr, query string) *websocket.Conn {
 	return ws
 }
 
-// handshake opens a WebSocket as a plain TCP connection, behind its response, so that
-// frames may be read as they come, or not at all. Its system takes up to window bytes that
-// nobody reads, or what it likes with 0; Linux makes twice as much of it.
+// handshake opens a WebSocket over a plain TCP connection and reads the response, so
+// that the test may read the frames as they come, or not at all. The peer's operating
+// system holds up to window unread bytes, or its default if window is 0. Linux doubles
+// the number.
 func handshake(t *testing.T, addr, query string, window int) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {

@@ -28,7 +28,7 @@ func TestHookThatBlocksHoldsUpOnlyTheReports(t *testing.T) {
 			r.hook(u)
 		}))
 		in := bufio.NewReader(pipe(t, conns, "here"))
-		for i := range 4 { // one is with the hook, three wait
+		for i := range 4 { // one is in the hook, three wait
 			add(t, stream, "away", fmt.Sprint(i))
 			synctest.Wait()
 		}
@@ -170,7 +170,7 @@ func TestLogsQuoteIDsAndNeverPayloads(t *testing.T) {
 		var log bytes.Buffer
 		logger := slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{
 			Level: slog.LevelDebug,
-			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { // a handler need not quote by itself
+			ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr { // a slog.Handler need not quote
 				if id := a.Value.String(); a.Key == "id" && (id[0] != '"' || strings.ContainsAny(id, "\r\n\x1b") || strings.Contains(id, "\xff")) {
 					t.Errorf("the id is logged as %q", id)
 				}
@@ -197,7 +197,8 @@ func TestLogsQuoteIDsAndNeverPayloads(t *testing.T) {
 	})
 }
 
-// TestAddWaitsForASlowPresenceHook: else events would pile up without bound.
+// TestAddWaitsForASlowPresenceHook: Add waits for a slow hook, or events would pile up
+// without limit.
 func TestAddWaitsForASlowPresenceHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
@@ -226,7 +227,8 @@ func TestAddWaitsForASlowPresenceHook(t *testing.T) {
 	})
 }
 
-// TestHookMayAddAConnection: even when too many reports wait.
+// TestHookMayAddAConnection: a hook may call ConnPool.Add even when the queue of
+// reports is full.
 func TestHookMayAddAConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var c *gcpool.ConnPool
@@ -249,7 +251,7 @@ func TestHookMayAddAConnection(t *testing.T) {
 		c.Del("a")
 		close(hold)
 		time.Sleep(time.Hour)
-		synctest.Wait() // else the race detector sees no order here
+		synctest.Wait() // without it the race detector sees no order here
 		if returned == 0 {
 			t.Errorf("ConnPool.Add, called by a hook, has hung for an hour (%d calls)", called)
 		}

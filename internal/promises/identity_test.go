@@ -212,6 +212,7 @@ func TestManyAddsOfOneIDLeaveOne(t *testing.T) {
 	equal(t, "received by all", got, []string{"for the survivor"})
 }
 
+// A slice is a connection whose value cannot be compared.
 type slice []byte
 
 func (slice) Read([]byte) (int, error)         { return 0, io.EOF }
@@ -223,7 +224,8 @@ func (slice) SetDeadline(time.Time) error      { return nil }
 func (slice) SetReadDeadline(time.Time) error  { return nil }
 func (slice) SetWriteDeadline(time.Time) error { return nil }
 
-// TestConnectionWithUncomparableInsides: a type may be comparable and its value not.
+// TestConnectionWithUncomparableInsides: a connection's type can be comparable while
+// its value is not.
 func TestConnectionWithUncomparableInsides(t *testing.T) {
 	defer func() {
 		if v := recover(); v != nil {

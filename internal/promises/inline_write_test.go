@@ -21,7 +21,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// rest is long enough for Add to find the pool idle.
+// rest sleeps long enough for the next Add to find the pool idle.
 func rest() { time.Sleep(time.Millisecond) }
 
 func TestIdlePoolHasWrittenWhenAddReturns(t *testing.T) {
@@ -93,9 +93,9 @@ func TestIdlePoolLeavesAFullSocketToAWriter(t *testing.T) {
 	}
 }
 
-// TestIdlePoolForgetsNobody pushes to several ids with pauses, so that an Add
-// which writes by itself meets others on the same id and on others, and one to a
-// peer that has stopped reading: no Add may end up serving that one.
+// TestIdlePoolForgetsNobody pushes to several ids with pauses, so that Adds that write
+// inline meet other Adds, for the same id and for others. One peer has stopped reading,
+// and no Add may end up writing to it.
 func TestIdlePoolForgetsNobody(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint("procs=", procs), func(t *testing.T) {
@@ -139,8 +139,8 @@ func TestIdlePoolForgetsNobody(t *testing.T) {
 	}
 }
 
-// midway is a pool whose last Add has left the rest of a frame to a writer, for the
-// peer has not read anything.
+// midway is a pool whose peer has read nothing. Its last Add wrote a part of a frame,
+// and left the rest to a writer.
 type midway struct {
 	reports
 	pool         *gcpool.Pool
@@ -152,7 +152,7 @@ type midway struct {
 	pushed       int
 }
 
-// meanwhile is what may happen to the connection then.
+// meanwhile lists what may happen to the connection in that state.
 var meanwhile = map[string]func(*testing.T, *midway){
 	"nothing":  func(*testing.T, *midway) {},
 	"takeover": func(t *testing.T, m *midway) { m.second = dial(t, m.addr, "") },
@@ -203,19 +203,22 @@ func (m *midway) receive(t *testing.T, ws *websocket.Conn, next int) (n int) {
 	for ; ; n++ {
 		ws.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		var got string
-		if websocket.Message.Receive(ws, &got) != nil || len(got) < 60_000 { // x/net takes the end of a stream for that of a frame
+		if websocket.Message.Receive(ws, &got) != nil || len(got) < 60_000 { // x/net takes the end of the stream for the end of a frame
 			return n
 		}
 		var i int
 		if _, err := fmt.Sscan(got[:6], &i); err != nil || i < next || got != m.message(i) {
 			t.Fatalf("after %d came %.20q, %d bytes", next-1, got, len(got))
 		}
-		if next = i + 1; n == 0 && m.second != nil && ws == m.peer { // the writer may go on only then
+		if next = i + 1; n == 0 && m.second != nil && ws == m.peer { // only after the takeover may the writer continue
 			eventually(t, "taken over", func() bool { return m.pool.Stats()[0].Takeovers == 1 })
 		}
 	}
 }
 
+// TestAnythingAfterAWriteThatAddBegan: whatever happens after an Add has written a part
+// of a frame, the peer receives only whole frames in order, and each message has one
+// outcome.
 func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		for _, what := range slices.Sorted(maps.Keys(meanwhile)) {
@@ -224,7 +227,7 @@ func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 					m := newMidway(t, opts...)
 					meanwhile[what](t, m)
-					m.push(m.message(m.pushed)) // it waits behind, if it still can
+					m.push(m.message(m.pushed)) // it waits behind the frame, if it is accepted
 					received := m.receive(t, m.peer, 0)
 					if m.second != nil {
 						received += m.receive(t, m.second, received)
@@ -244,6 +247,8 @@ func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 	}
 }
 
+// TestShutdownDuringAddsThatWrite: Shutdown comes while Adds write inline and the peer
+// leaves. Each message has one outcome.
 func TestShutdownDuringAddsThatWrite(t *testing.T) {
 	for i := range 60 {
 		p, conns, stream := started(t)

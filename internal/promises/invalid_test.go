@@ -11,12 +11,13 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// balky is a logger that panics when it is asked.
+// balky is a logger that panics in Enabled.
 type balky struct{ slog.Handler }
 
 func (balky) Enabled(context.Context, slog.Level) bool { panic("no") }
 
-// TestOddInputPanicsNowhere: neither a logger nor a Pool that nobody has made.
+// TestOddInputPanicsNowhere: neither a logger that panics, nor a nil or zero Pool,
+// makes the library panic.
 func TestOddInputPanicsNowhere(t *testing.T) {
 	for _, l := range []*slog.Logger{new(slog.Logger), slog.New(balky{slog.DiscardHandler})} {
 		_, c, _ := started(t, gcpool.WithLogger(l))
@@ -35,7 +36,8 @@ func TestOddInputPanicsNowhere(t *testing.T) {
 	}
 }
 
-// TestHugeBufferIsRefused: a channel of that size would panic.
+// TestHugeBufferIsRefused: Register must not panic when the buffer is too large for a
+// channel.
 func TestHugeBufferIsRefused(t *testing.T) {
 	defer func() {
 		if v := recover(); v != nil {

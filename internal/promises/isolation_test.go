@@ -151,7 +151,8 @@ func TestDeliveryGoesOnUnderTheWatchOfAStalledMajority(t *testing.T) {
 	}
 }
 
-// Peers that stop reading at the same moment delay no one else, however many.
+// TestManyPeersThatStallAtOnceDelayNobody: peers that stop reading at the same moment
+// delay no other peer, however many they are.
 func TestManyPeersThatStallAtOnceDelayNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -172,7 +173,8 @@ func TestManyPeersThatStallAtOnceDelayNobody(t *testing.T) {
 	})
 }
 
-// The same over TCP: a network goes away, and each Broadcast after that.
+// TestNetworkThatGoesAwayDelaysNobody: over TCP, 400 peers stop reading, and a message
+// goes to each of them again and again. The one peer that reads is not delayed.
 func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
 	const gone = 400
 	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Minute), gcpool.WithOverflow(gcpool.DropNewest))

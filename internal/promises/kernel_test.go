@@ -8,7 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestKernelKeepsLittleOfAStalledPeer: what the network has not taken waits in the outbox.
+// TestKernelKeepsLittleOfAStalledPeer: the operating system's buffer holds little for a
+// stalled peer. The rest waits in the outbox.
 func TestKernelKeepsLittleOfAStalledPeer(t *testing.T) {
 	for _, l := range slowLines(t) {
 		if l.kind == "unix" {
@@ -31,9 +32,9 @@ func TestKernelKeepsLittleOfAStalledPeer(t *testing.T) {
 	}
 }
 
-// TestWhatAStalledPeerLoses when its user reconnects: what the system had taken is lost,
-// and counted as written. It prints how much that is with the bound on what the system
-// keeps, and without.
+// TestWhatAStalledPeerLoses: when the user of a stalled peer reconnects, the messages
+// in the operating system's buffer are lost, and count as written. The test prints
+// their size with the limit on that buffer, and without.
 func TestWhatAStalledPeerLoses(t *testing.T) {
 	lost := func(bound bool) int {
 		p, conns, stream := started(t, gcpool.WithOutbox(32<<20))

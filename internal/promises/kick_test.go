@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestKickedHandlerWithoutDel: a handler whose connection was kicked, and which ends
-// without a Del of its own, changes nothing for the next connection.
+// TestKickedHandlerWithoutDel: a handler whose connection was kicked ends without its
+// own Del. That does not affect the next connection.
 func TestKickedHandlerWithoutDel(t *testing.T) {
 	p, conns, _ := started(t)
 	leave, returned := map[string]chan bool{"0": make(chan bool), "1": make(chan bool)}, make(chan bool)
@@ -41,7 +41,7 @@ func TestKickedHandlerWithoutDel(t *testing.T) {
 	}
 	connect("0")
 	connect("1") // takes over
-	<-leave["0"] // which has called Del, and does not return yet
+	<-leave["0"] // the first handler has called Del and has not returned
 	if !conns.Del("a") {
 		t.Fatal("a Del from outside removes nothing")
 	}
@@ -55,8 +55,8 @@ func TestKickedHandlerWithoutDel(t *testing.T) {
 	leave["0"] <- true
 }
 
-// TestKickAfterAReconnect: the handler of the earlier connection has called its
-// Del and returned, so a Del is nobody's deferred one.
+// TestKickAfterAReconnect: the first handler has called its Del and returned, so a
+// later Del from outside removes the present connection.
 func TestKickAfterAReconnect(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(0))
@@ -68,7 +68,7 @@ func TestKickAfterAReconnect(t *testing.T) {
 		})
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(w, r)
-			context.AfterFunc(r.Context(), func() { ended <- true }) // when net/http has ended it
+			context.AfterFunc(r.Context(), func() { ended <- true }) // after net/http has ended the request
 		}))
 		ws := dial(t, addr, "")
 		eventually(t, "joined", func() bool { return c.Len() == 1 })
@@ -85,7 +85,8 @@ func TestKickAfterAReconnect(t *testing.T) {
 	})
 }
 
-// TestKick removes a connection whoever calls, and its peer is told why.
+// TestKick: Kick removes the connection, whoever calls it, and its peer is told the
+// code and the reason.
 func TestKick(t *testing.T) { both(t, testKick) }
 
 func testKick(t *testing.T, wrap wrapper) {
@@ -94,7 +95,7 @@ func testKick(t *testing.T, wrap wrapper) {
 	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
 		handler := ws.Request().FormValue("n")
 		conns.Add("a", ws)
-		if handler == "2" { // an old handler, if there is one, may kick as anybody may
+		if handler == "2" { // anybody may kick, an old handler too
 			go conns.Kick("a", 4001, "your token has expired, é")
 		}
 		io.Copy(io.Discard, ws)
@@ -125,7 +126,8 @@ func testKick(t *testing.T, wrap wrapper) {
 	settled(t, p)
 }
 
-// TestKickByAnOldHandler removes the newest connection, as its Del would not.
+// TestKickByAnOldHandler: Kick by an old handler removes the newest connection. Its Del
+// would not.
 func TestKickByAnOldHandler(t *testing.T) {
 	_, conns, _ := started(t)
 	added, replaced, kicked := make(chan bool), make(chan bool), make(chan int)

@@ -19,7 +19,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// library stands for a WebSocket library that is not x/net's: it hijacks the connection
+// library stands for a WebSocket library other than x/net: it hijacks the connection
 // and answers the handshake. The tests of torture/libraries run real ones.
 func library(t *testing.T, handle func(r *http.Request, conn net.Conn)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -49,19 +49,20 @@ func TestConnWithoutUpgradeIsNil(t *testing.T) {
 	}
 }
 
-// TestLibraryThatClosesIsRemoved at the next look, whoever returned when.
+// TestLibraryThatClosesIsRemoved: a connection that its library has closed is removed
+// at the next look. It stays when only its handler returns.
 func TestLibraryThatClosesIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
 		closes := make(chan bool)
 		raw, _ := serveMemory(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
 			conns.Add("a", gcpool.Conn(r))
-			go func() { // while the handler returns, as with gws
+			go func() { // while the handler returns, as gws does
 				<-closes
 				conn.Close()
 			}()
 		}))("")
-		synctest.Wait() // it is added
+		synctest.Wait() // wait until it is added
 		add(t, stream, "a", "x")
 		in := bufio.NewReader(raw)
 		if op, payload, _ := frame(in); op != 0x81 || payload != "x\n" {
@@ -72,7 +73,7 @@ func TestLibraryThatClosesIsRemoved(t *testing.T) {
 			t.Error("removed when its handler returned")
 		}
 		go func() { closes <- true }()
-		equal(t, "close frames", closings(raw), []string{"1000"}) // behind a ping
+		equal(t, "close frames", closings(raw), []string{"1000"}) // after a ping
 		time.Sleep(2 * time.Second)
 		if conns.Len() != 0 {
 			t.Error("still there after the library has closed it")
@@ -80,8 +81,8 @@ func TestLibraryThatClosesIsRemoved(t *testing.T) {
 	})
 }
 
-// TestUnfinishedMessageOfTheApplication keeps the pool's waiting, and is told from a slow
-// peer.
+// TestUnfinishedMessageOfTheApplication: the pool's messages wait while the
+// application's message is unfinished. That is not taken for a slow peer.
 func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	var mu sync.Mutex
 	var log bytes.Buffer
@@ -104,7 +105,7 @@ func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	_, in := handshake(t, addr, "", 0)
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	add(t, stream, "a", "pushed")
-	for range 4 { // its progress counts as the peer's
+	for range 4 { // progress of the application's message counts
 		time.Sleep(100 * time.Millisecond)
 		more <- "\x00\x01."
 	}

@@ -60,7 +60,8 @@ func TestDeliverWaitersThatGaveUpTakeLittle(t *testing.T) {
 	shutdown(p, 10*time.Millisecond)
 }
 
-// A mailbox of 1 KiB takes about that, also for long ids.
+// TestMailboxOfLongIDs: a mailbox of 1 KiB takes about that much memory, even with long
+// ids.
 func TestMailboxOfLongIDs(t *testing.T) {
 	p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<10))
 	before := heapNow()
@@ -85,7 +86,8 @@ func (b blockedLog) WithAttrs([]slog.Attr) slog.Handler { return b }
 
 func (b blockedLog) WithGroup(string) slog.Handler { return b }
 
-// A logger that blocks takes no memory, however many come and go.
+// TestBlockedLoggerTakesNoMemory: a logger that blocks takes no memory, however many
+// connections come and go.
 func TestBlockedLoggerTakesNoMemory(t *testing.T) {
 	b := blockedLog{make(chan bool)}
 	p := gcpool.NewPool(gcpool.WithLogger(slog.New(b)), gcpool.WithBuffer(10))
@@ -111,7 +113,8 @@ func TestBlockedLoggerTakesNoMemory(t *testing.T) {
 	shutdown(p, 10*time.Millisecond)
 }
 
-// AddContext takes room that there is.
+// TestAddContextTakesRoomThatThereIs: AddContext takes room that has become free,
+// although the peer has stopped reading since.
 func TestAddContextTakesRoomThatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(1000))
@@ -123,7 +126,7 @@ func TestAddContextTakesRoomThatThereIs(t *testing.T) {
 		defer cancel()
 		go func() {
 			time.Sleep(50 * time.Millisecond)
-			io.ReadFull(peer, make([]byte, 200)) // then nothing more
+			io.ReadFull(peer, make([]byte, 200)) // and nothing after that
 		}()
 		start := time.Now()
 		err := stream.AddContext(ctx, "a", make([]byte, 100))
@@ -134,7 +137,8 @@ func TestAddContextTakesRoomThatThereIs(t *testing.T) {
 	})
 }
 
-// Reports that wait for a slow hook take about what the outbox took.
+// TestReportsTakeWhatTheOutboxTook: reports that wait for a slow hook take about the
+// memory that the outbox took.
 func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
 	hold := make(chan bool)
 	p, conns, stream := started(t, gcpool.WithBuffer(1), gcpool.WithWriteTimeout(time.Minute), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-hold }))
@@ -162,8 +166,9 @@ func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
 	shutdown(p, time.Second)
 }
 
-// TestDeliversLeaveTheRoomThatTheyTook, whatever their outcome: an outbox of this
-// size has room for some 20 of them. No time passes, so the outbox stays the same.
+// TestDeliversLeaveTheRoomThatTheyTook: a Deliver frees its room, whatever its outcome.
+// An outbox of this size has room for about 20 of them. No time passes, so the outbox
+// stays the same.
 func TestDeliversLeaveTheRoomThatTheyTook(t *testing.T) {
 	for what, reads := range map[string]bool{"written": true, "deleted": false} {
 		t.Run(what, func(t *testing.T) {

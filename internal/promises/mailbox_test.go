@@ -61,7 +61,7 @@ func TestMailboxTakesWhatALostConnectionLeaves(t *testing.T) {
 			add(t, stream, "a", fmt.Sprint(i))
 			synctest.Wait()
 		}
-		peer.Close() // "0" is on its way and has not been started
+		peer.Close() // nothing of "0" has been written
 		synctest.Wait()
 		add(t, stream, "a", "10")
 		got := lines(t, bufio.NewReader(pipe(t, conns, "a")), 11)
@@ -70,14 +70,15 @@ func TestMailboxTakesWhatALostConnectionLeaves(t *testing.T) {
 	})
 }
 
-// What a write leaves over goes to the connection that has come meanwhile, before
-// what waits behind it, or waits for one.
+// TestMailboxPassesOnWhatAWriteLeaves: a removed connection leaves an unfinished write.
+// Its message goes to the new connection before those that wait behind it, or waits for
+// a new connection.
 func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
-	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is over, or not
+	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is still running, or has been given up
 		synctest.Test(t, func(t *testing.T) {
 			var r reports
 			p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithUndelivered(r.hook))
-			pipe(t, conns, "a") // takes nothing
+			pipe(t, conns, "a") // its peer reads nothing
 			for i := range 3 {
 				add(t, stream, "a", fmt.Sprint(i))
 				synctest.Wait()
@@ -93,8 +94,8 @@ func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 	}
 }
 
-// TestManyLettersOfOneID take no longer, each, than few: not at Shutdown, and not for
-// others when they expire.
+// TestManyLettersOfOneID: when many letters of one id expire, they do not delay other
+// ids. Many letters do not delay Shutdown either.
 func TestManyLettersOfOneID(t *testing.T) {
 	const letters = 200_000
 	p, conns, stream := started(t, gcpool.WithMailbox(time.Second, 16<<20), gcpool.WithOutbox(16<<20))
@@ -110,7 +111,7 @@ func TestManyLettersOfOneID(t *testing.T) {
 		worst = max(worst, time.Since(start))
 		time.Sleep(time.Millisecond)
 	}
-	if worst > 2*time.Second { // 10 ms; and 8 s where it is the square
+	if worst > 2*time.Second { // it takes 10 ms; if the time were quadratic, 8 s
 		t.Errorf("an Add for another waited for %v", worst)
 	}
 	for range letters {
@@ -123,7 +124,8 @@ func TestManyLettersOfOneID(t *testing.T) {
 	}
 }
 
-// TestMessageThatNoMailboxTakes has none of the others give way.
+// TestMessageThatNoMailboxTakes: a message that is too large for the mailbox does not
+// displace other messages.
 func TestMessageThatNoMailboxTakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -141,8 +143,8 @@ func TestMessageThatNoMailboxTakes(t *testing.T) {
 	})
 }
 
-// TestMailLeavesTheOutboxAsItWas: once it has gone, as much fits as before it came, in
-// bytes and in messages.
+// TestMailLeavesTheOutboxAsItWas: when mail has left, the outbox has as much room as
+// before it came, in bytes and in messages.
 func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 	const outbox = 1000 // and 1275 messages
 	for size, fits := range map[int]int{100: 10, 0: 1275} {
@@ -159,7 +161,7 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 				}
 			}
 			lines(t, bufio.NewReader(pipe(t, conns, "a")), 20)
-			pipe(t, conns, "a") // takes nothing
+			pipe(t, conns, "a") // its peer reads nothing
 			for range fits + 1 {
 				add(t, stream, "a", strings.Repeat("x", size))
 			}
@@ -170,7 +172,8 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 	}
 }
 
-// TestMailboxStaysInBoundsWhenConnectionsEnd: what departing ids leave counts, too.
+// TestMailboxStaysInBoundsWhenConnectionsEnd: messages that a removed connection leaves
+// count towards the mailbox's limit.
 func TestMailboxStaysInBoundsWhenConnectionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports

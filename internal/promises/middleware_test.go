@@ -18,8 +18,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// limiter is a middleware that lets in most requests at a time, counts them, and
-// cleans up behind each.
+// limiter is a middleware that admits a limited number of requests at a time, counts
+// them, and cleans up after each.
 type limiter struct {
 	most    int64
 	open    atomic.Int64
@@ -38,7 +38,8 @@ func (l *limiter) around(h http.Handler) http.Handler {
 	})
 }
 
-// TestLimiterLastsAsLongAsTheHandler, in front of Upgrade and behind it.
+// TestLimiterLastsAsLongAsTheHandler: middleware cleans up when the handler ends, both
+// in front of Upgrade and behind it.
 func TestLimiterLastsAsLongAsTheHandler(t *testing.T) {
 	for what, order := range map[string]func(l *limiter, h http.Handler) http.Handler{
 		"without Upgrade": func(l *limiter, h http.Handler) http.Handler { return l.around(h) },
@@ -81,7 +82,8 @@ func TestLimiterLastsAsLongAsTheHandler(t *testing.T) {
 	}
 }
 
-// TestPanicReachesTheMiddlewareInFront, and without any it is net/http's to log.
+// TestPanicReachesTheMiddlewareInFront: a panic of the handler reaches the middleware
+// in front. If nothing recovers it, net/http logs it.
 func TestPanicReachesTheMiddlewareInFront(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		recovered := make(chan any, 1)
@@ -108,8 +110,9 @@ func TestPanicReachesTheMiddlewareInFront(t *testing.T) {
 	eventually(t, "logged", func() bool { return strings.Contains(text.String(), "panic serving") })
 }
 
-// TestContextInFrontIsTheHandlers: the deadline that a middleware gives it reaches the
-// handler, as without Upgrade, and ends nothing else.
+// TestContextInFrontIsTheHandlers: middleware in front sets a deadline on the request's
+// context. The handler sees the deadline as it does without Upgrade, and nothing else
+// ends with it.
 func TestContextInFrontIsTheHandlers(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -149,7 +152,7 @@ func TestContextInFrontIsTheHandlers(t *testing.T) {
 	})
 }
 
-// TestTimeoutHandlerInFrontAnswers500: it cannot hijack.
+// TestTimeoutHandlerInFrontAnswers500: http.TimeoutHandler does not support hijacking.
 func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	addr := serve(t, nil, http.TimeoutHandler(gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) {})), time.Minute, ""))
 	resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
@@ -158,13 +161,14 @@ func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	}
 }
 
-// logged is a ResponseWriter of a middleware's.
+// logged is a ResponseWriter that a middleware has wrapped.
 type logged struct{ http.ResponseWriter }
 
 func (l logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// TestUpgradeReturnsAtOnceOnlyToNetHTTP: whatever else is in front, if only a function
-// that calls it, may have something to do when its handler has returned.
+// TestUpgradeReturnsAtOnceOnlyToNetHTTP: any other code in front, even a plain
+// function, may have work to do after the handler returns. So Upgrade returns early
+// only to net/http itself.
 func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 	front := func(pattern string, around func(http.Handler) http.Handler) wrapper {
 		return func(h http.Handler) http.Handler {
@@ -215,8 +219,9 @@ type calls struct{ h http.Handler }
 
 func (c calls) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP(w, r) }
 
-// TestUpgradeWaitsUnderMiddleware: a router that uses its contexts again must not give
-// a handler that still runs another request's id.
+// TestUpgradeWaitsUnderMiddleware: a router may reuse a request's context when its
+// handler returns. Upgrade must not return while the handler runs, or the handler could
+// see another request's id.
 func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 	type key struct{}
 	direct := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
@@ -263,7 +268,7 @@ func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 	}
 }
 
-// derive is what a middleware makes of a request's context.
+// derive is how a middleware derives a context from the request's.
 type derive func(context.Context) (context.Context, context.CancelFunc)
 
 func middleware(next http.Handler, all []derive) http.Handler {

@@ -49,7 +49,8 @@ func TestOverflow(t *testing.T) {
 	}
 }
 
-// An outbox of 1,000 bytes takes about that, also while the oldest give way.
+// TestDropOldestStaysWithinTheOutbox: an outbox of 1,000 bytes takes about that much
+// memory, even while the oldest messages are dropped.
 func TestDropOldestStaysWithinTheOutbox(t *testing.T) {
 	const ids, outbox = 500, 1000
 	p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithWriteTimeout(time.Minute))
@@ -93,7 +94,7 @@ func TestDropOldestDropsNothingForNothing(t *testing.T) {
 		synctest.Wait()
 		add(t, stream, "a", "old")
 		time.Sleep(2 * time.Second)
-		add(t, stream, "a", strings.Repeat("2", 500)) // no room beside the 900 under way
+		add(t, stream, "a", strings.Repeat("2", 500)) // no room beside the 900 bytes being written
 		synctest.Wait()
 		got := r.take(t, gcpool.ErrSlow)
 		if len(got) != 1 {
@@ -104,7 +105,7 @@ func TestDropOldestDropsNothingForNothing(t *testing.T) {
 	})
 }
 
-// What gives way may be spread over several pieces of the queue.
+// TestDropOldestDropsAsMuchAsIsNeeded: the messages that are dropped make room.
 func TestDropOldestDropsAsMuchAsIsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -124,10 +125,11 @@ func TestDropOldestDropsAsMuchAsIsNeeded(t *testing.T) {
 	})
 }
 
-// DropOldest has nothing to drop while all that waits is being written.
+// TestDropOldestWithNothingButAWriteUnderWay: DropOldest has nothing to drop while
+// every waiting message is being written.
 func TestDropOldestWithNothingButAWriteUnderWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const tiny = 1080 // more messages than so small an outbox takes
+		const tiny = 1080 // more messages than this small outbox takes
 		var r reports
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithOutbox(100),
 			gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
@@ -143,13 +145,14 @@ func TestDropOldestWithNothingButAWriteUnderWay(t *testing.T) {
 	})
 }
 
-// Nor has it while what is being written are too many messages by themselves.
+// TestDropOldestBehindManyMessages: the messages to drop may be in several pieces of
+// the queue.
 func TestDropOldestBehindManyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(32<<10),
 			gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
-		for range 25_000 { // of which a piece of 64 KiB takes more than the outbox does
+		for range 25_000 { // a piece of 64 KiB takes more of them than the outbox does
 			add(t, stream, "a", "")
 		}
 		pipe(t, conns, "a")

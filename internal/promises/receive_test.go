@@ -14,8 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestReceiveTooLarge: a message that no outbox of this process takes has its
-// error, those before it have their outcome.
+// TestReceiveTooLarge: a message larger than the outbox is an error. The messages
+// before it are taken and have their outcomes.
 func TestReceiveTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t, gcpool.WithOutbox(10))
@@ -40,8 +40,8 @@ func TestReceiveTooLarge(t *testing.T) {
 	})
 }
 
-// TestReceiveWhileEvicted: of a batch from elsewhere, none is written that is
-// behind one that was not since the id moved on; it would be written twice.
+// TestReceiveWhileEvicted: Evict comes while a batch from another process is written.
+// After the first message that is not written, none is, or the peer would get it twice.
 func TestReceiveWhileEvicted(t *testing.T) {
 	for range 200 {
 		n := new(bus).join(t)
@@ -84,7 +84,8 @@ func TestReceiveWhileEvicted(t *testing.T) {
 	}
 }
 
-// TestReceivedAndCut: what its peer has a part of must not be sent once more.
+// TestReceivedAndCut: a message that was cut in the middle must not be sent again. The
+// message behind it may.
 func TestReceivedAndCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t)
@@ -95,7 +96,7 @@ func TestReceivedAndCut(t *testing.T) {
 		io.ReadFull(peer, make([]byte, 3))
 		n.conns.Evict("a", ours)
 		errs := <-outcomes
-		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // which a cluster may keep
+		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // a cluster may keep such a message
 			t.Errorf("the message that was cut: %v", err)
 		}
 		if err := errs[1]; err != gcpool.ErrMoved {
@@ -104,7 +105,7 @@ func TestReceivedAndCut(t *testing.T) {
 	})
 }
 
-// TestReceiveWithoutDone: it is an error, and nothing is taken.
+// TestReceiveWithoutDone: Receive without a callback is an error, and takes nothing.
 func TestReceiveWithoutDone(t *testing.T) {
 	p, conns, stream := started(t)
 	pipe(t, conns, "a")
@@ -116,8 +117,9 @@ func TestReceiveWithoutDone(t *testing.T) {
 	}
 }
 
-// TestReceivedAndGivenUp: its peer may have it, so a cluster must not keep it, whatever
-// its connection was removed for.
+// TestReceivedAndGivenUp: when the pool gives up a write, the peer may have the
+// message. The outcome must not let a cluster keep it, however the connection was
+// removed.
 func TestReceivedAndGivenUp(t *testing.T) {
 	for what, remove := range map[string]func(n *node, conn net.Conn){
 		"Get":      func(n *node, _ net.Conn) { n.conns.Get("a", func(net.Conn) error { return io.EOF }) },
@@ -148,11 +150,11 @@ func TestReceivedAndGivenUp(t *testing.T) {
 	}
 }
 
-// TestReceivedIsKeptInNoMailbox: it goes back to where it came from.
+// TestReceivedIsKeptInNoMailbox: a message from another process goes back there.
 func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		outcomes := make(chan []error, 1)
 		for _, data := range []string{"under way", "behind"} {
 			if n, err := stream.Receive("a", [][]byte{[]byte(data)}, func(errs []error) { outcomes <- errs }); n != 1 || err != nil {
@@ -170,7 +172,7 @@ func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 	})
 }
 
-// Receive after Shutdown.
+// TestReceiveAfterShutdown: Receive returns ErrClosed.
 func TestReceiveAfterShutdown(t *testing.T) {
 	p, _, s := started(t)
 	shutdown(p, time.Second)

@@ -45,7 +45,8 @@ func from(t *testing.T, addr, origin string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// TestRefusedOriginIsToldWhy, in the response and in the log.
+// TestRefusedOriginIsToldWhy: the response and the log name the origin that was
+// refused.
 func TestRefusedOriginIsToldWhy(t *testing.T) {
 	answers := func(text string) http.Handler { // as gorilla, or an application, does
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -87,7 +88,8 @@ func TestRefusedOriginIsToldWhy(t *testing.T) {
 	}
 }
 
-// TestRefusedOriginIsQuotedAndShortened, for a peer has chosen it.
+// TestRefusedOriginIsQuotedAndShortened: the peer chose the origin, so it is quoted and
+// shortened.
 func TestRefusedOriginIsQuotedAndShortened(t *testing.T) {
 	text := logs(t)
 	origin := "https://évil\"<script>.example/" + strings.Repeat("x", 10_000)
@@ -99,8 +101,8 @@ func TestRefusedOriginIsQuotedAndShortened(t *testing.T) {
 	}
 }
 
-// TestOnlyA403IsExplained: an application may let in whom SameOrigin does not, or
-// refuse a handshake for a reason of its own.
+// TestOnlyA403IsExplained: an application may admit an origin that SameOrigin refuses,
+// or refuse a handshake for a reason of its own.
 func TestOnlyA403IsExplained(t *testing.T) {
 	handshake := func(f func(*websocket.Config, *http.Request) error) http.Handler {
 		return websocket.Server{Handshake: f, Handler: protocols}
@@ -130,7 +132,8 @@ func TestOnlyA403IsExplained(t *testing.T) {
 	}
 }
 
-// TestMissingOriginThatIsAllowed gives a connection whose address can be printed.
+// TestMissingOriginThatIsAllowed: a connection without an origin has an address that
+// can be printed.
 func TestMissingOriginThatIsAllowed(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addresses := make(chan string, 1)

@@ -16,7 +16,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestUpgradeAnswersAsNetHTTPDoes where the handler refuses the handshake.
+// TestUpgradeAnswersAsNetHTTPDoes: if the handler refuses a handshake, the response is
+// the one that net/http would send.
 func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -32,8 +33,9 @@ func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	})
 }
 
-// TestUpgradeHijackSendsTheStatus that was written before it, as net/http does: some
-// WebSocket libraries write that of the handshake so.
+// TestUpgradeHijackSendsTheStatus: like net/http, Hijack sends a status that was
+// written before it. Some WebSocket libraries send the status of the handshake this
+// way.
 func TestUpgradeHijackSendsTheStatus(t *testing.T) {
 	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
 		both(t, func(t *testing.T, wrap wrapper) {
@@ -58,7 +60,7 @@ func TestUpgradeHijackSendsTheStatus(t *testing.T) {
 	}
 }
 
-// TestUpgradeSendsNoBodyWhereNoneIsAllowed, RFC 9110 section 6.4.1.
+// TestUpgradeSendsNoBodyWhereNoneIsAllowed: see RFC 9110 section 6.4.1.
 func TestUpgradeSendsNoBodyWhereNoneIsAllowed(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -82,7 +84,8 @@ func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
 	}
 }
 
-// TestLongHandshakeResponseIsNoFrame: whatever bytes the second part of it begins with.
+// TestLongHandshakeResponseIsNoFrame: a long handshake response takes two writes. The
+// second is not taken for a frame, whatever its first bytes are.
 func TestLongHandshakeResponseIsNoFrame(t *testing.T) {
 	p, c, s := started(t)
 	_ = p
@@ -110,12 +113,13 @@ func TestLongHandshakeResponseIsNoFrame(t *testing.T) {
 	})
 }
 
-// TestHandshakeCannotBeUsedToFillMemory: a route that streams gets an error from Write.
+// TestHandshakeCannotBeUsedToFillMemory: a handler that streams its response, and never
+// hijacks, gets an error from Write when its client has gone.
 func TestHandshakeCannotBeUsedToFillMemory(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		ended := make(chan bool)
 		var size atomic.Int64
-		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // events, as long as the client listens
+		h := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { // events until the client leaves
 			defer close(ended)
 			for r.Context().Err() == nil && size.Load() < 1<<30 {
 				n, err := w.Write(make([]byte, 1<<20))
@@ -144,7 +148,8 @@ func TestHandshakeCannotBeUsedToFillMemory(t *testing.T) {
 	})
 }
 
-// TestInterimStatusIsNotTheFinalOne: nor is it sent.
+// TestInterimStatusIsNotTheFinalOne: an interim status (1xx) is neither sent nor taken
+// for the final status.
 func TestInterimStatusIsNotTheFinalOne(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -12,7 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// An id that is away may have as much in the mailbox as fits there.
+// TestMailboxOfOneIDMayBeLargerThanItsOutbox: the mailbox's limit, and not the
+// outbox's, applies to an id that is away.
 func TestMailboxOfOneIDMayBeLargerThanItsOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 5000), gcpool.WithOutbox(100))
@@ -29,7 +30,8 @@ func TestMailboxOfOneIDMayBeLargerThanItsOutbox(t *testing.T) {
 	})
 }
 
-// An Add that waits for room goes on when there is some, not when it looks again.
+// TestWaitingAddGoesOnAtOnce: an Add that waits for room continues as soon as there is
+// room, not at its next look.
 func TestWaitingAddGoesOnAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithOutbox(1000))
@@ -44,13 +46,14 @@ func TestWaitingAddGoesOnAtOnce(t *testing.T) {
 	})
 }
 
-// An outbox takes so many messages at most, also when they have no bytes.
+// TestOutboxOfEmptyMessagesIsFullAsWell: an outbox is limited in messages too, even if
+// they are empty.
 func TestOutboxOfEmptyMessagesIsFullAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithOverflow(gcpool.DropNewest))
 		pipe(t, conns, "a")
 		add(t, stream, "a", "")
-		time.Sleep(2 * time.Second) // it does not read
+		time.Sleep(2 * time.Second) // the peer does not read
 		for range 10_000 {
 			add(t, stream, "a", "")
 		}
@@ -62,7 +65,8 @@ func TestOutboxOfEmptyMessagesIsFullAsWell(t *testing.T) {
 	})
 }
 
-// TestMailFillsNoOutbox, by its bytes or by its number: an Add waits for no answer to the
+// TestMailFillsNoOutbox: mail of an id that is away takes no room in its outbox,
+// neither by bytes nor by number. An Add does not wait for the cluster's answer to the
 // one before.
 func TestMailFillsNoOutbox(t *testing.T) {
 	for size, letters := range map[int]int{100: 11, 0: 1300} {
@@ -88,10 +92,11 @@ func TestMailFillsNoOutbox(t *testing.T) {
 	}
 }
 
-// TestOnlyWhatIsOnItsWayFillsTheWay: not what has come back to the mailbox, nor what waits
-// for a connection that has come here meanwhile.
+// TestOnlyWhatIsOnItsWayFillsTheWay: only messages that are being forwarded count
+// towards the limit on forwarding. Mail does not, nor do messages that wait for a
+// connection here.
 func TestOnlyWhatIsOnItsWayFillsTheWay(t *testing.T) {
-	const ids, outbox = 200, 1000 // and room for 125 of them on the way
+	const ids, outbox = 200, 1000 // 125 messages may be on the way
 	for _, here := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithMailbox(time.Hour, 1<<20))
@@ -105,7 +110,7 @@ func TestOnlyWhatIsOnItsWayFillsTheWay(t *testing.T) {
 					t.Fatalf("Add %d waited for %v", i, d)
 				}
 				if synctest.Wait(); here {
-					pipe(t, conns, id) // takes nothing
+					pipe(t, conns, id) // its peer reads nothing
 				} else {
 					time.Sleep(2 * time.Second)
 				}

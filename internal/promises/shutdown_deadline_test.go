@@ -105,7 +105,7 @@ func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrappe
 		raw, _ := serveMemory(t, wrap, verbatim(p, func() {}))("id=a")
 		synctest.Wait()
 		go func() {
-			for buf := make([]byte, 10); ; { // reads, and never answers
+			for buf := make([]byte, 10); ; { // it reads but answers nothing
 				if _, err := raw.Read(buf); err != nil {
 					return
 				}
@@ -119,7 +119,8 @@ func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrappe
 	})
 }
 
-// TestShutdownDoesNotWaitForTLS: its close alert waits for five seconds.
+// TestShutdownDoesNotWaitForTLS: closing a TLS connection can take five seconds,
+// because it sends an alert first.
 func TestShutdownDoesNotWaitForTLS(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		p, c, s := started(t)
@@ -129,7 +130,7 @@ func TestShutdownDoesNotWaitForTLS(t *testing.T) {
 			io.Copy(io.Discard, ws)
 		})
 		cert := httptest.NewUnstartedServer(nil)
-		cert.StartTLS() // for its certificate only
+		cert.StartTLS() // only its certificate is used
 		defer cert.Close()
 		m := newMemory()
 		srv := &http.Server{Handler: wrap.around(h)}
@@ -158,6 +159,7 @@ func TestShutdownDoesNotWaitForTLS(t *testing.T) {
 	})
 }
 
+// A stubborn connection blocks in SetWriteDeadline.
 type stubborn struct {
 	net.Conn
 	block chan bool
@@ -171,7 +173,8 @@ func (s stubborn) SetWriteDeadline(time.Time) error {
 	return nil
 }
 
-// TestShutdownDoesNotWaitForAConnectionsDeadline: a connection may block wherever it likes.
+// TestShutdownDoesNotWaitForAConnectionsDeadline: a connection may block in any method,
+// here SetWriteDeadline.
 func TestShutdownDoesNotWaitForAConnectionsDeadline(t *testing.T) {
 	p, c, _ := started(t)
 	ours, peer := net.Pipe()
@@ -215,7 +218,8 @@ func TestShutdownDoesNotWaitForAConnectionsDeadline(t *testing.T) {
 	}
 }
 
-// TestShutdownSettlesWhatNobodyCan end in time: when it returns nothing waits.
+// TestShutdownSettlesWhatNobodyCan: some writes never end. When Shutdown gives up on
+// them, their messages still have an outcome.
 func TestShutdownSettlesWhatNobodyCan(t *testing.T) {
 	p, conns, stream := started(t)
 	free := make(chan struct{})

@@ -29,7 +29,7 @@ func testShutdownDrainsAndSaysGoodbye(t *testing.T, wrap wrapper) {
 	for i := range 5 {
 		ws := dial(t, addr, fmt.Sprint("id=", i))
 		wg.Go(func() {
-			defer ws.Close() // answers the close frame
+			defer ws.Close() // Close answers the close frame
 			if err := readToTheGoodbye(ws, messages); err != nil {
 				t.Error(err)
 			}
@@ -137,7 +137,7 @@ func TestWhatWasAddedBeforeStartComesFirst(t *testing.T) {
 		conns, stream := p.GetConn(name), p.GetStream(name)
 		in := bufio.NewReader(tcp(t, conns, "a"))
 		const before, all = 900, 1000
-		buf := make([]byte, 0, 20) // the same for all, for Add copies
+		buf := make([]byte, 0, 20) // one buffer for all, because Add copies
 		for i := range before {
 			buf = fmt.Append(buf[:0], i)
 			stream.Add("a", buf)
@@ -158,14 +158,15 @@ func TestWhatWasAddedBeforeStartComesFirst(t *testing.T) {
 	}
 }
 
-// A mute is a connection that does not tell whether it has been closed.
+// A mute connection returns no error from its deadlines, so they do not tell whether it
+// is closed.
 type mute struct{ net.Conn }
 
 func (mute) SetWriteDeadline(time.Time) error { return nil }
 func (mute) SetDeadline(time.Time) error      { return nil }
 
-// TestShutdownSeesThatAnUpgradedHandlerHasReturned, also where its connection does
-// not tell.
+// TestShutdownSeesThatAnUpgradedHandlerHasReturned: Shutdown ends when the handler has
+// returned, even if its connection does not tell that it is closed.
 func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, c, _ := started(t)
@@ -197,7 +198,8 @@ func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
 	})
 }
 
-// Shutdown ends with its context, whatever waits since before Start.
+// TestShutdownOfAFullStream: Shutdown ends with its context, however many messages wait
+// since before Start.
 func TestShutdownOfAFullStream(t *testing.T) {
 	const ids, broadcasts = 500, 2_000
 	p := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)), gcpool.WithBuffer(broadcasts))
@@ -221,7 +223,7 @@ func TestShutdownOfAFullStream(t *testing.T) {
 	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
 }
 
-// slowCloser takes a moment to close, as a multiplexed connection may.
+// A slowCloser takes 100 ms to close, like a multiplexed connection.
 type slowCloser struct{ net.Conn }
 
 func (s slowCloser) Close() error {
@@ -229,7 +231,8 @@ func (s slowCloser) Close() error {
 	return s.Conn.Close()
 }
 
-// TestShutdownWaitsForBothCloses: the one that was under way, and that which cuts it.
+// TestShutdownWaitsForBothCloses: Shutdown waits for the close that was already
+// running, and for its own.
 func TestShutdownWaitsForBothCloses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, _ := started(t)

@@ -13,8 +13,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestWhoAcknowledgesIsNotSilent: it has no time for a pong while one message takes longer
-// than two heartbeats, be it in the outbox or in the system's buffers.
+// TestWhoAcknowledgesIsNotSilent: a message takes longer than two heartbeats, in the
+// outbox or in the operating system's buffers, so the peer cannot answer a ping. It
+// acknowledges data, and is not taken for silent.
 func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 	for _, size := range []int{1 << 20, 150 << 10} {
 		for _, l := range slowLines(t) {
@@ -50,7 +51,8 @@ func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestWhoOnlyAcknowledgesIsSilent: its system has all, but nobody answers the ping.
+// TestWhoOnlyAcknowledgesIsSilent: the peer's operating system has received everything,
+// but no pong comes.
 func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 	for _, l := range slowLines(t) {
 		if !l.upgrade {
@@ -72,8 +74,8 @@ func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 	}
 }
 
-// TestWhoTakesIsNotSilent: its ping is behind what the system has, and that grows, though it
-// takes some all the time.
+// TestWhoTakesIsNotSilent: the peer reads all the time, but the operating system's
+// buffer grows, and the ping is behind it.
 func TestWhoTakesIsNotSilent(t *testing.T) {
 	slowLines(t)
 	p, conns, stream := started(t, gcpool.WithHeartbeat(500*time.Millisecond))
@@ -102,7 +104,8 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestWhoStopsIsSilent after two heartbeats, whatever it has taken before.
+// TestWhoStopsIsSilent: a peer that stops is closed after two heartbeats, whatever it
+// took before.
 func TestWhoStopsIsSilent(t *testing.T) {
 	slowLines(t)
 	kinds := []string{"tcp"}
@@ -143,7 +146,8 @@ func testWhoStopsIsSilent(t *testing.T, kind string) {
 	}
 }
 
-// TestWhoSendsIsNotSilent, though it takes nothing for longer than two heartbeats.
+// TestWhoSendsIsNotSilent: a peer that sends is not silent, even if it takes nothing
+// for longer than two heartbeats.
 func TestWhoSendsIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
@@ -163,8 +167,8 @@ func TestWhoSendsIsNotSilent(t *testing.T) {
 	})
 }
 
-// TestStalledWriteIsNoSignOfLife: who neither sends nor takes anything is closed, long
-// before the write's own timeout.
+// TestStalledWriteIsNoSignOfLife: a peer that neither sends nor takes anything is
+// closed long before the write timeout.
 func TestStalledWriteIsNoSignOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
@@ -181,7 +185,8 @@ func TestStalledWriteIsNoSignOfLife(t *testing.T) {
 	})
 }
 
-// TestLivePeerUnderTwoIds answers pings, so neither id may take it for silent.
+// TestLivePeerUnderTwoIds: one connection has two ids and its peer answers pings.
+// Neither id may take it for silent.
 func TestLivePeerUnderTwoIds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, _ := started(t, gcpool.WithHeartbeat(15*time.Second))
@@ -201,7 +206,8 @@ func TestLivePeerUnderTwoIds(t *testing.T) {
 	})
 }
 
-// TestPeerIsNotSilentBehindABatchElsewhere, for it cannot be pinged before that is back.
+// TestPeerIsNotSilentBehindABatchElsewhere: while a batch is being forwarded, the pool
+// cannot ping the id's new connection. It must not take the peer for silent.
 func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithHeartbeat(4*time.Second))

@@ -13,7 +13,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestUnixReaderIsNotSlow that reads a sixteenth of its system's buffer within the timeout.
+// TestUnixReaderIsNotSlow: a peer on a Unix socket reads a tenth of the operating
+// system's buffer within the write timeout. It is not slow.
 func TestUnixReaderIsNotSlow(t *testing.T) {
 	slowLines(t)
 	for _, upgrade := range []bool{true, false} {
@@ -36,8 +37,8 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestUnixReaderOfTheApplicationIsNotSlow: its message, which the pool's waits for, shows
-// as much as the pool's own.
+// TestUnixReaderOfTheApplicationIsNotSlow: the pool's message waits for one of the
+// application's. Progress of the application's message counts too.
 func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 	slowLines(t)
 	t.Parallel()
@@ -59,8 +60,8 @@ func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestSmallSendBufferHidesNoReader: what is acknowledged and taken anew between two looks
-// cancels out.
+// TestSmallSendBufferHidesNoReader: between two looks, the peer acknowledges some bytes
+// and the buffer takes as many new ones. The peer still counts as reading.
 func TestSmallSendBufferHidesNoReader(t *testing.T) {
 	slowLines(t)
 	for _, kind := range []string{"unix", "tcp"} {
@@ -87,7 +88,8 @@ func TestSmallSendBufferHidesNoReader(t *testing.T) {
 	}
 }
 
-// TestAddAfterShutdownLeavesConnAlone, its options too.
+// TestAddAfterShutdownLeavesConnAlone: Add after Shutdown does not change the
+// connection or its options.
 func TestAddAfterShutdownLeavesConnAlone(t *testing.T) {
 	slowLines(t)
 	p, conns, _ := started(t)

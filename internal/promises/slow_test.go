@@ -31,8 +31,8 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A line is a way between a pool and a peer whose system holds up to window bytes that
-// nobody has read, as far as the kind lets one say that.
+// A line connects a pool and a peer whose operating system holds up to window bytes
+// that the peer has not read, as far as the kind of socket allows that.
 type line struct {
 	kind    string // tcp, tls or unix
 	upgrade bool   // a WebSocket under Upgrade, else the bare connection
@@ -46,7 +46,7 @@ func (l line) String() string {
 	return "raw " + l.kind
 }
 
-// lines to peers whose system can be asked.
+// slowLines returns lines to peers whose operating system can be asked.
 func slowLines(t *testing.T) (all []line) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
 		t.Skip("this system does not tell what a peer has acknowledged")
@@ -135,7 +135,7 @@ func (l line) open(t *testing.T, conns *gcpool.ConnPool) (peer net.Conn, r *bufi
 	return peer, r, <-taken
 }
 
-// taking passes on what it accepts.
+// A taking listener passes on the connections that it accepts.
 type taking struct {
 	net.Listener
 	taken chan net.Conn
@@ -149,7 +149,7 @@ func (l *taking) Accept() (net.Conn, error) {
 	return c, err
 }
 
-// read reads n bytes, at a rate of so many a second, without a pause.
+// read reads n bytes at a rate in bytes per second, without a pause.
 func read(r io.Reader, n, rate int) (got int, err error) {
 	start, b := time.Now(), make([]byte, 4<<10)
 	for got < n && err == nil {
@@ -161,8 +161,8 @@ func read(r io.Reader, n, rate int) (got int, err error) {
 	return got, err
 }
 
-// TestSteadyReaderIsNotSlow: its full outbox makes Add wait, however much the system's
-// own buffer hides of what it takes.
+// TestSteadyReaderIsNotSlow: Add waits for a steady reader with a full outbox, however
+// much of its reading the operating system's buffer hides.
 func TestSteadyReaderIsNotSlow(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
@@ -189,8 +189,8 @@ func TestSteadyReaderIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestWhoAcknowledgesIsNotTimedOut: what waits for it takes far longer than the timeout,
-// and so does each write.
+// TestWhoAcknowledgesIsNotTimedOut: the waiting messages take far longer than the write
+// timeout, and so does each write, but the peer acknowledges data all the time.
 func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
@@ -217,8 +217,8 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	}
 }
 
-// TestWhoStopsIsTimedOut, whether in the middle or at once, and loses the connection as a
-// slow peer.
+// TestWhoStopsIsTimedOut: a peer that stops, at once or later, is closed as a slow
+// peer.
 func TestWhoStopsIsTimedOut(t *testing.T) {
 	for _, l := range slowLines(t) {
 		for _, before := range []int{0, 200 << 10} {
@@ -244,8 +244,8 @@ func TestWhoStopsIsTimedOut(t *testing.T) {
 	}
 }
 
-// TestFullOutboxOfASlowPeer: the policy applies to who has acknowledged nothing for a
-// second, and Add waits for who has.
+// TestFullOutboxOfASlowPeer: the overflow policy applies to a peer that has
+// acknowledged nothing for a second. For any other peer, Add waits.
 func TestFullOutboxOfASlowPeer(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {

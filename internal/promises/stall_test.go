@@ -14,13 +14,14 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A peer that stalls once more after it has caught up is closed as the first time.
+// TestPeerThatStallsAgainIsClosed: a peer stalls, catches up and stalls again. It is
+// closed after the write timeout, as it would have been the first time.
 func TestPeerThatStallsAgainIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithWriteTimeout(2*time.Second))
 		peer := pipe(t, conns, "a")
 		add(t, stream, "a", "1")
-		time.Sleep(time.Second) // its writer serves nobody else by now
+		time.Sleep(time.Second) // by now its writer serves no other id
 		add(t, stream, "a", "2")
 		lines(t, bufio.NewReader(peer), 1)
 		start := time.Now()
@@ -32,8 +33,8 @@ func TestPeerThatStallsAgainIsClosed(t *testing.T) {
 	})
 }
 
-// What a connection has taken before it heeds nothing any more was written, and
-// nothing else.
+// TestOutcomesOfAConnectionThatIsGivenUp: a connection takes some writes, then hangs
+// and ignores deadlines and Close. Only the messages that it took count as written.
 func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 	for taken := 4; taken <= 6; taken++ {
 		synctest.Test(t, func(t *testing.T) {
@@ -44,7 +45,7 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 			stuck, writes, gate := f.write, 0, make(chan bool)
 			f.write = func(data []byte) (int, error) {
 				if writes++; writes == 1 || writes == 4 {
-					<-gate // while the others gather
+					<-gate // meanwhile more messages gather
 				}
 				if writes > taken {
 					return stuck(data)
@@ -63,14 +64,14 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 				synctest.Wait()
 			}
 			push(4) // 0, then 1 to 3 in one piece
-			push(8) // 4 to 7 in another, of which some are taken
+			push(8) // 4 to 7 in another, and the connection takes some of them
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 			equal(t, "undelivered", r.take(t, gcpool.ErrSlow), all[taken:])
 			if s := settled(t, p); int(s.Written) != taken {
 				t.Errorf("%d written, want %d", s.Written, taken)
 			}
-			free() // which changes nothing any more
+			free() // this changes nothing now
 			synctest.Wait()
 			if s := settled(t, p); int(s.Written) != taken {
 				t.Errorf("%d written in the end, want %d", s.Written, taken)
@@ -79,7 +80,8 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 	}
 }
 
-// An id with always more to send does not keep a writer to itself.
+// TestBusyIDsLetOthersThrough: an id that always has more to send does not keep a
+// writer to itself.
 func TestBusyIDsLetOthersThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000
@@ -103,7 +105,7 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 			return len(data), nil
 		}
 		conns.Add("other", f)
-		add(t, stream, "other", "hello") // waits in line, for all writers are busy
+		add(t, stream, "other", "hello") // it queues up, because all writers are busy
 		synctest.Wait()
 		close(gate)
 		synctest.Wait()
@@ -113,7 +115,8 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 	})
 }
 
-// A connection that came after one which heeds nothing is closed all the same.
+// TestDelBehindAConnectionThatHeedsNothing: the previous connection hangs and ignores
+// Close. Del still closes the present one at once.
 func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
@@ -136,10 +139,11 @@ func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
 	})
 }
 
-// What waits behind a write when its connection goes has one outcome, and does not
-// come back.
+// TestWhatWaitsBehindAWriteIsReportedOnce: when a connection is removed during a write,
+// the messages behind the write have one outcome, and are not sent to the next
+// connection.
 func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
-	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is over, or not
+	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is still running, or has been given up
 		synctest.Test(t, func(t *testing.T) {
 			var r reports
 			p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
@@ -159,7 +163,8 @@ func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
 	}
 }
 
-// A connection may take a while to end a write, and tell then that it took all.
+// TestWriteThatEndsLongAfterCloseIsBelieved: a write may end long after Close and
+// report that all was written. The pool believes it.
 func TestWriteThatEndsLongAfterCloseIsBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithWriteTimeout(time.Second))
@@ -178,12 +183,12 @@ func TestWriteThatEndsLongAfterCloseIsBelieved(t *testing.T) {
 	})
 }
 
-// What waits when Del removes the connection is reported with ErrDeleted, whatever
-// became of the connection before.
+// TestEachRemovalHasItsReason: Del reports the waiting messages with ErrDeleted,
+// whatever happened to an earlier connection.
 func TestEachRemovalHasItsReason(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
-		pipe(t, conns, "a") // takes nothing
+		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "1")
 		synctest.Wait()
 		conns.Get("a", func(net.Conn) error { return errors.New("away with it") })

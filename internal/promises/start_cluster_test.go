@@ -11,7 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// far is a cluster that takes everything, and counts it.
+// far is a cluster that accepts everything and records it.
 type far struct {
 	mu  sync.Mutex
 	got []string
@@ -45,8 +45,9 @@ func (f *far) take() (got []string) {
 	return got
 }
 
-// TestClusterGetsWhatIsForNobodyAtStart, whether it has been set before or after that was
-// added; one that has been left before Start does not.
+// TestClusterGetsWhatIsForNobodyAtStart: at Start the cluster gets the messages for ids
+// that are not connected, whether it was set before or after they were added. A cluster
+// that was removed before Start gets none.
 func TestClusterGetsWhatIsForNobodyAtStart(t *testing.T) {
 	for _, mailbox := range []int{0, 1000} {
 		for _, when := range []string{"first", "between", "last", "left", "left last"} {
@@ -92,7 +93,8 @@ func TestClusterGetsWhatIsForNobodyAtStart(t *testing.T) {
 	}
 }
 
-// TestBroadcastBeforeStartGoesToTheCluster at once, and waits for it.
+// TestBroadcastBeforeStartGoesToTheCluster: a Broadcast before Start goes to the
+// cluster at once, and waits for its answer.
 func TestBroadcastBeforeStartGoesToTheCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t)
@@ -108,7 +110,8 @@ func TestBroadcastBeforeStartGoesToTheCluster(t *testing.T) {
 	})
 }
 
-// TestReceiveBeforeStart takes what an outbox holds, and the rest after Start.
+// TestReceiveBeforeStart: before Start, Receive takes as much as an outbox holds. It
+// takes the rest after Start.
 func TestReceiveBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithOutbox(10))

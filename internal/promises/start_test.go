@@ -32,7 +32,8 @@ func peerOf(t *testing.T, c *gcpool.ConnPool, id string) *bufio.Reader {
 	return bufio.NewReader(peer)
 }
 
-// TestUnknownIDsAreDecidedAtStart, and not before.
+// TestUnknownIDsAreDecidedAtStart: messages for unknown ids have their outcome at
+// Start, not before.
 func TestUnknownIDsAreDecidedAtStart(t *testing.T) {
 	for what, test := range map[string]struct {
 		mailbox int // bytes
@@ -82,7 +83,8 @@ func TestUnknownIDsAreDecidedAtStart(t *testing.T) {
 	}
 }
 
-// TestMailboxKeepsSinceStart what was added before.
+// TestMailboxKeepsSinceStart: for messages that were added before Start, the time in
+// the mailbox begins at Start.
 func TestMailboxKeepsSinceStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -99,7 +101,7 @@ func TestMailboxKeepsSinceStart(t *testing.T) {
 	})
 }
 
-// TestDeliverBeforeStart returns what is decided at Start.
+// TestDeliverBeforeStart: Deliver returns the outcome that its message has at Start.
 func TestDeliverBeforeStart(t *testing.T) {
 	for mailbox, want := range map[int]error{0: gcpool.ErrNotConnected, 1000: gcpool.ErrKept} {
 		synctest.Test(t, func(t *testing.T) {
@@ -113,7 +115,7 @@ func TestDeliverBeforeStart(t *testing.T) {
 	}
 }
 
-// TestTakeoverBeforeStart: the newest connection gets all, the old one nothing.
+// TestTakeoverBeforeStart: the newest connection gets all messages, the old one none.
 func TestTakeoverBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t)
@@ -130,8 +132,8 @@ func TestTakeoverBeforeStart(t *testing.T) {
 	})
 }
 
-// TestRemovalBeforeStart reports what waits at once, or has the mailbox keep it; what is
-// added afterwards waits for Start, behind that.
+// TestRemovalBeforeStart: a removal reports the waiting messages at once, or puts them
+// in the mailbox. Messages added later wait behind them for Start.
 func TestRemovalBeforeStart(t *testing.T) {
 	for how, remove := range map[string]func(c *gcpool.ConnPool){
 		"Del":  func(c *gcpool.ConnPool) { c.Del("a") },
@@ -166,8 +168,8 @@ func TestRemovalBeforeStart(t *testing.T) {
 	}
 }
 
-// TestBroadcastBeforeStart is for those who are connected when it is called, one message
-// for each.
+// TestBroadcastBeforeStart: a Broadcast goes to the ids that are connected when it is
+// called, one message for each.
 func TestBroadcastBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithBuffer(3), gcpool.WithMailbox(time.Hour, 1000))
@@ -188,8 +190,8 @@ func TestBroadcastBeforeStart(t *testing.T) {
 	})
 }
 
-// TestAddBeyondTheBuffer waits until Start, its context or Shutdown ends that. What is
-// reported meanwhile makes no room.
+// TestAddBeyondTheBuffer: with a full buffer, Add waits until Start, until its context
+// ends or until Shutdown. Reports in the meantime make no room.
 func TestAddBeyondTheBuffer(t *testing.T) {
 	push := map[string]func(ctx context.Context, s *gcpool.StreamPool) error{
 		"Add":       func(ctx context.Context, s *gcpool.StreamPool) error { return s.AddContext(ctx, "a", []byte("2")) },
@@ -202,7 +204,7 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 	for end, want := range map[string]error{"Start": nil, "ctx": context.Canceled, "Shutdown": gcpool.ErrClosed} {
 		for what, push := range push {
 			if end == "ctx" && what == "Receive" {
-				continue // it takes none
+				continue // Receive takes no context
 			}
 			synctest.Test(t, func(t *testing.T) {
 				p, conns, stream := idle(t, gcpool.WithBuffer(1))
@@ -236,7 +238,8 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 	}
 }
 
-// TestShutdownWakesABroadcastToNobody, which goes to no cluster then either.
+// TestShutdownWakesABroadcastToNobody: Shutdown ends a waiting Broadcast to nobody,
+// which then does not go to a cluster either.
 func TestShutdownWakesABroadcastToNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := idle(t, gcpool.WithBuffer(1))
@@ -252,7 +255,8 @@ func TestShutdownWakesABroadcastToNobody(t *testing.T) {
 	})
 }
 
-// TestShutdownWithoutStart delivers, and decides what is for others.
+// TestShutdownWithoutStart: Shutdown delivers the waiting messages, and reports those
+// for ids that are not connected.
 func TestShutdownWithoutStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports

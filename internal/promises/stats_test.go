@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestStatsOfConnections: a snapshot does not contradict itself.
+// TestStatsOfConnections: one snapshot of Stats is consistent.
 func TestStatsOfConnections(t *testing.T) {
 	pool, conns, _ := started(t)
 	end := time.Now().Add(300 * time.Millisecond)
@@ -34,7 +34,7 @@ func TestStatsOfConnections(t *testing.T) {
 	wg.Wait()
 }
 
-// TestStatsKnowWhatDeliverReturned: the outcome is counted first.
+// TestStatsKnowWhatDeliverReturned: Stats counts an outcome before Deliver returns it.
 func TestStatsKnowWhatDeliverReturned(t *testing.T) {
 	p, c, s := started(t)
 	late := 0
@@ -54,7 +54,8 @@ func TestStatsKnowWhatDeliverReturned(t *testing.T) {
 	}
 }
 
-// TestLatencyIsThatOfASample: of one write in 64, from Add to its end.
+// TestLatencyIsThatOfASample: the latency of one write in 64 is measured, from Add to
+// the end of the write.
 func TestLatencyIsThatOfASample(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// agreed connects with the subprotocols that a client offers, and returns the one that
-// it is told, and those that the handler sees.
+// agreed connects with the subprotocols that a client offers. It returns the
+// subprotocol that the client is told, and those that the handler sees.
 func agreed(t *testing.T, addr string, offered ...string) (told, seen string) {
 	t.Helper()
 	config, err := websocket.NewConfig("ws://"+addr+"/", "http://"+addr)
@@ -34,7 +34,8 @@ func agreed(t *testing.T, addr string, offered ...string) (told, seen string) {
 // protocols tells its client which subprotocols were agreed to.
 var protocols = websocket.Handler(func(ws *websocket.Conn) { websocket.Message.Send(ws, fmt.Sprint(ws.Config().Protocol)) })
 
-// TestNoSubprotocolIsChosenThatNobodyNamed, however many the client offers.
+// TestNoSubprotocolIsChosenThatNobodyNamed: if the server names no subprotocol, none is
+// chosen, however many the client offers.
 func TestNoSubprotocolIsChosenThatNobodyNamed(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, websocket.Server{Handshake: gcpool.SameOrigin, Handler: protocols})
@@ -52,7 +53,8 @@ func TestNoSubprotocolIsChosenThatNobodyNamed(t *testing.T) {
 	})
 }
 
-// TestSubprotocolsChoosesTheFirstOfTheServers that the client offers.
+// TestSubprotocolsChoosesTheFirstOfTheServers: of the subprotocols that both sides
+// name, the server's first is chosen.
 func TestSubprotocolsChoosesTheFirstOfTheServers(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, websocket.Server{
@@ -77,8 +79,8 @@ func TestSubprotocolsChoosesTheFirstOfTheServers(t *testing.T) {
 	})
 }
 
-// TestSubprotocolsLeavesNothingOfWhatWasOffered by a client that a handshake of the
-// application's own has let in.
+// TestSubprotocolsLeavesNothingOfWhatWasOffered: the application's own handshake admits
+// a client whose subprotocols the server does not name. The handler sees none of them.
 func TestSubprotocolsLeavesNothingOfWhatWasOffered(t *testing.T) {
 	own := func(*websocket.Config, *http.Request) error { return nil }
 	addr := serve(t, nil, websocket.Server{Handshake: gcpool.Subprotocols(own, "chat"), Handler: protocols})
@@ -87,7 +89,8 @@ func TestSubprotocolsLeavesNothingOfWhatWasOffered(t *testing.T) {
 	}
 }
 
-// TestSubprotocolsOfAClient of x/net's, which checks what it is told.
+// TestSubprotocolsOfAClient: the client of x/net checks the subprotocol that it is
+// told.
 func TestSubprotocolsOfAClient(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, websocket.Server{Handshake: gcpool.Subprotocols(nil, "chat.v2", "chat.v1"), Handler: protocols})
@@ -105,7 +108,8 @@ func TestSubprotocolsOfAClient(t *testing.T) {
 	})
 }
 
-// TestSubprotocolsRefusesWhomItsHandshakeDoes, and a nil one is SameOrigin.
+// TestSubprotocolsRefusesWhomItsHandshakeDoes: Subprotocols refuses the requests that
+// its handshake refuses. A nil handshake is SameOrigin.
 func TestSubprotocolsRefusesWhomItsHandshakeDoes(t *testing.T) {
 	own := errors.New("not signed in")
 	for _, test := range []struct {

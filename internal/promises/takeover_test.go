@@ -13,7 +13,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A write that is not stuck may end before its connection is closed.
+// TestTakeoverLetsAWriteEnd: at a takeover, a write that still makes progress may end
+// before its connection is closed.
 func TestTakeoverLetsAWriteEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
@@ -30,7 +31,8 @@ func TestTakeoverLetsAWriteEnd(t *testing.T) {
 	})
 }
 
-// A connection that is taken over during a write hears why, after the message.
+// TestTakeoverDuringAWriteIsTold: a connection that is taken over during a write gets
+// the rest of the message, then the close frame.
 func TestTakeoverDuringAWriteIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
@@ -43,12 +45,13 @@ func TestTakeoverDuringAWriteIsTold(t *testing.T) {
 	})
 }
 
-// A peer that reads, but slowly, does not keep its successor waiting.
+// TestTakeoverDoesNotWaitForASlowPeer: the old peer reads slowly. The new connection
+// does not wait for it.
 func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
 		raw := upgradedPipe(t, conns)
-		add(t, stream, "a", strings.Repeat("x", 900_000)) // and there is room for more
+		add(t, stream, "a", strings.Repeat("x", 900_000)) // there is room for more
 		io.ReadFull(raw, make([]byte, 1))
 		go func() {
 			for buf := make([]byte, 64<<10); ; {
@@ -69,14 +72,15 @@ func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 	})
 }
 
-// TestNewConnectionIsNotJudgedByTheOldOnesStall: the overflow policy is for the connection that took nothing.
+// TestNewConnectionIsNotJudgedByTheOldOnesStall: the old connection stalled with a full
+// outbox. The overflow policy does not close the new one for that.
 func TestNewConnectionIsNotJudgedByTheOldOnesStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
 		_, c, s := started(t, gcpool.WithOutbox(1000), gcpool.WithUndelivered(r.hook))
 		pipe(t, c, "a") // never reads
 		add(t, s, "a", string(make([]byte, 900)))
-		time.Sleep(2 * time.Second) // stalled, well within the write timeout
+		time.Sleep(2 * time.Second) // stalled, but far from the write timeout
 		add(t, s, "a", string(make([]byte, 90)))
 		peer := pipe(t, c, "a") // the user is back
 		go io.Copy(io.Discard, peer)
@@ -93,8 +97,8 @@ func TestNewConnectionIsNotJudgedByTheOldOnesStall(t *testing.T) {
 	})
 }
 
-// upgradedPipe connects "a" under Upgrade over memory, in a bubble, and returns the
-// peer's end.
+// upgradedPipe connects "a" over memory, under Upgrade and in a synctest bubble, and
+// returns the peer's end.
 func upgradedPipe(t *testing.T, conns *gcpool.ConnPool) net.Conn {
 	t.Helper()
 	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {

@@ -69,8 +69,8 @@ func TestSlowReaderIsNotClosedWhileItReads(t *testing.T) {
 	})
 }
 
-// full fills the outbox of a peer that reads nothing with ten messages, of
-// which the first is on its way, and waits until it has been stalled for d.
+// full fills the outbox of a peer that reads nothing with ten messages, and waits until
+// the peer has been stalled for d. The first of the messages is being written.
 func full(t *testing.T, d time.Duration, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool, net.Conn) {
 	t.Helper()
 	p, conns, stream := started(t, append(opts, gcpool.WithOutbox(100))...)

@@ -39,8 +39,8 @@ func TestUpgradedConnectionIsANetConn(t *testing.T) {
 	})
 }
 
-// behindMiddleware returns a TLS server with gcpool.Upgrade inside of one middleware
-// and outside of another, and its pool's halves.
+// behindMiddleware returns a TLS server, its connections and its stream. One middleware
+// is in front of Upgrade, and one is behind it.
 func behindMiddleware(t *testing.T) (*httptest.Server, *gcpool.ConnPool, *gcpool.StreamPool) {
 	p, conns, stream := started(t)
 	type key struct{}
@@ -85,8 +85,8 @@ func TestUpgradeBehindMiddleware(t *testing.T) {
 	}
 }
 
-// TestUpgradeAnswersBehindMiddleware: what is no handshake passes through, and one
-// that is refused is answered by the handler.
+// TestUpgradeAnswersBehindMiddleware: a request that is no handshake passes through
+// Upgrade. If the handler refuses a handshake, its answer is sent.
 func TestUpgradeAnswersBehindMiddleware(t *testing.T) {
 	srv, _, _ := behindMiddleware(t)
 	resp, err := srv.Client().Get(srv.URL + "/plain")
@@ -141,7 +141,7 @@ func TestUpgradeWithoutHijackerAnswers500(t *testing.T) {
 		{http.MethodGet, http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
 			"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}, http.StatusInternalServerError},
 		{http.MethodConnect, http.Header{":protocol": {"websocket"}}, http.StatusInternalServerError}, // HTTP/2, RFC 8441
-		{http.MethodConnect, nil, http.StatusTeapot},                                                  // any other passes
+		{http.MethodConnect, nil, http.StatusTeapot},                                                  // any other CONNECT passes
 	} {
 		req := httptest.NewRequest(test.method, "/", nil)
 		req.Header = test.header
@@ -211,12 +211,12 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 	const response = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 	for _, test := range []struct {
 		writes []string
-		taken  int // of the one that fails
+		taken  int // bytes taken of the write that fails
 		want   string
 	}{
 		{[]string{"\x81\x03cut"}, 3, "\x81\x03c"},
 		{[]string{"\x81\x06con", "cut"}, 0, "\x81\x06con"},
-		{[]string{"\x81\x03cut"}, 0, "\x81\x04next"}, // which its peer knows nothing of
+		{[]string{"\x81\x03cut"}, 0, "\x81\x04next"}, // the peer has seen nothing of the cut frame
 	} {
 		f := newFaulty()
 		var wrote bytes.Buffer
@@ -239,7 +239,7 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 	}
 }
 
-// TestUpgradeInsideUpgradeIsOne: the inner one has nothing to do.
+// TestUpgradeInsideUpgradeIsOne: a second Upgrade around the same handler does nothing.
 func TestUpgradeInsideUpgradeIsOne(t *testing.T) {
 	h := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) { io.Copy(ws, ws) }))
 	mux := http.NewServeMux()
@@ -251,6 +251,7 @@ func TestUpgradeInsideUpgradeIsOne(t *testing.T) {
 	}
 }
 
+// A bomb is a connection that panics in Write once it is armed.
 type bomb struct {
 	net.Conn
 	on *atomic.Bool
@@ -263,7 +264,8 @@ func (b bomb) Write(p []byte) (int, error) {
 	return b.Conn.Write(p)
 }
 
-// TestPanicUnderUpgradeEndsTheConnection: and leaves no lock behind.
+// TestPanicUnderUpgradeEndsTheConnection: a connection panics in a Write of the
+// handler. No lock stays held, so Shutdown ends.
 func TestPanicUnderUpgradeEndsTheConnection(t *testing.T) {
 	p, c, _ := started(t)
 	m := newMemory()
