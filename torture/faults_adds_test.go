@@ -14,8 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// TestFault07ConcurrentAddsOfOneID: one survives, which is the one that gets what
-// is pushed, and all the others are closed.
+// TestFault07ConcurrentAddsOfOneID: exactly one connection survives and gets the
+// pushes. The rest are closed.
 func TestFault07ConcurrentAddsOfOneID(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -54,14 +54,14 @@ func TestFault07ConcurrentAddsOfOneID(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(2 * time.Second) // for those that their handlers do not close
+		time.Sleep(2 * time.Second) // the pool closes those whose handlers do not
 		synctest.Wait()
 		r.survivor(servers, got)
 	})
 }
 
-// survivor checks that just one of the servers' ends is open, and gets what is
-// pushed.
+// survivor checks that exactly one of the servers' ends is open, and that it gets a
+// push.
 func (r *rig) survivor(servers []*fault.Conn, got []int) {
 	t, n := r.t, len(servers)
 	var open []int
@@ -91,7 +91,7 @@ func (r *rig) survivor(servers []*fault.Conn, got []int) {
 	}
 }
 
-// TestFault07ThousandAddsOfOneID is the same over TCP.
+// TestFault07ThousandAddsOfOneID is the same test over TCP.
 func TestFault07ThousandAddsOfOneID(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		const n = 1000
@@ -129,10 +129,10 @@ func TestFault07ThousandAddsOfOneID(t *testing.T) {
 	})
 }
 
-// bares connects n times under id, and returns the users.
+// bares connects n times with the same id, and returns the users.
 func (r *rig) bares(id string, k kind, n int) chan *user {
 	users := make(chan *user, n)
-	gate := make(chan struct{}, 50) // handshakes at once
+	gate := make(chan struct{}, 50) // limits the handshakes that run at once
 	for range n {
 		r.wg.Go(func() {
 			gate <- struct{}{}

@@ -10,10 +10,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault03NothingFollowsACutFrame: a frame is cut, and the connection could go
-// on, for it takes its time to close and heeds no deadline. Neither the close
-// frame nor the pong that its peer asks for follows; the peer would take them for
-// the rest of the message.
+// TestFault03NothingFollowsACutFrame: a frame is cut, but its connection stays usable
+// for a while, because it closes slowly and ignores deadlines. Neither a close frame
+// nor a pong follows, because the peer would take it for the rest of the message.
 func TestFault03NothingFollowsACutFrame(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))

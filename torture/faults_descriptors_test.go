@@ -21,13 +21,13 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// fewDescriptors is the server's limit. manyPeers are more, but less than twice
-// as many as it can serve.
+// fewDescriptors is the server's limit. There are more peers than it can serve, but
+// less than twice that number.
 const fewDescriptors, manyPeers = 40, 50
 
-// TestFault21DescriptorLimit: a server that has no descriptor left goes on
-// serving those who are connected, and when some of them leave, those who wait.
-// It runs in a process of its own, for the peers need descriptors, too.
+// TestFault21DescriptorLimit: a server without a free descriptor continues to serve the
+// connected peers. When some of them leave, it serves those that wait. The server runs
+// in its own process, because the peers need descriptors too.
 func TestFault21DescriptorLimit(t *testing.T) {
 	if os.Getenv("TORTURE_CHILD") != "" {
 		limited(t)
@@ -74,7 +74,7 @@ func TestFault21DescriptorLimit(t *testing.T) {
 	}
 }
 
-// crowd is peers that come at once.
+// crowd is a group of peers that connect at once.
 type crowd struct {
 	addr string
 	kind kind
@@ -86,7 +86,7 @@ type crowd struct {
 	err  error
 }
 
-// come connects one peer. It may have to wait for that.
+// come connects one peer, and waits if the server has no descriptor.
 func (c *crowd) come() {
 	c.mu.Lock()
 	c.n++
@@ -107,7 +107,7 @@ func (c *crowd) come() {
 	c.came = append(c.came, p)
 }
 
-// take returns those who were served since the last call.
+// take returns the peers that were served since the last call.
 func (c *crowd) take() (came []*peer.Peer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -128,7 +128,7 @@ func echo(t *testing.T, peers []*peer.Peer) {
 	}
 }
 
-// limited is the server's process: it delivers to its peers what they send.
+// limited is the server's process. It sends each peer's messages back to the peer.
 func limited(t *testing.T) {
 	r := newTCP(t, gcpool.WithHeartbeat(0))
 	handler := websocket.Handler(func(ws *websocket.Conn) {
@@ -162,7 +162,7 @@ type child struct {
 	log   logged
 }
 
-// logged is what a process has printed.
+// logged is the output of a process.
 type logged struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -202,12 +202,12 @@ func startChild(t *testing.T, test string) *child {
 		t.Fatalf("the server does not start: %v\n%s", err, c.log.String())
 	}
 	c.addr = strings.TrimSpace(c.addr)
-	go io.Copy(&c.log, lines) // ends with the process
+	go io.Copy(&c.log, lines) // ends when the process ends
 	t.Cleanup(func() { c.cmd.Process.Kill() })
 	return c
 }
 
-// end has the server shut down, and judges what it says.
+// end tells the server to shut down and checks its output.
 func (c *child) end(t *testing.T) {
 	t.Helper()
 	c.stdin.Close()

@@ -22,8 +22,8 @@ func shortLines(ws *websocket.Conn) {
 	}
 }
 
-// pour writes p again and again until so many bytes have gone, or the server has
-// had enough. It returns how many went.
+// pour writes p repeatedly until at least most bytes are written or the server refuses
+// more. It returns the number of bytes written.
 func pour(c net.Conn, p []byte, most int) (n int, err error) {
 	for n < most && err == nil {
 		m := 0
@@ -34,15 +34,15 @@ func pour(c net.Conn, p []byte, most int) (n int, err error) {
 	return n, err
 }
 
-// hugeFrame is the header of a frame that says to be of n bytes, and its mask.
+// hugeFrame returns the header of a frame with a length of n bytes, and its mask.
 func hugeFrame(first byte, n uint64) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{first, 0x80 | 127}, n), 0, 0, 0, 0)
 }
 
-// TestFault14EndlessMessages: a peer that announces a frame of 2^62 bytes, or
-// never sends a newline, takes no memory. With a handler that bounds its lines it
-// is out as soon as its line is too long; what goes to it and to others until
-// then has its outcome.
+// TestFault14EndlessMessages: a peer that announces a frame of 2^62 bytes, or never
+// sends a newline, takes no memory. If the handler limits its lines, the peer is
+// disconnected when its line is too long. Until then, messages to it and to other peers
+// have their outcomes.
 func TestFault14EndlessMessages(t *testing.T) {
 	const flood, growth = 12 << 20, 4 << 20
 	endless := bytes.Repeat([]byte("x"), 64<<10)
@@ -50,7 +50,7 @@ func TestFault14EndlessMessages(t *testing.T) {
 	for _, c := range []struct {
 		name          string
 		header, after []byte
-		stays         bool // a control frame is not the handler's
+		stays         bool // the handler does not see a control frame
 	}{
 		{"frame of 2^62", hugeFrame(0x81, 1<<62), endless, false},
 		{"frame of 2^64-1", hugeFrame(0x82, 1<<64-1), endless, false},
@@ -59,11 +59,11 @@ func TestFault14EndlessMessages(t *testing.T) {
 	} {
 		for _, k := range kinds[1:] {
 			t.Run(c.name+" "+k.String(), func(t *testing.T) {
-				r := newTCP(t, gcpool.WithWriteTimeout(2*time.Second)) // for the ping's peer, which cannot say goodbye
+				r := newTCP(t, gcpool.WithWriteTimeout(2*time.Second)) // for the peer in the middle of a ping, which cannot answer the close frame
 				r.read = shortLines
 				r.reader("b", k)
 				u := r.connect("a", k)
-				u.Mute = true // a pong would be a part of the frame
+				u.Mute = true // a pong would become a part of the frame
 				r.run(u)
 				r.wg.Add(1)
 				before := ledger.Measure(true).Heap
@@ -86,8 +86,8 @@ func TestFault14EndlessMessages(t *testing.T) {
 	}
 }
 
-// whileFlooded pushes to "a", and to "b" who must get it, until over, and looks
-// that the heap stays below most.
+// whileFlooded pushes to "a" and "b" until over returns true. It checks that "b" gets
+// its messages and that the heap stays below most.
 func (r *rig) whileFlooded(most uint64, over func() bool) {
 	r.t.Helper()
 	eventually(r.t, "the flood ends", func() bool {
@@ -103,9 +103,10 @@ func (r *rig) whileFlooded(most uint64, over func() bool) {
 	})
 }
 
-// TestFault14AnnouncedAndSilent: a frame whose rest never comes is no sign of
-// life. An upgraded peer is closed after two heartbeats, and takes no memory
-// until then; another, whose silence cannot be seen, gets what is sent to it.
+// TestFault14AnnouncedAndSilent: a frame that never ends is no sign of life. An
+// upgraded peer that sends one is closed after two heartbeats, and takes no memory
+// until then. Without Upgrade the pool cannot see the silence, so the peer gets its
+// messages.
 func TestFault14AnnouncedAndSilent(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -141,11 +142,11 @@ func TestFault14AnnouncedAndSilent(t *testing.T) {
 	}
 }
 
-// TestFault15PingFlood: the pongs to a peer that pings and does not read fill its
-// socket, and then its handler is stuck. It is closed when the pool's own ping
-// has been stuck for the write timeout, or sooner for its silence; nobody else
-// waits, and nothing gathers. It is on real time, for x/net holds a mutex while
-// a pong is stuck, which simulated time cannot pass.
+// TestFault15PingFlood: a peer pings and does not read, so the pongs fill its socket
+// and its handler hangs. The peer is closed when the pool's own ping has hung for the
+// write timeout, or earlier for silence. Nobody else waits, and no memory is taken. The
+// test runs on real time: x/net holds a mutex while a pong hangs, and simulated time
+// cannot pass then.
 func TestFault15PingFlood(t *testing.T) {
 	const growth = 8 << 20
 	pings := bytes.Repeat(append([]byte{0x89, 0x80 | 125, 0, 0, 0, 0}, make([]byte, 125)...), 500)
@@ -178,9 +179,9 @@ func TestFault15PingFlood(t *testing.T) {
 				if err := <-ended; isTimeout(err) {
 					t.Errorf("the flood was not cut off: %v", err)
 				}
-				u.reading = true // an RST has taken what it did not read
+				u.reading = true // an RST has discarded the bytes that it did not read
 				u.Conn.Close()
-				if id := <-left; id != "a" { // its handler is stuck no more
+				if id := <-left; id != "a" { // its handler has continued
 					t.Errorf("the handler of %q ended", id)
 				}
 				s, err := r.done(far)

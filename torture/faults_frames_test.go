@@ -16,7 +16,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// rawFrame returns a frame as a peer may make it, masked unless mask is nil.
+// rawFrame returns a frame as a peer may send it, masked unless mask is nil.
 func rawFrame(first byte, mask, payload []byte) []byte {
 	bit := byte(0)
 	if mask != nil {
@@ -38,9 +38,10 @@ func rawFrame(first byte, mask, payload []byte) []byte {
 	return b
 }
 
-// strange returns frames of which none ends a connection, what they are, and what
-// a handler reads of them. RFC 6455 would have some refused with 1002; x/net
-// takes reserved bits and opcodes for data, and so they come to the handler.
+// strange returns a description of some frames, the frames, and what a handler reads
+// from them. None of them ends a connection. RFC 6455 demands that some are refused
+// with 1002, but x/net takes reserved bits and opcodes for data, and passes them to the
+// handler.
 func strange(rnd *rand.Rand) (what string, frames []byte, reads string) {
 	mask := binary.BigEndian.AppendUint32(nil, rnd.Uint32())
 	text := strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(200)) + "\n"
@@ -82,13 +83,13 @@ func strange(rnd *rand.Rand) (what string, frames []byte, reads string) {
 	return what, frames, reads
 }
 
-// TestFault16StrangeFrames: whatever the peer sends, in whatever pieces, what is
-// sent to it comes whole and in order, until it sends a frame that is not masked:
-// then it is closed with 1002.
+// TestFault16StrangeFrames: whatever frames a peer sends, and in whatever pieces,
+// messages to it arrive whole and in order. A frame without a mask closes the
+// connection with 1002.
 func TestFault16StrangeFrames(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))
-		var read bytes.Buffer // by the handler of "a"
+		var read bytes.Buffer // bytes that the handler of "a" has read
 		r.read = func(ws *websocket.Conn) {
 			if ws.Request().FormValue("id") == "a" {
 				read.ReadFrom(ws)
@@ -135,7 +136,7 @@ func TestFault16StrangeFrames(t *testing.T) {
 	})
 }
 
-// unmask sends a frame without a mask, of any kind, as u, and checks its end.
+// unmask sends an unmasked frame of any kind as u, and checks that the connection ends.
 func (r *rig) unmask(u *user, rnd *rand.Rand) {
 	first := []byte{0x81, 0x82, 0x01, 0x80, 0x88, 0x89, 0x8a, 0xc1, 0x83}[rnd.IntN(9)]
 	u.Conn.Write(rawFrame(first, nil, make([]byte, rnd.IntN(200))))
@@ -151,14 +152,14 @@ func (r *rig) unmask(u *user, rnd *rand.Rand) {
 	}
 }
 
-// origins are what a server as "localhost" or as another host is told, and
-// whether it lets the peer in.
+// origins lists the Host and Origin headers of handshakes, and whether SameOrigin
+// admits them.
 var origins = []struct {
 	host, origin string
 	in           bool
 }{
 	{"localhost", "http://localhost", true},
-	{"localhost", "https://localhost:443", true}, // TLS may end in front of us
+	{"localhost", "https://localhost:443", true}, // a proxy may terminate TLS
 	{"localhost", "http://LOCALHOST:80", true},
 	{"localhost:8080", "http://localhost:8080", true},
 	{"[::1]:8080", "http://[::1]:8080", true},
@@ -189,9 +190,9 @@ var origins = []struct {
 	{"127.0.0.1", "http://127.0.0.1.evil.example", false},
 }
 
-// TestFault17ForeignOrigin: with SameOrigin a page of another site, a page
-// without an origin and a peer that does not tell are refused with 403. Nothing
-// of them reaches the handler or the pool, and their connection is closed.
+// TestFault17ForeignOrigin: SameOrigin refuses a page of another site, a page without
+// an origin and a peer that sends no Origin header with 403. None of them reaches the
+// handler or the pool, and their connections are closed.
 func TestFault17ForeignOrigin(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -224,13 +225,13 @@ func TestFault17ForeignOrigin(t *testing.T) {
 	}
 }
 
-// knock asks to be let in.
+// knock sends a handshake and checks the answer.
 func (r *rig) knock(k kind, host, origin string, in bool) {
 	conn, _ := r.dial()
 	server := r.last
 	p, err := peer.Dial(conn, "/same/"+k.String()+"?id=a&n=bare", "Host", host, "Origin", origin)
 	synctest.Wait()
-	defer time.Sleep(3 * time.Second) // until the last one's handler is seen to have ended
+	defer time.Sleep(3 * time.Second) // until the pool has seen that the handler ended
 	defer conn.Close()
 	switch {
 	case in && (err != nil || r.conns.Len() != 1):

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// drip sends a handshake a byte at a time and returns what the server answers,
-// up to the empty line, and what was wrong.
+// drip sends a handshake one byte at a time. It returns the server's answer up to the
+// empty line.
 func drip(c *fault.Conn, path string, gap time.Duration) (answer string, err error) {
 	request := "GET " + path + " HTTP/1.1\r\nHost: localhost\r\nOrigin: http://localhost\r\nUpgrade: websocket\r\n" +
 		"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
@@ -34,10 +34,9 @@ func drip(c *fault.Conn, path string, gap time.Duration) (answer string, err err
 	return answer, nil
 }
 
-// TestFault21SlowHandshakes: a peer that is slower than the server's
-// ReadHeaderTimeout never reaches the pool, one that is not is served, and
-// neither delays another. Upgrade, which takes the connection from net/http's
-// deadlines, leaves none behind that would end it later.
+// TestFault21SlowHandshakes: a peer that is slower than the server's ReadHeaderTimeout
+// never reaches the pool. A faster peer is served. Neither delays other peers. Upgrade
+// removes the deadlines that net/http set, so none of them ends the connection later.
 func TestFault21SlowHandshakes(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))
@@ -89,9 +88,9 @@ func TestFault21SlowHandshakes(t *testing.T) {
 	})
 }
 
-// TestFault21HandlerThatWaits: what stands between Upgrade and the handshake, a
-// session to be looked up perhaps, has 10 s; then its context ends, and when it
-// gives up the connection is closed. A handshake before that is never late.
+// TestFault21HandlerThatWaits: code between Upgrade and the handshake, which may look
+// up a session, has 10 s. Then its context ends, and when the code returns the
+// connection is closed. Before that, a handshake is never late.
 func TestFault21HandlerThatWaits(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))

@@ -17,8 +17,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// bang is a hook's way out: it panics with something, ends its goroutine, or
-// returns. It reports whether it panics, in which case it does so deferred.
+// bang ends a hook: it panics, ends its goroutine, or returns. It counts its panics.
 func bang(rnd *rand.Rand, panics *int) {
 	switch rnd.IntN(4) {
 	case 0:
@@ -33,8 +32,8 @@ func bang(rnd *rand.Rand, panics *int) {
 	}
 }
 
-// TestFault19HooksThatPanic: every report is made all the same, once and in
-// order; each panic is logged; delivery does not notice.
+// TestFault19HooksThatPanic: every report is made, once and in order, and each panic is
+// logged. Delivery is not affected.
 func TestFault19HooksThatPanic(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -76,9 +75,9 @@ func TestFault19HooksThatPanic(t *testing.T) {
 	})
 }
 
-// TestFault19HooksThatBlock: as many reports wait as there may; then Add waits,
-// up to its context, and nothing else does. Shutdown does not wait for the hook
-// beyond its own context, and the reports are made when the hook goes on.
+// TestFault19HooksThatBlock: when the queue of reports is full, Add waits until its
+// context ends. Nothing else waits. Shutdown waits for the hook only until its own
+// context ends, and the remaining reports are made when the hook continues.
 func TestFault19HooksThatBlock(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -90,14 +89,14 @@ func TestFault19HooksThatBlock(t *testing.T) {
 		}))
 		r.reader("reads", pick(rnd))
 		start := time.Now()
-		for range 1 + buffer { // one with the hook, the others behind it
+		for range 1 + buffer { // one is in the hook, the rest wait behind it
 			r.push(1, "away", 50)
 			synctest.Wait()
 			if err := r.deliver(1, "reads", 50); err != nil {
 				t.Errorf("Deliver while the hook blocks: %v", err)
 			}
 		}
-		r.push(1, "away", 50) // one more than may wait, for Add looks before it accepts
+		r.push(1, "away", 50) // one over the limit, because Add checks before it accepts
 		within(t, "all that was accepted", start, tick)
 		r.refused("away")
 		r.refused("reads")
@@ -105,7 +104,7 @@ func TestFault19HooksThatBlock(t *testing.T) {
 		if s := r.stats(); s.Accepted-s.Written != waiting || s.Undelivered != 1 || s.Waiting != buffer+1 {
 			t.Errorf("while the hook blocks with a buffer of %d: %+v", buffer, s)
 		}
-		late := rnd.IntN(2) == 0 // it goes on only after Shutdown
+		late := rnd.IntN(2) == 0 // the hook continues only after Shutdown
 		limit := time.Duration(1+rnd.IntN(1000)) * time.Millisecond
 		start = time.Now()
 		if late {
@@ -124,8 +123,8 @@ func TestFault19HooksThatBlock(t *testing.T) {
 	})
 }
 
-// refused checks that a push waits for the hook, and no longer than its context;
-// what is not a push does not wait.
+// refused checks that a push waits for the hook until its context ends, and that other
+// calls do not wait.
 func (r *rig) refused(id string) {
 	r.t.Helper()
 	start := time.Now()
@@ -146,9 +145,9 @@ func (r *rig) refused(id string) {
 	}
 }
 
-// TestFault19HooksThatCallThePool: a hook may call everything, about its own id
-// and others, and push with a deadline. Nothing hangs, and what it pushes has its
-// outcome as all has.
+// TestFault19HooksThatCallThePool: a hook may call every method, for its own id and for
+// other ids, and push with a deadline. Nothing hangs, and the messages that it pushes
+// have their outcomes.
 func TestFault19HooksThatCallThePool(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -158,7 +157,7 @@ func TestFault19HooksThatCallThePool(t *testing.T) {
 			gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 				m, _ := ledger.Decode(u.Data)
 				r.ledger.Undelivered(u)
-				if calls++; m.Producer != hooked { // what hooks push would never end
+				if calls++; m.Producer != hooked { // a hook that answered its own pushes would never end
 					r.fromHook(hook, u.ID)
 				}
 			}),
@@ -195,10 +194,10 @@ func TestFault19HooksThatCallThePool(t *testing.T) {
 	})
 }
 
-// hooked is the producer of what hooks push.
+// hooked is the producer of the messages that hooks push.
 const hooked = 99
 
-// fromHook calls the pool as a hook may.
+// fromHook calls the methods that a hook may call.
 func (r *rig) fromHook(rnd *rand.Rand, id string) {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
@@ -214,7 +213,7 @@ func (r *rig) fromHook(rnd *rand.Rand, id string) {
 			r.pool.Register(fmt.Sprint("other ", rnd.IntN(3)))
 			r.pool.Start()
 		case 4:
-			s, c := fault.Pipe(1 << 10) // which nobody reads
+			s, c := fault.Pipe(1 << 10) // nobody reads from it
 			if r.conns.Add("hook's", s) != nil {
 				s.Close()
 			}

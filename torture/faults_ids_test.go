@@ -18,23 +18,23 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// oddIDs are those that forge lines of a log, command a terminal, are no UTF-8,
-// look alike, or are very long and the same but for their last byte.
+// oddIDs are ids that forge log lines, command a terminal, are not UTF-8 or look alike.
+// Some are very long and differ only in their last byte.
 var oddIDs = []string{
 	"a\r\nlevel=ERROR msg=forged", "\n", "\r", "\x00", "\x1b]0;title\x07\x1b[2J\x1b[31m", "\u009b31m", "\x7f\b\b\b",
 	"\xff", "\xfe", "\xff\xfe\xfd", "\ufffd", "\xc3", "\xed\xa0\x80", "é", "e\u0301", "\u202eevil", "\u2028",
 	" ", "  ", `"`, `\"`, `\n`, "'", "%s%n%!d(MISSING)", "${jndi:ldap://x}", "*", "/", "../..", "a", "A",
-	"a" + strings.Repeat("é", 100), // is cut in the middle of a letter, in the log
+	"a" + strings.Repeat("é", 100), // the log cuts it in the middle of a letter
 	strings.Repeat("\r\n", 1<<19), strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20-1) + "y",
 }
 
-// TestFault13OddIDs: an id is bytes, and nothing but its own bytes is it. It gets
-// what is sent to it and hooks are told it as it is; the log has it quoted.
+// TestFault13OddIDs: an id is a string of bytes, and equals only itself. It gets its
+// messages, hooks are told it unchanged, and the log quotes it.
 func TestFault13OddIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { testOddIDs(t, oddIDs, rand.New(rand.NewPCG(13, 0))) })
 }
 
-// TestFault13RandomIDs is the same with ids of a few bytes, each of which is odd.
+// TestFault13RandomIDs is the same test with odd ids of a few random bytes.
 func TestFault13RandomIDs(t *testing.T) {
 	const odd = "\r\n\x00\x1b\xff\xc3\xa9\"\\%& =+#a"
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
@@ -54,7 +54,7 @@ func TestFault13RandomIDs(t *testing.T) {
 
 func testOddIDs(t *testing.T, ids []string, rnd *rand.Rand) {
 	log := new(record)
-	came, went := make(map[string]int), make(map[string]int) // only the hook's until Shutdown
+	came, went := make(map[string]int), make(map[string]int) // used only by the hook until Shutdown
 	r := newRig(t, gcpool.WithLogger(slog.New(log.handler())), gcpool.WithOutbox(8<<20),
 		gcpool.WithPresence(func(_, id string, connected bool) {
 			if connected {
@@ -67,7 +67,7 @@ func testOddIDs(t *testing.T, ids []string, rnd *rand.Rand) {
 	for i, id := range ids {
 		k := kinds[i%len(kinds)]
 		if len(id) > 1000 {
-			k = raw // no request has room for it
+			k = raw // too long for a request
 		}
 		r.reader(id, k)
 	}
@@ -96,8 +96,9 @@ func testOddIDs(t *testing.T, ids []string, rnd *rand.Rand) {
 	log.check(t, ids)
 }
 
-// oddDeleted deletes some of the ids, pushes to all of them, and returns how many
-// it has deleted. A ledger's message names its id, so none may come elsewhere.
+// oddDeleted deletes some of the ids, pushes to all of them, and returns the number
+// deleted. A message in the ledger names its id, so the ledger notices a message that
+// another id gets.
 func oddDeleted(r *rig, ids []string, rnd *rand.Rand) (deleted int) {
 	for _, id := range ids {
 		if rnd.IntN(2) == 0 {
@@ -113,8 +114,8 @@ func oddDeleted(r *rig, ids []string, rnd *rand.Rand) (deleted int) {
 	return deleted
 }
 
-// record keeps what is logged: each record's message and id, and the lines that
-// the usual handlers make of them.
+// record keeps the log: the message and id of each record, and the lines that the usual
+// handlers print for it.
 type record struct {
 	mu         sync.Mutex
 	ids        map[string][]string // by message
@@ -128,7 +129,7 @@ func (r *record) handler() slog.Handler {
 	return &tee{r, []slog.Handler{slog.NewTextHandler(&r.text, all), slog.NewJSONHandler(&r.json, all)}, ""}
 }
 
-// tee is a [slog.Handler] that keeps the attribute with the id.
+// tee is a [slog.Handler] that keeps the id attribute.
 type tee struct {
 	*record
 	to []slog.Handler
@@ -163,8 +164,8 @@ func (h *tee) Handle(ctx context.Context, rec slog.Record) error {
 	return nil
 }
 
-// check checks that each of the ids was logged as joined, as left, and with the
-// panic of its hook, quoted and no longer than is useful, a line each.
+// check checks that the log says of each id that it joined, that it left, and that its
+// hook panicked. Each log entry must be one line, with the id quoted and shortened.
 func (r *record) check(t *testing.T, ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

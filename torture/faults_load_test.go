@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// lazy is a peer's end that takes a while before each read.
+// lazy is a peer's end that pauses before each read.
 type lazy struct {
 	net.Conn
 	pause time.Duration
@@ -26,8 +26,8 @@ func (l *lazy) Read(p []byte) (int, error) {
 	return l.Conn.Read(p)
 }
 
-// TestFault10ProducersFarBeyondTheBounds: what waits never exceeds the bounds,
-// the hook's slowness included; the peer that reads, slowly, gets everything.
+// TestFault10ProducersFarBeyondTheBounds: waiting messages never exceed the limits,
+// even with a slow hook. A peer that reads slowly gets every message.
 func TestFault10ProducersFarBeyondTheBounds(t *testing.T) {
 	const producers, each, largest = 2, 40, 1000
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
@@ -62,8 +62,8 @@ func TestFault10ProducersFarBeyondTheBounds(t *testing.T) {
 	})
 }
 
-// flood pushes to three ids, of which one is nobody's, starts the pool in the
-// middle of that, and returns how many bytes have waited at most.
+// flood pushes to three ids, one of which is not connected, and starts the pool in the
+// middle. It returns the largest number of bytes that waited.
 func (r *rig) flood(rnd *rand.Rand, producers, each, largest int) (most int) {
 	var pushing sync.WaitGroup
 	for p := range producers {
@@ -76,7 +76,7 @@ func (r *rig) flood(rnd *rand.Rand, producers, each, largest int) (most int) {
 			})
 		}
 	}
-	synctest.Wait() // all wait for Start
+	synctest.Wait() // all messages wait for Start
 	before := r.stats()
 	if before.Waiting != r.stream.Cap() || r.stream.Len() < 1 || r.stream.Len() > 3 {
 		r.t.Errorf("before Start %d messages wait for %d ids, of %d", before.Waiting, r.stream.Len(), r.stream.Cap())
@@ -98,8 +98,9 @@ func (r *rig) flood(rnd *rand.Rand, producers, each, largest int) (most int) {
 	}
 }
 
-// TestFault10OverTCP looks at the heap while five times of what it may grow by is
-// pushed, to peers that read, to one that does not, and to nobody.
+// TestFault10OverTCP pushes five times as much as the heap may grow, to peers that
+// read, to a peer that does not, and to an id that is not connected. It checks the
+// heap.
 func TestFault10OverTCP(t *testing.T) {
 	const outbox, mailbox, size, producers, growth = 256 << 10, 256 << 10, 16 << 10, 4, 16 << 20
 	each(t, func(t *testing.T, k kind) {
@@ -145,9 +146,9 @@ func TestFault10OverTCP(t *testing.T) {
 	})
 }
 
-// TestFault11CallerReusesItsBuffer: whichever way a message goes, and however
-// long it waits, it is what it was when it was pushed. The pool writes neither
-// into the caller's array nor behind it; what the hook gets is the hook's.
+// TestFault11CallerReusesItsBuffer: whichever way a message goes, and however long it
+// waits, its bytes stay the same as when it was pushed. The pool does not write into
+// the caller's array or behind it. The bytes that the hook gets belong to the hook.
 func TestFault11CallerReusesItsBuffer(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -155,22 +156,22 @@ func TestFault11CallerReusesItsBuffer(t *testing.T) {
 		r = newIdle(t, gcpool.WithOutbox(16<<10), gcpool.WithMailbox(time.Duration(rnd.IntN(2))*time.Hour, 4<<10),
 			gcpool.WithOverflow(gcpool.Overflow(rnd.IntN(3))),
 			gcpool.WithUndelivered(func(u gcpool.Undelivered) {
-				time.Sleep(pause)                            // others come and go; these bytes are to stay
-				more := append(u.Data, make([]byte, 100)...) // must not reach into another message
+				time.Sleep(pause)                            // other messages come and go, and these bytes must stay
+				more := append(u.Data, make([]byte, 100)...) // must not write into another message
 				r.ledger.Undelivered(u)
 				clear(more)
 			}))
 		array := make([]byte, 4<<10)
-		r.reuse(array, "a", rnd) // to wait for Start
+		r.reuse(array, "a", rnd) // these wait for Start
 		r.pool.Start()
-		r.reuse(array, "a", rnd) // to nobody, or into the mailbox
+		r.reuse(array, "a", rnd) // the id is not connected: to nobody, or into the mailbox
 		r.size = 300
 		r.wrap = func(c net.Conn) net.Conn { return &lazy{c, time.Duration(rnd.IntN(50)) * time.Millisecond} }
 		first := r.reader("a", pick(rnd))
 		r.reuse(array, "a", rnd)
-		stuck := r.connect("b", pick(rnd)) // into an outbox that stays
+		stuck := r.connect("b", pick(rnd)) // these stay in an outbox
 		r.reuse(array, "b", rnd)
-		r.reader("a", pick(rnd)) // which may take over what waits
+		r.reader("a", pick(rnd)) // it may take over the waiting messages
 		r.reuse(array, "a", rnd)
 		first.Conn.Close()
 		synctest.Wait()
@@ -188,8 +189,8 @@ func TestFault11CallerReusesItsBuffer(t *testing.T) {
 	})
 }
 
-// reuse pushes a few messages from the same array, in every way that has an
-// outcome in the ledger, and overwrites all of the array as soon as it may.
+// reuse pushes a few messages from the same array, in every way that has an outcome in
+// the ledger. It overwrites the whole array as soon as that is allowed.
 func (r *rig) reuse(array []byte, id string, rnd *rand.Rand) {
 	for range 1 + rnd.IntN(6) {
 		const producer = 1

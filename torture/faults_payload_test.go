@@ -17,14 +17,14 @@ import (
 	"github.com/nulijiabei/gcpool/torture/internal/peer"
 )
 
-// got is what a peer of messages that are not the ledger's got.
+// got is what a peer received, if the messages are not the ledger's.
 type got struct {
-	frames []string // of a WebSocket, with their newlines
-	bytes  []byte   // of a raw connection
+	frames []string // from a WebSocket, with their newlines
+	bytes  []byte   // from a raw connection
 	err    error
 }
 
-// listen reads what u gets, up to the end.
+// listen reads everything that u receives.
 func (g *got) listen(u *user) {
 	defer u.Conn.Close()
 	if u.kind == raw {
@@ -45,7 +45,7 @@ func (g *got) listen(u *user) {
 	}
 }
 
-// newlines returns payloads with newlines wherever there can be some.
+// newlines returns payloads with newlines in all positions.
 func newlines(rnd *rand.Rand) []string {
 	all := []string{"", "\n", "\n\n", "\r\n", "a\nb", "a\nb\n", "\na", strings.Repeat("\n", 124), strings.Repeat("\n", 125),
 		strings.Repeat("\n", 126), strings.Repeat("a\n", 1+rnd.IntN(600)), "no newline"}
@@ -60,10 +60,10 @@ func newlines(rnd *rand.Rand) []string {
 	return all
 }
 
-// TestFault12NewlinesInsidePayloads: a payload is one frame, or as many bytes on
-// a raw connection, whatever is in it and however it went: past the mailbox, in a
-// batch, from one connection to the next. Exactly one newline is added, or none;
-// a report has none.
+// TestFault12NewlinesInsidePayloads: a payload arrives as one frame, or on a raw
+// connection as the same bytes, whatever it contains and whichever way it went: through
+// the mailbox, in a batch, or from one connection to the next. The pool adds exactly
+// one newline, or none. Reports have no added newline.
 func TestFault12NewlinesInsidePayloads(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		end := []string{"", "\n"}[rnd.IntN(2)]
@@ -89,7 +89,7 @@ func TestFault12NewlinesInsidePayloads(t *testing.T) {
 		first := r.pushNewlines(payloads[:rnd.IntN(len(payloads))])
 		synctest.Wait()
 		k := pick(rnd)
-		u := r.connect("a", k) // takes over what waits
+		u := r.connect("a", k) // takes over the waiting messages
 		var g got
 		r.wg.Go(func() { g.listen(u) })
 		r.pushNewlines(payloads)
@@ -133,7 +133,7 @@ func (r *rig) pushNewlines(payloads []string) []string {
 	return payloads
 }
 
-// check checks that the payloads came, each with end behind it.
+// check checks that the payloads arrived, each followed by end.
 func (g *got) check(t *testing.T, k kind, want []string, end string) {
 	if k == raw {
 		all := []byte(strings.Join(want, end) + end)

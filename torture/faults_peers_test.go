@@ -18,8 +18,8 @@ const tick = 10 * time.Millisecond
 
 func pick(rnd *rand.Rand) kind { return kinds[rnd.IntN(len(kinds))] }
 
-// TestFault01PeerStopsReading: it is closed, what waits for it is reported, what
-// waits stays within its outbox, and nobody else is delayed.
+// TestFault01PeerStopsReading: the peer is closed and its waiting messages are
+// reported. They stay within its outbox, and nobody else is delayed.
 func TestFault01PeerStopsReading(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		timeout := time.Duration(1+rnd.IntN(5)) * time.Second
@@ -47,7 +47,7 @@ func TestFault01PeerStopsReading(t *testing.T) {
 			synctest.Wait()
 			r.stats()
 		}
-		time.Sleep(timeout + 4*time.Second) // each of the 30 may wait, but not for long
+		time.Sleep(timeout + 4*time.Second) // each of the 30 pushes may wait, but not for long
 		synctest.Wait()
 		if s := r.stats(); s.Connections != 2 || s.Slow == 0 || s.Waiting != 0 {
 			t.Errorf("the stalled peer is still there: %+v", s)
@@ -58,7 +58,7 @@ func TestFault01PeerStopsReading(t *testing.T) {
 	})
 }
 
-// slow is a peer's end that reads a byte a second once it is told so.
+// slow is a peer's end that can be told to read one byte a second.
 type slow struct {
 	net.Conn
 	on atomic.Bool
@@ -72,9 +72,9 @@ func (s *slow) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// TestFault02PeerReadsOneByteASecond: a message that takes longer than the write
-// timeout is the end of the peer; with a timeout that suffices it gets all.
-// Nobody else is delayed either way.
+// TestFault02PeerReadsOneByteASecond: if a message takes longer than the write timeout,
+// the peer is closed. With a sufficient timeout it gets every message. Nobody else is
+// delayed either way.
 func TestFault02PeerReadsOneByteASecond(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		patient := rnd.IntN(4) == 0
@@ -122,8 +122,8 @@ func TestFault02PeerReadsOneByteASecond(t *testing.T) {
 	})
 }
 
-// TestFault03PartialWriteThenTimeout: the cut message is reported, and not one
-// byte follows it on that connection, neither of another message nor of a frame.
+// TestFault03PartialWriteThenTimeout: the cut message is reported. Not a single byte
+// follows it on its connection, neither of another message nor of a control frame.
 func TestFault03PartialWriteThenTimeout(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		timeout := time.Duration(1+rnd.IntN(3)) * time.Second
@@ -158,8 +158,8 @@ func TestFault03PartialWriteThenTimeout(t *testing.T) {
 	})
 }
 
-// TestFault05BlackHole: an upgraded peer from which nothing comes any more is
-// found within two heartbeats, and one that answers pings is not taken for it.
+// TestFault05BlackHole: an upgraded peer that sends nothing any more is found within
+// two heartbeats. A peer that answers pings is not mistaken for one.
 func TestFault05BlackHole(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		d := time.Duration(1+rnd.IntN(20)) * time.Second

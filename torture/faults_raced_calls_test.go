@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// addUp looks whether Stats adds up. The ledger may not be told, for it wants
-// the samples in order.
+// addUp checks that Stats adds up. It does not tell the ledger, which needs the samples
+// in order.
 func (w *racer) addUp() {
 	for _, s := range w.pool.Stats() {
 		if s.Accepted != s.Written+s.Forwarded+s.Undelivered+uint64(s.Waiting) || s.Waiting < 0 || s.WaitingBytes < 0 || s.Connections < 0 {
@@ -37,7 +37,7 @@ func (w *racer) any() (some net.Conn) {
 	return some
 }
 
-// connect connects id and has its peer read, for some messages or to the end.
+// connect connects id and lets its peer read, to the end or only some messages.
 func (w *racer) connect(id string, k kind) {
 	u := &user{id: id, kind: k}
 	if k != raw {
@@ -69,7 +69,7 @@ func (w *racer) connect(id string, k kind) {
 	w.wg.Go(func() { u.hear(most) })
 }
 
-// hear tells the ledger of up to so many messages that are u's alone.
+// hear tells the ledger of at most most messages to u alone.
 func (u *user) hear(most int) {
 	defer u.Conn.Close()
 	for range most {
@@ -93,7 +93,7 @@ func (w *racer) get(id string) {
 	})
 }
 
-// size is of a message; some take more than one write.
+// some returns the size of a message. A few messages take more than one write.
 func (w *racer) some() int {
 	if w.rnd.IntN(100) == 0 {
 		return 30_000

@@ -9,9 +9,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault04ResetInTheMiddleOfAWrite: the connection is removed at once, for
-// that and not for slowness. The message that was cut is reported, with all that
-// waits behind it; what comes after goes to the next connection.
+// TestFault04ResetInTheMiddleOfAWrite: a reset removes the connection at once, and not
+// as a slow peer. The cut message is reported with all messages behind it. Later
+// messages go to the next connection.
 func TestFault04ResetInTheMiddleOfAWrite(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0), gcpool.WithWriteTimeout(time.Minute))
@@ -28,7 +28,7 @@ func TestFault04ResetInTheMiddleOfAWrite(t *testing.T) {
 		}
 		time.Sleep(time.Duration(rnd.IntN(1000)) * time.Millisecond)
 		u.server.Reset()
-		synctest.Wait() // a handler may see the RST first, and call Del
+		synctest.Wait() // the handler may see the RST first, and call Del
 		if s := r.stats(); s.Connections != 0 || s.Waiting != 0 || s.NotConnected+s.Deleted != uint64(n) || s.Stalled != 0 {
 			t.Errorf("after the reset, of %d messages: %+v", n, s)
 		}

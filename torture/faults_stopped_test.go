@@ -15,9 +15,10 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestFault25StoppedProcess: a server whose process was stopped for many heartbeats,
-// as a virtual machine that is moved, does not take its peers for dead: they could
-// not be heard. One that is silent afterwards still is.
+// TestFault25StoppedProcess: the server's process was stopped for many heartbeats, for
+// instance because its virtual machine was moved. It could not hear its peers in that
+// time, so it does not take them for dead. A peer that is silent afterwards is still
+// closed.
 func TestFault25StoppedProcess(t *testing.T) {
 	const heartbeat, peers = 700 * time.Millisecond, 20
 	if os.Getenv("TORTURE_CHILD") != "" {
@@ -52,7 +53,7 @@ func TestFault25StoppedProcess(t *testing.T) {
 		t.Fatalf("peer %d was closed, for its server was stopped", i)
 	case <-time.After(4 * heartbeat):
 	}
-	silent := dial("silent") // which answers no ping, for nobody reads
+	silent := dial("silent") // nobody reads, so it answers no ping
 	time.Sleep(5 * heartbeat)
 	silent.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.Copy(io.Discard, silent); errors.Is(err, os.ErrDeadlineExceeded) {
@@ -64,7 +65,7 @@ func TestFault25StoppedProcess(t *testing.T) {
 	child.end(t)
 }
 
-// receiving is the server's process, of peers that only receive.
+// receiving is the server's process. Its peers only receive.
 func receiving(t *testing.T, heartbeat time.Duration) {
 	r := newTCP(t, gcpool.WithHeartbeat(heartbeat))
 	r.mux.Handle("/", gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {

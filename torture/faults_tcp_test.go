@@ -11,10 +11,10 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// far is how late something may come on real time, for a machine that is busy.
+// far is the longest delay on real time, for a busy machine.
 const far = 20 * time.Second
 
-// TestFault01Proxy: as TestFault01PeerStopsReading, on a real network.
+// TestFault01Proxy is TestFault01PeerStopsReading on a real network.
 func TestFault01Proxy(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		r := newTCP(t, gcpool.WithOutbox(1<<20), gcpool.WithWriteTimeout(500*time.Millisecond))
@@ -39,7 +39,7 @@ func TestFault01Proxy(t *testing.T) {
 	})
 }
 
-// TestFault02Proxy: as TestFault02PeerReadsOneByteASecond, a little faster.
+// TestFault02Proxy is TestFault02PeerReadsOneByteASecond, but a little faster.
 func TestFault02Proxy(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		r := newTCP(t, gcpool.WithWriteTimeout(time.Second))
@@ -62,9 +62,9 @@ func TestFault02Proxy(t *testing.T) {
 	})
 }
 
-// TestFault04Proxy: a real RST, while messages flow or while a write is stuck.
-// The connection is removed for that, long before the write timeout, and what
-// its peer cannot have is reported.
+// TestFault04Proxy: a real RST comes while messages flow or while a write is stuck. The
+// connection is removed long before the write timeout, and messages that the peer
+// cannot have are reported.
 func TestFault04Proxy(t *testing.T) {
 	each(t, func(t *testing.T, k kind) {
 		rnd := rand.New(rand.NewPCG(4, uint64(k)))
@@ -91,7 +91,7 @@ func TestFault04Proxy(t *testing.T) {
 			if err := r.deliver(1, "b", 1000); err != nil {
 				t.Errorf("Deliver to another: %v", err)
 			}
-			s, err := r.done(far) // a handler may see the RST first, and call Del
+			s, err := r.done(far) // the handler may see the RST first, and call Del
 			if err != nil || s.Undelivered == 0 && stuck || s.Undelivered != s.NotConnected+s.Deleted {
 				t.Fatalf("%v, %+v", err, s)
 			}
@@ -99,8 +99,8 @@ func TestFault04Proxy(t *testing.T) {
 	})
 }
 
-// TestFault05Proxy: as TestFault05BlackHole, on a real network, with pushes that
-// the system swallows.
+// TestFault05Proxy is TestFault05BlackHole on a real network. The operating system
+// accepts the pushes.
 func TestFault05Proxy(t *testing.T) {
 	r := newTCP(t, gcpool.WithHeartbeat(400*time.Millisecond))
 	u, p := r.proxied("a", upgraded)
@@ -121,8 +121,8 @@ func TestFault05Proxy(t *testing.T) {
 	}
 }
 
-// TestFault06OverTCP reconnects a real user whose handlers end late, while it is
-// pushed to all the time: nothing is lost on the way to peers that read.
+// TestFault06OverTCP: a user whose old handlers end late reconnects over and over, and
+// gets messages all the time. No message is lost while the peers read.
 func TestFault06OverTCP(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {

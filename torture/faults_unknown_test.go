@@ -16,9 +16,10 @@ import (
 
 const million = 1_000_000
 
-// strangers records what became of messages to ids that nobody has. There is one
-// message for each id, for the ledger would grow with the ids, which is what
-// these tests look for. Only the hook changes it, one call at a time.
+// strangers records the outcomes of messages to ids that never connect. There is one
+// message for each id. The ledger is not used, because it grows with the number of ids,
+// and these tests look for such growth. Only the hook changes the record, one call at a
+// time.
 type strangers struct {
 	seen    []bool // by the message's number
 	reasons map[error]int
@@ -33,7 +34,7 @@ func stranger(n int) (id string, data []byte) {
 	return fmt.Sprint("nobody ", n), binary.BigEndian.AppendUint64(make([]byte, 0, 20), uint64(n))
 }
 
-// undelivered is for WithUndelivered.
+// undelivered is the WithUndelivered hook.
 func (s *strangers) undelivered(u gcpool.Undelivered) {
 	if len(u.Data) != 8 {
 		s.wrong = fmt.Errorf("reported for %q: %x", u.ID, u.Data)
@@ -48,16 +49,16 @@ func (s *strangers) undelivered(u gcpool.Undelivered) {
 	s.reasons[u.Err]++
 }
 
-// TestFault09UnknownIDsByTheMillion: every message is reported, once, and nothing
-// stays of any id; of those that a mailbox takes, only what the mailbox holds.
-// Who is connected does not notice.
+// TestFault09UnknownIDsByTheMillion: every message is reported once, and no memory
+// stays taken by an id, except for the messages that the mailbox holds. A connected
+// peer is not affected.
 func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 	const mailbox = 32 << 10
 	for _, c := range []struct {
 		name    string
 		ids     int
 		hook    bool
-		waiting int // messages at the end; a mailbox has a bound for tiny ones
+		waiting int // messages at the end; the mailbox limits tiny ones by number
 		opt     gcpool.Option
 	}{
 		{"told", million, true, 0, nil},
@@ -88,11 +89,11 @@ func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 	}
 }
 
-// pushStrangers adds a message for each of so many ids, from four goroutines, asks
-// for some of them in every other way, and looks at the heap all the while.
+// pushStrangers adds a message for each of ids ids from four goroutines, makes every
+// other call for some of them, and watches the heap.
 func (r *rig) pushStrangers(ids int) {
 	t := r.t
-	const growth = 16 << 20 // the smallest records of so many would take more
+	const growth = 16 << 20 // even small records of all ids would take more
 	before := ledger.Measure(true).Heap
 	var pushing sync.WaitGroup
 	for p := range 4 {
@@ -127,7 +128,7 @@ func (r *rig) pushStrangers(ids int) {
 	}
 }
 
-// askFor calls what could leave something behind for an id that nobody has.
+// askFor makes the calls that could leave memory taken by an id that never connected.
 func (r *rig) askFor(id string) {
 	err := r.conns.Get(id, func(net.Conn) error { return nil })
 	if !errors.Is(err, gcpool.ErrNotConnected) || r.conns.Del(id) || r.conns.DelConn(id, nil) || r.conns.Evict(id, nil) {
@@ -144,7 +145,8 @@ func (r *rig) askFor(id string) {
 	}
 }
 
-// strangersEnd judges after Shutdown, which reports what waits in the mailbox.
+// strangersEnd checks the outcomes after Shutdown, which reports the messages in the
+// mailbox.
 func (r *rig) strangersEnd(s *strangers, ids int, hook bool, waiting int) {
 	t, stats, all := r.t, r.pool.Stats()[0], uint64(ids)
 	if stats.Undelivered != all || stats.Joins != 1 {

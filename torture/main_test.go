@@ -39,8 +39,8 @@ func setting(name string, otherwise int) int {
 	return otherwise
 }
 
-// within fails unless no more than d has passed since start. On simulated time
-// it is exact; on real time d is to be generous.
+// within fails if more than d has passed since start. Simulated time is exact; on real
+// time, d must be generous.
 func within(t *testing.T, what string, start time.Time, d time.Duration) {
 	t.Helper()
 	if took := time.Since(start); took > d {

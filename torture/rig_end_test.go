@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// end shuts the pool down within d, for what did not go through the ledger, and
-// looks for what is left.
+// end shuts the pool down within d and checks that nothing is left. It is for tests
+// that do not use the ledger.
 func (r *rig) end(d time.Duration) error {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -25,8 +25,8 @@ func (r *rig) end(d time.Duration) error {
 	return err
 }
 
-// done shuts the pool down within d, has every user read what is left, and
-// judges. It returns Shutdown's error and the last Stats.
+// done shuts the pool down within d, lets every user read the remaining bytes, and asks
+// the ledger. It returns Shutdown's error and the last Stats.
 func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), d)
@@ -47,7 +47,7 @@ func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
 	return s, err
 }
 
-// doneSoon is done within less than a second, whatever the peers do.
+// doneSoon is done with a limit of less than a second, whatever the peers do.
 func (r *rig) doneSoon(rnd *rand.Rand) (gcpool.Stats, error) {
 	r.t.Helper()
 	start, limit := time.Now(), time.Duration(1+rnd.IntN(500))*time.Millisecond
@@ -56,7 +56,7 @@ func (r *rig) doneSoon(rnd *rand.Rand) (gcpool.Stats, error) {
 	return s, err
 }
 
-// judge asks the ledger, and looks for goroutines and descriptors.
+// judge asks the ledger, and checks that no goroutine and no descriptor is left.
 func (r *rig) judge() {
 	r.t.Helper()
 	if err := r.ledger.Check(); err != nil {

@@ -48,7 +48,7 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// accept dials addr and accepts from l what comes of that.
+// accept dials addr and returns both ends of the connection that l accepts.
 func accept(t *testing.T, l net.Listener, addr string) (s, c net.Conn) {
 	t.Helper()
 	c, err := net.Dial("tcp", addr)
@@ -61,7 +61,7 @@ func accept(t *testing.T, l net.Listener, addr string) (s, c net.Conn) {
 	return s, c
 }
 
-// proxied connects id through a proxy of its own.
+// proxied connects id through its own proxy.
 func (r *rig) proxied(id string, k kind) (*user, *proxy.Proxy) {
 	r.t.Helper()
 	target := r.addr
@@ -91,8 +91,8 @@ func (r *rig) proxied(id string, k kind) (*user, *proxy.Proxy) {
 	return r.connect(id, k), p
 }
 
-// bare connects id without the ledger, which would have connections wait for
-// each other. Its reads fail after a while.
+// bare connects id without the ledger, which would make the connections wait for each
+// other. Its reads fail after a while.
 func (r *rig) bare(id string, k kind) (*user, error) {
 	u := &user{id: id, kind: k}
 	if k == raw {

@@ -35,7 +35,7 @@ var kinds = []kind{raw, plain, upgraded}
 
 func (k kind) String() string { return [...]string{"raw", "plain", "upgraded"}[k] }
 
-// rig is a pool, its server, and the ledger of what goes through.
+// rig is a pool, its server, and the ledger of all messages.
 type rig struct {
 	t      *testing.T
 	pool   *gcpool.Pool
@@ -61,7 +61,7 @@ type rig struct {
 	users  []*user
 }
 
-// call is a handshake under way.
+// call is a handshake that has not ended.
 type call struct {
 	conn  chan *ledger.Conn
 	added chan struct{}
@@ -75,7 +75,7 @@ type user struct {
 	ledger  *ledger.Conn
 	server  *fault.Conn // the server's end, in memory
 	reading bool
-	err     error // of Run; after rig.done
+	err     error // the result of Run; read it after rig.done
 }
 
 // newRig returns a rig whose connections are in memory, with buffers of 64 KiB.
@@ -103,7 +103,7 @@ func newIdle(t *testing.T, opts ...gcpool.Option) *rig {
 	return r
 }
 
-// open makes the pool and the server, which l is for.
+// open makes the pool, and the server on l.
 func (r *rig) open(l net.Listener, opts []gcpool.Option) {
 	r.ledger = ledger.New()
 	opts = append([]gcpool.Option{gcpool.WithLogger(slog.New(slog.DiscardHandler)),
@@ -191,8 +191,8 @@ func (r *rig) connect(id string, k kind) *user {
 	return u
 }
 
-// addRaw adds a raw connection on a goroutine of its own, so that a Del by the test is
-// not that of who added it.
+// addRaw adds a raw connection on its own goroutine, so that a Del by the test does not
+// count as the owner's.
 func (r *rig) addRaw(u *user, conn net.Conn) error {
 	added := make(chan error)
 	go func() {
@@ -205,7 +205,7 @@ func (r *rig) addRaw(u *user, conn net.Conn) error {
 	return <-added
 }
 
-// join makes a WebSocket of conn.
+// join opens a WebSocket on conn.
 func (r *rig) join(u *user, conn net.Conn) {
 	r.t.Helper()
 	n := fmt.Sprint(r.number.Add(1))
