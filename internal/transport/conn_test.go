@@ -151,3 +151,13 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 		}
 	}
 }
+
+// TestFrameBehindTheResponseCounts, though it comes in the same write.
+func TestFrameBehindTheResponseCounts(t *testing.T) {
+	conn, _ := pair(t)
+	c := &Conn{Conn: conn}
+	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
+	if !c.held() {
+		t.Error("the message that it begins is not open")
+	}
+}
