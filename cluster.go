@@ -110,7 +110,7 @@ func (c *ConnPool) Since(id string) time.Time {
 func (c *ConnPool) join(r outbox.Remote) {
 	for _, box := range c.snapshot() {
 		if r == nil {
-			box.Stranded(ErrNotConnected, false)
+			box.WithoutRemote(ErrNotConnected, false)
 		} else if box.Link() != nil {
 			r.Changed(c.group.Pool, box.ID)
 		}

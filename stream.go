@@ -244,7 +244,7 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	elsewhere := func(context.Context) error { return nil }
 	if r := s.conns.group.Remote(); r != nil && !m.Here {
-		elsewhere = s.conns.group.Abroad(r, m.Data)
+		elsewhere = s.conns.group.BroadcastRemote(r, m.Data)
 	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()

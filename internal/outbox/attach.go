@@ -29,13 +29,13 @@ func (b *Box) Attach(link *transport.Link, c Caller) (bool, error) {
 		b.group.joins.Add(1)
 		b.group.report.presence(b.ID, true, nil)
 		if w := b.flight; w != nil && w.status.Code != 0 && !w.closed {
-			b.endLocked(w, mercy)
+			b.endLocked(w, takeoverGrace)
 		}
 	} else {
 		b.group.takeovers.Add(1)
 		b.closeLocked(old, transport.StatusReplaced)
 	}
-	b.rehomeLocked()
+	b.requeueLocked()
 	b.wakeLocked()
 	return true, nil
 }

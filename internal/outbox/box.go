@@ -18,27 +18,27 @@ type Box struct {
 	group *Group
 	next  *Box // the one behind in the ready queue; group.mu
 
-	mu     sync.Mutex
-	link   *transport.Link // nil while id is away
-	queue  queue           // what waits, but for what a flight carries
-	spare  *chunk          // for the next message; nil if there is none
-	flight *writer         // whose write is under way
-	held   int             // bytes of payload in queue and flight
-	mail   tallied         // of that, what is in the mailbox
-	abroad int             // b's share of group.abroad
-	count  int             // messages there, and what their receipts cost
-	room   chan struct{}   // closed when something leaves; nil while nobody waits
-	owners owners          // who added this connection, and those before
-	idle   time.Duration   // the group's clock when a write was last noticed
-	heard  time.Duration   // and when the peer was last heard
-	since  time.Duration   // and when link was attached
+	mu          sync.Mutex
+	link        *transport.Link // nil while id is away
+	queue       queue           // what waits, but for what a flight carries
+	spare       *chunk          // for the next message; nil if there is none
+	flight      *writer         // whose write is under way
+	held        int             // bytes of payload in queue and flight
+	mail        tallied         // of that, what is in the mailbox
+	remoteBytes int             // b's share of group.remoteBytes
+	count       int             // messages there, and what their receipts cost
+	room        chan struct{}   // closed when something leaves; nil while nobody waits
+	owners      owners          // who added this connection, and those before
+	idle        time.Duration   // the group's clock when a write was last noticed
+	heard       time.Duration   // and when the peer was last heard
+	since       time.Duration   // and when link was attached
 
 	control byte // the opcode of a control frame that is due, 0 if none is
 
 	chunks  uint8      // how many there were, for sampled
 	busy    bool       // in the ready queue, or with a writer
 	active  bool       // written to since the last beat
-	told    bool       // the close frame of Shutdown is out, or due
+	goodbye bool       // the close frame of Shutdown is out, or due
 	asking  bool       // whether the handler has returned
 	forward forwarding // what is to be forwarded while id is away
 	dead    bool       // out of the registry; look the id up again
@@ -58,13 +58,13 @@ func (b *Box) Push(ctx context.Context, m *Message) (bool, error) {
 		wait, err := b.tryLocked(m)
 		if wait <= 0 {
 			away, empty := b.link == nil, len(b.queue) == 0
-			lent := b.lendLocked()
+			inline := b.inlineLocked()
 			b.mu.Unlock()
 			switch {
 			case err == errDead:
 				return false, nil
-			case lent != nil:
-				lent.once()
+			case inline != nil:
+				inline.once()
 			case away && empty:
 				b.group.retire(b)
 			case away:
@@ -152,9 +152,9 @@ func (b *Box) acceptLocked(m *Message, bounded bool) {
 	g.Accept(m)
 	fits := b.link == nil || !bounded || b.fitsLocked(n) || b.dropLocked(n)
 	switch {
-	case b.abroadLocked():
+	case b.isRemoteLocked():
 		b.pushLocked(m)
-		b.abroadBy(n + abroadCost)
+		b.addRemoteBytes(n + remoteCost)
 		b.forward = max(b.forward, forwardFirst)
 	case b.undecidedLocked():
 		b.pushLocked(m)
@@ -187,15 +187,15 @@ func (b *Box) wakeLocked() {
 	}
 }
 
-// lendLocked is wakeLocked for a caller that can write by itself: it may return
+// inlineLocked is wakeLocked for a caller that can write by itself: it may return
 // a writer for that, which carries the first chunk.
-func (b *Box) lendLocked() *writer {
+func (b *Box) inlineLocked() *writer {
 	if b.busy || b.link == nil || !b.link.Tries() || len(b.queue) == 0 {
 		b.wakeLocked()
 		return nil
 	}
 	b.busy = true
-	w := b.group.lend(b)
+	w := b.group.inline(b)
 	if w != nil {
 		b.takeLocked(w)
 	}
@@ -209,9 +209,9 @@ func (b *Box) dueLocked() bool {
 		return len(b.queue) > 0 || b.control != 0
 	case b.flight != nil || len(b.queue) == 0:
 		return false
-	case b.abroadLocked() && b.queue[0].letter != nil:
+	case b.isRemoteLocked() && b.queue[0].entry != nil:
 		return b.forward != forwardNone
-	case b.abroadLocked(): // also what has waited for Start since before there was a remote
+	case b.isRemoteLocked(): // also what has waited for Start since before there was a remote
 		return true
 	}
 	return b.undecidedLocked()
@@ -220,7 +220,7 @@ func (b *Box) dueLocked() bool {
 // undecidedLocked reports whether what comes for b, which is away, stays until its turn
 // comes: before Start, and behind what was added then.
 func (b *Box) undecidedLocked() bool {
-	if b.link != nil || len(b.queue) > 0 && b.queue[0].letter != nil {
+	if b.link != nil || len(b.queue) > 0 && b.queue[0].entry != nil {
 		return false
 	}
 	return !b.group.Begun() || len(b.queue) > 0 && b.flight == nil
@@ -230,7 +230,7 @@ func (b *Box) undecidedLocked() bool {
 func (b *Box) releaseLocked(messages, payload, receipts int) {
 	b.count -= messages + receipts*receiptCost
 	b.held -= payload
-	b.abroadBy(-payload - messages*abroadCost)
+	b.addRemoteBytes(-payload - messages*remoteCost)
 	if b.room != nil {
 		close(b.room)
 		b.room = nil

@@ -46,23 +46,23 @@ func (r reason) Error() string { return string(r) }
 func (r reason) Unwrap() error { return ErrNotConnected }
 
 const (
-	// calm is how long after the last write Add may write by itself. Thus one that
-	// is called in a row does so at most once in calm, and the rest gathers.
-	calm = 100 * time.Microsecond
+	// inlinePause is how long after the last write Add may write by itself. Thus one that
+	// is called in a row does so at most once in inlinePause, and the rest gathers.
+	inlinePause = 100 * time.Microsecond
 	// tick is how long a write may take before its writer is replaced.
 	tick = 5 * time.Millisecond
 	// several is by how many a writer is replaced that is held up.
 	several = 4
 	// patience is how long a full box waits for a peer that takes nothing.
 	patience = time.Second
-	// mercy is how long a write under way may take once its connection has
+	// takeoverGrace is how long a write under way may take once its connection has
 	// been replaced or removed: long enough for one that is not stuck. What is
 	// for the new connection waits for as long.
-	mercy = 20 * time.Millisecond
-	// parting is the same for a WebSocket while no new connection and no Shutdown
+	takeoverGrace = 20 * time.Millisecond
+	// closeGrace is the same for a WebSocket while no new connection and no Shutdown
 	// waits: a close frame is to follow, and a peer that is busy, or far away, takes
 	// longer to make room for it.
-	parting = time.Second
+	closeGrace = time.Second
 	// last is how long after its connection was closed a write may still be
 	// stuck before it is given up.
 	last = 200 * time.Millisecond
@@ -123,7 +123,7 @@ type Group struct {
 	length  int       // of the ready queue
 	serving []*writer // those that are not held up, at most limit
 	limit   int
-	crowd   int // how many may serve instead, while many are held up
+	surge   int // how many may serve instead, while many are held up
 	ticking bool
 	wrote   time.Duration // the clock when a writer had nothing left to do
 }

@@ -69,7 +69,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 	if heard || waits || b.flight != nil && b.flight.link == nil { // nothing can be pinged behind that
 		b.heard = now
 	}
-	if alive := b.active || b.busy || waits; !b.told && (tells && (heard || waits) || !tells && alive) {
+	if alive := b.active || b.busy || waits; !b.goodbye && (tells && (heard || waits) || !tells && alive) {
 		b.idle = now
 	}
 	if !b.active && b.spare != nil {
@@ -78,7 +78,7 @@ func (b *Box) Beat(now, lost time.Duration) {
 	}
 	b.active = false
 	silent := d > 0 && link == b.link && (now-b.heard)/2 >= d
-	if d > 0 && !b.told && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
+	if d > 0 && !b.goodbye && b.link != nil && b.link.WebSocket() && now-b.idle >= d {
 		b.idle, b.control = now, frame.Ping
 		b.wakeLocked()
 	}

@@ -25,7 +25,7 @@ func accept(b *Box, text string) *writer {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.acceptLocked(&Message{ID: b.ID, Data: []byte(text)}, true)
-	return b.lendLocked()
+	return b.inlineLocked()
 }
 
 func receive(t *testing.T, peer *websocket.Conn, all ...string) {

@@ -13,7 +13,7 @@ import (
 // connection takes nothing. A goroutine must serve that box, not the caller of Add.
 func TestLentWriterServesNobodyElse(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("nothing is lent")
+		t.Skip("nothing is inline")
 	}
 	g := begun(Config{Buffer: 1000, Outbox: 1 << 20, WriteTimeout: time.Minute})
 	g.limit = 1
@@ -22,7 +22,7 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	stuck := &gate{free: make(chan bool)}
 	a.Attach(link, Caller{})
 	b.Attach(transport.NewLink(stuck, false), Caller{})
-	time.Sleep(calm)
+	time.Sleep(inlinePause)
 	w := accept(a, "1")
 	if w == nil {
 		t.Fatal("an idle pool lends no writer")
@@ -57,7 +57,7 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(calm)
+	time.Sleep(inlinePause)
 	w := accept(a, "1")
 	if w == nil {
 		t.Fatal("an idle pool lends no writer")

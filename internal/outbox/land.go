@@ -58,7 +58,7 @@ func (b *Box) land(w *writer, n int, err error) (more bool) {
 	case failed:
 		b.removeLocked(w.reason, transport.StatusGoingAway)
 	case link != b.link && !w.closed:
-		b.group.part(link, status)
+		b.group.closeLink(link, status)
 	}
 	b.active = true
 	b.busy = b.dueLocked()
@@ -85,10 +85,10 @@ func (b *Box) settleLocked(w *writer, n int) {
 			b.forward = forwardAll
 		}
 		b.queue = append(queue{c}, b.queue...)
-		b.rehomeLocked()
+		b.requeueLocked()
 	case g.mailbox.on():
 		b.queue = append(queue{c}, b.queue...)
-		b.stashLocked(ErrExpired)
+		b.toMailboxLocked(ErrExpired)
 	default:
 		b.failLocked(c, w.reason)
 	}

@@ -13,13 +13,13 @@ type mailbox struct {
 	group *Group
 
 	mu      sync.Mutex // a leaf
-	letters list.List  // of letter, oldest first
+	entries list.List  // of entry, oldest first
 	bytes   int
 	timer   *time.Timer
 }
 
-// A letter is a message that waits for an id which is away.
-type letter struct {
+// An entry is a message that waits for an id which is away.
+type entry struct {
 	box     *Box
 	expires time.Time
 }
@@ -29,7 +29,7 @@ func (m *mailbox) on() bool { return m.group.MailboxTTL > 0 && !m.group.closed.L
 // abandonLocked has what waits go to the mailbox, or reports it with reason.
 func (b *Box) abandonLocked(reason error) {
 	if b.group.mailbox.on() {
-		b.stashLocked(ErrExpired)
+		b.toMailboxLocked(ErrExpired)
 		return
 	}
 	for _, c := range b.queue {
@@ -39,14 +39,14 @@ func (b *Box) abandonLocked(reason error) {
 	b.queue = nil
 }
 
-// stashLocked puts what of b's queue is not in the mailbox into it, a message
-// a letter; others may do so between two. What is too large for it is reported with large.
-func (b *Box) stashLocked(large error) {
+// toMailboxLocked puts what of b's queue is not in the mailbox into it, a message
+// an entry; others may do so between two. What is too large for it is reported with large.
+func (b *Box) toMailboxLocked(large error) {
 	m, all := &b.group.mailbox, b.queue
 	b.queue = nil
-	b.abroadBy(-b.abroad)
+	b.addRemoteBytes(-b.remoteBytes)
 	for _, c := range all {
-		for c.letter == nil && c.messages > 1 {
+		for c.entry == nil && c.messages > 1 {
 			m.put(b, c.pop(b.group.Newline), large)
 		}
 		m.put(b, c, large)
@@ -82,11 +82,11 @@ func (m *mailbox) put(b *Box, c *chunk, large error) {
 	case !m.takes(b, c.payload):
 		b.failLocked(c, large)
 		return
-	case c.letter == nil:
+	case c.entry == nil:
 		b.keptLocked(c)
 		c.fit()
 		m.mu.Lock()
-		c.letter = m.letters.PushBack(letter{b, time.Now().Add(m.group.MailboxTTL)})
+		c.entry = m.entries.PushBack(entry{b, time.Now().Add(m.group.MailboxTTL)})
 		m.bytes += c.payload + b.idCost()
 		m.mu.Unlock()
 		b.mail.messages++
@@ -97,69 +97,69 @@ func (m *mailbox) put(b *Box, c *chunk, large error) {
 
 // remove takes c out of the mailbox; its box is locked.
 func (m *mailbox) remove(c *chunk) {
-	if c.letter == nil {
+	if c.entry == nil {
 		return
 	}
-	b := c.letter.Value.(letter).box
+	b := c.entry.Value.(entry).box
 	b.mail.messages--
 	b.mail.bytes -= c.payload
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.bytes -= c.payload + b.idCost()
-	m.letters.Remove(c.letter)
-	c.letter = nil
+	m.entries.Remove(c.entry)
+	c.entry = nil
 }
 
 // tallied is so many messages, of so many bytes together.
 type tallied struct{ messages, bytes int }
 
-// idCost is what a letter for b takes beside its payload, where that is a lot.
+// idCost is what an entry for b takes beside its payload, where that is a lot.
 func (b *Box) idCost() int { return max(0, len(b.ID)-128) }
 
-// scheduleLocked sets the timer to when the oldest letter is to give way.
+// scheduleLocked sets the timer to when the oldest entry is to give way.
 func (m *mailbox) scheduleLocked() {
 	if m.timer != nil {
 		m.timer.Stop()
 	}
-	if oldest := m.letters.Front(); oldest != nil {
+	if oldest := m.entries.Front(); oldest != nil {
 		m.timer = time.AfterFunc(m.keepLocked(oldest), m.trim)
 	}
 }
 
-// keepLocked returns how long the oldest letter may stay. The bound on their
+// keepLocked returns how long the oldest entry may stay. The bound on their
 // number keeps the overhead of tiny messages in proportion.
 func (m *mailbox) keepLocked(oldest *list.Element) time.Duration {
 	limit := m.group.MailboxBytes
-	if m.bytes > limit || m.letters.Len() > limit/16+1024 || !m.on() {
+	if m.bytes > limit || m.entries.Len() > limit/16+1024 || !m.on() {
 		return 0
 	}
-	return time.Until(oldest.Value.(letter).expires)
+	return time.Until(oldest.Value.(entry).expires)
 }
 
-// trim gives up the oldest letters until the rest is young and small enough. It
+// trim gives up the oldest entries until the rest is young and small enough. It
 // must not be called under a box's lock.
 func (m *mailbox) trim() {
 	for {
 		m.mu.Lock()
-		oldest := m.letters.Front()
+		oldest := m.entries.Front()
 		if oldest == nil || m.keepLocked(oldest) > 0 {
 			m.scheduleLocked()
 			m.mu.Unlock()
 			return
 		}
 		m.mu.Unlock()
-		oldest.Value.(letter).box.expire(oldest)
+		oldest.Value.(entry).box.expire(oldest)
 	}
 }
 
-// due reports whether oldest is the oldest letter still, and is to give way.
+// due reports whether oldest is the oldest entry still, and is to give way.
 func (m *mailbox) due(oldest *list.Element) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return m.letters.Front() == oldest && m.keepLocked(oldest) <= 0
+	return m.entries.Front() == oldest && m.keepLocked(oldest) <= 0
 }
 
-// expire reports b's oldest letter if oldest, which is b's, is still due; if it is on
+// expire reports b's oldest entry if oldest, which is b's, is still due; if it is on
 // its way elsewhere, then when it comes back.
 func (b *Box) expire(oldest *list.Element) {
 	b.mu.Lock()
@@ -174,13 +174,13 @@ func (b *Box) expireLocked(oldest *list.Element) {
 	}
 	w := b.flight
 	if w != nil {
-		if i := slices.IndexFunc(w.batch, func(c *chunk) bool { return c.letter == oldest }); i >= 0 {
+		if i := slices.IndexFunc(w.batch, func(c *chunk) bool { return c.entry == oldest }); i >= 0 {
 			b.group.mailbox.remove(w.batch[i])
 			w.batch[i].late = true
 			return
 		}
 	}
-	if i := slices.IndexFunc(b.queue, func(c *chunk) bool { return c.letter != nil }); i >= 0 {
+	if i := slices.IndexFunc(b.queue, func(c *chunk) bool { return c.entry != nil }); i >= 0 {
 		c, reason := b.queue.take(i), ErrExpired
 		if b.group.closed.Load() {
 			reason = ErrClosed

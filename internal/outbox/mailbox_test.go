@@ -60,7 +60,7 @@ func (m *most) Write(p []byte) (int, error) {
 	return 0, io.ErrClosedPipe // the last write fails
 }
 
-// TestLetterKeepsNoMoreThanItNeeds: a letter keeps its own bytes in memory, not the
+// TestLetterKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
 // whole chunk that it came in.
 func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
@@ -89,7 +89,7 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	}
 	g.mailbox.trim()
 	if used := heap() - before; used > 4*limit {
-		t.Errorf("%d letters of %d bytes in all take %d", g.mailbox.letters.Len(), g.mailbox.bytes, used)
+		t.Errorf("%d entries of %d bytes in all take %d", g.mailbox.entries.Len(), g.mailbox.bytes, used)
 	}
 	runtime.KeepAlive(boxes)
 }

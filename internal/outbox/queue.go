@@ -27,7 +27,7 @@ type chunk struct {
 	payload  int // bytes, without headers and newlines
 	receipts []receipt
 	born     time.Duration // when it was begun, on the group's clock; mostly 0
-	letter   *list.Element // its place in the mailbox, nil outside
+	entry    *list.Element // its place in the mailbox, nil outside
 	late     bool          // gave way there while it was on its way elsewhere
 	cut      bool          // a part of it has left, or all: its peer may have that
 }
@@ -145,7 +145,7 @@ func (b *Box) pushLocked(m *Message) {
 	if len(b.queue) > 0 {
 		last = b.queue[len(b.queue)-1]
 	}
-	if last != nil && last.letter != nil {
+	if last != nil && last.entry != nil {
 		last = nil
 	}
 	if last != nil && len(last.buf)+n > cap(last.buf) {
@@ -196,15 +196,15 @@ func (b *Box) dropLocked(n int) bool {
 	return b.fitsLocked(n)
 }
 
-// rehomeLocked takes what waits out of the mailbox, and gives it the opcode of
+// requeueLocked takes what waits out of the mailbox, and gives it the opcode of
 // the connection that it will leave on. Without one, the mailbox keeps what it has,
 // and what came from elsewhere goes back: two boxes that forward to each other would
 // wait for ever.
-func (b *Box) rehomeLocked() {
+func (b *Box) requeueLocked() {
 	all := b.queue
 	b.queue = nil
 	for _, c := range all {
-		if b.link == nil && c.letter != nil {
+		if b.link == nil && c.entry != nil {
 			b.queue = append(b.queue, c)
 			continue
 		}
@@ -220,7 +220,7 @@ func (b *Box) rehomeLocked() {
 		c.free()
 	}
 	if b.link != nil {
-		b.abroadBy(-b.abroad)
+		b.addRemoteBytes(-b.remoteBytes)
 	}
 }
 

@@ -68,7 +68,7 @@ func (b *Box) removeLocked(reason error, status transport.Status) {
 	switch {
 	case reason == ErrMoved && b.group.remote.Load() != nil:
 		b.forward = forwardAll
-		b.rehomeLocked()
+		b.requeueLocked()
 	case w != nil && !b.group.mailbox.on():
 		w.behind = append(w.behind, left{b.queue, reason})
 		b.queue = nil
@@ -82,12 +82,12 @@ func (b *Box) removeLocked(reason error, status transport.Status) {
 // for that may take a while; but first a write on it that is not stuck may end.
 func (b *Box) closeLocked(link *transport.Link, status transport.Status) {
 	if w := b.flight; w == nil || w.link != link {
-		b.group.part(link, status)
+		b.group.closeLink(link, status)
 	} else if w.status = status; status.Code == 0 {
 		b.endLocked(w, 0)
 	} else if b.link == nil && link.WebSocket() && !b.group.closed.Load() {
-		b.endLocked(w, parting)
+		b.endLocked(w, closeGrace)
 	} else {
-		b.endLocked(w, mercy)
+		b.endLocked(w, takeoverGrace)
 	}
 }

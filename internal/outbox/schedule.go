@@ -26,12 +26,12 @@ func (g *Group) enqueueLocked(b *Box) {
 	g.staffLocked()
 }
 
-// lend returns a writer for the caller to serve b with, if the pool is idle; else
+// inline returns a writer for the caller to serve b with, if the pool is idle; else
 // it enqueues b, and returns nil.
-func (g *Group) lend(b *Box) *writer {
+func (g *Group) inline(b *Box) *writer {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if len(g.serving) > 0 || g.ready != nil || !g.begun.Load() || g.Now()-g.wrote < calm {
+	if len(g.serving) > 0 || g.ready != nil || !g.begun.Load() || g.Now()-g.wrote < inlinePause {
 		g.enqueueLocked(b)
 		return nil
 	}
@@ -42,7 +42,7 @@ func (g *Group) lend(b *Box) *writer {
 
 // staffLocked adds a writer if one is due, and reports whether it has.
 func (g *Group) staffLocked() bool {
-	if g.ready == nil || !g.begun.Load() || len(g.serving) >= max(g.limit, g.crowd) {
+	if g.ready == nil || !g.begun.Load() || len(g.serving) >= max(g.limit, g.surge) {
 		return false
 	}
 	w := &writer{group: g}
@@ -80,7 +80,7 @@ func (g *Group) next(w *writer) *Box {
 		g.serving = append(g.serving, w)
 	}
 	b := g.ready
-	if b == nil || len(g.serving) > max(g.limit, g.crowd) {
+	if b == nil || len(g.serving) > max(g.limit, g.surge) {
 		g.wrote = g.Now()
 		g.serving = slices.DeleteFunc(g.serving, func(o *writer) bool { return o == w })
 		return nil
@@ -105,7 +105,7 @@ func (g *Group) monitor() {
 		}
 		return held[w] != nil
 	})
-	for g.crowd = several * len(held); g.staffLocked(); {
+	for g.surge = several * len(held); g.staffLocked(); {
 	}
 	again := len(g.serving) > 0
 	g.ticking = again
@@ -120,9 +120,9 @@ func (g *Group) monitor() {
 	}
 }
 
-// part closes link on a goroutine of its own, for that may take a while. Shutdown waits
+// closeLink closes link on a goroutine of its own, for that may take a while. Shutdown waits
 // until the socket is closed, but not past Cut.
-func (g *Group) part(link *transport.Link, status transport.Status) {
+func (g *Group) closeLink(link *transport.Link, status transport.Status) {
 	g.tasks.Add(1)
 	stop := context.AfterFunc(g.over, func() {
 		defer g.tasks.Add(-1)

@@ -60,14 +60,14 @@ func (b *Box) leave(over bool) {
 	now := b.group.Now()
 	b.mu.Lock()
 	link := b.link
-	if link != nil && !over && !b.busy && !b.told && link.WebSocket() {
-		b.told, b.control, b.idle = true, frame.Close, now
+	if link != nil && !over && !b.busy && !b.goodbye && link.WebSocket() {
+		b.goodbye, b.control, b.idle = true, frame.Close, now
 		b.wakeLocked()
 	}
-	late := over || !b.busy && (!b.told || now-b.idle >= b.group.WriteTimeout)
+	late := over || !b.busy && (!b.goodbye || now-b.idle >= b.group.WriteTimeout)
 	switch {
 	case link == nil:
-	case late && b.told: // nobody answers
+	case late && b.goodbye: // nobody answers
 		b.removeLocked(ErrClosed, transport.Status{})
 	case late:
 		b.removeLocked(ErrClosed, transport.StatusGoingAway)
@@ -77,7 +77,7 @@ func (b *Box) leave(over bool) {
 	b.mu.Unlock()
 	if link == nil {
 		if over {
-			b.Stranded(ErrClosed, true)
+			b.WithoutRemote(ErrClosed, true)
 		}
 		b.group.retire(b)
 	}

@@ -36,21 +36,21 @@ const fastest = 100 * time.Microsecond
 // and what both do stand apart: a cache line that two cores write costs more
 // than the rest of Add.
 type counters struct {
-	_         [64]byte
-	accepted  tally
-	_         [64]byte
-	written   tally
-	forwarded tally
-	failed    [other + 1]tally // by the number of its reason
-	tasks     atomic.Int64     // goroutines that write, report or close, and the monitor
-	joins     atomic.Uint64
-	leaves    atomic.Uint64
-	takeovers atomic.Uint64
-	abroad    atomic.Int64 // bytes of messages on their way elsewhere, see abroadBy
-	stalled   atomic.Int64 // writers that have been replaced
-	latency   [16]atomic.Uint64
-	took      atomic.Int64 // the sum of what latency counts, in ns
-	_         [64]byte
+	_           [64]byte
+	accepted    tally
+	_           [64]byte
+	written     tally
+	forwarded   tally
+	failed      [other + 1]tally // by the number of its reason
+	tasks       atomic.Int64     // goroutines that write, report or close, and the monitor
+	joins       atomic.Uint64
+	leaves      atomic.Uint64
+	takeovers   atomic.Uint64
+	remoteBytes atomic.Int64 // bytes of messages on their way elsewhere, see addRemoteBytes
+	stalled     atomic.Int64 // writers that have been replaced
+	latency     [16]atomic.Uint64
+	took        atomic.Int64 // the sum of what latency counts, in ns
+	_           [64]byte
 }
 
 // tally counts messages and their payload.

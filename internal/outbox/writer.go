@@ -232,7 +232,7 @@ func (b *Box) late(w *writer, timer **time.Timer) {
 		}
 		b.endLocked(w, last)
 		if w.status.Code != 0 && link.Progress().Idle() { // it waits for its turn, or for a processor
-			b.group.part(link, w.status)
+			b.group.closeLink(link, w.status)
 		} else {
 			b.group.spawn(link.Kill)
 		}

@@ -18,11 +18,11 @@ type Remote interface {
 var ErrMoved error = reason("gcpool: connected elsewhere")
 
 const (
-	// abroadCost is what a message for elsewhere takes beside its payload: its
+	// remoteCost is what a message for elsewhere takes beside its payload: its
 	// id may be one that nobody has.
-	abroadCost = 512
-	// abroadShare is how many outboxes full of such messages may wait.
-	abroadShare = 64
+	remoteCost = 512
+	// remoteShare is how many outboxes full of such messages may wait.
+	remoteShare = 64
 )
 
 // Remote returns what carries messages elsewhere, nil if there is none.
@@ -34,7 +34,7 @@ func (g *Group) Remote() Remote {
 }
 
 // SetRemote sets what carries messages elsewhere; nil is nobody. Boxes that
-// wait for it must then be told with Stranded.
+// wait for it must then be given to WithoutRemote.
 func (g *Group) SetRemote(r Remote) {
 	if r == nil {
 		g.remote.Store(nil)
@@ -43,9 +43,9 @@ func (g *Group) SetRemote(r Remote) {
 	}
 }
 
-// Abroad has r send data to all. The function that it returns waits for that, but not
+// BroadcastRemote has r send data to all. The function that it returns waits for that, but not
 // past ctx or Cut.
-func (g *Group) Abroad(r Remote, data []byte) (wait func(ctx context.Context) error) {
+func (g *Group) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer
 	g.spawn(func() { sent <- r.Broadcast(g.Pool, data) })
@@ -61,8 +61,8 @@ func (g *Group) Abroad(r Remote, data []byte) (wait func(ctx context.Context) er
 	}
 }
 
-// abroadLocked reports whether what comes for b goes elsewhere.
-func (b *Box) abroadLocked() bool {
+// isRemoteLocked reports whether what comes for b goes elsewhere.
+func (b *Box) isRemoteLocked() bool {
 	return b.link == nil && b.group.remote.Load() != nil
 }
 
@@ -80,11 +80,11 @@ const (
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// abroadBy counts n bytes more, or fewer, that are on their way elsewhere.
-func (b *Box) abroadBy(n int) {
-	if n = max(n, -b.abroad); n != 0 {
-		b.abroad += n
-		b.group.abroad.Add(int64(n))
+// addRemoteBytes counts n bytes more, or fewer, that are on their way elsewhere.
+func (b *Box) addRemoteBytes(n int) {
+	if n = max(n, -b.remoteBytes); n != 0 {
+		b.remoteBytes += n
+		b.group.remoteBytes.Add(int64(n))
 	}
 }
 
@@ -92,9 +92,9 @@ func (b *Box) abroadBy(n int) {
 // goes to nobody who is away. The same holds behind what waits to be decided since before
 // Start.
 func (b *Box) congestedLocked(m *Message) bool {
-	g, abroad := b.group, b.abroadLocked()
-	return m.ID != "" && (abroad || b.undecidedLocked()) &&
-		(!b.fitsLocked(len(m.Data)) || abroad && g.abroad.Load()/abroadShare > int64(g.Outbox))
+	g, remote := b.group, b.isRemoteLocked()
+	return m.ID != "" && (remote || b.undecidedLocked()) &&
+		(!b.fitsLocked(len(m.Data)) || remote && g.remoteBytes.Load()/remoteShare > int64(g.Outbox))
 }
 
 // forwardLocked has w hand a batch to the remote, as a flight without a link, and
@@ -106,7 +106,7 @@ func (b *Box) forwardLocked(w *writer) {
 	if r == nil { // what was added before Start, or there is no remote any more
 		b.busy = false
 		if b.group.mailbox.on() {
-			b.stashLocked(ErrNotConnected) // as where Add decides
+			b.toMailboxLocked(ErrNotConnected) // as where Add decides
 		} else {
 			b.abandonLocked(ErrNotConnected)
 		}
@@ -115,7 +115,7 @@ func (b *Box) forwardLocked(w *writer) {
 		return
 	}
 	flown := &writer{group: b.group, box: b}
-	first := b.forward == forwardFirst && b.queue[0].letter != nil
+	first := b.forward == forwardFirst && b.queue[0].entry != nil
 	var batch [][]byte
 	for size := 0; len(b.queue) > 0; {
 		c := *b.queue[0]
@@ -150,7 +150,7 @@ func (b *Box) returned(w *writer, errs []error) {
 	}
 	b.flight = nil
 	var kept queue
-	mail := w.batch[0].letter != nil || w.batch[0].late
+	mail := w.batch[0].entry != nil || w.batch[0].late
 	i, nobody, taken := 0, false, false
 	for _, c := range w.batch {
 		for ; c.messages > 0; i++ {
@@ -181,11 +181,11 @@ func (b *Box) returned(w *writer, errs []error) {
 	b.queue = append(kept, b.queue...)
 	switch {
 	case b.link != nil || b.forward == forwardAll && g.remote.Load() != nil:
-		b.rehomeLocked()
+		b.requeueLocked()
 	case taken && !nobody: // whoever took these takes the rest
 		b.forward = forwardAll
 	case nobody || mail && g.mailbox.on():
-		b.stashLocked(ErrExpired) // what came meanwhile has set forwardFirst
+		b.toMailboxLocked(ErrExpired) // what came meanwhile has set forwardFirst
 	default:
 		b.forward = forwardFirst
 	}
@@ -196,10 +196,10 @@ func (b *Box) returned(w *writer, errs []error) {
 	g.retire(b)
 }
 
-// Stranded has b do without a remote: what waits for one goes to the mailbox, or
+// WithoutRemote has b do without a remote: what waits for one goes to the mailbox, or
 // is reported with reason, unless it waits for Start all the same. With over, what is
 // under way there is as well.
-func (b *Box) Stranded(reason error, over bool) {
+func (b *Box) WithoutRemote(reason error, over bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if w := b.flight; over && w != nil && w.link == nil {
