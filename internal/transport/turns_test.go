@@ -92,9 +92,11 @@ func TestRefusals(t *testing.T) {
 		{"cut for good", &Conn{err: broken}, broken, broken},
 		{"ended", &Conn{life: ended}, net.ErrClosed, net.ErrClosed},
 		{"ending without a close frame", &Conn{life: ending}, net.ErrClosed, net.ErrClosed},
-		{"after the library's close frame", &Conn{said: byLibrary}, errCloseSent, errCloseSent},
-		{"after the pool's", &Conn{said: byPool}, errCloseSent, errCloseSent},
-		{"after the pool's, inside the library's frame", &Conn{said: byPool, parser: *cut}, nil, errCloseSent},
+		{"after the library's close frame", &Conn{speaks: frames, said: byLibrary}, errCloseSent, errCloseSent},
+		{"after the pool's", &Conn{speaks: frames, said: byPool}, errCloseSent, errCloseSent},
+		{"after the pool's, inside the library's frame", &Conn{speaks: frames, said: byPool, parser: *cut}, nil, errCloseSent},
+		{"after the pool's, before the response", &Conn{said: byPool}, nil, errCloseSent},
+		{"ending then", &Conn{said: byPool, life: ending}, net.ErrClosed, net.ErrClosed},
 	} {
 		if l, p := test.c.refusalLocked(library), test.c.refusalLocked(pool); l != test.library || p != test.pool {
 			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
