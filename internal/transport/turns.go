@@ -186,11 +186,14 @@ func (c *Conn) send(f []byte, by closeFrame) error {
 }
 
 // sendLocked puts f where release finds it. A pool's ping does not replace the library's,
-// which waits for an answer to the payload of its own.
+// which waits for an answer to the payload of its own. What is due may have a mask, if the
+// library knows no better.
 func (c *Conn) sendLocked(f []byte, by closeFrame) {
 	for i := 0; i < len(c.due); {
-		_, end := frame.Bounds(c.due[i:])
-		if end += i; c.due[i]&0xf != f[0]&0xf {
+		var due frame.Parser
+		n, _ := due.Next(c.due[i:])
+		end := i + n
+		if c.due[i]&0xf != f[0]&0xf {
 			i = end
 			continue
 		}

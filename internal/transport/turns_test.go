@@ -149,6 +149,27 @@ func TestControlFramesNeverWait(t *testing.T) {
 	}
 }
 
+// TestControlFramesOfAnyFormWait: a mask and a longer header than need be are against RFC
+// 6455, and the peer's to judge.
+func TestControlFramesOfAnyFormWait(t *testing.T) {
+	for _, forms := range [][2]string{
+		{"\x89\x81\x00\x00\x00\x00a", "\x8a\xfe\x00\x01\x00\x00\x00\x00b"},
+		{"\x89\x7e\x00\x01a", "\x8a\x7f\x00\x00\x00\x00\x00\x00\x00\x01b"},
+	} {
+		c := &Conn{speaks: frames, turn: pool}
+		for range 2 {
+			for _, f := range forms {
+				if n, err := c.Write([]byte(f)); n != len(f) || err != nil {
+					t.Fatalf("Write(%q): %d, %v", f, n, err)
+				}
+			}
+		}
+		if string(c.due) != forms[0]+forms[1] {
+			t.Errorf("due are %q, want one each of %q", c.due, forms)
+		}
+	}
+}
+
 // TestControlFrameWaitsForRoomOnItsOwn: with the socket full and nobody writing.
 func TestControlFrameWaitsForRoomOnItsOwn(t *testing.T) {
 	c, peer := upgradedPair(t)
