@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"io"
 	"net"
@@ -56,10 +57,10 @@ type Conn struct {
 
 // end is what a Conn needs once its close has begun.
 type end struct {
-	dropped int                   // bytes read and dropped since
-	timer   *time.Timer           // closes the socket
-	place   *atomic.Pointer[Conn] // among the lingerers
-	after   []func()              // called once the socket is closed
+	dropped int           // bytes read and dropped since
+	timer   *time.Timer   // closes the socket
+	place   *list.Element // among the lingerers
+	after   []func()      // called once the socket is closed
 }
 
 // speech is what the library writes.
