@@ -142,12 +142,20 @@ func (c *Conn) close(s Status, after func()) {
 	c.wakeLocked()
 	c.mu.Unlock()
 	if oldest != nil {
-		go oldest.kill() // it may be of a type whose Close blocks
+		oldest.kill()
 	}
-	c.limitReads()
+	if c.foreign() {
+		go c.limitReads()
+	} else {
+		c.limitReads()
+	}
 	c.mu.Lock()
 	c.startLocked()
 }
+
+// foreign reports whether the socket is of a type of the application's, whose Close may wait
+// for a write, and its deadlines as well.
+func (c *Conn) foreign() bool { return rawConn(under(c.Conn)) == nil }
 
 // limitReads bounds every Read from now on.
 func (c *Conn) limitReads() {
@@ -236,7 +244,7 @@ func (c *Conn) lingers(n int) bool {
 	return more && !over
 }
 
-// kill closes the socket at once, whatever waits for it.
+// kill closes the socket at once, whatever waits for it, and never blocks.
 func (c *Conn) kill() {
 	c.mu.Lock()
 	if c.life == ended {
@@ -254,9 +262,15 @@ func (c *Conn) kill() {
 	}
 	c.wakeLocked()
 	c.mu.Unlock()
-	if rawConn(under(c.Conn)) == nil { // its Close may wait for a write, and its deadline as well
+	if c.foreign() {
 		go c.applyDeadline()
+		go c.closeSocket(after)
+	} else {
+		c.closeSocket(after)
 	}
+}
+
+func (c *Conn) closeSocket(after []func()) {
 	closeNow(c.Conn)
 	for _, f := range after {
 		f()
