@@ -73,6 +73,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		ctx, cancel := context.WithTimeout(context.Background(), gate)
 		err := c.group.Room(ctx)
 		if cancel(); err == ErrClosed {
+			transport.GoAway(conn)
 			return err
 		}
 	}

@@ -90,3 +90,23 @@ func TestWhoComesDuringShutdownIsToldToComeBack(t *testing.T) {
 		equal(t, "close frames", closings(raw), []string{"1001"})
 	})
 }
+
+// TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack: Add waits for a slow hook, and the
+// pool closes meanwhile.
+func TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := make(chan bool)
+		p, conns, _ := started(t, gcpool.WithBuffer(1), gcpool.WithPresence(func(_, _ string, _ bool) { <-busy }))
+		for i := range 3 { // one with the hook, and more than WithBuffer that wait for it
+			pipe(t, conns, fmt.Sprint(i))
+		}
+		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			if err := conns.Add("a", ws); err != gcpool.ErrClosed {
+				t.Errorf("Add: %v", err)
+			}
+		}))("")
+		go shutdown(p, time.Second)
+		equal(t, "close frames", closings(raw), []string{"1001"})
+		close(busy)
+	})
+}

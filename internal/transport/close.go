@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"net"
-	"sync/atomic"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -65,27 +64,6 @@ const (
 	// dropMost is how many bytes are dropped at most while a socket lingers.
 	dropMost = 8 << 20
 )
-
-// lingerers are the last connections whose close has begun. The bound is one on the
-// process's sockets, so all pools share it: beyond it, the oldest is closed at once.
-var lingerers = make(chan *atomic.Pointer[Conn], 1024)
-
-func queue(place *atomic.Pointer[Conn]) {
-	for {
-		select {
-		case lingerers <- place:
-			return
-		default:
-		}
-		select {
-		case oldest := <-lingerers:
-			if c := oldest.Load(); c != nil {
-				c.kill()
-			}
-		default:
-		}
-	}
-}
 
 // Close is the library's. It says goodbye if nobody has, with status 1000 or, after GoAway,
 // 1001, and returns at once; the socket is closed when the peer has closed it, at most a
@@ -159,16 +137,25 @@ func (c *Conn) close(s Status, after func()) {
 	if c.said == unsaid && c.speaks == frames {
 		c.sendLocked(frame.Append(nil, frame.Close, s.payload(), false), byPool)
 	}
-	place := new(atomic.Pointer[Conn])
-	place.Store(c)
-	c.end.timer, c.end.place = time.AfterFunc(closeGrace, c.kill), place
+	c.end.timer = time.AfterFunc(closeGrace, c.kill)
+	oldest := c.joinLocked()
 	c.wakeLocked()
 	c.mu.Unlock()
-	c.limitReads()
-	queue(place)
+	if oldest != nil {
+		oldest.kill()
+	}
+	if c.foreign() {
+		go c.limitReads()
+	} else {
+		c.limitReads()
+	}
 	c.mu.Lock()
 	c.startLocked()
 }
+
+// foreign reports whether the socket is of a type of the application's, whose Close may wait
+// for a write, and its deadlines as well.
+func (c *Conn) foreign() bool { return rawConn(under(c.Conn)) == nil }
 
 // limitReads bounds every Read from now on.
 func (c *Conn) limitReads() {
@@ -257,7 +244,7 @@ func (c *Conn) lingers(n int) bool {
 	return more && !over
 }
 
-// kill closes the socket at once, whatever waits for it.
+// kill closes the socket at once, whatever waits for it, and never blocks.
 func (c *Conn) kill() {
 	c.mu.Lock()
 	if c.life == ended {
@@ -270,14 +257,20 @@ func (c *Conn) kill() {
 		after, e.after = e.after, nil
 		if e.timer != nil {
 			e.timer.Stop()
-			e.place.Store(nil)
+			c.leaveLocked()
 		}
 	}
 	c.wakeLocked()
 	c.mu.Unlock()
-	if rawConn(under(c.Conn)) == nil { // its Close may wait for a write, and its deadline as well
+	if c.foreign() {
 		go c.applyDeadline()
+		go c.closeSocket(after)
+	} else {
+		c.closeSocket(after)
 	}
+}
+
+func (c *Conn) closeSocket(after []func()) {
 	closeNow(c.Conn)
 	for _, f := range after {
 		f()

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bytes"
+	"container/list"
 	"context"
 	"io"
 	"net"
@@ -56,10 +57,10 @@ type Conn struct {
 
 // end is what a Conn needs once its close has begun.
 type end struct {
-	dropped int                   // bytes read and dropped since
-	timer   *time.Timer           // closes the socket
-	place   *atomic.Pointer[Conn] // among the lingerers
-	after   []func()              // called once the socket is closed
+	dropped int           // bytes read and dropped since
+	timer   *time.Timer   // closes the socket
+	place   *list.Element // among the lingerers
+	after   []func()      // called once the socket is closed
 }
 
 // speech is what the library writes.
@@ -170,10 +171,10 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 		case response:
 			m, err = c.writeResponse(rest)
 		case other:
-			m, err = c.writeData(rest)
+			m, err = c.writeData(rest, other)
 		default:
 			if run := c.dataRun(rest); run > 0 {
-				m, err = c.writeData(rest[:run])
+				m, err = c.writeData(rest[:run], frames)
 			} else {
 				m, err = c.writeControl(rest)
 			}
@@ -194,16 +195,12 @@ func (c *Conn) writeResponse(p []byte) (n int, err error) {
 	if len(head) > responseMost || len(head) >= status+3 && string(head[status:status+3]) != "101" {
 		speaks, most = other, len(p)
 	}
-	if n, err = c.writeData(p[:most]); n < most || speaks == response {
+	if n, err = c.writeData(p[:most], speaks); n < most || speaks == response {
 		c.part = head[:len(c.part)+n]
 		return n, err
 	}
 	c.part = nil
 	c.Keep()
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.speaks = speaks
-	c.wakeLocked()
 	return n, err
 }
 
@@ -219,9 +216,10 @@ func (c *Conn) dataRun(p []byte) (n int) {
 	return n
 }
 
-// writeData writes p in the library's turn. A write that ends early leaves its frame open
-// and may go on later, unless the connection is broken.
-func (c *Conn) writeData(p []byte) (n int, err error) {
+// writeData writes p in the library's turn; then, with all of p out, it speaks what then
+// says. A write that ends early leaves its frame open and may go on later, unless the
+// connection is broken.
+func (c *Conn) writeData(p []byte, then speech) (n int, err error) {
 	if err = c.acquire(library); err != nil {
 		return 0, err
 	}
@@ -231,6 +229,9 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	for took := 0; took < n && c.speaks == frames; {
 		m, _ := c.parser.Next(p[took:n])
 		took += m
+	}
+	if n == len(p) {
+		c.speaks = then // before release, which sends what has waited for that
 	}
 	if err != nil && c.brokenLocked(err) {
 		c.err = err

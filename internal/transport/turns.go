@@ -72,14 +72,15 @@ func (c *Conn) mayLocked(w writer) bool {
 }
 
 // refusalLocked returns why w may write no more. After a close frame nobody sends data (RFC
-// 6455 section 5.5.1); the library may end the frame that it has begun.
+// 6455 section 5.5.1); the library may end the frame that it has begun, and answer the
+// handshake, which a goodbye of the pool's waits for.
 func (c *Conn) refusalLocked(w writer) error {
 	switch {
 	case c.err != nil:
 		return c.err
-	case c.life == ended, c.life != alive && c.said == unsaid:
+	case c.life == ended, c.life != alive && (c.said == unsaid || c.speaks != frames):
 		return net.ErrClosed
-	case c.said != unsaid && (w == pool || !c.parser.Cut()):
+	case c.said != unsaid && (w == pool || c.speaks == frames && !c.parser.Cut()):
 		return errCloseSent
 	}
 	return nil
@@ -140,7 +141,8 @@ func (c *Conn) release() {
 		}
 		c.mu.Lock()
 	}
-	shut := c.life == ending && (len(c.due) == 0 || c.err != nil)
+	sent := len(c.due) == 0 || c.speaks != frames || c.err != nil // or never will be
+	shut := c.life == ending && sent
 	if !shut { // else nobody's turn comes any more
 		c.turn = nobody
 		c.wakeLocked()
@@ -184,11 +186,14 @@ func (c *Conn) send(f []byte, by closeFrame) error {
 }
 
 // sendLocked puts f where release finds it. A pool's ping does not replace the library's,
-// which waits for an answer to the payload of its own.
+// which waits for an answer to the payload of its own. What is due may have a mask, if the
+// library knows no better.
 func (c *Conn) sendLocked(f []byte, by closeFrame) {
 	for i := 0; i < len(c.due); {
-		_, end := frame.Bounds(c.due[i:])
-		if end += i; c.due[i]&0xf != f[0]&0xf {
+		var due frame.Parser
+		n, _ := due.Next(c.due[i:])
+		end := i + n
+		if c.due[i]&0xf != f[0]&0xf {
 			i = end
 			continue
 		}

@@ -92,9 +92,11 @@ func TestRefusals(t *testing.T) {
 		{"cut for good", &Conn{err: broken}, broken, broken},
 		{"ended", &Conn{life: ended}, net.ErrClosed, net.ErrClosed},
 		{"ending without a close frame", &Conn{life: ending}, net.ErrClosed, net.ErrClosed},
-		{"after the library's close frame", &Conn{said: byLibrary}, errCloseSent, errCloseSent},
-		{"after the pool's", &Conn{said: byPool}, errCloseSent, errCloseSent},
-		{"after the pool's, inside the library's frame", &Conn{said: byPool, parser: *cut}, nil, errCloseSent},
+		{"after the library's close frame", &Conn{speaks: frames, said: byLibrary}, errCloseSent, errCloseSent},
+		{"after the pool's", &Conn{speaks: frames, said: byPool}, errCloseSent, errCloseSent},
+		{"after the pool's, inside the library's frame", &Conn{speaks: frames, said: byPool, parser: *cut}, nil, errCloseSent},
+		{"after the pool's, before the response", &Conn{said: byPool}, nil, errCloseSent},
+		{"ending then", &Conn{said: byPool, life: ending}, net.ErrClosed, net.ErrClosed},
 	} {
 		if l, p := test.c.refusalLocked(library), test.c.refusalLocked(pool); l != test.library || p != test.pool {
 			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
@@ -144,6 +146,27 @@ func TestControlFramesNeverWait(t *testing.T) {
 	}
 	if _, err := c.Write([]byte("\x8a\x7e\x00\x7e" + string(make([]byte, 126)))); err == nil {
 		t.Error("a pong of 126 bytes was taken")
+	}
+}
+
+// TestControlFramesOfAnyFormWait: a mask and a longer header than need be are against RFC
+// 6455, and the peer's to judge.
+func TestControlFramesOfAnyFormWait(t *testing.T) {
+	for _, forms := range [][2]string{
+		{"\x89\x81\x00\x00\x00\x00a", "\x8a\xfe\x00\x01\x00\x00\x00\x00b"},
+		{"\x89\x7e\x00\x01a", "\x8a\x7f\x00\x00\x00\x00\x00\x00\x00\x01b"},
+	} {
+		c := &Conn{speaks: frames, turn: pool}
+		for range 2 {
+			for _, f := range forms {
+				if n, err := c.Write([]byte(f)); n != len(f) || err != nil {
+					t.Fatalf("Write(%q): %d, %v", f, n, err)
+				}
+			}
+		}
+		if string(c.due) != forms[0]+forms[1] {
+			t.Errorf("due are %q, want one each of %q", c.due, forms)
+		}
 	}
 }
 

@@ -1,0 +1,44 @@
+package transport
+
+import (
+	"io"
+	"testing"
+	"time"
+)
+
+// TestControlFramesOfThePoolWaitForTheHandshake, and leave with the end of its response,
+// even if nobody writes anything afterwards.
+func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
+	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"
+	ping := func(c *Conn) { (&upgraded{conn: c}).ping() }
+	goodbye := func(c *Conn) { (&upgraded{conn: c}).Goodbye(StatusGoingAway) }
+	for _, test := range []struct {
+		what string
+		pool func(*Conn)
+		says string
+		want string
+	}{
+		{"a ping", ping, switching, switching + "\x89\x00"},
+		{"a goodbye", goodbye, switching, switching + close1001},
+		{"a ping, and no WebSocket", ping, refused, refused},
+		{"a goodbye, and no WebSocket", goodbye, refused, refused},
+	} {
+		conn, peer := pair(t)
+		c := &Conn{Conn: conn}
+		test.pool(c)
+		for _, b := range []byte(test.says) {
+			if _, err := c.Write([]byte{b}); err != nil {
+				t.Fatalf("%s: response: %v", test.what, err)
+			}
+		}
+		expect(t, peer, test.what, test.want)
+		if test.says == switching {
+			continue
+		}
+		start := time.Now()
+		c.Close()
+		if rest, err := io.ReadAll(peer); len(rest) > 0 || err != nil || time.Since(start) > closeGrace/2 {
+			t.Errorf("%s: after the response %q, %v, in %v", test.what, rest, err, time.Since(start))
+		}
+	}
+}
