@@ -153,10 +153,10 @@ func expect(t *rapid.T, what string, got, want error) {
 	}
 }
 
-// closing is how long a connection takes to close: a second, if the close frame
-// has to be waited for.
+// closing is how long a connection takes to close: a second, if the close frame, or a
+// write under way before it, has to be waited for.
 func closing(u *user) time.Duration {
-	if c := u.conn; c == nil || !c.choked || c.kind == raw || len(u.queue) > 0 {
+	if c := u.conn; c == nil || !c.choked || c.kind == raw {
 		return step
 	}
 	return 3 * patience / 2

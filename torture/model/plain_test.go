@@ -223,7 +223,9 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 		return
 	}
 	u.queue = all
-	if wrote && p.over(append(writing, all...)) { // what was being written comes back before or after some give way
+	// What was being written comes back before or after some give way, and on a WebSocket,
+	// whose write has a second, with a time of its own.
+	if wrote && (c.kind != raw && reason != gcpool.ErrSlow || p.over(append(writing, all...))) {
 		p.chance = true
 	}
 	p.stash(u, now, all...)
