@@ -184,10 +184,11 @@ func (b *Box) pauseLocked(w *writer, already time.Duration) {
 }
 
 // lookLocked notes whether the peer has taken something since: its system has
-// acknowledged some of this write, or of another that this one waits for. Then it lives.
+// acknowledged some of this write, or of another that this one waits for. Then it lives. An
+// application that has begun a message has to go on with it.
 func (b *Box) lookLocked(w *writer) {
 	now := w.link.Progress()
-	if now == w.taken {
+	if !now.Since(w.taken) {
 		return
 	}
 	if w.since, w.taken = time.Now(), now; now.Tells() {

@@ -207,6 +207,9 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	c.close(StatusNormal, func() {})
 	peer.Write([]byte("late"))
 	peer.Close()
+	if err := c.SetReadDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("SetReadDeadline, which would take the bound away: %v", err)
+	}
 	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read: %d, %v", n, err)
 	}

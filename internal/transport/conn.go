@@ -40,6 +40,7 @@ type Conn struct {
 	mu       sync.Mutex // a leaf; guards what follows
 	speaks   speech
 	parser   frame.Parser  // of the library's frames; only Write changes it
+	data     uint64        // how many bytes writeData has written
 	deadline time.Time     // the library's write deadline
 	due      []byte        // control frames that wait for the end of a frame
 	turn     writer        // who writes to the socket
@@ -226,6 +227,7 @@ func (c *Conn) writeData(p []byte, then speech) (n int, err error) {
 	c.applyDeadline()
 	n, err = c.put(p, func(int) {})
 	c.mu.Lock()
+	c.data += uint64(n)
 	for took := 0; took < n && c.speaks == frames; {
 		m, _ := c.parser.Next(p[took:n])
 		took += m

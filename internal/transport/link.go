@@ -48,8 +48,6 @@ type kind interface {
 	// Goodbye sends a close frame and leaves the connection open, so that the peer can
 	// close it.
 	Goodbye(s Status) error
-	// Held reports whether an unfinished message of the application's keeps Send waiting.
-	Held() bool
 	// Left reports whether the connection's handler may have returned, or has closed it. It
 	// does not block.
 	Left() bool
@@ -66,6 +64,9 @@ type kind interface {
 	Kill()
 
 	ping() error
+	// held tells how far the application has come with its data if an unfinished message
+	// of its own, which it is not writing just now, keeps Send waiting; else 0.
+	held() uint64
 	// heard counts what the peer has sent, if the kind can tell.
 	heard() (count uint32, tells bool)
 	// progress tells how many bytes of anybody's went to the socket, if known, and which
@@ -116,6 +117,9 @@ func (l *Link) Try(frames []byte) (n int, all bool) {
 	n = l.kind.(*upgraded).try(frames)
 	return n, n == len(frames)
 }
+
+// Held reports whether an unfinished message of the application's keeps Send waiting.
+func (l *Link) Held() bool { return l.held() > 0 }
 
 // Ping sends an empty ping.
 func (l *Link) Ping() error {

@@ -21,11 +21,22 @@ func pieceOf(conn net.Conn) int {
 }
 
 // Progress is how far a peer has come with what is written to it, as far as that can be
-// seen. If it changes, the peer has taken something.
+// seen.
 type Progress struct {
 	wrote uint64 // bytes that the system has taken, the application's too; under Upgrade
 	left  int    // of those, what the peer's system has not acknowledged; -1 if it cannot tell
 	acked uint64 // what it has; 0 if that cannot be told
+	held  uint64 // what Link.held tells
+}
+
+// Since reports whether something has moved since before. While an unfinished message of the
+// application's holds up the pool that is its data alone, not the control frames between.
+func (p Progress) Since(before Progress) bool {
+	if p.held > 0 && before.held > 0 {
+		return p.held != before.held
+	}
+	p.held = before.held
+	return p != before
 }
 
 // Tells reports whether p changes when the peer's system has acknowledged something, and
@@ -38,7 +49,7 @@ func (p Progress) Idle() bool { return p.left == 0 }
 
 // Progress does not block.
 func (l *Link) Progress() Progress {
-	p := Progress{left: -1}
+	p := Progress{left: -1, held: l.held()}
 	var conn net.Conn
 	p.wrote, conn = l.progress()
 	socket(conn, func(fd uintptr) { p.left, p.acked = acknowledged(fd) })

@@ -17,7 +17,7 @@ type raw struct{ conn net.Conn }
 func (r *raw) WebSocket() bool                           { return false }
 func (r *raw) Goodbye(Status) error                      { return errors.ErrUnsupported }
 func (r *raw) ping() error                               { return errors.ErrUnsupported }
-func (r *raw) Held() bool                                { return false }
+func (r *raw) held() uint64                              { return 0 }
 func (r *raw) Left() bool                                { return false }
 func (r *raw) Closed() bool                              { return closedHere(r.conn) }
 func (r *raw) AwaitClose()                               {}

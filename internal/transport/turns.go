@@ -261,11 +261,14 @@ func (c *Conn) finish(err error) {
 	c.release()
 }
 
-// held reports whether a message of the library's is unfinished.
-func (c *Conn) held() bool {
+// held returns how much data the library has written, if it has left a message unfinished.
+func (c *Conn) held() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.parser.Open()
+	if c.turn == library || !c.parser.Open() {
+		return 0
+	}
+	return c.data
 }
 
 // fail has nothing follow what err has cut.

@@ -256,6 +256,27 @@ func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 	}
 }
 
+// TestNothingFollowsAFrameOfThePoolThatWasCut, neither a message nor a pong nor a close frame.
+func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.Conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)) // stands for a network that fails
+	large, sent := fill(t, c)
+	if err := <-sent; err == nil {
+		t.Fatal("the large frame was not cut")
+	}
+	c.Conn.SetWriteDeadline(time.Time{})
+	for _, f := range []string{"\x81\x01x", "\x8a\x00", close1000} {
+		if _, err := c.Write([]byte(f)); err == nil {
+			t.Errorf("Write(%q) behind a cut frame has no error", f)
+		}
+	}
+	c.Close()
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if got, err := io.ReadAll(peer); len(got) == 0 || len(got) >= len(large) || string(got) != large[:len(got)] {
+		t.Errorf("received %d bytes of %d, %v, or others", len(got), len(large), err)
+	}
+}
+
 func TestEarlyBytesAreReadFirst(t *testing.T) {
 	conn, peer := pair(t)
 	early := []byte("early ")

@@ -58,7 +58,7 @@ func (u *upgraded) ping() error {
 }
 
 func (u *upgraded) WebSocket() bool                   { return true }
-func (u *upgraded) Held() bool                        { return u.conn.held() }
+func (u *upgraded) held() uint64                      { return u.conn.held() }
 func (u *upgraded) Left() bool                        { return u.conn.Ending() }
 func (u *upgraded) Closed() bool                      { return u.conn.Ending() }
 func (u *upgraded) Close(s Status, after func())      { u.conn.close(s, after) }

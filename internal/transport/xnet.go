@@ -55,7 +55,7 @@ var codec = websocket.Codec{Marshal: func(v any) ([]byte, byte, error) {
 }}
 
 func (x *xnet) WebSocket() bool                           { return true }
-func (x *xnet) Held() bool                                { return false }
+func (x *xnet) held() uint64                              { return 0 }
 func (x *xnet) ping() error                               { return x.control(frame.Ping, nil) }
 func (x *xnet) heard() (count uint32, tells bool)         { return 0, false }
 func (x *xnet) progress() (wrote uint64, socket net.Conn) { return 0, nil }
