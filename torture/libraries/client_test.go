@@ -3,7 +3,6 @@ package libraries
 import (
 	"bufio"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -162,17 +161,4 @@ func (c *client) end() error {
 		return fmt.Errorf("after the close frame: %w", err)
 	}
 	return nil
-}
-
-// quiet reports that nothing at all comes for d.
-func (c *client) quiet(d time.Duration) {
-	c.t.Helper()
-	c.SetReadDeadline(time.Now().Add(d))
-	_, err := c.in.Peek(1)
-	c.SetReadDeadline(time.Now().Add(2 * patience))
-	var timeout net.Error
-	if !errors.As(err, &timeout) || !timeout.Timeout() {
-		b, _ := c.in.Peek(min(c.in.Buffered(), 40))
-		c.t.Fatalf("something came: %q, %v", b, err)
-	}
 }

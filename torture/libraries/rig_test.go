@@ -16,7 +16,6 @@ import (
 type rig struct {
 	*host
 	ledger  *ledger.Ledger
-	before  ledger.Resources
 	users   []*user
 	streams map[string]*ledger.Stream // of the one producer
 }
