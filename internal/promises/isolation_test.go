@@ -213,7 +213,7 @@ func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
 		worst = max(worst, time.Since(start))
 	}
 	t.Logf("%d stalled; the one that reads waited up to %v", p.Stats()[0].Stalled, worst)
-	if worst > 400*time.Millisecond {
+	if worst > time.Second {
 		t.Errorf("the one that reads waited up to %v", worst)
 	}
 	shutdown(p, 10*time.Millisecond)

@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"slices"
 	"time"
-
-	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
 // writer is who writes to the socket of a Conn. One at a time does, and the next begins
@@ -27,12 +24,6 @@ const (
 	pool
 	controls
 )
-
-// controlMost is the longest control frame of a server (RFC 6455 section 5.5).
-const controlMost = 2 + 125
-
-// controlTime is how long a control frame may wait for room in the socket.
-const controlTime = 10 * time.Second
 
 var (
 	errControl   = errors.New("gcpool: control frame with more than 125 bytes of payload")
@@ -136,7 +127,7 @@ func (c *Conn) release() {
 		n := writeNow(c.Conn, due)
 		c.wrote.Add(uint64(n))
 		if n < len(due) {
-			go c.waitForRoom(due[n:])
+			go c.waitForRoom(due[n:], controlTime)
 			return
 		}
 		c.mu.Lock()
@@ -150,61 +141,6 @@ func (c *Conn) release() {
 	c.mu.Unlock()
 	if shut {
 		c.shut()
-	}
-}
-
-// waitForRoom writes the rest of control frames. A peer that pings and does not read is
-// closed.
-func (c *Conn) waitForRoom(due []byte) {
-	stuck := time.AfterFunc(controlTime, c.kill)
-	defer stuck.Stop()
-	if _, err := c.put(due, func(int) {}); err != nil {
-		c.fail(err)
-	}
-	c.release()
-}
-
-// send has a control frame sent at the next end of a frame, and never waits. There is
-// one place for each kind, and the newest has it. What comes after a close frame is
-// dropped: the library's answer to the pool's, too.
-func (c *Conn) send(f []byte, by closeFrame) error {
-	c.mu.Lock()
-	switch {
-	case c.err != nil:
-		defer c.mu.Unlock()
-		return c.err
-	case c.said != unsaid:
-		c.mu.Unlock()
-		return nil
-	case c.life != alive:
-		c.mu.Unlock()
-		return net.ErrClosed
-	}
-	c.sendLocked(f, by)
-	c.startLocked()
-	return nil
-}
-
-// sendLocked puts f where release finds it. A pool's ping does not replace the library's,
-// which waits for an answer to the payload of its own. What is due may have a mask, if the
-// library knows no better.
-func (c *Conn) sendLocked(f []byte, by closeFrame) {
-	for i := 0; i < len(c.due); {
-		var due frame.Parser
-		n, _ := due.Next(c.due[i:])
-		end := i + n
-		if c.due[i]&0xf != f[0]&0xf {
-			i = end
-			continue
-		}
-		if by == byPool {
-			return
-		}
-		c.due = slices.Delete(c.due, i, end)
-	}
-	c.due = append(c.due, f...)
-	if f[0]&0xf == frame.Close {
-		c.said = by
 	}
 }
 
