@@ -1,5 +1,3 @@
-//go:build linux && !386 && !s390x
-
 package transport
 
 import (
@@ -12,7 +10,7 @@ import (
 func bytesAcked(fd uintptr) uint64 {
 	var info [16]uint64
 	size := uint32(unsafe.Sizeof(info))
-	_, _, errno := syscall.Syscall6(syscall.SYS_GETSOCKOPT, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
+	_, _, errno := syscall.Syscall6(getsockopt, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
 	if errno != 0 || uintptr(size) < unsafe.Sizeof(info) {
 		return 0

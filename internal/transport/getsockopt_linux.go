@@ -1,0 +1,7 @@
+//go:build !386 && !s390x
+
+package transport
+
+import "syscall"
+
+const getsockopt = syscall.SYS_GETSOCKOPT

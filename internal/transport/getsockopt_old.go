@@ -1,0 +1,7 @@
+//go:build linux && (386 || s390x)
+
+package transport
+
+// getsockopt is a system call of its own here since Linux 4.3, which package syscall does
+// not know.
+const getsockopt = 365
