@@ -6,7 +6,8 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
 // A Cluster carries messages to ids that are connected to another process; see
@@ -40,7 +41,7 @@ type Cluster interface {
 // ErrMoved is for a [Cluster]: the outcome of a message that was received from
 // elsewhere, and whose id was evicted before it was written. It wraps
 // ErrNotConnected.
-var ErrMoved = outbox.ErrMoved
+var ErrMoved = outcome.ErrMoved
 
 // SetCluster has messages for ids that are not connected here forwarded by c,
 // in the pools that are registered and those to come; nil ends that. What Add
@@ -78,7 +79,7 @@ func (p *Pool) SetCluster(c Cluster) error {
 // now. What waits for id goes there. It does not block.
 func (c *ConnPool) Evict(id string, conn net.Conn) bool {
 	box, link := c.link(id)
-	return link != nil && link.Is(conn) && box.Detach(link, outbox.ErrMoved)
+	return link != nil && link.Is(conn) && box.Detach(link, outcome.ErrMoved)
 }
 
 // Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
@@ -86,7 +87,7 @@ func (c *ConnPool) Evict(id string, conn net.Conn) bool {
 // Cluster cannot tell which are. What comes back to the mailbox keeps the time
 // that it had there. It does not block.
 func (c *ConnPool) Appeared(id string) {
-	boxes := []*outbox.Box{c.find(id)}
+	boxes := []*delivery.Recipient{c.find(id)}
 	if id == "" {
 		boxes = c.snapshot()
 	}
@@ -107,7 +108,7 @@ func (c *ConnPool) Since(id string) time.Time {
 }
 
 // join tells about a cluster that has been set, or left with nil.
-func (c *ConnPool) join(r outbox.Remote) {
+func (c *ConnPool) join(r delivery.Remote) {
 	for _, box := range c.snapshot() {
 		if r == nil {
 			box.WithoutRemote(ErrNotConnected, false)

@@ -9,7 +9,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
@@ -19,21 +21,21 @@ import (
 // All methods may be called from any number of goroutines at once. Those of a
 // nil *ConnPool return ErrNotRegistered, or nothing.
 type ConnPool struct {
-	group *outbox.Group
+	group *delivery.Group
 
 	mu    sync.RWMutex
-	boxes map[string]*outbox.Box
-	list  []*outbox.Box // the same ones, each at its Index
-	past  outbox.Past   // who added the connections of ids that have no box
+	boxes map[string]*delivery.Recipient
+	list  []*delivery.Recipient // the same ones, each at its Index
+	past  owners.Past           // who added the connections of ids that have no box
 }
 
 // gate is how long Add waits for a slow WithPresence hook. It has an end since
 // the hook itself may call Add.
 const gate = time.Second
 
-func newConnPool(c outbox.Config) *ConnPool {
-	p := &ConnPool{boxes: make(map[string]*outbox.Box)}
-	p.group = outbox.NewGroup(c, p.snapshot, p.drop)
+func newConnPool(c delivery.Config) *ConnPool {
+	p := &ConnPool{boxes: make(map[string]*delivery.Recipient)}
+	p.group = delivery.NewGroup(c, p.snapshot, p.drop)
 	return p
 }
 
@@ -78,7 +80,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		}
 	}
 	c.group.AskLogger()
-	caller := outbox.WhoCalls()
+	caller := owners.WhoCalls()
 	for {
 		box := c.box(id)
 		if ok, err := box.Attach(link, caller); ok {
@@ -112,7 +114,7 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	}
 	err := fn(link.Conn)
 	if err != nil {
-		box.Detach(link, outbox.Failure(err))
+		box.Detach(link, outcome.Failure(err))
 	}
 	return err
 }
@@ -166,7 +168,7 @@ func (c *ConnPool) absent() error {
 }
 
 // find returns the box of id, nil if there is none.
-func (c *ConnPool) find(id string) *outbox.Box {
+func (c *ConnPool) find(id string) *delivery.Recipient {
 	if c == nil {
 		return nil
 	}
@@ -177,7 +179,7 @@ func (c *ConnPool) find(id string) *outbox.Box {
 }
 
 // link returns the connection of id and its box, nil if there is none.
-func (c *ConnPool) link(id string) (*outbox.Box, *transport.Link) {
+func (c *ConnPool) link(id string) (*delivery.Recipient, *transport.Link) {
 	box := c.find(id)
 	if box == nil {
 		return nil, nil
@@ -186,13 +188,13 @@ func (c *ConnPool) link(id string) (*outbox.Box, *transport.Link) {
 }
 
 // box returns the box of id, a new one if need be.
-func (c *ConnPool) box(id string) *outbox.Box {
+func (c *ConnPool) box(id string) *delivery.Recipient {
 	defer c.group.Beat()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	box := c.boxes[id]
 	if box == nil {
-		box = outbox.NewBox(c.group, id, &c.past)
+		box = delivery.NewRecipient(c.group, id, c.past.Take(id))
 		box.Index = len(c.list)
 		c.boxes[box.ID] = box
 		c.list = append(c.list, box)
@@ -201,14 +203,14 @@ func (c *ConnPool) box(id string) *outbox.Box {
 }
 
 // drop forgets a box that has no connection and nothing that waits.
-func (c *ConnPool) drop(box *outbox.Box) {
+func (c *ConnPool) drop(box *delivery.Recipient) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.boxes[box.ID] != box || !box.Retire() {
 		return
 	}
 	delete(c.boxes, box.ID)
-	c.past.Put(box)
+	c.past.Put(box.ID, box.Owners())
 	last := len(c.list) - 1
 	moved := c.list[last]
 	c.list[box.Index], moved.Index = moved, box.Index
@@ -217,7 +219,7 @@ func (c *ConnPool) drop(box *outbox.Box) {
 }
 
 // snapshot returns all boxes.
-func (c *ConnPool) snapshot() []*outbox.Box {
+func (c *ConnPool) snapshot() []*delivery.Recipient {
 	if c == nil {
 		return nil
 	}

@@ -63,7 +63,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/report"
 )
 
 // The reasons why a call, or a message, came to nothing. They are wrapped at
@@ -79,28 +81,28 @@ var (
 	// context, and by Register for an option without meaning.
 	ErrInvalid = errors.New("gcpool: invalid argument")
 	// ErrTooLarge is returned for a message that is larger than WithOutbox.
-	ErrTooLarge = outbox.ErrTooLarge
+	ErrTooLarge = outcome.ErrTooLarge
 	// ErrNotConnected is the outcome of a message whose id was not connected,
 	// or whose connection failed; then it wraps the failure as well. Get
 	// returns it for an id that is not connected.
-	ErrNotConnected = outbox.ErrNotConnected
+	ErrNotConnected = outcome.ErrNotConnected
 	// ErrSlow is the outcome of a message whose peer acknowledged nothing for as
 	// long as WithWriteTimeout, or that gave way when the outbox was full.
-	ErrSlow = outbox.ErrSlow
+	ErrSlow = outcome.ErrSlow
 	// ErrDeleted is the outcome of a message that waited when Del, DelConn or Kick
 	// removed the connection.
-	ErrDeleted = outbox.ErrDeleted
+	ErrDeleted = outcome.ErrDeleted
 	// ErrExpired is the outcome of a message that waited in the mailbox for
 	// longer than its ttl, or gave way there to newer ones.
-	ErrExpired = outbox.ErrExpired
+	ErrExpired = outcome.ErrExpired
 	// ErrKept is what Deliver returns for a message that waits in the mailbox, since
 	// its id is not connected. What becomes of it is counted, and reported to
 	// WithUndelivered, as for any other message.
-	ErrKept = outbox.ErrKept
+	ErrKept = outcome.ErrKept
 	// ErrClosed is returned, once Shutdown has begun, by all that would add
 	// something, and by Get for an id that is not connected. It is the outcome of
 	// what Shutdown could not deliver in time.
-	ErrClosed = outbox.ErrClosed
+	ErrClosed = outcome.ErrClosed
 )
 
 // A Pool is a registry of named pools. Each name has a [ConnPool], which knows
@@ -149,9 +151,8 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	c := outbox.Config{
-		Pool:         name,
-		Buffer:       1000,
+	c := delivery.Config{
+		Hooks:        report.Hooks{Pool: name, Buffer: 1000},
 		Outbox:       1 << 20,
 		WriteTimeout: 10 * time.Second,
 		Heartbeat:    15 * time.Second,

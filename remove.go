@@ -5,7 +5,7 @@ import (
 	"net"
 	"unicode/utf8"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
@@ -39,7 +39,7 @@ func (c *ConnPool) Del(id string) bool {
 	if box == nil && !known {
 		return false
 	}
-	caller := outbox.WhoCalls()
+	caller := owners.WhoCalls()
 	if box != nil {
 		if removed, done := box.Del(caller); removed != nil {
 			removed.AwaitClose()

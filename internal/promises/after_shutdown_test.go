@@ -103,7 +103,7 @@ func TestShutdownLeavesNoCloser(t *testing.T) {
 				t.Log(shutdown(p, 10*time.Millisecond))
 				buf := make([]byte, 1<<20)
 				for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-					if strings.Contains(g, "outbox.(*Group).spawn") && strings.Contains(g, "synctest") {
+					if strings.Contains(g, "tasks.(*Tasks).Go") && strings.Contains(g, "synctest") {
 						t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
 					}
 				}

@@ -120,7 +120,7 @@ func goroutines() int {
 	buf := make([]byte, 4<<20)
 	n := 0
 	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "gcpool.(") || strings.Contains(g, "outbox.(") || strings.Contains(g, "transport.(") {
+		if strings.Contains(g, "gcpool.(") || strings.Contains(g, "gcpool/internal/") {
 			n++
 		}
 	}

@@ -152,7 +152,7 @@ func TestShutdownDoesNotWaitForTLS(t *testing.T) {
 		buf := make([]byte, 1<<20)
 		stacks := string(buf[:runtime.Stack(buf, true)])
 		for _, g := range strings.Split(stacks, "\n\n") {
-			if strings.Contains(g, "outbox.(*Group).spawn") {
+			if strings.Contains(g, "tasks.(*Tasks).Go") {
 				t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
 			}
 		}

@@ -30,6 +30,7 @@ type Link struct {
 	Conn   net.Conn // as it was added
 	Opcode byte     // of its messages
 	kind
+	recodes bool // Opcode is not the pool's
 
 	reads  uint32        // of the kind, when Heard was called; the kind may be under other Links
 	last   Progress      // when Taking was called, if nothing was heard since
@@ -87,6 +88,7 @@ func NewLink(conn net.Conn, binary bool) *Link {
 	ws, _ := conn.(*websocket.Conn)
 	if ws != nil {
 		l.Opcode = ws.PayloadType & 0xf
+		l.recodes = binary != (l.Opcode == frame.Binary)
 	}
 	if up := unwrap(conn); up != nil {
 		l.kind = &upgraded{conn: up}
@@ -108,7 +110,7 @@ func (l *Link) Is(conn net.Conn) bool {
 // Tries reports whether Try may come to something.
 func (l *Link) Tries() bool {
 	_, tries := l.kind.(*upgraded)
-	return tries
+	return tries && !l.recodes
 }
 
 // Try is Send as far as the system takes the frames at once. It returns how far it came

@@ -1,0 +1,77 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// Attach makes link, which who adds, r's connection; the newest wins. It reports false, and
+// does nothing, if r is dead.
+func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c, old := &r.cursor, r.cursor.conn
+	switch {
+	case r.dead:
+		return false, nil
+	case r.group.closed.Load():
+		return true, outcome.ErrClosed
+	case old != nil && old.link.Is(link.Conn):
+		return true, nil
+	}
+	link.LimitUnsent()
+	r.since = max(r.since+1, r.group.line.Now())
+	c.conn = &connection{link: link, written: r.since, heard: r.since}
+	r.active, r.forward = false, forwardNone
+	r.owners = r.owners.Add(who)
+	r.leaveMailboxLocked()
+	r.addRemoteBytes(-r.remoteBytes)
+	if old == nil {
+		r.group.Joins.Add(1)
+		r.group.report.Moved(r.ID, true, nil)
+		if f := c.flight; f != nil && f.conn != nil && f.conn.life == closing && f.conn.status.Code != 0 {
+			f.judgeAfterLocked(takeoverGrace)
+		}
+	} else {
+		r.group.Takeovers.Add(1)
+		c.closeLocked(old, nil, transport.StatusReplaced)
+	}
+	c.wakeLocked()
+	return true, nil
+}
+
+// Link returns r's connection, nil if it has none.
+func (r *Recipient) Link() *transport.Link {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cursor.conn == nil {
+		return nil
+	}
+	return r.cursor.conn.link
+}
+
+// Since returns when r's connection was attached, a zero time if it has none.
+func (r *Recipient) Since() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cursor.conn == nil {
+		return time.Time{}
+	}
+	return r.group.line.Time(r.since)
+}
+
+// Retire reports whether nothing keeps r any more; then it is dead, and Owners must be
+// remembered.
+func (r *Recipient) Retire() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	c := &r.cursor
+	r.dead = c.conn == nil && c.flight == nil && r.log.Empty() && c.turn == idle
+	return r.dead
+}
+
+// Owners returns who added the connections of a dead r.
+func (r *Recipient) Owners() owners.List { return r.owners }

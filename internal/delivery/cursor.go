@@ -1,0 +1,180 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// A cursor is where the connection of an id stands in its log: at the first message that
+// was not written. The cursor, not the id, stands in line, stalls and times out. Guarded by
+// the recipient's mu.
+type cursor struct {
+	schedule.Place
+	recipient *Recipient
+	turn      turn
+	conn      *connection // nil while the id is away
+	flight    *flight     // the write under way, maybe to an older connection; nil if none is
+}
+
+// A connection is what a recipient keeps about one. Guarded by the recipient's mu.
+type connection struct {
+	link    *transport.Link
+	life    life
+	control byte             // the opcode of a control frame that is due, 0 if none is
+	asking  bool             // whether it has been closed
+	reason  error            // why it was removed; nil while it is not, or was replaced
+	status  transport.Status // how to close it then
+	written time.Duration    // when a write was last noticed
+	heard   time.Duration    // when the peer was last heard
+}
+
+// Serve writes the first chunk that waits, or the control frame that is due.
+func (c *cursor) Serve(w *schedule.Writer) (more bool) {
+	r := c.recipient
+	r.mu.Lock()
+	if !c.dueLocked() {
+		c.turn = idle
+		r.mu.Unlock()
+		return false
+	}
+	if c.conn == nil {
+		r.forwardLocked(w)
+		return false
+	}
+	f := c.takeLocked(w)
+	r.mu.Unlock()
+	return f.write()
+}
+
+// dueLocked reports whether there is something to write, or to forward.
+func (c *cursor) dueLocked() bool {
+	r := c.recipient
+	switch {
+	case c.conn != nil:
+		return c.conn.control != 0 || r.log.Waits()
+	case c.flight != nil || !r.log.Waits():
+		return false
+	case r.isRemoteLocked() && r.mail.messages() > 0:
+		return r.forward != forwardNone
+	case r.isRemoteLocked(): // also what has waited for Start since before there was a remote
+		return true
+	}
+	return r.undecidedLocked()
+}
+
+// wakeLocked puts c in line if there is something to write.
+func (c *cursor) wakeLocked() {
+	if c.turn == idle && c.dueLocked() {
+		c.turn = queued
+		c.recipient.group.line.Put(c)
+	}
+}
+
+// inlineLocked is wakeLocked for a caller that can write by itself: it may return a write
+// for that.
+func (c *cursor) inlineLocked() *flight {
+	if c.turn != idle || c.conn == nil || !c.conn.link.Tries() || !c.recipient.log.Waits() {
+		c.wakeLocked()
+		return nil
+	}
+	c.turn = queued
+	if w := c.recipient.group.line.Inline(c); w != nil {
+		return c.takeLocked(w)
+	}
+	return nil
+}
+
+// takeLocked begins a write. A ping is first, for its pong tells that the peer is alive;
+// where a goodbye is due, nothing else is.
+func (c *cursor) takeLocked(w *schedule.Writer) *flight {
+	f, _ := w.Scratch.(*flight)
+	if f == nil {
+		f = &flight{writer: w}
+		f.moved = f.progress
+		w.Scratch = f
+	}
+	f.begin(c)
+	if f.op = c.conn.control; f.op == 0 {
+		f.chunk = c.recipient.log.Pin()
+	}
+	c.conn.control = 0
+	c.flight, c.turn = f, writing
+	if w.Replaced() {
+		c.turn = stalled
+		f.watchLocked(0)
+	}
+	return f
+}
+
+// endLocked ends the write under way, or what a remote had, and reports whether more waits;
+// then c keeps its turn.
+func (c *cursor) endLocked() (more bool) {
+	c.recipient.active = true
+	c.turn = idle
+	if more = c.dueLocked(); more {
+		c.turn = queued
+	}
+	return more
+}
+
+// sayLocked has a control frame written next.
+func (c *cursor) sayLocked(op byte, now time.Duration) {
+	c.conn.control, c.conn.written = op, now
+	if op == frame.Close {
+		c.conn.life = goodbye
+	}
+	c.wakeLocked()
+}
+
+// patienceLocked returns how long a message may wait for room now: for as long as a peer
+// has taken something within patience.
+func (c *cursor) patienceLocked() time.Duration {
+	f := c.flight
+	if f == nil || f.conn != c.conn || f.since.IsZero() {
+		return patience
+	}
+	if rest := patience - time.Since(f.since); rest > 0 {
+		return rest
+	}
+	f.lookLocked()
+	return patience - time.Since(f.since)
+}
+
+// closeLocked has conn, which was removed or replaced, closed, once a write to it that is
+// not stuck has ended.
+func (c *cursor) closeLocked(conn *connection, reason error, status transport.Status) {
+	conn.life, conn.reason, conn.status = closing, reason, status
+	if f := c.flight; f == nil || f.conn != conn {
+		c.closeNowLocked(conn)
+	} else {
+		f.judgeAfterLocked(c.graceLocked(conn))
+	}
+}
+
+// graceLocked returns how long a write to conn, which was removed or replaced, may take.
+func (c *cursor) graceLocked(conn *connection) time.Duration {
+	switch {
+	case conn.status.Code == 0:
+		return 0
+	case c.conn == nil && conn.link.WebSocket() && !c.recipient.group.closed.Load():
+		return closeGrace
+	}
+	return takeoverGrace
+}
+
+func (c *cursor) closeNowLocked(conn *connection) {
+	conn.life = closed
+	c.recipient.group.closeLink(conn.link, conn.status)
+}
+
+// cutReason is why a message that was cut is not sent again.
+func (conn *connection) cutReason() error {
+	if conn.reason == nil || conn.reason == outcome.ErrMoved {
+		return outcome.ErrReplaced
+	}
+	return conn.reason
+}

@@ -1,0 +1,58 @@
+package delivery
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestDelRacedWithTakeover: a handler's own Del races with the Add of a newer
+// connection, while other goroutines hold the id's lock for long. The newer connection
+// is there in the end: if Del comes first it removes the handler's connection, and if
+// Add comes first it removes nothing.
+func TestDelRacedWithTakeover(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	old, _, _ := upgraded(t) // their handlers run until the test ends
+	next, _, _ := upgraded(t)
+	bad, rounds := 0, 40
+	for range rounds {
+		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})
+		b := NewRecipient(g, "a", nil)
+		b.Attach(transport.NewLink(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
+		newer := transport.NewLink(next.Conn, false)
+		var others, both sync.WaitGroup
+		var stop atomic.Bool
+		for range 3 {
+			others.Go(func() {
+				for !stop.Load() {
+					b.mu.Lock()
+					for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
+					}
+					b.mu.Unlock()
+				}
+			})
+		}
+		time.Sleep(10 * time.Millisecond)
+		both.Go(func() { b.Del(owners.WhoCalls()) })
+		both.Go(func() {
+			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
+			b.Attach(newer, owners.Caller{Goroutine: 2})
+		})
+		both.Wait()
+		if b.Link() != newer {
+			bad++
+		}
+		stop.Store(true)
+		others.Wait()
+	}
+	if bad > 0 {
+		t.Errorf("%d of %d times the old handler's Del removed the newer connection", bad, rounds)
+	}
+}

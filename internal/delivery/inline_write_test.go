@@ -1,0 +1,75 @@
+package delivery
+
+import (
+	"runtime"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestLentWriterServesNobodyElse: while Add writes inline, another box queues up whose
+// connection takes nothing. A goroutine must serve that box, not the caller of Add.
+func TestLentWriterServesNobodyElse(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("nothing is inline")
+	}
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	link, _, peer := upgraded(t)
+	a, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
+	stuck := &gate{free: make(chan bool)}
+	a.Attach(link, owners.Caller{})
+	b.Attach(transport.NewLink(stuck, false), owners.Caller{})
+	time.Sleep(schedule.InlinePause)
+	w := accept(a, "1")
+	if w == nil {
+		t.Fatal("an idle pool lends no writer")
+	}
+	if accept(b, "2") != nil || accept(a, "3") != nil {
+		t.Fatal("a busy pool lends a writer")
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		w.once()
+	}()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the caller of Add serves a peer that takes nothing")
+	}
+	receive(t, peer, "1", "3")
+	stuck.free <- true
+	dismissed(t, g)
+}
+
+// TestLentWriterFindsTheApplicationInsideAFrame: the application has written a part of
+// a frame. The caller of Add must not wait for the rest.
+func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	link, conn, peer := upgraded(t)
+	a := NewRecipient(g, "a", nil)
+	a.Attach(link, owners.Caller{})
+	application := frame.Append(nil, frame.Text, []byte("application"), false)
+	if _, err := conn.Write(application[:5]); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(schedule.InlinePause)
+	w := accept(a, "1")
+	if w == nil {
+		t.Fatal("an idle pool lends no writer")
+	}
+	w.once()
+	accept(a, "2")
+	if _, err := conn.Write(application[5:]); err != nil {
+		t.Fatal(err)
+	}
+	receive(t, peer, "application", "1", "2")
+	dismissed(t, g)
+}

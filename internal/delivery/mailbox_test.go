@@ -1,0 +1,95 @@
+package delivery
+
+import (
+	"context"
+	"io"
+	"runtime"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
+// make the same room.
+func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
+	over := 0
+	for range 3000 {
+		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100})
+		b := NewRecipient(g, "a", nil)
+		push := func() { b.Push(context.Background(), &outbox.Message{ID: "a", Data: make([]byte, 10)}) }
+		for range 10 {
+			push()
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(push)
+		}
+		wg.Wait()
+		b.mu.Lock()
+		held := b.log.Bytes
+		b.mu.Unlock()
+		if held != 100 {
+			over++
+		}
+	}
+	if over > 0 {
+		t.Errorf("%d of 3000 times a message was given up that fitted", over)
+	}
+}
+
+// A most connection takes all of 600 messages but the last.
+type most struct {
+	sleepy
+	n    int
+	hold chan bool
+}
+
+func (m *most) Write(p []byte) (int, error) {
+	if m.n++; m.n == 1 {
+		<-m.hold // meanwhile more messages gather
+		return len(p), nil
+	}
+	if m.n < 600 {
+		return len(p), nil
+	}
+	return 0, io.ErrClosedPipe // the last write fails
+}
+
+// TestLetterKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
+// whole chunk that it came in.
+func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
+	const limit = 1 << 20
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	boxes := make([]*Recipient, 2000)
+	for i := range boxes {
+		b := NewRecipient(g, "a", nil)
+		conn := &most{hold: make(chan bool)}
+		b.Attach(transport.NewLink(conn, false), owners.Caller{})
+		for range 600 {
+			b.Push(context.Background(), &outbox.Message{ID: "a", Data: make([]byte, 100)})
+		}
+		close(conn.hold)
+		for b.Link() != nil {
+			time.Sleep(10 * time.Microsecond)
+		}
+		boxes[i] = b
+	}
+	g.mailbox.Trim()
+	if used := heap() - before; used > 4*limit {
+		t.Errorf("a mailbox of %d bytes takes %d", limit, used)
+	}
+	runtime.KeepAlive(boxes)
+}

@@ -1,0 +1,62 @@
+package delivery
+
+import (
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestPushToADeadBox: Push to a dead box takes no message and returns no error, so that
+// the caller looks the id up again. If Broadcast took the box for a full one, it would
+// never end.
+func TestPushToADeadBox(t *testing.T) {
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+	b := NewRecipient(g, "a", nil)
+	if !b.Retire() {
+		t.Fatal("a new box does not retire")
+	}
+	for _, m := range []outbox.Message{{ID: "a"}, {}, {Here: true}} {
+		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
+			t.Errorf("Push of %+v: %v, %v; want false and no error", m, ok, err)
+		}
+	}
+}
+
+// TestAttachToADeadOrClosedBox: Attach to a dead box refuses the connection, so that
+// the caller looks the id up again. Attach after Close returns ErrClosed.
+func TestAttachToADeadOrClosedBox(t *testing.T) {
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+	dead, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
+	dead.Retire()
+	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); ok || dead.Link() != nil {
+		t.Error("a dead box took a connection")
+	}
+	g.Close()
+	if ok, err := b.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || b.Link() != nil {
+		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
+	}
+}
+
+// TestRetireKeepsWhatIsInUse: each of these alone keeps a box from being retired.
+func TestRetireKeepsWhatIsInUse(t *testing.T) {
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+	for what, use := range map[string]func(b *Recipient){
+		"a connection":      func(b *Recipient) { b.cursor.conn = new(connection) },
+		"a write under way": func(b *Recipient) { b.cursor.flight = new(flight) },
+		"messages":          func(b *Recipient) { b.log.Append(&outbox.Message{Data: []byte("x")}, false) },
+		"a place in line":   func(b *Recipient) { b.cursor.turn = queued },
+	} {
+		b := NewRecipient(g, "a", nil)
+		if use(b); b.Retire() || b.dead {
+			t.Errorf("retired with %s", what)
+		}
+	}
+	b := NewRecipient(g, "a", nil)
+	if b.owners = b.owners.Add(owners.Caller{}); !b.Retire() || !b.dead {
+		t.Error("who added a connection keeps a box")
+	}
+}

@@ -1,0 +1,83 @@
+package delivery
+
+import (
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// Del removes and closes r's connection and returns it, unless who is an owner of another
+// one. It also reports whether it has done its work: not if r is dead.
+func (r *Recipient) Del(who owners.Caller) (removed *transport.Link, done bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.dead {
+		return nil, false
+	}
+	if !r.owners.Del(who) {
+		return nil, true
+	}
+	return r.kickLocked(transport.StatusNormal), true
+}
+
+// Kick removes and closes r's connection, with status, whoever calls it, and returns it,
+// nil if there was none.
+func (r *Recipient) Kick(status transport.Status) (removed *transport.Link) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.kickLocked(status)
+}
+
+func (r *Recipient) kickLocked(status transport.Status) (removed *transport.Link) {
+	if conn := r.cursor.conn; conn != nil {
+		r.removeLocked(outcome.ErrDeleted, status)
+		return conn.link
+	}
+	return nil
+}
+
+// Detach removes and closes r's connection if it is link, and reports whether it is.
+func (r *Recipient) Detach(link *transport.Link, reason error) bool {
+	status := transport.StatusNormal
+	switch reason {
+	case outcome.ErrMoved:
+		status = transport.StatusReplaced
+	case outcome.ErrClosed, outcome.ErrSilent: // 1000 would tell a client that it need not come back
+		status = transport.StatusGoingAway
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.cursor.conn == nil || r.cursor.conn.link != link {
+		return false
+	}
+	if reason == outcome.ErrDeleted || reason == outcome.ErrLeft {
+		r.owners.Left()
+	}
+	r.removeLocked(reason, status)
+	return true
+}
+
+// removeLocked takes r's connection away. What waits goes elsewhere, to the mailbox, or is
+// reported with reason, behind what is under way.
+func (r *Recipient) removeLocked(reason error, status transport.Status) {
+	c, conn := &r.cursor, r.cursor.conn
+	c.conn = nil
+	r.group.Leaves.Add(1)
+	r.group.report.Moved(r.ID, false, reason)
+	if remote := r.group.Remote(); remote != nil { // who attaches a link tells of it
+		r.group.tasks.Go(func() { remote.Changed(r.group.Pool, r.ID) })
+	}
+	if f := c.flight; f != nil && f.conn != nil && f.conn.reason == nil {
+		f.conn.reason = reason
+	}
+	switch {
+	case reason == outcome.ErrMoved && r.group.remote.Load() != nil:
+		r.forward = forwardAll
+		r.evictLocked()
+	case c.flight != nil && !r.group.mailboxOn():
+		r.log.GiveUp(reason)
+	default:
+		r.abandonLocked(reason)
+	}
+	c.closeLocked(conn, reason, status)
+}

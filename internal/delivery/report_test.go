@@ -1,0 +1,40 @@
+package delivery
+
+import (
+	"context"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestNoAddWaitsForALogger: many connections join at once while the logger is slow.
+// Without a hook, Add does not wait.
+func TestNoAddWaitsForALogger(t *testing.T) {
+	b := blockedLogger{make(chan bool)}
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1, Logger: slog.New(b)}, Outbox: 1 << 20, WriteTimeout: time.Second})
+	g.AskLogger()
+	var joining sync.WaitGroup
+	for range 8 {
+		joining.Go(func() { NewRecipient(g, "a", nil).Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}) })
+	}
+	joining.Wait()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := g.Room(ctx); err != nil {
+		t.Errorf("Room: %v", err)
+	}
+	close(b.open)
+}
+
+// blockedLogger is a [slog.Handler] that blocks until it is opened.
+type blockedLogger struct{ open chan bool }
+
+func (b blockedLogger) Handle(context.Context, slog.Record) error { <-b.open; return nil }
+func (b blockedLogger) Enabled(context.Context, slog.Level) bool  { return true }
+func (b blockedLogger) WithAttrs([]slog.Attr) slog.Handler        { return b }
+func (b blockedLogger) WithGroup(string) slog.Handler             { return b }

@@ -1,0 +1,163 @@
+package delivery
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+const (
+	// stallTime is how long a write has taken when Stalled is called, at least.
+	stallTime = 5 * time.Millisecond
+	// takeoverGrace is how long a write under way may take once its connection has been
+	// replaced or removed: long enough for one that is not stuck. What is for the new
+	// connection waits for as long.
+	takeoverGrace = 20 * time.Millisecond
+	// closeGrace is the same for a WebSocket while no new connection and no Shutdown waits:
+	// a close frame is to follow, and a peer that is busy, or far away, takes longer to make
+	// room for it.
+	closeGrace = time.Second
+	// last is how long after its connection was closed a write may still be stuck before it
+	// is given up.
+	last = 200 * time.Millisecond
+	// lastTries is how often last is waited for once more, unless at Shutdown: on a busy
+	// machine a goroutine may take that long to run, and a message that was taken by then
+	// would be reported.
+	lastTries = 9
+)
+
+// Stalled starts the clock of a write that has taken a tick.
+func (c *cursor) Stalled(w *schedule.Writer) {
+	c.recipient.mu.Lock()
+	defer c.recipient.mu.Unlock()
+	if f := c.flight; f != nil && f.writer == w {
+		f.stallLocked(stallTime)
+	}
+}
+
+// stallLocked starts the clock of a write that has not moved for so long already. Where its
+// connection is not the cursor's any more, another clock runs.
+func (f *flight) stallLocked(already time.Duration) {
+	if f.conn != f.cursor.conn {
+		return
+	}
+	f.cursor.turn = stalled
+	if !f.since.IsZero() {
+		f.lookLocked()
+	}
+	f.watchLocked(already)
+}
+
+func (f *flight) watchLocked(already time.Duration) {
+	f.since, f.taken = time.Now().Add(-already), f.conn.link.Progress()
+	f.pauseLocked(already)
+}
+
+// pauseLocked puts off the next look at a write that has not moved for so long: to when its
+// time is over. Where the peer's system can be asked it is sooner, for what that
+// acknowledges lets the write go on much later.
+func (f *flight) pauseLocked(already time.Duration) {
+	limit := f.cursor.recipient.group.WriteTimeout
+	rest := limit - already
+	if f.taken.Tells() {
+		rest = min(rest, limit/8, patience/4)
+	}
+	f.judgeAfterLocked(rest)
+}
+
+// lookLocked notes whether the peer has taken something since: its system has acknowledged
+// some of this write, or of another that this one waits for. Then it lives. An application
+// that has begun a message has to go on with it.
+func (f *flight) lookLocked() {
+	now := f.conn.link.Progress()
+	if !now.Since(f.taken) {
+		return
+	}
+	if f.since, f.taken = time.Now(), now; now.Tells() {
+		f.conn.heard = f.cursor.recipient.group.line.Now()
+	}
+}
+
+// judgeAfterLocked has f judged if it has not landed after d.
+func (f *flight) judgeAfterLocked(d time.Duration) {
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	c := f.cursor // f may be another cursor's then
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() { c.judge(f, &timer) })
+	f.timer = timer
+}
+
+// judge closes the connection that f is stuck in, if its time is over. Where even that did
+// not help, it gives the write up: whether the peer got anything cannot be known, and each
+// message counts as undelivered.
+func (c *cursor) judge(f *flight, timer **time.Timer) {
+	r := c.recipient
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.flight != f || f.timer != *timer { // it has landed, and may be another write by now
+		return
+	}
+	conn, already := f.conn, r.group.WriteTimeout
+	if conn == c.conn {
+		f.lookLocked()
+		already = time.Since(f.since)
+	}
+	switch {
+	case already < r.group.WriteTimeout:
+		f.pauseLocked(already)
+	case conn.life != closed:
+		f.closeLocked()
+		f.judgeAfterLocked(last)
+	case f.tries < lastTries && !r.group.closed.Load():
+		f.tries++
+		f.judgeAfterLocked(last)
+	default:
+		reason := conn.cutReason()
+		if reason == outcome.ErrReplaced {
+			reason = outcome.ErrSlow
+		}
+		f.abandonLocked(reason)
+	}
+}
+
+// closeLocked closes the connection that f is stuck in.
+func (f *flight) closeLocked() {
+	c, conn := f.cursor, f.conn
+	if conn == c.conn {
+		reason := outcome.ErrSlow
+		if conn.link.Held() {
+			reason = outcome.ErrUnfinished
+		}
+		c.recipient.removeLocked(reason, transport.Status{})
+	}
+	if conn.status.Code != 0 && conn.link.Progress().Idle() { // it waits for its turn, or for a processor
+		c.closeNowLocked(conn)
+		return
+	}
+	conn.life = closed
+	c.recipient.group.tasks.Go(conn.link.Kill)
+}
+
+// abandonLocked gives f up, which may never return: it reports what f may not have got rid
+// of, and has c go on without it.
+func (f *flight) abandonLocked(reason error) {
+	c := f.cursor
+	r := c.recipient
+	n := int(f.went.Load())
+	for i := f.late; i < f.mail; i++ {
+		r.unmailLocked(1, len(f.batch[i]))
+	}
+	for _, copied := range r.log.Abandon() {
+		r.writtenLocked(copied, n)
+		copied.Cut = true
+		r.failLocked(copied, reason)
+	}
+	c.flight, f.chunk, f.batch = nil, nil, nil
+	r.tellGivenUpLocked()
+	c.turn = idle
+	c.wakeLocked()
+}

@@ -1,0 +1,58 @@
+package delivery
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// TestStartBetweenWaitAndAccept: Start comes between the check for room and the
+// acceptance of a message. The message may exceed the outbox then, but that must not
+// close the connection.
+func TestStartBetweenWaitAndAccept(t *testing.T) {
+	g := NewGroup(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(*Recipient) {})
+	b, m := NewRecipient(g, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
+	link := transport.NewLink(&sleepy{}, false)
+	b.Attach(link, owners.Caller{})
+	b.Push(t.Context(), m)
+	b.mu.Lock()
+	bounded := g.Begun()
+	if wait := b.waitLocked(m, bounded); wait > 0 {
+		t.Errorf("before Start a message waits for %v", wait)
+	}
+	g.Begin()
+	b.acceptLocked(m, bounded)
+	b.mu.Unlock()
+	if b.Link() != link {
+		t.Error("it has closed the connection")
+	}
+}
+
+// TestPushBehindWhatIsUndecided: messages for an unknown id are decided after Start,
+// when a writer comes. Until then a Push waits for room behind them.
+func TestPushBehindWhatIsUndecided(t *testing.T) {
+	g := NewGroup(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(*Recipient) {})
+	b, m := NewRecipient(g, "a", nil), &outbox.Message{ID: "a", Data: []byte("12345")}
+	for range 3 {
+		if ok, err := b.Push(t.Context(), m); !ok || err != nil {
+			t.Fatalf("Push before Begin: %v, %v", ok, err)
+		}
+	}
+	b.mu.Lock() // the writer that comes waits for it
+	g.Begin()
+	if wait, err := b.tryLocked(m); wait <= 0 || err != nil || g.Stats().Accepted != 3 {
+		t.Errorf("Push behind 15 bytes, of 10, waits for %v, %v: %+v", wait, err, g.Stats())
+	}
+	b.mu.Unlock()
+	if _, err := b.Push(t.Context(), m); err != nil {
+		t.Error(err)
+	}
+	dismissed(t, g)
+	if s := g.Stats(); s.Accepted != 4 || s.NotConnected != 4 {
+		t.Errorf("%+v", s)
+	}
+}

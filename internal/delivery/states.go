@@ -1,0 +1,51 @@
+package delivery
+
+// turn is what a cursor's turn to write is at.
+//
+//	idle    -> queued   something is to be written, and the cursor is put in line
+//	idle    -> writing  Add writes by itself
+//	queued  -> writing  a writer takes it; or a batch leaves for another process
+//	queued  -> stalled  its own writer, which was replaced, goes on with it
+//	queued  -> idle     nothing is left to write
+//	writing -> stalled  the write has taken a tick, and the writer was replaced
+//	writing -> queued   the write has ended, or was given up, and more waits
+//	writing -> idle     and nothing waits
+//	stalled -> queued   as from writing
+//	stalled -> idle     as from writing
+type turn uint8
+
+const (
+	idle turn = iota
+	queued
+	writing
+	stalled
+)
+
+// life is how far a connection is from its end.
+//
+//	open    -> goodbye  Shutdown's close frame is due, or out; the peer is to close
+//	open    -> closing  the connection was removed or replaced; a write may end first
+//	goodbye -> closing  the same
+//	closing -> closed   the transport was told to close it
+type life uint8
+
+const (
+	open life = iota
+	goodbye
+	closing
+	closed
+)
+
+// forwarding is what the remote is to be given of an id that is away. Each batch begins at
+// forwardNone again.
+//
+//	none -> first   a message comes
+//	any  -> all     the id has appeared, has moved, or has taken a batch
+//	any  -> none    a batch leaves; the id is connected here; there is no remote any more
+type forwarding uint8
+
+const (
+	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
+	forwardFirst                   // the first message, to learn whether anybody has the id
+	forwardAll                     // everything: the id is known to be elsewhere
+)

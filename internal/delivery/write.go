@@ -1,0 +1,203 @@
+package delivery
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// A flight is one write: of a chunk or a control frame to a connection, or of a batch to a
+// remote. It ends when the write returns or, where a connection heeds neither deadline nor
+// Close, when it is given up.
+type flight struct {
+	// The writer's.
+	writer *schedule.Writer // nil if the remote has it
+	moved  func(n int)      // progress, which takes memory each time it is named
+	tried  int              // bytes of chunk that went before this write
+	went   atomic.Int64     // bytes of chunk that have gone
+
+	// Guarded by the recipient's mu.
+	cursor *cursor
+	conn   *connection   // nil if the remote has it
+	chunk  *outbox.Chunk // nil for a control frame, and for a batch
+	op     byte          // of the control frame
+
+	since time.Time          // when the write last moved; zero until it is watched
+	taken transport.Progress // of the connection then
+	timer *time.Timer        // judges the write; nil until it is watched
+	tries int                // how often it was waited for since its connection was closed
+
+	batch [][]byte // what the remote has
+	mail  int      // so many of its first messages are in the mailbox
+	late  int      // so many of its first messages have given way there meanwhile
+}
+
+// begin makes f the next write of c's connection.
+func (f *flight) begin(c *cursor) {
+	f.cursor, f.conn, f.chunk = c, c.conn, nil
+	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
+}
+
+// once writes in the goroutine of Add, as far as the system takes it at once: the way to
+// another goroutine costs as much as the write. What is left, of it or of others, is for a
+// goroutine.
+func (f *flight) once() {
+	frames := f.chunk.Frames()
+	n, all := f.conn.link.Try(frames)
+	if !all {
+		f.tried = n
+		f.writer.GoOn(f.write)
+		return
+	}
+	f.writer.Done(f.land(len(frames), nil))
+}
+
+// write writes what f carries, and reports whether more waits.
+func (f *flight) write() (more bool) {
+	f.went.Store(int64(f.tried))
+	link := f.conn.link
+	f.writer.Begin()
+	var n int
+	var err error
+	switch {
+	case f.chunk != nil:
+		n, err = link.Send(f.chunk.Frames()[f.tried:], f.moved)
+		n += f.tried
+	case f.op == frame.Ping:
+		err = link.Ping()
+	default:
+		err = link.Goodbye(transport.StatusGoingAway)
+	}
+	err = outcome.Failure(err) // which may ask the connection's own
+	f.writer.End()
+	return f.land(n, err)
+}
+
+// progress notes that the peer took a piece, and n bytes by now.
+func (f *flight) progress(n int) {
+	f.went.Store(int64(f.tried + n))
+	if f.writer.Moved() {
+		r := f.cursor.recipient
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.cursor.flight == f {
+			f.stallLocked(0)
+		}
+	}
+}
+
+// land settles a write that has returned: n bytes went, and err is its Failure.
+func (f *flight) land(n int, err error) (more bool) {
+	c := f.cursor
+	r := c.recipient
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if c.flight != f { // given up, and settled then
+		return false
+	}
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	conn, failed := f.conn, err != nil && f.conn == c.conn
+	if failed {
+		conn.reason = err
+	}
+	whole := f.chunk != nil && f.chunk.Receipts() == 0 && n == len(f.chunk.Frames())
+	if f.chunk != nil && err == nil && f.chunk.Born > 0 {
+		r.group.Observe(r.group.line.Now() - f.chunk.Born)
+	}
+	if whole {
+		r.settledLocked(f.chunk.Messages, 0, f.chunk.Payload)
+		r.group.Written.Add(f.chunk.Messages, f.chunk.Payload)
+	} else if f.chunk != nil {
+		f.settleLocked(n)
+	}
+	r.tellGivenUpLocked()
+	left := f.chunk != nil && f.chunk.Messages > 0 && !whole
+	if whole {
+		r.log.Written(r.active)
+	} else {
+		r.log.Unpin()
+	}
+	c.flight, f.chunk = nil, nil
+	switch {
+	case failed:
+		r.removeLocked(err, transport.StatusGoingAway)
+	case left && c.conn == nil:
+		r.keepLocked(conn)
+	}
+	if conn.life == closing {
+		c.closeNowLocked(conn)
+	}
+	return c.endLocked()
+}
+
+// settleLocked gives an outcome to the messages of f's chunk that have one, n bytes of which
+// went. One that was cut is sent again, whole, if its peer cannot have it and another
+// connection may follow. The messages behind it stay.
+func (f *flight) settleLocked(n int) {
+	r, c := f.cursor.recipient, f.chunk
+	n -= r.writtenLocked(c, n)
+	conn := f.conn
+	if c.Messages > 0 && n > 0 && !conn.link.Resends() {
+		half := c.First()
+		half.Cut = true
+		r.failLocked(half, conn.cutReason())
+	}
+	if reason := conn.reason; reason != nil && !r.keepsLocked(reason) {
+		for c.Messages > 0 {
+			r.failLocked(c.First(), reason)
+		}
+	}
+}
+
+// keepsLocked reports whether what a connection leaves that was removed for reason stays,
+// to leave on another one or to wait in the mailbox.
+func (r *Recipient) keepsLocked(reason error) bool {
+	return r.group.mailboxOn() || reason == outcome.ErrMoved && r.group.remote.Load() != nil
+}
+
+// keepLocked has what a write to conn has left wait for an id that is away: to be forwarded,
+// or in the mailbox.
+func (r *Recipient) keepLocked(conn *connection) {
+	if r.isRemoteLocked() && (conn.reason == outcome.ErrMoved || r.forward == forwardAll) {
+		r.forward = forwardAll
+		r.evictLocked()
+	} else {
+		r.toMailboxLocked(outcome.ErrExpired)
+	}
+}
+
+// writtenLocked counts the messages of a chunk that end within n bytes, for they were
+// written, and returns how many bytes they took.
+func (r *Recipient) writtenLocked(c *outbox.Chunk, n int) (took int) {
+	for {
+		m, size, ok := c.NextWithin(n - took)
+		if !ok {
+			return took
+		}
+		took += size
+		r.doneLocked(m, &r.group.Written)
+	}
+}
+
+// closeLink closes link on a goroutine of its own, for that may take a while. Shutdown waits
+// until the socket is closed, but not past Cut.
+func (g *Group) closeLink(link *transport.Link, status transport.Status) {
+	g.tasks.Begin()
+	stop := context.AfterFunc(g.over, func() {
+		defer g.tasks.End()
+		link.Kill()
+	})
+	go link.Close(status, func() {
+		if stop() {
+			g.tasks.End()
+		}
+	})
+}

@@ -1,0 +1,138 @@
+// Package mailbox orders by age what waits for ids that are away. It holds no messages:
+// those stay in the logs of their ids.
+package mailbox
+
+import (
+	"slices"
+	"sync"
+	"time"
+)
+
+// An Owner is an id whose log has messages in the mailbox.
+type Owner interface {
+	// Gone reports whether all messages up to a position have left the mailbox. It takes no
+	// lock.
+	Gone(upTo uint64) bool
+	// Expire has the oldest message give way, if the mailbox still says under the owner's
+	// lock that this is Due.
+	Expire()
+}
+
+// A Mailbox is the order, and the bounds: messages expire, and the oldest give way when
+// there are too many.
+type Mailbox struct {
+	TTL   time.Duration
+	Bytes int // of payload, and of what else Put is told
+
+	mu       sync.Mutex // a leaf
+	runs     []run      // oldest first; some may be gone
+	messages int
+	bytes    int
+	timer    *time.Timer
+	closed   bool
+}
+
+// A run is messages of one id that came together, up to a position in its log.
+type run struct {
+	owner   Owner
+	upTo    uint64
+	expires time.Time
+}
+
+// Takes reports whether a message of n bytes is small enough for m.
+func (m *Mailbox) Takes(n int) bool { return n <= m.Bytes }
+
+// Put adds messages of so many bytes together, of which the last has position upTo in o's
+// log. The caller calls Trim when it has released its locks.
+func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages += messages
+	m.bytes += bytes
+	m.runs = append(m.runs, run{o, upTo, time.Now().Add(m.TTL)})
+	if len(m.runs) > 2*m.messages+64 {
+		m.runs = slices.DeleteFunc(m.runs, func(r run) bool { return r.owner.Gone(r.upTo) })
+	}
+	if len(m.runs) == 1 {
+		m.scheduleLocked()
+	}
+}
+
+// Remove notes that messages have left, which their owner tells by Gone from now on.
+func (m *Mailbox) Remove(messages, bytes int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.messages -= messages
+	m.bytes -= bytes
+}
+
+// Close has all messages give way, at the next Trim, and those that come.
+func (m *Mailbox) Close() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.closed = true
+}
+
+// Due reports whether o has the oldest message, and that is to give way. o is locked.
+func (m *Mailbox) Due(o Owner) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	oldest := m.oldestLocked()
+	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
+}
+
+// Trim has the oldest messages give way until the rest is young and small enough. It must
+// not be called under an owner's lock.
+func (m *Mailbox) Trim() {
+	for {
+		m.mu.Lock()
+		oldest := m.oldestLocked()
+		if oldest == nil || m.restLocked(oldest) > 0 {
+			m.scheduleLocked()
+			m.mu.Unlock()
+			return
+		}
+		owner := oldest.owner
+		m.mu.Unlock()
+		owner.Expire()
+	}
+}
+
+// oldestLocked returns the oldest run that is not gone, nil if there is none.
+func (m *Mailbox) oldestLocked() *run {
+	for len(m.runs) > 0 {
+		if r := &m.runs[0]; !r.owner.Gone(r.upTo) {
+			return r
+		}
+		m.runs[0] = run{}
+		m.runs = m.runs[1:]
+	}
+	m.runs = nil
+	return nil
+}
+
+// restLocked returns how long the oldest run may stay. The bound on the number of messages
+// keeps the overhead of tiny ones in proportion.
+func (m *Mailbox) restLocked(oldest *run) time.Duration {
+	if m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.closed {
+		return 0
+	}
+	return time.Until(oldest.expires)
+}
+
+// Schedule has Trim called when the oldest messages are to give way, on a goroutine of its
+// own.
+func (m *Mailbox) Schedule() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.scheduleLocked()
+}
+
+func (m *Mailbox) scheduleLocked() {
+	if m.timer != nil {
+		m.timer.Stop()
+	}
+	if oldest := m.oldestLocked(); oldest != nil {
+		m.timer = time.AfterFunc(max(0, m.restLocked(oldest)), m.Trim)
+	}
+}

@@ -1,0 +1,173 @@
+package outbox
+
+import (
+	"bytes"
+	"iter"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// Piece is how large a chunk grows, unless one message needs more.
+const Piece = 64 << 10
+
+// A Format is how the messages of a log are framed.
+type Format struct {
+	Opcode  byte
+	Newline bool // a newline ends each payload
+}
+
+// A Chunk holds messages back to back, so that what has gathered leaves in one write.
+type Chunk struct {
+	buf      []byte // whole frames from off on
+	off      int
+	Messages int
+	Payload  int // bytes, without headers and newlines
+	receipts []receipt
+	Born     time.Duration // when the chunk was begun, if its way is timed
+	Cut      bool          // a part of it has left, or all: its peer may have that
+	Reason   error         // why it is not to be delivered, once the log has given it up
+	newline  bool
+}
+
+// A receipt is where in its chunk's buf the frame of a message starts, and what the chunk
+// keeps of that message beside its payload.
+type receipt struct {
+	at int
+	Receipt
+	here bool
+}
+
+// sizes are the capacities of pooled chunks. A larger message gets a chunk of its own.
+var (
+	sizes = [...]int{256, 1 << 10, 4 << 10, 16 << 10, 32 << 10, Piece}
+	pools [len(sizes)]sync.Pool
+)
+
+// newChunk returns an empty chunk for at least n bytes.
+func newChunk(n int) *Chunk {
+	for i, size := range sizes {
+		if n <= size {
+			if c, _ := pools[i].Get().(*Chunk); c != nil {
+				return c
+			}
+			n = size
+			break
+		}
+	}
+	return &Chunk{buf: make([]byte, 0, n)}
+}
+
+// Free gives c back. Nothing may refer to its bytes any more.
+func (c *Chunk) Free() {
+	if i := slices.Index(sizes[:], cap(c.buf)); i >= 0 {
+		*c = Chunk{buf: c.buf[:0]}
+		pools[i].Put(c)
+	}
+}
+
+// Single returns a chunk with nothing but m, and no room for more.
+func Single(m *Message, f Format) *Chunk {
+	c := &Chunk{buf: make([]byte, 0, len(m.Data)+frame.Overhead)}
+	c.add(m, f)
+	return c
+}
+
+// Frames returns the frames of c.
+func (c *Chunk) Frames() []byte { return c.buf[c.off:] }
+
+// Size returns how many bytes c keeps, with those of messages that have left it.
+func (c *Chunk) Size() int { return len(c.buf) }
+
+// Receipts returns how many messages of c somebody waits for, or has waited for.
+func (c *Chunk) Receipts() int { return len(c.receipts) }
+
+// Next removes and returns the first message, whose bytes stay c's.
+func (c *Chunk) Next() (m Message) {
+	start, end := frame.Bounds(c.Frames())
+	m.Data = c.buf[c.off+start : c.off+end]
+	if c.newline {
+		m.Data = m.Data[:len(m.Data)-1]
+	}
+	if len(c.receipts) > 0 && c.receipts[0].at == c.off {
+		m.Receipt, m.Here = c.receipts[0].Receipt, c.receipts[0].here
+		c.receipts = c.receipts[1:]
+	}
+	c.off += end
+	c.Messages--
+	c.Payload -= len(m.Data)
+	return m
+}
+
+// All returns the messages of c, which stay there.
+func (c *Chunk) All() iter.Seq[Message] {
+	return func(yield func(Message) bool) {
+		for rest := *c; rest.Messages > 0 && yield(rest.Next()); {
+		}
+	}
+}
+
+// Fit gives c a buffer of about what it needs.
+func (c *Chunk) Fit() {
+	if n := len(c.Frames()); cap(c.buf) > 2*n {
+		c.move(make([]byte, 0, n))
+	}
+}
+
+// add appends a message, whose frame must fit.
+func (c *Chunk) add(m *Message, f Format) {
+	if m.Receipt != nil {
+		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.Here})
+	}
+	c.newline = f.Newline
+	c.buf = frame.Append(c.buf, f.Opcode, m.Data, f.Newline)
+	c.Messages++
+	c.Payload += len(m.Data)
+}
+
+// NextWithin is Next if the message ends within the first n bytes of Frames. It also returns
+// how many of those it took.
+func (c *Chunk) NextWithin(n int) (m Message, took int, ok bool) {
+	if c.Messages == 0 {
+		return m, 0, false
+	}
+	if _, took = frame.Bounds(c.Frames()); took > n {
+		return m, 0, false
+	}
+	return c.Next(), took, true
+}
+
+// First removes the first message and returns it in a chunk of its own.
+func (c *Chunk) First() *Chunk {
+	if c.Messages == 1 {
+		one := *c
+		*c = Chunk{}
+		return &one
+	}
+	f := Format{c.buf[c.off] & 0xf, c.newline}
+	m := c.Next()
+	return Single(&m, f)
+}
+
+// unread returns a copy of c, whose bytes a write that has not returned may still read.
+func (c *Chunk) unread() *Chunk {
+	u := *c
+	u.buf = bytes.Clone(c.buf)
+	return &u
+}
+
+// compact moves the rest to the front of the buffer, if it is no more than what has gone.
+func (c *Chunk) compact() {
+	if c.off >= len(c.Frames()) {
+		c.move(c.buf[:0])
+	}
+}
+
+func (c *Chunk) move(to []byte) {
+	for i := range c.receipts {
+		c.receipts[i].at -= c.off
+	}
+	c.buf, c.off = append(to, c.Frames()...), 0
+}

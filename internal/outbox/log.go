@@ -1,0 +1,278 @@
+package outbox
+
+import (
+	"math/rand/v2"
+	"slices"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// sampled is how many chunks of a log there are for one whose way is timed: the clock
+// costs as much as a lock.
+const sampled = 64
+
+// A Log is what waits for one id, oldest first, in three parts:
+//
+//	pinned | given up | waiting
+//
+// Pinned chunks are being written, or are on their way to another process: their bytes do
+// not change, and they stay until Unpin. Chunks that were given up behind them have an
+// outcome already, and keep their place until that may be told. The rest waits.
+type Log struct {
+	format  Format
+	began   uint8 // how many chunks there were, for sampled
+	chunks  []*Chunk
+	pinned  int
+	givenUp int
+	spare   *Chunk // for the next message
+
+	Bytes    int // payload of all messages that have no outcome yet
+	Messages int // those messages, and what their receipts cost
+}
+
+// NewLog returns an empty log.
+func NewLog(f Format) Log { return Log{format: f, began: uint8(rand.Uint32())} }
+
+// Empty reports whether nothing is left of l.
+func (l *Log) Empty() bool { return len(l.chunks) == 0 }
+
+// Waits reports whether a message waits.
+func (l *Log) Waits() bool { return len(l.waiting()) > 0 }
+
+func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
+
+// Append appends a message. The last chunk moves to a larger one while it is small, so
+// that a short log leaves in one write; a tight one grows no larger than it needs. Append
+// returns a chunk that it has begun, if the way of that is to be timed.
+func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
+	l.Bytes += len(m.Data)
+	l.Messages += m.cost()
+	n := len(m.Data) + frame.Overhead
+	var last *Chunk
+	if w := l.waiting(); len(w) > 0 {
+		last = w[len(w)-1]
+		if len(last.buf)+n > cap(last.buf) {
+			last.compact()
+		}
+	}
+	if last == nil || len(last.buf)+n > max(cap(last.buf), Piece) {
+		last = l.begin(n, tight)
+		if l.began++; l.began%sampled == 0 {
+			timed = last
+		}
+	} else if size := len(last.buf) + n; size > cap(last.buf) {
+		last.grow(max(size, min(2*cap(last.buf), Piece)), tight)
+	}
+	last.add(m, l.format)
+	return timed
+}
+
+// begin appends an empty chunk for n bytes.
+func (l *Log) begin(n int, tight bool) (c *Chunk) {
+	switch {
+	case tight:
+		c = &Chunk{buf: make([]byte, 0, n)}
+	case l.spare != nil && n <= cap(l.spare.buf):
+		c, l.spare = l.spare, nil
+	default:
+		c = newChunk(n)
+	}
+	l.chunks = append(l.chunks, c)
+	return c
+}
+
+func (c *Chunk) grow(n int, tight bool) {
+	if tight {
+		c.buf = append(make([]byte, 0, n), c.buf...)
+		return
+	}
+	larger := newChunk(n)
+	c.buf, larger.buf = append(larger.buf, c.buf...), c.buf
+	larger.Free()
+}
+
+// Pin pins the first chunk that waits, and returns it. Nothing may be given up before it.
+func (l *Log) Pin() *Chunk {
+	l.pinned++
+	return l.chunks[l.pinned-1]
+}
+
+// PinAlone is Pin of the first message only.
+func (l *Log) PinAlone() *Chunk {
+	if c := l.waiting()[0]; c.Messages > 1 {
+		l.chunks = slices.Insert(l.chunks, l.pinned, c.First())
+	}
+	return l.Pin()
+}
+
+// Unpin ends what Pin has begun: the messages that are left wait again. What was given up
+// behind them must have been told.
+func (l *Log) Unpin() {
+	l.pinned = 0
+	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {
+		l.take(0).Free()
+	}
+}
+
+// take removes and returns a chunk, mostly the first.
+func (l *Log) take(i int) *Chunk {
+	c := l.chunks[i]
+	if i == 0 && len(l.chunks) > 16 {
+		l.chunks[0] = nil
+		l.chunks = l.chunks[1:]
+	} else {
+		l.chunks = slices.Delete(l.chunks, i, i+1)
+	}
+	return c
+}
+
+// Settled counts messages out that have left l and have an outcome now.
+func (l *Log) Settled(messages, receipts, payload int) {
+	l.Bytes -= payload
+	l.Messages -= messages + receipts*ReceiptCost
+}
+
+// Written removes the only pinned chunk, which was written whole. It keeps a small one for
+// the next message, if told so: the way through newChunk's pools, from another processor,
+// takes a quarter of an Add's time.
+func (l *Log) Written(keep bool) {
+	c := l.take(0)
+	l.pinned = 0
+	if !keep || l.spare != nil || cap(c.buf) > 4<<10 {
+		c.Free()
+		return
+	}
+	*c = Chunk{buf: c.buf[:0]}
+	l.spare = c
+}
+
+// FreeSpare lets go of what Written has kept.
+func (l *Log) FreeSpare() {
+	if l.spare != nil {
+		l.spare.Free()
+		l.spare = nil
+	}
+}
+
+// NextPinned removes and returns the first message that is pinned.
+func (l *Log) NextPinned() Message { return l.firstPinned().Next() }
+
+// DropPinned removes the first message that is pinned, in a chunk of its own.
+func (l *Log) DropPinned() *Chunk { return l.firstPinned().First() }
+
+func (l *Log) firstPinned() *Chunk {
+	i := 0
+	for l.chunks[i].Messages == 0 {
+		i++
+	}
+	return l.chunks[i]
+}
+
+// Abandon removes the pinned chunks, whose bytes may be in use still, and returns copies.
+func (l *Log) Abandon() (copies []*Chunk) {
+	for range l.pinned {
+		copies = append(copies, l.take(0).unread())
+	}
+	l.pinned = 0
+	return copies
+}
+
+// GiveUp gives up all that waits, for reason.
+func (l *Log) GiveUp(reason error) {
+	for _, c := range l.waiting() {
+		c.Reason = reason
+		l.givenUp++
+	}
+}
+
+// GiveUpFirst gives up the first message that waits.
+func (l *Log) GiveUpFirst(reason error) {
+	c := l.Drop()
+	c.Reason = reason
+	l.chunks = slices.Insert(l.chunks, l.pinned+l.givenUp, c)
+	l.givenUp++
+}
+
+// NextGivenUp removes and returns the first chunk that was given up, nil if none was. The
+// pinned ones must have been settled.
+func (l *Log) NextGivenUp() *Chunk {
+	if l.givenUp == 0 {
+		return nil
+	}
+	l.givenUp--
+	return l.take(l.pinned)
+}
+
+// Drop removes the first message that waits, in a chunk of its own.
+func (l *Log) Drop() *Chunk {
+	c := l.waiting()[0]
+	dropped := c.First()
+	if c.Messages == 0 {
+		l.take(l.pinned + l.givenUp).Free()
+	} else if c.compact(); c.off == 0 {
+		c.Fit()
+	}
+	return dropped
+}
+
+// Waiting returns how many messages wait, and their payload.
+func (l *Log) Waiting() (messages, bytes int) {
+	for _, c := range l.waiting() {
+		messages += c.Messages
+		bytes += c.Payload
+	}
+	return messages, bytes
+}
+
+// Fixed is Messages and Bytes of what does not wait.
+func (l *Log) Fixed() (messages, bytes int) {
+	messages, bytes = l.Messages, l.Bytes
+	for _, c := range l.waiting() {
+		messages -= c.Messages + len(c.receipts)*ReceiptCost
+		bytes -= c.Payload
+	}
+	return messages, bytes
+}
+
+// FirstPayload returns the size of the first message that waits.
+func (l *Log) FirstPayload() int {
+	c := l.waiting()[0]
+	start, end := frame.Bounds(c.Frames())
+	if c.newline {
+		end--
+	}
+	return end - start
+}
+
+// Sift asks judge about each message that waits, and removes and returns those for which it
+// has a reason. It does so only if may says of a chunk that there may be one.
+func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (removed []*Chunk) {
+	if !slices.ContainsFunc(l.waiting(), may) {
+		return nil
+	}
+	all := slices.Clone(l.waiting())
+	l.chunks = l.chunks[:l.pinned+l.givenUp]
+	for _, c := range all {
+		for c.Messages > 0 {
+			m := c.Next()
+			cost, reason := m.cost(), judge(&m)
+			if reason != nil {
+				removed = append(removed, Single(&m, l.format))
+				removed[len(removed)-1].Reason = reason
+				continue
+			}
+			l.Bytes -= len(m.Data)
+			l.Messages -= cost
+			l.Append(&m, true)
+		}
+		c.Free()
+	}
+	return removed
+}
+
+// Fit lets go of memory that what waits does not need.
+func (l *Log) Fit() {
+	for _, c := range l.waiting() {
+		c.Fit()
+	}
+}

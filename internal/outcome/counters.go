@@ -1,0 +1,109 @@
+package outcome
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// Stats is what package gcpool documents under the same name.
+type Stats struct {
+	Name        string
+	Connections int
+
+	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
+
+	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
+
+	NotConnected, Slow, Deleted, Expired, Closed, Other uint64
+
+	Joins, Leaves, Takeovers uint64
+
+	Stalled    int
+	Latency    [16]uint64
+	LatencySum time.Duration
+}
+
+// fastest is the first bound of Stats.Latency; each is twice the one before.
+const fastest = 100 * time.Microsecond
+
+// Counters are what a pool counts. What producers change and what writers change stand
+// apart: a cache line that two cores write costs more than the rest of Add.
+type Counters struct {
+	_         [64]byte
+	Accepted  Tally
+	_         [64]byte
+	Written   Tally
+	Forwarded Tally
+	failed    [other + 1]Tally // by the index of the reason
+	Joins     atomic.Uint64
+	Leaves    atomic.Uint64
+	Takeovers atomic.Uint64
+	latency   [16]atomic.Uint64
+	took      atomic.Int64 // the sum of what latency counts, in ns
+	_         [64]byte
+}
+
+// A Tally counts messages and their payload.
+type Tally struct{ messages, bytes atomic.Uint64 }
+
+// Add counts so many messages, of so many bytes together.
+func (t *Tally) Add(messages, bytes int) {
+	t.bytes.Add(uint64(bytes))
+	t.messages.Add(uint64(messages))
+}
+
+// Fail counts messages that were not delivered, for the reason err.
+func (c *Counters) Fail(messages, bytes int, err error) { c.failed[class(err)].Add(messages, bytes) }
+
+// Observe notes how long a message took from Add to its end.
+func (c *Counters) Observe(d time.Duration) {
+	i := 0
+	for bound := fastest; d > bound && i < len(c.latency)-1; bound *= 2 {
+		i++
+	}
+	c.took.Add(int64(d))
+	c.latency[i].Add(1)
+}
+
+// Connected returns how many ids have a connection.
+func (c *Counters) Connected() int {
+	joins, leaves := c.moves()
+	return int(joins - leaves)
+}
+
+// moves returns the joins and the leaves at one moment.
+func (c *Counters) moves() (joins, leaves uint64) {
+	for {
+		leaves = c.Leaves.Load()
+		if joins = c.Joins.Load(); c.Leaves.Load() == leaves {
+			return joins, leaves
+		}
+	}
+}
+
+// Read returns the counters. It reads outcomes before what was accepted, so that a
+// message in between counts as waiting.
+func (c *Counters) Read() Stats {
+	s := Stats{
+		Written:      c.Written.messages.Load(),
+		WrittenBytes: c.Written.bytes.Load(),
+		Forwarded:    c.Forwarded.messages.Load(),
+		Takeovers:    c.Takeovers.Load(),
+	}
+	done := s.WrittenBytes + c.Forwarded.bytes.Load()
+	for i, n := range []*uint64{&s.Slow, &s.Deleted, &s.Expired, &s.Closed, &s.NotConnected, &s.Other} {
+		*n = c.failed[i].messages.Load()
+		s.Undelivered += *n
+		done += c.failed[i].bytes.Load()
+	}
+	for i := range c.latency {
+		s.Latency[i] = c.latency[i].Load()
+	}
+	s.LatencySum = time.Duration(c.took.Load())
+	s.Joins, s.Leaves = c.moves()
+	s.Connections = int(s.Joins - s.Leaves)
+	s.Accepted = c.Accepted.messages.Load()
+	s.Waiting = int(s.Accepted - s.Written - s.Forwarded - s.Undelivered)
+	s.WaitingBytes = int(c.Accepted.bytes.Load() - done)
+	return s
+}

@@ -1,0 +1,88 @@
+// Package outcome names what may become of a message, and counts it.
+package outcome
+
+import (
+	"errors"
+	"fmt"
+)
+
+// The reasons why a message or a call came to nothing. Package gcpool exports
+// and documents them.
+var (
+	ErrNotConnected = errors.New("gcpool: not connected")
+	ErrSlow         = errors.New("gcpool: peer too slow")
+	ErrDeleted      = errors.New("gcpool: connection deleted")
+	ErrExpired      = errors.New("gcpool: expired in the mailbox")
+	ErrClosed       = errors.New("gcpool: pool closed")
+	ErrKept         = errors.New("gcpool: not connected, kept in the mailbox")
+	ErrTooLarge     = errors.New("gcpool: message larger than the outbox")
+)
+
+// The reasons that tell more.
+var (
+	ErrMoved    error = reason("gcpool: connected elsewhere") // why a connection is removed whose id is elsewhere now
+	ErrReplaced error = reason("gcpool: cut off by a newer connection")
+	ErrLeft     error = reason("gcpool: handler returned")
+	ErrSilent   error = reason("gcpool: peer silent for two heartbeats")
+
+	ErrCut        = errors.New("gcpool: cut off, and its peer may have it") // for a cluster, which must not send it again
+	ErrUnfinished = fmt.Errorf("%w: the application has begun a message and not ended it", ErrSlow)
+)
+
+// reason is an ErrNotConnected that tells more.
+type reason string
+
+func (r reason) Error() string { return string(r) }
+func (r reason) Unwrap() error { return ErrNotConnected }
+
+// reasons are counted apart, each under its index. All other errors count together.
+var reasons = [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
+
+const other = len(reasons)
+
+// Is reports whether err counts as reason. Both must be the pool's own, or come from Ask.
+func Is(err, reason error) bool { return class(err) == class(reason) }
+
+// class returns the index of the reason that err wraps.
+func class(err error) (i int) {
+	if a, ok := err.(*answer); ok {
+		return a.class
+	}
+	for i < len(reasons) && !errors.Is(err, reasons[i]) {
+		i++
+	}
+	return i
+}
+
+// An answer is an error of the application's that has been asked for its class.
+type answer struct {
+	error
+	class int
+}
+
+func (a *answer) Unwrap() error { return a.error }
+
+// Ask asks an error of the application's what it wraps. It runs the application's code, so
+// it must not be called under a lock; the error that it returns may be counted under one.
+// An error that panics wraps nothing.
+func Ask(err error) (asked error) {
+	switch err {
+	case nil, ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected, ErrMoved:
+		return err
+	}
+	defer func() {
+		if recover() != nil {
+			asked = &answer{err, other}
+		}
+	}()
+	return &answer{err, class(err)}
+}
+
+// Failure is the outcome of a message whose connection failed with err; nil for nil. It
+// calls Ask.
+func Failure(err error) error {
+	if err == nil {
+		return nil
+	}
+	return Ask(fmt.Errorf("%w: %w", ErrNotConnected, err))
+}

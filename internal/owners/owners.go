@@ -1,0 +1,157 @@
+// Package owners knows which goroutine added which connection, and so whose connection a
+// Del may remove.
+package owners
+
+import (
+	"bytes"
+	"hash/maphash"
+	"runtime"
+	"slices"
+	"strconv"
+	"sync"
+)
+
+const (
+	// rememberedOwners is how many of the last owners of an id are always remembered.
+	rememberedOwners = 16
+	// rememberedMost bounds them together with older owners that have not called Del yet:
+	// a thousand clients may connect at once as the same user.
+	rememberedMost = 1024
+	// rememberedAway bounds the owners of an id that is away.
+	rememberedAway = 64
+	// rememberedIDs is how many ids that are away are remembered; it may be twice as many.
+	rememberedIDs = 1 << 14
+)
+
+// An owner is the goroutine that added a connection.
+type owner struct {
+	goroutine uint64
+	left      bool // its connection was removed by its own Del, or by DelConn
+}
+
+// A List is who added the connections that an id has had. The last one added the present
+// connection, if there is one. Goroutines have numbers that are never used again, so
+// a Del can be told apart however late it comes.
+type List []owner
+
+// Add returns o with c, who has added a connection. It forgets older owners that have left.
+func (o List) Add(c Caller) List {
+	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
+	if older := len(o) - rememberedOwners + 1; older > 0 {
+		kept := slices.DeleteFunc(o[:older], func(x owner) bool { return x.left })
+		o = append(kept, o[older:]...)
+	}
+	if len(o) == rememberedMost {
+		o = slices.Delete(o, 0, 1)
+	}
+	return append(o, owner{goroutine: c.Goroutine})
+}
+
+// Del notes that c calls Del, and reports whether it may remove the present connection.
+// An owner and those that it started may remove the connection that it added, and no
+// other; everybody else may remove any. An owner of several connections is a stranger to
+// each; those that it started may belong to any, and remove none.
+func (o List) Del(c Caller) bool {
+	who := c.Parent
+	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
+		who = c.Goroutine
+	}
+	known, count, last := false, 0, 0
+	for i, x := range o {
+		if x.goroutine == who && who != 0 {
+			if known = true; !x.left {
+				count, last = count+1, i
+			}
+		}
+	}
+	if count == 1 {
+		o[last].left = true
+	}
+	return !known || count == 1 && last == len(o)-1 || count > 1 && who == c.Goroutine
+}
+
+// Left notes that the last connection was removed by name, as its own Del would.
+func (o List) Left() { o[len(o)-1].left = true }
+
+// Past remembers the owners of ids that are away, each in one of two generations, by a
+// hash of the id, which may be long. Its user locks it.
+type Past struct {
+	seed       maphash.Seed
+	young, old map[uint64]List
+}
+
+// Put remembers the owners of an id that goes away.
+func (p *Past) Put(id string, o List) {
+	if p.young == nil {
+		p.seed = maphash.MakeSeed()
+	}
+	if p.young == nil || len(p.young) >= rememberedIDs {
+		p.old, p.young = p.young, make(map[uint64]List)
+	}
+	if n := len(o); n > 0 {
+		p.young[maphash.String(p.seed, id)] = slices.Clone(o[max(0, n-rememberedAway):])
+	}
+}
+
+// Knows reports whether owners of an id are remembered.
+func (p *Past) Knows(id string) bool { return p.find(id) != nil }
+
+// Del notes that c calls Del for an id that is away.
+func (p *Past) Del(id string, c Caller) { p.find(id).Del(c) }
+
+// Take returns the owners of an id that comes back.
+func (p *Past) Take(id string) List {
+	o := p.find(id)
+	if o != nil {
+		key := maphash.String(p.seed, id)
+		delete(p.young, key)
+		delete(p.old, key)
+	}
+	return o
+}
+
+func (p *Past) find(id string) List {
+	if p.young == nil {
+		return nil
+	}
+	key := maphash.String(p.seed, id)
+	if o := p.young[key]; o != nil {
+		return o
+	}
+	return p.old[key]
+}
+
+// A Caller is a goroutine, and the one that started it, 0 if there is none.
+type Caller struct{ Goroutine, Parent uint64 }
+
+// WhoCalls tells who calls. Only the text of the stack has it: there the goroutine stands
+// first, and its parent last. A goroutine of the pool's, such as that of the hooks, is
+// nobody's child.
+func WhoCalls() Caller {
+	buf := stacks.Get().(*[4 << 10]byte)
+	defer stacks.Put(buf)
+	text := buf[:]
+	n := runtime.Stack(text, false)
+	for ; n == len(text) && n < 1<<20; n = runtime.Stack(text, false) {
+		text = make([]byte, 4*n)
+	}
+	text = text[:n]
+	_, start, _ := bytes.Cut(text, []byte("\ncreated by "))
+	start, _, _ = bytes.Cut(start, []byte("\n"))
+	if bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/tasks.(*Tasks).")) {
+		start = nil
+	}
+	return Caller{number(text), number(start)}
+}
+
+var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
+
+// number returns the number of the goroutine that a text names first, 0 if it names none.
+func number(text []byte) uint64 {
+	_, text, _ = bytes.Cut(text, []byte("goroutine "))
+	if end := bytes.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
+		text = text[:end]
+	}
+	n, _ := strconv.ParseUint(string(text), 10, 64)
+	return n
+}

@@ -1,0 +1,167 @@
+package owners
+
+import (
+	"fmt"
+	"sync"
+	"testing"
+)
+
+// A step is an Add, or a Del that must or must not remove the present connection.
+type step struct {
+	Caller
+	del, want bool
+}
+
+func adds(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}} }
+
+func del(goroutine, parent uint64, want bool) step {
+	return step{Caller{goroutine, parent}, true, want}
+}
+
+// TestWhoseDel replays histories of one id. Goroutines 1 to 9 are handlers; 50 and
+// above are not.
+func TestWhoseDel(t *testing.T) {
+	for name, history := range map[string][]step{
+		"its own":                   {adds(1), del(1, 0, true)},
+		"its read pump":             {adds(1), del(50, 1, true)},
+		"a stranger":                {adds(1), del(50, 51, true)},
+		"nobody is there":           {del(50, 51, true)},
+		"replaced, twice":           {adds(1), adds(2), del(1, 0, false), del(1, 0, false), del(2, 0, true)},
+		"replaced, their pumps":     {adds(1), adds(2), del(50, 1, false), del(51, 1, false), del(52, 2, true)},
+		"the old one after a kick":  {adds(1), adds(2), del(50, 51, true), del(1, 0, false), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"each its own":              {adds(1), adds(2), del(2, 0, true), adds(3), del(1, 0, false), del(2, 0, false), del(3, 0, true)},
+		"once more after its own":   {adds(1), del(1, 0, true), adds(2), del(1, 0, false), del(50, 1, false), del(2, 0, true)},
+		"the last first":            {adds(1), adds(2), adds(3), del(3, 0, true), del(2, 0, false), del(1, 0, false)},
+		"the first hangs":           {adds(9), adds(1), adds(2), adds(3), del(9, 0, false), adds(4), del(9, 0, false), del(4, 0, true)},
+		"a loop that reconnects":    {adds(1), del(1, 0, true), adds(1), del(50, 1, true), adds(1), del(51, 1, true)},
+		"a loop that accepts":       {adds(1), adds(1), del(50, 1, false), del(51, 1, false)},
+		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
+		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
+		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
+		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
+	} {
+		var o List
+		for i, s := range history {
+			if !s.del {
+				o = o.Add(s.Caller)
+			} else if got := o.Del(s.Caller); got != s.want {
+				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)
+			}
+		}
+	}
+}
+
+// TestOwnersAreBounded: owners that have left are forgotten first, so an owner that
+// hangs is remembered for long.
+func TestOwnersAreBounded(t *testing.T) {
+	o := List{}.Add(Caller{Goroutine: 1})
+	for g := range uint64(1000) {
+		c := Caller{Goroutine: g + 2}
+		o = o.Add(c)
+		o.Del(c)
+	}
+	if o.Del(Caller{Goroutine: 1}) {
+		t.Error("the first is forgotten when 1000 have come and gone")
+	}
+	if len(o) > rememberedOwners+1 || cap(o) > 2*rememberedOwners {
+		t.Errorf("%d owners in room for %d", len(o), cap(o))
+	}
+	for g := range uint64(3000) {
+		o = o.Add(Caller{Goroutine: 2000 + g})
+		if g >= rememberedMost-1 && o.Del(Caller{Goroutine: 2000 + g - rememberedMost + 1}) {
+			t.Fatalf("one that hangs is forgotten when %d have come after it", rememberedMost-1)
+		}
+	}
+	if len(o) > rememberedMost {
+		t.Errorf("%d owners that hang", len(o))
+	}
+}
+
+// TestPastIsBounded: Past is limited, and remembers an id's owners as of its last
+// removal.
+func TestPastIsBounded(t *testing.T) {
+	var p Past
+	put := func(id string, goroutine uint64) {
+		p.Put(id, p.Take(id).Add(Caller{Goroutine: goroutine}))
+	}
+	put("first", 1)
+	for i := range uint64(rememberedIDs) {
+		put("often", i+1)
+		put(fmt.Sprint(i), 1)
+	}
+	if p.Take("0") == nil {
+		t.Errorf("an id is forgotten when %d have gone after it", rememberedIDs-1)
+	}
+	for i := range 2 * rememberedIDs {
+		put(fmt.Sprint("more", i), 1)
+	}
+	if len(p.young)+len(p.old) > 2*rememberedIDs {
+		t.Errorf("%d ids are remembered", len(p.young)+len(p.old))
+	}
+	if p.Take("first") != nil || p.Take("often") != nil {
+		t.Error("the oldest are not forgotten")
+	}
+	for i := range uint64(1000) {
+		put("often", i+1)
+	}
+	if o := p.Take("often"); len(o) != rememberedAway || o[len(o)-1].goroutine != 1000 {
+		t.Errorf("an id that came back often is known by %d", len(o))
+	}
+	if p.Take("often") != nil {
+		t.Error("an id that has come back is still among those that are away")
+	}
+}
+
+// TestPastNotesADel: Past records a Del of an id that is away, because the loop that
+// accepted its connection may add another one for the id.
+func TestPastNotesADel(t *testing.T) {
+	var p Past
+	p.Put("a", List{}.Add(Caller{Goroutine: 1}))
+	p.Del("a", Caller{Goroutine: 5, Parent: 1})
+	if o := p.Take("a").Add(Caller{Goroutine: 1}); !o.Del(Caller{Goroutine: 6, Parent: 1}) {
+		t.Errorf("a reader that its accepting loop has started removes nothing: %v", o)
+	}
+}
+
+// TestWhoCalls: WhoCalls also works at the bottom of a deep stack.
+func TestWhoCalls(t *testing.T) {
+	here := WhoCalls()
+	if here.Goroutine == 0 || here.Parent == 0 {
+		t.Fatalf("a test is %+v", here)
+	}
+	var child, deep, grand Caller
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		child = WhoCalls()
+		deep = dive(500)
+		done := make(chan bool)
+		go func() {
+			grand = WhoCalls()
+			close(done)
+		}()
+		<-done
+	})
+	wg.Wait()
+	if child.Parent != here.Goroutine || child.Goroutine == here.Goroutine || deep != child {
+		t.Errorf("%+v has started %+v, which is %+v deep down", here, child, deep)
+	}
+	if grand.Parent != child.Goroutine {
+		t.Errorf("%+v has started %+v", child, grand)
+	}
+}
+
+//go:noinline
+func dive(n int) Caller {
+	if n == 0 {
+		return WhoCalls()
+	}
+	c := dive(n - 1)
+	return c
+}
+
+// TestWhoCallsTakesNoMemory: each Add and Del calls it.
+func TestWhoCallsTakesNoMemory(t *testing.T) {
+	if n := testing.AllocsPerRun(1000, func() { WhoCalls() }); n > 0 {
+		t.Errorf("%v allocations a call", n)
+	}
+}

@@ -1,0 +1,226 @@
+// Package report tells the application what became of messages and who came or went.
+package report
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/tasks"
+)
+
+// Hooks are what the application wants to be told, and of which pool.
+type Hooks struct {
+	Pool        string
+	Buffer      int // how many calls may wait before Room waits
+	Undelivered func(id string, data []byte, err error)
+	Presence    func(id string, connected bool)
+	Logger      *slog.Logger
+}
+
+// A Reporter tells the application what happened, in order, one call at a time, on a
+// goroutine that lives while there is something to tell. But for AskLogger and Room, its
+// methods neither block nor call the application, so they may be called under a lock.
+type Reporter struct {
+	Hooks
+	format   outbox.Format
+	counters *outcome.Counters
+	tasks    *tasks.Tasks
+	verbose  atomic.Bool  // joins and leaves are logged
+	backlog  atomic.Int64 // how many calls events are, for Room
+
+	mu      sync.Mutex // a leaf
+	events  []event
+	running bool
+	room    chan struct{} // closed when backlog shrinks; nil while nobody waits
+}
+
+// New returns a Reporter that counts failures in c, and runs as one of t.
+func New(h Hooks, f outbox.Format, c *outcome.Counters, t *tasks.Tasks) *Reporter {
+	return &Reporter{Hooks: h, format: f, counters: c, tasks: t}
+}
+
+// AskLogger sees whether joins and leaves are to be logged. It must not be called under a
+// lock, as no logger may.
+func (r *Reporter) AskLogger() {
+	defer func() { _ = recover() }() // as where it logs
+	r.verbose.Store(r.logger().Enabled(context.Background(), slog.LevelDebug))
+}
+
+func (r *Reporter) logger() *slog.Logger { return cmp.Or(r.Logger, slog.Default()) }
+
+// An event is that messages were not delivered, or that id came or went.
+type event struct {
+	id        string
+	chunk     *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
+	data      []byte        // the one whose turn it is
+	err       error         // why it was not delivered, or why id went
+	connected bool
+}
+
+// Fail reports the messages of c as undelivered; c is the reporter's from now on. What Deliver
+// waits for is told to its caller only.
+func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
+	told := r.Undelivered != nil
+	for c.Receipts() > 0 && c.Messages > 0 {
+		m, err := c.Next(), err
+		if c.Cut && m.Here && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
+			err = outcome.ErrCut // where those are taken for not sent
+		}
+		tell := m.Receipt.Decide(err)
+		if tell == nil && told {
+			m.Receipt = nil
+			r.add(event{id: id, chunk: outbox.Single(&m, r.format), err: err}, 1)
+			continue
+		}
+		r.counters.Fail(1, len(m.Data), err)
+		if tell != nil {
+			tell() // after the count, for Deliver returns now
+		}
+	}
+	if told && c.Messages > 0 {
+		c.Fit()
+		r.add(event{id: id, chunk: c, err: err}, c.Messages)
+		return
+	}
+	r.counters.Fail(c.Messages, c.Payload, err)
+	c.Free()
+}
+
+// Moved reports that id came, or went for the reason err.
+func (r *Reporter) Moved(id string, connected bool, err error) {
+	if r.Presence != nil || r.verbose.Load() || outcome.Is(err, outcome.ErrSlow) {
+		r.add(event{id: id, err: err, connected: connected}, 1)
+	}
+}
+
+// add has e told. What is only logged is left out while the logger is too slow.
+func (r *Reporter) add(e event, calls int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if e.chunk == nil && r.Presence == nil && r.backlog.Load() >= int64(r.Buffer) {
+		return
+	}
+	r.events = append(r.events, e)
+	r.backlog.Add(int64(calls))
+	if !r.running {
+		r.running = true
+		r.tasks.Go(r.run)
+	}
+}
+
+// Room waits until at most Buffer calls wait for the hooks. It returns ErrClosed if closed
+// comes first.
+func (r *Reporter) Room(ctx context.Context, closed <-chan struct{}) error {
+	for {
+		room := r.full()
+		if room == nil {
+			return nil
+		}
+		select {
+		case <-room:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-closed:
+			return outcome.ErrClosed
+		}
+	}
+}
+
+// full returns nil if at most Buffer calls wait, else a channel that is closed when
+// there are fewer.
+func (r *Reporter) full() <-chan struct{} {
+	limit := int64(r.Buffer)
+	if r.backlog.Load() <= limit {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.room == nil && r.backlog.Load() > limit {
+		r.room = make(chan struct{})
+	}
+	return r.room
+}
+
+// run reports until nothing is left. A hook may end its goroutine, as
+// t.FailNow does; then another goes on.
+func (r *Reporter) run() {
+	ended := false
+	defer func() {
+		if !ended {
+			r.tasks.Go(r.run)
+		}
+	}()
+	for e, ok := r.next(); ok; e, ok = r.next() {
+		r.tell(e)
+	}
+	ended = true
+}
+
+func (r *Reporter) next() (e event, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if len(r.events) == 0 {
+		r.events, r.running = nil, false
+		return e, false
+	}
+	e = r.events[0]
+	if c := e.chunk; c != nil {
+		m := c.Next()
+		if e.data = slices.Clip(m.Data); len(m.Data) <= c.Size()/2 { // else the hook may have it all
+			e.data = append(make([]byte, 0, len(m.Data)), m.Data...)
+		}
+	}
+	if e.chunk == nil || e.chunk.Messages == 0 {
+		r.events[0] = event{}
+		r.events = r.events[1:]
+	}
+	r.backlog.Add(-1)
+	if r.room != nil {
+		close(r.room)
+		r.room = nil
+	}
+	return e, true
+}
+
+// tell calls the hook that e is for. A message is reported from the moment
+// that its call begins.
+func (r *Reporter) tell(e event) {
+	defer func() {
+		if v := recover(); v != nil {
+			defer func() { _ = recover() }() // the logger may be what panics
+			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v))
+		}
+	}()
+	if e.chunk != nil {
+		r.counters.Fail(1, len(e.data), e.err)
+		r.Undelivered(e.id, e.data, e.err)
+		return
+	}
+	level, text := slog.LevelDebug, "gcpool: joined"
+	if outcome.Is(e.err, outcome.ErrSlow) {
+		level, text = slog.LevelWarn, "gcpool: slow peer disconnected"
+	} else if !e.connected {
+		text = "gcpool: left"
+	}
+	if r.Presence != nil {
+		defer r.Presence(e.id, e.connected)
+	}
+	r.log(e.id).Log(context.Background(), level, text, "reason", e.err)
+}
+
+// log returns the logger, with the pool and the id, quoted and shortened.
+func (r *Reporter) log(id string) *slog.Logger {
+	const most = 128
+	if len(id) > most {
+		id = id[:most] + "..."
+	}
+	return r.logger().With("pool", r.Pool, "id", strconv.Quote(id))
+}

@@ -1,0 +1,216 @@
+// Package schedule knows which cursor is next, who writes, and who is stalled. It does not
+// know what is written.
+//
+// Cursors with something to write stand in a Line. A few writers, shared by all, take the
+// first one, let it make one write, and put it back at the end if it has more. A writer that
+// a peer holds up for longer than a tick is replaced, and serves only that peer from then on.
+package schedule
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/tasks"
+)
+
+const (
+	// tick is how long a write may take before its writer is replaced.
+	tick = 5 * time.Millisecond
+	// several is by how many a writer is replaced that is held up: peers that stop at once,
+	// as after a Broadcast on a network that has gone, would each keep those in line behind
+	// them for a tick else.
+	several = 4
+	// InlinePause is how long after the last write Add may write by itself. A caller of Add
+	// in a loop does so at most once in that time, and the rest gathers.
+	InlinePause = 100 * time.Microsecond
+)
+
+// A Cursor is where one connection stands in the log of its id. It embeds a Place.
+type Cursor interface {
+	// Serve makes one write, and reports whether more waits. Then the cursor keeps its turn.
+	Serve(w *Writer) (more bool)
+	// Stalled is called when the write has taken a tick, and w was replaced.
+	Stalled(w *Writer)
+
+	place() *Place
+}
+
+// A Place is a cursor's place in line.
+type Place struct{ next Cursor }
+
+func (p *Place) place() *Place { return p }
+
+// A Line is the cursors of one pool that have something to write, first in, first out.
+// It is the pool's stream of ids and payloads: the payloads of an id gather behind its
+// place. A Go channel cannot be that. Its capacity would have to cover all ids, or Add waits
+// for the room of others; nothing gathers in it; and writers that put back into a channel
+// which only they drain stand still.
+type Line struct {
+	tasks   *tasks.Tasks
+	start   time.Time
+	stalled atomic.Int64 // writers that were replaced
+	opened  atomic.Bool  // changed under mu
+
+	mu      sync.Mutex // a leaf
+	first   Cursor
+	last    Cursor
+	length  int
+	serving []*Writer // those that were not replaced
+	limit   int       // how many may serve
+	surge   int       // how many may serve instead, while many were replaced
+	ticking bool
+	rested  time.Duration // when a writer had nothing left to do, on Now's clock
+	spare   *Writer       // was dismissed
+}
+
+// NewLine returns a line that Open opens. Its goroutines are tasks of t.
+func NewLine(t *tasks.Tasks) *Line {
+	// Its clock never reads 0, which is no time.
+	return &Line{tasks: t, start: time.Now().Add(-1), limit: runtime.GOMAXPROCS(0)}
+}
+
+// Now returns the time since the line was made.
+func (l *Line) Now() time.Duration { return time.Since(l.start) }
+
+// Time returns when Now's clock read d.
+func (l *Line) Time(d time.Duration) time.Time { return l.start.Add(d) }
+
+// Open has writers come for the cursors in line, and reports whether it is the first call.
+func (l *Line) Open() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	first := !l.opened.Swap(true)
+	for l.staffLocked() {
+	}
+	return first
+}
+
+// Opened reports whether Open has been called.
+func (l *Line) Opened() bool { return l.opened.Load() }
+
+// Len returns how many cursors stand in line.
+func (l *Line) Len() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.length
+}
+
+// Stalled returns how many writers are held up by their peers.
+func (l *Line) Stalled() int { return int(l.stalled.Load()) }
+
+// Put puts c at the end of the line. It must not stand there already.
+func (l *Line) Put(c Cursor) {
+	l.mu.Lock()
+	l.putLocked(c)
+	l.mu.Unlock()
+}
+
+func (l *Line) putLocked(c Cursor) {
+	if l.first == nil {
+		l.first = c
+	} else {
+		l.last.place().next = c
+	}
+	l.last = c
+	l.length++
+	l.staffLocked()
+}
+
+// Inline returns a writer with which the caller serves c by itself, if the line is open and
+// idle; it must call Done or GoOn then. Else Inline puts c in line, and returns nil.
+func (l *Line) Inline(c Cursor) *Writer {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.serving) > 0 || l.first != nil || !l.opened.Load() || l.Now()-l.rested < InlinePause {
+		l.putLocked(c)
+		return nil
+	}
+	w := l.hireLocked()
+	w.cursor = c
+	return w
+}
+
+// staffLocked adds a writer if one is due, and reports whether it has.
+func (l *Line) staffLocked() bool {
+	if l.first == nil || !l.opened.Load() || len(l.serving) >= max(l.limit, l.surge) {
+		return false
+	}
+	w := l.hireLocked()
+	l.employLocked(func() { w.serve(l.next(w, false)) })
+	return true
+}
+
+func (l *Line) hireLocked() *Writer {
+	w := l.spare
+	if l.spare = nil; w == nil {
+		w = &Writer{line: l}
+	}
+	l.serving = append(l.serving, w)
+	return w
+}
+
+func (l *Line) dismissLocked(w *Writer) {
+	l.rested, l.spare = l.Now(), w
+	l.serving = slices.DeleteFunc(l.serving, func(o *Writer) bool { return o == w })
+}
+
+func (l *Line) employLocked(serve func()) {
+	l.tasks.Go(serve)
+	if !l.ticking {
+		l.ticking = true
+		l.tasks.After(tick, l.monitor)
+	}
+}
+
+// next puts w's cursor back in line if it has more, and returns the first one for w to
+// serve. With none, or if there are enough writers without w, it dismisses w.
+func (l *Line) next(w *Writer, more bool) Cursor {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if more {
+		l.putLocked(w.cursor)
+	}
+	if w.replaced.Swap(false) {
+		l.stalled.Add(-1)
+		if len(l.serving) >= l.limit {
+			return nil
+		}
+		l.serving = append(l.serving, w)
+	}
+	c := l.first
+	if c == nil || len(l.serving) > max(l.limit, l.surge) {
+		l.dismissLocked(w)
+		return nil
+	}
+	place := c.place()
+	l.first, place.next, w.cursor = place.next, nil, c
+	l.length--
+	return c
+}
+
+// monitor replaces the writers that have been in one write since the last tick. It runs
+// only while there are writers.
+func (l *Line) monitor() {
+	held := map[*Writer]Cursor{}
+	l.mu.Lock()
+	l.serving = slices.DeleteFunc(l.serving, func(w *Writer) bool {
+		if w.stuck() {
+			w.replaced.Store(true)
+			l.stalled.Add(1)
+			held[w] = w.cursor
+		}
+		return held[w] != nil
+	})
+	for l.surge = several * len(held); l.staffLocked(); {
+	}
+	if l.ticking = len(l.serving) > 0; l.ticking {
+		l.tasks.After(tick, l.monitor)
+	}
+	l.mu.Unlock()
+	for w, c := range held {
+		c.Stalled(w)
+	}
+}
