@@ -215,7 +215,9 @@ func (r *Recipient) evictLocked() {
 func (r *Recipient) abandonLocked(reason error) {
 	if !r.group.mailboxOn() {
 		r.log.GiveUp(reason)
-		r.tellGivenUpLocked()
+		if f := r.cursor.flight; f == nil || f.conn == nil { // a remote may take long
+			r.tellGivenUpLocked()
+		}
 		return
 	}
 	large := outcome.ErrExpired

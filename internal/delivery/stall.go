@@ -156,8 +156,7 @@ func (f *flight) abandonLocked(reason error) {
 		copied.Cut = true
 		r.failLocked(copied, reason)
 	}
-	c.flight, f.chunk, f.batch = nil, nil, nil
+	c.flight, c.turn = nil, idle
 	r.tellGivenUpLocked()
-	c.turn = idle
 	c.wakeLocked()
 }
