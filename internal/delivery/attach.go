@@ -23,23 +23,23 @@ func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error
 		return true, nil
 	}
 	link.LimitUnsent()
-	r.since = max(r.since+1, r.group.line.Now())
-	c.conn = &connection{link: link, written: r.since, heard: r.since}
-	r.active, r.forward = false, forwardNone
+	now := r.group.moment()
+	c.conn = &connection{link: link, since: now, written: now, heard: now}
+	r.active = false
 	r.owners = r.owners.Add(who)
-	r.leaveMailboxLocked()
-	r.addRemoteBytes(-r.remoteBytes)
+	r.mail.leave()
+	r.forward.stop()
 	if old == nil {
 		r.group.Joins.Add(1)
 		r.group.report.Moved(r.ID, true, nil)
-		if f := c.flight; f != nil && f.conn != nil && f.conn.life == closing && f.conn.status.Code != 0 {
-			f.judgeAfterLocked(takeoverGrace)
+		if f := c.flight; f != nil && !c.travels() && f.conn.life == closing && f.conn.ending.status.Code != 0 {
+			f.judgeAfter(takeoverGrace)
 		}
 	} else {
 		r.group.Takeovers.Add(1)
-		c.closeLocked(old, nil, transport.StatusReplaced)
+		c.close(old, nil, transport.StatusReplaced)
 	}
-	c.wakeLocked()
+	c.wake()
 	return true, nil
 }
 
@@ -60,7 +60,7 @@ func (r *Recipient) Since() time.Time {
 	if r.cursor.conn == nil {
 		return time.Time{}
 	}
-	return r.group.line.Time(r.since)
+	return r.group.line.Time(r.cursor.conn.since)
 }
 
 // Retire reports whether nothing keeps r any more; then it is dead, and Owners must be

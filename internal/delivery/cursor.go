@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
-	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
@@ -24,34 +23,40 @@ type cursor struct {
 type connection struct {
 	link    *transport.Link
 	life    life
-	control byte             // the opcode of a control frame that is due, 0 if none is
-	asking  bool             // whether it has been closed
-	reason  error            // why it was removed; nil while it is not, or was replaced
-	status  transport.Status // how to close it then
-	written time.Duration    // when a write was last noticed
-	heard   time.Duration    // when the peer was last heard
+	control byte          // the opcode of a control frame that is due, 0 if none is
+	asking  bool          // whether it has been closed
+	since   time.Duration // when it was attached
+	written time.Duration // when a write was last noticed
+	heard   time.Duration // when the peer was last heard
+	ending  *ending       // nil while it is attached
+}
+
+// An ending is why a connection was removed, and how to close it.
+type ending struct {
+	reason error // nil if it was replaced
+	status transport.Status
 }
 
 // Serve writes the first chunk that waits, or the control frame that is due.
 func (c *cursor) Serve(w *schedule.Writer) (more bool) {
 	r := c.recipient
 	r.mu.Lock()
-	if !c.dueLocked() {
+	if !c.due() {
 		c.turn = idle
 		r.mu.Unlock()
 		return false
 	}
 	if c.conn == nil {
-		r.forwardLocked(w)
+		r.forwarderLocked().send(w)
 		return false
 	}
-	f := c.takeLocked(w)
+	f := c.take(w)
 	r.mu.Unlock()
 	return f.write()
 }
 
-// dueLocked reports whether there is something to write, or to forward.
-func (c *cursor) dueLocked() bool {
+// due reports whether there is something to write, or to forward.
+func (c *cursor) due() bool {
 	r := c.recipient
 	switch {
 	case c.conn != nil:
@@ -59,38 +64,38 @@ func (c *cursor) dueLocked() bool {
 	case c.flight != nil || !r.log.Waits():
 		return false
 	case r.isRemoteLocked() && r.mail.messages() > 0:
-		return r.forward != forwardNone
+		return r.forward.wants() != forwardNone
 	case r.isRemoteLocked(): // also what has waited for Start since before there was a remote
 		return true
 	}
 	return r.undecidedLocked()
 }
 
-// wakeLocked puts c in line if there is something to write.
-func (c *cursor) wakeLocked() {
-	if c.turn == idle && c.dueLocked() {
+// wake puts c in line if there is something to write.
+func (c *cursor) wake() {
+	if c.turn == idle && c.due() {
 		c.turn = queued
 		c.recipient.group.line.Put(c)
 	}
 }
 
-// inlineLocked is wakeLocked for a caller that can write by itself: it may return a write
+// inline is wake for a caller that can write by itself: it may return a write
 // for that.
-func (c *cursor) inlineLocked() *flight {
+func (c *cursor) inline() *flight {
 	if c.turn != idle || c.conn == nil || !c.conn.link.Tries() || !c.recipient.log.Waits() {
-		c.wakeLocked()
+		c.wake()
 		return nil
 	}
 	c.turn = queued
 	if w := c.recipient.group.line.Inline(c); w != nil {
-		return c.takeLocked(w)
+		return c.take(w)
 	}
 	return nil
 }
 
-// takeLocked begins a write. A ping is first, for its pong tells that the peer is alive;
+// take begins a write. A ping is first, for its pong tells that the peer is alive;
 // where a goodbye is due, nothing else is.
-func (c *cursor) takeLocked(w *schedule.Writer) *flight {
+func (c *cursor) take(w *schedule.Writer) *flight {
 	f, _ := w.Scratch.(*flight)
 	if f == nil {
 		f = &flight{writer: w}
@@ -105,34 +110,37 @@ func (c *cursor) takeLocked(w *schedule.Writer) *flight {
 	c.flight, c.turn = f, writing
 	if w.Replaced() {
 		c.turn = stalled
-		f.watchLocked(0)
+		f.watch(0)
 	}
 	return f
 }
 
-// endLocked ends the write under way, or what a remote had, and reports whether more waits;
+// travels reports whether a batch of the id's messages is on its way to another process.
+func (c *cursor) travels() bool { return c.flight != nil && c.flight.conn == nil }
+
+// end ends the write under way, or what a remote had, and reports whether more waits;
 // then c keeps its turn.
-func (c *cursor) endLocked() (more bool) {
+func (c *cursor) end() (more bool) {
 	c.recipient.active = true
 	c.turn = idle
-	if more = c.dueLocked(); more {
+	if more = c.due(); more {
 		c.turn = queued
 	}
 	return more
 }
 
-// sayLocked has a control frame written next.
-func (c *cursor) sayLocked(op byte, now time.Duration) {
+// say has a control frame written next.
+func (c *cursor) say(op byte, now time.Duration) {
 	c.conn.control, c.conn.written = op, now
 	if op == frame.Close {
 		c.conn.life = goodbye
 	}
-	c.wakeLocked()
+	c.wake()
 }
 
-// patienceLocked returns how long a message may wait for room now: for as long as a peer
+// patience returns how long a message may wait for room now: for as long as a peer
 // has taken something within patience.
-func (c *cursor) patienceLocked() time.Duration {
+func (c *cursor) patience() time.Duration {
 	f := c.flight
 	if f == nil || f.conn != c.conn || f.since.IsZero() {
 		return patience
@@ -140,25 +148,25 @@ func (c *cursor) patienceLocked() time.Duration {
 	if rest := patience - time.Since(f.since); rest > 0 {
 		return rest
 	}
-	f.lookLocked()
+	f.look()
 	return patience - time.Since(f.since)
 }
 
-// closeLocked has conn, which was removed or replaced, closed, once a write to it that is
+// close has conn, which was removed or replaced, closed, once a write to it that is
 // not stuck has ended.
-func (c *cursor) closeLocked(conn *connection, reason error, status transport.Status) {
-	conn.life, conn.reason, conn.status = closing, reason, status
+func (c *cursor) close(conn *connection, reason error, status transport.Status) {
+	conn.life, conn.ending = closing, &ending{reason, status}
 	if f := c.flight; f == nil || f.conn != conn {
-		c.closeNowLocked(conn)
+		c.closeNow(conn)
 	} else {
-		f.judgeAfterLocked(c.graceLocked(conn))
+		f.judgeAfter(c.grace(conn))
 	}
 }
 
-// graceLocked returns how long a write to conn, which was removed or replaced, may take.
-func (c *cursor) graceLocked(conn *connection) time.Duration {
+// grace returns how long a write to conn, which was removed or replaced, may take.
+func (c *cursor) grace(conn *connection) time.Duration {
 	switch {
-	case conn.status.Code == 0:
+	case conn.ending.status.Code == 0:
 		return 0
 	case c.conn == nil && conn.link.WebSocket() && !c.recipient.group.closed.Load():
 		return closeGrace
@@ -166,15 +174,15 @@ func (c *cursor) graceLocked(conn *connection) time.Duration {
 	return takeoverGrace
 }
 
-func (c *cursor) closeNowLocked(conn *connection) {
+func (c *cursor) closeNow(conn *connection) {
 	conn.life = closed
-	c.recipient.group.closeLink(conn.link, conn.status)
+	c.recipient.group.closeLink(conn.link, conn.ending.status)
 }
 
-// cutReason is why a message that was cut is not sent again.
-func (conn *connection) cutReason() error {
-	if conn.reason == nil || conn.reason == outcome.ErrMoved {
-		return outcome.ErrReplaced
+// leftFor returns why conn was removed, nil if it was not, or was replaced.
+func (conn *connection) leftFor() error {
+	if conn.ending == nil {
+		return nil
 	}
-	return conn.reason
+	return conn.ending.reason
 }

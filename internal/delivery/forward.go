@@ -3,6 +3,7 @@ package delivery
 import (
 	"bytes"
 	"context"
+	"slices"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
@@ -60,120 +61,175 @@ func (g *Group) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Co
 	}
 }
 
+// forwarding is what the remote is to be given of an id that is away. Each batch begins at
+// forwardNone again.
+//
+//	none -> first   a message comes
+//	any  -> all     the id has appeared, has moved, or has taken a batch
+//	any  -> none    a batch leaves; the id is connected here; there is no remote any more
+type forwarding uint8
+
+const (
+	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
+	forwardFirst                   // the first message, to learn whether anybody has the id
+	forwardAll                     // everything: the id is known to be elsewhere
+)
+
+// A forwarder brings the messages of an id that is away to other processes: a cursor whose
+// write is a batch on its way. A nil forwarder has nothing to do.
+type forwarder struct {
+	recipient *Recipient
+	due       forwarding
+	bytes     int // its share of the group's remoteBytes
+}
+
+// forwarderLocked returns r's forwarder, new if need be.
+func (r *Recipient) forwarderLocked() *forwarder {
+	if r.forward == nil {
+		r.forward = &forwarder{recipient: r}
+	}
+	return r.forward
+}
+
 // isRemoteLocked reports whether what comes for r goes elsewhere.
 func (r *Recipient) isRemoteLocked() bool {
 	return r.cursor.conn == nil && r.group.remote.Load() != nil
 }
 
-// addRemoteBytes counts n bytes more, or fewer, that are on their way elsewhere.
-func (r *Recipient) addRemoteBytes(n int) {
-	if n = max(n, -r.remoteBytes); n != 0 {
-		r.remoteBytes += n
-		r.group.remoteBytes.Add(int64(n))
+// wants returns what is to be forwarded.
+func (f *forwarder) wants() forwarding {
+	if f == nil {
+		return forwardNone
+	}
+	return f.due
+}
+
+// accept counts a message of n bytes that is to be forwarded.
+func (f *forwarder) accept(n int) {
+	f.bytes += n + remoteCost
+	f.recipient.group.remoteBytes.Add(int64(n + remoteCost))
+	f.due = max(f.due, forwardFirst)
+}
+
+// count counts messages less, of those that accept has counted.
+func (f *forwarder) count(messages, bytes int) {
+	if f != nil && f.bytes > 0 {
+		n := max(bytes+messages*remoteCost, -f.bytes)
+		f.bytes += n
+		f.recipient.group.remoteBytes.Add(int64(n))
 	}
 }
 
-// congestedLocked reports whether m must wait before it may go elsewhere. A broadcast
-// goes to nobody who is away. The same holds behind what waits to be decided since before
-// Start.
-func (r *Recipient) congestedLocked(m *outbox.Message) bool {
-	g, remote := r.group, r.isRemoteLocked()
-	return m.ID != "" && (remote || r.undecidedLocked()) &&
-		(!r.fitsLocked(len(m.Data)) || remote && g.remoteBytes.Load()/remoteShare > int64(g.Outbox))
+// forget counts nothing any more of what accept has counted.
+func (f *forwarder) forget() {
+	if f != nil {
+		f.count(0, -f.bytes)
+	}
 }
 
-// forwardLocked hands a batch to the remote, and unlocks r. One at a time keeps the order,
-// and what gathers meanwhile goes together.
-func (r *Recipient) forwardLocked(w *schedule.Writer) {
-	c, remote := &r.cursor, r.group.Remote()
+// stop ends the forwarding: the id is connected here, or there is no remote any more.
+func (f *forwarder) stop() {
+	if f != nil {
+		f.forget()
+		f.due = forwardNone
+	}
+}
+
+// send hands a batch to the remote, and unlocks the recipient. One at a time keeps the
+// order, and what gathers meanwhile goes together.
+func (f *forwarder) send(w *schedule.Writer) {
+	r := f.recipient
+	remote := r.group.Remote()
 	if remote == nil { // what was added before Start, or there is no remote any more
-		c.turn = idle
-		r.abandonLocked(outcome.ErrNotConnected)
+		r.cursor.turn = idle
+		r.abandonLocked(outcome.ErrNotConnected, outcome.ErrNotConnected)
 		r.mu.Unlock()
 		r.group.retire(r)
 		return
 	}
-	f := r.loadLocked()
-	c.flight, c.turn, r.forward = f, writing, forwardNone
+	batch := f.load()
+	r.cursor.flight, r.cursor.turn, f.due = batch, writing, forwardNone
 	r.mu.Unlock()
 	w.Begin()
-	remote.Forward(r.group.Pool, r.ID, f.batch, func(errs []error) { r.returned(f, errs) })
+	remote.Forward(r.group.Pool, r.ID, batch.batch, func(errs []error) { f.returned(batch, errs) })
 	w.End()
 }
 
-// loadLocked returns a batch of what waits. While nobody is known to have the id, the first
+// load returns a batch of what waits. While nobody is known to have the id, the first
 // message in the mailbox goes alone: each push to a user who is away would carry all his
 // mail else.
-func (r *Recipient) loadLocked() *flight {
-	f := &flight{cursor: &r.cursor}
+func (f *forwarder) load() *flight {
+	r, b := f.recipient, &flight{cursor: &f.recipient.cursor}
 	load := func(c *outbox.Chunk) int {
 		for m := range c.All() {
-			f.batch = append(f.batch, m.Data)
+			b.batch = append(b.batch, m.Data)
 		}
 		return len(c.Frames())
 	}
-	if r.forward == forwardFirst && r.mail.messages() > 0 {
+	if f.due == forwardFirst && r.mail.messages() > 0 {
 		load(r.log.PinAlone())
 	} else {
 		for size := 0; r.log.Waits() && size < outbox.Piece; {
 			size += load(r.log.Pin())
 		}
 	}
-	f.mail = min(len(f.batch), r.mail.messages())
-	return f
+	b.mail = min(len(b.batch), r.mail.messages())
+	return b
 }
 
-// returned settles a batch. A message that was certainly not delivered stays, if all behind
-// it in the batch stay as well, and if it can wait: for the place where its id has moved, for
-// a connection here, or in the mailbox.
-func (r *Recipient) returned(f *flight, errs []error) {
-	asked := make([]error, len(f.batch))
+// returned locks the recipient and settles a batch.
+func (f *forwarder) returned(b *flight, errs []error) {
+	asked := make([]error, len(b.batch))
 	for i := range min(len(errs), len(asked)) {
 		asked[i] = outcome.Ask(errs[i])
 	}
+	r := f.recipient
 	r.mu.Lock()
-	defer r.group.retire(r)
-	defer r.mu.Unlock()
-	c := &r.cursor
-	if c.flight != f { // given up, or returned twice
-		return
+	if r.cursor.flight == b { // else it was given up, or returns twice
+		f.settle(b, asked)
 	}
-	g, kept := r.group, f.keptFrom(asked, r.cursor.conn != nil || r.group.mailboxOn(), r.group.remote.Load() != nil)
-	hadMail, taken, moved := f.mail > 0, false, false
-	for i := range kept {
-		taken = taken || asked[i] == nil
-		r.settleReturnedLocked(f, i, asked[i])
-	}
-	for _, err := range asked[kept:] {
-		moved = moved || err == outcome.ErrMoved && g.remote.Load() != nil
-	}
-	r.tellGivenUpLocked()
-	r.log.Unpin()
-	if c.flight = nil; moved {
-		r.forward = forwardAll
-	}
-	switch {
-	case c.conn != nil:
-	case r.forward == forwardAll && g.remote.Load() != nil:
-		r.evictLocked()
-	case taken && kept == len(f.batch): // whoever took these takes the rest
-		r.forward = forwardAll
-	case kept < len(f.batch) || hadMail && g.mailboxOn():
-		r.toMailboxLocked(outcome.ErrExpired) // what came meanwhile has set forwardFirst
-	default:
-		r.forward = forwardFirst
-	}
-	c.turn = idle
-	c.wakeLocked()
+	r.mu.Unlock()
+	r.group.retire(r)
 }
 
-// keptFrom returns the first message of a batch that stays, with all behind it. Those that
-// gave way in the mailbox meanwhile do not stay.
-func (f *flight) keptFrom(errs []error, place, remote bool) int {
+// settle gives the messages of a batch their outcomes, and decides what becomes of those
+// that stay and of what has come meanwhile.
+func (f *forwarder) settle(b *flight, errs []error) {
+	r, c, remote := f.recipient, b.cursor, f.recipient.group.remote.Load() != nil
+	hadMail, taken := b.mail > 0, false
+	kept := keptFrom(errs, b.late, c.conn != nil || r.group.mailboxOn(), remote)
+	for i, err := range errs[:kept] {
+		taken = taken || err == nil
+		f.settleOne(b, i, err)
+	}
+	if remote && slices.Contains(errs[kept:], outcome.ErrMoved) {
+		f.due = forwardAll
+	}
+	r.log.tellGivenUp()
+	r.log.Unpin()
+	c.flight, c.turn = nil, idle
+	switch {
+	case c.conn != nil:
+	case f.due == forwardAll && remote:
+		r.evictLocked()
+	case taken && kept == len(errs): // whoever took these takes the rest
+		f.due = forwardAll
+	case kept < len(errs) || hadMail && r.group.mailboxOn():
+		r.mailLocked().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
+	default:
+		f.due = forwardFirst
+	}
+	c.wake()
+}
+
+// keptFrom returns the first message of a batch that stays. One stays that was certainly not
+// delivered, if all behind it stay too, which keeps the order, and if it can wait: for the
+// place where its id has moved, for a connection here, or in the mailbox, unless it is late.
+func keptFrom(errs []error, late int, place, remote bool) int {
 	kept := len(errs)
-	for kept > f.late {
+	for kept > late {
 		err := errs[kept-1]
-		moved := err == outcome.ErrMoved && remote
+		moved := remote && err == outcome.ErrMoved
 		if !moved && !(place && err != nil && outcome.Is(err, outcome.ErrNotConnected)) {
 			break
 		}
@@ -182,49 +238,33 @@ func (f *flight) keptFrom(errs []error, place, remote bool) int {
 	return kept
 }
 
-// settleReturnedLocked gives message i of a batch its outcome.
-func (r *Recipient) settleReturnedLocked(f *flight, i int, err error) {
-	if f.late <= i && i < f.mail {
-		r.unmailLocked(1, len(f.batch[i]))
+// settleOne gives message i of a batch its outcome.
+func (f *forwarder) settleOne(b *flight, i int, err error) {
+	log := &f.recipient.log
+	if b.late <= i && i < b.mail {
+		f.recipient.mail.remove(1, len(b.batch[i]))
 	}
-	if i < f.late && err != nil && outcome.Is(err, outcome.ErrNotConnected) {
-		err = outcome.ErrExpired
-	}
-	if err == nil {
-		r.doneLocked(r.log.NextPinned(), &r.group.Forwarded)
-	} else {
-		r.failLocked(r.log.DropPinned(), err)
+	switch {
+	case err == nil:
+		log.done(log.NextPinned(), &f.recipient.group.Forwarded)
+	case i < b.late && outcome.Is(err, outcome.ErrNotConnected):
+		log.fail(log.DropPinned(), outcome.ErrExpired)
+	default:
+		log.fail(log.DropPinned(), err)
 	}
 }
 
-// evictLocked reports what came from another process for a connection that is gone.
+// evictLocked has what waits go elsewhere, and reports what came from there.
 func (r *Recipient) evictLocked() {
-	for _, c := range r.log.Sift(
+	r.forwarderLocked().due = forwardAll
+	r.log.sift(
 		func(c *outbox.Chunk) bool { return c.Receipts() > 0 },
 		func(m *outbox.Message) error {
 			if m.Here {
 				return outcome.ErrMoved
 			}
 			return nil
-		}) {
-		r.failLocked(c, c.Reason)
-	}
-}
-
-// abandonLocked has what waits go to the mailbox, or reports it with reason.
-func (r *Recipient) abandonLocked(reason error) {
-	if !r.group.mailboxOn() {
-		r.log.GiveUp(reason)
-		if f := r.cursor.flight; f == nil || f.conn == nil { // a remote may take long
-			r.tellGivenUpLocked()
-		}
-		return
-	}
-	large := outcome.ErrExpired
-	if reason == outcome.ErrNotConnected {
-		large = reason // as where Add decides
-	}
-	r.toMailboxLocked(large)
+		})
 }
 
 // WithoutRemote has r do without a remote: what waits for one goes to the mailbox, or is
@@ -233,13 +273,13 @@ func (r *Recipient) abandonLocked(reason error) {
 func (r *Recipient) WithoutRemote(reason error, over bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if f := r.cursor.flight; over && f != nil && f.conn == nil {
-		f.abandonLocked(reason)
+	if over && r.cursor.travels() {
+		r.cursor.flight.abandon(reason)
 	}
 	if r.cursor.conn == nil {
-		r.forward = forwardNone
+		r.forward.stop()
 		if r.group.Begun() || !r.undecidedLocked() {
-			r.abandonLocked(reason)
+			r.abandonLocked(reason, outcome.ErrExpired)
 		}
 	}
 }
@@ -249,7 +289,7 @@ func (r *Recipient) Appeared() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.isRemoteLocked() {
-		r.forward = forwardAll // what comes back from there is not for the mailbox either
-		r.cursor.wakeLocked()
+		r.forwarderLocked().due = forwardAll // what comes back from there is not for the mailbox either
+		r.cursor.wake()
 	}
 }

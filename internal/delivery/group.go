@@ -59,6 +59,7 @@ type Group struct {
 	remote      atomic.Pointer[Remote] // nil if there is none
 	remoteBytes atomic.Int64           // of messages on their way elsewhere, see addRemoteBytes
 	closed      atomic.Bool
+	last        atomic.Int64 // what moment has returned
 	beating     atomic.Bool
 	beat        atomic.Pointer[time.Timer]
 }
@@ -108,6 +109,17 @@ func (g *Group) Stats() outcome.Stats {
 	s := g.Counters.Read()
 	s.Name, s.OutboxLimit, s.MailboxLimit, s.Stalled = g.Pool, g.Outbox, g.MailboxBytes, g.line.Stalled()
 	return s
+}
+
+// moment returns a time on the line's clock that no other call returns.
+func (g *Group) moment() time.Duration {
+	for {
+		last := g.last.Load()
+		now := max(last+1, int64(g.line.Now()))
+		if g.last.CompareAndSwap(last, now) {
+			return time.Duration(now)
+		}
+	}
 }
 
 // mailboxOn reports whether messages for ids that are away wait for them.

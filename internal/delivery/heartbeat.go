@@ -84,7 +84,7 @@ func (r *Recipient) Beat(now, lost time.Duration) {
 	if (now-conn.heard)/2 >= d {
 		r.removeLocked(outcome.ErrSilent, transport.StatusGoingAway)
 	} else if conn.life == open && conn.link.WebSocket() && now-conn.written >= d {
-		r.cursor.sayLocked(frame.Ping, now)
+		r.cursor.say(frame.Ping, now)
 	}
 }
 

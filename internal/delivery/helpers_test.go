@@ -26,7 +26,7 @@ func accept(r *Recipient, text string) *flight {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.acceptLocked(&outbox.Message{ID: r.ID, Data: []byte(text)}, true)
-	return r.cursor.inlineLocked()
+	return r.cursor.inline()
 }
 
 func receive(t *testing.T, peer *websocket.Conn, all ...string) {

@@ -7,59 +7,74 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// mail is what of a log is in the mailbox: the messages at positions from up to to, which
-// are its oldest, but for what an older write may still bring back.
+// mail is what of a log is in the mailbox: its oldest messages, at positions from up to to.
+// A nil mail is empty.
 type mail struct {
-	from  atomic.Uint64 // changed under the recipient's mu
-	to    uint64
-	bytes int // payload
+	recipient *Recipient
+	from      atomic.Uint64 // changed under the recipient's mu
+	to        uint64
+	bytes     int
 }
 
-func (m *mail) messages() int { return int(m.to - m.from.Load()) }
-
-// Gone reports whether the mailbox has lost the messages up to a position.
-func (r *Recipient) Gone(upTo uint64) bool { return r.mail.from.Load() >= upTo }
+// mailLocked returns r's mail, new if need be.
+func (r *Recipient) mailLocked() *mail {
+	if r.mail == nil {
+		r.mail = &mail{recipient: r}
+	}
+	return r.mail
+}
 
 // idCost is what a message in the mailbox takes beside its payload, where that is a lot.
 func (r *Recipient) idCost() int { return max(0, len(r.ID)-128) }
 
-// mailLocked counts messages that wait as in the mailbox from now on. The caller trims the
-// mailbox once it has released its locks.
-func (r *Recipient) mailLocked(messages, bytes int) {
-	if messages == 0 {
-		return
+func (m *mail) messages() int {
+	if m == nil {
+		return 0
 	}
-	r.mail.to += uint64(messages)
-	r.mail.bytes += bytes
-	r.group.mailbox.Put(r, r.mail.to, messages, bytes+messages*r.idCost())
+	return int(m.to - m.from.Load())
 }
 
-// unmailLocked counts the oldest messages out of the mailbox.
-func (r *Recipient) unmailLocked(messages, bytes int) {
-	if messages == 0 {
-		return
+func (m *mail) payload() int {
+	if m == nil {
+		return 0
 	}
-	r.mail.from.Add(uint64(messages))
-	r.mail.bytes -= bytes
-	r.group.mailbox.Remove(messages, bytes+messages*r.idCost())
+	return m.bytes
 }
 
-// toMailboxLocked has all that waits wait in the mailbox. It reports with large what that
-// could not hold, and with ErrMoved what came from another process: two that forward to each
-// other would wait for ever.
-func (r *Recipient) toMailboxLocked(large error) {
-	g, most := r.group, r.group.MailboxBytes-r.idCost()
-	r.addRemoteBytes(-r.remoteBytes)
-	refused := r.log.Sift(func(c *outbox.Chunk) bool {
+// add counts messages that wait as in the mailbox from now on. The caller trims the mailbox
+// once it has released its locks.
+func (m *mail) add(messages, bytes int) {
+	m.to += uint64(messages)
+	m.bytes += bytes
+	m.recipient.group.mailbox.Put(m, m.to, messages, bytes+messages*m.recipient.idCost())
+}
+
+// remove counts the oldest messages out of the mailbox.
+func (m *mail) remove(messages, bytes int) {
+	if messages > 0 {
+		m.from.Add(uint64(messages))
+		m.bytes -= bytes
+		m.recipient.group.mailbox.Remove(messages, bytes+messages*m.recipient.idCost())
+	}
+}
+
+// collect has what waits for a connection wait in the mailbox. It reports with large what
+// that could not hold, and with ErrMoved what came from another process: two that forward to
+// each other would wait for ever.
+func (m *mail) collect(large error) {
+	r := m.recipient
+	most := r.group.MailboxBytes - r.idCost()
+	r.forward.forget()
+	r.log.sift(func(c *outbox.Chunk) bool {
 		return c.Receipts() > 0 || c.Payload > most
 	}, func(m *outbox.Message) error {
 		switch {
-		case m.Here && m.Receipt != nil:
+		case m.Here:
 			return outcome.ErrMoved
 		case len(m.Data) > most:
 			return large
 		}
-		r.keptLocked(m)
+		keep(m)
 		return nil
 	})
 	r.log.Fit()
@@ -70,55 +85,62 @@ func (r *Recipient) toMailboxLocked(large error) {
 			bytes += len(data)
 		}
 	}
-	r.mailLocked(messages-r.mail.messages(), bytes-r.mail.bytes)
-	for _, c := range refused {
-		r.failLocked(c, c.Reason)
+	if messages -= m.messages(); messages > 0 {
+		m.add(messages, bytes-m.bytes)
 	}
-	g.mailbox.Schedule()
+	r.group.mailbox.Schedule()
 }
 
-// keptLocked tells who waits for m's outcome that m is kept, and that its outcome is the
-// hook's.
-func (r *Recipient) keptLocked(m *outbox.Message) {
+// keep tells who waits for the outcome of a message that it is kept in the mailbox, and that
+// its outcome is the hook's.
+func keep(m *outbox.Message) {
 	if tell := m.Receipt.Decide(outcome.ErrKept); tell != nil {
 		tell()
 	}
 	m.Receipt = nil
 }
 
-// leaveMailboxLocked counts all of r's mail out of the mailbox: it leaves on a connection.
-func (r *Recipient) leaveMailboxLocked() {
-	r.unmailLocked(r.mail.messages(), r.mail.bytes)
-	if f := r.cursor.flight; f != nil {
+// leave counts all out of the mailbox: they leave on a connection.
+func (m *mail) leave() {
+	if m == nil {
+		return
+	}
+	m.remove(m.messages(), m.bytes)
+	if f := m.recipient.cursor.flight; f != nil {
 		f.mail = f.late
 	}
 }
 
-// Expire reports the oldest message in the mailbox, if it is r's and is to give way. One on
-// its way elsewhere is reported when it comes back.
-func (r *Recipient) Expire() {
+// Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
+func (m *mail) Gone(upTo uint64) bool { return m.from.Load() >= upTo }
+
+// Expire locks the recipient and reports its oldest message, if that is still the one to
+// give way. One on its way elsewhere is reported when it comes back.
+func (m *mail) Expire() {
+	r := m.recipient
 	r.mu.Lock()
-	if r.group.mailbox.Due(r) {
-		r.expireLocked()
+	if r.group.mailbox.Due(m) {
+		m.expireOldest()
 	}
 	r.mu.Unlock()
 	r.group.retire(r)
 }
 
-func (r *Recipient) expireLocked() {
-	reason := outcome.ErrExpired
+func (m *mail) expireOldest() {
+	r, reason := m.recipient, outcome.ErrExpired
 	if r.group.closed.Load() {
 		reason = outcome.ErrClosed
 	}
-	switch f := r.cursor.flight; {
-	case f != nil && f.late < f.mail:
+	f := r.cursor.flight
+	if f != nil && f.late < f.mail {
+		m.remove(1, len(f.batch[f.late]))
 		f.late++
-		r.unmailLocked(1, len(f.batch[f.late-1]))
-	case f != nil && f.batch != nil: // after what is on its way
-		r.unmailLocked(1, r.log.FirstPayload())
+		return
+	}
+	m.remove(1, r.log.FirstPayload())
+	if r.cursor.travels() { // after what is on its way
 		r.log.GiveUpFirst(reason)
-	default:
-		r.unmailLocked(1, r.log.FirstPayload())
-		r.failLocked(r.log.Drop(), reason)
+	} else {
+		r.log.fail(r.log.Drop(), reason)
 	}
 }

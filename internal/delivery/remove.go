@@ -67,17 +67,29 @@ func (r *Recipient) removeLocked(reason error, status transport.Status) {
 	if remote := r.group.Remote(); remote != nil { // who attaches a link tells of it
 		r.group.tasks.Go(func() { remote.Changed(r.group.Pool, r.ID) })
 	}
-	if f := c.flight; f != nil && f.conn != nil && f.conn.reason == nil {
-		f.conn.reason = reason
+	if f := c.flight; f != nil && f.conn != conn && !c.travels() && f.conn.ending.reason == nil {
+		f.conn.ending.reason = reason // what an older one leaves has nowhere to go any more
 	}
 	switch {
 	case reason == outcome.ErrMoved && r.group.remote.Load() != nil:
-		r.forward = forwardAll
 		r.evictLocked()
-	case c.flight != nil && !r.group.mailboxOn():
+	case c.travels() && !r.group.mailboxOn(): // behind what is on its way
 		r.log.GiveUp(reason)
 	default:
-		r.abandonLocked(reason)
+		r.abandonLocked(reason, outcome.ErrExpired)
 	}
-	c.closeLocked(conn, reason, status)
+	c.close(conn, reason, status)
+}
+
+// abandonLocked has what waits go to the mailbox, or reports it with reason; with large what
+// the mailbox could not hold.
+func (r *Recipient) abandonLocked(reason, large error) {
+	if r.group.mailboxOn() {
+		r.mailLocked().collect(large)
+		return
+	}
+	r.log.GiveUp(reason)
+	if r.cursor.flight == nil || r.cursor.travels() { // a batch may take long
+		r.log.tellGivenUp()
+	}
 }

@@ -62,7 +62,7 @@ func (r *Recipient) leave(over bool) {
 	r.mu.Lock()
 	c, conn := &r.cursor, r.cursor.conn
 	if conn != nil && !over && c.turn == idle && conn.life == open && conn.link.WebSocket() {
-		c.sayLocked(frame.Close, now)
+		c.say(frame.Close, now)
 	}
 	late := over || c.turn == idle && (conn == nil || conn.life == open || now-conn.written >= r.group.WriteTimeout)
 	switch {
@@ -88,7 +88,7 @@ func (r *Recipient) cut() {
 	r.leave(true)
 	r.mu.Lock()
 	if f := r.cursor.flight; f != nil {
-		f.abandonLocked(outcome.ErrClosed)
+		f.abandon(outcome.ErrClosed)
 	}
 	r.mu.Unlock()
 	r.leave(true)

@@ -9,6 +9,8 @@ import (
 )
 
 const (
+	// patience is how long a full outbox waits for a peer that takes nothing.
+	patience = time.Second
 	// stallTime is how long a write has taken when Stalled is called, at least.
 	stallTime = 5 * time.Millisecond
 	// takeoverGrace is how long a write under way may take once its connection has been
@@ -33,44 +35,44 @@ func (c *cursor) Stalled(w *schedule.Writer) {
 	c.recipient.mu.Lock()
 	defer c.recipient.mu.Unlock()
 	if f := c.flight; f != nil && f.writer == w {
-		f.stallLocked(stallTime)
+		f.stall(stallTime)
 	}
 }
 
-// stallLocked starts the clock of a write that has not moved for so long already. Where its
+// stall starts the clock of a write that has not moved for so long already. Where its
 // connection is not the cursor's any more, another clock runs.
-func (f *flight) stallLocked(already time.Duration) {
+func (f *flight) stall(already time.Duration) {
 	if f.conn != f.cursor.conn {
 		return
 	}
 	f.cursor.turn = stalled
 	if !f.since.IsZero() {
-		f.lookLocked()
+		f.look()
 	}
-	f.watchLocked(already)
+	f.watch(already)
 }
 
-func (f *flight) watchLocked(already time.Duration) {
+func (f *flight) watch(already time.Duration) {
 	f.since, f.taken = time.Now().Add(-already), f.conn.link.Progress()
-	f.pauseLocked(already)
+	f.pause(already)
 }
 
-// pauseLocked puts off the next look at a write that has not moved for so long: to when its
+// pause puts off the next look at a write that has not moved for so long: to when its
 // time is over. Where the peer's system can be asked it is sooner, for what that
 // acknowledges lets the write go on much later.
-func (f *flight) pauseLocked(already time.Duration) {
+func (f *flight) pause(already time.Duration) {
 	limit := f.cursor.recipient.group.WriteTimeout
 	rest := limit - already
 	if f.taken.Tells() {
 		rest = min(rest, limit/8, patience/4)
 	}
-	f.judgeAfterLocked(rest)
+	f.judgeAfter(rest)
 }
 
-// lookLocked notes whether the peer has taken something since: its system has acknowledged
+// look notes whether the peer has taken something since: its system has acknowledged
 // some of this write, or of another that this one waits for. Then it lives. An application
 // that has begun a message has to go on with it.
-func (f *flight) lookLocked() {
+func (f *flight) look() {
 	now := f.conn.link.Progress()
 	if !now.Since(f.taken) {
 		return
@@ -80,8 +82,8 @@ func (f *flight) lookLocked() {
 	}
 }
 
-// judgeAfterLocked has f judged if it has not landed after d.
-func (f *flight) judgeAfterLocked(d time.Duration) {
+// judgeAfter has f judged if it has not landed after d.
+func (f *flight) judgeAfter(d time.Duration) {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
@@ -103,29 +105,29 @@ func (c *cursor) judge(f *flight, timer **time.Timer) {
 	}
 	conn, already := f.conn, r.group.WriteTimeout
 	if conn == c.conn {
-		f.lookLocked()
+		f.look()
 		already = time.Since(f.since)
 	}
 	switch {
 	case already < r.group.WriteTimeout:
-		f.pauseLocked(already)
+		f.pause(already)
 	case conn.life != closed:
-		f.closeLocked()
-		f.judgeAfterLocked(last)
+		f.close()
+		f.judgeAfter(last)
 	case f.tries < lastTries && !r.group.closed.Load():
 		f.tries++
-		f.judgeAfterLocked(last)
+		f.judgeAfter(last)
 	default:
-		reason := conn.cutReason()
+		reason := cutFor(conn.leftFor())
 		if reason == outcome.ErrReplaced {
 			reason = outcome.ErrSlow
 		}
-		f.abandonLocked(reason)
+		f.abandon(reason)
 	}
 }
 
-// closeLocked closes the connection that f is stuck in.
-func (f *flight) closeLocked() {
+// close closes the connection that f is stuck in.
+func (f *flight) close() {
 	c, conn := f.cursor, f.conn
 	if conn == c.conn {
 		reason := outcome.ErrSlow
@@ -134,29 +136,29 @@ func (f *flight) closeLocked() {
 		}
 		c.recipient.removeLocked(reason, transport.Status{})
 	}
-	if conn.status.Code != 0 && conn.link.Progress().Idle() { // it waits for its turn, or for a processor
-		c.closeNowLocked(conn)
+	if conn.ending.status.Code != 0 && conn.link.Progress().Idle() { // it waits for its turn, or for a processor
+		c.closeNow(conn)
 		return
 	}
 	conn.life = closed
 	c.recipient.group.tasks.Go(conn.link.Kill)
 }
 
-// abandonLocked gives f up, which may never return: it reports what f may not have got rid
+// abandon gives f up, which may never return: it reports what f may not have got rid
 // of, and has c go on without it.
-func (f *flight) abandonLocked(reason error) {
+func (f *flight) abandon(reason error) {
 	c := f.cursor
 	r := c.recipient
 	n := int(f.went.Load())
 	for i := f.late; i < f.mail; i++ {
-		r.unmailLocked(1, len(f.batch[i]))
+		r.mail.remove(1, len(f.batch[i]))
 	}
 	for _, copied := range r.log.Abandon() {
-		r.writtenLocked(copied, n)
+		r.log.written(copied, n)
 		copied.Cut = true
-		r.failLocked(copied, reason)
+		r.log.fail(copied, reason)
 	}
 	c.flight, c.turn = nil, idle
-	r.tellGivenUpLocked()
-	c.wakeLocked()
+	r.log.tellGivenUp()
+	c.wake()
 }

@@ -35,17 +35,3 @@ const (
 	closing
 	closed
 )
-
-// forwarding is what the remote is to be given of an id that is away. Each batch begins at
-// forwardNone again.
-//
-//	none -> first   a message comes
-//	any  -> all     the id has appeared, has moved, or has taken a batch
-//	any  -> none    a batch leaves; the id is connected here; there is no remote any more
-type forwarding uint8
-
-const (
-	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
-	forwardFirst                   // the first message, to learn whether anybody has the id
-	forwardAll                     // everything: the id is known to be elsewhere
-)

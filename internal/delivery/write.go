@@ -87,7 +87,7 @@ func (f *flight) progress(n int) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if r.cursor.flight == f {
-			f.stallLocked(0)
+			f.stall(0)
 		}
 	}
 }
@@ -104,21 +104,22 @@ func (f *flight) land(n int, err error) (more bool) {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
-	conn, failed := f.conn, err != nil && f.conn == c.conn
+	conn, reason := f.conn, f.conn.leftFor()
+	failed := err != nil && conn == c.conn
 	if failed {
-		conn.reason = err
+		reason = err
 	}
 	whole := f.chunk != nil && f.chunk.Receipts() == 0 && n == len(f.chunk.Frames())
 	if f.chunk != nil && err == nil && f.chunk.Born > 0 {
 		r.group.Observe(r.group.line.Now() - f.chunk.Born)
 	}
 	if whole {
-		r.settledLocked(f.chunk.Messages, 0, f.chunk.Payload)
+		r.log.settled(f.chunk.Messages, 0, f.chunk.Payload)
 		r.group.Written.Add(f.chunk.Messages, f.chunk.Payload)
 	} else if f.chunk != nil {
-		f.settleLocked(n)
+		f.settle(n, reason)
 	}
-	r.tellGivenUpLocked()
+	r.log.tellGivenUp()
 	left := f.chunk != nil && f.chunk.Messages > 0 && !whole
 	if whole {
 		r.log.Written(r.active)
@@ -130,60 +131,55 @@ func (f *flight) land(n int, err error) (more bool) {
 	case failed:
 		r.removeLocked(err, transport.StatusGoingAway)
 	case left && c.conn == nil:
-		r.keepLocked(conn)
+		r.keepLocked(reason)
 	}
 	if conn.life == closing {
-		c.closeNowLocked(conn)
+		c.closeNow(conn)
 	}
-	return c.endLocked()
+	return c.end()
 }
 
-// settleLocked gives an outcome to the messages of f's chunk that have one, n bytes of which
-// went. One that was cut is sent again, whole, if its peer cannot have it and another
-// connection may follow. The messages behind it stay.
-func (f *flight) settleLocked(n int) {
+// settle gives an outcome to the messages of f's chunk that have one. Of the chunk n bytes
+// went to a connection that left for reason, if it did. A message that was cut is sent again,
+// whole, if its peer cannot have it. It stays, with those behind it, if it can wait for
+// another connection.
+func (f *flight) settle(n int, reason error) {
 	r, c := f.cursor.recipient, f.chunk
-	n -= r.writtenLocked(c, n)
-	conn := f.conn
-	if c.Messages > 0 && n > 0 && !conn.link.Resends() {
+	n -= r.log.written(c, n)
+	if c.Messages > 0 && n > 0 && !f.conn.link.Resends() {
 		half := c.First()
 		half.Cut = true
-		r.failLocked(half, conn.cutReason())
+		r.log.fail(half, cutFor(reason))
 	}
-	if reason := conn.reason; reason != nil && !r.keepsLocked(reason) {
+	if reason != nil && !r.keepsLocked(reason) {
 		for c.Messages > 0 {
-			r.failLocked(c.First(), reason)
+			r.log.fail(c.First(), reason)
 		}
 	}
 }
 
-// keepsLocked reports whether what a connection leaves that was removed for reason stays,
-// to leave on another one or to wait in the mailbox.
+// cutFor is the outcome of a message that was cut, and may not be sent again, on a connection
+// that left for reason.
+func cutFor(reason error) error {
+	if reason == nil || reason == outcome.ErrMoved {
+		return outcome.ErrReplaced
+	}
+	return reason
+}
+
+// keepsLocked reports whether what waits stays, to leave on another connection or to wait in
+// the mailbox, when one leaves for reason.
 func (r *Recipient) keepsLocked(reason error) bool {
 	return r.group.mailboxOn() || reason == outcome.ErrMoved && r.group.remote.Load() != nil
 }
 
-// keepLocked has what a write to conn has left wait for an id that is away: to be forwarded,
-// or in the mailbox.
-func (r *Recipient) keepLocked(conn *connection) {
-	if r.isRemoteLocked() && (conn.reason == outcome.ErrMoved || r.forward == forwardAll) {
-		r.forward = forwardAll
+// keepLocked has what a write has left wait for an id that is away: to be forwarded, or in
+// the mailbox.
+func (r *Recipient) keepLocked(reason error) {
+	if r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll) {
 		r.evictLocked()
 	} else {
-		r.toMailboxLocked(outcome.ErrExpired)
-	}
-}
-
-// writtenLocked counts the messages of a chunk that end within n bytes, for they were
-// written, and returns how many bytes they took.
-func (r *Recipient) writtenLocked(c *outbox.Chunk, n int) (took int) {
-	for {
-		m, size, ok := c.NextWithin(n - took)
-		if !ok {
-			return took
-		}
-		took += size
-		r.doneLocked(m, &r.group.Written)
+		r.mailLocked().collect(outcome.ErrExpired)
 	}
 }
 

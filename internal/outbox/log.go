@@ -22,8 +22,8 @@ type Log struct {
 	format  Format
 	began   uint8 // how many chunks there were, for sampled
 	chunks  []*Chunk
-	pinned  int
-	givenUp int
+	pinned  int32
+	givenUp int32
 	spare   *Chunk // for the next message
 
 	Bytes    int // payload of all messages that have no outcome yet
@@ -46,7 +46,7 @@ func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 // returns a chunk that it has begun, if the way of that is to be timed.
 func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
 	l.Bytes += len(m.Data)
-	l.Messages += m.cost()
+	l.Messages += 1 + m.Receipts()*ReceiptCost
 	n := len(m.Data) + frame.Overhead
 	var last *Chunk
 	if w := l.waiting(); len(w) > 0 {
@@ -100,7 +100,7 @@ func (l *Log) Pin() *Chunk {
 // PinAlone is Pin of the first message only.
 func (l *Log) PinAlone() *Chunk {
 	if c := l.waiting()[0]; c.Messages > 1 {
-		l.chunks = slices.Insert(l.chunks, l.pinned, c.First())
+		l.chunks = slices.Insert(l.chunks, int(l.pinned), c.First())
 	}
 	return l.Pin()
 }
@@ -189,7 +189,7 @@ func (l *Log) GiveUp(reason error) {
 func (l *Log) GiveUpFirst(reason error) {
 	c := l.Drop()
 	c.Reason = reason
-	l.chunks = slices.Insert(l.chunks, l.pinned+l.givenUp, c)
+	l.chunks = slices.Insert(l.chunks, int(l.pinned+l.givenUp), c)
 	l.givenUp++
 }
 
@@ -200,7 +200,7 @@ func (l *Log) NextGivenUp() *Chunk {
 		return nil
 	}
 	l.givenUp--
-	return l.take(l.pinned)
+	return l.take(int(l.pinned))
 }
 
 // Drop removes the first message that waits, in a chunk of its own.
@@ -208,7 +208,7 @@ func (l *Log) Drop() *Chunk {
 	c := l.waiting()[0]
 	dropped := c.First()
 	if c.Messages == 0 {
-		l.take(l.pinned + l.givenUp).Free()
+		l.take(int(l.pinned + l.givenUp)).Free()
 	} else if c.compact(); c.off == 0 {
 		c.Fit()
 	}
@@ -255,14 +255,13 @@ func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (remov
 	for _, c := range all {
 		for c.Messages > 0 {
 			m := c.Next()
-			cost, reason := m.cost(), judge(&m)
+			receipts, reason := m.Receipts(), judge(&m)
 			if reason != nil {
 				removed = append(removed, Single(&m, l.format))
 				removed[len(removed)-1].Reason = reason
 				continue
 			}
-			l.Bytes -= len(m.Data)
-			l.Messages -= cost
+			l.Settled(1, receipts, len(m.Data))
 			l.Append(&m, true)
 		}
 		c.Free()

@@ -31,10 +31,10 @@ func (r Receipt) Decide(err error) (tell func()) {
 	return r(err)
 }
 
-// cost is how many messages m counts as.
-func (m *Message) cost() int {
-	if m.Receipt != nil {
-		return 1 + ReceiptCost
+// Receipts returns how many Receipts m has.
+func (m *Message) Receipts() int {
+	if m.Receipt == nil {
+		return 0
 	}
 	return 1
 }
