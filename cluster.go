@@ -102,7 +102,8 @@ func (c *ConnPool) Appeared(id string) {
 // No two connections of an id have the same time.
 func (c *ConnPool) Since(id string) time.Time {
 	if box := c.find(id); box != nil {
-		return box.Since()
+		_, since := box.Link()
+		return since
 	}
 	return time.Time{}
 }
@@ -112,7 +113,7 @@ func (c *ConnPool) join(r delivery.Remote) {
 	for _, box := range c.snapshot() {
 		if r == nil {
 			box.WithoutRemote(ErrNotConnected, false)
-		} else if box.Link() != nil {
+		} else if link, _ := box.Link(); link != nil {
 			r.Changed(c.group.Pool, box.ID)
 		}
 	}

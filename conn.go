@@ -142,7 +142,7 @@ func (c *ConnPool) Len() int {
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, box := range c.snapshot() {
-			if link := box.Link(); link != nil && !yield(box.ID, link.Conn) {
+			if link, _ := box.Link(); link != nil && !yield(box.ID, link.Conn) {
 				return
 			}
 		}
@@ -184,7 +184,8 @@ func (c *ConnPool) link(id string) (*delivery.Recipient, *transport.Link) {
 	if box == nil {
 		return nil, nil
 	}
-	return box, box.Link()
+	link, _ := box.Link()
+	return box, link
 }
 
 // box returns the box of id, a new one if need be.
@@ -206,11 +207,15 @@ func (c *ConnPool) box(id string) *delivery.Recipient {
 func (c *ConnPool) drop(box *delivery.Recipient) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.boxes[box.ID] != box || !box.Retire() {
+	if c.boxes[box.ID] != box {
+		return
+	}
+	owners, retired := box.Retire()
+	if !retired {
 		return
 	}
 	delete(c.boxes, box.ID)
-	c.past.Put(box.ID, box.Owners())
+	c.past.Put(box.ID, owners)
 	last := len(c.list) - 1
 	moved := c.list[last]
 	c.list[box.Index], moved.Index = moved, box.Index

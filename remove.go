@@ -41,7 +41,7 @@ func (c *ConnPool) Del(id string) bool {
 	}
 	caller := owners.WhoCalls()
 	if box != nil {
-		if removed, done := box.Del(caller); removed != nil {
+		if removed, done := box.Remove(caller, transport.StatusNormal); removed != nil {
 			removed.AwaitClose()
 			return true
 		} else if done {
@@ -74,7 +74,7 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 		return 0, fmt.Errorf("%w: close reason of more than 123 bytes, or not UTF-8", ErrInvalid)
 	}
 	if box := c.find(id); box != nil {
-		if removed := box.Kick(transport.Status{Code: code, Reason: reason}); removed != nil {
+		if removed, _ := box.Remove(owners.Caller{}, transport.Status{Code: code, Reason: reason}); removed != nil {
 			removed.AwaitClose()
 			return 1, nil
 		}

@@ -43,35 +43,22 @@ func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error
 	return true, nil
 }
 
-// Link returns r's connection, nil if it has none.
-func (r *Recipient) Link() *transport.Link {
+// Link returns r's connection and when it was attached; nil if r has none.
+func (r *Recipient) Link() (*transport.Link, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cursor.conn == nil {
-		return nil
+	if conn := r.cursor.conn; conn != nil {
+		return conn.link, r.group.line.Time(conn.since)
 	}
-	return r.cursor.conn.link
+	return nil, time.Time{}
 }
 
-// Since returns when r's connection was attached, a zero time if it has none.
-func (r *Recipient) Since() time.Time {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.cursor.conn == nil {
-		return time.Time{}
-	}
-	return r.group.line.Time(r.cursor.conn.since)
-}
-
-// Retire reports whether nothing keeps r any more; then it is dead, and Owners must be
-// remembered.
-func (r *Recipient) Retire() bool {
+// Retire returns who added r's connections, and whether nothing keeps r any more. Then r is
+// dead.
+func (r *Recipient) Retire() (o owners.List, retired bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c := &r.cursor
 	r.dead = c.conn == nil && c.flight == nil && r.log.Empty() && c.turn == idle
-	return r.dead
+	return r.owners, r.dead
 }
-
-// Owners returns who added the connections of a dead r.
-func (r *Recipient) Owners() owners.List { return r.owners }

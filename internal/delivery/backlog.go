@@ -5,47 +5,51 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// A backlog is the log of one id, and where its messages get their outcomes. All of it is
-// guarded by the recipient's mu.
+// A backlog is the log of one id, and where its messages get their outcomes. It is guarded
+// by the recipient's mu.
 type backlog struct {
-	outbox.Log
-	recipient *Recipient
-	room      chan struct{} // closed when something leaves; nil while nobody waits
+	ID    string
+	group *Group
+
+	log     outbox.Log
+	mail    *mail         // what of log is in the mailbox; nil if nothing has been
+	forward *forwarder    // what of log goes to other processes; nil if nothing has
+	room    chan struct{} // closed when something leaves; nil while nobody waits
 }
 
-func (b *backlog) append(m *outbox.Message) {
-	r := b.recipient
-	if timed := b.Append(m, r.cursor.conn == nil); timed != nil {
-		timed.Born = r.group.line.Now()
+// append appends m; tight if it is to wait for long.
+func (b *backlog) append(m *outbox.Message, tight bool) {
+	if timed := b.log.Append(m, tight); timed != nil {
+		timed.Born = b.group.line.Now()
 	}
 }
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
 func (b *backlog) fits(n int) bool {
-	mail := b.recipient.mail
-	return b.recipient.group.fits(b.Bytes-mail.payload()+n, b.Messages-mail.messages())
+	return b.group.fits(b.log.Bytes-b.mail.payload()+n, b.log.Messages-b.mail.messages())
 }
 
 // dropOldest has the oldest messages give way to n bytes more, if they are to and that makes
 // room, and reports whether it has.
 func (b *backlog) dropOldest(n int) bool {
-	g := b.recipient.group
+	g := b.group
 	if g.Overflow != DropOldest {
 		return false
 	}
-	if messages, bytes := b.Fixed(); !g.fits(bytes+n, messages) {
+	messages, receipts, bytes := b.log.Waiting() // the rest stays
+	if !g.fits(b.log.Bytes-bytes+n, b.log.Messages-messages-receipts*outbox.ReceiptCost) {
 		return false
 	}
-	for b.Waits() && !b.fits(n) {
-		b.fail(b.Drop(), outcome.ErrSlow)
+	for b.log.Waits() && !b.fits(n) {
+		b.fail(b.log.First(), outcome.ErrSlow)
 	}
 	return b.fits(n)
 }
 
 // settled makes room for messages that have left the log and have an outcome now.
 func (b *backlog) settled(messages, receipts, payload int) {
-	b.Settled(messages, receipts, payload)
-	b.recipient.forward.count(-messages, -payload)
+	b.log.Settled(messages, receipts, payload)
+	b.forward.count(-messages, -payload)
 	if b.room != nil {
 		close(b.room)
 		b.room = nil
@@ -55,7 +59,7 @@ func (b *backlog) settled(messages, receipts, payload int) {
 // fail reports a chunk that has left the log as undelivered.
 func (b *backlog) fail(c *outbox.Chunk, err error) {
 	b.settled(c.Messages, c.Receipts(), c.Payload)
-	b.recipient.group.report.Fail(b.recipient.ID, c, err)
+	b.group.report.Fail(b.ID, c, err)
 }
 
 // done counts a message that has left the log as delivered.
@@ -76,13 +80,13 @@ func (b *backlog) written(c *outbox.Chunk, n int) (took int) {
 			return took
 		}
 		took += size
-		b.done(m, &b.recipient.group.Written)
+		b.done(m, &b.group.Written)
 	}
 }
 
 // tellGivenUp reports what was given up, behind a write that is settled now.
 func (b *backlog) tellGivenUp() {
-	for c := b.NextGivenUp(); c != nil; c = b.NextGivenUp() {
+	for c := b.log.NextGivenUp(); c != nil; c = b.log.NextGivenUp() {
 		b.fail(c, c.Reason)
 	}
 }
@@ -90,7 +94,10 @@ func (b *backlog) tellGivenUp() {
 // sift reports the waiting messages for which judge has a reason. It looks for them only if
 // may says of a chunk that there may be one.
 func (b *backlog) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
-	for _, c := range b.Sift(may, judge) {
+	for _, c := range b.log.Sift(may, judge) {
 		b.fail(c, c.Reason)
 	}
 }
+
+// idCost is what a message in the mailbox takes beside its payload, where that is a lot.
+func (b *backlog) idCost() int { return max(0, len(b.ID)-128) }

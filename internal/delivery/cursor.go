@@ -104,7 +104,7 @@ func (c *cursor) take(w *schedule.Writer) *flight {
 	}
 	f.begin(c)
 	if f.op = c.conn.control; f.op == 0 {
-		f.chunk = c.recipient.log.Pin()
+		f.chunk = c.recipient.log.Pin(false)
 	}
 	c.conn.control = 0
 	c.flight, c.turn = f, writing

@@ -40,13 +40,13 @@ func TestDelRacedWithTakeover(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Millisecond)
-		both.Go(func() { b.Del(owners.WhoCalls()) })
+		both.Go(func() { b.Remove(owners.WhoCalls(), transport.StatusNormal) })
 		both.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 			b.Attach(newer, owners.Caller{Goroutine: 2})
 		})
 		both.Wait()
-		if b.Link() != newer {
+		if linkOf(b) != newer {
 			bad++
 		}
 		stop.Store(true)

@@ -167,10 +167,10 @@ func (f *forwarder) load() *flight {
 		return len(c.Frames())
 	}
 	if f.due == forwardFirst && r.mail.messages() > 0 {
-		load(r.log.PinAlone())
+		load(r.log.Pin(true))
 	} else {
 		for size := 0; r.log.Waits() && size < outbox.Piece; {
-			size += load(r.log.Pin())
+			size += load(r.log.Pin(false))
 		}
 	}
 	b.mail = min(len(b.batch), r.mail.messages())
@@ -205,13 +205,13 @@ func (f *forwarder) settle(b *flight, errs []error) {
 	if remote && slices.Contains(errs[kept:], outcome.ErrMoved) {
 		f.due = forwardAll
 	}
-	r.log.tellGivenUp()
+	r.tellGivenUp()
 	r.log.Unpin()
 	c.flight, c.turn = nil, idle
 	switch {
 	case c.conn != nil:
 	case f.due == forwardAll && remote:
-		r.evictLocked()
+		f.evict()
 	case taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll
 	case kept < len(errs) || hadMail && r.group.mailboxOn():
@@ -240,24 +240,24 @@ func keptFrom(errs []error, late int, place, remote bool) int {
 
 // settleOne gives message i of a batch its outcome.
 func (f *forwarder) settleOne(b *flight, i int, err error) {
-	log := &f.recipient.log
+	r := f.recipient
 	if b.late <= i && i < b.mail {
-		f.recipient.mail.remove(1, len(b.batch[i]))
+		r.mail.remove(1, len(b.batch[i]))
 	}
 	switch {
 	case err == nil:
-		log.done(log.NextPinned(), &f.recipient.group.Forwarded)
+		r.done(r.log.FirstPinned().Next(), &r.group.Forwarded)
 	case i < b.late && outcome.Is(err, outcome.ErrNotConnected):
-		log.fail(log.DropPinned(), outcome.ErrExpired)
+		r.fail(r.log.FirstPinned(), outcome.ErrExpired)
 	default:
-		log.fail(log.DropPinned(), err)
+		r.fail(r.log.FirstPinned(), err)
 	}
 }
 
-// evictLocked has what waits go elsewhere, and reports what came from there.
-func (r *Recipient) evictLocked() {
-	r.forwarderLocked().due = forwardAll
-	r.log.sift(
+// evict has what waits go elsewhere, and reports what came from there.
+func (f *forwarder) evict() {
+	f.due = forwardAll
+	f.recipient.sift(
 		func(c *outbox.Chunk) bool { return c.Receipts() > 0 },
 		func(m *outbox.Message) error {
 			if m.Here {

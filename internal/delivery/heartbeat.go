@@ -68,7 +68,7 @@ func (r *Recipient) Beat(now, lost time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if left {
-		r.askLocked(conn, outcome.ErrLeft)
+		r.cursor.ask(conn, outcome.ErrLeft)
 	}
 	conn.heard = min(conn.heard+lost, now)
 	waits, away := !r.group.Begun(), r.cursor.flight != nil && r.cursor.flight.conn == nil
@@ -88,13 +88,14 @@ func (r *Recipient) Beat(now, lost time.Duration) {
 	}
 }
 
-// askLocked has conn removed if it has been closed. The question may block, so it is asked
-// on a goroutine of its own, one at a time.
-func (r *Recipient) askLocked(conn *connection, reason error) {
+// ask has conn removed if it has been closed. The question may block, so it is asked on a
+// goroutine of its own, one at a time.
+func (c *cursor) ask(conn *connection, reason error) {
 	if conn.asking {
 		return
 	}
 	conn.asking = true
+	r := c.recipient
 	r.group.tasks.Go(func() {
 		if conn.link.Closed() {
 			r.Detach(conn.link, reason)

@@ -29,6 +29,11 @@ func accept(r *Recipient, text string) *flight {
 	return r.cursor.inline()
 }
 
+func linkOf(r *Recipient) *transport.Link {
+	link, _ := r.Link()
+	return link
+}
+
 func receive(t *testing.T, peer *websocket.Conn, all ...string) {
 	t.Helper()
 	for _, want := range all {

@@ -24,9 +24,6 @@ func (r *Recipient) mailLocked() *mail {
 	return r.mail
 }
 
-// idCost is what a message in the mailbox takes beside its payload, where that is a lot.
-func (r *Recipient) idCost() int { return max(0, len(r.ID)-128) }
-
 func (m *mail) messages() int {
 	if m == nil {
 		return 0
@@ -65,7 +62,7 @@ func (m *mail) collect(large error) {
 	r := m.recipient
 	most := r.group.MailboxBytes - r.idCost()
 	r.forward.forget()
-	r.log.sift(func(c *outbox.Chunk) bool {
+	r.sift(func(c *outbox.Chunk) bool {
 		return c.Receipts() > 0 || c.Payload > most
 	}, func(m *outbox.Message) error {
 		switch {
@@ -77,8 +74,7 @@ func (m *mail) collect(large error) {
 		keep(m)
 		return nil
 	})
-	r.log.Fit()
-	messages, bytes := r.log.Waiting()
+	messages, _, bytes := r.log.Waiting()
 	if f := r.cursor.flight; f != nil { // some of the mail may be on its way
 		messages += f.mail - f.late
 		for _, data := range f.batch[f.late:f.mail] {
@@ -131,16 +127,16 @@ func (m *mail) expireOldest() {
 	if r.group.closed.Load() {
 		reason = outcome.ErrClosed
 	}
-	f := r.cursor.flight
-	if f != nil && f.late < f.mail {
+	if f := r.cursor.flight; f != nil && f.late < f.mail {
 		m.remove(1, len(f.batch[f.late]))
 		f.late++
 		return
 	}
-	m.remove(1, r.log.FirstPayload())
+	oldest := r.log.First()
+	m.remove(1, oldest.Payload)
 	if r.cursor.travels() { // after what is on its way
-		r.log.GiveUpFirst(reason)
+		r.log.GiveUpFirst(oldest, reason)
 	} else {
-		r.log.fail(r.log.Drop(), reason)
+		r.fail(oldest, reason)
 	}
 }

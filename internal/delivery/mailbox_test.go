@@ -82,7 +82,7 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 			b.Push(context.Background(), &outbox.Message{ID: "a", Data: make([]byte, 100)})
 		}
 		close(conn.hold)
-		for b.Link() != nil {
+		for linkOf(b) != nil {
 			time.Sleep(10 * time.Microsecond)
 		}
 		boxes[i] = b

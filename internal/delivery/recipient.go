@@ -18,27 +18,22 @@ import (
 // Methods with Locked in their names, and those of cursor, flight, backlog, mail and
 // forwarder, expect that mu is locked, unless they say that they lock it.
 type Recipient struct {
-	ID    string
 	Index int // the registry's, under its lock
-	group *Group
 
-	mu      sync.Mutex
-	cursor  cursor
-	log     backlog
-	mail    *mail       // nil if nothing has been in the mailbox yet
-	forward *forwarder  // nil if nothing has gone to other processes yet
-	owners  owners.List // who added this connection, and those before
-	active  bool        // written to since the last beat
-	dead    bool        // out of the registry; look the id up again
+	mu sync.Mutex
+	backlog
+	cursor cursor
+	owners owners.List // who added this connection, and those before
+	active bool        // written to since the last beat
+	dead   bool        // out of the registry; look the id up again
 }
 
 // NewRecipient returns a Recipient for id, with no connection. The owners are those of its
 // last connections.
 func NewRecipient(g *Group, id string, o owners.List) *Recipient {
 	id = strings.Clone(id) // it may be a part of a long URL, which would stay with it
-	r := &Recipient{ID: id, group: g, owners: o}
+	r := &Recipient{backlog: backlog{ID: id, group: g, log: outbox.NewLog(g.format)}, owners: o}
 	r.cursor.recipient = r
-	r.log.recipient, r.log.Log = r, outbox.NewLog(g.format)
 	return r
 }
 
@@ -66,10 +61,10 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 			}
 			return true, err
 		}
-		if r.log.room == nil {
-			r.log.room = make(chan struct{})
+		if r.room == nil {
+			r.room = make(chan struct{})
 		}
-		room := r.log.room
+		room := r.room
 		r.mu.Unlock()
 		select {
 		case <-room:
@@ -134,27 +129,24 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 }
 
 // waitLocked returns how long m may wait for room: not at all if there is some, or if the
-// peer has taken nothing for a while. Before Start WithBuffer bounds what is added here, but
-// not what comes from elsewhere for one id.
+// peer has taken nothing for a while. While the id is away, what is to be forwarded waits
+// for room, and what comes behind messages that Start has found. Before Start WithBuffer
+// bounds what is added here, but not what comes from elsewhere for one id.
 func (r *Recipient) waitLocked(m *outbox.Message, bounded bool) time.Duration {
-	if !bounded && (!m.Here || m.ID == "") {
+	fits, g, remote := r.fits(len(m.Data)), r.group, r.isRemoteLocked()
+	switch {
+	case !bounded && (!m.Here || m.ID == ""):
 		return 0
-	}
-	if m.ID != "" && r.congestedLocked(len(m.Data)) {
+	case r.cursor.conn != nil:
+		if fits {
+			return 0
+		}
+		return r.cursor.patience()
+	case m.ID != "" && remote && (!fits || g.remoteBytes.Load()/remoteShare > int64(g.Outbox)),
+		m.ID != "" && !fits && r.undecidedLocked():
 		return time.Millisecond
 	}
-	if r.cursor.conn == nil || r.log.fits(len(m.Data)) {
-		return 0
-	}
-	return r.cursor.patience()
-}
-
-// congestedLocked reports whether n bytes more must wait before they may go elsewhere, or
-// behind what waits to be decided since before Start.
-func (r *Recipient) congestedLocked(n int) bool {
-	g, remote := r.group, r.isRemoteLocked()
-	return (remote || r.undecidedLocked()) &&
-		(!r.log.fits(n) || remote && g.remoteBytes.Load()/remoteShare > int64(g.Outbox))
+	return 0
 }
 
 // acceptLocked takes m in, whatever becomes of it. The caller wakes the cursor then.
@@ -164,21 +156,21 @@ func (r *Recipient) acceptLocked(m *outbox.Message, bounded bool) {
 		return // a broadcast is for those who are here
 	}
 	g.Accepted.Add(1, n)
-	fits := away || !bounded || r.log.fits(n) || r.log.dropOldest(n)
+	fits := away || !bounded || r.fits(n) || r.dropOldest(n)
 	switch {
 	case r.isRemoteLocked():
-		r.log.append(m)
+		r.append(m, away)
 		r.forwarderLocked().accept(n)
 	case r.undecidedLocked():
-		r.log.append(m)
+		r.append(m, away)
 	case away && g.mailboxOn() && g.mailbox.Takes(n+r.idCost()):
 		keep(m)
-		r.log.append(m)
+		r.append(m, away)
 		r.mailLocked().add(1, n)
 	case away:
 		g.refuse(r.ID, m, outcome.ErrNotConnected)
 	case fits || g.Overflow == Disconnect:
-		r.log.append(m)
+		r.append(m, away)
 		if !fits {
 			r.removeLocked(outcome.ErrSlow, transport.Status{})
 		}

@@ -16,7 +16,7 @@ import (
 func TestPushToADeadBox(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	b := NewRecipient(g, "a", nil)
-	if !b.Retire() {
+	if _, retired := b.Retire(); !retired {
 		t.Fatal("a new box does not retire")
 	}
 	for _, m := range []outbox.Message{{ID: "a"}, {}, {Here: true}} {
@@ -32,11 +32,11 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	dead, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
 	dead.Retire()
-	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); ok || dead.Link() != nil {
+	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); ok || linkOf(dead) != nil {
 		t.Error("a dead box took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || b.Link() != nil {
+	if ok, err := b.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || linkOf(b) != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -51,12 +51,14 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 		"a place in line":   func(b *Recipient) { b.cursor.turn = queued },
 	} {
 		b := NewRecipient(g, "a", nil)
-		if use(b); b.Retire() || b.dead {
+		use(b)
+		if _, retired := b.Retire(); retired || b.dead {
 			t.Errorf("retired with %s", what)
 		}
 	}
 	b := NewRecipient(g, "a", nil)
-	if b.owners = b.owners.Add(owners.Caller{}); !b.Retire() || !b.dead {
+	b.owners = b.owners.Add(owners.Caller{})
+	if _, retired := b.Retire(); !retired || !b.dead {
 		t.Error("who added a connection keeps a box")
 	}
 }

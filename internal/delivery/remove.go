@@ -6,34 +6,21 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Del removes and closes r's connection and returns it, unless who is an owner of another
-// one. It also reports whether it has done its work: not if r is dead.
-func (r *Recipient) Del(who owners.Caller) (removed *transport.Link, done bool) {
+// Remove removes and closes r's connection with status, and returns it, nil if there was
+// none. It does nothing if who is an owner of another one; the zero Caller may remove any. It
+// also reports whether it has done its work: not if r is dead.
+func (r *Recipient) Remove(who owners.Caller, status transport.Status) (removed *transport.Link, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.dead {
 		return nil, false
 	}
-	if !r.owners.Del(who) {
+	if who != (owners.Caller{}) && !r.owners.Del(who) || r.cursor.conn == nil {
 		return nil, true
 	}
-	return r.kickLocked(transport.StatusNormal), true
-}
-
-// Kick removes and closes r's connection, with status, whoever calls it, and returns it,
-// nil if there was none.
-func (r *Recipient) Kick(status transport.Status) (removed *transport.Link) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.kickLocked(status)
-}
-
-func (r *Recipient) kickLocked(status transport.Status) (removed *transport.Link) {
-	if conn := r.cursor.conn; conn != nil {
-		r.removeLocked(outcome.ErrDeleted, status)
-		return conn.link
-	}
-	return nil
+	removed = r.cursor.conn.link
+	r.removeLocked(outcome.ErrDeleted, status)
+	return removed, true
 }
 
 // Detach removes and closes r's connection if it is link, and reports whether it is.
@@ -72,7 +59,7 @@ func (r *Recipient) removeLocked(reason error, status transport.Status) {
 	}
 	switch {
 	case reason == outcome.ErrMoved && r.group.remote.Load() != nil:
-		r.evictLocked()
+		r.forwarderLocked().evict()
 	case c.travels() && !r.group.mailboxOn(): // behind what is on its way
 		r.log.GiveUp(reason)
 	default:
@@ -90,6 +77,6 @@ func (r *Recipient) abandonLocked(reason, large error) {
 	}
 	r.log.GiveUp(reason)
 	if r.cursor.flight == nil || r.cursor.travels() { // a batch may take long
-		r.log.tellGivenUp()
+		r.tellGivenUp()
 	}
 }

@@ -35,7 +35,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 			g.tasks.End()
 		}
 		for _, r := range g.all() {
-			r.leave(err != nil)
+			r.leave(err != nil, false)
 		}
 		g.mailbox.Trim()
 		if len(g.all()) == 0 && g.tasks.None() {
@@ -47,7 +47,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 			err, over, end = ctx.Err(), nil, time.After(grace)
 		case <-end:
 			for _, r := range g.all() {
-				r.cut()
+				r.leave(true, true)
 			}
 			return err
 		}
@@ -56,40 +56,35 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 
 // leave takes r a step towards its end: when nothing waits for its peer any more it says
 // goodbye, and when the peer has left, or does not answer, or time is over, it removes the
-// connection. A raw connection has no goodbye.
-func (r *Recipient) leave(over bool) {
+// connection. A raw connection has no goodbye. Told so, leave gives up a write that heeds
+// nothing.
+func (r *Recipient) leave(over, giveUp bool) {
 	now := r.group.line.Now()
 	r.mu.Lock()
 	c, conn := &r.cursor, r.cursor.conn
-	if conn != nil && !over && c.turn == idle && conn.life == open && conn.link.WebSocket() {
-		c.say(frame.Close, now)
+	if conn != nil {
+		if !over && c.turn == idle && conn.life == open && conn.link.WebSocket() {
+			c.say(frame.Close, now)
+		}
+		unanswered := conn.life == goodbye && (over || now-conn.written >= r.group.WriteTimeout)
+		switch {
+		case unanswered && (over || c.turn == idle):
+			r.removeLocked(outcome.ErrClosed, transport.Status{})
+		case over || c.turn == idle && conn.life == open:
+			r.removeLocked(outcome.ErrClosed, transport.StatusGoingAway)
+		case c.turn == idle:
+			c.ask(conn, outcome.ErrClosed)
+		}
 	}
-	late := over || c.turn == idle && (conn == nil || conn.life == open || now-conn.written >= r.group.WriteTimeout)
-	switch {
-	case conn == nil:
-	case late && conn.life == goodbye: // nobody answers
-		r.removeLocked(outcome.ErrClosed, transport.Status{})
-	case late:
-		r.removeLocked(outcome.ErrClosed, transport.StatusGoingAway)
-	case c.turn == idle:
-		r.askLocked(conn, outcome.ErrClosed)
+	if giveUp && c.flight != nil {
+		c.flight.abandon(outcome.ErrClosed)
 	}
+	away := c.conn == nil
 	r.mu.Unlock()
-	if conn == nil {
+	if away {
 		if over {
 			r.WithoutRemote(outcome.ErrClosed, true)
 		}
 		r.group.retire(r)
 	}
-}
-
-// cut gives up a write that heeds nothing, and what waits behind it.
-func (r *Recipient) cut() {
-	r.leave(true)
-	r.mu.Lock()
-	if f := r.cursor.flight; f != nil {
-		f.abandon(outcome.ErrClosed)
-	}
-	r.mu.Unlock()
-	r.leave(true)
 }

@@ -36,7 +36,7 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 		b, before := NewRecipient(g, "a", nil), unsent()
 		refuse(g, b)
 		b.Attach(transport.NewLink(conn, false), owners.Caller{})
-		if after := unsent(); b.Link() != nil || after != before || err != nil {
+		if after := unsent(); linkOf(b) != nil || after != before || err != nil {
 			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
 		}
 	}

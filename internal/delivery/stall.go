@@ -154,11 +154,11 @@ func (f *flight) abandon(reason error) {
 		r.mail.remove(1, len(f.batch[i]))
 	}
 	for _, copied := range r.log.Abandon() {
-		r.log.written(copied, n)
+		r.written(copied, n)
 		copied.Cut = true
-		r.log.fail(copied, reason)
+		r.fail(copied, reason)
 	}
 	c.flight, c.turn = nil, idle
-	r.log.tellGivenUp()
+	r.tellGivenUp()
 	c.wake()
 }

@@ -27,7 +27,7 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g.Begin()
 	b.acceptLocked(m, bounded)
 	b.mu.Unlock()
-	if b.Link() != link {
+	if linkOf(b) != link {
 		t.Error("it has closed the connection")
 	}
 }

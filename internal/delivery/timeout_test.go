@@ -40,7 +40,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 		}
 	}
 	b.cursor.judge(w, &first)
-	if b.Link() == nil {
+	if linkOf(b) == nil {
 		t.Error("the second write was judged by the first one's timer")
 	}
 	conn.free <- true
@@ -50,7 +50,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	}
 	b.mu.Unlock()
 	b.cursor.judge(w, &second)
-	if b.Link() == nil {
+	if linkOf(b) == nil {
 		t.Error("a write that has landed was judged")
 	}
 }

@@ -114,12 +114,12 @@ func (f *flight) land(n int, err error) (more bool) {
 		r.group.Observe(r.group.line.Now() - f.chunk.Born)
 	}
 	if whole {
-		r.log.settled(f.chunk.Messages, 0, f.chunk.Payload)
+		r.settled(f.chunk.Messages, 0, f.chunk.Payload)
 		r.group.Written.Add(f.chunk.Messages, f.chunk.Payload)
 	} else if f.chunk != nil {
 		f.settle(n, reason)
 	}
-	r.log.tellGivenUp()
+	r.tellGivenUp()
 	left := f.chunk != nil && f.chunk.Messages > 0 && !whole
 	if whole {
 		r.log.Written(r.active)
@@ -131,7 +131,11 @@ func (f *flight) land(n int, err error) (more bool) {
 	case failed:
 		r.removeLocked(err, transport.StatusGoingAway)
 	case left && c.conn == nil:
-		r.keepLocked(reason)
+		if r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll) {
+			r.forwarderLocked().evict()
+		} else {
+			r.mailLocked().collect(outcome.ErrExpired)
+		}
 	}
 	if conn.life == closing {
 		c.closeNow(conn)
@@ -145,15 +149,15 @@ func (f *flight) land(n int, err error) (more bool) {
 // another connection.
 func (f *flight) settle(n int, reason error) {
 	r, c := f.cursor.recipient, f.chunk
-	n -= r.log.written(c, n)
+	n -= r.written(c, n)
 	if c.Messages > 0 && n > 0 && !f.conn.link.Resends() {
 		half := c.First()
 		half.Cut = true
-		r.log.fail(half, cutFor(reason))
+		r.fail(half, cutFor(reason))
 	}
-	if reason != nil && !r.keepsLocked(reason) {
+	if reason != nil && !r.group.keeps(reason) {
 		for c.Messages > 0 {
-			r.log.fail(c.First(), reason)
+			r.fail(c.First(), reason)
 		}
 	}
 }
@@ -167,20 +171,10 @@ func cutFor(reason error) error {
 	return reason
 }
 
-// keepsLocked reports whether what waits stays, to leave on another connection or to wait in
-// the mailbox, when one leaves for reason.
-func (r *Recipient) keepsLocked(reason error) bool {
-	return r.group.mailboxOn() || reason == outcome.ErrMoved && r.group.remote.Load() != nil
-}
-
-// keepLocked has what a write has left wait for an id that is away: to be forwarded, or in
-// the mailbox.
-func (r *Recipient) keepLocked(reason error) {
-	if r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll) {
-		r.evictLocked()
-	} else {
-		r.mailLocked().collect(outcome.ErrExpired)
-	}
+// keeps reports whether what waits stays, to leave on another connection or to wait in the
+// mailbox, when a connection leaves for reason.
+func (g *Group) keeps(reason error) bool {
+	return g.mailboxOn() || reason == outcome.ErrMoved && g.remote.Load() != nil
 }
 
 // closeLink closes link on a goroutine of its own, for that may take a while. Shutdown waits

@@ -91,18 +91,14 @@ func (c *Chunk) grow(n int, tight bool) {
 	larger.Free()
 }
 
-// Pin pins the first chunk that waits, and returns it. Nothing may be given up before it.
-func (l *Log) Pin() *Chunk {
-	l.pinned++
-	return l.chunks[l.pinned-1]
-}
-
-// PinAlone is Pin of the first message only.
-func (l *Log) PinAlone() *Chunk {
-	if c := l.waiting()[0]; c.Messages > 1 {
+// Pin pins the first chunk that waits, or of that the first message alone, and returns it.
+// Nothing may be given up before it.
+func (l *Log) Pin(alone bool) *Chunk {
+	if c := l.waiting()[0]; alone && c.Messages > 1 {
 		l.chunks = slices.Insert(l.chunks, int(l.pinned), c.First())
 	}
-	return l.Pin()
+	l.pinned++
+	return l.chunks[l.pinned-1]
 }
 
 // Unpin ends what Pin has begun: the messages that are left wait again. What was given up
@@ -154,18 +150,13 @@ func (l *Log) FreeSpare() {
 	}
 }
 
-// NextPinned removes and returns the first message that is pinned.
-func (l *Log) NextPinned() Message { return l.firstPinned().Next() }
-
-// DropPinned removes the first message that is pinned, in a chunk of its own.
-func (l *Log) DropPinned() *Chunk { return l.firstPinned().First() }
-
-func (l *Log) firstPinned() *Chunk {
+// FirstPinned removes the first message that is pinned, in a chunk of its own.
+func (l *Log) FirstPinned() *Chunk {
 	i := 0
 	for l.chunks[i].Messages == 0 {
 		i++
 	}
-	return l.chunks[i]
+	return l.chunks[i].First()
 }
 
 // Abandon removes the pinned chunks, whose bytes may be in use still, and returns copies.
@@ -185,9 +176,8 @@ func (l *Log) GiveUp(reason error) {
 	}
 }
 
-// GiveUpFirst gives up the first message that waits.
-func (l *Log) GiveUpFirst(reason error) {
-	c := l.Drop()
+// GiveUpFirst gives up a message that First has removed, for reason.
+func (l *Log) GiveUpFirst(c *Chunk, reason error) {
 	c.Reason = reason
 	l.chunks = slices.Insert(l.chunks, int(l.pinned+l.givenUp), c)
 	l.givenUp++
@@ -203,51 +193,36 @@ func (l *Log) NextGivenUp() *Chunk {
 	return l.take(int(l.pinned))
 }
 
-// Drop removes the first message that waits, in a chunk of its own.
-func (l *Log) Drop() *Chunk {
+// First removes the first message that waits, in a chunk of its own.
+func (l *Log) First() *Chunk {
 	c := l.waiting()[0]
-	dropped := c.First()
+	first := c.First()
 	if c.Messages == 0 {
 		l.take(int(l.pinned + l.givenUp)).Free()
 	} else if c.compact(); c.off == 0 {
 		c.Fit()
 	}
-	return dropped
+	return first
 }
 
-// Waiting returns how many messages wait, and their payload.
-func (l *Log) Waiting() (messages, bytes int) {
+// Waiting returns how many messages wait, how many receipts they have, and their payload.
+func (l *Log) Waiting() (messages, receipts, bytes int) {
 	for _, c := range l.waiting() {
 		messages += c.Messages
+		receipts += len(c.receipts)
 		bytes += c.Payload
 	}
-	return messages, bytes
-}
-
-// Fixed is Messages and Bytes of what does not wait.
-func (l *Log) Fixed() (messages, bytes int) {
-	messages, bytes = l.Messages, l.Bytes
-	for _, c := range l.waiting() {
-		messages -= c.Messages + len(c.receipts)*ReceiptCost
-		bytes -= c.Payload
-	}
-	return messages, bytes
-}
-
-// FirstPayload returns the size of the first message that waits.
-func (l *Log) FirstPayload() int {
-	c := l.waiting()[0]
-	start, end := frame.Bounds(c.Frames())
-	if c.newline {
-		end--
-	}
-	return end - start
+	return messages, receipts, bytes
 }
 
 // Sift asks judge about each message that waits, and removes and returns those for which it
-// has a reason. It does so only if may says of a chunk that there may be one.
+// has a reason. It does so only if may says of a chunk that there may be one. It lets go of
+// memory that the rest does not need.
 func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (removed []*Chunk) {
 	if !slices.ContainsFunc(l.waiting(), may) {
+		for _, c := range l.waiting() {
+			c.Fit()
+		}
 		return nil
 	}
 	all := slices.Clone(l.waiting())
@@ -267,11 +242,4 @@ func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (remov
 		c.Free()
 	}
 	return removed
-}
-
-// Fit lets go of memory that what waits does not need.
-func (l *Log) Fit() {
-	for _, c := range l.waiting() {
-		c.Fit()
-	}
 }

@@ -1,0 +1,182 @@
+package promises
+
+import (
+	"bufio"
+	"crypto/tls"
+	"io"
+	"log"
+	"net"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
+)
+
+// TestACutMessageIsSentAgain: a peer stops in the middle of a message, and a newer connection
+// takes over. Where the peer certainly does not have the message, that gets it, whole, and
+// before what waits behind it. Elsewhere it is reported.
+func TestACutMessageIsSentAgain(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("what a connection has taken when it is closed cannot be told there")
+	}
+	for name, test := range map[string]struct {
+		connect func(t *testing.T, conns *gcpool.ConnPool) // of a peer that does not read
+		again   bool
+	}{
+		"WebSocket over TCP":             {stuckWebSocket("tcp", gcpool.Upgrade, true), true},
+		"WebSocket over TLS":             {stuckWebSocket("tls", gcpool.Upgrade, true), true},
+		"WebSocket over a Unix socket":   {stuckWebSocket("unix", gcpool.Upgrade, true), true},
+		"binary WebSocket":               {stuckWebSocket("tcp", gcpool.Upgrade, false), true},
+		"WebSocket without Upgrade":      {stuckWebSocket("tcp", plain, true), false},
+		"raw TCP":                        {stuckRaw(func(c net.Conn) net.Conn { return c }), false},
+		"a type of the application's":    {stuckRaw(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }), false},
+		"WebSocket over the application": {stuckWebSocket("wrapped", gcpool.Upgrade, true), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var r reports
+			const size = 8 << 20 // more than the sockets hold
+			_, conns, stream := started(t, gcpool.WithOutbox(2*size), gcpool.WithUndelivered(r.hook))
+			test.connect(t, conns)
+			long := strings.Repeat("x", size)
+			add(t, stream, "a", long)
+			time.Sleep(50 * time.Millisecond) // the write is under way
+			add(t, stream, "a", "behind")
+			ours, peer := net.Pipe()
+			if err := conns.Add("a", ours); err != nil {
+				t.Fatal(err)
+			}
+			in := bufio.NewReader(peer)
+			peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+			want := []string{"behind"}
+			if test.again {
+				want = []string{long, "behind"}
+			}
+			for _, w := range want {
+				got, err := in.ReadString('\n')
+				if err != nil || got != w+"\n" {
+					t.Fatalf("the next connection received %d bytes, %v; want %d", len(got), err, len(w)+1)
+				}
+			}
+			undelivered := 1 - len(want)/2
+			eventually(t, "each has its outcome", func() bool {
+				r.mu.Lock()
+				defer r.mu.Unlock()
+				return len(r.all) == undelivered
+			})
+		})
+	}
+}
+
+// TestACutMessageWithoutANextConnection: after Del the message that was cut is reported with
+// those behind it, once each.
+func TestACutMessageWithoutANextConnection(t *testing.T) {
+	var r reports
+	p, conns, stream := started(t, gcpool.WithOutbox(16<<20), gcpool.WithUndelivered(r.hook))
+	stuckWebSocket("tcp", gcpool.Upgrade, true)(t, conns)
+	add(t, stream, "a", strings.Repeat("x", 8<<20))
+	time.Sleep(50 * time.Millisecond)
+	add(t, stream, "a", "behind")
+	if n, err := conns.Kick("a", 1000, ""); n != 1 || err != nil {
+		t.Fatalf("Kick: %d, %v", n, err)
+	}
+	eventually(t, "each has its outcome", func() bool { return p.Stats()[0].Undelivered == 2 })
+	got := r.take(t, gcpool.ErrDeleted)
+	if len(got) != 2 || got[1] != "a behind" {
+		t.Errorf("reported: %.20q", got)
+	}
+}
+
+func stuckRaw(wrap func(net.Conn) net.Conn) func(t *testing.T, conns *gcpool.ConnPool) {
+	return func(t *testing.T, conns *gcpool.ConnPool) {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		peer, err := net.Dial("tcp", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { peer.Close() })
+		ours, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := conns.Add("a", wrap(ours)); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// stuckWebSocket connects a WebSocket whose peer does not read.
+func stuckWebSocket(network string, wrap wrapper, text bool) func(t *testing.T, conns *gcpool.ConnPool) {
+	return func(t *testing.T, conns *gcpool.ConnPool) {
+		added := make(chan error, 1)
+		srv := httptest.NewUnstartedServer(wrap.around(websocket.Handler(func(ws *websocket.Conn) {
+			if !text {
+				ws.PayloadType = websocket.BinaryFrame
+			}
+			added <- conns.Add("a", ws)
+			io.Copy(io.Discard, ws)
+		})))
+		srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+		address := srv.Listener.Addr().String()
+		dial := func() (net.Conn, error) { return net.Dial("tcp", address) }
+		switch network {
+		case "tcp":
+			srv.Start()
+		case "wrapped":
+			srv.Listener = wrappedListener{srv.Listener}
+			srv.Start()
+		case "tls":
+			srv.StartTLS()
+			dial = func() (net.Conn, error) {
+				return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
+			}
+		case "unix":
+			dir, err := os.MkdirTemp("", "cut")
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { os.RemoveAll(dir) })
+			file := filepath.Join(dir, "socket")
+			srv.Listener.Close()
+			if srv.Listener, err = net.Listen("unix", file); err != nil {
+				t.Fatal(err)
+			}
+			srv.Start()
+			dial = func() (net.Conn, error) { return net.Dial("unix", file) }
+		}
+		t.Cleanup(srv.Close)
+		peer, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { peer.Close() })
+		config, _ := websocket.NewConfig("ws://server/", "http://server")
+		if _, err := websocket.NewClient(config, peer); err != nil {
+			t.Fatal(err)
+		}
+		if err := <-added; err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// wrappedListener's connections are of a type of the application's.
+type wrappedListener struct{ net.Listener }
+
+func (l wrappedListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return struct{ net.Conn }{c}, nil
+}
