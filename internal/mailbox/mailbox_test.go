@@ -1,0 +1,141 @@
+package mailbox
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// An owner has messages of a byte, at positions from gone up to put.
+type owner struct {
+	name string
+	m    *Mailbox
+	gone atomic.Uint64
+	put  uint64
+	log  *losses
+}
+
+// losses is who has lost a message.
+type losses struct {
+	mu  sync.Mutex
+	all string
+}
+
+func (l *losses) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all
+}
+
+func (o *owner) left() uint64          { return o.put - o.gone.Load() }
+func (o *owner) Gone(upTo uint64) bool { return o.gone.Load() >= upTo }
+
+func (o *owner) Expire() {
+	if o.m.Due(o) {
+		o.lose(1)
+		o.log.mu.Lock()
+		o.log.all += o.name
+		o.log.mu.Unlock()
+	}
+}
+
+func (o *owner) lose(n int) {
+	o.gone.Add(uint64(n))
+	o.m.Remove(n, n)
+}
+
+func (o *owner) add(n int) {
+	o.put += uint64(n)
+	o.m.Put(o, o.put, n, n)
+	o.m.Trim()
+}
+
+func owners(m *Mailbox) (a, b *owner, log *losses) {
+	log = new(losses)
+	return &owner{name: "a", m: m, log: log}, &owner{name: "b", m: m, log: log}, log
+}
+
+// TestOldestExpireFirst: each message stays for TTL, whoever owns it, also if its owner has
+// lost others meanwhile.
+func TestOldestExpireFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Mailbox{TTL: time.Minute, Bytes: 1000}
+		a, b, log := owners(m)
+		start := time.Now()
+		a.add(1)
+		time.Sleep(time.Second)
+		b.add(2)
+		time.Sleep(time.Second)
+		a.add(1)
+		b.lose(1) // it was delivered
+		for at, want := range []string{"", "a", "ab", "aba"} {
+			time.Sleep(time.Until(start.Add(time.Minute + time.Duration(at)*time.Second - time.Millisecond)))
+			synctest.Wait()
+			if got := log.String(); got != want {
+				t.Errorf("after %v these have expired: %q, want %q", time.Since(start), got, want)
+			}
+		}
+	})
+}
+
+// TestOldestGiveWay: beyond the bounds the oldest give way, as many as must.
+func TestOldestGiveWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Mailbox{TTL: time.Minute, Bytes: 10}
+		a, b, log := owners(m)
+		a.add(4)
+		b.add(6)
+		if got := log.String(); got != "" {
+			t.Errorf("%q gave way to nobody", got)
+		}
+		b.add(3)
+		a.add(2)
+		if got, want := log.String(), "aaaab"; got != want {
+			t.Errorf("%q gave way, want %q", got, want)
+		}
+		if !m.Takes(10) || m.Takes(11) {
+			t.Error("Takes")
+		}
+		m.Close()
+		m.Trim()
+		if a.left()+b.left() > 0 {
+			t.Errorf("after Close %d and %d are left", a.left(), b.left())
+		}
+	})
+}
+
+// TestTinyMessagesAreBounded by their number, for each takes memory beside its payload.
+func TestTinyMessagesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Mailbox{TTL: time.Minute, Bytes: 160_000}
+		a, _, _ := owners(m)
+		for range 20_000 {
+			a.add(1)
+		}
+		if left, want := a.left(), uint64(10_000+1024); left != want {
+			t.Errorf("%d messages are left, want %d", left, want)
+		}
+		m.Close()
+		m.Trim()
+	})
+}
+
+// TestRunsThatAreGoneTakeNoMemory: ids that come back leave no trace.
+func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Mailbox{TTL: time.Minute, Bytes: 1000}
+		a, b, _ := owners(m)
+		a.add(1) // stays
+		for range 10_000 {
+			b.add(1)
+			b.lose(1)
+		}
+		if len(m.runs) > 200 {
+			t.Errorf("%d runs are kept of 1 message", len(m.runs))
+		}
+		m.Close()
+		m.Trim()
+	})
+}

@@ -1,0 +1,232 @@
+package outbox
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+var text = Format{frame.Text, true}
+
+func message(data string) *Message { return &Message{ID: "a", Data: []byte(data)} }
+
+// filled returns a log with messages, each in a chunk of its own.
+func filled(all ...string) *Log {
+	l := NewLog(text)
+	for _, data := range all {
+		l.Bytes += len(data)
+		l.Messages++
+		l.chunks = append(l.chunks, Single(message(data), text))
+	}
+	return &l
+}
+
+func texts(c *Chunk) (all []string) {
+	for m := range c.All() {
+		all = append(all, string(m.Data))
+	}
+	return all
+}
+
+// rest returns the messages that wait.
+func rest(l *Log) (all []string) {
+	for _, c := range l.waiting() {
+		all = append(all, texts(c)...)
+	}
+	return all
+}
+
+func same(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if !slices.Equal(got, want) {
+		t.Errorf("%s: %q, want %q", what, got, want)
+	}
+}
+
+// TestPinnedBytesStay: while a chunk is pinned nothing that is done to the log changes its
+// bytes, for a write may be reading them.
+func TestPinnedBytesStay(t *testing.T) {
+	for name, do := range map[string]func(l *Log){
+		"append":  func(l *Log) { l.Append(message("next"), false) },
+		"give up": func(l *Log) { l.GiveUp(errors.New("removed")) },
+		"first":   func(l *Log) { l.First() },
+		"sift": func(l *Log) {
+			l.Sift(func(*Chunk) bool { return true }, func(*Message) error { return errors.New("no") })
+		},
+		"abandon":  func(l *Log) { l.Abandon()[0].Next() },
+		"expire":   func(l *Log) { l.GiveUpFirst(l.First(), errors.New("expired")) },
+		"many":     func(l *Log) { fill(l, 10_000) },
+		"abandon+": func(l *Log) { l.Abandon()[0].Free(); fill(l, 10_000) },
+	} {
+		l := NewLog(text)
+		l.Append(message("pinned 1"), false)
+		l.Append(message("pinned 2"), false)
+		c := l.Pin(false)
+		frames := c.Frames()
+		before := bytes.Clone(frames)
+		l.Append(message("behind"), false)
+		do(&l)
+		if !bytes.Equal(frames, before) {
+			t.Errorf("%s has changed %q to %q", name, before, frames)
+		}
+	}
+}
+
+func fill(l *Log, n int) {
+	for i := range n {
+		l.Append(message(fmt.Sprint("message ", i)), false)
+	}
+}
+
+// TestRemovalClosesTheLogThere: what was given up behind a write keeps its place before what
+// comes later, and is told after the write.
+func TestRemovalClosesTheLogThere(t *testing.T) {
+	l, removed := filled("1", "2", "3"), errors.New("removed")
+	pinned := l.Pin(false)
+	l.GiveUp(removed)
+	l.Append(message("4"), false)
+	same(t, "waits", rest(l), "4")
+	same(t, "first of the batch", texts(l.FirstPinned()), "1")
+	for _, want := range []string{"2", "3"} {
+		c := l.NextGivenUp()
+		if c == nil || c.Reason != removed {
+			t.Fatalf("%q was not given up", want)
+		}
+		same(t, "given up", texts(c), want)
+	}
+	if c := l.NextGivenUp(); c != nil || pinned.Messages != 0 {
+		t.Errorf("more was given up: %v", c)
+	}
+	l.Unpin()
+	same(t, "waits", rest(l), "4")
+}
+
+// TestWhatAWriteLeavesComesFirst: the rest of a chunk waits again, before what has come
+// meanwhile.
+func TestWhatAWriteLeavesComesFirst(t *testing.T) {
+	l := NewLog(text)
+	for _, data := range []string{"1", "2", "3"} {
+		l.Append(message(data), false)
+	}
+	c := l.Pin(false)
+	l.Append(message("4"), false)
+	size := 2 + len("1\n")
+	if m, took, ok := c.NextWithin(2*size - 1); !ok || took != size || string(m.Data) != "1" {
+		t.Errorf("%q, %d, %v", m.Data, took, ok)
+	}
+	if _, _, ok := c.NextWithin(size - 1); ok {
+		t.Error("a message that was cut counts as whole")
+	}
+	l.Unpin()
+	same(t, "waits", rest(&l), "2", "3", "4")
+}
+
+// TestPinAlone pins one message of a chunk.
+func TestPinAlone(t *testing.T) {
+	l := NewLog(text)
+	fill(&l, 3)
+	same(t, "pinned", texts(l.Pin(true)), "message 0")
+	same(t, "waits", rest(&l), "message 1", "message 2")
+	l.Unpin()
+	same(t, "waits", rest(&l), "message 0", "message 1", "message 2")
+}
+
+// TestSiftKeepsTheOrder: the messages that stay keep their order and their receipts.
+func TestSiftKeepsTheOrder(t *testing.T) {
+	l := NewLog(text)
+	var told []string
+	for i := range 6 {
+		m := message(fmt.Sprint(i))
+		m.Here = i%2 == 0
+		m.Receipt = func(error) func() { told = append(told, fmt.Sprint(i)); return nil }
+		l.Append(m, false)
+	}
+	moved := errors.New("moved")
+	removed := l.Sift(func(c *Chunk) bool { return c.Receipts() > 0 }, func(m *Message) error {
+		if m.Here {
+			return moved
+		}
+		return nil
+	})
+	same(t, "stay", rest(&l), "1", "3", "5")
+	for i, c := range removed {
+		if same(t, "removed", texts(c), fmt.Sprint(2*i)); c.Reason != moved {
+			t.Errorf("removed for %v", c.Reason)
+		}
+	}
+	for c := range slices.Values(l.waiting()) {
+		for c.Messages > 0 {
+			m := c.Next()
+			m.Receipt.Decide(nil)
+		}
+	}
+	same(t, "told", told, "1", "3", "5")
+}
+
+// TestLogAgainstASlice: whatever is done to a log, its messages leave it once, in order, and
+// its counts are those of what has no outcome yet.
+func TestLogAgainstASlice(t *testing.T) {
+	for seed := range uint64(40) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		l := NewLog(text)
+		var pinned, givenUp, waiting []string // what is in the log
+		settle := func(want *[]string, c *Chunk) {
+			for _, got := range texts(c) {
+				if len(*want) == 0 || (*want)[0] != got {
+					t.Fatalf("seed %d: %q has left, want the first of %q", seed, got, *want)
+				}
+				*want = (*want)[1:]
+			}
+			l.Settled(c.Messages, c.Receipts(), c.Payload)
+		}
+		for i := range 200 {
+			switch op := rng.IntN(10); {
+			case op < 5:
+				data := fmt.Sprint(i, " ", string(make([]byte, rng.IntN(1+rng.IntN(40_000)))))
+				m := message(data)
+				if rng.IntN(3) == 0 {
+					m.Receipt = func(error) func() { return nil }
+				}
+				l.Append(m, rng.IntN(2) == 0)
+				waiting = append(waiting, data)
+			case op < 6 && len(pinned) == 0 && len(waiting) > 0:
+				n := len(texts(l.Pin(rng.IntN(2) == 0)))
+				pinned, waiting = slices.Clone(waiting[:n]), waiting[n:]
+			case op < 7 && len(pinned) > 0:
+				for n := rng.IntN(len(pinned) + 1); n > 0; n-- {
+					settle(&pinned, l.FirstPinned())
+				}
+				for c := l.NextGivenUp(); c != nil; c = l.NextGivenUp() {
+					settle(&givenUp, c)
+				}
+				l.Unpin()
+				pinned, waiting = nil, append(slices.Clone(pinned), waiting...)
+			case op < 8 && len(pinned) > 0:
+				l.GiveUp(errors.New("removed"))
+				givenUp, waiting = append(givenUp, waiting...), nil
+			case op < 9 && len(waiting) > 0:
+				settle(&waiting, l.First())
+			case op < 10 && len(pinned) > 0:
+				for _, c := range l.Abandon() {
+					settle(&pinned, c)
+				}
+				for c := l.NextGivenUp(); c != nil; c = l.NextGivenUp() {
+					settle(&givenUp, c)
+				}
+			}
+			bytes := 0
+			for _, data := range slices.Concat(pinned, givenUp, waiting) {
+				bytes += len(data)
+			}
+			same(t, "waits", rest(&l), waiting...)
+			if l.Bytes != bytes || l.Empty() != (bytes == 0) {
+				t.Fatalf("seed %d: %d bytes, want %d", seed, l.Bytes, bytes)
+			}
+		}
+	}
+}

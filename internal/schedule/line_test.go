@@ -1,0 +1,194 @@
+package schedule
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/tasks"
+)
+
+// ledger notes which cursors were served.
+type ledger struct {
+	mu      sync.Mutex
+	served  []string
+	stalled []string
+}
+
+func (l *ledger) all() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Clone(l.served)
+}
+
+func (l *ledger) note(list *[]string, name string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	*list = append(*list, name)
+}
+
+// A cursor has so many writes to make, of which each takes d.
+type cursor struct {
+	Place
+	name   string
+	writes int
+	d      time.Duration
+	log    *ledger
+}
+
+func (c *cursor) Serve(w *Writer) (more bool) {
+	w.Begin()
+	time.Sleep(c.d)
+	w.End()
+	c.log.note(&c.log.served, c.name)
+	c.writes--
+	return c.writes > 0
+}
+
+func (c *cursor) Stalled(*Writer) { c.log.note(&c.log.stalled, c.name) }
+
+// open returns a line with so many writers, and what waits for it to end.
+func open(t *testing.T, writers int) (l *Line, ended func()) {
+	var all tasks.Tasks
+	l = NewLine(&all)
+	l.limit = writers
+	return l, func() {
+		synctest.Wait()
+		time.Sleep(time.Hour)
+		if synctest.Wait(); !all.None() || l.Len() != 0 || l.Stalled() != 0 || serving(l) != 0 {
+			t.Errorf("%d wait, %d serve, %d are stalled", l.Len(), serving(l), l.Stalled())
+		}
+	}
+}
+
+func serving(l *Line) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.serving)
+}
+
+// TestCursorsTakeTurns: a cursor with more to write goes to the end of the line.
+func TestCursorsTakeTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		log := new(ledger)
+		for _, name := range []string{"a", "b", "c"} {
+			l.Put(&cursor{name: name, writes: 2, log: log})
+		}
+		if synctest.Wait(); len(log.all()) > 0 || l.Len() != 3 {
+			t.Errorf("before Open %v were served, %d wait", log.all(), l.Len())
+		}
+		if !l.Open() || l.Open() {
+			t.Error("Open does not tell the first call")
+		}
+		ended()
+		if want := []string{"a", "b", "c", "a", "b", "c"}; !slices.Equal(log.all(), want) {
+			t.Errorf("served %v, want %v", log.all(), want)
+		}
+	})
+}
+
+// TestAStalledWriterIsReplaced: a write that takes long delays nobody else. Its writer goes
+// on with that cursor alone.
+func TestAStalledWriterIsReplaced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		log := new(ledger)
+		l.Open()
+		l.Put(&cursor{name: "slow", writes: 3, d: time.Second, log: log})
+		synctest.Wait()
+		l.Put(&cursor{name: "fast", writes: 2, log: log})
+		time.Sleep(3 * tick)
+		synctest.Wait()
+		if want := []string{"fast", "fast"}; !slices.Equal(log.all(), want) || l.Stalled() != 1 {
+			t.Errorf("beside a write of a second %v were served, %d are stalled", log.all(), l.Stalled())
+		}
+		ended()
+		if len(log.stalled) != 1 || len(log.all()) != 5 {
+			t.Errorf("stalled: %v, served: %v", log.stalled, log.all())
+		}
+	})
+}
+
+// TestManyStallAtOnce: peers that stop together do not each hold up the line for a tick.
+func TestManyStallAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const stuck = 64
+		l, ended := open(t, 2)
+		log := new(ledger)
+		for range stuck {
+			l.Put(&cursor{name: "stuck", writes: 1, d: time.Minute, log: log})
+		}
+		l.Put(&cursor{name: "behind", writes: 1, log: log})
+		start := time.Now()
+		l.Open()
+		for len(log.all()) == 0 {
+			time.Sleep(time.Millisecond)
+			synctest.Wait()
+		}
+		if took := time.Since(start); took > 6*tick { // alone: 32 ticks
+			t.Errorf("behind %d that are stuck it takes %v", stuck, took)
+		}
+		ended()
+	})
+}
+
+// TestInlineOnlyWhenIdle: the caller writes by itself if the line is open and idle, and has
+// been so for a moment.
+func TestInlineOnlyWhenIdle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		log := new(ledger)
+		c := &cursor{name: "a", writes: 1, log: log}
+		if l.Inline(c) != nil {
+			t.Error("inline before Open")
+		}
+		l.Open()
+		synctest.Wait()
+		time.Sleep(InlinePause)
+		w := l.Inline(c)
+		if w == nil {
+			t.Fatal("not inline in an idle line")
+		}
+		if l.Inline(&cursor{name: "b", writes: 1, log: log}) != nil {
+			t.Error("inline beside another write")
+		}
+		w.Done(false)
+		synctest.Wait()
+		if l.Inline(&cursor{name: "c", writes: 1, log: log}) != nil {
+			t.Error("inline right after a write")
+		}
+		ended()
+		if w = l.Inline(c); w == nil {
+			t.Fatal("not inline in an idle line")
+		}
+		w.GoOn(func() bool { c.writes = 2; return true }) // the rest is for a goroutine
+		ended()
+		if want := []string{"a", "b", "c", "a", "a"}; !slices.Equal(log.all(), want) {
+			t.Errorf("served %v, want %v", log.all(), want)
+		}
+	})
+}
+
+// TestWritersAreAsManyAsProcessors: more cursors than that do not bring more writers.
+func TestWritersAreAsManyAsProcessors(t *testing.T) {
+	var all tasks.Tasks
+	if l := NewLine(&all); l.limit != runtime.GOMAXPROCS(0) {
+		t.Errorf("%d writers", l.limit)
+	}
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 3)
+		log := new(ledger)
+		for range 100 {
+			l.Put(&cursor{writes: 1, d: tick / 5, log: log})
+		}
+		l.Open()
+		if serving(l) != 3 {
+			t.Errorf("%d writers", serving(l))
+		}
+		ended()
+	})
+}
