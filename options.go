@@ -9,7 +9,9 @@ import (
 )
 
 // An Option sets one thing about a pool; the last one wins, Register's over NewPool's.
-type Option func(*delivery.Config)
+type Option func(*config)
+
+type config struct{ delivery.Config }
 
 // Overflow says what gives way when the outbox of an id is full and its peer has
 // acknowledged nothing for a second, however long [WithWriteTimeout] is. Add waits for a
@@ -31,7 +33,7 @@ const (
 // wait for a slow hook, before Add waits. A Broadcast before Start counts once, and what is
 // reported before Start makes no room. It must be positive and at most 1<<24. The default
 // is 1000.
-func WithBuffer(messages int) Option { return func(c *delivery.Config) { c.Buffer = messages } }
+func WithBuffer(messages int) Option { return func(c *config) { c.Buffer = messages } }
 
 // WithOutbox sets how many bytes of payload may wait for one id. Beside them it
 // takes a few bytes for each message, room that is kept for more, and no more than
@@ -43,11 +45,11 @@ func WithBuffer(messages int) Option { return func(c *delivery.Config) { c.Buffe
 // see WithWriteTimeout. So Add waits for a slow peer when its outbox is full, and not
 // some megabytes later. While it is slow, a write to it holds one goroutine and up to
 // 64 KiB.
-func WithOutbox(bytes int) Option { return func(c *delivery.Config) { c.Outbox = bytes } }
+func WithOutbox(bytes int) Option { return func(c *config) { c.Outbox = bytes } }
 
 // WithOverflow sets what gives way when an outbox is full; by default Disconnect.
 func WithOverflow(o Overflow) Option {
-	return func(c *delivery.Config) { c.Overflow = delivery.Overflow(o) }
+	return func(c *config) { c.Overflow = delivery.Overflow(o) }
 }
 
 // WithWriteTimeout sets how long a peer may acknowledge nothing while a write to it
@@ -66,7 +68,7 @@ func WithOverflow(o Overflow) Option {
 // net.Conn of another type. There d must do for the largest message, and a send buffer of
 // several megabytes may hide for seconds that a peer reads.
 func WithWriteTimeout(d time.Duration) Option {
-	return func(c *delivery.Config) { c.WriteTimeout = d }
+	return func(c *config) { c.WriteTimeout = d }
 }
 
 // WithHeartbeat has a WebSocket to which nothing was written for d pinged, so
@@ -77,7 +79,7 @@ func WithWriteTimeout(d time.Duration) Option {
 // be seen (see [WithWriteTimeout]); once the ping has arrived, only an answer counts.
 // Looked at once a second, or four times in d, from Start on; what is less than 10 ms is
 // 10 ms. 0 is off; the default 15 s.
-func WithHeartbeat(d time.Duration) Option { return func(c *delivery.Config) { c.Heartbeat = d } }
+func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbeat = d } }
 
 // WithMailbox has messages for ids that are not connected wait for them, each
 // for up to ttl since its id went, since Add, or since Start if it was added before, and
@@ -86,17 +88,17 @@ func WithHeartbeat(d time.Duration) Option { return func(c *delivery.Config) { c
 // id of its own, and there may be one for 16 bytes, and 1024. Without it, and with a zero,
 // they are reported at once.
 func WithMailbox(ttl time.Duration, bytes int) Option {
-	return func(c *delivery.Config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
+	return func(c *config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }
 
 // WithNewline has each payload followed by '\n', as the original gcpool does; by
 // default true. Without it a raw connection's peer must know where messages end.
-func WithNewline(on bool) Option { return func(c *delivery.Config) { c.Newline = on } }
+func WithNewline(on bool) Option { return func(c *config) { c.Newline = on } }
 
 // WithBinary has messages leave as binary frames (RFC 6455 section 5.6) on the connections
 // that [Conn] returns; by default they are text, which must be UTF-8. A *[websocket.Conn] of
 // x/net has its PayloadType for that, and a raw connection has no frames.
-func WithBinary(on bool) Option { return func(c *delivery.Config) { c.Binary = on } }
+func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 
 // WithUndelivered sets the function that is told of each message that was
 // accepted and not delivered; there is none by default. It runs on a goroutine
@@ -105,7 +107,7 @@ func WithBinary(on bool) Option { return func(c *delivery.Config) { c.Binary = o
 // use AddContext with a deadline, since Add waits while more reports than
 // WithBuffer wait for it. A panic is recovered and logged.
 func WithUndelivered(fn func(Undelivered)) Option {
-	return func(c *delivery.Config) {
+	return func(c *config) {
 		if c.Undelivered = nil; fn != nil {
 			c.Undelivered = func(id string, data []byte, err error) {
 				fn(Undelivered{Pool: c.Pool, ID: id, Data: data, Err: err})
@@ -118,7 +120,7 @@ func WithUndelivered(fn func(Undelivered)) Option {
 // there is none by default. A newer connection that takes over is neither. It
 // is called as that of WithUndelivered.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
-	return func(c *delivery.Config) {
+	return func(c *config) {
 		if c.Presence = nil; fn != nil {
 			c.Presence = func(id string, connected bool) { fn(c.Pool, id, connected) }
 		}
@@ -128,10 +130,10 @@ func WithPresence(fn func(pool, id string, connected bool)) Option {
 // WithLogger sets where joins and leaves are logged, at Debug, and slow peers,
 // at Warn; never a payload, and ids only quoted. Lines are left out while it is
 // too slow. The default, and nil, is [slog.Default].
-func WithLogger(l *slog.Logger) Option { return func(c *delivery.Config) { c.Logger = l } }
+func WithLogger(l *slog.Logger) Option { return func(c *config) { c.Logger = l } }
 
 // check refuses options without meaning.
-func check(c *delivery.Config) error {
+func check(c *config) error {
 	wrong := ""
 	switch {
 	case c.Buffer < 1 || c.Buffer > 1<<24:

@@ -151,13 +151,13 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	c := delivery.Config{
+	c := config{delivery.Config{
 		Hooks:        report.Hooks{Pool: name, Buffer: 1000},
 		Outbox:       1 << 20,
 		WriteTimeout: 10 * time.Second,
 		Heartbeat:    15 * time.Second,
 		Newline:      true,
-	}
+	}}
 	for _, opt := range slices.Concat(p.defaults, opts) {
 		if opt != nil {
 			opt(&c)
@@ -174,7 +174,7 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	if p.pools[name] != nil {
 		return fmt.Errorf("%w: %q", ErrRegistered, name)
 	}
-	s := newStreamPool(newConnPool(c))
+	s := newStreamPool(newConnPool(c.Config))
 	s.conns.group.SetRemote(p.cluster)
 	p.pools[name] = s
 	if p.started {

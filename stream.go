@@ -88,6 +88,23 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 	return wait(ctx)
 }
 
+// AddFunc is Add that has outcome told what becomes of the message: nil when it is written,
+// else the reason why it was not; then [WithUndelivered] is not told of it. With
+// [WithMailbox] that is what becomes of it in the end. If AddFunc returns an error, outcome
+// is never called; otherwise once. It runs under the same rules as the WithUndelivered hook:
+// on a goroutine of the pool's, one call at a time and in order with all others, and while
+// more than [WithBuffer] calls wait, Add waits. It returns ErrInvalid for a nil outcome.
+func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
+	ctx := context.Background()
+	if err := s.check(ctx, id, data); err != nil {
+		return err
+	}
+	if outcome == nil {
+		return fmt.Errorf("%w: nil function", ErrInvalid)
+	}
+	return s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Receipt(id, outcome)})
+}
+
 // Broadcast is Add for every id that is connected at this moment. It counts as
 // one message for each. The ids with room get it at once; then Broadcast waits
 // for the others together, as Add does for one. Before Start it counts once for WithBuffer,

@@ -66,9 +66,7 @@ func (b *backlog) fail(c *outbox.Chunk, err error) {
 func (b *backlog) done(m outbox.Message, as *outcome.Tally) {
 	as.Add(1, len(m.Data))
 	b.settled(1, m.Receipts(), len(m.Data))
-	if tell := m.Receipt.Decide(nil); tell != nil {
-		tell()
-	}
+	m.Receipt.Tell(nil)
 }
 
 // written counts the messages of a chunk that end within its first n bytes, for they were

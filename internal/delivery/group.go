@@ -95,6 +95,11 @@ func (g *Group) Room(ctx context.Context) error {
 	return g.report.Room(ctx, g.done)
 }
 
+// Receipt returns one that has fn told a message's outcome, in order with the hooks.
+func (g *Group) Receipt(id string, fn func(err error)) *outbox.Receipt {
+	return g.report.Receipt(id, fn)
+}
+
 // Begin has writers come for what waits, and reports whether it is the first call.
 func (g *Group) Begin() bool { return g.line.Open() }
 

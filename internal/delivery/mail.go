@@ -87,13 +87,13 @@ func (m *mail) collect(large error) {
 	r.group.mailbox.Schedule()
 }
 
-// keep tells who waits for the outcome of a message that it is kept in the mailbox, and that
+// keep tells who asks for the outcome of a message that it is kept in the mailbox, and that
 // its outcome is the hook's.
 func keep(m *outbox.Message) {
-	if tell := m.Receipt.Decide(outcome.ErrKept); tell != nil {
-		tell()
+	if m.Receipt != nil && !m.Receipt.Stays {
+		m.Receipt.Tell(outcome.ErrKept)
+		m.Receipt = nil
 	}
-	m.Receipt = nil
 }
 
 // leave counts all out of the mailbox: they leave on a connection.

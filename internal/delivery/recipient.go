@@ -92,10 +92,10 @@ func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int,
 	}
 	defer settle()
 	for i, data := range batch {
-		m := outbox.Message{ID: r.ID, Data: data, Here: true, Receipt: func(err error) func() {
+		m := outbox.Message{ID: r.ID, Data: data, Here: true, Receipt: &outbox.Receipt{Decide: func(err error) func() {
 			errs[i] = err
 			return settle
-		}}
+		}}}
 		left++
 		wait, err := r.tryLocked(&m)
 		if wait > 0 {

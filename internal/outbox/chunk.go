@@ -36,7 +36,7 @@ type Chunk struct {
 // keeps of that message beside its payload.
 type receipt struct {
 	at int
-	Receipt
+	*Receipt
 	here bool
 }
 

@@ -143,7 +143,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	for i := range 6 {
 		m := message(fmt.Sprint(i))
 		m.Here = i%2 == 0
-		m.Receipt = func(error) func() { told = append(told, fmt.Sprint(i)); return nil }
+		m.Receipt = &Receipt{Decide: func(error) func() { told = append(told, fmt.Sprint(i)); return nil }}
 		l.Append(m, false)
 	}
 	moved := errors.New("moved")
@@ -162,7 +162,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	for c := range slices.Values(l.waiting()) {
 		for c.Messages > 0 {
 			m := c.Next()
-			m.Receipt.Decide(nil)
+			m.Receipt.Tell(nil)
 		}
 	}
 	same(t, "told", told, "1", "3", "5")
@@ -190,7 +190,7 @@ func TestLogAgainstASlice(t *testing.T) {
 				data := fmt.Sprint(i, " ", string(make([]byte, rng.IntN(1+rng.IntN(40_000)))))
 				m := message(data)
 				if rng.IntN(3) == 0 {
-					m.Receipt = func(error) func() { return nil }
+					m.Receipt = &Receipt{Decide: func(error) func() { return nil }}
 				}
 				l.Append(m, rng.IntN(2) == 0)
 				waiting = append(waiting, data)

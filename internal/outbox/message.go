@@ -11,25 +11,22 @@ import (
 type Message struct {
 	ID      string
 	Data    []byte
-	Receipt Receipt // nil if nobody waits for the outcome
-	Here    bool    // it came from another process, for a connection here or for nobody
+	Receipt *Receipt // nil if nobody asks for the outcome
+	Here    bool     // it came from another process, for a connection here or for nobody
 }
 
-// A Receipt is given the outcome of one message, nil if it was written, under the lock of
-// its id. It returns what tells the caller who waits for it, or nil if nobody does any more.
-type Receipt func(err error) (tell func())
+// A Receipt asks for the outcome of one message.
+type Receipt struct {
+	// Decide is given the outcome, nil if the message was written, under the lock of its id.
+	// It returns what tells the caller who asks, or nil if nobody does any more.
+	Decide func(err error) (tell func())
+	// Stays means that who asks also waits for what becomes of a message in the mailbox.
+	Stays bool
+}
 
 // ReceiptCost is how many messages a Receipt takes as much memory as, also when nobody
-// waits for it any more.
+// asks any more.
 const ReceiptCost = 50
-
-// Decide is r, which may be nil.
-func (r Receipt) Decide(err error) (tell func()) {
-	if r == nil {
-		return nil
-	}
-	return r(err)
-}
 
 // Receipts returns how many Receipts m has.
 func (m *Message) Receipts() int {
@@ -39,19 +36,28 @@ func (m *Message) Receipts() int {
 	return 1
 }
 
+// Tell gives r, which may be nil, the outcome, and tells who asks for it.
+func (r *Receipt) Tell(err error) {
+	if r != nil {
+		if tell := r.Decide(err); tell != nil {
+			tell()
+		}
+	}
+}
+
 // Await has the outcome of m waited for, by the function that it returns: until ctx ends,
 // when it returns ctx's error and leaves the outcome to the hook.
 func (m *Message) Await() (wait func(ctx context.Context) error) {
 	var decided atomic.Bool // by the outcome, or by ctx
 	var outcome error
 	done := make(chan struct{})
-	m.Receipt = func(err error) (tell func()) {
+	m.Receipt = &Receipt{Decide: func(err error) (tell func()) {
 		if !decided.CompareAndSwap(false, true) {
 			return nil
 		}
 		outcome = err
 		return func() { close(done) }
-	}
+	}}
 	return func(ctx context.Context) error {
 		select {
 		case <-done:

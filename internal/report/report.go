@@ -61,6 +61,7 @@ type event struct {
 	id        string
 	chunk     *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
 	data      []byte        // the one whose turn it is
+	outcome   func(error)   // asks for err as the outcome of one message
 	err       error         // why it was not delivered, or why id went
 	connected bool
 }
@@ -94,6 +95,13 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	c.Free()
 }
 
+// Receipt returns one that has fn told the outcome, in order with the hooks.
+func (r *Reporter) Receipt(id string, fn func(err error)) *outbox.Receipt {
+	return &outbox.Receipt{Stays: true, Decide: func(err error) (tell func()) {
+		return func() { r.add(event{id: id, outcome: fn, err: err}, 1) }
+	}}
+}
+
 // Moved reports that id came, or went for the reason err.
 func (r *Reporter) Moved(id string, connected bool, err error) {
 	if r.Presence != nil || r.verbose.Load() || outcome.Is(err, outcome.ErrSlow) {
@@ -105,7 +113,7 @@ func (r *Reporter) Moved(id string, connected bool, err error) {
 func (r *Reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if e.chunk == nil && r.Presence == nil && r.backlog.Load() >= int64(r.Buffer) {
+	if e.chunk == nil && e.outcome == nil && r.Presence == nil && r.backlog.Load() >= int64(r.Buffer) {
 		return
 	}
 	r.events = append(r.events, e)
@@ -199,6 +207,10 @@ func (r *Reporter) tell(e event) {
 			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v))
 		}
 	}()
+	if e.outcome != nil {
+		e.outcome(e.err)
+		return
+	}
 	if e.chunk != nil {
 		r.counters.Fail(1, len(e.data), e.err)
 		r.Undelivered(e.id, e.data, e.err)

@@ -1,0 +1,155 @@
+package promises
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestAddFuncTellsTheOutcomeOnce: whatever becomes of a message, its function is told, and
+// the hook is not.
+func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
+	kept := gcpool.WithMailbox(time.Minute, 1000)
+	for name, test := range map[string]struct {
+		opt   gcpool.Option
+		after func(t *testing.T, p *gcpool.Pool, conns *gcpool.ConnPool)
+		want  error
+	}{
+		"written": {nil, func(t *testing.T, _ *gcpool.Pool, conns *gcpool.ConnPool) {
+			go io.Copy(io.Discard, pipe(t, conns, "a"))
+		}, nil},
+		"deleted": {nil, func(t *testing.T, _ *gcpool.Pool, conns *gcpool.ConnPool) {
+			pipe(t, conns, "a")
+			conns.Kick("a", 1000, "")
+		}, gcpool.ErrDeleted},
+		"kept, and written": {kept, func(t *testing.T, p *gcpool.Pool, conns *gcpool.ConnPool) {
+			p.Start()
+			time.Sleep(time.Second)
+			go io.Copy(io.Discard, pipe(t, conns, "a"))
+		}, nil},
+		"kept, and expired": {kept, nil, gcpool.ErrExpired},
+		"kept, until the end": {kept, func(_ *testing.T, p *gcpool.Pool, _ *gcpool.ConnPool) {
+			p.Start()
+			time.Sleep(time.Second)
+			shutdown(p, time.Second)
+		}, gcpool.ErrClosed},
+		"larger than a mailbox": {gcpool.WithMailbox(time.Minute, 1), nil, gcpool.ErrNotConnected},
+		"away":                  {nil, nil, gcpool.ErrNotConnected},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var r reports
+				p, conns, stream := idle(t, gcpool.WithUndelivered(r.hook), test.opt)
+				var told []error
+				if err := stream.AddFunc("a", []byte("hello"), func(err error) { told = append(told, err) }); err != nil {
+					t.Fatal(err)
+				}
+				if test.after != nil {
+					test.after(t, p, conns)
+				}
+				p.Start()
+				synctest.Wait()
+				time.Sleep(time.Hour)
+				synctest.Wait()
+				if len(told) != 1 || !errors.Is(told[0], test.want) || (told[0] == nil) != (test.want == nil) {
+					t.Errorf("told %v, want %v", told, test.want)
+				}
+				equal(t, "the hook", r.take(t, nil), nil)
+				s := p.Stats()[0]
+				if s.Accepted != 1 || s.Written+s.Undelivered != 1 || (s.Written == 1) != (test.want == nil) {
+					t.Errorf("%+v", s)
+				}
+			})
+		})
+	}
+}
+
+// TestAddFuncIsToldInOrder: with other outcomes and the hooks, one call at a time; a panic
+// does not end that.
+func TestAddFuncIsToldInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var told []string
+		var inside atomic.Int32
+		tell := func(what string) {
+			if inside.Add(1) != 1 {
+				t.Error("two calls at once")
+			}
+			time.Sleep(time.Millisecond)
+			told = append(told, what)
+			inside.Add(-1)
+		}
+		_, conns, stream := started(t,
+			gcpool.WithUndelivered(func(u gcpool.Undelivered) { tell("hook " + string(u.Data)) }),
+			gcpool.WithPresence(func(_, id string, connected bool) { tell(fmt.Sprint(id, " ", connected)) }))
+		peer := pipe(t, conns, "a")
+		go io.Copy(io.Discard, peer)
+		for i := range 3 {
+			err := stream.AddFunc("a", []byte("x"), func(err error) {
+				tell(fmt.Sprint(i, " ", err))
+				if i == 1 {
+					panic("in the application")
+				}
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		add(t, stream, "b", "away")
+		time.Sleep(time.Second)
+		synctest.Wait()
+		if want := []string{"a true", "0 <nil>", "1 <nil>", "2 <nil>", "hook away"}; !slices.Equal(told, want) {
+			t.Errorf("told %q, want %q", told, want)
+		}
+	})
+}
+
+// TestAddFuncCountsInWithBuffer: a slow outcome makes Add wait, as a slow hook does.
+func TestAddFuncCountsInWithBuffer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, stream := started(t, gcpool.WithBuffer(2))
+		free := make(chan bool)
+		for range 4 { // one is being told, two wait, and one more
+			if err := stream.AddFunc("a", nil, func(error) { <-free }); err != nil {
+				t.Fatal(err)
+			}
+			synctest.Wait()
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := stream.AddContext(ctx, "b", nil); err != context.DeadlineExceeded {
+			t.Errorf("Add beside a slow outcome: %v", err)
+		}
+		close(free)
+		add(t, stream, "b", "")
+	})
+}
+
+// TestAddFuncRefuses what Add refuses, and a nil function, and then tells nothing.
+func TestAddFuncRefuses(t *testing.T) {
+	p, _, stream := started(t)
+	told := func(err error) { t.Errorf("told %v", err) }
+	var none *gcpool.StreamPool
+	for what, got := range map[string]struct{ err, want error }{
+		"an empty id":     {stream.AddFunc("", nil, told), gcpool.ErrInvalid},
+		"a nil function":  {stream.AddFunc("a", nil, nil), gcpool.ErrInvalid},
+		"a large message": {stream.AddFunc("a", make([]byte, 1<<20+1), told), gcpool.ErrTooLarge},
+		"no pool":         {none.AddFunc("a", nil, told), gcpool.ErrNotRegistered},
+	} {
+		if !errors.Is(got.err, got.want) {
+			t.Errorf("%s: %v, want %v", what, got.err, got.want)
+		}
+	}
+	shutdown(p, time.Second)
+	if err := stream.AddFunc("a", nil, told); err != gcpool.ErrClosed {
+		t.Errorf("after Shutdown: %v", err)
+	}
+}
