@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"regexp"
 	"runtime"
 	"strings"
 	"sync"
@@ -115,12 +116,14 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	eventually(t, "all goroutines have ended", func() bool { return goroutines() == before })
 }
 
+var ofGcpool = regexp.MustCompile(`(gcpool|outbox|transport|upgrade)\.\(`)
+
 // goroutines counts those that have gcpool in their stack.
 func goroutines() int {
 	buf := make([]byte, 4<<20)
 	n := 0
 	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
-		if strings.Contains(g, "gcpool.(") || strings.Contains(g, "outbox.(") || strings.Contains(g, "transport.(") {
+		if ofGcpool.MatchString(g) {
 			n++
 		}
 	}
