@@ -10,7 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/transport"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
 // Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any
@@ -70,7 +70,7 @@ import (
 // a peer that has left before cannot be seen.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
-		if !asksForWebSocket(req) || transport.FromContext(req.Context()) != nil {
+		if !asksForWebSocket(req) || upgrade.FromContext(req.Context()) != nil {
 			h.ServeHTTP(w, req)
 			return
 		}
@@ -85,7 +85,7 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
-		u := &upgraded{Context: req.Context(), conn: transport.NewConn(conn, ahead)}
+		u := &upgraded{Context: req.Context(), conn: upgrade.NewConn(conn, ahead)}
 		if calledByServer() { // whose context ends when this returns
 			u.Context = withoutEnd(u.Context)
 			go u.serve(h, req, true)
@@ -120,7 +120,7 @@ func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil
 	}
-	if c := transport.FromContext(r.Context()); c != nil {
+	if c := upgrade.FromContext(r.Context()); c != nil {
 		return c
 	}
 	return nil
@@ -177,7 +177,7 @@ func (c *serverContext) Value(key any) any {
 // it once more; a handler that refuses the handshake writes a plain response to it.
 type upgraded struct {
 	context.Context
-	conn     *transport.Conn
+	conn     *upgrade.Conn
 	header   http.Header // made when it is asked for
 	sent     http.Header // header, when the status was set
 	status   int
@@ -225,7 +225,7 @@ func (u *upgraded) Value(key any) any {
 	switch key {
 	case upgradedKey{}:
 		return u
-	case transport.ConnKey{}:
+	case upgrade.ConnKey{}:
 		return u.conn
 	}
 	return u.Context.Value(key)

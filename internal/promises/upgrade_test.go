@@ -17,7 +17,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"github.com/nulijiabei/gcpool/internal/transport"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 	"golang.org/x/net/nettest"
 	"golang.org/x/net/websocket"
 )
@@ -35,7 +35,7 @@ func TestUpgradedConnectionIsANetConn(t *testing.T) {
 		if c2, err = l.Accept(); err != nil {
 			return nil, nil, nil, err
 		}
-		return &transport.Conn{Conn: c1}, &transport.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
+		return &upgrade.Conn{Conn: c1}, &upgrade.Conn{Conn: c2}, func() { c1.Close(); c2.Close() }, nil
 	})
 }
 
@@ -227,7 +227,7 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 			}
 			return wrote.Write(p)
 		}
-		c := &transport.Conn{Conn: f}
+		c := &upgrade.Conn{Conn: f}
 		c.Write([]byte(response))
 		for _, p := range test.writes {
 			c.Write([]byte(p))

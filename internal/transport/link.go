@@ -3,25 +3,29 @@
 package transport
 
 import (
-	"errors"
-	"fmt"
-	"io"
 	"net"
 	"reflect"
 	"sync/atomic"
-	"time"
 
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// Piece is the most that one Write of a stream carries, so that a slow peer's progress
-// can be seen.
-const Piece = 64 << 10
+// Piece is the most that one Write of a stream carries.
+const Piece = socket.Piece
 
-// longAgo is a deadline that makes a write which is stuck return at once.
-var longAgo = time.Unix(1, 0)
+// A Status is the code and the reason of a close frame.
+type Status = frame.Status
+
+// The statuses that a pool sends on its own account.
+var (
+	StatusNormal    = frame.StatusNormal
+	StatusGoingAway = frame.StatusGoingAway
+	StatusReplaced  = Status{Code: 4500} // a newer connection took the id: do not come back
+)
 
 // A Link is one connection as a pool uses it. Its methods turn a panic of the connection
 // into an error. Only one Send, Try or Ping may run at a time; the others may run beside
@@ -64,15 +68,10 @@ type kind interface {
 	// Kill closes the connection at once.
 	Kill()
 
-	ping() error
-	// held tells how far the application has come with its data if an unfinished message
-	// of its own, which it is not writing just now, keeps Send waiting; else 0.
-	held() uint64
-	// heard counts what the peer has sent, if the kind can tell.
-	heard() (count uint32, tells bool)
-	// progress tells how many bytes of anybody's went to the socket, if known, and which
-	// one that is, if it can be reached.
-	progress() (wrote uint64, socket net.Conn)
+	// Ping sends an empty ping.
+	Ping() error
+	// Socket returns the connection that can tell what was acknowledged, or nil.
+	Socket() net.Conn
 }
 
 // NewLink returns conn's Link, or nil if conn is nil or a nil pointer. Messages are binary
@@ -91,7 +90,7 @@ func NewLink(conn net.Conn, binary bool) *Link {
 		l.recodes = binary != (l.Opcode == frame.Binary)
 	}
 	if up := unwrap(conn); up != nil {
-		l.kind = &upgraded{conn: up}
+		l.kind = upgrade.NewSender(up)
 	} else if ws != nil {
 		l.kind = newXNet(ws)
 	} else if streams(conn) {
@@ -107,84 +106,46 @@ func (l *Link) Is(conn net.Conn) bool {
 	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn
 }
 
-// Tries reports whether Try may come to something.
-func (l *Link) Tries() bool {
-	_, tries := l.kind.(*upgraded)
-	return tries && !l.recodes
+// upgraded returns l's kind if that is a connection under Upgrade, else nil.
+func (l *Link) upgraded() *upgrade.Sender {
+	s, _ := l.kind.(*upgrade.Sender)
+	return s
 }
+
+// Tries reports whether Try may come to something.
+func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
 
 // Try is Send as far as the system takes the frames at once. It returns how far it came
 // and, in that order, whether that is all; the rest is for the next Send.
 func (l *Link) Try(frames []byte) (n int, all bool) {
-	n = l.kind.(*upgraded).try(frames)
+	n = l.upgraded().Try(frames)
 	return n, n == len(frames)
 }
 
 // Held reports whether an unfinished message of the application's keeps Send waiting.
-func (l *Link) Held() bool { return l.held() > 0 }
+func (l *Link) Held() bool {
+	up := l.upgraded()
+	return up != nil && up.Held() > 0
+}
 
 // Ping sends an empty ping.
 func (l *Link) Ping() error {
-	err := l.ping()
+	err := l.kind.Ping()
 	p := l.Progress()
-	l.pinged.Store(p.acked + uint64(max(0, p.left)))
+	l.pinged.Store(p.Acked + uint64(max(0, p.Left)))
 	return err
 }
 
 // Heard reports whether anything came from the peer since the last call, and whether l
 // can tell; if not, it says that something did. One call may run at a time.
 func (l *Link) Heard() (heard, tells bool) {
-	count, tells := l.heard()
-	if !tells {
+	up := l.upgraded()
+	if up == nil {
 		return true, false
 	}
+	count := up.Reads()
 	if heard = count != l.reads; heard {
 		l.reads, l.last = count, Progress{}
 	}
 	return heard, true
-}
-
-// write is w.Write for a w that may break the rules of io.Writer. One that panics may
-// have written something.
-func write(w io.Writer, p []byte) (n int, err error) {
-	defer recovered(&err)
-	n = min(1, len(p)) // should it panic
-	n, err = w.Write(p)
-	n = min(max(n, 0), len(p))
-	if n < len(p) && err == nil {
-		err = io.ErrShortWrite
-	}
-	return n, err
-}
-
-// pieces writes p a piece at a time, and tells progress between writes how much went.
-func pieces(write func([]byte) (int, error), p []byte, piece int, progress func(n int)) (n int, err error) {
-	for n < len(p) && err == nil {
-		if n > 0 {
-			progress(n)
-		}
-		m := 0
-		m, err = write(p[n:min(n+piece, len(p))])
-		n += m
-	}
-	return n, err
-}
-
-// guard runs one call into a connection that may panic.
-func guard(call func() error) (err error) {
-	defer recovered(&err)
-	return call()
-}
-
-func recovered(err *error) {
-	if v := recover(); v != nil {
-		*err = fmt.Errorf("gcpool: connection panicked: %v", v)
-	}
-}
-
-// closedHere reports whether conn's socket has been closed on this side. The system tells
-// so when a deadline is set: this clears conn's.
-func closedHere(conn net.Conn) bool {
-	err := guard(func() error { return conn.SetWriteDeadline(time.Time{}) })
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }

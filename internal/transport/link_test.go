@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -15,6 +16,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
 type hijacked struct {
@@ -48,6 +50,25 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 		t.Fatal(err)
 	}
 	return <-links, peer, func() { close(done) }
+}
+
+// pair returns the two ends of a connection over TCP.
+func pair(t *testing.T) (conn, peer net.Conn) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { peer.Close() })
+	if conn, err = l.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { conn.Close() })
+	return conn, peer
 }
 
 // TestKillWhileTheApplicationSetsDeadlines: Kill closes an upgraded WebSocket
@@ -135,10 +156,50 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 	}
 }
 
-// certificate returns the one that httptest serves.
-func certificate(t *testing.T) tls.Certificate {
-	t.Helper()
-	server := httptest.NewTLSServer(nil)
-	defer server.Close()
-	return server.TLS.Certificates[0]
+// TestRawTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
+func TestRawTLSEndsWithCloseNotify(t *testing.T) {
+	conn, peer := pair(t)
+	https := httptest.NewTLSServer(nil)
+	defer https.Close()
+	server := tls.Server(conn, &tls.Config{Certificates: https.TLS.Certificates})
+	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	go server.Handshake()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	server.Handshake() // until it is over here too
+	NewLink(server, false).Close(StatusNormal, func() {})
+	client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if _, err := io.ReadAll(client); err != nil {
+		t.Error(err)
+	}
 }
+
+// TestLinkOfAWrapper: what a library wraps around what it has hijacked is the same
+// connection; what cannot be unwrapped is another.
+func TestLinkOfAWrapper(t *testing.T) {
+	conn, _ := pair(t)
+	c := upgrade.NewConn(conn, nil)
+	for what, test := range map[string]struct {
+		conn net.Conn
+		want bool
+	}{
+		"itself":              {c, true},
+		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},
+		"two of them":         {wrapper{c, func() net.Conn { return wrapper{c, func() net.Conn { return c }} }}, true},
+		"one of a pipe":       {wrapper{c, func() net.Conn { a, _ := net.Pipe(); return a }}, false},
+		"one that panics":     {wrapper{c, func() net.Conn { panic("no") }}, false},
+		"one without NetConn": {struct{ net.Conn }{c}, false},
+	} {
+		if got := NewLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
+			t.Errorf("%s: a WebSocket is %v, opcode %d", what, got.WebSocket(), got.Opcode)
+		}
+	}
+}
+
+type wrapper struct {
+	net.Conn
+	under func() net.Conn
+}
+
+func (w wrapper) NetConn() net.Conn { return w.under() }

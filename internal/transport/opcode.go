@@ -28,6 +28,6 @@ func (l *Link) coded(frames []byte) []byte {
 // Resends reports whether a frame that a failed Send has cut was certainly not received: its
 // kind writes to one of Go's own connections, and tells how far it came.
 func (l *Link) Resends() bool {
-	u, ok := l.kind.(*upgraded)
-	return ok && streams(u.conn.Conn)
+	up := l.upgraded()
+	return up != nil && streams(up.Socket())
 }

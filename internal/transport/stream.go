@@ -2,46 +2,13 @@ package transport
 
 import (
 	"crypto/tls"
-	"errors"
 	"math/bits"
 	"net"
 	"sync"
-	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
 )
-
-// raw is what is the same for all connections that take payloads without frames.
-type raw struct{ conn net.Conn }
-
-func (r *raw) WebSocket() bool                           { return false }
-func (r *raw) Goodbye(Status) error                      { return errors.ErrUnsupported }
-func (r *raw) ping() error                               { return errors.ErrUnsupported }
-func (r *raw) held() uint64                              { return 0 }
-func (r *raw) Left() bool                                { return false }
-func (r *raw) Closed() bool                              { return closedHere(r.conn) }
-func (r *raw) AwaitClose()                               {}
-func (r *raw) heard() (count uint32, tells bool)         { return 0, false }
-func (r *raw) progress() (wrote uint64, socket net.Conn) { return 0, under(r.conn) }
-
-// Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
-func (r *raw) Close(s Status, after func()) {
-	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
-		stuck := time.AfterFunc(closeGrace, r.Kill)
-		_ = guard(secure.Close)
-		stuck.Stop()
-	}
-	r.Kill()
-	after()
-}
-
-// Kill: Close of an application's type may wait for a write, and so may its deadline.
-func (r *raw) Kill() {
-	var expired sync.WaitGroup
-	expired.Go(func() { _ = guard(func() error { return r.conn.SetWriteDeadline(longAgo) }) })
-	closeNow(r.conn)
-	expired.Wait()
-}
 
 // stream is a connection without boundaries: messages end with their newline, and as many
 // as fit into a piece leave in one write.
@@ -88,7 +55,7 @@ func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err erro
 			next += end
 		}
 	}
-	went, err := pieces(func(p []byte) (int, error) { return write(s.conn, p) }, batch, pieceOf(s.conn), progress)
+	went, err := socket.WritePieces(s.conn, batch, progress)
 	for err != nil && n < next { // where it stopped
 		start, end := frame.Bounds(frames[n:])
 		if went < end-start {

@@ -5,14 +5,23 @@ import (
 
 	"golang.org/x/net/websocket"
 
-	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// upgraded is a WebSocket under Upgrade, of any library: whole batches of frames go past
-// the library, and its close is a close handshake.
-type upgraded struct {
-	conn  *Conn
-	tried bool // try has left the turn to send
+// A Conn is the connection under a request that Upgrade serves, and a ConnKey where the
+// request's context has it. The kind of their Links is an upgrade.Sender: whole batches of
+// frames go past the library, and its close is a close handshake.
+type (
+	Conn    = upgrade.Conn
+	ConnKey = upgrade.ConnKey
+)
+
+// GoAway has the peer told to come back, if conn is under Upgrade and its handler closes it
+// without a close frame: a pool that is shut down has refused it.
+func GoAway(conn net.Conn) {
+	if c := unwrap(conn); c != nil {
+		c.Away.Store(true)
+	}
 }
 
 // unwrap returns the Conn under conn, or nil: x/net's has a request; what a library wraps
@@ -25,7 +34,7 @@ func unwrap(conn net.Conn) (up *Conn) {
 			return c
 		case *websocket.Conn:
 			if req := c.Request(); req != nil {
-				return FromContext(req.Context())
+				return upgrade.FromContext(req.Context())
 			}
 			return nil
 		case interface{ NetConn() net.Conn }:
@@ -35,37 +44,4 @@ func unwrap(conn net.Conn) (up *Conn) {
 		}
 	}
 	return nil
-}
-
-func (u *upgraded) Send(frames []byte, progress func(n int)) (int, error) {
-	tried := u.tried
-	u.tried = false
-	return u.conn.sendFrames(frames, tried, progress)
-}
-
-func (u *upgraded) try(frames []byte) int {
-	n := u.conn.try(frames)
-	u.tried = 0 < n && n < len(frames)
-	return n
-}
-
-func (u *upgraded) Goodbye(s Status) error {
-	return u.conn.send(frame.Append(nil, frame.Close, s.payload(), false), byPool)
-}
-
-func (u *upgraded) ping() error {
-	return u.conn.send(frame.Append(nil, frame.Ping, nil, false), byPool)
-}
-
-func (u *upgraded) WebSocket() bool                   { return true }
-func (u *upgraded) held() uint64                      { return u.conn.held() }
-func (u *upgraded) Left() bool                        { return u.conn.Ending() }
-func (u *upgraded) Closed() bool                      { return u.conn.Ending() }
-func (u *upgraded) Close(s Status, after func())      { u.conn.close(s, after) }
-func (u *upgraded) AwaitClose()                       { u.conn.await() }
-func (u *upgraded) Kill()                             { u.conn.kill() }
-func (u *upgraded) heard() (count uint32, tells bool) { return u.conn.reads.Load(), true }
-
-func (u *upgraded) progress() (wrote uint64, socket net.Conn) {
-	return u.conn.wrote.Load(), under(u.conn.Conn)
 }

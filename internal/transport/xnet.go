@@ -3,13 +3,13 @@ package transport
 import (
 	"errors"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
 // xnet is a WebSocket of golang.org/x/net/websocket that is not under Upgrade. Its socket
@@ -23,42 +23,26 @@ type xnet struct {
 
 func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
 
+// Send: after an error nothing can follow what may be cut.
 func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
-	for n < len(frames) {
-		if n > 0 {
-			progress(n)
-		}
-		start, end := frame.Bounds(frames[n:])
-		if err = x.control(frames[n]&0xf, frames[n+start:n+end]); err != nil {
-			x.said.Store(true) // nothing can follow what may be cut
-			return n + 1, err
-		}
-		n += end
+	n, err = sendEach(frames, progress, func(op byte, payload []byte) (int, error) {
+		return 1, x.send(op, payload)
+	})
+	if err != nil {
+		x.said.Store(true)
 	}
-	return n, nil
+	return n, err
 }
 
-// control sends one frame of any opcode.
-func (x *xnet) control(op byte, payload []byte) error {
-	return guard(func() error { return codec.Send(x.ws, message{op, payload}) })
+// send sends one frame. Unlike ws.Write it names the opcode.
+func (x *xnet) send(op byte, payload []byte) error {
+	codec := websocket.Codec{Marshal: func(any) ([]byte, byte, error) { return payload, op, nil }}
+	return socket.Guard(func() error { return codec.Send(x.ws, nil) })
 }
 
-// message is what codec sends; unlike ws.Write it names its opcode.
-type message struct {
-	op      byte
-	payload []byte
-}
-
-var codec = websocket.Codec{Marshal: func(v any) ([]byte, byte, error) {
-	m := v.(message)
-	return m.payload, m.op, nil
-}}
-
-func (x *xnet) WebSocket() bool                           { return true }
-func (x *xnet) held() uint64                              { return 0 }
-func (x *xnet) ping() error                               { return x.control(frame.Ping, nil) }
-func (x *xnet) heard() (count uint32, tells bool)         { return 0, false }
-func (x *xnet) progress() (wrote uint64, socket net.Conn) { return 0, nil }
+func (x *xnet) WebSocket() bool  { return true }
+func (x *xnet) Ping() error      { return x.send(frame.Ping, nil) }
+func (x *xnet) Socket() net.Conn { return nil }
 
 // Left asks the request's context, which may also end by a deadline, with the server's
 // BaseContext, or by an error of any read. Together with Closed it tells that the handler
@@ -67,31 +51,31 @@ func (x *xnet) Left() bool {
 	return x.ws.IsServerConn() && x.ws.Request().Context().Err() != nil
 }
 
-// Closed, as closedHere does, sets the deadline that holds.
+// Closed, as socket.Closed does, sets the deadline that holds.
 func (x *xnet) Closed() bool {
 	if x.said.Load() {
-		return errors.Is(guard(x.expire), net.ErrClosed)
+		return errors.Is(socket.Guard(x.expire), net.ErrClosed)
 	}
-	return closedHere(x.ws)
+	return socket.Closed(x.ws)
 }
 
 // Goodbye sends the only close frame. x/net's Close would send another, so no write passes
 // from here on.
 func (x *xnet) Goodbye(s Status) (err error) {
 	if !x.said.Swap(true) {
-		err = x.control(frame.Close, s.payload())
-		_ = guard(x.expire)
+		err = x.send(frame.Close, s.Payload())
+		_ = socket.Guard(x.expire)
 	}
 	return err
 }
 
-func (x *xnet) expire() error { return x.ws.SetWriteDeadline(longAgo) }
+func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
 func (x *xnet) Close(s Status, after func()) {
 	defer after()
 	defer close(x.out)
 	if s.Code != 0 && !x.said.Load() {
-		_ = guard(func() error {
+		_ = socket.Guard(func() error {
 			if err := x.ws.SetWriteDeadline(time.Now().Add(closeGrace)); err != nil {
 				return err
 			}
@@ -110,6 +94,7 @@ func (x *xnet) AwaitClose() {
 }
 
 const (
+	closeGrace = time.Second // what Close says takes no longer
 	// again is how often a deadline is set once more that the application may have moved,
 	// and agains how many times: an application that heeds none is left alone then.
 	again  = 20 * time.Millisecond
@@ -119,20 +104,19 @@ const (
 // Kill: x/net's Close waits for as long as a write is stuck, and sends status 1000 whatever
 // was sent before. Hence the deadline in the past, which is set again until Close returns.
 func (x *xnet) Kill() {
-	_ = guard(x.expire)
+	_ = socket.Guard(x.expire)
 	closed := make(chan struct{})
-	var watch sync.WaitGroup
-	watch.Go(func() {
-		for range agains {
-			select {
-			case <-time.After(again):
-				_ = guard(x.expire)
-			case <-closed:
-				return
-			}
+	go func() {
+		defer close(closed)
+		_ = socket.Guard(x.ws.Close)
+	}()
+	for range agains {
+		select {
+		case <-closed:
+			return
+		case <-time.After(again):
+			_ = socket.Guard(x.expire)
 		}
-	})
-	_ = guard(x.ws.Close)
-	close(closed)
-	watch.Wait()
+	}
+	<-closed
 }

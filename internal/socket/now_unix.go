@@ -1,15 +1,15 @@
 //go:build unix && !aix
 
-package transport
+package socket
 
 import (
 	"net"
 	"syscall"
 )
 
-// writeNow writes what of p the socket has room for, and never waits. Only the
+// WriteNow writes what of p the socket has room for, and never waits. Only the
 // system's own connections may be written to past their Write.
-func writeNow(conn net.Conn, p []byte) (n int) {
+func WriteNow(conn net.Conn, p []byte) (n int) {
 	raw := rawConn(conn)
 	if raw == nil {
 		return 0

@@ -1,4 +1,4 @@
-package transport
+package upgrade
 
 import (
 	"bytes"
@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http/httptest"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,12 +20,14 @@ const (
 	close4500 = "\x88\x02\x11\x94"
 )
 
+var takeover = frame.Status{Code: 4500}
+
 // TestOneCloseFrame: the first of all that are asked for, whoever asks.
 func TestOneCloseFrame(t *testing.T) {
 	library := func(f string) func(*Conn) { return func(c *Conn) { c.Write([]byte(f)) } }
-	goodbye := func(c *Conn) { (&upgraded{conn: c}).Goodbye(StatusGoingAway) }
+	goodbye := func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway) }
 	closes := func(c *Conn) { c.Close() }
-	replaced := func(c *Conn) { c.close(StatusReplaced, func() {}) }
+	replaced := func(c *Conn) { c.End(takeover, func() {}) }
 	for _, test := range []struct {
 		what string
 		acts []func(*Conn)
@@ -37,8 +40,8 @@ func TestOneCloseFrame(t *testing.T) {
 		{"goodbye, the library's echo and close", []func(*Conn){goodbye, library(close1000), closes}, close1001},
 		{"goodbye, then a takeover", []func(*Conn){goodbye, replaced}, close1001},
 		{"a ping before", []func(*Conn){library("\x89\x00"), closes, library("\x89\x00")}, "\x89\x00" + close1000},
-		{"no WebSocket", []func(*Conn){func(c *Conn) { c.speaks = other }, closes}, ""},
-		{"no response yet", []func(*Conn){func(c *Conn) { c.speaks = response }, replaced}, ""},
+		{"no WebSocket", []func(*Conn){func(c *Conn) { c.speech.phase = other }, closes}, ""},
+		{"no response yet", []func(*Conn){func(c *Conn) { c.speech.phase = response }, replaced}, ""},
 	} {
 		c, peer := upgradedPair(t)
 		for _, act := range test.acts {
@@ -67,7 +70,7 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 					}
 				}
 			}()
-			c.close(StatusReplaced, func() {})
+			c.End(takeover, func() {})
 			go drain(c)
 			expect(t, peer, what, close4500)
 			if n, err := peer.Read(make([]byte, 1)); err != io.EOF {
@@ -83,7 +86,7 @@ type onlyReads struct{ io.Reader }
 // pipe is a connection without CloseWrite, in simulated time, with its peer.
 func pipe() (c *Conn, peer net.Conn) {
 	ours, peer := net.Pipe()
-	return &Conn{Conn: struct{ net.Conn }{ours}, speaks: frames}, peer
+	return &Conn{Conn: struct{ net.Conn }{ours}, speech: speech{phase: frames}}, peer
 }
 
 // TestCloseTakesNoLongerThanItMust: the peer's close frame, or its end, ends the linger;
@@ -113,7 +116,7 @@ func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			c, peer := pipe()
 			start, over := time.Now(), make(chan time.Duration, 1)
-			c.close(StatusNormal, func() { over <- time.Since(start) })
+			c.End(frame.StatusNormal, func() { over <- time.Since(start) })
 			go c.Drain()
 			expect(t, peer, test.what, close1000)
 			test.peer(peer)
@@ -131,7 +134,7 @@ func TestCloseNeverBlocks(t *testing.T) {
 	_, sent := fill(t, c)
 	over := make(chan bool)
 	c.Close()
-	c.close(StatusNormal, func() { close(over) })
+	c.End(frame.StatusNormal, func() { close(over) })
 	select {
 	case <-sent:
 		t.Error("the write under way has ended at once")
@@ -146,11 +149,12 @@ func TestCloseNeverBlocks(t *testing.T) {
 // TestWhatComesBeforeTheCloseFrameIsOutCountsNot: under TLS a goroutine writes it, which may
 // have to wait for a processor while the peer floods.
 func TestWhatComesBeforeTheCloseFrameIsOutCountsNot(t *testing.T) {
-	c := &Conn{life: ending, end: new(end)}
-	if !c.lingers(2 * dropMost) {
+	c := closing{life: ending, said: pool}
+	if _, more := c.came(2*dropMost, false, false); !more {
 		t.Error("dropped too much before the close frame was out")
 	}
-	if c.life = lingering; !c.lingers(dropMost) {
+	c.life = lingering
+	if _, more := c.came(dropMost, false, false); !more {
 		t.Error("what came before was counted")
 	}
 }
@@ -167,12 +171,12 @@ func TestLingerersAreBounded(t *testing.T) {
 				c.Conn = &closesLate{c.Conn, lets}
 			}
 			go io.Copy(io.Discard, peer)
-			c.close(StatusNormal, func() { over <- i })
+			c.End(frame.StatusNormal, func() { over <- i })
 			for range min(2, lingerersMost-1-i) { // and two that end at once
 				done, peer := pipe()
 				go io.Copy(io.Discard, peer)
 				done.Close()
-				done.kill()
+				done.Kill()
 			}
 			synctest.Wait()
 		}
@@ -204,7 +208,7 @@ func (c *closesLate) Close() error {
 // returns the peer's answer.
 func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	c, peer := upgradedPair(t)
-	c.close(StatusNormal, func() {})
+	c.End(frame.StatusNormal, func() {})
 	peer.Write([]byte("late"))
 	peer.Close()
 	if err := c.SetReadDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
@@ -215,7 +219,7 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	}
 	c, peer = upgradedPair(t)
 	c.Write([]byte(close1000))
-	c.close(StatusReplaced, func() {})
+	c.End(takeover, func() {})
 	peer.Write([]byte("answer"))
 	if n, err := c.Read(make([]byte, 10)); n != 6 || err != nil {
 		t.Errorf("Read of the answer: %d, %v", n, err)
@@ -224,51 +228,25 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 
 // TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
 func TestTLSEndsWithCloseNotify(t *testing.T) {
-	for what, closes := range map[string]func(conn net.Conn){
-		"under Upgrade": func(conn net.Conn) { (&Conn{Conn: conn, speaks: frames}).close(StatusNormal, func() {}) },
-		"raw":           func(conn net.Conn) { NewLink(conn, false).Close(StatusNormal, func() {}) },
-	} {
-		conn, peer := pair(t)
-		server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
-		client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
-		go server.Handshake()
-		if err := client.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		server.Handshake() // until it is over here too
-		closes(server)
-		client.SetReadDeadline(time.Now().Add(20 * time.Second))
-		got, err := io.ReadAll(client)
-		if err != nil || what == "under Upgrade" && string(got) != close1000 {
-			t.Errorf("%s: %q, %v", what, got, err)
-		}
+	conn, peer := pair(t)
+	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	go server.Handshake()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	server.Handshake() // until it is over here too
+	(&Conn{Conn: server, speech: speech{phase: frames}}).End(frame.StatusNormal, func() {})
+	client.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if got, err := io.ReadAll(client); string(got) != close1000 || err != nil {
+		t.Errorf("%q, %v", got, err)
 	}
 }
 
-// TestLinkOfAWrapper: what a library wraps around what it has hijacked is the same
-// connection; what cannot be unwrapped is another.
-func TestLinkOfAWrapper(t *testing.T) {
-	c, _ := upgradedPair(t)
-	for what, test := range map[string]struct {
-		conn net.Conn
-		want bool
-	}{
-		"itself":              {c, true},
-		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},
-		"two of them":         {wrapper{c, func() net.Conn { return wrapper{c, func() net.Conn { return c }} }}, true},
-		"one of a pipe":       {wrapper{c, func() net.Conn { a, _ := net.Pipe(); return a }}, false},
-		"one that panics":     {wrapper{c, func() net.Conn { panic("no") }}, false},
-		"one without NetConn": {struct{ net.Conn }{c}, false},
-	} {
-		if got := NewLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
-			t.Errorf("%s: a WebSocket is %v, opcode %d", what, got.WebSocket(), got.Opcode)
-		}
-	}
+// certificate returns the one that httptest serves.
+func certificate(t *testing.T) tls.Certificate {
+	t.Helper()
+	server := httptest.NewTLSServer(nil)
+	defer server.Close()
+	return server.TLS.Certificates[0]
 }
-
-type wrapper struct {
-	net.Conn
-	under func() net.Conn
-}
-
-func (w wrapper) NetConn() net.Conn { return w.under() }

@@ -1,4 +1,4 @@
-package transport
+package upgrade
 
 import (
 	"net"
@@ -42,25 +42,26 @@ func (o *oneLock) SetWriteDeadline(t time.Time) error {
 // TestCloseOfAForeignConnNeverBlocks, whatever its methods wait for; and the pool is told
 // once, when it is closed.
 func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
+	quiet := func(c *Conn) { c.update(func(now *closing) { now.came(0, true, false) }) }
 	for what, before := range map[string]func(*Conn){
 		"with a close frame":       func(*Conn) {},
-		"that is cut for good":     func(c *Conn) { c.fail(errControl) },
-		"whose peer has said so":   func(c *Conn) { c.quiet() },
-		"after goodbye and answer": func(c *Conn) { c.send([]byte(close1001), byPool); c.quiet() },
+		"that is cut for good":     func(c *Conn) { c.release(nobody, errControl) },
+		"whose peer has said so":   quiet,
+		"after goodbye and answer": func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway); quiet(c) },
 	} {
 		conn, peer := pair(t)
-		c := &Conn{Conn: &oneLock{Conn: conn}, speaks: frames}
+		c := &Conn{Conn: &oneLock{Conn: conn}, speech: speech{phase: frames}}
 		sent := push(c, string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)))
-		for before := uint64(0); before == 0 || c.wrote.Load() != before; {
-			before = c.wrote.Load()
+		for before := uint64(0); before == 0 || c.out.wrote.Load() != before; {
+			before = c.out.wrote.Load()
 			time.Sleep(50 * time.Millisecond)
 		}
 		before(c)
 		closed, told := make(chan bool), make(chan bool, 2)
 		go func() {
 			c.Close()
-			c.close(StatusReplaced, func() { told <- true })
-			c.kill()
+			c.End(takeover, func() { told <- true })
+			c.Kill()
 			close(closed)
 		}()
 		select {

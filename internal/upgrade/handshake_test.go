@@ -1,17 +1,19 @@
-package transport
+package upgrade
 
 import (
 	"io"
 	"testing"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
 // TestControlFramesOfThePoolWaitForTheHandshake, and leave with the end of its response,
 // even if nobody writes anything afterwards.
 func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"
-	ping := func(c *Conn) { (&upgraded{conn: c}).ping() }
-	goodbye := func(c *Conn) { (&upgraded{conn: c}).Goodbye(StatusGoingAway) }
+	ping := func(c *Conn) { NewSender(c).Ping() }
+	goodbye := func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway) }
 	for _, test := range []struct {
 		what string
 		pool func(*Conn)

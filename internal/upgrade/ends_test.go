@@ -1,4 +1,4 @@
-package transport
+package upgrade
 
 import (
 	"crypto/tls"
@@ -12,8 +12,8 @@ import (
 )
 
 var (
-	ourClose   = frame.Append(nil, frame.Close, StatusNormal.payload(), false)
-	theirClose = append([]byte{0x88, 0x82, 0, 0, 0, 0}, StatusNormal.payload()...)
+	ourClose   = frame.Append(nil, frame.Close, frame.StatusNormal.Payload(), false)
+	theirClose = append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame.StatusNormal.Payload()...)
 )
 
 // ends calls talk with a Conn and its peer, and fails the test unless the peer then reads
@@ -30,7 +30,7 @@ func ends(t *testing.T, talk func(c *Conn, peer net.Conn)) {
 			all, _ := io.ReadAll(peer)
 			got <- all
 		}()
-		talk(&Conn{Conn: conn, speaks: frames}, peer)
+		talk(&Conn{Conn: conn, speech: speech{phase: frames}}, peer)
 		if all := <-got; len(all) != len(ourClose) || all[0] != ourClose[0] {
 			t.Errorf("the peer has read % x", all)
 		}
@@ -55,7 +55,7 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 			io.ReadFull(c, make([]byte, len(theirClose)))
 		},
 		"the pool's first": func(c *Conn, peer net.Conn) {
-			(&upgraded{conn: c}).Goodbye(StatusGoingAway)
+			NewSender(c).Goodbye(frame.StatusGoingAway)
 			go peer.Write(theirClose)
 			io.ReadFull(c, make([]byte, len(theirClose)))
 			c.Write(ourClose)
@@ -71,7 +71,7 @@ func TestDroppingTakesFewReads(t *testing.T) {
 		conn, peer := net.Pipe()
 		defer peer.Close()
 		counted := &countedReads{Conn: conn}
-		c := &Conn{Conn: counted, speaks: frames}
+		c := &Conn{Conn: counted, speech: speech{phase: frames}}
 		go io.Copy(io.Discard, peer)
 		read := make(chan error)
 		go func() {
@@ -105,7 +105,7 @@ func (c *countedReads) Read(p []byte) (int, error) {
 func TestASilentPeerGetsCloseNotify(t *testing.T) {
 	conn, peer := pair(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
-	c := &Conn{Conn: tls.Server(conn, config), speaks: frames}
+	c := &Conn{Conn: tls.Server(conn, config), speech: speech{phase: frames}}
 	came := &recorded{Conn: peer}
 	client := tls.Client(came, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12})
 	client.SetDeadline(time.Now().Add(20 * time.Second))
@@ -113,12 +113,12 @@ func TestASilentPeerGetsCloseNotify(t *testing.T) {
 	if err := client.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	u := &upgraded{conn: c}
-	u.Goodbye(StatusGoingAway)
+	u := NewSender(c)
+	u.Goodbye(frame.StatusGoingAway)
 	if _, err := io.ReadFull(client, make([]byte, len(ourClose))); err != nil {
 		t.Fatal(err)
 	}
-	u.Close(Status{}, func() {})
+	u.Close(frame.Status{}, func() {})
 	if _, err := client.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the end was %v", err)
 	}

@@ -1,4 +1,4 @@
-package transport
+package upgrade
 
 import (
 	"bytes"
@@ -31,20 +31,20 @@ func pair(t *testing.T) (conn, peer net.Conn) {
 	return conn, peer
 }
 
-// TestNothingPassesBetweenTryAndSend fills a socket until try has left a frame
-// in the middle, and has the application write before send goes on.
+// TestNothingPassesBetweenTryAndSend fills a socket until Try has left a frame
+// in the middle, and has the application write before Send goes on.
 func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("try leaves all to send")
+		t.Skip("Try leaves all to Send")
 	}
-	conn, peer := pair(t)
-	c := &Conn{Conn: conn, speaks: frames}
+	c, peer := upgradedPair(t)
+	sender := NewSender(c)
 	pool := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'p'}, 60_000), false)
 	application := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'a'}, 60_000), false)
 	var want []byte
 	n := 0
 	for n = len(pool); n == len(pool); {
-		n = c.try(pool)
+		n = sender.Try(pool)
 		want = append(want, pool...)
 	}
 	if n == 0 {
@@ -57,7 +57,7 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 	}()
 	time.Sleep(20 * time.Millisecond) // were it let through, it would be by now
 	go func() {
-		_, err := c.sendFrames(pool[n:], true, func(int) {})
+		_, err := sender.Send(pool[n:], func(int) {})
 		errs <- err
 	}()
 	want = append(want, application...)
@@ -80,32 +80,32 @@ func TestTryWaitsForNobody(t *testing.T) {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	c := &Conn{Conn: a, speaks: frames}
-	c.turn = library
+	c := &Conn{Conn: a, speech: speech{phase: frames}}
+	c.turns.turn = library
 	tried := make(chan int)
-	go func() { tried <- c.try([]byte("\x81\x01x")) }()
+	go func() { tried <- NewSender(c).Try([]byte("\x81\x01x")) }()
 	select {
 	case n := <-tried:
 		if n != 0 {
-			t.Errorf("try has written %d bytes inside a frame", n)
+			t.Errorf("Try has written %d bytes inside a frame", n)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("try waits for the application")
+		t.Fatal("Try waits for the application")
 	}
 }
 
 func TestTryWritesNothingBehindACutFrame(t *testing.T) {
-	conn, _ := pair(t)
-	c := &Conn{Conn: conn, speaks: frames, err: io.ErrShortWrite}
-	if n := c.try([]byte("\x81\x01x")); n != 0 {
-		t.Errorf("try has written %d bytes", n)
+	c, _ := upgradedPair(t)
+	c.closing.cut = io.ErrShortWrite
+	if n := NewSender(c).Try([]byte("\x81\x01x")); n != 0 {
+		t.Errorf("Try has written %d bytes", n)
 	}
 }
 
 // TestAnyBytesPass: frames of every form of header, split anywhere.
 func TestAnyBytesPass(t *testing.T) {
 	conn, peer := pair(t)
-	c := &Conn{Conn: conn, speaks: frames}
+	c := &Conn{Conn: conn, speech: speech{phase: frames}}
 	var want []byte
 	for _, p := range []string{"", "\x81", "\x00", "\x82\x7e", "\x00", "\x01", "x", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x01y\x81", "\x01z"} {
 		if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
@@ -124,7 +124,7 @@ func TestAnyBytesPass(t *testing.T) {
 func TestResponseEndsWhereItEnds(t *testing.T) {
 	for _, test := range []struct {
 		writes []string
-		want   speech
+		want   phase
 	}{
 		{[]string{"HTTP/1.1 101 Switching Protocols\r\n\r\n"}, frames},
 		{[]string{"HTTP/1.1 101 Switching Protocols\r", "\n", "\r\n"}, frames},
@@ -140,8 +140,8 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
 				t.Errorf("%.60q: %d, %v", p, n, err)
 			}
-			if last := i == len(test.writes)-1; last && c.speaks != test.want || !last && c.speaks != response {
-				t.Errorf("%.60q: after write %d it speaks %d, want %d", test.writes, i, c.speaks, test.want)
+			if last := i == len(test.writes)-1; last && c.speech.phase != test.want || !last && c.speech.phase != response {
+				t.Errorf("%.60q: after write %d it speaks %d, want %d", test.writes, i, c.speech.phase, test.want)
 			}
 		}
 		want := strings.Join(test.writes, "")
@@ -157,7 +157,7 @@ func TestFrameBehindTheResponseCounts(t *testing.T) {
 	conn, _ := pair(t)
 	c := &Conn{Conn: conn}
 	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
-	if c.held() == 0 {
+	if NewSender(c).Held() == 0 {
 		t.Error("the message that it begins is not open")
 	}
 }

@@ -1,8 +1,10 @@
-package transport
+package upgrade
 
 import (
 	"net"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
 // SetDeadline, SetReadDeadline and SetWriteDeadline are the library's. A write deadline
@@ -15,22 +17,22 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	c.deadlines.Lock()
-	defer c.deadlines.Unlock()
-	if c.Ending() {
+	err := socket.Guard(func() error { return c.Conn.SetReadDeadline(t) })
+	if c.Ending() { // perhaps since just now: all reads have a bound then
+		_ = socket.Guard(func() error { return c.Conn.SetReadDeadline(time.Now().Add(closeGrace)) })
 		return net.ErrClosed
 	}
-	return guard(func() error { return c.Conn.SetReadDeadline(t) })
+	return err
 }
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
-	if c.life != alive {
+	if c.closing.life != alive {
 		c.mu.Unlock()
 		return net.ErrClosed
 	}
 	c.deadline = t
-	c.wakeLocked()
+	c.mu.wake()
 	c.mu.Unlock()
 	return c.applyDeadline()
 }
@@ -42,9 +44,9 @@ func (c *Conn) applyDeadline() error {
 	var t time.Time
 	c.mu.Lock()
 	switch {
-	case c.life == ended:
-		t = longAgo
-	case c.turn == library:
+	case c.closing.life == ended:
+		t = socket.Past
+	case c.turns.turn == library:
 		t = c.deadline
 	}
 	c.mu.Unlock()
@@ -52,5 +54,5 @@ func (c *Conn) applyDeadline() error {
 		return nil
 	}
 	c.limited = !t.IsZero()
-	return guard(func() error { return c.Conn.SetWriteDeadline(t) })
+	return socket.Guard(func() error { return c.Conn.SetWriteDeadline(t) })
 }

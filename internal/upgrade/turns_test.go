@@ -1,4 +1,4 @@
-package transport
+package upgrade
 
 import (
 	"bytes"
@@ -10,13 +10,14 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
 // upgradedPair returns a Conn whose response is out, and its peer.
 func upgradedPair(t *testing.T) (c *Conn, peer net.Conn) {
 	t.Helper()
 	conn, peer := pair(t)
-	return &Conn{Conn: conn, speaks: frames}, peer
+	return &Conn{Conn: conn, speech: speech{phase: frames}}, peer
 }
 
 // expect reads exactly want from peer.
@@ -33,7 +34,7 @@ func expect(t *testing.T, peer net.Conn, what, want string) {
 func push(c *Conn, frames string) chan error {
 	sent := make(chan error, 1)
 	go func() {
-		_, err := c.sendFrames([]byte(frames), false, func(int) {})
+		_, err := NewSender(c).Send([]byte(frames), func(int) {})
 		sent <- err
 	}()
 	return sent
@@ -43,62 +44,66 @@ func push(c *Conn, frames string) chan error {
 func fill(t *testing.T, c *Conn) (large string, sent chan error) {
 	large = string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false))
 	sent = push(c, large)
-	for before := uint64(0); ; before = c.wrote.Load() {
-		if time.Sleep(50 * time.Millisecond); before > 0 && c.wrote.Load() == before {
+	for before := uint64(0); ; before = c.out.wrote.Load() {
+		if time.Sleep(50 * time.Millisecond); before > 0 && c.out.wrote.Load() == before {
 			return large, sent
 		}
 	}
 }
 
 func TestTurns(t *testing.T) {
-	inside, message := new(frame.Parser), new(frame.Parser)
-	inside.Next([]byte("\x81\x03ab"))
-	message.Next([]byte("\x01\x01a"))
-	between := new(frame.Parser)
 	for _, test := range []struct {
 		what          string
-		c             *Conn
+		now           turns
+		speech        string // written by the library
+		phase         phase
 		library, pool bool
 	}{
-		{"nobody writes", &Conn{speaks: frames, parser: *between}, true, true},
-		{"before the response is out", &Conn{parser: *between}, true, false},
-		{"what is no WebSocket", &Conn{speaks: other, parser: *between}, true, false},
-		{"the library writes", &Conn{speaks: frames, turn: library, parser: *between}, false, false},
-		{"the pool writes", &Conn{speaks: frames, turn: pool, parser: *between}, false, false},
-		{"control frames leave", &Conn{speaks: frames, turn: controls, parser: *between}, false, false},
-		{"a frame is cut", &Conn{speaks: frames, parser: *inside}, true, false},
-		{"a message is open", &Conn{speaks: frames, parser: *message}, true, false},
-		{"the pool was last, the library waits", &Conn{speaks: frames, last: pool, waiting: [2]int32{1, 1}, parser: *between}, true, false},
-		{"the library was last, the pool waits", &Conn{speaks: frames, last: library, waiting: [2]int32{1, 1}, parser: *between}, false, true},
-		{"the library was last, and its message is open", &Conn{speaks: frames, last: library, waiting: [2]int32{1, 1}, parser: *message}, true, false},
-		{"the pool was last and nobody waits", &Conn{speaks: frames, last: pool, waiting: [2]int32{0, 1}, parser: *between}, true, true},
+		{"nobody writes", turns{}, "", frames, true, true},
+		{"before the response is out", turns{}, "", response, true, false},
+		{"what is no WebSocket", turns{}, "", other, true, false},
+		{"the library writes", turns{turn: library}, "", frames, false, false},
+		{"the pool writes", turns{turn: pool}, "", frames, false, false},
+		{"control frames leave", turns{turn: controls}, "", frames, false, false},
+		{"a frame is cut", turns{}, "\x81\x03ab", frames, true, false},
+		{"a message is open", turns{}, "\x01\x01a", frames, true, false},
+		{"the pool was last, the library waits", turns{last: pool, waiting: [2]int32{1, 1}}, "", frames, true, false},
+		{"the library was last, the pool waits", turns{last: library, waiting: [2]int32{1, 1}}, "", frames, false, true},
+		{"the library was last, and its message is open", turns{last: library, waiting: [2]int32{1, 1}}, "\x01\x01a", frames, true, false},
+		{"the pool was last and nobody waits", turns{last: pool, waiting: [2]int32{1, 0}}, "", frames, true, true},
 	} {
-		if l, p := test.c.mayLocked(library), test.c.mayLocked(pool); l != test.library || p != test.pool {
-			t.Errorf("%s: the library may is %v, the pool may is %v", test.what, l, p)
+		s := speech{phase: test.phase}
+		s.wrote([]byte(test.speech))
+		for w, want := range map[writer]bool{library: test.library, pool: test.pool} {
+			now := test.now
+			if got := now.take(w, s.betweenMessages()); got != want || got && (now.turn != w || now.last != w) {
+				t.Errorf("%s: writer %d takes the turn is %v, and then it is %d's", test.what, w, got, now.turn)
+			}
 		}
 	}
 }
 
 func TestRefusals(t *testing.T) {
-	cut := new(frame.Parser)
-	cut.Next([]byte("\x81\x03ab"))
 	broken := errors.New("broken")
 	for _, test := range []struct {
 		what          string
-		c             *Conn
+		now           closing
+		speech        string // written by the library
+		phase         phase
 		library, pool error
 	}{
-		{"alive", &Conn{}, nil, nil},
-		{"cut for good", &Conn{err: broken}, broken, broken},
-		{"ended", &Conn{life: ended}, net.ErrClosed, net.ErrClosed},
-		{"ending without a close frame", &Conn{life: ending}, net.ErrClosed, net.ErrClosed},
-		{"after the library's close frame", &Conn{speaks: frames, said: byLibrary}, errCloseSent, errCloseSent},
-		{"after the pool's", &Conn{speaks: frames, said: byPool}, errCloseSent, errCloseSent},
-		{"after the pool's, inside the library's frame", &Conn{speaks: frames, said: byPool, parser: *cut}, nil, errCloseSent},
-		{"after the pool's, before the response", &Conn{said: byPool}, nil, errCloseSent},
-		{"ending then", &Conn{said: byPool, life: ending}, net.ErrClosed, net.ErrClosed},
+		{"alive", closing{}, "", response, nil, nil},
+		{"cut for good", closing{cut: broken}, "", frames, broken, broken},
+		{"ended", closing{life: ended}, "", frames, net.ErrClosed, net.ErrClosed},
+		{"ending before the response", closing{life: ending, said: pool}, "", response, net.ErrClosed, net.ErrClosed},
+		{"after the library's close frame", closing{said: library}, "", frames, errCloseSent, errCloseSent},
+		{"after the pool's", closing{said: pool}, "", frames, errCloseSent, errCloseSent},
+		{"after the pool's, inside the library's frame", closing{said: pool}, "\x81\x03ab", frames, nil, errCloseSent},
+		{"after the pool's, before the response", closing{said: pool}, "", response, nil, errCloseSent},
 	} {
-		if l, p := test.c.refusalLocked(library), test.c.refusalLocked(pool); l != test.library || p != test.pool {
+		s := speech{phase: test.phase}
+		s.wrote([]byte(test.speech))
+		if l, p := test.now.refusal(library, &s), test.now.refusal(pool, &s); l != test.library || p != test.pool {
 			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
 		}
 	}
@@ -110,17 +115,17 @@ func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
 	c, peer := upgradedPair(t)
 	c.Write([]byte("\x01\x02he"))
 	sent := push(c, "\x81\x04pool")
-	if err := c.send([]byte("\x89\x00"), byPool); err != nil {
+	if err := c.control([]byte("\x89\x00"), pool); err != nil {
 		t.Fatal(err)
 	}
 	expect(t, peer, "a ping inside a message", "\x01\x02he\x89\x00")
-	if n := c.try([]byte("\x81\x04pool")); n != 0 {
-		t.Errorf("try wrote %d bytes inside a message", n)
+	if n := NewSender(c).Try([]byte("\x81\x04pool")); n != 0 {
+		t.Errorf("Try wrote %d bytes inside a message", n)
 	}
 	c.Write([]byte("\x00\x01l"))
 	c.Write([]byte("\x80\x02"))
 	c.Write([]byte("o"))
-	c.send([]byte("\x89\x01x"), byPool) // not inside the frame
+	c.control([]byte("\x89\x01x"), pool) // not inside the frame
 	c.Write([]byte("!"))
 	expect(t, peer, "the rest", "\x00\x01l\x80\x02o!\x89\x01x\x81\x04pool")
 	if err := <-sent; err != nil {
@@ -138,7 +143,7 @@ func TestControlFramesNeverWait(t *testing.T) {
 			t.Fatalf("Write(%q): %d, %v", f, n, err)
 		}
 	}
-	c.send([]byte("\x89\x00"), byPool) // the library waits for the answer to its own
+	c.control([]byte("\x89\x00"), pool) // the library waits for the answer to its own
 	expect(t, peer, "the large frame", large)
 	expect(t, peer, "the newest of each kind", "\x89\x01a\x8a\x013")
 	if err := <-sent; err != nil {
@@ -156,7 +161,7 @@ func TestControlFramesOfAnyFormWait(t *testing.T) {
 		{"\x89\x81\x00\x00\x00\x00a", "\x8a\xfe\x00\x01\x00\x00\x00\x00b"},
 		{"\x89\x7e\x00\x01a", "\x8a\x7f\x00\x00\x00\x00\x00\x00\x00\x01b"},
 	} {
-		c := &Conn{speaks: frames, turn: pool}
+		c := &Conn{speech: speech{phase: frames}, turns: turns{turn: pool}}
 		for range 2 {
 			for _, f := range forms {
 				if n, err := c.Write([]byte(f)); n != len(f) || err != nil {
@@ -164,8 +169,8 @@ func TestControlFramesOfAnyFormWait(t *testing.T) {
 				}
 			}
 		}
-		if string(c.due) != forms[0]+forms[1] {
-			t.Errorf("due are %q, want one each of %q", c.due, forms)
+		if due := bytes.Join(c.turns.due, nil); string(due) != forms[0]+forms[1] {
+			t.Errorf("due are %q, want one each of %q", due, forms)
 		}
 	}
 }
@@ -174,10 +179,10 @@ func TestControlFramesOfAnyFormWait(t *testing.T) {
 func TestControlFrameWaitsForRoomOnItsOwn(t *testing.T) {
 	c, peer := upgradedPair(t)
 	whole := frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)
-	n := writeNow(c.Conn, whole)
+	n := socket.WriteNow(c.Conn, whole)
 	for m := n; m > 0; n += m {
 		time.Sleep(20 * time.Millisecond)
-		m = writeNow(c.Conn, whole[n:])
+		m = socket.WriteNow(c.Conn, whole[n:])
 	}
 	c.Write([]byte("\x8a\x011"))
 	c.Write([]byte("\x8a\x012"))
@@ -259,8 +264,8 @@ func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 // TestNothingFollowsAFrameOfThePoolThatWasCut, neither a message nor a pong nor a close frame.
 func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
 	c, peer := upgradedPair(t)
-	c.Conn.SetWriteDeadline(time.Now().Add(200 * time.Millisecond)) // stands for a network that fails
 	large, sent := fill(t, c)
+	c.Conn.SetWriteDeadline(time.Now()) // stands for a network that fails
 	if err := <-sent; err == nil {
 		t.Fatal("the large frame was not cut")
 	}

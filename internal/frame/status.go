@@ -1,0 +1,24 @@
+package frame
+
+import "encoding/binary"
+
+// A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero
+// Status is no frame, for a peer that would not take it, or has one and does not answer.
+type Status struct {
+	Code   int
+	Reason string
+}
+
+// The statuses of the RFC that a server sends on its own account.
+var (
+	StatusNormal    = Status{Code: 1000}
+	StatusGoingAway = Status{Code: 1001}
+)
+
+// Payload returns the payload of s's close frame.
+func (s Status) Payload() []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(s.Code)), s.Reason...)
+}
+
+// Frame returns s's close frame.
+func (s Status) Frame() []byte { return Append(nil, Close, s.Payload(), false) }

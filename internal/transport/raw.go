@@ -1,0 +1,41 @@
+package transport
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/socket"
+)
+
+// raw is what is the same for all connections that take payloads without frames.
+type raw struct{ conn net.Conn }
+
+func (r *raw) WebSocket() bool      { return false }
+func (r *raw) Goodbye(Status) error { return errors.ErrUnsupported }
+func (r *raw) Ping() error          { return errors.ErrUnsupported }
+func (r *raw) Left() bool           { return false }
+func (r *raw) Closed() bool         { return socket.Closed(r.conn) }
+func (r *raw) AwaitClose()          {}
+func (r *raw) Socket() net.Conn     { return r.conn }
+
+// Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
+func (r *raw) Close(s Status, after func()) {
+	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
+		stuck := time.AfterFunc(closeGrace, r.Kill)
+		_ = socket.Guard(secure.Close)
+		stuck.Stop()
+	}
+	r.Kill()
+	after()
+}
+
+// Kill: Close of an application's type may wait for a write, and so may its deadline.
+func (r *raw) Kill() {
+	var expired sync.WaitGroup
+	expired.Go(func() { _ = socket.Guard(func() error { return r.conn.SetWriteDeadline(socket.Past) }) })
+	socket.Close(r.conn)
+	expired.Wait()
+}

@@ -1,0 +1,110 @@
+package upgrade
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
+)
+
+// A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
+// destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
+// side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
+// 7.1.1). No goroutine exists for that: a library that is inside Read drops what comes; if
+// its handler has returned, the goroutine that ran the handler does; else nobody, and the
+// timer closes.
+
+// closeGrace is how long a close frame may wait for room in the socket, and the socket for
+// its peer to close it.
+const closeGrace = time.Second
+
+// Close is the library's. It says goodbye if nobody has, with status 1000 or, if Away is
+// set, 1001, and returns at once; the socket is closed when the peer has closed it, at most
+// a second later.
+func (c *Conn) Close() error {
+	status := frame.StatusNormal
+	if c.Away.Load() {
+		status = frame.StatusGoingAway
+	}
+	c.End(status, func() {})
+	return nil
+}
+
+// Ending reports whether the close has begun.
+func (c *Conn) Ending() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.closing.life != alive
+}
+
+// End begins the close, with s if no close frame was sent. It never blocks. after is called
+// once the socket is closed.
+func (c *Conn) End(s frame.Status, after func()) {
+	if s.Code != 0 {
+		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
+	}
+	c.update(func(now *closing) {
+		c.after = &task{after, c.after}
+		now.ask(s.Code != 0)
+	})
+}
+
+// Kill closes the socket at once, whatever waits for it, and never blocks.
+func (c *Conn) Kill() { c.update(func(now *closing) { now.life = ended }) }
+
+// update changes c.closing, and does what follows from that.
+func (c *Conn) update(change func(*closing)) {
+	c.mu.Lock()
+	before := c.closing.life
+	change(&c.closing)
+	now := c.closing.move()
+	begins, ends := before == alive && now == ending, before != ended && now == ended
+	if begins {
+		timer := time.AfterFunc(closeGrace, c.Kill)
+		lingerers.join(c)
+		c.after = &task{func() { timer.Stop(); lingerers.leave(c) }, c.after}
+	}
+	var after *task
+	if now == ended {
+		after, c.after = c.after, nil
+	}
+	if now != before {
+		c.mu.wake()
+	}
+	c.mu.Unlock()
+	switch under := socket.Under(c.Conn); {
+	case begins:
+		socket.Apart(under, func() { _ = c.SetReadDeadline(time.Time{}) }) // to closeGrace
+		c.release(nobody, nil)
+	case ends:
+		tasks := after
+		socket.Apart(under, func() { socket.Close(c.Conn); tasks.run() })
+		socket.Apart(under, func() { _ = c.applyDeadline() })
+	default:
+		after.run()
+	}
+}
+
+// A task is to be done once the socket is closed.
+type task struct {
+	do   func()
+	next *task
+}
+
+// run does t and all that follow.
+func (t *task) run() {
+	for ; t != nil; t = t.next {
+		t.do()
+	}
+}
+
+// shut shuts our side, after all that was due. TLS may wait up to 5 s for that
+// (tls.Conn.CloseWrite). A connection that has no halves, such as one of a limited listener,
+// lingers with its side open if its peer has been told.
+func (c *Conn) shut() {
+	half, halves := c.Conn.(interface{ CloseWrite() error })
+	socket.Apart(c.Conn, func() {
+		failed := halves && socket.Guard(half.CloseWrite) != nil
+		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames) })
+	})
+}

@@ -1,0 +1,72 @@
+package upgrade
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// TestClosing walks the tables of life and of who has said a close frame.
+func TestClosing(t *testing.T) {
+	say := func(by writer) func(*closing) {
+		return func(c *closing) { _, _ = c.say([]byte(close1000), by) }
+	}
+	goodbye, answer := say(pool), say(library)
+	closes := func(c *closing) { goodbye(c); c.ask(true) } // as End does
+	silent := func(c *closing) { c.ask(false) }
+	over := func(c *closing) { c.came(0, true, false) }
+	flood := func(c *closing) { c.came(dropMost+1, false, true) }
+	shut := func(c *closing) { c.shut(false) }
+	fails := func(c *closing) { c.shut(true) }
+	cut := func(c *closing) { c.cut = errors.New("cut") }
+	kill := func(c *closing) { c.life = ended }
+	type moves []struct {
+		event func(*closing)
+		life  life
+		said  writer
+	}
+	for what, walk := range map[string]moves{
+		"closed, and the peer answers":          {{closes, ending, pool}, {shut, lingering, pool}, {over, ended, pool}},
+		"closed twice":                          {{closes, ending, pool}, {closes, ending, pool}, {shut, lingering, pool}, {silent, lingering, pool}},
+		"the peer has closed before":            {{over, alive, nobody}, {closes, ending, pool}, {shut, ended, pool}},
+		"the peer closes before our side has":   {{closes, ending, pool}, {over, ending, pool}, {shut, ended, pool}},
+		"our side cannot be shut":               {{closes, ending, pool}, {fails, ended, pool}},
+		"shut after the end":                    {{kill, ended, nobody}, {shut, ended, nobody}, {closes, ended, nobody}},
+		"the peer floods":                       {{closes, ending, pool}, {flood, ending, pool}, {shut, lingering, pool}, {flood, ended, pool}},
+		"nothing was said, nor is to be":        {{silent, ended, nobody}},
+		"a frame was cut":                       {{cut, alive, nobody}, {closes, ended, nobody}},
+		"the library closes first":              {{answer, alive, library}, {over, ending, library}, {shut, ended, library}},
+		"the peer closes, the library answers":  {{over, alive, nobody}, {answer, ending, library}},
+		"goodbye, and the peer and it answer":   {{goodbye, alive, pool}, {over, alive, pool}, {answer, ending, library}},
+		"goodbye, and it answers before":        {{goodbye, alive, pool}, {answer, alive, library}, {over, ending, library}},
+		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {silent, ending, pool}, {shut, ended, pool}},
+		"goodbye after the library's":           {{answer, alive, library}, {goodbye, alive, library}},
+		"the library closes, the pool does not": {{answer, alive, library}, {silent, ending, library}, {shut, lingering, library}},
+		"killed":                                {{kill, ended, nobody}, {over, ended, nobody}, {answer, ended, nobody}},
+	} {
+		var c closing
+		for i, step := range walk {
+			step.event(&c)
+			if life := c.move(); life != step.life || c.said != step.said {
+				t.Errorf("%s: after %d events its life is %d, said by %d; want %d, %d", what, i+1, life, c.said, step.life, step.said)
+			}
+		}
+	}
+}
+
+// TestOneCloseFrameIsSent: and nothing else behind it.
+func TestOneCloseFrameIsSent(t *testing.T) {
+	ping := frame.Append(nil, frame.Ping, nil, false)
+	for _, first := range []writer{pool, library} {
+		var c closing
+		for i, f := range [][]byte{ping, frame.StatusNormal.Frame(), ping, frame.StatusGoingAway.Frame()} {
+			for _, by := range []writer{first, pool + library - first} {
+				send, err := c.say(f, by)
+				if want := i == 0 || i == 1 && by == first; send != want || err != nil {
+					t.Errorf("frame %d, said by %d, is sent: %v, %v", i, by, send, err)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,173 @@
+// Package upgrade knows the connection under a request that gcpool.Upgrade serves: who
+// writes to it when, and how it is closed. It knows no WebSocket library, no ids and no
+// queues.
+package upgrade
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/socket"
+)
+
+// A Conn is the connection under a request that Upgrade serves. A WebSocket library has
+// hijacked it and writes frames to it; pools write their own between those, each with a
+// Sender. turns.go says who may write when, and closing.go how a Conn ends.
+//
+// All methods may be called at once. The zero values of the fields are those of a
+// connection whose response to the handshake has not been written.
+type Conn struct {
+	net.Conn
+	handshake
+
+	in  incoming
+	out outgoing // written to by who has the turn
+
+	writing sync.Mutex // serializes Write; locked before mu
+
+	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
+	limited   bool       // the socket has a write deadline; guarded by deadlines
+
+	Away atomic.Bool // a pool that is shut down has refused the connection: Close tells the peer
+
+	mu       monitor   // a leaf; guards what follows
+	speech   speech    // only Write changes it, and reads it without mu
+	deadline time.Time // the library's write deadline
+	turns    turns
+	closing  closing
+	after    *task // nil while alive
+}
+
+// NewConn returns a Conn over conn, whose peer has already sent early.
+func NewConn(conn net.Conn, early []byte) *Conn {
+	socket.LimitUnsent(conn)
+	return &Conn{Conn: conn, in: incoming{early: string(early)}}
+}
+
+// ConnKey is under what the context of an upgraded request has its Conn.
+type ConnKey struct{}
+
+// FromContext returns the Conn in ctx, or nil.
+func FromContext(ctx context.Context) *Conn {
+	c, _ := ctx.Value(ConnKey{}).(*Conn)
+	return c
+}
+
+// A handshake bounds the time of a handshake.
+type handshake struct{ timer atomic.Pointer[time.Timer] }
+
+// Expire calls f after d, unless the response to the handshake is out by then, or the
+// handler has returned.
+func (h *handshake) Expire(d time.Duration, f func()) { h.timer.Store(time.AfterFunc(d, f)) }
+
+// Keep ends what Expire began.
+func (h *handshake) Keep() {
+	if timer := h.timer.Swap(nil); timer != nil {
+		timer.Stop()
+	}
+}
+
+// Read reads what the peer sends, first what came with the handshake. Once the close has
+// begun it drops what comes and returns net.ErrClosed when nothing comes any more.
+func (c *Conn) Read(p []byte) (int, error) {
+	c.in.Lock()
+	defer c.in.Unlock()
+	return c.read(p, false)
+}
+
+// Drain reads and drops what comes until the peer has closed, if the close has begun. It
+// is for the goroutine whose handler has returned.
+func (c *Conn) Drain() {
+	var drops, more bool
+	c.update(func(s *closing) { drops, more = s.came(0, false, true) })
+	if drops && more && c.in.TryLock() { // who is inside Read drops what comes
+		defer c.in.Unlock()
+		_, _ = c.read(make([]byte, dropAtOnce), true)
+	}
+}
+
+// dropAtOnce is the size of the reads whose bytes are dropped: a library may read two bytes
+// at a time.
+const dropAtOnce = 4 << 10
+
+// read reads until something comes that is not dropped.
+func (c *Conn) read(p []byte, returned bool) (int, error) {
+	for {
+		n, over, err := c.in.read(c.Conn, p)
+		var drops, more bool
+		c.update(func(s *closing) { drops, more = s.came(n, over, returned) })
+		if !drops {
+			return n, err
+		}
+		if !more || err != nil {
+			return 0, net.ErrClosed
+		}
+		if len(p) < dropAtOnce {
+			p = make([]byte, dropAtOnce)
+		}
+	}
+}
+
+// Write is the library's way to the peer: the response to the handshake, then frames,
+// split anywhere. Data frames wait for their turn, and control frames never do.
+func (c *Conn) Write(p []byte) (n int, err error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	for n < len(p) && err == nil {
+		var m int
+		if data := c.speech.data(p[n:]); data > 0 {
+			m, err = c.writeData(p[n : n+data])
+		} else {
+			m, err = c.writeControl(p[n:])
+		}
+		n += m
+	}
+	return n, err
+}
+
+// writeData writes p in the library's turn. A write that ends early leaves its frame open
+// and may go on later, but not under TLS, which any error of a write breaks for good
+// (crypto/tls, Conn.SetWriteDeadline).
+func (c *Conn) writeData(p []byte) (n int, err error) {
+	if err = c.acquire(library); err != nil {
+		return 0, err
+	}
+	c.applyDeadline()
+	n, err = c.out.write(c.Conn, p, func(int) {})
+	c.mu.Lock()
+	c.speech.wrote(p[:n])
+	cut := err
+	_, secure := c.Conn.(*tls.Conn)
+	if goesOn := !c.speech.parser.Cut() || errors.Is(err, os.ErrDeadlineExceeded); goesOn && !secure {
+		cut = nil
+	}
+	c.turns.turn = controls // whom the deadline does not bind
+	c.mu.Unlock()
+	if c.speech.phase != response {
+		c.Keep()
+	}
+	c.applyDeadline()
+	c.release(controls, cut)
+	return n, err
+}
+
+// writeControl takes the bytes of a control frame, and has it sent when it is complete.
+func (c *Conn) writeControl(p []byte) (int, error) {
+	c.mu.Lock()
+	n, whole, err := c.speech.control(p)
+	c.mu.Unlock()
+	switch {
+	case err != nil:
+		c.release(nobody, err)
+	case whole != nil:
+		err = c.control(whole, library)
+		c.update(func(*closing) {}) // it may be a close frame
+	}
+	return n, err
+}

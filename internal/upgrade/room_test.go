@@ -1,0 +1,42 @@
+package upgrade
+
+import (
+	"io"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/socket"
+)
+
+// TestControlFrameWaitsForWhoReads, however slowly; one that reads nothing is closed.
+func TestControlFrameWaitsForWhoReads(t *testing.T) {
+	const patience = 500 * time.Millisecond
+	c, peer := upgradedPair(t)
+	if socket.Acknowledged(c.Conn).Left < 0 {
+		t.Skip("this system does not tell what a peer has acknowledged")
+	}
+	peer.(*net.TCPConn).SetReadBuffer(64 << 10)
+	go c.Conn.Write(make([]byte, 64<<20)) // for which any other write waits
+	if _, err := peer.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	c.turns.turn = controls // as release leaves it
+	over := make(chan bool)
+	go func() {
+		c.waitForRoom([]byte("\x8a\x00"), patience)
+		close(over)
+	}()
+	for end := time.Now().Add(3 * patience); time.Now().Before(end); time.Sleep(patience / 50) {
+		if _, err := io.ReadFull(peer, make([]byte, 16<<10)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.Ending() {
+		t.Fatal("closed, though the peer reads")
+	}
+	<-over // the peer has stopped
+	if !c.Ending() {
+		t.Error("open, though the peer reads nothing")
+	}
+}

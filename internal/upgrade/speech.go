@@ -1,0 +1,105 @@
+package upgrade
+
+import (
+	"bytes"
+	"errors"
+	"slices"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// phase is what the library writes.
+//
+//	response -> frames   after a response with status 101
+//	response -> other    any other answer, or no HTTP: it passes as it is
+type phase uint8
+
+const (
+	response phase = iota
+	frames
+	other
+)
+
+const (
+	// responseMost is how long the head of a response may be.
+	responseMost = 64 << 10
+	// controlMost is the longest control frame of a server (RFC 6455 section 5.5).
+	controlMost = 2 + 125
+)
+
+var errControl = errors.New("gcpool: control frame with more than 125 bytes of payload")
+
+// speech follows what the library writes, split anywhere.
+type speech struct {
+	phase  phase
+	parser frame.Parser // of frames
+	part   []byte       // of the response, or of a control frame, so far
+	bytes  uint64       // of data
+}
+
+// data returns how much of p is data, and may be written at once: all up to the end of the
+// response, or to the first control frame.
+func (s *speech) data(p []byte) (n int) {
+	const end = "\r\n\r\n"
+	switch s.phase {
+	case frames:
+		for follow := s.parser; n < len(p); {
+			m, _ := follow.Next(p[n:])
+			if follow.Control() {
+				break
+			}
+			n += m
+		}
+		return n
+	case response:
+		head := slices.Concat(s.part, p)
+		if i := bytes.Index(head, []byte(end)); i >= 0 && !refuses(head[:i]) {
+			return i + len(end) - len(s.part)
+		}
+	}
+	return len(p)
+}
+
+// wrote follows data that has been written.
+func (s *speech) wrote(p []byte) {
+	s.bytes += uint64(len(p))
+	switch s.phase {
+	case frames:
+		for len(p) > 0 {
+			n, _ := s.parser.Next(p)
+			p = p[n:]
+		}
+	case response:
+		s.part = append(s.part, p...)
+		if refuses(s.part) {
+			s.phase, s.part = other, nil
+		} else if bytes.HasSuffix(s.part, []byte("\r\n\r\n")) {
+			s.phase, s.part = frames, nil
+		}
+	}
+}
+
+// refuses reports whether head begins anything but a response with status 101.
+func refuses(head []byte) bool {
+	const status = len("HTTP/1.1 ")
+	return len(head) > responseMost || len(head) >= status+3 && string(head[status:status+3]) != "101"
+}
+
+// control takes up to the end of a control frame from p. Once it has all of the frame it
+// returns that as well.
+func (s *speech) control(p []byte) (n int, whole []byte, err error) {
+	n, ended := s.parser.Next(p)
+	if s.part = append(s.part, p[:n]...); len(s.part) > controlMost {
+		return 0, nil, errControl
+	}
+	if ended {
+		whole, s.part = s.part, nil
+	}
+	return n, whole, nil
+}
+
+// betweenFrames reports whether a control frame may pass.
+func (s *speech) betweenFrames() bool { return s.phase == frames && !s.parser.Cut() }
+
+// betweenMessages reports whether data of a pool's may pass.
+func (s *speech) betweenMessages() bool { return s.phase == frames && !s.parser.Open() }

@@ -1,0 +1,50 @@
+package upgrade
+
+import "slices"
+
+// writer is who writes to the socket of a Conn. One at a time does, and the next begins
+// where a frame has ended:
+//
+//	nobody   -> library    its message goes on, or the pool has had its turn
+//	nobody   -> pool       no message of the library's is open, or it has had its turn
+//	any      -> controls   control frames may be due
+//	controls -> nobody     none may leave any more
+type writer uint8
+
+const (
+	nobody writer = iota
+	pool
+	library
+	controls
+)
+
+// turns decides who writes next.
+type turns struct {
+	turn    writer
+	last    writer   // who took the turn last
+	waiting [2]int32 // how many wait for it, by writer-1
+	due     [][]byte // control frames that wait for the end of a frame
+}
+
+// take gives w the turn, if it may have that. Who had it last lets the other go first.
+// between is whether the library's message has ended; until then it is only the library's.
+func (t *turns) take(w writer, between bool) bool {
+	others := library + pool - w
+	first := t.last != w || t.waiting[others-1] == 0
+	if t.turn != nobody || w == pool && !between || between && !first {
+		return false
+	}
+	t.turn, t.last = w, w
+	return true
+}
+
+// put has a control frame wait. There is one place for each kind, and the newest has it.
+// But a pool's ping does not replace the library's, which waits for an answer to the
+// payload of its own.
+func (t *turns) put(f []byte, by writer) {
+	same := func(other []byte) bool { return other[0]&0xf == f[0]&0xf }
+	if by == pool && slices.ContainsFunc(t.due, same) {
+		return
+	}
+	t.due = append(slices.DeleteFunc(t.due, same), f)
+}
