@@ -102,7 +102,7 @@ func (c *ConnPool) Appeared(id string) {
 // No two connections of an id have the same time.
 func (c *ConnPool) Since(id string) time.Time {
 	if box := c.find(id); box != nil {
-		_, since := box.Link()
+		_, since := box.Conn()
 		return since
 	}
 	return time.Time{}
@@ -113,7 +113,7 @@ func (c *ConnPool) join(r delivery.Remote) {
 	for _, box := range c.snapshot() {
 		if r == nil {
 			box.WithoutRemote(ErrNotConnected, false)
-		} else if link, _ := box.Link(); link != nil {
+		} else if link, _ := box.Conn(); link != nil {
 			r.Changed(c.group.Pool, box.ID)
 		}
 	}

@@ -63,7 +63,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if id == "" {
 		return fmt.Errorf("%w: empty id", ErrInvalid)
 	}
-	link := transport.NewLink(conn, c.group.Binary)
+	link := delivery.NewConnection(conn, c.group.Binary)
 	if link == nil {
 		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
 	}
@@ -142,7 +142,7 @@ func (c *ConnPool) Len() int {
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, box := range c.snapshot() {
-			if link, _ := box.Link(); link != nil && !yield(box.ID, link.Conn) {
+			if link, _ := box.Conn(); link != nil && !yield(box.ID, link.Conn) {
 				return
 			}
 		}
@@ -179,12 +179,12 @@ func (c *ConnPool) find(id string) *delivery.Recipient {
 }
 
 // link returns the connection of id and its box, nil if there is none.
-func (c *ConnPool) link(id string) (*delivery.Recipient, *transport.Link) {
+func (c *ConnPool) link(id string) (*delivery.Recipient, *delivery.Connection) {
 	box := c.find(id)
 	if box == nil {
 		return nil, nil
 	}
-	link, _ := box.Link()
+	link, _ := box.Conn()
 	return box, link
 }
 

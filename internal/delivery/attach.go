@@ -8,9 +8,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Attach makes link, which who adds, r's connection; the newest wins. It reports false, and
+// Attach makes conn, which who adds, r's connection; the newest wins. It reports false, and
 // does nothing, if r is dead.
-func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error) {
+func (r *Recipient) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c, old := &r.cursor, r.cursor.conn
@@ -19,12 +19,12 @@ func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error
 		return false, nil
 	case r.group.closed.Load():
 		return true, outcome.ErrClosed
-	case old != nil && old.link.Is(link.Conn):
+	case old != nil && old.Is(conn.Conn):
 		return true, nil
 	}
-	link.LimitUnsent()
+	conn.LimitUnsent()
 	now := r.group.moment()
-	c.conn = &connection{link: link, since: now, written: now, heard: now}
+	conn.since, conn.written, conn.heard, c.conn = now, now, now, conn
 	r.active = false
 	r.owners = r.owners.Add(who)
 	r.mail.leave()
@@ -43,12 +43,12 @@ func (r *Recipient) Attach(link *transport.Link, who owners.Caller) (bool, error
 	return true, nil
 }
 
-// Link returns r's connection and when it was attached; nil if r has none.
-func (r *Recipient) Link() (*transport.Link, time.Time) {
+// Conn returns r's connection and when it was attached; nil if r has none.
+func (r *Recipient) Conn() (*Connection, time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if conn := r.cursor.conn; conn != nil {
-		return conn.link, r.group.line.Time(conn.since)
+		return conn, r.group.line.Time(conn.since)
 	}
 	return nil, time.Time{}
 }

@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"net"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -15,13 +16,13 @@ type cursor struct {
 	schedule.Place
 	recipient *Recipient
 	turn      turn
-	conn      *connection // nil while the id is away
+	conn      *Connection // nil while the id is away
 	flight    *flight     // the write under way, maybe to an older connection; nil if none is
 }
 
 // A connection is what a recipient keeps about one. Guarded by the recipient's mu.
-type connection struct {
-	link    *transport.Link
+type Connection struct {
+	transport.Link
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
 	asking  bool          // whether it has been closed
@@ -29,6 +30,15 @@ type connection struct {
 	written time.Duration // when a write was last noticed
 	heard   time.Duration // when the peer was last heard
 	ending  *ending       // nil while it is attached
+}
+
+// NewConnection returns a Connection, or nil if conn is nil or a nil pointer; see
+// transport.Link.Init.
+func NewConnection(conn net.Conn, binary bool) *Connection {
+	if c := new(Connection); c.Init(conn, binary) {
+		return c
+	}
+	return nil
 }
 
 // An ending is why a connection was removed, and how to close it.
@@ -82,7 +92,7 @@ func (c *cursor) wake() {
 // inline is wake for a caller that can write by itself: it may return a write
 // for that.
 func (c *cursor) inline() *flight {
-	if c.turn != idle || c.conn == nil || !c.conn.link.Tries() || !c.recipient.log.Waits() {
+	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.recipient.log.Waits() {
 		c.wake()
 		return nil
 	}
@@ -154,7 +164,7 @@ func (c *cursor) patience() time.Duration {
 
 // close has conn, which was removed or replaced, closed, once a write to it that is
 // not stuck has ended.
-func (c *cursor) close(conn *connection, reason error, status transport.Status) {
+func (c *cursor) close(conn *Connection, reason error, status transport.Status) {
 	conn.life, conn.ending = closing, &ending{reason, status}
 	if f := c.flight; f == nil || f.conn != conn {
 		c.closeNow(conn)
@@ -164,23 +174,23 @@ func (c *cursor) close(conn *connection, reason error, status transport.Status) 
 }
 
 // grace returns how long a write to conn, which was removed or replaced, may take.
-func (c *cursor) grace(conn *connection) time.Duration {
+func (c *cursor) grace(conn *Connection) time.Duration {
 	switch {
 	case conn.ending.status.Code == 0:
 		return 0
-	case c.conn == nil && conn.link.WebSocket() && !c.recipient.group.closed.Load():
+	case c.conn == nil && conn.WebSocket() && !c.recipient.group.closed.Load():
 		return closeGrace
 	}
 	return takeoverGrace
 }
 
-func (c *cursor) closeNow(conn *connection) {
+func (c *cursor) closeNow(conn *Connection) {
 	conn.life = closed
-	c.recipient.group.closeLink(conn.link, conn.ending.status)
+	c.recipient.group.close(conn, conn.ending.status)
 }
 
 // leftFor returns why conn was removed, nil if it was not, or was replaced.
-func (conn *connection) leftFor() error {
+func (conn *Connection) leftFor() error {
 	if conn.ending == nil {
 		return nil
 	}

@@ -25,8 +25,8 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	for range rounds {
 		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})
 		b := NewRecipient(g, "a", nil)
-		b.Attach(transport.NewLink(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
-		newer := transport.NewLink(next.Conn, false)
+		b.Attach(NewConnection(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
+		newer := NewConnection(next.Conn, false)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
 		for range 3 {
@@ -46,7 +46,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 			b.Attach(newer, owners.Caller{Goroutine: 2})
 		})
 		both.Wait()
-		if linkOf(b) != newer {
+		if connOf(b) != newer {
 			bad++
 		}
 		stop.Store(true)

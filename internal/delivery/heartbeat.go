@@ -62,9 +62,9 @@ func (r *Recipient) Beat(now, lost time.Duration) {
 		r.group.retire(r)
 		return
 	}
-	heard, tells := conn.link.Heard()
-	heard = heard || d > 0 && quiet && conn.link.Taking()
-	left := conn.link.Left() // which asks a context of the application's
+	heard, tells := conn.Heard()
+	heard = heard || d > 0 && quiet && conn.Taking()
+	left := conn.Left() // which asks a context of the application's
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if left {
@@ -83,22 +83,22 @@ func (r *Recipient) Beat(now, lost time.Duration) {
 	}
 	if (now-conn.heard)/2 >= d {
 		r.removeLocked(outcome.ErrSilent, transport.StatusGoingAway)
-	} else if conn.life == open && conn.link.WebSocket() && now-conn.written >= d {
+	} else if conn.life == open && conn.WebSocket() && now-conn.written >= d {
 		r.cursor.say(frame.Ping, now)
 	}
 }
 
 // ask has conn removed if it has been closed. The question may block, so it is asked on a
 // goroutine of its own, one at a time.
-func (c *cursor) ask(conn *connection, reason error) {
+func (c *cursor) ask(conn *Connection, reason error) {
 	if conn.asking {
 		return
 	}
 	conn.asking = true
 	r := c.recipient
 	r.group.tasks.Go(func() {
-		if conn.link.Closed() {
-			r.Detach(conn.link, reason)
+		if conn.Closed() {
+			r.Detach(conn, reason)
 		}
 		r.mu.Lock()
 		conn.asking = false

@@ -29,9 +29,9 @@ func accept(r *Recipient, text string) *flight {
 	return r.cursor.inline()
 }
 
-func linkOf(r *Recipient) *transport.Link {
-	link, _ := r.Link()
-	return link
+func connOf(r *Recipient) *Connection {
+	conn, _ := r.Conn()
+	return conn
 }
 
 func receive(t *testing.T, peer *websocket.Conn, all ...string) {
@@ -56,14 +56,14 @@ func dismissed(t *testing.T, g *Group) {
 
 // upgraded returns a server's link to an upgraded WebSocket, the connection under
 // it, and the peer's end.
-func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) {
+func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	links, conns := make(chan *transport.Link), make(chan *transport.Conn, 1)
+	links, conns := make(chan *Connection), make(chan *transport.Conn, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -76,7 +76,7 @@ func upgraded(t *testing.T) (*transport.Link, *transport.Conn, *websocket.Conn) 
 		c := &transport.Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
 			conns <- c
-			links <- transport.NewLink(ws, false)
+			links <- NewConnection(ws, false)
 			<-t.Context().Done()
 		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), transport.ConnKey{}, c)))
 	}()

@@ -9,7 +9,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/schedule"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestLentWriterServesNobodyElse: while Add writes inline, another box queues up whose
@@ -24,7 +23,7 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	a, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
 	stuck := &gate{free: make(chan bool)}
 	a.Attach(link, owners.Caller{})
-	b.Attach(transport.NewLink(stuck, false), owners.Caller{})
+	b.Attach(NewConnection(stuck, false), owners.Caller{})
 	time.Sleep(schedule.InlinePause)
 	w := accept(a, "1")
 	if w == nil {

@@ -11,7 +11,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
@@ -77,12 +76,12 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 	for i := range boxes {
 		b := NewRecipient(g, "a", nil)
 		conn := &most{hold: make(chan bool)}
-		b.Attach(transport.NewLink(conn, false), owners.Caller{})
+		b.Attach(NewConnection(conn, false), owners.Caller{})
 		for range 600 {
 			b.Push(context.Background(), &outbox.Message{ID: "a", Data: make([]byte, 100)})
 		}
 		close(conn.hold)
-		for linkOf(b) != nil {
+		for connOf(b) != nil {
 			time.Sleep(10 * time.Microsecond)
 		}
 		boxes[i] = b

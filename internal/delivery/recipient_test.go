@@ -7,7 +7,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestPushToADeadBox: Push to a dead box takes no message and returns no error, so that
@@ -32,11 +31,11 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	dead, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
 	dead.Retire()
-	if ok, _ := dead.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); ok || linkOf(dead) != nil {
+	if ok, _ := dead.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); ok || connOf(dead) != nil {
 		t.Error("a dead box took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || linkOf(b) != nil {
+	if ok, err := b.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || connOf(b) != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -45,7 +44,7 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	for what, use := range map[string]func(b *Recipient){
-		"a connection":      func(b *Recipient) { b.cursor.conn = new(connection) },
+		"a connection":      func(b *Recipient) { b.cursor.conn = new(Connection) },
 		"a write under way": func(b *Recipient) { b.cursor.flight = new(flight) },
 		"messages":          func(b *Recipient) { b.log.Append(&outbox.Message{Data: []byte("x")}, false) },
 		"a place in line":   func(b *Recipient) { b.cursor.turn = queued },

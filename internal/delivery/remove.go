@@ -9,7 +9,7 @@ import (
 // Remove removes and closes r's connection with status, and returns it, nil if there was
 // none. It does nothing if who is an owner of another one; the zero Caller may remove any. It
 // also reports whether it has done its work: not if r is dead.
-func (r *Recipient) Remove(who owners.Caller, status transport.Status) (removed *transport.Link, done bool) {
+func (r *Recipient) Remove(who owners.Caller, status transport.Status) (removed *Connection, done bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.dead {
@@ -18,13 +18,13 @@ func (r *Recipient) Remove(who owners.Caller, status transport.Status) (removed 
 	if who != (owners.Caller{}) && !r.owners.Del(who) || r.cursor.conn == nil {
 		return nil, true
 	}
-	removed = r.cursor.conn.link
+	removed = r.cursor.conn
 	r.removeLocked(outcome.ErrDeleted, status)
 	return removed, true
 }
 
-// Detach removes and closes r's connection if it is link, and reports whether it is.
-func (r *Recipient) Detach(link *transport.Link, reason error) bool {
+// Detach removes and closes r's connection if it is conn, and reports whether it is.
+func (r *Recipient) Detach(conn *Connection, reason error) bool {
 	status := transport.StatusNormal
 	switch reason {
 	case outcome.ErrMoved:
@@ -34,7 +34,7 @@ func (r *Recipient) Detach(link *transport.Link, reason error) bool {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.cursor.conn == nil || r.cursor.conn.link != link {
+	if conn == nil || r.cursor.conn != conn {
 		return false
 	}
 	if reason == outcome.ErrDeleted || reason == outcome.ErrLeft {
@@ -51,7 +51,7 @@ func (r *Recipient) removeLocked(reason error, status transport.Status) {
 	c.conn = nil
 	r.group.Leaves.Add(1)
 	r.group.report.Moved(r.ID, false, reason)
-	if remote := r.group.Remote(); remote != nil { // who attaches a link tells of it
+	if remote := r.group.Remote(); remote != nil { // who attaches one tells of it
 		r.group.tasks.Go(func() { remote.Changed(r.group.Pool, r.ID) })
 	}
 	if f := c.flight; f != nil && f.conn != conn && !c.travels() && f.conn.ending.reason == nil {

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestNoAddWaitsForALogger: many connections join at once while the logger is slow.
@@ -20,7 +19,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	g.AskLogger()
 	var joining sync.WaitGroup
 	for range 8 {
-		joining.Go(func() { NewRecipient(g, "a", nil).Attach(transport.NewLink(&sleepy{}, false), owners.Caller{}) })
+		joining.Go(func() { NewRecipient(g, "a", nil).Attach(NewConnection(&sleepy{}, false), owners.Caller{}) })
 	}
 	joining.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

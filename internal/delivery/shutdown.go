@@ -63,7 +63,7 @@ func (r *Recipient) leave(over, giveUp bool) {
 	r.mu.Lock()
 	c, conn := &r.cursor, r.cursor.conn
 	if conn != nil {
-		if !over && c.turn == idle && conn.life == open && conn.link.WebSocket() {
+		if !over && c.turn == idle && conn.life == open && conn.WebSocket() {
 			c.say(frame.Close, now)
 		}
 		unanswered := conn.life == goodbye && (over || now-conn.written >= r.group.WriteTimeout)

@@ -7,7 +7,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestRefusedAttachSetsNothing: Attach that fails, because the pool is closed or the
@@ -35,8 +34,8 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 		b, before := NewRecipient(g, "a", nil), unsent()
 		refuse(g, b)
-		b.Attach(transport.NewLink(conn, false), owners.Caller{})
-		if after := unsent(); linkOf(b) != nil || after != before || err != nil {
+		b.Attach(NewConnection(conn, false), owners.Caller{})
+		if after := unsent(); connOf(b) != nil || after != before || err != nil {
 			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
 		}
 	}

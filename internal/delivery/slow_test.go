@@ -14,7 +14,7 @@ import (
 func TestFullOutboxLooksOnlyWhenDue(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1, WriteTimeout: time.Minute})
 	b := NewRecipient(g, "a", nil)
-	b.cursor.conn = &connection{link: transport.NewLink(&sleepy{}, false)}
+	b.cursor.conn = NewConnection(&sleepy{}, false)
 	b.log.Append(&outbox.Message{Data: []byte("x")}, false)
 	for already, looks := range map[time.Duration]bool{patience / 2: false, 2 * patience: true} {
 		w := &flight{cursor: &b.cursor, conn: b.cursor.conn, since: time.Now().Add(-already)}

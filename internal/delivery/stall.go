@@ -53,7 +53,7 @@ func (f *flight) stall(already time.Duration) {
 }
 
 func (f *flight) watch(already time.Duration) {
-	f.since, f.taken = time.Now().Add(-already), f.conn.link.Progress()
+	f.since, f.taken = time.Now().Add(-already), f.conn.Progress()
 	f.pause(already)
 }
 
@@ -73,7 +73,7 @@ func (f *flight) pause(already time.Duration) {
 // some of this write, or of another that this one waits for. Then it lives. An application
 // that has begun a message has to go on with it.
 func (f *flight) look() {
-	now := f.conn.link.Progress()
+	now := f.conn.Progress()
 	if !now.Since(f.taken) {
 		return
 	}
@@ -131,17 +131,17 @@ func (f *flight) close() {
 	c, conn := f.cursor, f.conn
 	if conn == c.conn {
 		reason := outcome.ErrSlow
-		if conn.link.Held() {
+		if conn.Held() {
 			reason = outcome.ErrUnfinished
 		}
 		c.recipient.removeLocked(reason, transport.Status{})
 	}
-	if conn.ending.status.Code != 0 && conn.link.Progress().Idle() { // it waits for its turn, or for a processor
+	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // it waits for its turn, or for a processor
 		c.closeNow(conn)
 		return
 	}
 	conn.life = closed
-	c.recipient.group.tasks.Go(conn.link.Kill)
+	c.recipient.group.tasks.Go(conn.Kill)
 }
 
 // abandon gives f up, which may never return: it reports what f may not have got rid

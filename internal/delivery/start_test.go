@@ -7,7 +7,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestStartBetweenWaitAndAccept: Start comes between the check for room and the
@@ -16,7 +15,7 @@ import (
 func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g := NewGroup(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(*Recipient) {})
 	b, m := NewRecipient(g, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
-	link := transport.NewLink(&sleepy{}, false)
+	link := NewConnection(&sleepy{}, false)
 	b.Attach(link, owners.Caller{})
 	b.Push(t.Context(), m)
 	b.mu.Lock()
@@ -27,7 +26,7 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g.Begin()
 	b.acceptLocked(m, bounded)
 	b.mu.Unlock()
-	if linkOf(b) != link {
+	if connOf(b) != link {
 		t.Error("it has closed the connection")
 	}
 }

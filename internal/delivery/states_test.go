@@ -28,11 +28,11 @@ func newBench(t *testing.T, c Config) *bench {
 	return &bench{T: t, Recipient: NewRecipient(g, "a", nil)}
 }
 
-func (b *bench) attach() *connection {
-	return b.attachLink(transport.NewLink(&sleepy{}, false))
+func (b *bench) attach() *Connection {
+	return b.attachLink(NewConnection(&sleepy{}, false))
 }
 
-func (b *bench) attachLink(link *transport.Link) *connection {
+func (b *bench) attachLink(link *Connection) *Connection {
 	if ok, err := b.Attach(link, owners.Caller{}); !ok || err != nil {
 		b.Fatal(ok, err)
 	}
@@ -75,7 +75,7 @@ func (b *bench) stall() {
 func goOn(b *bench) {
 	conn := &gate{free: make(chan bool)}
 	b.Cleanup(func() { close(conn.free) })
-	b.attachLink(transport.NewLink(conn, false))
+	b.attachLink(NewConnection(conn, false))
 	b.group.Begin()
 	is := func(what string, ok func() bool) {
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
@@ -187,9 +187,9 @@ func TestLives(t *testing.T) {
 // TestGraces: how long a write may go on after its connection was removed or replaced.
 func TestGraces(t *testing.T) {
 	link, _, _ := upgraded(t)
-	webSocket, raw := link, transport.NewLink(&sleepy{}, false)
+	webSocket, raw := link, NewConnection(&sleepy{}, false)
 	for name, test := range map[string]struct {
-		link   *transport.Link
+		link   *Connection
 		status transport.Status
 		next   bool // a newer connection waits
 		over   bool // Shutdown has begun
@@ -205,9 +205,10 @@ func TestGraces(t *testing.T) {
 	} {
 		b := newBench(t, Config{})
 		b.group.closed.Store(test.over)
-		conn := &connection{link: test.link, ending: &ending{status: test.status}}
+		conn := test.link
+		conn.ending = &ending{status: test.status}
 		if test.next {
-			b.cursor.conn = new(connection)
+			b.cursor.conn = new(Connection)
 		}
 		if got := b.cursor.grace(conn); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)

@@ -7,7 +7,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
@@ -15,7 +14,7 @@ import (
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true})
 	b, conn := NewRecipient(g, "a", nil), &gate{free: make(chan bool)}
-	b.Attach(transport.NewLink(conn, false), owners.Caller{})
+	b.Attach(NewConnection(conn, false), owners.Caller{})
 	push := func() { b.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")}) }
 	watched := func() (w *flight, timer *time.Timer) {
 		for timer == nil {
@@ -40,7 +39,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 		}
 	}
 	b.cursor.judge(w, &first)
-	if linkOf(b) == nil {
+	if connOf(b) == nil {
 		t.Error("the second write was judged by the first one's timer")
 	}
 	conn.free <- true
@@ -50,7 +49,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	}
 	b.mu.Unlock()
 	b.cursor.judge(w, &second)
-	if linkOf(b) == nil {
+	if connOf(b) == nil {
 		t.Error("a write that has landed was judged")
 	}
 }

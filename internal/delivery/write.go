@@ -24,7 +24,7 @@ type flight struct {
 
 	// Guarded by the recipient's mu.
 	cursor *cursor
-	conn   *connection   // nil if the remote has it
+	conn   *Connection   // nil if the remote has it
 	chunk  *outbox.Chunk // nil for a control frame, and for a batch
 	op     byte          // of the control frame
 
@@ -49,7 +49,7 @@ func (f *flight) begin(c *cursor) {
 // goroutine.
 func (f *flight) once() {
 	frames := f.chunk.Frames()
-	n, all := f.conn.link.Try(frames)
+	n, all := f.conn.Try(frames)
 	if !all {
 		f.tried = n
 		f.writer.GoOn(f.write)
@@ -61,18 +61,18 @@ func (f *flight) once() {
 // write writes what f carries, and reports whether more waits.
 func (f *flight) write() (more bool) {
 	f.went.Store(int64(f.tried))
-	link := f.conn.link
+	conn := f.conn
 	f.writer.Begin()
 	var n int
 	var err error
 	switch {
 	case f.chunk != nil:
-		n, err = link.Send(f.chunk.Frames()[f.tried:], f.moved)
+		n, err = conn.Send(f.chunk.Frames()[f.tried:], f.moved)
 		n += f.tried
 	case f.op == frame.Ping:
-		err = link.Ping()
+		err = conn.Ping()
 	default:
-		err = link.Goodbye(transport.StatusGoingAway)
+		err = conn.Goodbye(transport.StatusGoingAway)
 	}
 	err = outcome.Failure(err) // which may ask the connection's own
 	f.writer.End()
@@ -150,7 +150,7 @@ func (f *flight) land(n int, err error) (more bool) {
 func (f *flight) settle(n int, reason error) {
 	r, c := f.cursor.recipient, f.chunk
 	n -= r.written(c, n)
-	if c.Messages > 0 && n > 0 && !f.conn.link.Resends() {
+	if c.Messages > 0 && n > 0 && !f.conn.Resends() {
 		half := c.First()
 		half.Cut = true
 		r.fail(half, cutFor(reason))
@@ -177,15 +177,15 @@ func (g *Group) keeps(reason error) bool {
 	return g.mailboxOn() || reason == outcome.ErrMoved && g.remote.Load() != nil
 }
 
-// closeLink closes link on a goroutine of its own, for that may take a while. Shutdown waits
+// close closes conn on a goroutine of its own, for that may take a while. Shutdown waits
 // until the socket is closed, but not past Cut.
-func (g *Group) closeLink(link *transport.Link, status transport.Status) {
+func (g *Group) close(conn *Connection, status transport.Status) {
 	g.tasks.Begin()
 	stop := context.AfterFunc(g.over, func() {
 		defer g.tasks.End()
-		link.Kill()
+		conn.Kill()
 	})
-	go link.Close(status, func() {
+	go conn.Close(status, func() {
 		if stop() {
 			g.tasks.End()
 		}

@@ -75,7 +75,10 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 		if c.Cut && m.Here && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
 			err = outcome.ErrCut // where those are taken for not sent
 		}
-		tell := m.Receipt.Decide(err)
+		var tell func()
+		if m.Receipt != nil {
+			tell = m.Receipt.Decide(err)
+		}
 		if tell == nil && told {
 			m.Receipt = nil
 			r.add(event{id: id, chunk: outbox.Single(&m, r.format), err: err}, 1)

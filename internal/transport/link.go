@@ -31,14 +31,13 @@ var (
 // into an error. Only one Send, Try or Ping may run at a time; the others may run beside
 // them.
 type Link struct {
-	Conn   net.Conn // as it was added
-	Opcode byte     // of its messages
+	Conn net.Conn // as it was added
 	kind
-	recodes bool // Opcode is not the pool's
-
-	reads  uint32        // of the kind, when Heard was called; the kind may be under other Links
-	last   Progress      // when Taking was called, if nothing was heard since
-	pinged atomic.Uint64 // how many bytes there were with the last ping
+	last    *Progress     // when Taking was called; nil if something was heard since
+	pinged  atomic.Uint64 // how many bytes there were with the last ping
+	reads   uint32        // of the kind, when Heard was called; the kind may be under other Links
+	Opcode  byte          // of its messages
+	recodes bool          // Opcode is not the pool's
 }
 
 // A kind is how one kind of connection is written to and closed. See upgraded.go, xnet.go,
@@ -74,13 +73,21 @@ type kind interface {
 	Socket() net.Conn
 }
 
-// NewLink returns conn's Link, or nil if conn is nil or a nil pointer. Messages are binary
-// or text as told, unless the connection has its own way to say so.
+// NewLink returns conn's Link, or nil if conn is nil or a nil pointer. See Init.
 func NewLink(conn net.Conn, binary bool) *Link {
-	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
-		return nil
+	if l := new(Link); l.Init(conn, binary) {
+		return l
 	}
-	l := &Link{Conn: conn, Opcode: frame.Text}
+	return nil
+}
+
+// Init makes l the Link of conn, and reports false if conn is nil or a nil pointer. Messages
+// are binary or text as told, unless the connection has its own way to say so.
+func (l *Link) Init(conn net.Conn, binary bool) bool {
+	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+		return false
+	}
+	l.Conn, l.Opcode = conn, frame.Text
 	if binary {
 		l.Opcode = frame.Binary
 	}
@@ -98,7 +105,7 @@ func NewLink(conn net.Conn, binary bool) *Link {
 	} else {
 		l.kind = &packet{raw{conn}}
 	}
-	return l
+	return true
 }
 
 // Is reports whether conn is l's connection. Types that cannot be compared never are.
@@ -145,7 +152,7 @@ func (l *Link) Heard() (heard, tells bool) {
 	}
 	count := up.Reads()
 	if heard = count != l.reads; heard {
-		l.reads, l.last = count, Progress{}
+		l.reads, l.last = count, nil
 	}
 	return heard, true
 }

@@ -48,12 +48,15 @@ func (l *Link) Progress() (p Progress) {
 // Taking reports whether l's peer is still busy with what is before the last ping: its
 // system has acknowledged some of that since the last call. One call may run at a time.
 func (l *Link) Taking() bool {
-	before := l.last
-	l.last = l.Progress()
-	if l.last.Acked > 0 {
-		return 0 < before.Acked && before.Acked < l.last.Acked && l.last.Acked < l.pinged.Load()
+	before, now := l.last, l.Progress()
+	l.last = &now
+	switch {
+	case before == nil:
+		return false
+	case now.Acked > 0:
+		return 0 < before.Acked && before.Acked < now.Acked && now.Acked < l.pinged.Load()
 	}
-	return 0 < l.last.Left && l.last.Left < before.Left
+	return 0 < now.Left && now.Left < before.Left
 }
 
 // LimitUnsent bounds what the system keeps of what is not sent yet, where it can.
