@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
@@ -253,6 +254,34 @@ func TestWhatACutMessageIsReportedWith(t *testing.T) {
 	} {
 		if got := cutFor(reason); got != want {
 			t.Errorf("after %v: %v, want %v", reason, got, want)
+		}
+	}
+}
+
+// TestRemovalBehindAWrite: what waits when a connection is removed is reported when the write
+// under way has ended, be that of messages or of a control frame.
+func TestRemovalBehindAWrite(t *testing.T) {
+	for name, begin := range map[string]func(b *bench){
+		"of a message": func(b *bench) { b.push("first") },
+		"of a ping":    func(b *bench) { b.cursor.say(frame.Ping, 0) },
+	} {
+		b := newBench(t, Config{})
+		link, _, _ := upgraded(t)
+		b.attachLink(link)
+		begin(b)
+		f := b.take()
+		b.push("behind")
+		b.remove(outcome.ErrDeleted)
+		if s := b.group.Stats(); s.Deleted != 0 {
+			t.Errorf("behind a write %s: reported before that has ended", name)
+		}
+		n := 0
+		if f.chunk != nil {
+			n = len(f.chunk.Frames())
+		}
+		f.land(n, nil)
+		if s := b.group.Stats(); s.Deleted != 1 || s.Waiting != 0 || !b.log.Empty() {
+			t.Errorf("behind a write %s: %+v", name, s)
 		}
 	}
 }

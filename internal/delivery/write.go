@@ -92,7 +92,8 @@ func (f *flight) progress(n int) {
 	}
 }
 
-// land settles a write that has returned: n bytes went, and err is its Failure.
+// land settles a write that has returned: n bytes went, and err is its Failure. It reports
+// whether more waits.
 func (f *flight) land(n int, err error) (more bool) {
 	c := f.cursor
 	r := c.recipient
@@ -104,43 +105,50 @@ func (f *flight) land(n int, err error) (more bool) {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
-	conn, reason := f.conn, f.conn.leftFor()
-	failed := err != nil && conn == c.conn
+	conn, reason, failed := f.conn, f.conn.leftFor(), err != nil && f.conn == c.conn
 	if failed {
 		reason = err
 	}
-	whole := f.chunk != nil && f.chunk.Receipts() == 0 && n == len(f.chunk.Frames())
-	if f.chunk != nil && err == nil && f.chunk.Born > 0 {
-		r.group.Observe(r.group.line.Now() - f.chunk.Born)
-	}
-	if whole {
-		r.settled(f.chunk.Messages, 0, f.chunk.Payload)
-		r.group.Written.Add(f.chunk.Messages, f.chunk.Payload)
-	} else if f.chunk != nil {
-		f.settle(n, reason)
-	}
-	r.tellGivenUp()
-	left := f.chunk != nil && f.chunk.Messages > 0 && !whole
-	if whole {
-		r.log.Written(r.active)
-	} else {
-		r.log.Unpin()
-	}
+	left := f.unload(n, reason, err == nil)
 	c.flight, f.chunk = nil, nil
 	switch {
 	case failed:
 		r.removeLocked(err, transport.StatusGoingAway)
-	case left && c.conn == nil:
-		if r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll) {
-			r.forwarderLocked().evict()
-		} else {
-			r.mailLocked().collect(outcome.ErrExpired)
-		}
+	case !left || c.conn != nil:
+	case r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll):
+		r.forwarderLocked().evict()
+	default:
+		r.mailLocked().collect(outcome.ErrExpired)
 	}
 	if conn.life == closing {
 		c.closeNow(conn)
 	}
 	return c.end()
+}
+
+// unload settles f's chunk, of which n bytes went, and then what was given up behind it. It
+// reports whether messages are left, which wait again.
+func (f *flight) unload(n int, reason error, ok bool) (left bool) {
+	r, c := f.cursor.recipient, f.chunk
+	if c == nil { // a control frame
+		r.tellGivenUp()
+		return false
+	}
+	if ok && c.Born > 0 {
+		r.group.Observe(r.group.line.Now() - c.Born)
+	}
+	if n == len(c.Frames()) && c.Receipts() == 0 {
+		r.settled(c.Messages, 0, c.Payload)
+		r.group.Written.Add(c.Messages, c.Payload)
+		r.tellGivenUp()
+		r.log.Written(r.active)
+		return false
+	}
+	f.settle(n, reason)
+	left = c.Messages > 0
+	r.tellGivenUp()
+	r.log.Unpin()
+	return left
 }
 
 // settle gives an outcome to the messages of f's chunk that have one. Of the chunk n bytes

@@ -2,6 +2,7 @@ package docs
 
 import (
 	"fmt"
+	"go/parser"
 	"go/scanner"
 	"go/token"
 	"os"
@@ -36,7 +37,7 @@ func TestArchitectureCountsEachMechanism(t *testing.T) {
 		}
 		return fmt.Sprintf("| %s | %s | %d | %s |", cells[1], cells[2], lines, cells[4])
 	})
-	for _, pattern := range []string{"*.go", "internal/frame/*.go", "internal/socket/*.go", "internal/upgrade/*.go", "internal/transport/*.go", "internal/outbox/*.go"} {
+	for _, pattern := range []string{"*.go", "internal/*/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
 		if err != nil {
 			t.Fatal(err)
@@ -79,6 +80,42 @@ func codeLines(t *testing.T, file string) int {
 		}
 		for i := range 1 + strings.Count(literal, "\n") {
 			lines[source.Line(pos)+i] = true
+		}
+	}
+}
+
+// TestPackagesImportDownward: a package of internal imports only what stands below it in
+// docs/architecture.md.
+func TestPackagesImportDownward(t *testing.T) {
+	text, err := os.ReadFile(architecture)
+	if err != nil {
+		t.Fatal(err)
+	}
+	place := map[string]int{}
+	for i, row := range mechanism.FindAllStringSubmatch(string(text), -1) {
+		for _, file := range strings.Fields(row[2]) {
+			place[filepath.Dir(file)] = i
+		}
+	}
+	for dir, at := range place {
+		files, err := filepath.Glob(filepath.Join(root, dir, "*.go"))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files, %v", dir, err)
+		}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			parsed, err := parser.ParseFile(token.NewFileSet(), file, nil, parser.ImportsOnly)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, spec := range parsed.Imports {
+				imported, ours := strings.CutPrefix(strings.Trim(spec.Path.Value, `"`), "github.com/nulijiabei/gcpool/")
+				if below, known := place[imported]; ours && (!known || below <= at) {
+					t.Errorf("%s imports %s, which is not below it", dir, imported)
+				}
+			}
 		}
 	}
 }
