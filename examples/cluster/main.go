@@ -7,9 +7,9 @@
 // NATS is embedded, and open to this process only; -nats uses a server that is
 // already there, so that several of these, with a -name each, are one cluster.
 //
-// The files: nodes.go is the life of the nodes, bus.go how they reach NATS,
-// directory.go who is connected where. The server and the page are those of
-// examples/push, in examples/internal/people.
+// The files: nodes.go is the life of the nodes, bus.go how they reach NATS, directory.go
+// who is connected where. app.go is the server of examples/push on a node; it has the same
+// page, which is in examples/push/page.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/nulijiabei/gcpool/examples/internal/people"
+	"github.com/nulijiabei/gcpool/examples/push/page"
 )
 
 // count is how many nodes there are.
@@ -78,7 +78,7 @@ func serve(ctx context.Context, addr, url, name string, stdout io.Writer) (err e
 	}
 	fmt.Fprintf(stdout, "cluster: NATS is %s\n", b)
 	for i, n := range nodes {
-		fmt.Fprintf(stdout, "cluster: %s is at %s\n", n.member.Name(), people.Link(addr, listeners[i].Addr()))
+		fmt.Fprintf(stdout, "cluster: %s is at %s\n", n.member.Name(), page.Link(addr, listeners[i].Addr()))
 	}
 	fmt.Fprintln(stdout, "cluster: open them in a browser, and be somebody else on each")
 	return errors.Join(nodes.serve(ctx), nodes.end())

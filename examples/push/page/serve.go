@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Serve serves h until ctx ends, and then lets in nobody new. Those who are
-// connected stay so: net/http does not know of WebSockets, [Server.Shutdown] does.
+// Serve serves h until ctx ends, and then lets nobody new in. WebSockets stay connected:
+// net/http does not know them. Pool.Shutdown of gcpool does.
 func Serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 	web := &http.Server{
 		Handler:           h,

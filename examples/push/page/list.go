@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"bytes"
@@ -54,37 +54,35 @@ func (h here) People(context.Context) (List, error) {
 	return l, nil
 }
 
-// mark has everybody told who is connected, soon.
-func (s *Server) mark() {
+// Changed has everybody told who is connected, soon. It does not wait.
+func (p *Page) Changed() {
 	select {
-	case s.changed <- struct{}{}:
+	case p.changed <- struct{}{}:
 	default: // one list will do for this change as well
 	}
 }
 
-// announce pushes the list of who is connected to everybody after each change,
-// but not more often than the pause allows: many who come at once are one list.
-func (s *Server) announce(ctx context.Context) {
-	directory, pause := s.config.Directory, clusterPause
+// Announce pushes the list of who is connected to everybody after each change, until ctx
+// ends, but with a pause between two lists: when many come at once, that is one list.
+func (p *Page) Announce(ctx context.Context, conns *gcpool.ConnPool, stream *gcpool.StreamPool) {
+	pause := peoplePause
 	var looks <-chan time.Time
-	if directory == nil {
-		directory, pause = here{s.conns}, peoplePause
-	} else {
+	if p.config.Directory != nil {
 		ticker := time.NewTicker(look)
 		defer ticker.Stop()
-		looks = ticker.C
+		looks, pause = ticker.C, clusterPause
 	}
 	for {
 		changed := true
 		select {
-		case <-s.changed:
+		case <-p.changed:
 		case <-looks:
 			changed = false
 		case <-ctx.Done():
 			return
 		}
-		if s.conns.Len() > 0 { // else there is nobody to tell
-			s.announceNow(ctx, directory, changed)
+		if conns.Len() > 0 { // else there is nobody to tell
+			p.announce(ctx, conns, stream, changed)
 		}
 		select {
 		case <-time.After(pause):
@@ -94,32 +92,32 @@ func (s *Server) announce(ctx context.Context) {
 	}
 }
 
-// announceNow pushes one list, unless it is as the last one and nothing has
-// changed here, as somebody coming who has no list yet. It is not Broadcast
-// because that waits for those who are slow; here they get the next list.
-func (s *Server) announceNow(ctx context.Context, directory Directory, changed bool) {
-	list := encode(s.list(directory.People(ctx)))
-	if !changed && bytes.Equal(list, s.last) {
+// announce pushes one list, unless it is the same as the last one and nothing has changed
+// here: somebody who has just come has no list yet. It does not use Broadcast, which waits
+// for slow people; here they get the next list.
+func (p *Page) announce(ctx context.Context, conns *gcpool.ConnPool, stream *gcpool.StreamPool, changed bool) {
+	list := encode(p.list(p.directory(conns).People(ctx)))
+	if !changed && bytes.Equal(list, p.last) {
 		return
 	}
-	s.last = list
-	for name := range s.conns.All() {
+	p.last = list
+	for name := range conns.All() {
 		soon, cancel := context.WithTimeout(ctx, peoplePause)
-		if s.stream.AddContext(soon, name, list) != nil {
-			s.mark()
+		if stream.AddContext(soon, name, list) != nil {
+			p.Changed()
 		}
 		cancel()
 	}
 }
 
-// list returns what the page gets.
-func (s *Server) list(l List, err error) people {
-	p := people{Kind: "people", Names: []string{}, More: l.More, Partial: err != nil, Node: s.config.Node}
+// list returns what a browser gets.
+func (p *Page) list(l List, err error) people {
+	all := people{Kind: "people", Names: []string{}, More: l.More, Partial: err != nil, Node: p.config.Node}
 	for _, who := range l.People {
-		p.Names = append(p.Names, who.Name)
-		if s.config.Node != "" {
-			p.On = append(p.On, who.Node)
+		all.Names = append(all.Names, who.Name)
+		if p.config.Node != "" {
+			all.On = append(all.On, who.Node)
 		}
 	}
-	return p
+	return all
 }
