@@ -11,11 +11,11 @@ import (
 )
 
 const (
-	// peoplePause is the least time between two lists of who is connected here, and
-	// clusterPause in a cluster, where a list takes questions to the other nodes.
+	// peoplePause is the shortest time between two lists of who is connected here.
+	// clusterPause is that time in a cluster, where a list asks the other nodes.
 	peoplePause  = 100 * time.Millisecond
 	clusterPause = 250 * time.Millisecond
-	// look is how often a cluster is asked: nobody tells who comes and goes elsewhere.
+	// look is how often a cluster is asked: nodes do not announce who comes and goes.
 	look = time.Second
 )
 
@@ -58,7 +58,7 @@ func (h here) People(context.Context) (List, error) {
 func (p *Page) Changed() {
 	select {
 	case p.changed <- struct{}{}:
-	default: // one list will do for this change as well
+	default: // the next list includes this change
 	}
 }
 

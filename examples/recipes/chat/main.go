@@ -1,5 +1,5 @@
-// Chat passes messages between users by id. A user sends lines of JSON, and gets
-// lines of JSON; a message that was not delivered comes back with the reason.
+// Chat passes messages between users by id. A user sends and gets lines of JSON. A message
+// that was not delivered comes back with the reason.
 //
 //	go run ./examples/recipes/chat
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
@@ -21,7 +21,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A message goes both ways. From is the server's to say, whatever a user sends.
+// A message goes both ways. The server sets From, whatever a user sends.
 type message struct {
 	From  string `json:"from,omitempty"`
 	To    string `json:"to"`
@@ -55,11 +55,11 @@ func (c chat) connected(ws *websocket.Conn) {
 	}
 	defer c.conns.Del(id)
 	lines := bufio.NewScanner(ws)
-	lines.Buffer(nil, 16<<10) // a line without an end is not kept for long
+	lines.Buffer(nil, 16<<10) // bounds a line without an end
 	for lines.Scan() {
 		var m message
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			m.Error = "that was no message"
+			m.Error = "that was not a message"
 		} else {
 			m.From, m.Error = id, ""
 			m.Error = c.send(m.To, m)
@@ -70,8 +70,8 @@ func (c chat) connected(ws *websocket.Conn) {
 	}
 }
 
-// send pushes m to a user, and says why it was not delivered. It waits for two
-// seconds at most, so that a slow user holds a sender up for no longer.
+// send pushes m to a user, and says why it was not delivered. It waits 2 s at most, so that
+// a slow user delays the sender no longer.
 func (c chat) send(to string, m message) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

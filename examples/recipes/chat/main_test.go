@@ -30,7 +30,7 @@ func TestMessagesGoByIdAndComeBackIfNotDelivered(t *testing.T) {
 		}
 	}
 	bob.Send("hello?")
-	if got := bob.Next(); !strings.Contains(got, "that was no message") {
+	if got := bob.Next(); !strings.Contains(got, "that was not a message") {
 		t.Errorf("bob got %s", got)
 	}
 	try.Refused(t, url+"/ws", "demo-alice")

@@ -13,7 +13,7 @@ import (
 
 // begin chat
 
-// A Chat passes on what is said in it.
+// A Chat sends each message to everybody in it.
 type Chat struct{ pool *gcpool.Pool }
 
 // NewChat returns a chat that is running.
