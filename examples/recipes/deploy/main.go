@@ -5,7 +5,7 @@
 //
 //	go run ./examples/recipes/deploy -drain 5s
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
-//	curl -i http://localhost:8080/ready     # 200; after SIGTERM 503
+//	curl -i http://localhost:8080/ready     # 200; after Ctrl-C, which acts like SIGTERM, 503
 //
 // -drain is the time that the load balancer needs: the interval of its checks times the
 // failures that it waits for. -grace is the time to deliver what still waits. Together they
