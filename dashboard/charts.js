@@ -92,9 +92,9 @@ class Chart {
       all.push(draw("line", { class: "grid", x1: left, x2: x(now), y1: y(v), y2: y(v) }), label(left - 6, y(v) + 4, "end", this.unit.write(v)));
     }
     const step = [5, 10, 20, 30, 60].find(s => long / s <= 5);
-    for (let ago = 0; ago <= long; ago += step) {
-      const anchor = !ago ? "end" : x(now - ago) < left + 20 ? "start" : "middle";
-      all.push(label(x(now - ago), high - 4, anchor, writeAgo(ago)));
+    for (let ago = 0; ago <= long + 1; ago += step) { // a sample is up to a second late
+      const at = Math.max(left, x(now - ago));
+      all.push(label(at, high - 4, !ago ? "end" : at < left + 20 ? "start" : "middle", writeAgo(ago)));
     }
     return all;
   }
