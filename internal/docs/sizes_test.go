@@ -14,9 +14,13 @@ func TestExamplesAreShort(t *testing.T) {
 	if err != nil || len(recipes) == 0 {
 		t.Fatalf("%d recipes, %v", len(recipes), err)
 	}
+	list := page(t, filepath.Join("examples", "recipes", "README.md"))
 	limits := map[string]int{filepath.Join(root, "examples", "push", "main.go"): 200}
 	for _, file := range recipes {
 		limits[file] = 120
+		if name := filepath.Base(filepath.Dir(file)); !strings.Contains(list, "]("+name+"/main.go)") {
+			t.Errorf("examples/recipes/README.md does not list %s", name)
+		}
 	}
 	for file, limit := range limits {
 		source, err := os.ReadFile(file)

@@ -6,6 +6,10 @@
 //	go run ./examples/recipes/connect -session demo-bob   ws://localhost:8080/ws
 //
 // Then type as alice: {"to":"bob","text":"hi"}
+//
+// A page can also post it, and gets 200, or 503 with the reason:
+//
+//	curl -i -b session=demo-alice -d '{"to":"bob","text":"hi"}' http://localhost:8080/say
 package main
 
 import (
@@ -40,6 +44,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 	c := chat{pool.GetConn("users"), pool.GetStream("users")}
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: demo.Handshake, Handler: c.connected}))
+	mux.Handle("POST /say", http.NewCrossOriginProtection().Handler(http.HandlerFunc(c.say)))
 	return demo.Serve(ctx, listener, mux, pool)
 }
 
@@ -67,6 +72,17 @@ func (c chat) connected(ws *websocket.Conn) {
 		if m.Error != "" {
 			c.send(id, m)
 		}
+	}
+}
+
+func (c chat) say(w http.ResponseWriter, r *http.Request) {
+	m := message{}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10)).Decode(&m)
+	m.From, m.Error = demo.UserOf(r), ""
+	if m.From == "" || err != nil {
+		http.Error(w, "not signed in, or not a message", http.StatusForbidden)
+	} else if why := c.send(m.To, m); why != "" {
+		http.Error(w, why, http.StatusServiceUnavailable)
 	}
 }
 

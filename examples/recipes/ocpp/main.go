@@ -31,7 +31,7 @@ const (
 	callType, resultType, errorType = "2", "3", "4"
 
 	messageMax = 64 << 10
-	patience   = 10 * time.Second // for the answer to a call
+	patience   = time.Minute // for the answer to a call
 )
 
 var keys = map[string]string{"CP-1": "demo-key"} // yours come from a store

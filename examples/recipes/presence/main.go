@@ -100,5 +100,5 @@ func (o online) get(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(o.list())
+	w.Write(append(o.list(), '\n'))
 }

@@ -70,7 +70,7 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 	}
 	s.stream.AddContext(r.Context(), r.PathValue("user"), line(m))
 	w.WriteHeader(http.StatusAccepted)
-	w.Write(line(map[string]int{"n": m.N}))
+	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
 }
 
 // connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7},

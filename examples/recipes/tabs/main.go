@@ -2,8 +2,8 @@
 // id of its own, such as "alice/1", and the server keeps a list of each user's ids.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/tabs
-//	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws?tab=1
-//	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws?tab=2
+//	go run ./examples/recipes/connect -session demo-alice 'ws://localhost:8080/ws?tab=1'
+//	go run ./examples/recipes/connect -session demo-alice 'ws://localhost:8080/ws?tab=2'
 //	curl -i -H 'Authorization: Bearer secret' -d 'lunch?' http://localhost:8080/push/alice
 //
 // The answer is "delivered to 2 of 2 tabs". A page names its tab once, and keeps the name, so
