@@ -34,7 +34,7 @@ const recordMax = 64 << 10 // bytes of a client's record
 //go:embed browser/index.html
 var page []byte
 
-// A Server pushes to those who are signed in.
+// A Server pushes to users who are signed in.
 type Server struct {
 	Conns    *gcpool.ConnPool
 	UserOf   func(r *http.Request) string          // from a verified session; "" for a stranger
@@ -54,7 +54,7 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// handshake lets in who is signed in, from a page of this server.
+// handshake lets in users who are signed in, from a page of this server.
 func (s *Server) handshake(config *websocket.Config, r *http.Request) error {
 	if err := gcpool.SameOrigin(config, r); err != nil {
 		return err

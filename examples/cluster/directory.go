@@ -21,7 +21,7 @@ const (
 
 var errAway = errors.New("NATS is away")
 
-// A directory knows who is connected to which node, by asking all.
+// A directory asks all nodes who is connected.
 type directory struct {
 	member *cluster.Node
 	pool   *gcpool.Pool
@@ -44,7 +44,7 @@ func (d *directory) People(ctx context.Context) (page.List, error) {
 	return l, errors.Join(err, e)
 }
 
-// names returns who is connected. Somebody who moves meanwhile comes twice.
+// names returns who is connected.
 func (d *directory) names(ctx context.Context) (map[string]bool, error) {
 	names := map[string]bool{}
 	if !d.nc.IsConnected() { // nobody would answer
@@ -64,7 +64,7 @@ func (d *directory) names(ctx context.Context) (map[string]bool, error) {
 	return names, errors.Join(errs...)
 }
 
-// find returns all with their nodes, but for those who have gone by then.
+// find returns all people with their nodes, except those who have left meanwhile.
 func (d *directory) find(ctx context.Context, all []page.Person) ([]page.Person, error) {
 	errs := make([]error, len(all))
 	var next atomic.Int64

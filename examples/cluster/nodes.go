@@ -17,14 +17,14 @@ import (
 const (
 	// prefix keeps this example apart from others on the same NATS server.
 	prefix = "gcpool-example"
-	// lost is how long nothing may be heard of a message before its outcome is
-	// uncertain; less than a push of the people may take, so that they are told so.
+	// lost is how long a node waits for the outcome of a message before it calls it uncertain.
+	// It is shorter than patience, so that people get to know.
 	lost = 3 * time.Second
 	// goodbye is how long a node may take to leave.
 	goodbye = 5 * time.Second
 )
 
-// A node is what would be one machine.
+// A node stands for one machine.
 type node struct {
 	nc       *nats.Conn
 	member   *cluster.Node
@@ -32,7 +32,7 @@ type node struct {
 	listener net.Listener
 }
 
-// nodes are all of this process.
+// nodes are all nodes of this process.
 type nodes []*node
 
 // start starts a node for each listener.
@@ -53,8 +53,8 @@ func start(b *bus, name string, listeners []net.Listener) (nodes, error) {
 	return all, nil
 }
 
-// join starts a node. Its pool joins before it starts, for what is pushed to
-// people elsewhere is undelivered until then.
+// join starts a node. The pool joins before it starts, because until it joins, messages for
+// people on other nodes are undelivered.
 func join(b *bus, c page.Config, listener net.Listener) (*node, error) {
 	nc, err := b.connect(c.Node)
 	if err != nil {
@@ -105,9 +105,8 @@ func (all nodes) serve(ctx context.Context) error {
 	})
 }
 
-// end ends all nodes, when they let in nobody new any more: first each delivers
-// what is left, for which it may need the others, and tells its people to go; then
-// they leave.
+// end ends all nodes, once they let nobody new in. First each node delivers what is left, for
+// which it may need the others, and closes its connections. Then the nodes leave.
 func (all nodes) end() error {
 	return errors.Join(
 		all.each(func(n *node) error { return n.app.shutdown() }),

@@ -24,8 +24,8 @@ func NewLanes() *Lanes {
 	return &Lanes{places: make(chan struct{}, atOnce), last: make(map[string]chan struct{})}
 }
 
-// Run starts push, which must end soon after ctx. It waits for a place, and
-// reports false if ctx ended first.
+// Run starts push, which must end soon after ctx. It waits for a free place, and returns
+// false if ctx ends first.
 func (l *Lanes) Run(ctx context.Context, to string, push func()) bool {
 	select {
 	case l.places <- struct{}{}:

@@ -21,7 +21,7 @@ const (
 
 // A Directory knows who is connected.
 type Directory interface {
-	// People returns who is connected. With an error, it is who could be found.
+	// People returns who is connected. With an error, some people may be missing.
 	People(ctx context.Context) (List, error)
 }
 
@@ -54,7 +54,7 @@ func (h here) People(context.Context) (List, error) {
 	return l, nil
 }
 
-// Changed has everybody told who is connected, soon. It does not wait.
+// Changed asks for a new list. It does not wait.
 func (p *Page) Changed() {
 	select {
 	case p.changed <- struct{}{}:

@@ -25,7 +25,7 @@ const (
 
 var errSignedOut = errors.New("not signed in")
 
-// Strict, so that each session has one spelling only.
+// Strict, so that each session has only one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
 // A Session says who a browser is, and until when.
@@ -43,8 +43,8 @@ type sessions struct {
 	now func() time.Time
 }
 
-// NewKey returns a key for sessions. It lives as long as the process: a restart
-// signs everybody out.
+// NewKey returns a key for sessions. It is lost when the process ends, so a restart signs
+// everybody out.
 func NewKey() []byte {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // never returns an error
@@ -79,14 +79,14 @@ func (s *sessions) read(r *http.Request) (Session, error) {
 	return s.open(cookie.Value)
 }
 
-// seal returns the signature, the expiry and the name as one token. The expiry
-// is inside, for a browser may keep a cookie for as long as it likes.
+// seal returns the signature, the expiry and the name as one token. The expiry is inside,
+// because a browser may keep a cookie longer.
 func (s *sessions) seal(name string, end time.Time) string {
 	body := append(binary.BigEndian.AppendUint64(nil, uint64(end.Unix())), name...)
 	return encoding.EncodeToString(append(s.sign(body), body...))
 }
 
-// open returns what is in a token that seal has made, and nothing else's.
+// open returns the session in a token, if seal made it.
 func (s *sessions) open(token string) (Session, error) {
 	if len(token) > encoding.EncodedLen(headerLimit) {
 		return Session{}, errSignedOut
@@ -112,8 +112,7 @@ func (s *sessions) sign(body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// checkName returns name as it is used, or tells the person who typed it what
-// is wrong with it.
+// checkName returns the name without spaces around it, or says what is wrong with it.
 func checkName(typed string) (name, problem string) {
 	name = strings.TrimSpace(typed)
 	switch {

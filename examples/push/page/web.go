@@ -9,8 +9,7 @@ import (
 	"net/http"
 )
 
-// The page is served as one file, so that no request of it can be for another
-// version than the page.
+// The page is one file, so that its parts always have the same version.
 var (
 	//go:embed page.html
 	frame []byte
@@ -43,8 +42,8 @@ func page() http.HandlerFunc {
 	}
 }
 
-// me tells a page who it is, or that it is nobody, and where, before it connects:
-// a script does not learn why a WebSocket handshake was refused.
+// me tells a page who its user is, if anybody, before it connects: a script does not learn
+// why a WebSocket handshake was refused.
 func (p *Page) me(w http.ResponseWriter, r *http.Request) {
 	who, _ := p.sessions.read(r)
 	w.Header().Set("Content-Type", "application/json")
@@ -69,8 +68,8 @@ func (p *Page) signOut(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, "/me", http.StatusSeeOther)
 }
 
-// secured sets the headers that hold for every answer. The page's one script
-// and one style are allowed by their hashes; nothing else runs or loads.
+// secured sets the headers of every answer. It allows the page's script and style by their
+// hashes; nothing else runs or loads.
 func secured(next http.Handler) http.Handler {
 	policy := fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; connect-src 'self'; img-src data:; "+
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
@@ -85,7 +84,7 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// hash returns the policy's name for a script or style.
+// hash returns the name of a script or style in the policy.
 func hash(text []byte) string {
 	sum := sha256.Sum256(text)
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
