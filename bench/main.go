@@ -1,5 +1,5 @@
-// Bench compares gcpool with the libraries that one would pick instead, on this
-// machine: go run ./bench, from the root of the repository.
+// Bench compares gcpool with the libraries that you would use instead, on this machine. Run
+// go run ./bench in the root of the repository.
 package main
 
 import (
@@ -27,8 +27,8 @@ func main() {
 	}
 }
 
-// run runs what the flags say. Its error is a fault, of a peer or of the
-// benchmark; a target that was missed is none.
+// run runs what the flags say. Its error is a fault of a peer or of the benchmark. A missed
+// target is not an error.
 func run() error {
 	quick := flag.Bool("quick", false, "a smoke test in under a minute; saves nothing unless -out is given")
 	names := flag.String("run", "", "scenarios to run, separated by commas (default all)")
@@ -107,7 +107,7 @@ func measure(b *suite.Bench, scenarios []suite.Scenario, out string) error {
 		}
 	}
 	if failures := r.Failures(); len(failures) > 0 {
-		return fmt.Errorf("not what was sent has arrived:\n%s", strings.Join(failures, "\n"))
+		return fmt.Errorf("the clients did not get what was sent:\n%s", strings.Join(failures, "\n"))
 	}
 	return nil
 }

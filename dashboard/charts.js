@@ -1,21 +1,24 @@
 "use strict";
 // Charts: what one looks like. Nothing here knows where figures come from.
 
-const span = 300; // seconds that a chart shows
+const span = 300, least = 10; // seconds that a chart shows at most, and at least
 const left = 52, right = 10, above = 8, below = 20, high = 150; // px around the lines, and of the whole
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
 // Units say how a number is written, and which scale suits it.
 const units = {
-  count: { write: n => compact.format(n), whole: true, base: 10 },
-  rate: { write: n => compact.format(n), base: 10 },
+  count: { write: writeWhole, whole: true, base: 10 },
+  rate: { write: writeWhole, whole: true, base: 10 },
   bytes: { write: writeBytes, whole: true, base: 2 },
   byteRate: { write: writeBytes, base: 2 },
   seconds: { write: writeSeconds, base: 10 },
 };
+// writeWhole writes messages and ids, of which there are no halves.
+function writeWhole(n) { return n > 0 && n < 0.5 ? "<1" : compact.format(n < 1000 ? Math.round(n) : n); }
 function writeBytes(n) {
   let unit = 0;
   for (; n >= 1000 && unit < 4; unit++) n /= 1024;
+  if (!unit) n = Math.round(n);
   return `${Number(n.toPrecision(3))} ${["B", "KiB", "MiB", "GiB", "TiB"][unit]}`;
 }
 function writeSeconds(n) {
@@ -23,6 +26,13 @@ function writeSeconds(n) {
   const [factor, unit] = n < 0.001 ? [1e6, "µs"] : n < 1 ? [1e3, "ms"] : [1, "s"];
   return `${Number((n * factor).toPrecision(2))} ${unit}`;
 }
+// writeTime writes a time of day as the page of examples/push does: 9:05.
+function writeTime(at) {
+  const time = new Date(at);
+  return `${time.getHours()}:${String(time.getMinutes()).padStart(2, "0")}`;
+}
+// writeAgo writes how many seconds ago something was.
+function writeAgo(seconds) { return !seconds ? "now" : seconds % 60 ? `−${seconds} s` : `−${seconds / 60} min`; }
 // ceiling returns the end of a scale that n fits on.
 function ceiling(n, unit) {
   if (!(n > 0)) return unit.base === 2 ? 1024 : unit === units.seconds ? 0.001 : 1;
@@ -51,42 +61,40 @@ class Chart {
   constructor({ title, note, unit, series }) {
     Object.assign(this, { title, series, unit: units[unit] });
     this.svg = draw("svg", { role: "img" });
-    this.cells = series.map(() => ["now", "least", "mean", "most"].map(() => make("td")));
+    this.cells = series.map(() => ["now", "min", "avg", "max"].map(() => make("td")));
     const rows = series.map((s, i) => make("tr", {}, make("th", { scope: "row" }, swatch(i), s.name), ...this.cells[i]));
-    const heads = ["", "now", "least", "mean", "most"].map(head => head ? make("th", { scope: "col" }, head) : make("td"));
+    const heads = ["", "now", "min", "avg", "max"].map(head => head ? make("th", { scope: "col" }, head) : make("td"));
     this.figure = make("figure", { class: "chart card" },
       make("figcaption", {}, make("h3", {}, title), make("p", {}, note)), this.svg,
       make("table", { "aria-label": title }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
   }
 
   // show draws points[i], those of series i: {t, value}, oldest first, with null
-  // for a moment at which there is no value. from is when the history begins.
+  // for a moment at which there is no value. from is when the history begins; the chart is
+  // as wide as the history is long.
   show(points, from, now) {
+    const long = Math.min(span, Math.max(least, now - from));
     const values = points.map(line => line.map(p => p.value).filter(v => v !== null));
     const top = ceiling(Math.max(0, ...values.map(all => all.reduce((a, b) => Math.max(a, b), 0))), this.unit);
     const width = Math.max(200, this.svg.clientWidth);
-    const x = t => left + (width - left - right) * (1 - (now - t) / span);
+    const x = t => left + (width - left - right) * (1 - (now - t) / long);
     const y = v => above + (high - above - below) * (1 - v / top);
     this.svg.setAttribute("viewBox", `0 0 ${width} ${high}`);
-    this.svg.replaceChildren(...this.ground(x, y, top, Math.max(from, now - span), now),
+    this.svg.replaceChildren(...this.ground(x, y, top, long, now),
       ...points.map((line, i) => draw("path", { class: `series s${i}`, d: path(line, x, y) })));
     this.tell(values, Math.min(span, now - from));
   }
 
-  // ground is what lies below the lines: the time before the history, and the grid.
-  ground(x, y, top, from, now) {
+  // ground is the grid below the lines.
+  ground(x, y, top, long, now) {
     const all = [];
-    if (from > now - span) {
-      const edge = x(from);
-      all.push(draw("rect", { class: "void", x: left, y: above, width: Math.max(0, edge - left), height: y(0) - above }));
-      if (edge - left > 90) all.push(label((left + edge) / 2, y(top / 4) + 4, "middle", "not recorded"));
-    }
     for (const v of this.unit.whole && top < 2 ? [0, top] : [0, top / 2, top]) {
       all.push(draw("line", { class: "grid", x1: left, x2: x(now), y1: y(v), y2: y(v) }), label(left - 6, y(v) + 4, "end", this.unit.write(v)));
     }
-    for (let minute = 5; minute >= 0; minute--) {
-      const anchor = minute === 5 ? "start" : minute ? "middle" : "end";
-      all.push(label(x(now - 60 * minute), high - 4, anchor, minute === 5 ? "−5 min" : minute ? `−${minute}` : "now"));
+    const step = [5, 10, 20, 30, 60].find(s => long / s <= 5);
+    for (let ago = 0; ago <= long + 1; ago += step) { // a sample is up to a second late
+      const at = Math.max(left, x(now - ago));
+      all.push(label(at, high - 4, !ago ? "end" : at < left + 20 ? "start" : "middle", writeAgo(ago)));
     }
     return all;
   }
@@ -95,10 +103,10 @@ class Chart {
   tell(values, seconds) {
     const words = values.map((all, i) => {
       const sum = all.reduce((a, b) => a + b, 0);
-      const low = all.reduce((a, b) => Math.min(a, b), Infinity), most = all.reduce((a, b) => Math.max(a, b), 0);
-      const four = (all.length ? [all.at(-1), low, sum / all.length, most] : []).map(this.unit.write);
+      const min = all.reduce((a, b) => Math.min(a, b), Infinity), max = all.reduce((a, b) => Math.max(a, b), 0);
+      const four = (all.length ? [all.at(-1), min, sum / all.length, max] : []).map(this.unit.write);
       this.cells[i].forEach((cell, j) => { cell.textContent = four[j] ?? "–"; });
-      return `${this.series[i].name}: ${all.length ? `now ${four[0]}, least ${four[1]}, most ${four[3]}` : "no figures"}`;
+      return `${this.series[i].name}: ${all.length ? `now ${four[0]}, min ${four[1]}, avg ${four[2]}, max ${four[3]}` : "no figures"}`;
     });
     this.svg.setAttribute("aria-label", `${this.title}, the last ${Math.round(seconds)} seconds. ${words.join(". ")}.`);
   }

@@ -1,24 +1,23 @@
-// Package dashboard serves a page for operators: the pools of a [gcpool.Pool],
-// their connections, rates, queues, slow peers and what was not delivered, as
-// charts of the last five minutes, and the same figures as JSON.
+// Package dashboard serves a page for operators. It shows the pools of a [gcpool.Pool]:
+// connections, rates, waiting messages, slow peers and undelivered messages. It draws them
+// as charts of up to five minutes, and serves the same figures as JSON.
 //
-// [Handler] is mounted as net/http/pprof is, under any prefix:
+// Mount [Handler] under any prefix, as you mount net/http/pprof:
 //
 //	mux.Handle("/debug/gcpool/", adminsOnly(dashboard.Handler(pool)))
 //
 // # Security
 //
-// The page can change nothing, and shows neither ids nor payloads. But it shows
-// what pools there are and how busy they are, to whoever can reach it: put it
-// behind the authentication of your operators, or on a port that only they
-// reach. Its policy lets no script run but its own, and no other site frame it
-// or read it.
+// The page can change nothing, and shows no ids and no payloads. But it tells everybody who
+// can reach it which pools exist and how busy they are. Put it behind your operators'
+// authentication, or on a port that only they reach. Its policy lets only its own scripts
+// run, and no other site frame it or read it.
 //
 // # History
 //
-// Nothing is recorded while nobody looks: there is no goroutine and no timer, and
-// a request leaves nothing behind. The browser asks once a second and keeps what
-// it got, so the charts begin when the page was opened, and say so.
+// The server records nothing: it has no goroutine and no timer for the page, and a request
+// leaves nothing behind. The browser asks once a second and keeps the answers, so the
+// charts begin when you open the page, and say so.
 package dashboard
 
 import (
@@ -37,22 +36,22 @@ import (
 //go:embed page.html dashboard.css dashboard.js charts.js icon.svg
 var files embed.FS
 
-// policy is that of each answer. The icon is the one image.
+// policy is the Content-Security-Policy of each answer. The icon is the only image.
 const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'"
 
-// Handler returns the page of pool and what belongs to it. The pools are those
-// that are registered when a request comes; a nil pool has none. It may be made
-// before Start and used after Shutdown.
+// Handler returns the page of pool and its files. Each request shows the pools that are
+// registered at that moment; a nil pool has none. You may call Handler before Start, and
+// use it after Shutdown.
 //
-// It answers where it is mounted, with or without [http.StripPrefix] and a slash
-// at the end. There, ?format=json gives the figures, as data.json beside it does:
-// an object with started and now, in RFC 3339, uptime in seconds, and pools, by
-// name, with the fields of [gcpool.Stats]. Durations are in seconds; started is
-// when Handler was called. Other paths are 404, and methods but GET and HEAD 405.
+// It answers where you mount it, with or without [http.StripPrefix] and a slash at the end.
+// There, ?format=json returns the figures, and so does data.json below it: an object with
+// started and now (RFC 3339), uptime (seconds), and pools, sorted by name, with the fields
+// of [gcpool.Stats]. Durations are in seconds; started is when Handler was called. Other
+// paths get 404, and methods other than GET and HEAD get 405.
 //
-// The page needs no authentication of its own: see the package's security notes.
-// The handler may serve any number of requests at once, and does not block.
+// Handler does not authenticate anybody: see the security notes of the package. It may
+// serve any number of requests at once, and does not block.
 func Handler(pool *gcpool.Pool) http.Handler {
 	return &handler{
 		pool:    pool,
@@ -67,7 +66,7 @@ type handler struct {
 	started time.Time
 }
 
-// types are those of the files. Not from package mime, which asks the system.
+// types are the content types of the files. Package mime would ask the system.
 var types = map[string]string{
 	"css": "text/css; charset=utf-8",
 	"js":  "text/javascript; charset=utf-8",
@@ -101,8 +100,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// secure sets the headers that hold for every answer. They replace those of a
-// middleware, which knows the rest of the site but not this page.
+// secure sets the headers of every answer. They replace the headers of a middleware, which
+// knows the rest of the site but not this page.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -112,10 +111,10 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
-// below returns the part of the path below where the handler is mounted. A
-// ServeMux tells where that is, unless something has been stripped since; else
-// it is whatever follows the last slash. The page names its files by query
-// alone, so that they are found with a slash at the end of its path and without.
+// below returns the part of the path below the handler's mount point. A ServeMux tells
+// where that is, unless something has been stripped since. Otherwise it is whatever follows
+// the last slash. The page names its files by query alone, so that the browser finds them
+// with and without a slash at the end of the path.
 func below(r *http.Request) string {
 	path, pattern := r.URL.Path, r.Pattern
 	if i := strings.IndexByte(pattern, '/'); i >= 0 { // after a method and a host
@@ -139,8 +138,8 @@ func answer(w http.ResponseWriter, r *http.Request, kind string, content []byte)
 	}
 }
 
-// index is the page with the figures of this moment, so that it tells something
-// before its script runs, and where none may.
+// index serves the page with the figures of this moment, so that it shows something before
+// its script runs, and where scripts may not run.
 func (h *handler) index(w http.ResponseWriter, r *http.Request) {
 	var page bytes.Buffer
 	if err := h.page.Execute(&page, h.snapshot()); err != nil {

@@ -28,13 +28,13 @@ const quantile = (q, text) => ({ name: text, value: (s, i) => quantileAt(s, i, q
 const specs = [
   { title: "Messages", note: "a second", unit: "rate", series: ["accepted", "written", "forwarded", "undelivered"].map(f => rate(f)) },
   { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
-  { title: "Connections", note: "ids that are connected", unit: "count", series: [level("connections", "connected")] },
-  { title: "Queues", note: "messages that wait for their outcome", unit: "count", series: [level("waiting")] },
-  { title: "Queues in bytes", note: "payload that waits", unit: "bytes", series: [level("waiting_bytes", "waiting")] },
-  { title: "Slow peers", note: "connections that hold up a write", unit: "count", series: [level("stalled", "slow")] },
-  { title: "From Add to written", note: `a sample, over ${recent} s; 1.6 s stands for more`, unit: "seconds",
+  { title: "Connections", note: "connected ids", unit: "count", series: [level("connections", "connected")] },
+  { title: "Waiting", note: "messages without an outcome", unit: "count", series: [level("waiting")] },
+  { title: "Bytes waiting", note: "payload", unit: "bytes", series: [level("waiting_bytes", "waiting")] },
+  { title: "Slow peers", note: "peers that have held up a write for 5 ms or more", unit: "count", series: [level("stalled", "slow")] },
+  { title: "From Add to written", note: `a sample of the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
     series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
-  { title: "Coming and going", note: "ids a second", unit: "rate", series: [rate("joins"), rate("leaves"), rate("takeovers")] },
+  { title: "Joins and leaves", note: "ids a second", unit: "rate", series: [rate("joins"), rate("leaves"), rate("takeovers")] },
   { title: "Payload written", note: "bytes a second", unit: "byteRate", series: [rate("written_bytes", "written")] },
 ];
 const charts = specs.map(spec => new Chart(spec));
@@ -79,7 +79,7 @@ async function ask() {
 
 function take(answer) {
   if (answer.started !== started) { // a new process counts from 0
-    because = started ? "when the server started anew" : "when this page was opened";
+    because = started ? "the server started again" : "you opened this page";
     [samples, started, begun] = [[], answer.started, answer.now];
   }
   const pools = new Map(answer.pools.map(pool => [pool.name, flatten(pool)]));
@@ -100,10 +100,10 @@ function list(pools) {
     const figures = now.pools.get(pool.name);
     const was = before && { t: before.t, figures: before.pools.get(pool.name) ?? new Float64Array(figures.length) };
     const speed = name => perSecond(was, { t: now.t, figures }, at(name));
-    const cells = [pool.connections, speed("accepted"), speed("written"), speed("undelivered"), pool.waiting]
-      .map(n => n === null ? "–" : compact.format(n));
-    cells.push(writeBytes(pool.waiting_bytes), compact.format(pool.stalled), compact.format(pool.undelivered));
-    const alarms = { 3: speed("undelivered") > 0, 6: pool.stalled > 0 };
+    const write = n => n === null ? "–" : writeWhole(n);
+    const cells = [...[pool.connections, pool.undelivered, speed("undelivered"), pool.stalled, pool.waiting].map(write),
+      writeBytes(pool.waiting_bytes), ...[speed("written"), pool.written, speed("accepted")].map(write)];
+    const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0 };
     const name = pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name");
     return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
@@ -129,8 +129,8 @@ function show() {
     chart.show(chart.series.map(series => spread(mine, series)), from, now);
   }
   const seconds = Math.round(now - from);
-  const since = `Recorded since ${new Date(begun).toLocaleTimeString()}, ${because}.`;
-  $("history").textContent = seconds >= span - 2 ? "Recorded by this page, for as long as it is open." : since;
+  $("history").textContent = seconds >= span - 2 ? "The last five minutes. This page records them while it is open."
+    : `Since ${writeTime(begun)}, when ${because}. The server keeps no history.`;
 }
 
 // spread returns the points of a series, with a break in each gap.

@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A snapshot is all figures at one moment. Its times are for people; the script
-// reckons with uptime, since a clock may be set.
+// A snapshot has all figures at one moment. Its times are for people; the script uses
+// uptime, because somebody may set the clock.
 type snapshot struct {
 	Started time.Time `json:"started"` // changes when the process does
 	Now     time.Time `json:"now"`
@@ -32,7 +32,7 @@ type figures struct {
 	Forwarded    uint64  `json:"forwarded"`
 	Undelivered  uint64  `json:"undelivered"`
 	WrittenBytes uint64  `json:"written_bytes"`
-	Reasons      reasons `json:"reasons"` // together Undelivered
+	Reasons      reasons `json:"reasons"` // their sum is Undelivered
 	Joins        uint64  `json:"joins"`
 	Leaves       uint64  `json:"leaves"`
 	Takeovers    uint64  `json:"takeovers"`
@@ -48,8 +48,8 @@ type reasons struct {
 	Other        uint64 `json:"other"`
 }
 
-// latency is a histogram: Counts[i] messages took up to Bounds[i] seconds and
-// more than the bound before; the last count, which has no bound, any more.
+// latency is a histogram: Counts[i] messages took up to Bounds[i] seconds, and longer than
+// the bound before. The last count has no bound; it counts the rest.
 type latency struct {
 	Bounds []float64 `json:"bounds"`
 	Counts []uint64  `json:"counts"`
@@ -90,8 +90,8 @@ func figuresOf(s *gcpool.Stats) figures {
 	return f
 }
 
-// printable returns a name that JSON can hold. It has no other bytes than UTF-8
-// and would make two names one.
+// printable returns a name that JSON can hold. JSON would replace bytes that are not UTF-8,
+// and two names could look the same.
 func printable(name string) string {
 	if utf8.ValidString(name) {
 		return name

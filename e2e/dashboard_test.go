@@ -44,8 +44,8 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	alice.push("Ready?")
 	alice.awaitOutcome("Ready?", "delivered", "✓ Delivered.")
 	d := dashboard(t, s)
-	d.awaitText("#history", "Recorded since")
-	d.awaitText("#history", "when this page was opened")
+	d.awaitText("#history", "Since")
+	d.awaitText("#history", "when you opened this page")
 	d.await(cell("Messages", "accepted") + " === '0'") // what went before is not of now
 	d.await(cell("Connections", "connected") + " === '2'")
 	if eval[bool](d, moves("Messages")) {
@@ -102,7 +102,7 @@ func TestDashboardSaysThatServerIsLost(t *testing.T) {
 	s.start()
 	d.awaitState("live")
 	d.awaitText("#state", "Live")
-	d.awaitText("#history", "when the server started anew")
+	d.awaitText("#history", "when the server started again")
 }
 
 // TestPagesFitANarrowPhone: 320 px is as narrow as WCAG 1.4.10 asks for. The

@@ -34,6 +34,15 @@ func TestPushFromOneTabToAnother(t *testing.T) {
 	alice.awaitState("connected")
 	alice.awaitText("#who", "alice")
 	alice.awaitText("#count", "People connected: 2")
+
+	// One that is opened for somebody else is nobody until then, and takes nothing over.
+	carol := alice.another("carol")
+	carol.do(chromedp.Navigate(s.url + "/?new"))
+	carol.signIn("carol")
+	carol.do(chromedp.Reload())
+	carol.awaitText("#who", "carol")
+	alice.awaitText("#count", "People connected: 3")
+	carol.click("#change")
 	bob.awaitText("#count", "People connected: 2")
 
 	alice.pick("bob")
@@ -112,11 +121,12 @@ func TestTakeoverBySecondTab(t *testing.T) {
 	second.awaitState("connected")
 	second.awaitText("#who", "alice")
 	first.awaitText("#banner", "Another tab took over")
-	first.awaitText("#banner", "A newer tab or window is connected as alice.")
+	first.awaitText("#banner", "A newer tab or window is connected as alice, and a name has one connection.")
 	first.awaitText("#status", "Taken over")
-	if !eval[bool](first, "document.querySelector('#send').disabled") {
+	if !eval[bool](first, "document.querySelector('#composer').hidden") {
 		t.Error("the first tab could still send")
 	}
+	first.await("document.querySelectorAll('.person:disabled').length === 3") // it still shows who was there
 	bob.pick("alice")
 	bob.push("Which one?")
 	second.awaitMessage("bob", "Which one?")

@@ -71,7 +71,10 @@ func TestScreenshots(t *testing.T) {
 	alice.awaitOutcome("Thanks! Shall I watch the dashboard?", "delivered", "✓ Delivered.")
 	people.send("Bob", "Alice", "Please do.\nGrace has the logs.")
 	alice.awaitMessage("Bob", "Please do.\nGrace has the logs.")
-	alice.do(chromedp.SetValue(chromedp.CSS("#to"), "Heidi"))
+	people.join("Heidi", true)
+	alice.pick("Heidi")
+	people.leave("Heidi")
+	alice.awaitText(".person[aria-pressed=true]", "away")
 	alice.push("Can you take over at five?")
 	alice.awaitOutcome("Can you take over at five?", "failed", "✕ Not delivered. Heidi is not connected.")
 	alice.pick("Grace")
@@ -86,7 +89,7 @@ func TestScreenshots(t *testing.T) {
 	people.talk(while, names)
 	d.await(moves("Messages"))
 	if *update {
-		d.awaitText("#history", "Recorded by this page, for as long as it is open.")
+		d.awaitText("#history", "The last five minutes.")
 	}
 	d.pictures("dashboard", 1280, 956)
 }

@@ -38,7 +38,7 @@ func ExampleNewCollector() {
 	defer pool.GetConn("users").Del("alice")
 
 	fmt.Println(testutil.CollectAndCompare(metrics.NewCollector(pool), strings.NewReader(`
-# HELP gcpool_connections Ids that are connected.
+# HELP gcpool_connections Connected ids.
 # TYPE gcpool_connections gauge
 gcpool_connections{pool="users"} 1
 `), "gcpool_connections"))

@@ -1,16 +1,15 @@
-// Package metrics shows the figures of a [gcpool.Pool] to Prometheus.
+// Package metrics exports the statistics of a [gcpool.Pool] to Prometheus.
 //
-// [NewCollector] makes a [prometheus.Collector] of a pool; register it once, and
-// every pool that has a name, also one that is registered later, appears with the
-// label pool. Ids are never labels, so the number of series depends on the pools
-// alone: 37 for each, of which 18 are the one histogram.
+// [NewCollector] returns a [prometheus.Collector] for a pool. Register it once: every
+// named pool appears with the label pool, even one that you register later. Ids are never
+// labels, so the number of series depends only on the number of pools: 37 for each, of
+// which 18 belong to the histogram.
 //
-// Nothing is counted here. A scrape reads [gcpool.Pool.Stats], which costs the
-// same for ten connections as for a million and takes no lock that a message
-// needs.
+// The package counts nothing. A scrape reads [gcpool.Pool.Stats], which costs the same for
+// ten connections and for a million, and takes no lock that a message needs.
 //
-// Beside the package lie grafana.json, a dashboard to import, and alerts.yml,
-// four rules for Prometheus.
+// The folder also has grafana.json, a dashboard to import, and alerts.yml, four alert
+// rules for Prometheus.
 package metrics
 
 import (
@@ -39,13 +38,13 @@ type collector struct {
 	duration *prometheus.Desc
 }
 
-// NewCollector returns a [prometheus.Collector] of the pools of pool; README.md
-// lists its metrics, in seconds, bytes and messages. It may be registered before
-// Start, before the first Register, and read after Shutdown; any number of
-// scrapes may run at once, and none waits for the pool. A nil pool has no pools.
+// NewCollector returns a [prometheus.Collector] for all named pools of pool. README.md lists
+// its metrics, in seconds, bytes and messages. You may register it before the first
+// Register and before Start, and scrape it after Shutdown. Any number of scrapes may run at
+// once, and none waits for the pool. For a nil pool it collects nothing.
 //
-// A process with two of them tells them apart by a label of its own, or else the
-// second is refused:
+// If a process has two gcpool.Pools, give each collector a label. Otherwise the registry
+// refuses the second:
 //
 //	prometheus.WrapRegistererWith(prometheus.Labels{"server": "chat"}, registry).
 //		MustRegister(metrics.NewCollector(pool))
@@ -54,7 +53,7 @@ func NewCollector(pool *gcpool.Pool) prometheus.Collector {
 		pool:    pool,
 		figures: append(append(gauges(), counters()...), undelivered()...),
 		duration: describe("delivery_duration_seconds",
-			"Time from Add until the system had taken the whole message, of a sample of at most one write in 64."),
+			"Seconds from Add until the system had taken the whole message, for at most one write in 64."),
 	}
 }
 
@@ -70,7 +69,7 @@ func (c *collector) Describe(to chan<- *prometheus.Desc) {
 	to <- c.duration
 }
 
-// Collect implements [prometheus.Collector]. It does not block but on to.
+// Collect implements [prometheus.Collector]. It blocks only while it sends on to.
 func (c *collector) Collect(to chan<- prometheus.Metric) {
 	if c.pool == nil {
 		return
@@ -124,17 +123,17 @@ func counter(name, help string, value func(*gcpool.Stats) uint64) figure {
 
 func gauges() []figure {
 	return []figure{
-		gauge("connections", "Ids that are connected.",
+		gauge("connections", "Connected ids.",
 			func(s *gcpool.Stats) int { return s.Connections }),
 		gauge("waiting_messages", "Messages that were accepted and have no outcome yet.",
 			func(s *gcpool.Stats) int { return s.Waiting }),
-		gauge("waiting_bytes", "Payload of the messages that were accepted and have no outcome yet.",
+		gauge("waiting_bytes", "Payload bytes of the messages that were accepted and have no outcome yet.",
 			func(s *gcpool.Stats) int { return s.WaitingBytes }),
-		gauge("outbox_limit_bytes", "Payload that may wait for one id, see WithOutbox.",
+		gauge("outbox_limit_bytes", "Payload bytes that may wait for one id: WithOutbox.",
 			func(s *gcpool.Stats) int { return s.OutboxLimit }),
-		gauge("mailbox_limit_bytes", "Payload that may wait for all ids that are away, see WithMailbox; 0 without one.",
+		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),
-		gauge("stalled_writers", "Connections whose peer holds up a write, for 5 ms or more.",
+		gauge("stalled_writers", "Connections whose peer has held up a write for 5 ms or more.",
 			func(s *gcpool.Stats) int { return s.Stalled }),
 	}
 }
@@ -145,15 +144,15 @@ func counters() []figure {
 			func(s *gcpool.Stats) uint64 { return s.Accepted }),
 		counter("written_messages_total", "Messages of which the system took every byte.",
 			func(s *gcpool.Stats) uint64 { return s.Written }),
-		counter("written_bytes_total", "Payload of the messages that were written, without newlines and headers.",
+		counter("written_bytes_total", "Payload bytes of the messages that were written, without newlines and headers.",
 			func(s *gcpool.Stats) uint64 { return s.WrittenBytes }),
 		counter("forwarded_messages_total", "Messages that another process of the cluster wrote.",
 			func(s *gcpool.Stats) uint64 { return s.Forwarded }),
-		counter("joins_total", "Ids that came; a takeover is none.",
+		counter("joins_total", "Ids that connected; a takeover does not count.",
 			func(s *gcpool.Stats) uint64 { return s.Joins }),
-		counter("leaves_total", "Ids that went; a takeover is none.",
+		counter("leaves_total", "Ids that disconnected; a takeover does not count.",
 			func(s *gcpool.Stats) uint64 { return s.Leaves }),
-		counter("takeovers_total", "Connections that were replaced by a newer one of the same id.",
+		counter("takeovers_total", "Connections that a newer connection of the same id replaced.",
 			func(s *gcpool.Stats) uint64 { return s.Takeovers }),
 	}
 }

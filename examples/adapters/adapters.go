@@ -1,21 +1,20 @@
-// Package adapters shows WebSockets of other libraries in a pool of gcpool. The library
-// stays, and so does its handler: put [gcpool.Upgrade] around it, and add
-// [gcpool.Conn](r).
+// Package adapters adds WebSockets of other libraries to a gcpool pool. Keep the library and
+// its handler: put [gcpool.Upgrade] around the handler, and add [gcpool.Conn](r).
 //
 //	gorilla.go   github.com/gorilla/websocket
 //	coder.go     github.com/coder/websocket
 //	gws.go       github.com/lxzan/gws, with ReadLoop() and with go ReadLoop()
 //	gobwas.go    github.com/gobwas/ws
 //	melody.go    github.com/olahol/melody
-//	plain.go     gobwas/ws without net/http, so without Upgrade, and what is lost there
+//	plain.go     gobwas/ws without net/http, and so without Upgrade, and what that costs
 //
-// In each file the handler has at most ten lines. Beside it stands the application's own
-// part, which knows nothing of the pool: here it sends each message back. Its messages
-// and the pool's pass between each other.
+// In each file the handler has at most ten lines. The application's part stands beside it
+// and knows nothing of the pool: here it echoes each message. Its messages and the pool's
+// take turns.
 //
-// The handler has to keep reading, for the library answers pings while it reads. Its Del
-// removes its own connection only, never one that has replaced it. Its write deadlines
-// bound its own writes, and the pool's are bounded by [gcpool.WithWriteTimeout].
+// The handler must keep reading, because the library answers pings while it reads. Its Del
+// removes only its own connection, and never a newer one. Its write deadlines bound only its
+// own writes; [gcpool.WithWriteTimeout] bounds the pool's.
 package adapters
 
 import (
@@ -41,9 +40,9 @@ type Server struct {
 // A Handler serves the WebSocket of a user, with one of the libraries.
 type Handler func(w http.ResponseWriter, r *http.Request, id string)
 
-// Under puts Upgrade around a handler, and lets in only users who come from pages. Some
-// of the libraries check the Origin themselves. They are told of pages as well, or they
-// would refuse those of other hosts.
+// Under puts Upgrade around a handler, and lets in only users whose page is in pages. Some
+// libraries check the Origin themselves. They get the same list, or they would refuse pages
+// of other hosts.
 func (s *Server) Under(serve Handler) http.Handler {
 	return gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := s.UserOf(r)

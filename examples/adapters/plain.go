@@ -9,23 +9,23 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// A plainConn is for a server that cannot be under Upgrade, such as one of gobwas/ws that
-// has no net/http. The pool takes it as it takes any net.Conn, and gives it one Write a
-// message. Under Upgrade nothing of what follows is lost:
+// A plainConn is for a server that cannot use Upgrade, such as a gobwas/ws server without
+// net/http. To the pool it is like any net.Conn: the pool calls Write once for each message.
+// Without Upgrade you lose this:
 //
-//   - Each message is a system call. The pool writes no batches, and sees a peer's
-//     progress as whole messages only.
-//   - The pool sends no pings. A dead peer is found by a write that takes longer than
-//     WithWriteTimeout, by TCP's keep-alive, or by pings of your own.
-//   - The close frame always has the same status, here 1001, for the pool does not tell
-//     why it closes. A client cannot tell a takeover from a restart, so it comes back.
-//   - A message that was cut is reported as undelivered, and not sent again.
-//   - A handler that returns without Del or DelConn leaves its connection in the pool
+//   - Batches. Each message is a system call, and the pool sees a peer's progress only
+//     message by message.
+//   - Pings. Only a write that takes longer than WithWriteTimeout, TCP's keep-alive, or your
+//     own pings find a dead peer.
+//   - Close codes. The close frame always has the same code, here 1001, because the pool does
+//     not say why it closes. A client cannot tell a takeover from a restart, and comes back.
+//   - Cut messages. The pool reports a cut message as undelivered, and does not send it again.
+//   - Cleanup. If a handler returns without Del or DelConn, its connection stays in the pool
 //     until a write fails.
 //
-// A handler writes as well, if only pongs, so it must hold the same lock as the pool's
-// Write. Never add the socket itself: it is a byte stream to the pool, which would write
-// payloads to it without frames.
+// The handler also writes, if only pongs, so it must hold the same lock as the pool's Write.
+// Never add the socket itself: the pool would take it for a byte stream, and write payloads
+// without frames.
 type plainConn struct{ frames }
 
 // Write sends p as one text frame.
@@ -36,7 +36,7 @@ func (c *plainConn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// frames is a socket that takes one whole frame a Write, from the handler and the pool.
+// frames is a socket on which the handler and the pool write one whole frame at a time.
 type frames struct {
 	net.Conn
 	mu  sync.Mutex // held for a frame

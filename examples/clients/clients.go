@@ -1,22 +1,23 @@
-// Package clients shows that one server, as the README of gcpool has it, serves
-// whoever speaks WebSocket: a browser, Node.js, Python without any library, and
-// Go. Its tests push 1,000 messages to each and let it idle for three heartbeats.
+// Package clients shows one server with four clients: a browser, Node.js, Python without
+// any library, and Go. Its tests push 1,000 messages to each client and then leave it idle
+// for three heartbeats.
 //
 //	browser/index.html   a page
 //	node/client.mjs      the ws package of npm
 //	python/client.py     the standard library and a raw socket
 //	clients_test.go      golang.org/x/net/websocket, among the tests
 //
-// All keep the same record: the length of each message, and a digest that starts
-// as 32 zeros and becomes SHA-256(digest + message) with each, so that it tells
-// the order as well. The message "report" asks for the record; it is sent back as
-// a line of JSON.
+// Each client keeps the same record: the length of each message, and a digest that starts
+// with 32 zeros and becomes SHA-256(digest + message) with each message, so that it also
+// depends on the order. After the message "report", the client sends its record as a line
+// of JSON.
 //
-// Those that are told the close code go by it. After 1000, and from 4500 to 4999, they
-// stay away; else they come back, after a random time that grows with each failure.
+// Each client obeys the close code, if its library tells it. After 1000, and from 4500 to
+// 4999, it stays away. Otherwise it comes back, after a random time that grows with each
+// failure.
 //
-// setup.sh installs what is missing. A test whose client is not there is skipped,
-// but fails where GCPOOL_REQUIRE_CLIENTS is 1.
+// setup.sh installs what is missing. A test skips itself if its client is missing, or fails
+// if GCPOOL_REQUIRE_CLIENTS is 1.
 package clients
 
 import (
@@ -33,7 +34,7 @@ const recordMax = 64 << 10 // bytes of a client's record
 //go:embed browser/index.html
 var page []byte
 
-// A Server pushes to those who are signed in.
+// A Server pushes to users who are signed in.
 type Server struct {
 	Conns    *gcpool.ConnPool
 	UserOf   func(r *http.Request) string          // from a verified session; "" for a stranger
@@ -53,7 +54,7 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
-// handshake lets in who is signed in, from a page of this server.
+// handshake lets in users who are signed in, from a page of this server.
 func (s *Server) handshake(config *websocket.Config, r *http.Request) error {
 	if err := gcpool.SameOrigin(config, r); err != nil {
 		return err

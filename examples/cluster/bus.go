@@ -12,9 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// pingInterval is how often a node and the server ask whether the other is there. By
-// default it is 2 minutes, and a node is mute for more than 9 once the machine of its
-// server has vanished. A server of your own needs ping_interval: "2s".
+// pingInterval is how often a node and the server ping each other. With the default of
+// 2 minutes, a node is mute for more than 9 minutes after the machine of its server has
+// vanished. Your own server needs ping_interval: "2s".
 const pingInterval = 2 * time.Second
 
 // A bus is the NATS server of the nodes.
@@ -23,7 +23,7 @@ type bus struct {
 	embedded *server.Server // nil if it was there before
 }
 
-// openBus starts a NATS server, or makes sure of the one at url.
+// openBus starts a NATS server, or checks that the one at url answers.
 func openBus(url string) (*bus, error) {
 	b := &bus{url: url}
 	if url == "" {
@@ -51,8 +51,8 @@ func (b *bus) embed() (err error) {
 	return nil
 }
 
-// connect returns a connection that comes back whenever the server does: one
-// that gives up is closed for good, and its node would be alone from then on.
+// connect returns a connection that comes back whenever the server does. If it gave up, its
+// node would be alone for good.
 func (b *bus) connect(name string) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name("gcpool " + name),

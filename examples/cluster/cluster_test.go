@@ -10,21 +10,21 @@ import (
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/cluster"
-	"github.com/nulijiabei/gcpool/examples/internal/people"
-	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
+	"github.com/nulijiabei/gcpool/examples/push/page"
+	"github.com/nulijiabei/gcpool/examples/push/page/pagetest"
 )
 
 func TestPushReachesAnotherNodeAndItsOutcomeComesBack(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	alice, bob := peopletest.SignedIn(t, urls[0], "alice"), peopletest.SignedIn(t, urls[1], "bob")
+	alice, bob := pagetest.SignedIn(t, urls[0], "alice"), pagetest.SignedIn(t, urls[1], "bob")
 	awaitPeople(alice, "alice on node 1", "bob on node 2") // news take their time from node to node
 	for i, c := range []struct {
-		from, to *peopletest.Client
-		request  peopletest.Request
+		from, to *pagetest.Client
+		request  pagetest.Request
 	}{
-		{alice, bob, peopletest.Request{To: "bob", Text: "hi", Ref: 1}},
-		{bob, alice, peopletest.Request{To: "alice", Text: "hi yourself", Ref: 2}},
+		{alice, bob, pagetest.Request{To: "bob", Text: "hi", Ref: 1}},
+		{bob, alice, pagetest.Request{To: "alice", Text: "hi yourself", Ref: 2}},
 	} {
 		c.from.Send(c.request)
 		if m := c.to.Next("message"); m.To != c.request.To || m.Text != c.request.Text {
@@ -34,7 +34,7 @@ func TestPushReachesAnotherNodeAndItsOutcomeComesBack(t *testing.T) {
 			t.Errorf("outcome %d is %+v", i, o)
 		}
 	}
-	alice.Send(peopletest.Request{To: "nobody", Text: "hi", Ref: 3})
+	alice.Send(pagetest.Request{To: "nobody", Text: "hi", Ref: 3})
 	if o := alice.Next("outcome"); o.Ref != 3 || o.Error != "nobody is not connected." || o.Uncertain {
 		t.Errorf("outcome of a push to nobody is %+v", o)
 	}
@@ -42,11 +42,11 @@ func TestPushReachesAnotherNodeAndItsOutcomeComesBack(t *testing.T) {
 
 func TestMessageToEveryoneReachesAllNodes(t *testing.T) {
 	t.Parallel()
-	var all []*peopletest.Client
+	var all []*pagetest.Client
 	for i, url := range startCluster(t) {
-		all = append(all, peopletest.SignedIn(t, url, fmt.Sprint("person ", i)))
+		all = append(all, pagetest.SignedIn(t, url, fmt.Sprint("person ", i)))
 	}
-	all[2].Send(peopletest.Request{To: "", Text: "all", Ref: 1})
+	all[2].Send(pagetest.Request{To: "", Text: "all", Ref: 1})
 	for i, who := range all {
 		if m := who.Next("message"); m.From != "person 2" || m.To != "*" || m.Text != "all" {
 			t.Errorf("message to person %d is %+v", i, m)
@@ -60,12 +60,12 @@ func TestMessageToEveryoneReachesAllNodes(t *testing.T) {
 func TestMessagesToAnotherNodeKeepTheirOrder(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	alice, bob := peopletest.SignedIn(t, urls[0], "alice"), peopletest.SignedIn(t, urls[2], "bob")
+	alice, bob := pagetest.SignedIn(t, urls[0], "alice"), pagetest.SignedIn(t, urls[2], "bob")
 	awaitPeople(alice, "alice on node 1", "bob on node 3")
 	const messages = 100
 	go func() {
 		for i := range messages {
-			alice.Send(peopletest.Request{To: "bob", Text: fmt.Sprint(i), Ref: int64(i)})
+			alice.Send(pagetest.Request{To: "bob", Text: fmt.Sprint(i), Ref: int64(i)})
 		}
 	}()
 	for i := range messages {
@@ -83,18 +83,18 @@ func TestMessagesToAnotherNodeKeepTheirOrder(t *testing.T) {
 func TestNewerConnectionOnAnotherNodeTakesOver(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	cookie := peopletest.CookieOf(t, urls[0], "alice")
-	first := peopletest.SignedIn(t, urls[0], "alice")
-	second := peopletest.Dial(t, urls[1], "/ws?as=alice", cookie) // of the other node
+	cookie := pagetest.CookieOf(t, urls[0], "alice")
+	first := pagetest.SignedIn(t, urls[0], "alice")
+	second := pagetest.Dial(t, urls[1], "/ws?as=alice", cookie) // of the other node
 	if h := second.Next("hello"); h.Name != "alice" || h.Node != "node 2" {
 		t.Errorf("hello is %+v", h)
 	}
 	if status := first.CloseStatus(); status != 4500 {
 		t.Errorf("the older is closed with %d", status)
 	}
-	bob := peopletest.SignedIn(t, urls[2], "bob")
+	bob := pagetest.SignedIn(t, urls[2], "bob")
 	awaitPeople(bob, "alice on node 2", "bob on node 3")
-	bob.Send(peopletest.Request{To: "alice", Text: "still there?", Ref: 1})
+	bob.Send(pagetest.Request{To: "alice", Text: "still there?", Ref: 1})
 	if m := second.Next("message"); m.Text != "still there?" {
 		t.Errorf("message is %+v", m)
 	}
@@ -103,11 +103,11 @@ func TestNewerConnectionOnAnotherNodeTakesOver(t *testing.T) {
 func TestPeopleAreThoseOfAllNodesWithTheirNodes(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	alice, bob := peopletest.SignedIn(t, urls[0], "alice"), peopletest.SignedIn(t, urls[1], "bob")
+	alice, bob := pagetest.SignedIn(t, urls[0], "alice"), pagetest.SignedIn(t, urls[1], "bob")
 	awaitPeople(alice, "alice on node 1", "bob on node 2")
 	awaitPeople(bob, "alice on node 1", "bob on node 2")
-	carol := peopletest.SignedIn(t, urls[2], "carol")
-	for _, who := range []*peopletest.Client{alice, bob, carol} {
+	carol := pagetest.SignedIn(t, urls[2], "carol")
+	for _, who := range []*pagetest.Client{alice, bob, carol} {
 		awaitPeople(who, "alice on node 1", "bob on node 2", "carol on node 3")
 	}
 	bob.Close()
@@ -117,9 +117,9 @@ func TestPeopleAreThoseOfAllNodesWithTheirNodes(t *testing.T) {
 func TestListOfManyIsCut(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	alice := peopletest.SignedIn(t, urls[0], "alice")
+	alice := pagetest.SignedIn(t, urls[0], "alice")
 	for i := range most + 1 {
-		peopletest.SignedIn(t, urls[1+i%2], fmt.Sprintf("p%03d", i))
+		pagetest.SignedIn(t, urls[1+i%2], fmt.Sprintf("p%03d", i))
 	}
 	for {
 		if p := alice.Next("people"); len(p.Names)+p.More == most+2 {
@@ -150,7 +150,7 @@ func TestPageNamesItsNodeAndTheOthers(t *testing.T) {
 func TestSessionHoldsOnAllNodes(t *testing.T) {
 	t.Parallel()
 	urls := startCluster(t)
-	cookie := peopletest.CookieOf(t, urls[0], "alice")
+	cookie := pagetest.CookieOf(t, urls[0], "alice")
 	for _, url := range urls {
 		if me := whoAmI(t, url, cookie); me.Name != "alice" {
 			t.Errorf("%s says %+v", url, me)
@@ -161,13 +161,13 @@ func TestSessionHoldsOnAllNodes(t *testing.T) {
 func TestLostNodeIsAnUncertainOutcome(t *testing.T) {
 	t.Parallel()
 	b, proxy := startBus(t)
-	key := people.NewKey()
-	one := startNode(t, b, people.Config{Key: key, Node: "one"})
-	two := startNode(t, &bus{url: proxy.url()}, people.Config{Key: key, Node: "two"})
-	alice, bob, carol := peopletest.SignedIn(t, one, "alice"), peopletest.SignedIn(t, two, "bob"), peopletest.SignedIn(t, one, "carol")
+	key := page.NewKey()
+	one := startNode(t, b, page.Config{Key: key, Node: "one"})
+	two := startNode(t, &bus{url: proxy.url()}, page.Config{Key: key, Node: "two"})
+	alice, bob, carol := pagetest.SignedIn(t, one, "alice"), pagetest.SignedIn(t, two, "bob"), pagetest.SignedIn(t, one, "carol")
 	awaitPeople(alice, "alice on one", "bob on two", "carol on one")
 	proxy.pause()
-	alice.Send(peopletest.Request{To: "bob", Text: "hi", Ref: 1})
+	alice.Send(pagetest.Request{To: "bob", Text: "hi", Ref: 1})
 	o := alice.Next("outcome")
 	if o.Ref != 1 || !o.Uncertain || o.Error != "bob's node or NATS was lost on the way, so it may have been delivered." {
 		t.Errorf("outcome is %+v", o)
@@ -181,8 +181,8 @@ func TestLostNodeIsAnUncertainOutcome(t *testing.T) {
 func TestNodeWithoutNATSServesItsOwn(t *testing.T) {
 	t.Parallel()
 	_, proxy := startBus(t)
-	url := startNode(t, &bus{url: proxy.url()}, people.Config{Node: "one"})
-	alice, bob := peopletest.SignedIn(t, url, "alice"), peopletest.SignedIn(t, url, "bob")
+	url := startNode(t, &bus{url: proxy.url()}, page.Config{Node: "one"})
+	alice, bob := pagetest.SignedIn(t, url, "alice"), pagetest.SignedIn(t, url, "bob")
 	awaitPeople(alice, "alice on one", "bob on one")
 	proxy.close()
 	p := alice.Next("people")
@@ -191,12 +191,12 @@ func TestNodeWithoutNATSServesItsOwn(t *testing.T) {
 	if !slices.Equal(p.On, []string{"one", "one"}) {
 		t.Errorf("list is %+v", p)
 	}
-	alice.Send(peopletest.Request{To: "bob", Text: "hi", Ref: 1})
+	alice.Send(pagetest.Request{To: "bob", Text: "hi", Ref: 1})
 	if o := alice.Next("outcome"); o.Error != "" {
 		t.Errorf("outcome of a push to this node is %+v", o)
 	}
 	bob.Next("message")
-	alice.Send(peopletest.Request{To: "carol", Text: "hi", Ref: 2})
+	alice.Send(pagetest.Request{To: "carol", Text: "hi", Ref: 2})
 	o := alice.Next("outcome")
 	if o.Error != "carol is not connected to this node, and NATS, which knows the others, is away." || o.Uncertain {
 		t.Errorf("outcome of a push to elsewhere is %+v", o)
@@ -213,11 +213,11 @@ func TestOnlyAClustersOwnOutcomesAreExplained(t *testing.T) {
 	defer nc.Close()
 	n := &node{nc: nc}
 	for _, err := range []error{gcpool.ErrNotConnected, gcpool.ErrSlow, gcpool.ErrDeleted, errors.New("any")} {
-		if why, uncertain := n.explain("bob", err); why != "" || uncertain {
+		if why, uncertain := n.reason("bob", err); why != page.Reason("bob", err) || uncertain {
 			t.Errorf("%v is explained as %q, %v", err, why, uncertain)
 		}
 	}
-	if why, uncertain := n.explain("bob", fmt.Errorf("%w", cluster.ErrUncertain)); why == "" || !uncertain {
+	if why, uncertain := n.reason("bob", fmt.Errorf("%w", cluster.ErrUncertain)); why == "" || !uncertain {
 		t.Errorf("uncertain is explained as %q, %v", why, uncertain)
 	}
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/cluster"
-	"github.com/nulijiabei/gcpool/examples/internal/people"
+	"github.com/nulijiabei/gcpool/examples/push/page"
 )
 
 const (
@@ -21,40 +21,40 @@ const (
 
 var errAway = errors.New("NATS is away")
 
-// A directory knows who is connected to which node, by asking all.
+// A directory asks all nodes who is connected.
 type directory struct {
 	member *cluster.Node
 	pool   *gcpool.Pool
 	nc     *nats.Conn
 }
 
-// People implements [people.Directory].
-func (d *directory) People(ctx context.Context) (people.List, error) {
+// People implements [page.Directory].
+func (d *directory) People(ctx context.Context) (page.List, error) {
 	ctx, cancel := context.WithTimeout(ctx, answer)
 	defer cancel()
 	names, err := d.names(ctx)
-	all := make([]people.Person, 0, len(names))
+	all := make([]page.Person, 0, len(names))
 	for name := range names {
-		all = append(all, people.Person{Name: name})
+		all = append(all, page.Person{Name: name})
 	}
-	people.Sort(all)
-	l := people.List{People: all[:min(len(all), most)], More: max(0, len(all)-most)}
+	page.Sort(all)
+	l := page.List{People: all[:min(len(all), most)], More: max(0, len(all)-most)}
 	found, e := d.find(ctx, l.People)
 	l.People = found
 	return l, errors.Join(err, e)
 }
 
-// names returns who is connected. Somebody who moves meanwhile comes twice.
+// names returns who is connected.
 func (d *directory) names(ctx context.Context) (map[string]bool, error) {
 	names := map[string]bool{}
 	if !d.nc.IsConnected() { // nobody would answer
-		for name := range d.pool.GetConn(people.Pool).All() {
+		for name := range d.pool.GetConn(page.Pool).All() {
 			names[name] = true
 		}
 		return names, errAway
 	}
 	var errs []error
-	for name, err := range d.member.Online(ctx, people.Pool) {
+	for name, err := range d.member.Online(ctx, page.Pool) {
 		if err != nil {
 			errs = append(errs, err)
 		} else {
@@ -64,15 +64,15 @@ func (d *directory) names(ctx context.Context) (map[string]bool, error) {
 	return names, errors.Join(errs...)
 }
 
-// find returns all with their nodes, but for those who have gone by then.
-func (d *directory) find(ctx context.Context, all []people.Person) ([]people.Person, error) {
+// find returns all people with their nodes, except those who have left meanwhile.
+func (d *directory) find(ctx context.Context, all []page.Person) ([]page.Person, error) {
 	errs := make([]error, len(all))
 	var next atomic.Int64
 	var wg sync.WaitGroup
 	for range min(asking, len(all)) {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < len(all); i = int(next.Add(1)) - 1 {
-				all[i].Node, errs[i] = d.member.Where(ctx, people.Pool, all[i].Name)
+				all[i].Node, errs[i] = d.member.Where(ctx, page.Pool, all[i].Name)
 			}
 		})
 	}

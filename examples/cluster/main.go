@@ -1,15 +1,15 @@
-// Cluster shows gcpool on many machines: three nodes, here in one process on three
-// ports, and NATS between them. People sign in on any node, see on which node each
-// of the others is, and push messages to one of them or to all.
+// Cluster shows gcpool on many machines: three nodes, here in one process on three ports,
+// and NATS between them. People sign in on any node, see which node everybody is on, and
+// push messages to one person or to all.
 //
 //	go run ./examples/cluster
 //
-// NATS is embedded, and open to this process only; -nats uses a server that is
-// already there, so that several of these, with a -name each, are one cluster.
+// NATS is embedded, and only this process can reach it. With -nats the nodes use a running
+// server, so that several processes, each with its -name, form one cluster.
 //
-// The files: nodes.go is the life of the nodes, bus.go how they reach NATS,
-// directory.go who is connected where. The server and the page are those of
-// examples/push, in examples/internal/people.
+// nodes.go starts and stops the nodes, bus.go connects them to NATS, and directory.go finds
+// out who is connected where. app.go is the server of examples/push on a node, with the same
+// page, from examples/push/page.
 package main
 
 import (
@@ -24,7 +24,7 @@ import (
 	"strconv"
 	"syscall"
 
-	"github.com/nulijiabei/gcpool/examples/internal/people"
+	"github.com/nulijiabei/gcpool/examples/push/page"
 )
 
 // count is how many nodes there are.
@@ -78,13 +78,13 @@ func serve(ctx context.Context, addr, url, name string, stdout io.Writer) (err e
 	}
 	fmt.Fprintf(stdout, "cluster: NATS is %s\n", b)
 	for i, n := range nodes {
-		fmt.Fprintf(stdout, "cluster: %s is at %s\n", n.member.Name(), people.Link(addr, listeners[i].Addr()))
+		fmt.Fprintf(stdout, "cluster: %s is at %s\n", n.member.Name(), page.Link(addr, listeners[i].Addr()))
 	}
 	fmt.Fprintln(stdout, "cluster: open them in a browser, and be somebody else on each")
 	return errors.Join(nodes.serve(ctx), nodes.end())
 }
 
-// listen opens the ports of all nodes, for a cluster of some is none.
+// listen opens the ports of all nodes, or of none.
 func listen(addr string) (all []net.Listener, err error) {
 	host, service, err := net.SplitHostPort(addr)
 	if err != nil {

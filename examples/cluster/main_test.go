@@ -9,7 +9,7 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
+	"github.com/nulijiabei/gcpool/examples/push/page/pagetest"
 	"go.uber.org/goleak"
 )
 
@@ -17,9 +17,9 @@ import (
 func TestEndLeavesNothingBehind(t *testing.T) {
 	before := goleak.IgnoreCurrent()
 	urls, end := runCluster(t)
-	var all []*peopletest.Client
+	var all []*pagetest.Client
 	for i, name := range []string{"alice", "bob", "carol"} {
-		all = append(all, peopletest.SignedIn(t, urls[i], name))
+		all = append(all, pagetest.SignedIn(t, urls[i], name))
 	}
 	closed := make(chan int, len(all))
 	for _, c := range all {
@@ -84,10 +84,10 @@ func TestClusterOverAServerThatIsThere(t *testing.T) {
 	b, _ := startBus(t)
 	one := startCluster(t, "-nats", b.url)
 	two := startCluster(t, "-nats", b.url, "-name", "other") // as a second process
-	alice := peopletest.SignedIn(t, one[0], "alice")
-	bob := peopletest.SignedIn(t, two[2], "bob")
+	alice := pagetest.SignedIn(t, one[0], "alice")
+	bob := pagetest.SignedIn(t, two[2], "bob")
 	awaitPeople(alice, "alice on node 1", "bob on other 3")
-	alice.Send(peopletest.Request{To: "bob", Text: "hi", Ref: 1})
+	alice.Send(pagetest.Request{To: "bob", Text: "hi", Ref: 1})
 	if m := bob.Next("message"); m.From != "alice" || m.Text != "hi" {
 		t.Errorf("message is %+v", m)
 	}

@@ -11,35 +11,35 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/cluster"
-	"github.com/nulijiabei/gcpool/examples/internal/people"
+	"github.com/nulijiabei/gcpool/examples/push/page"
 )
 
 const (
 	// prefix keeps this example apart from others on the same NATS server.
 	prefix = "gcpool-example"
-	// lost is how long nothing may be heard of a message before its outcome is
-	// uncertain; less than a push of the people may take, so that they are told so.
+	// lost is how long a node waits for the outcome of a message before it calls it uncertain.
+	// It is shorter than patience, so that people get to know.
 	lost = 3 * time.Second
 	// goodbye is how long a node may take to leave.
 	goodbye = 5 * time.Second
 )
 
-// A node is what would be one machine.
+// A node stands for one machine.
 type node struct {
 	nc       *nats.Conn
 	member   *cluster.Node
-	people   *people.Server
+	app      *app
 	listener net.Listener
 }
 
-// nodes are all of this process.
+// nodes are all nodes of this process.
 type nodes []*node
 
 // start starts a node for each listener.
 func start(b *bus, name string, listeners []net.Listener) (nodes, error) {
-	c := people.Config{Key: people.NewKey()}
+	c := page.Config{Key: page.NewKey()}
 	for i, l := range listeners {
-		c.Nodes = append(c.Nodes, people.Node{Name: fmt.Sprint(name, " ", i+1), Port: l.Addr().(*net.TCPAddr).Port})
+		c.Nodes = append(c.Nodes, page.Node{Name: fmt.Sprint(name, " ", i+1), Port: l.Addr().(*net.TCPAddr).Port})
 	}
 	var all nodes
 	for i, l := range listeners {
@@ -53,9 +53,9 @@ func start(b *bus, name string, listeners []net.Listener) (nodes, error) {
 	return all, nil
 }
 
-// join starts a node. Its pool joins before it starts, for what is pushed to
-// people elsewhere is undelivered until then.
-func join(b *bus, c people.Config, listener net.Listener) (*node, error) {
+// join starts a node. The pool joins before it starts, because until it joins, messages for
+// people on other nodes are undelivered.
+func join(b *bus, c page.Config, listener net.Listener) (*node, error) {
 	nc, err := b.connect(c.Node)
 	if err != nil {
 		return nil, err
@@ -67,22 +67,23 @@ func join(b *bus, c people.Config, listener net.Listener) (*node, error) {
 		return nil, err
 	}
 	n := &node{nc: nc, member: member, listener: listener}
-	c.Directory, c.Explain = &directory{member, pool, nc}, n.explain
-	if n.people, err = people.New(pool, c); err != nil {
+	c.Directory = &directory{member, pool, nc}
+	if n.app, err = newApp(pool, c, n.reason); err != nil {
 		return nil, errors.Join(err, n.leave())
 	}
 	return n, nil
 }
 
-// explain puts outcomes into words that only a cluster has.
-func (n *node) explain(to string, err error) (why string, uncertain bool) {
+// reason puts an outcome into words, and reports whether the message may have arrived all
+// the same.
+func (n *node) reason(to string, err error) (why string, uncertain bool) {
 	switch {
 	case errors.Is(err, cluster.ErrUncertain):
 		return fmt.Sprintf("%s's node or NATS was lost on the way, so it may have been delivered.", to), true
 	case errors.Is(err, gcpool.ErrNotConnected) && !n.nc.IsConnected():
 		return fmt.Sprintf("%s is not connected to this node, and NATS, which knows the others, is away.", to), false
 	}
-	return "", false
+	return page.Reason(to, err), false
 }
 
 // leave ends the node's part in the cluster.
@@ -100,16 +101,15 @@ func (all nodes) serve(ctx context.Context) error {
 	defer cancel()
 	return all.each(func(n *node) error {
 		defer cancel()
-		return people.Serve(ctx, n.listener, n.people.Handler())
+		return page.Serve(ctx, n.listener, n.app.handler())
 	})
 }
 
-// end ends all nodes, when they let in nobody new any more: first each delivers
-// what is left, for which it may need the others, and tells its people to go; then
-// they leave.
+// end ends all nodes, once they let nobody new in. First each node delivers what is left, for
+// which it may need the others, and closes its connections. Then the nodes leave.
 func (all nodes) end() error {
 	return errors.Join(
-		all.each(func(n *node) error { return n.people.Shutdown() }),
+		all.each(func(n *node) error { return n.app.shutdown() }),
 		all.each((*node).leave),
 	)
 }

@@ -18,8 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nulijiabei/gcpool/examples/internal/people"
-	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
+	"github.com/nulijiabei/gcpool/examples/push/page"
+	"github.com/nulijiabei/gcpool/examples/push/page/pagetest"
 	"go.uber.org/goleak"
 )
 
@@ -97,7 +97,7 @@ func startBus(t *testing.T) (*bus, *proxy) {
 }
 
 // startNode starts one node and returns its URL.
-func startNode(t *testing.T, b *bus, c people.Config) string {
+func startNode(t *testing.T, b *bus, c page.Config) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -121,7 +121,7 @@ func startNode(t *testing.T, b *bus, c people.Config) string {
 }
 
 // awaitPeople returns when the people are those, each as "name on node".
-func awaitPeople(c *peopletest.Client, want ...string) {
+func awaitPeople(c *pagetest.Client, want ...string) {
 	for {
 		p := c.Next("people")
 		var have []string
@@ -139,7 +139,7 @@ func awaitPeople(c *peopletest.Client, want ...string) {
 // me is what a node tells a page.
 type me struct {
 	Name, Node string
-	Nodes      []people.Node
+	Nodes      []page.Node
 }
 
 func whoAmI(t *testing.T, url, cookie string) (m me) {

@@ -1,26 +1,168 @@
-// Push shows gcpool at work: people sign in with a name, see who is connected,
-// and push messages to one of them or to all. Each message gets its outcome.
+// Push is a server whose users push messages to each other, and see what became of each:
 //
 //	go run ./examples/push
 //
-// The server and the page are in examples/internal/people, since examples/cluster
-// has the same.
+// This file has all that concerns gcpool. What it takes to be a page in a browser, such as
+// sessions, HTML and the list of people, is in page/.
 package main
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
-	"github.com/nulijiabei/gcpool/examples/internal/people"
+	"github.com/nulijiabei/gcpool/dashboard"
+	"github.com/nulijiabei/gcpool/examples/push/page"
+	"golang.org/x/net/websocket"
 )
+
+const (
+	lineMax  = 64 << 10        // bytes of a line from a browser, its newline included
+	patience = 5 * time.Second // how long a push may take
+	tooBig   = 1009            // RFC 6455 section 7.4.1
+	expired  = 4001            // the session has; the client comes back, and signs in again
+)
+
+type server struct {
+	page   *page.Page
+	pool   *gcpool.Pool
+	conns  *gcpool.ConnPool   // to add and remove connections
+	stream *gcpool.StreamPool // to push
+}
+
+// newServer starts a pool in which the id of a connection is the name of its user.
+func newServer() (*server, error) {
+	s := &server{page: page.New(page.Config{}), pool: gcpool.NewPool()}
+	err := s.pool.Register(page.Pool, gcpool.WithPresence(s.presence), gcpool.WithUndelivered(s.undelivered))
+	if err != nil {
+		return nil, err
+	}
+	s.conns, s.stream = s.pool.GetConn(page.Pool), s.pool.GetStream(page.Pool)
+	s.pool.Start()
+	return s, nil
+}
+
+func (s *server) handler() http.Handler {
+	return s.page.Handler(gcpool.Upgrade(websocket.Server{Handshake: s.handshake, Handler: s.connected}), dashboard.Handler(s.pool))
+}
+
+// handshake lets in users who have signed in, from a page of this server. Pages on other
+// ports share its cookies, and may have signed in as somebody else just now; so a page says
+// who it believes to be, and does not take over another user's connection by mistake.
+func (s *server) handshake(config *websocket.Config, r *http.Request) error {
+	if err := gcpool.SameOrigin(config, r); err != nil {
+		return err
+	}
+	who, err := s.page.Session(r)
+	if as := r.URL.Query(); err == nil && as.Has("as") && as.Get("as") != who.Name {
+		return errors.New("signed in as somebody else")
+	}
+	return err
+}
+
+// connected serves one connection until it ends.
+func (s *server) connected(ws *websocket.Conn) {
+	who, err := s.page.Session(ws.Request())
+	if err != nil {
+		return
+	}
+	ws.SetReadDeadline(who.Expires)
+	lanes := page.NewLanes()
+	defer lanes.Wait()
+	if s.conns.Add(who.Name, ws) != nil {
+		return // the server is shutting down
+	}
+	defer s.conns.Del(who.Name) // never removes a newer connection
+	s.tell(who.Name, s.page.Hello(who.Name), patience)
+	s.page.Changed() // a takeover is no presence event, but the new page needs the list
+
+	lines := bufio.NewScanner(ws) // ReadBytes would keep a line without an end
+	lines.Buffer(nil, lineMax)
+	for lines.Scan() {
+		s.take(who.Name, lanes, lines.Bytes())
+	}
+	switch err := lines.Err(); {
+	case errors.Is(err, bufio.ErrTooLong):
+		ws.WriteClose(tooBig)
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		ws.WriteClose(expired)
+	}
+}
+
+// take serves one line. It takes at most as long as patience, whatever recipients do;
+// meanwhile the sender's next lines wait in its socket.
+func (s *server) take(from string, lanes *page.Lanes, line []byte) {
+	r, problem := page.ReadRequest(line)
+	if problem != "" {
+		s.tell(from, page.Outcome(r, problem, false), patience)
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	started := lanes.Run(ctx, r.To, func() {
+		defer cancel()
+		err := s.push(ctx, from, r)
+		s.tell(from, page.Outcome(r, page.Reason(r.To, err), false), patience)
+	})
+	if !started {
+		cancel()
+		s.tell(from, page.Outcome(r, "Too many of your messages still wait for slow recipients.", false), patience)
+	}
+}
+
+// push sends a message and returns its outcome. For everyone, nil says that all outboxes
+// have taken it; undelivered hears of those who did not get it in the end.
+func (s *server) push(ctx context.Context, from string, r page.Request) error {
+	if r.To == page.Everyone {
+		return s.stream.BroadcastContext(ctx, page.Message(from, r))
+	}
+	return s.stream.Deliver(ctx, r.To, page.Message(from, r))
+}
+
+// tell pushes a line to a user, and waits a while for room if the user reads slowly.
+func (s *server) tell(name string, line []byte, wait time.Duration) {
+	ctx, cancel := context.WithTimeout(context.Background(), wait)
+	defer cancel()
+	s.stream.AddContext(ctx, name, line) // if that fails, nobody is left to be told
+}
+
+// presence is called when a user has come or gone. Everybody gets a new list.
+func (s *server) presence(string, string, bool) { s.page.Changed() }
+
+// undelivered is called for each message that was not delivered and that no Deliver waits
+// for. It tells the sender. The calls come one after the other, so it must not wait long.
+func (s *server) undelivered(u gcpool.Undelivered) {
+	if from, line, ok := page.Undelivered(u.ID, u.Data, page.Reason(u.ID, u.Err), false); ok {
+		s.tell(from, line, 100*time.Millisecond)
+	}
+}
+
+// serve serves until ctx ends. Then it first lets nobody new in, and then tells those who
+// are connected that the server goes away.
+func (s *server) serve(ctx context.Context, listener net.Listener) error {
+	listing, stop := context.WithCancel(ctx)
+	var lists sync.WaitGroup
+	lists.Go(func() { s.page.Announce(listing, s.conns, s.stream) })
+	err := page.Serve(ctx, listener, s.handler())
+	stop()
+	lists.Wait()
+	goodbye, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if e := s.pool.Shutdown(goodbye); !errors.Is(e, context.DeadlineExceeded) { // a browser that sleeps says no goodbye
+		err = errors.Join(err, e)
+	}
+	return err
+}
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -28,8 +170,8 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process around it: it serves until ctx ends and
-// returns the exit code.
+// run is main without the process around it: it serves until ctx ends and returns the exit
+// code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("push", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -39,26 +181,18 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	} else if err != nil {
 		return 2
 	}
+	s, err := newServer()
 	if flags.NArg() > 0 {
-		fmt.Fprintf(stderr, "push: unexpected argument %q\n", flags.Arg(0))
-		return 2
+		err = fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	listener, err := net.Listen("tcp", *addr)
+	if err == nil {
+		var listener net.Listener
+		if listener, err = net.Listen("tcp", *addr); err == nil {
+			fmt.Fprintf(stdout, "push: open %s in a browser\n", page.Link(*addr, listener.Addr()))
+			err = s.serve(ctx, listener)
+		}
+	}
 	if err != nil {
-		fmt.Fprintf(stderr, "push: %v (choose another address with -addr)\n", err)
-		return 1
-	}
-	s, err := people.New(gcpool.NewPool(), people.Config{})
-	if err != nil {
-		listener.Close()
-		fmt.Fprintf(stderr, "push: %v\n", err)
-		return 1
-	}
-	fmt.Fprintf(stdout, "push: open %s in a browser\n", people.Link(*addr, listener.Addr()))
-	// In two steps: first nobody new is let in, then those who are connected are
-	// told that the server goes away.
-	err = people.Serve(ctx, listener, s.Handler())
-	if err := errors.Join(err, s.Shutdown()); err != nil {
 		fmt.Fprintf(stderr, "push: %v\n", err)
 		return 1
 	}

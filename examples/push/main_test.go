@@ -10,7 +10,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
+	"github.com/nulijiabei/gcpool/examples/push/page/pagetest"
 )
 
 func TestTakenAddressIsOneLineAndExitCode1(t *testing.T) {
@@ -48,7 +48,7 @@ func TestShutdownClosesClientsWith1001(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	alice := peopletest.SignedIn(t, strings.Fields(line)[2], "alice")
+	alice := pagetest.SignedIn(t, strings.Fields(line)[2], "alice")
 	cancel()
 	if status := alice.CloseStatus(); status != 1001 {
 		t.Errorf("closed with %d", status)

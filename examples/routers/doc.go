@@ -1,5 +1,5 @@
-// Package routers tests gcpool.Upgrade with routers and middleware of others, which
-// may be around it or inside of it:
+// Package routers tests gcpool.Upgrade with popular routers and middleware, around it and
+// inside it:
 //
 //	github.com/go-chi/chi/v5        r.Handle("/ws/{id}", gcpool.Upgrade(h))
 //	github.com/gin-gonic/gin        r.GET("/ws/:id", gin.WrapH(gcpool.Upgrade(h)))
@@ -8,6 +8,6 @@
 //	otelhttp                        otelhttp.NewHandler(gcpool.Upgrade(h), "ws")
 //	klauspost/compress/gzhttp       gzhttp.GzipHandler(gcpool.Upgrade(h))
 //
-// Around it, each of them ends with the connection, and net/http keeps its buffers for
-// as long. With gcpool.Upgrade around the router, net/http lets go of them.
+// A router around Upgrade returns only when the connection ends, and net/http keeps its
+// buffers that long. With Upgrade around the router, net/http frees them.
 package routers

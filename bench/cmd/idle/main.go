@@ -1,10 +1,10 @@
-// Idle accounts for the memory of an idle connection, byte by byte: what was
-// allocated for it, by whom, and its goroutines' stacks. It prints a table in
-// Markdown: go run ./bench/cmd/idle, from the root of the repository.
+// Idle accounts for the memory of an idle connection, byte by byte: its allocations, who
+// made them, and the stacks of its goroutines. It prints a table in Markdown. Run
+// go run ./bench/cmd/idle in the root of the repository.
 //
-// The server is a process of its own that records every allocation, and the
-// clients are another. What is shown is the difference between the server without
-// connections and with them, divided by their number.
+// The server is a separate process that records every allocation, and the clients are
+// another. The table shows the difference between the server with connections and without,
+// divided by the number of connections.
 package main
 
 import (

@@ -1,9 +1,9 @@
 //go:build linux
 
-// Lowat measures what gcpool's bound on unsent data (TCP_NOTSENT_LOWAT) costs, against
-// none: go run ./bench/cmd/lowat, from the root of the repository. With -delay, server and
-// peer are in two network namespaces, and every IP packet between them is delayed; that
-// takes root and the program ip. It needs Linux.
+// Lowat measures what gcpool's bound on unsent data (TCP_NOTSENT_LOWAT) costs, compared with
+// no bound. Run go run ./bench/cmd/lowat in the root of the repository, on Linux. With -delay,
+// server and peer are in two network namespaces, and every IP packet between them is delayed.
+// That needs root and the program ip.
 package main
 
 import (

@@ -77,7 +77,7 @@ func (r *Registered) pass(ids, shuffled []string, conns []memory, weigh bool) er
 	r.Get = each(len(ids), func(i int) { count(c.Get(shuffled[i], nothing) != nil) })
 	r.Del = each(len(ids), func(i int) { count(!c.Del(shuffled[i])) })
 	if errs > 0 || c.Len() != 0 {
-		return errors.New("the registry did not do as it was told")
+		return errors.New("the registry has lost an id")
 	}
 	bare := make(map[string]*[64]byte)
 	for _, id := range ids {
@@ -86,7 +86,7 @@ func (r *Registered) pass(ids, shuffled []string, conns []memory, weigh bool) er
 	found := 0
 	r.Map = each(len(ids), func(i int) { found += int(bare[shuffled[i]][0]) })
 	if found != len(ids) {
-		return errors.New("the map did not do as it was told")
+		return errors.New("the map has lost an id")
 	}
 	return nil
 }

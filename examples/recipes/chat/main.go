@@ -1,11 +1,15 @@
-// Chat passes messages between users by id. A user sends lines of JSON, and gets
-// lines of JSON; a message that was not delivered comes back with the reason.
+// Chat passes messages between users by id. A user sends and gets lines of JSON. A message
+// that was not delivered comes back with the reason.
 //
 //	go run ./examples/recipes/chat
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 //	go run ./examples/recipes/connect -session demo-bob   ws://localhost:8080/ws
 //
 // Then type as alice: {"to":"bob","text":"hi"}
+//
+// A page can also post it, and gets 200, or 503 with the reason:
+//
+//	curl -i -b session=demo-alice -d '{"to":"bob","text":"hi"}' http://localhost:8080/say
 package main
 
 import (
@@ -21,7 +25,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A message goes both ways. From is the server's to say, whatever a user sends.
+// A message goes both ways. The server sets From, whatever a user sends.
 type message struct {
 	From  string `json:"from,omitempty"`
 	To    string `json:"to"`
@@ -40,6 +44,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 	c := chat{pool.GetConn("users"), pool.GetStream("users")}
 	mux := http.NewServeMux()
 	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: demo.Handshake, Handler: c.connected}))
+	mux.Handle("POST /say", http.NewCrossOriginProtection().Handler(http.HandlerFunc(c.say)))
 	return demo.Serve(ctx, listener, mux, pool)
 }
 
@@ -55,11 +60,11 @@ func (c chat) connected(ws *websocket.Conn) {
 	}
 	defer c.conns.Del(id)
 	lines := bufio.NewScanner(ws)
-	lines.Buffer(nil, 16<<10) // a line without an end is not kept for long
+	lines.Buffer(nil, 16<<10) // bounds a line without an end
 	for lines.Scan() {
 		var m message
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
-			m.Error = "that was no message"
+			m.Error = "that was not a message"
 		} else {
 			m.From, m.Error = id, ""
 			m.Error = c.send(m.To, m)
@@ -70,8 +75,19 @@ func (c chat) connected(ws *websocket.Conn) {
 	}
 }
 
-// send pushes m to a user, and says why it was not delivered. It waits for two
-// seconds at most, so that a slow user holds a sender up for no longer.
+func (c chat) say(w http.ResponseWriter, r *http.Request) {
+	m := message{}
+	err := json.NewDecoder(http.MaxBytesReader(w, r.Body, 16<<10)).Decode(&m)
+	m.From, m.Error = demo.UserOf(r), ""
+	if m.From == "" || err != nil {
+		http.Error(w, "not signed in, or not a message", http.StatusForbidden)
+	} else if why := c.send(m.To, m); why != "" {
+		http.Error(w, why, http.StatusServiceUnavailable)
+	}
+}
+
+// send pushes m to a user, and says why it was not delivered. It waits 2 s at most, so that
+// a slow user delays the sender no longer.
 func (c chat) send(to string, m message) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"net/http"
 	"strings"
 	"testing"
 
@@ -29,8 +30,26 @@ func TestMessagesGoByIdAndComeBackIfNotDelivered(t *testing.T) {
 			t.Fatalf("bob got %s instead of %s", got, want)
 		}
 	}
+	for _, c := range []struct {
+		body   string
+		header http.Header
+		status int
+	}{
+		{`{"from":"eve","to":"bob","text":"posted"}`, try.Session("demo-alice"), 200},
+		{`{"to":"nobody","text":"hi"}`, try.Session("demo-alice"), 503},
+		{`{"to":"bob","text":"hi"}`, http.Header{}, 403},
+		{`{"to":"bob","text":"hi"}`, http.Header{"Cookie": {"session=demo-alice"}, "Sec-Fetch-Site": {"cross-site"}}, 403},
+		{`{`, try.Session("demo-alice"), 403},
+	} {
+		if status, text := try.Do(t, "POST", url+"/say", c.header, c.body); status != c.status {
+			t.Errorf("%s: %d %s", c.body, status, text)
+		}
+	}
+	if got := bob.Next(); got != `{"from":"alice","to":"bob","text":"posted"}` {
+		t.Errorf("bob got %s", got)
+	}
 	bob.Send("hello?")
-	if got := bob.Next(); !strings.Contains(got, "that was no message") {
+	if got := bob.Next(); !strings.Contains(got, "that was not a message") {
 		t.Errorf("bob got %s", got)
 	}
 	try.Refused(t, url+"/ws", "demo-alice")

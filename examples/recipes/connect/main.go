@@ -6,6 +6,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/base64"
 	"flag"
 	"fmt"
 	"io"
@@ -17,20 +18,28 @@ import (
 
 func main() {
 	session := flag.String("session", "", "the session's `cookie`")
+	basic := flag.String("basic", "", "the `user:password` of basic authentication")
+	protocol := flag.String("protocol", "", "the `subprotocol` to offer")
 	flag.Parse()
-	if err := connect(flag.Arg(0), *session, os.Stdin, os.Stdout); err != nil {
+	config, err := websocket.NewConfig(flag.Arg(0), "http"+strings.TrimPrefix(flag.Arg(0), "ws"))
+	if err == nil {
+		if *basic != "" {
+			config.Header.Set("Authorization", "Basic "+base64.StdEncoding.EncodeToString([]byte(*basic)))
+		}
+		if *protocol != "" {
+			config.Protocol = []string{*protocol}
+		}
+		config.Header.Set("Cookie", "session="+*session)
+		err = connect(config, os.Stdin, os.Stdout)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, "connect:", err)
 		os.Exit(1)
 	}
 }
 
 // connect ends with the connection; in may end before.
-func connect(url, session string, in io.Reader, out io.Writer) error {
-	config, err := websocket.NewConfig(url, "http"+strings.TrimPrefix(url, "ws"))
-	if err != nil {
-		return err
-	}
-	config.Header.Set("Cookie", "session="+session)
+func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 	ws, err := websocket.DialConfig(config)
 	if err != nil {
 		return err

@@ -23,11 +23,21 @@ func TestLinesGoBothWays(t *testing.T) {
 	}})
 	defer server.Close()
 	var out strings.Builder
-	err := connect("ws"+strings.TrimPrefix(server.URL, "http"), "demo-alice", strings.NewReader("one\ntwo\n"), &out)
+	err := connect(config(t, "ws"+strings.TrimPrefix(server.URL, "http")), strings.NewReader("one\ntwo\n"), &out)
 	if err == nil || out.String() != "demo-alice: one\ndemo-alice: two\n" {
 		t.Errorf("it printed %q, and ended with %v", &out, err)
 	}
-	if err := connect("ws://127.0.0.1:1", "", strings.NewReader(""), &out); err == nil {
+	if err := connect(config(t, "ws://127.0.0.1:1"), strings.NewReader(""), &out); err == nil {
 		t.Error("no error where nobody listens")
 	}
+}
+
+func config(t *testing.T, url string) *websocket.Config {
+	t.Helper()
+	c, err := websocket.NewConfig(url, "http"+strings.TrimPrefix(url, "ws"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Header.Set("Cookie", "session=demo-alice")
+	return c
 }

@@ -1,15 +1,15 @@
-// Deploy is replaced by a newer version without a message lost unseen: on SIGTERM it
-// first tells the load balancer to send nobody new, serves on until that has
-// been noticed, and then tells those who are connected that it goes away, so
-// that their clients come back, to another instance.
+// Deploy makes room for a newer version without losing a message silently. On SIGTERM it
+// first tells the load balancer to send nobody new, and serves on until the load balancer
+// has noticed. Then it closes all connections with 1001, so that the clients come back, to
+// another instance.
 //
 //	go run ./examples/recipes/deploy -drain 5s
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
-//	curl -i http://localhost:8080/ready     # 200; after SIGTERM 503
+//	curl -i http://localhost:8080/ready     # 200; after Ctrl-C, which acts like SIGTERM, 503
 //
-// -drain is as long as the load balancer needs: its interval of checks times the
-// failures it waits for. -grace is for what is still to be delivered. The sum
-// must be less than what kills the process, in Kubernetes
+// -drain is the time that the load balancer needs: the interval of its checks times the
+// failures that it waits for. -grace is the time to deliver what still waits. Together they
+// must be shorter than the time after which the process is killed, in Kubernetes
 // terminationGracePeriodSeconds.
 package main
 
@@ -32,7 +32,7 @@ import (
 
 var (
 	drain = flag.Duration("drain", 5*time.Second, "how long to serve on after SIGTERM")
-	grace = flag.Duration("grace", 20*time.Second, "how long the goodbyes may take then")
+	grace = flag.Duration("grace", 20*time.Second, "how long delivery and goodbyes may take after that")
 )
 
 func main() { demo.Main("deploy", serve) }
@@ -64,8 +64,8 @@ func serve(ctx context.Context, listener net.Listener) error {
 	fmt.Println("deploy: not ready any more")
 	time.Sleep(*drain)
 
-	// Two steps, for http.Server.Shutdown knows nothing of WebSockets. Each has
-	// its half, so that a request that hangs does not cost the goodbyes.
+	// Two steps, because http.Server.Shutdown knows nothing of WebSockets. Each has half of
+	// the time, so that a request that hangs leaves time for the goodbyes.
 	err := errors.Join(within(*grace/2, web.Shutdown), within(*grace/2, pool.Shutdown))
 	s := pool.Stats()[0]
 	fmt.Printf("deploy: %d accepted, %d written, %d reported\n", s.Accepted, s.Written, s.Undelivered)
@@ -82,7 +82,7 @@ func within(d time.Duration, shutdown func(context.Context) error) error {
 	return shutdown(ctx)
 }
 
-// work stands for what the application does; it pushes the time to everybody.
+// work stands for your application. It pushes the time to everybody.
 func work(stream *gcpool.StreamPool) {
 	for now := range time.Tick(100 * time.Millisecond) {
 		if err := stream.Broadcast(now.AppendFormat(nil, time.RFC3339Nano)); err != nil {
@@ -96,8 +96,8 @@ type instance struct {
 	ready *atomic.Bool
 }
 
-// isReady is for the load balancer. It is not the check whether the process is
-// alive: that one must go on to say yes.
+// isReady is for the load balancer. Do not use it to check whether the process is alive:
+// that check must still succeed.
 func (i instance) isReady(w http.ResponseWriter, r *http.Request) {
 	if !i.ready.Load() {
 		http.Error(w, "going away", http.StatusServiceUnavailable)

@@ -1,26 +1,23 @@
-// Devices serves machines that speak no WebSocket: raw TCP, one line a message,
-// both ways. A device says who it is, and reports; commands are posted to it.
+// Devices serves machines that speak no WebSocket, but raw TCP: one line a message, both
+// ways. A device says who it is, and reports. Another service posts commands to it.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/devices
 //	nc localhost 7000                     # then type: hello sensor-7 demo-key-7
 //	curl -i -H 'Authorization: Bearer secret' -d 'sleep 60' http://localhost:8080/devices/sensor-7
 //
-// A real server listens with crypto/tls, for keys must not travel in the clear; a
-// *tls.Conn goes into the pool just the same.
+// In production, listen with crypto/tls: a *tls.Conn goes into the pool in the same way.
 package main
 
 import (
 	"bufio"
 	"context"
 	"crypto/subtle"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -31,13 +28,11 @@ const (
 	lineMax    = 4 << 10
 	helloTime  = 5 * time.Second // to say hello
 	silenceMax = time.Minute     // a device reports at least this often
-	devicesMax = 10_000          // connections at once, strangers among them
 )
 
-// keys stands for your store of devices, with one for trying it.
-var keys = map[string]string{"sensor-7": "demo-key-7"}
+var keys = map[string]string{"sensor-7": "demo-key-7"} // yours come from a store
 
-var tcp = flag.String("devices", "localhost:7000", "the `host:port` where devices connect")
+var addr = flag.String("devices", "localhost:7000", "the `host:port` where devices connect")
 
 func main() { demo.Main("devices", serve) }
 
@@ -48,19 +43,16 @@ func serve(ctx context.Context, listener net.Listener) error {
 	}
 	pool.Start()
 	d := devices{pool.GetConn("devices"), pool.GetStream("devices")}
-	lines, err := net.Listen("tcp", *tcp)
+	tcp, err := net.Listen("tcp", *addr)
 	if err != nil {
 		return err
 	}
-	fmt.Printf("devices: devices connect to %s\n", lines.Addr())
-	context.AfterFunc(ctx, func() { lines.Close() })
-	var connected sync.WaitGroup
-	connected.Go(func() { d.accept(lines) })
+	fmt.Printf("devices: devices connect to %s\n", tcp.Addr())
+	context.AfterFunc(ctx, func() { tcp.Close() })
+	go d.accept(ctx, tcp)
 	mux := http.NewServeMux()
 	mux.HandleFunc("POST /devices/{id}", demo.Services(d.command))
-	err = demo.Serve(ctx, listener, mux, pool)
-	connected.Wait() // the pool has closed the connections
-	return err
+	return demo.Serve(ctx, listener, mux, pool)
 }
 
 type devices struct {
@@ -68,26 +60,22 @@ type devices struct {
 	stream *gcpool.StreamPool
 }
 
-// accept serves devices until the listener is closed, and they have left.
-func (d devices) accept(listener net.Listener) {
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	places := make(chan struct{}, devicesMax)
-	for {
+// accept lets devices in until ctx ends and the listener is closed.
+func (d devices) accept(ctx context.Context, listener net.Listener) {
+	places := make(chan struct{}, 10_000) // connections at once, strangers among them
+	for ctx.Err() == nil {
 		places <- struct{}{}
 		conn, err := listener.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return
-		} else if err != nil { // out of file descriptors, say
+		if err != nil { // out of file descriptors, say
 			time.Sleep(10 * time.Millisecond)
 			<-places
 			continue
 		}
-		wg.Go(func() {
+		go func() {
 			defer func() { <-places }()
 			defer conn.Close()
 			d.connected(conn)
-		})
+		}()
 	}
 }
 
@@ -96,38 +84,31 @@ func (d devices) connected(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, lineMax)
 	conn.SetReadDeadline(time.Now().Add(helloTime))
-	if !lines.Scan() {
-		return
-	}
+	lines.Scan()
 	id, ok := identify(lines.Text())
 	if !ok {
 		fmt.Fprintln(conn, "who are you?")
 		return
 	}
-	conn.SetReadDeadline(time.Now().Add(silenceMax))
 	if d.conns.Add(id, conn) != nil {
 		return
 	}
 	defer d.conns.Del(id)
-	for lines.Scan() {
+	for conn.SetReadDeadline(time.Now().Add(silenceMax)) == nil && lines.Scan() {
 		fmt.Printf("devices: %s reports %q\n", id, lines.Text())
-		conn.SetReadDeadline(time.Now().Add(silenceMax))
 	}
 }
 
 // identify returns who says hello, if the key is right.
 func identify(hello string) (id string, ok bool) {
-	words := strings.Fields(hello)
-	if len(words) != 3 || words[0] != "hello" {
-		return "", false
-	}
+	words := append(strings.Fields(hello), "", "", "")
 	key, known := keys[words[1]]
-	return words[1], subtle.ConstantTimeCompare([]byte(key), []byte(words[2])) == 1 && known
+	return words[1], subtle.ConstantTimeCompare([]byte(key), []byte(words[2])) == 1 && known && words[0] == "hello"
 }
 
 func (d devices) command(w http.ResponseWriter, r *http.Request) {
 	line, err := io.ReadAll(http.MaxBytesReader(w, r.Body, lineMax))
-	if err != nil || strings.ContainsAny(string(line), "\r\n") { // they would make several commands of one
+	if err != nil || strings.ContainsAny(string(line), "\r\n") { // or one command becomes several
 		http.Error(w, "a command is one line, of at most 4 KiB", http.StatusBadRequest)
 		return
 	}
@@ -135,7 +116,5 @@ func (d devices) command(w http.ResponseWriter, r *http.Request) {
 	defer cancel()
 	if err := d.stream.Deliver(ctx, r.PathValue("id"), line); err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
 	}
-	w.WriteHeader(http.StatusNoContent)
 }

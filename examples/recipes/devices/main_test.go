@@ -50,7 +50,7 @@ func TestCommandsReachTheDeviceAsLines(t *testing.T) {
 		return status
 	}
 	for i := range 100 {
-		if status := command(fmt.Sprint("sleep ", i)); status != 204 {
+		if status := command(fmt.Sprint("sleep ", i)); status != 200 {
 			t.Fatalf("command %d: status %d", i, status)
 		}
 		if got, err := first.lines.ReadString('\n'); err != nil || got != fmt.Sprintf("sleep %d\n", i) {
@@ -66,7 +66,7 @@ func TestCommandsReachTheDeviceAsLines(t *testing.T) {
 	if _, err := first.lines.ReadByte(); err == nil {
 		t.Error("the old connection is still open")
 	}
-	if status := command("wake"); status != 204 {
+	if status := command("wake"); status != 200 {
 		t.Errorf("status %d after a reconnect", status)
 	}
 	if got, err := second.lines.ReadString('\n'); err != nil || got != "wake\n" {

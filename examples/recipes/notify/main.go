@@ -1,18 +1,25 @@
-// Notify pushes to a user what another service posts: the order service says
-// that an order has shipped, and the user's page shows it.
+// Notify pushes to a user what another service posts: the order service says that an
+// order has shipped, and the user's page shows it.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/notify
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 //	curl -i -H 'Authorization: Bearer secret' -d 'your order has shipped' http://localhost:8080/notify/alice
 //	curl -i -H 'Authorization: Bearer secret' -d 'are you there?' http://localhost:8080/notify/bob
 //
-// The answer is the outcome: 204 if it was written, 404 if the user is not
-// connected, 503 if it could not be written within two seconds.
+// The answer is 202 with the outcome, such as {"outcome":"delivered"}:
+//
+//	delivered      the system took every byte; the user may not have seen it yet
+//	kept           the user is away, and gets it if he connects within -keep
+//	not connected  the user is away, and -keep is 0; or his connection broke
+//	unknown        the user reads too slowly to tell within 2 s
 package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"flag"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -23,10 +30,16 @@ import (
 	"golang.org/x/net/websocket"
 )
 
+var keep = flag.Duration("keep", time.Minute, "how long messages wait for a user who is away; 0 is off")
+
 func main() { demo.Main("notify", serve) }
 
 func serve(ctx context.Context, listener net.Listener) error {
-	pool := gcpool.NewPool()
+	pool := gcpool.NewPool(
+		gcpool.WithMailbox(*keep, 16<<20),
+		gcpool.WithUndelivered(func(u gcpool.Undelivered) { // kept, and not fetched in time
+			fmt.Printf("notify: %q did not get %q: %v\n", u.ID, u.Data, u.Err)
+		}))
 	if err := pool.Register("users"); err != nil {
 		return err
 	}
@@ -60,12 +73,20 @@ func (u users) notify(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	switch err := u.stream.Deliver(ctx, r.PathValue("user"), text); {
-	case err == nil:
-		w.WriteHeader(http.StatusNoContent)
+	err = u.stream.Deliver(ctx, r.PathValue("user"), text)
+	outcome := "delivered"
+	switch {
+	case errors.Is(err, gcpool.ErrKept):
+		outcome = "kept"
 	case errors.Is(err, gcpool.ErrNotConnected):
-		http.Error(w, err.Error(), http.StatusNotFound)
-	default:
+		outcome = "not connected"
+	case errors.Is(err, context.DeadlineExceeded):
+		outcome = "unknown"
+	case err != nil:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+		return
 	}
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(http.StatusAccepted)
+	json.NewEncoder(w).Encode(map[string]string{"outcome": outcome})
 }

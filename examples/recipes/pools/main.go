@@ -1,6 +1,5 @@
-// Pools has two pools in one server, with the same users and different promises:
-// a message may wait for a user who is away for a moment, and never gives way; a
-// price is worth nothing once there is a newer one.
+// Pools has two pools in one server, with the same users and different options: messages
+// wait for a user who is away for a moment, and new prices replace old ones.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/pools
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws/messages
@@ -45,8 +44,8 @@ func serve(ctx context.Context, listener net.Listener) error {
 
 type server struct{ pool *gcpool.Pool }
 
-// known answers requests for pools that there are not. Without it nothing worse
-// would happen: the methods of a pool that is not there return ErrNotRegistered.
+// known answers requests for pools that do not exist. Without it, nothing worse would happen:
+// the methods of such a pool return ErrNotRegistered.
 func (s server) known(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.pool.GetConn(r.PathValue("pool")) == nil {
@@ -57,8 +56,8 @@ func (s server) known(next http.Handler) http.Handler {
 	})
 }
 
-// connected serves a user's connection of one pool. The same id may have one in
-// each; they know nothing of each other.
+// connected serves a user's connection in one pool. The same id may have a connection in
+// each pool; the pools do not share anything.
 func (s server) connected(ws *websocket.Conn) {
 	conns, id := s.pool.GetConn(ws.Request().PathValue("pool")), demo.UserOf(ws.Request())
 	if conns.Add(id, ws) != nil {
@@ -68,8 +67,7 @@ func (s server) connected(ws *websocket.Conn) {
 	io.Copy(io.Discard, ws) // until the user leaves; reading answers pings
 }
 
-// push accepts a message, and does not wait for its outcome, which may be a
-// minute away.
+// push accepts a message. It does not wait for the outcome, which may take a minute.
 func (s server) push(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err != nil {

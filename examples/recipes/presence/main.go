@@ -1,5 +1,5 @@
-// Presence keeps everybody's list of who is online: each change is pushed to all
-// who are connected, and GET /online tells it to others.
+// Presence gives everybody the list of who is online: it pushes the list to all connected
+// users after each change, and serves it at GET /online.
 //
 //	go run ./examples/recipes/presence
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
@@ -21,7 +21,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-const pause = 50 * time.Millisecond // between two lists: many who come at once are one
+const pause = 50 * time.Millisecond // between two lists, so that many joins make one list
 
 func main() { demo.Main("presence", serve) }
 
@@ -60,12 +60,12 @@ func (o online) connected(ws *websocket.Conn) {
 func (o online) mark() {
 	select {
 	case o.changed <- struct{}{}:
-	default: // one list will do for this change as well
+	default: // the next list includes this change
 	}
 }
 
-// announce pushes a list after each change. It is not Broadcast because that
-// waits for those who are slow; here they get the next list.
+// announce pushes a list after each change. It does not use Broadcast, which waits for slow
+// users; here they get the next list.
 func (o online) announce(ctx context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -100,5 +100,5 @@ func (o online) get(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(o.list())
+	w.Write(append(o.list(), '\n'))
 }

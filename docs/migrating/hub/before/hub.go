@@ -11,14 +11,14 @@ import (
 
 // begin hub
 
-// A Hub has the clients of a chat and passes on what they say.
+// A Hub has the clients of a chat and sends each message to all of them.
 type Hub struct {
 	clients              map[*Client]bool
 	register, unregister chan *Client
 	broadcast            chan []byte
 }
 
-// A Client is one connection with what is to be sent to it.
+// A Client is one connection, with the messages that wait for it.
 type Client struct {
 	hub  *Hub
 	conn *websocket.Conn

@@ -13,7 +13,7 @@ import (
 
 // begin chat
 
-// A Chat passes on what is said in it.
+// A Chat sends each message to everybody in it.
 type Chat struct{ pool *gcpool.Pool }
 
 // NewChat returns a chat that is running.
@@ -31,7 +31,7 @@ func NewChat() (*Chat, error) {
 	return c, nil
 }
 
-// Handler returns what serves the chat's WebSockets.
+// Handler serves the chat's WebSockets.
 func (c *Chat) Handler() http.Handler { return gcpool.Upgrade(http.HandlerFunc(c.serve)) }
 
 var upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
@@ -42,7 +42,7 @@ func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 		return // it has answered
 	}
 	defer conn.Close()
-	id := rand.Text() // nobody is addressed here; else the user's, from the session
+	id := rand.Text() // here nobody pushes to one user; else take the id from the session
 	if c.pool.GetConn("chat").Add(id, gcpool.Conn(r)) != nil {
 		return
 	}
@@ -58,5 +58,5 @@ func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 
 // end chat
 
-// Stop says goodbye to everybody, until ctx ends. The hub had nothing for that.
+// Stop delivers and closes all connections, until ctx ends. The hub had no such thing.
 func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }

@@ -40,7 +40,7 @@ func (s *Server) Push(ctx context.Context, to string, text []byte) error {
 	return s.pool.GetStream("users").Deliver(ctx, to, text)
 }
 
-// Handler returns what serves the users' WebSockets.
+// Handler serves the users' WebSockets.
 func (s *Server) Handler() http.Handler {
 	return gcpool.Upgrade(websocket.Server{Handshake: s.admit, Handler: s.serve})
 }
@@ -71,7 +71,7 @@ func (s *Server) serve(ws *websocket.Conn) {
 	}
 }
 
-// Stop delivers what is accepted and says goodbye, until ctx ends.
+// Stop delivers what is accepted and closes all connections, until ctx ends.
 func (s *Server) Stop(ctx context.Context) error { return s.pool.Shutdown(ctx) }
 
 // end server

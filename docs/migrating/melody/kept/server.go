@@ -57,10 +57,10 @@ func (s *Server) Push(to string, text []byte) error {
 // end server
 // begin rest
 
-// Handler returns what serves the users' WebSockets.
+// Handler serves the users' WebSockets.
 func (s *Server) Handler() http.Handler { return gcpool.Upgrade(s) }
 
-// Stop delivers what is accepted and says goodbye, until ctx ends.
+// Stop delivers what is accepted and closes all connections, until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
 	defer s.m.Close()
 	return s.pool.Shutdown(ctx)

@@ -20,7 +20,7 @@ var userOf = session.UserOf
 // A Server pushes to its users.
 type Server struct{ pool *gcpool.Pool }
 
-// New returns a server that tells what it could not deliver.
+// New returns a server that logs what it could not deliver.
 func New() (*Server, error) {
 	s := &Server{gcpool.NewPool(gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 		log.Printf("%q did not get %d bytes: %v", u.ID, len(u.Data), u.Err)
@@ -32,7 +32,7 @@ func New() (*Server, error) {
 	return s, nil
 }
 
-// Routes returns what the server serves.
+// Routes returns the handler of the server.
 func (s *Server) Routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle("/hello", gcpool.Upgrade(websocket.Server{
@@ -57,7 +57,7 @@ func (s *Server) hello(ws *websocket.Conn) {
 	}
 	defer s.pool.GetConn("default").Del(id)
 	lines := bufio.NewScanner(ws)
-	lines.Buffer(make([]byte, 512), 64<<10) // what a line may be
+	lines.Buffer(make([]byte, 512), 64<<10) // the longest line
 	for lines.Scan() {
 		if err := s.pool.GetStream("default").Add(id, lines.Bytes()); err != nil {
 			return
@@ -65,8 +65,8 @@ func (s *Server) hello(ws *websocket.Conn) {
 	}
 }
 
-// Stop delivers what is accepted and says goodbye, until ctx ends. Call it after
-// http.Server.Shutdown, which does not know of WebSockets.
+// Stop delivers what is accepted and closes all connections, until ctx ends. Call it after
+// http.Server.Shutdown, which ignores WebSockets.
 func (s *Server) Stop(ctx context.Context) error { return s.pool.Shutdown(ctx) }
 
 // end server

@@ -1,6 +1,6 @@
-// Package demo is what the recipes have in common and is none of their points: a
-// command line, a server that ends well, and who may do what. The server may be
-// copied; sessions stands for yours.
+// Package demo has what the recipes share beside their points: a command line, a server
+// with a graceful shutdown, and who may do what. Copy the server; replace the sessions by
+// your own.
 package demo
 
 import (
@@ -20,8 +20,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// sessions has two users for trying a recipe on one's own machine. Real sessions
-// have random names, and come from a sign-in, as in examples/push.
+// sessions has two users, to try a recipe on your own machine. Real sessions have random
+// names and come from a sign-in, as in examples/push.
 var sessions = map[string]string{"demo-alice": "alice", "demo-bob": "bob"}
 
 // Main is a recipe's main: it listens where -addr says, and runs serve until a
@@ -42,8 +42,8 @@ func Main(name string, serve func(ctx context.Context, listener net.Listener) er
 	}
 }
 
-// Serve serves until ctx ends. Then it first lets nobody new in, and then tells
-// those who are connected that the server goes away.
+// Serve serves until ctx ends. Then it first lets nobody new in, and then closes all
+// connections with code 1001.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, pool *gcpool.Pool) error {
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -55,7 +55,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, poo
 	}
 	err := errors.Join(within(2*time.Second, web.Shutdown), within(5*time.Second, pool.Shutdown))
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // a browser that sleeps does not say goodbye, which is no failure of ours
+		return nil // a browser that sleeps does not answer the close frame; that is no error
 	}
 	return err
 }
@@ -76,8 +76,8 @@ func UserOf(r *http.Request) string {
 	return sessions[cookie.Value]
 }
 
-// Handshake lets in who is signed in, from a page of this server: a browser sends
-// its cookies with the handshakes of any page.
+// Handshake lets in signed-in users from pages of this server only: a browser sends its
+// cookies with the handshakes of any page.
 func Handshake(config *websocket.Config, r *http.Request) error {
 	if UserOf(r) == "" {
 		return errors.New("not signed in")
@@ -85,14 +85,14 @@ func Handshake(config *websocket.Config, r *http.Request) error {
 	return gcpool.SameOrigin(config, r)
 }
 
-// Services lets other services in, which have the key in the environment variable
-// SERVICE_KEY; nobody, if that is not set.
+// Services lets in services that send the key in the environment variable SERVICE_KEY. If it
+// is not set, nobody gets in.
 func Services(next http.HandlerFunc) http.HandlerFunc {
 	key := os.Getenv("SERVICE_KEY")
 	return func(w http.ResponseWriter, r *http.Request) {
 		given, want := []byte(r.Header.Get("Authorization")), []byte("Bearer "+key)
 		if key == "" || subtle.ConstantTimeCompare(given, want) == 0 {
-			http.Error(w, "this needs the key that is in SERVICE_KEY", http.StatusUnauthorized)
+			http.Error(w, "send the key in SERVICE_KEY as a bearer token", http.StatusUnauthorized)
 			return
 		}
 		next(w, r)

@@ -1,7 +1,7 @@
 package try
 
 import (
-	"bytes"
+	"encoding/binary"
 	"io"
 	"net"
 	"net/http"
@@ -77,9 +77,9 @@ func (c *Client) Next() string {
 // Close leaves.
 func (c *Client) Close() { c.ws.Close() }
 
-// GoesAway reads to the end, says goodbye, and expects that the server has done
-// so with status 1001.
-func (c *Client) GoesAway() {
+// CloseStatus reads to the end, says goodbye, and returns the status with which the server
+// closed.
+func (c *Client) CloseStatus() int {
 	c.t.Helper()
 	for {
 		var message string
@@ -87,10 +87,20 @@ func (c *Client) GoesAway() {
 			break
 		}
 	}
-	if goingAway := []byte{0x88, 2, 0x03, 0xe9}; !bytes.Equal(c.raw.last, goingAway) {
-		c.t.Errorf("the last bytes are % x, no close frame with 1001", c.raw.last)
-	}
 	c.Close()
+	if len(c.raw.last) < 4 || c.raw.last[0] != 0x88 || c.raw.last[1] != 2 {
+		c.t.Errorf("the last bytes are % x, no close frame with a status alone", c.raw.last)
+		return 0
+	}
+	return int(binary.BigEndian.Uint16(c.raw.last[2:]))
+}
+
+// GoesAway expects that the server ends the connection with status 1001.
+func (c *Client) GoesAway() {
+	c.t.Helper()
+	if status := c.CloseStatus(); status != 1001 {
+		c.t.Errorf("closed with %d", status)
+	}
 }
 
 // evil is a page of another site.

@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"strings"
@@ -10,7 +10,7 @@ func TestSessionSurvivesItsCookie(t *testing.T) {
 	t.Parallel()
 	s := newSessions(NewKey())
 	for _, name := range []string{"a", "Zoë with a space", strings.Repeat("𝄞", nameMax)} {
-		if who, err := s.open(s.seal(name)); err != nil || who.name != name {
+		if who, err := s.open(s.seal(name, s.now().Add(sessionTTL))); err != nil || who.Name != name {
 			t.Errorf("open(seal(%q)) = %+v, %v", name, who, err)
 		}
 	}
@@ -19,7 +19,7 @@ func TestSessionSurvivesItsCookie(t *testing.T) {
 func TestChangedSessionIsRefused(t *testing.T) {
 	t.Parallel()
 	s := newSessions(NewKey())
-	token := s.seal("alice")
+	token := s.seal("alice", s.now().Add(sessionTTL))
 	for i := range token {
 		for _, c := range []byte("A_") {
 			changed := token[:i] + string(c) + token[i+1:]
@@ -43,7 +43,7 @@ func TestSessionExpires(t *testing.T) {
 	now := time.Unix(1_000_000, 0)
 	s := newSessions(NewKey())
 	s.now = func() time.Time { return now }
-	token := s.seal("alice")
+	token := s.seal("alice", s.now().Add(sessionTTL))
 	now = now.Add(sessionTTL - time.Second)
 	if _, err := s.open(token); err != nil {
 		t.Errorf("a second before: %v", err)

@@ -1,4 +1,4 @@
-package people
+package main
 
 import (
 	"encoding/json"
@@ -7,14 +7,14 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/nulijiabei/gcpool/examples/internal/people/peopletest"
+	"github.com/nulijiabei/gcpool/examples/push/page/pagetest"
 )
 
 func TestDashboardShowsThePushes(t *testing.T) {
 	t.Parallel()
 	url := startServer(t)
-	alice := peopletest.SignedIn(t, url, "alice")
-	alice.Send(peopletest.Request{To: "alice", Text: "hi", Ref: 1})
+	alice := pagetest.SignedIn(t, url, "alice")
+	alice.Send(pagetest.Request{To: "alice", Text: "hi", Ref: 1})
 	alice.Next("outcome")
 	answer, err := http.Get(url + "/debug/gcpool") // redirected to the slash
 	if err != nil {
@@ -45,8 +45,8 @@ func TestDashboardShowsThePushes(t *testing.T) {
 
 func TestDashboardIsForThisMachineOnly(t *testing.T) {
 	t.Parallel()
-	s, url := newTestServer(t, Config{})
-	cookie := &http.Cookie{Name: cookieName, Value: peopletest.CookieOf(t, url, "alice")}
+	s, url := newTestServer(t)
+	cookie := &http.Cookie{Name: "session", Value: pagetest.CookieOf(t, url, "alice")}
 	for _, c := range []struct {
 		from, host string
 		status     int
@@ -67,7 +67,7 @@ func TestDashboardIsForThisMachineOnly(t *testing.T) {
 			r.RemoteAddr, r.Host = c.from, c.host
 			r.AddCookie(cookie) // a session is no key
 			w := httptest.NewRecorder()
-			s.Handler().ServeHTTP(w, r)
+			s.handler().ServeHTTP(w, r)
 			if w.Code != c.status || c.status != http.StatusOK && strings.Contains(w.Body.String(), "people") {
 				t.Errorf("%s from %q for %q: status %d, want %d", path, c.from, c.host, w.Code, c.status)
 			}

@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"context"
@@ -8,10 +8,10 @@ import (
 // atOnce is how many pushes of one sender may wait for their outcomes.
 const atOnce = 8
 
-// lanes runs the pushes of one sender: to one recipient one after the other, so
-// that they arrive in order, to several side by side, and few at a time. A
-// recipient who is slow so keeps no other waiting, and nobody forever.
-type lanes struct {
+// Lanes run the pushes of one sender. Those to one recipient run one after the other, so
+// that they arrive in order; those to several run at once, but only a few. So a slow
+// recipient delays no other.
+type Lanes struct {
 	places  chan struct{}
 	running sync.WaitGroup
 
@@ -19,13 +19,14 @@ type lanes struct {
 	last map[string]chan struct{} // per recipient, closed when its newest push has ended
 }
 
-func newLanes() *lanes {
-	return &lanes{places: make(chan struct{}, atOnce), last: make(map[string]chan struct{})}
+// NewLanes returns the lanes of one sender.
+func NewLanes() *Lanes {
+	return &Lanes{places: make(chan struct{}, atOnce), last: make(map[string]chan struct{})}
 }
 
-// run starts push, which must end soon after ctx. It waits for a place, and
-// reports false if ctx ended first.
-func (l *lanes) run(ctx context.Context, to string, push func()) bool {
+// Run starts push, which must end soon after ctx. It waits for a free place, and returns
+// false if ctx ends first.
+func (l *Lanes) Run(ctx context.Context, to string, push func()) bool {
 	select {
 	case l.places <- struct{}{}:
 	case <-ctx.Done():
@@ -47,7 +48,7 @@ func (l *lanes) run(ctx context.Context, to string, push func()) bool {
 	return true
 }
 
-func (l *lanes) leave(to string, done chan struct{}) {
+func (l *Lanes) leave(to string, done chan struct{}) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.last[to] == done {
@@ -56,5 +57,5 @@ func (l *lanes) leave(to string, done chan struct{}) {
 	close(done)
 }
 
-// wait returns when all pushes have ended.
-func (l *lanes) wait() { l.running.Wait() }
+// Wait returns when all pushes have ended.
+func (l *Lanes) Wait() { l.running.Wait() }

@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"crypto/hmac"
@@ -17,8 +17,7 @@ import (
 const (
 	cookieName  = "session"
 	sessionTTL  = 12 * time.Hour
-	nameMax     = 32  // characters
-	everyone    = "*" // as a recipient
+	nameMax     = 32 // characters
 	expirySize  = 8
 	headerSize  = sha256.Size + expirySize
 	headerLimit = headerSize + nameMax*utf8.UTFMax
@@ -26,14 +25,17 @@ const (
 
 var errSignedOut = errors.New("not signed in")
 
-// Strict, so that each session has one spelling only.
+// Strict, so that each session has only one spelling.
 var encoding = base64.RawURLEncoding.Strict()
 
-// A session says who a browser is, and until when.
-type session struct {
-	name    string
-	expires time.Time
+// A Session says who a browser is, and until when.
+type Session struct {
+	Name    string
+	Expires time.Time
 }
+
+// Session returns the session of a request, or an error if it has none.
+func (p *Page) Session(r *http.Request) (Session, error) { return p.sessions.read(r) }
 
 // sessions makes and reads the signed cookies that hold a session.
 type sessions struct {
@@ -41,8 +43,8 @@ type sessions struct {
 	now func() time.Time
 }
 
-// NewKey returns a key for sessions. It lives as long as the process: a restart
-// signs everybody out.
+// NewKey returns a key for sessions. It is lost when the process ends, so a restart signs
+// everybody out.
 func NewKey() []byte {
 	key := make([]byte, sha256.Size)
 	rand.Read(key) // never returns an error
@@ -51,11 +53,16 @@ func NewKey() []byte {
 
 func newSessions(key []byte) *sessions { return &sessions{key: key, now: time.Now} }
 
-// cookie returns the cookie of a new session for name.
-func (s *sessions) cookie(name string) *http.Cookie {
+// Cookie returns the cookie of a new session for name.
+func (p *Page) Cookie(name string) *http.Cookie {
+	return p.CookieUntil(name, p.sessions.now().Add(sessionTTL))
+}
+
+// CookieUntil returns the cookie of a session that ends at a certain time.
+func (p *Page) CookieUntil(name string, end time.Time) *http.Cookie {
 	return &http.Cookie{
 		Name:     cookieName,
-		Value:    s.seal(name),
+		Value:    p.sessions.seal(name, end),
 		Path:     "/",
 		MaxAge:   int(sessionTTL / time.Second),
 		HttpOnly: true,
@@ -64,40 +71,39 @@ func (s *sessions) cookie(name string) *http.Cookie {
 }
 
 // read returns the session of a request.
-func (s *sessions) read(r *http.Request) (session, error) {
+func (s *sessions) read(r *http.Request) (Session, error) {
 	cookie, err := r.Cookie(cookieName)
 	if err != nil {
-		return session{}, errSignedOut
+		return Session{}, errSignedOut
 	}
 	return s.open(cookie.Value)
 }
 
-// seal returns the signature, the expiry and the name as one token. The expiry
-// is inside, for a browser may keep a cookie for as long as it likes.
-func (s *sessions) seal(name string) string {
-	expires := s.now().Add(sessionTTL).Unix()
-	body := append(binary.BigEndian.AppendUint64(nil, uint64(expires)), name...)
+// seal returns the signature, the expiry and the name as one token. The expiry is inside,
+// because a browser may keep a cookie longer.
+func (s *sessions) seal(name string, end time.Time) string {
+	body := append(binary.BigEndian.AppendUint64(nil, uint64(end.Unix())), name...)
 	return encoding.EncodeToString(append(s.sign(body), body...))
 }
 
-// open returns what is in a token that seal has made, and nothing else's.
-func (s *sessions) open(token string) (session, error) {
+// open returns the session in a token, if seal made it.
+func (s *sessions) open(token string) (Session, error) {
 	if len(token) > encoding.EncodedLen(headerLimit) {
-		return session{}, errSignedOut
+		return Session{}, errSignedOut
 	}
 	value, err := encoding.DecodeString(token)
 	if err != nil || len(value) < headerSize {
-		return session{}, errSignedOut
+		return Session{}, errSignedOut
 	}
 	signature, body := value[:sha256.Size], value[sha256.Size:]
 	if !hmac.Equal(signature, s.sign(body)) {
-		return session{}, errSignedOut
+		return Session{}, errSignedOut
 	}
 	expires := time.Unix(int64(binary.BigEndian.Uint64(body)), 0)
 	if !s.now().Before(expires) {
-		return session{}, errSignedOut
+		return Session{}, errSignedOut
 	}
-	return session{name: string(body[expirySize:]), expires: expires}, nil
+	return Session{Name: string(body[expirySize:]), Expires: expires}, nil
 }
 
 func (s *sessions) sign(body []byte) []byte {
@@ -106,14 +112,13 @@ func (s *sessions) sign(body []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// checkName returns name as it is used, or tells the person who typed it what
-// is wrong with it.
+// checkName returns the name without spaces around it, or says what is wrong with it.
 func checkName(typed string) (name, problem string) {
 	name = strings.TrimSpace(typed)
 	switch {
 	case name == "":
 		return "", "Please enter a name."
-	case name == everyone:
+	case name == Everyone:
 		return "", "The name * stands for everyone. Please choose another one."
 	case utf8.RuneCountInString(name) > nameMax:
 		return "", "That name is too long. It may have up to 32 characters."

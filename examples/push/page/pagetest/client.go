@@ -1,5 +1,5 @@
-// Package peopletest has the browser's side of the people, for tests.
-package peopletest
+// Package pagetest is a browser, for tests of servers that serve the page.
+package pagetest
 
 import (
 	"bufio"

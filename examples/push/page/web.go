@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"bytes"
@@ -7,13 +7,9 @@ import (
 	"encoding/base64"
 	"fmt"
 	"net/http"
-
-	"github.com/nulijiabei/gcpool"
-	"github.com/nulijiabei/gcpool/dashboard"
 )
 
-// The page is served as one file, so that no request of it can be for another
-// version than the page.
+// The page is one file, so that its parts always have the same version.
 var (
 	//go:embed page.html
 	frame []byte
@@ -23,15 +19,16 @@ var (
 	script []byte
 )
 
-// Handler returns what a browser gets.
-func (s *Server) Handler() http.Handler {
+// Handler returns all that a browser gets: the page, sessions, and what is served at /ws and,
+// for this machine only, at /debug/gcpool/.
+func (p *Page) Handler(ws, dashboard http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", page())
-	mux.HandleFunc("GET /me", s.me)
-	mux.HandleFunc("POST /signin", s.signIn)
-	mux.HandleFunc("POST /signout", s.signOut)
-	mux.Handle("GET /ws", gcpool.Upgrade(s.socket()))
-	mux.Handle("/debug/gcpool/", local(dashboard.Handler(s.pool)))
+	mux.HandleFunc("GET /me", p.me)
+	mux.HandleFunc("POST /signin", p.signIn)
+	mux.HandleFunc("POST /signout", p.signOut)
+	mux.Handle("GET /ws", ws)
+	mux.Handle("/debug/gcpool/", local(dashboard))
 	return secured(http.NewCrossOriginProtection().Handler(mux))
 }
 
@@ -45,34 +42,34 @@ func page() http.HandlerFunc {
 	}
 }
 
-// me tells a page who it is, or that it is nobody, and where, before it connects:
-// a script does not learn why a WebSocket handshake was refused.
-func (s *Server) me(w http.ResponseWriter, r *http.Request) {
-	who, _ := s.sessions.read(r)
+// me tells a page who its user is, if anybody, before it connects: a script does not learn
+// why a WebSocket handshake was refused.
+func (p *Page) me(w http.ResponseWriter, r *http.Request) {
+	who, _ := p.sessions.read(r)
 	w.Header().Set("Content-Type", "application/json")
-	w.Write(encode(hello{Kind: "hello", Name: who.name, Node: s.config.Node, Nodes: s.config.Nodes}))
+	w.Write(encode(hello{Kind: "hello", Name: who.Name, Node: p.config.Node, Nodes: p.config.Nodes}))
 }
 
-func (s *Server) signIn(w http.ResponseWriter, r *http.Request) {
+func (p *Page) signIn(w http.ResponseWriter, r *http.Request) {
 	r.Body = http.MaxBytesReader(w, r.Body, 4<<10)
 	name, problem := checkName(r.PostFormValue("name"))
 	if problem != "" {
 		http.Error(w, problem, http.StatusBadRequest)
 		return
 	}
-	cookie := s.sessions.cookie(name)
+	cookie := p.Cookie(name)
 	cookie.Secure = r.TLS != nil
 	http.SetCookie(w, cookie)
 	http.Redirect(w, r, "/me", http.StatusSeeOther)
 }
 
-func (s *Server) signOut(w http.ResponseWriter, r *http.Request) {
+func (p *Page) signOut(w http.ResponseWriter, r *http.Request) {
 	http.SetCookie(w, &http.Cookie{Name: cookieName, Path: "/", MaxAge: -1})
 	http.Redirect(w, r, "/me", http.StatusSeeOther)
 }
 
-// secured sets the headers that hold for every answer. The page's one script
-// and one style are allowed by their hashes; nothing else runs or loads.
+// secured sets the headers of every answer. It allows the page's script and style by their
+// hashes; nothing else runs or loads.
 func secured(next http.Handler) http.Handler {
 	policy := fmt.Sprintf("default-src 'none'; script-src '%s'; style-src '%s'; connect-src 'self'; img-src data:; "+
 		"form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'",
@@ -87,7 +84,7 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// hash returns the policy's name for a script or style.
+// hash returns the name of a script or style in the policy.
 func hash(text []byte) string {
 	sum := sha256.Sum256(text)
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

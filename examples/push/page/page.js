@@ -4,6 +4,7 @@ const lineMax = 64 * 1024, entriesMax = 500, everyone = "*", gone = "The server 
 const sent = new Map(); // ref -> what was sent, while its entry is there
 let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a server alone has no node
 let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, turn = 0, tries = 0, timer = 0;
+let fresh = !me && location.search === "?new"; // somebody else in this browser: the cookie's session is not this tab's
 let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // an earlier tab of this name has counted elsewhere
 // make returns an element. Strings become text nodes, never markup.
 function make(tag, props, ...children) {
@@ -23,10 +24,11 @@ function show(next) {
   $("signin").hidden = next !== "out";
   $("change").hidden = next === "out" || !me;
   $("app").hidden = next === "out" || next === "connecting" && !me;
+  $("composer").hidden = next === "taken" || next === "ended"; // the banner says why, in its place
   $("who").textContent = $("who").title = next === "out" ? "" : me;
   $("send").disabled = next !== "connected";
-  if (next !== "connected") seePeople({ names: [] });
-  else listPeople();
+  if (next === "out") [names, more, partial, picked] = [[], 0, false, ""];
+  listPeople();
 }
 function banner(title, detail = "", action = "", run = () => {}) {
   $("banner").hidden = !title;
@@ -59,6 +61,7 @@ function listNodes(here, nodes) {
 }
 async function identify() {
   const known = await ask("/me");
+  if (fresh) return;
   if (me && me !== known) {
     if (!known) note("The server no longer knew this session, so you were signed in again.");
     await ask("/signin", { name: me });
@@ -119,17 +122,17 @@ function ended(code, lasted) {
   if (lasted > 5000) tries = 0;
   if (code === 4500) {
     show("taken");
-    banner("Another tab took over", `A newer tab or window is connected as ${me}. Nothing arrives here any more.`, "Use here", connect);
+    banner("Another tab took over", `A newer tab or window is connected as ${me}, and a name has one connection. No messages arrive here.`, "Use here", connect);
   } else if (stays(code) || code === 1000) {
     show("ended");
-    banner("The connection has ended", "The server closed it for good. Nothing arrives here any more.", "Connect again", connect);
+    banner("The connection has ended", "The server closed it for good. No messages arrive here.", "Connect again", connect);
   } else if (code === 1009) {
     banner("That line was too long", "The server takes lines of up to 64 KiB, so it closed the connection (status 1009). "
       + "Your text is back in the field, and you are connected again.", "Got it");
     if (long && !$("text").value) $("text").value = long.text;
     measure();
     connect();
-  } else retry({ 1001: "It said goodbye: it stops or restarts.", 4001: "Your session there has ended." }[code] ?? "The connection was lost.");
+  } else retry({ 1001: "It is stopping or restarting.", 4001: "Your session has ended." }[code] ?? "The connection was lost.");
 }
 function retry(why) {
   const until = Date.now() + Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2);
@@ -147,11 +150,11 @@ function retry(why) {
 function person(name) {
   let hue = 215;
   for (const c of name) hue = (hue * 31 + c.codePointAt(0)) % 360;
-  const face = make("span", { className: "face", ariaHidden: "true" }, name ? [...name][0].toUpperCase() : "∗");
+  const face = make("span", { className: name ? "face" : "face all", ariaHidden: "true" }, name ? [...name][0].toUpperCase() : "∗");
   face.style.setProperty("--hue", hue);
   const button = make("button", { type: "button", className: "person", title: name }, face,
     make("bdi", { className: "cut" }, name || "Everyone"), make("span", { className: "soft" }), make("span", { className: "badge", hidden: true }));
-  button.onclick = () => { picked = $("to").value = name; listPeople(); $("text").focus(); };
+  button.onclick = () => { picked = name; listPeople(); $("text").focus(); };
   return Object.assign(make("li", {}, button), { name });
 }
 function seePeople(line) {
@@ -163,21 +166,35 @@ function seePeople(line) {
   listPeople();
 }
 function listPeople() {
-  const list = $("list"), to = $("to").value.trim(), wanted = ["", ...new Set([...names, picked].filter(Boolean).sort((a, b) => a.localeCompare(b)))];
-  $("count").textContent = state === "connected" ? `People connected: ${names.length + more}` : "People: not live now";
+  const list = $("list"), live = state === "connected", wanted = ["", ...new Set([...names, picked].filter(Boolean).sort((a, b) => a.localeCompare(b)))];
+  $("count").textContent = live ? `People connected: ${names.length + more}` : "People as last seen";
+  $("to").textContent = picked || "everyone";
+  guide();
   for (const li of [...list.children]) if (!wanted.includes(li.name)) li.remove();
   wanted.forEach((name, i) => { // what stays is not touched, so it keeps the focus
     if (list.children[i]?.name !== name) list.insertBefore(person(name), list.children[i] ?? null);
     const button = list.children[i].firstChild, [hint, badge] = [...button.children].slice(2), place = places.get(name);
-    const away = state === "connected" && name && !names.includes(name) && !more && !partial; // else nobody knows
-    button.ariaPressed = String(name === (to === everyone ? "" : to));
+    const away = live && name && !names.includes(name) && !more && !partial; // else nobody knows
+    button.ariaPressed = String(name === picked);
+    button.disabled = !live;
     hint.textContent = away ? "away" : name && name === me ? "you" : "";
-    badge.hidden = state !== "connected" || place === undefined;
+    badge.hidden = !live || place === undefined;
     badge.replaceChildren(make("span", { className: "quiet" }, " on "), place || "unknown node");
     button.title = name + (badge.hidden ? "" : badge.textContent);
   });
 }
 // The messages.
+// guide says what to do while there are no messages.
+function guide() {
+  const alone = names.length + more < 2, empty = $("empty");
+  if (!empty && $("entries").childElementCount || empty?.dataset.alone === String(alone)) return;
+  const invite = make("a", { href: "/?new", target: "_blank", rel: "noopener" }, "Sign in as somebody else");
+  const text = alone ? [invite, " in another tab, and push a message between the two. What becomes of it shows here."]
+    : ["Choose a person, or everyone, and push a message. What becomes of it shows here."];
+  const note = make("li", { id: "empty", className: "note soft" }, ...text);
+  note.dataset.alone = alone;
+  $("entries").replaceChildren(note);
+}
 function add(entry) {
   const first = $("entries").firstElementChild;
   if (first?.id === "empty" || $("entries").childElementCount >= entriesMax) {
@@ -188,7 +205,7 @@ function add(entry) {
 }
 function note(text) { add(make("li", { className: "note soft" }, text)); say(text); }
 function entry(kind, title, at, text, ref) {
-  const time = new Date(at).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+  const day = new Date(at), time = `${day.getHours()}:${String(day.getMinutes()).padStart(2, "0")}`; // as on the dashboard
   return add(make("li", { className: `entry ${kind}`, ref }, make("p", { className: "soft" }, make("bdi", {}, title), ` · ${time}`),
     make("p", { className: "text", dir: "auto" }, text), make("p", { className: "fate" })));
 }
@@ -208,7 +225,7 @@ function settle(s, fate, text) {
   if (fate !== "pending") say(`To ${s.to === everyone ? "everyone" : s.to}: ${text}`);
 }
 function compose(ref = 0) {
-  const text = $("text").value, to = $("to").value.trim() || everyone, line = JSON.stringify({ to, text, ref }) + "\n";
+  const text = $("text").value, to = picked || everyone, line = JSON.stringify({ to, text, ref }) + "\n";
   return { to, text, line, size: new TextEncoder().encode(line).length };
 }
 function send(event) {
@@ -234,6 +251,8 @@ $("form").onsubmit = async event => {
   event.preventDefault();
   try {
     me = await ask("/signin", { name: $("name").value });
+    fresh = false;
+    history.replaceState(null, "", "/");
     connect();
   } catch (e) {
     refuse(e.problem || "The server does not answer. Please try again.");
@@ -250,7 +269,6 @@ $("change").onclick = () => {
   ask("/signout", {}).catch(() => {});
 };
 $("composer").onsubmit = send;
-$("to").oninput = listPeople;
 $("text").oninput = measure;
 $("text").onkeydown = event => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event); };
 measure();

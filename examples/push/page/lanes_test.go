@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"context"
@@ -12,15 +12,15 @@ func TestSlowRecipientKeepsNoOtherWaiting(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		lanes, carol := newLanes(), false
-		lanes.run(ctx, "bob", func() { <-ctx.Done() })
-		lanes.run(ctx, "carol", func() { carol = true })
+		lanes, carol := NewLanes(), false
+		lanes.Run(ctx, "bob", func() { <-ctx.Done() })
+		lanes.Run(ctx, "carol", func() { carol = true })
 		synctest.Wait()
 		if !carol {
 			t.Error("carol waits for bob")
 		}
 		cancel()
-		lanes.wait()
+		lanes.Wait()
 		if len(lanes.last) > 0 || len(lanes.places) > 0 {
 			t.Error("something is left of pushes that have ended")
 		}
@@ -30,15 +30,15 @@ func TestSlowRecipientKeepsNoOtherWaiting(t *testing.T) {
 func TestPushesToOneRecipientComeInOrder(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
-		lanes := newLanes()
+		lanes := NewLanes()
 		var order []int
 		for i := range atOnce {
-			lanes.run(t.Context(), "bob", func() {
+			lanes.Run(t.Context(), "bob", func() {
 				time.Sleep(time.Duration(atOnce-i) * time.Second)
 				order = append(order, i)
 			})
 		}
-		lanes.wait()
+		lanes.Wait()
 		if len(order) != atOnce || !slices.IsSorted(order) {
 			t.Errorf("order is %v", order)
 		}
@@ -49,19 +49,19 @@ func TestSenderWaitsForAPlaceNoLongerThanItsContext(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		lanes := newLanes()
+		lanes := NewLanes()
 		for range atOnce {
-			if !lanes.run(ctx, "bob", func() { <-ctx.Done() }) {
+			if !lanes.Run(ctx, "bob", func() { <-ctx.Done() }) {
 				t.Fatal("no place for the first ones")
 			}
 		}
 		began := time.Now()
-		soon, stop := context.WithTimeout(ctx, patience)
+		soon, stop := context.WithTimeout(ctx, time.Second)
 		defer stop()
-		if lanes.run(soon, "carol", func() {}) || time.Since(began) != patience {
+		if lanes.Run(soon, "carol", func() {}) || time.Since(began) != time.Second {
 			t.Errorf("one more than %d: waited %v", atOnce, time.Since(began))
 		}
 		cancel()
-		lanes.wait()
+		lanes.Wait()
 	})
 }

@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"net"
@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// local serves only who sits at this machine. The session would not do: anybody
-// may sign in here, under any name. Nor does the address alone, for a page of
-// another site may have its name resolve to this machine and be opened by a
-// browser on it (DNS rebinding), hence the look at the host. Behind a proxy on
-// the same machine everybody is local: let the proxy keep /debug/ to itself.
+// local serves only people at this machine. A session is not enough: anybody may sign in
+// here, under any name. Nor is the address: the name of another site may resolve to this
+// machine, and a browser here may open its page (DNS rebinding). So local checks the Host
+// header, too. Behind a proxy on the same machine everybody is local: let the proxy refuse
+// /debug/.
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)

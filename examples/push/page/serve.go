@@ -1,4 +1,4 @@
-package people
+package page
 
 import (
 	"context"
@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Serve serves h until ctx ends, and then lets in nobody new. Those who are
-// connected stay so: net/http does not know of WebSockets, [Server.Shutdown] does.
+// Serve serves h until ctx ends, and then lets nobody new in. WebSockets stay connected,
+// because net/http does not know them; gcpool's Pool.Shutdown closes them.
 func Serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 	web := &http.Server{
 		Handler:           h,
@@ -32,8 +32,7 @@ func Serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 	return nil
 }
 
-// Link returns the URL of the page. The port is the listener's, for addr may
-// name port 0.
+// Link returns the URL of the page. It has the listener's port, because addr may say port 0.
 func Link(addr string, listening net.Addr) string {
 	_, port, _ := net.SplitHostPort(listening.String())
 	host, _, _ := net.SplitHostPort(addr)

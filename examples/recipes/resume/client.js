@@ -1,0 +1,27 @@
+// resume connects, and calls show(text) once for each message, in order. It comes back after
+// a close, unless the close code says not to. localStorage.has is the last number that was
+// shown, and survives a reload; keep it together with what you show.
+function resume(show, failures = 0) {
+  const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
+  const send = message => ws.send(JSON.stringify(message));
+  const has = () => Number(localStorage.has ?? 0);
+  let asked = -1; // for all after this number; -1 once {"from":n} has come
+  const ask = () => { asked = has(); send({ after: asked }); };
+  ws.onopen = ask;
+  ws.onmessage = ({ data }) => {
+    failures = 0;
+    const { n, text, from } = JSON.parse(data);
+    if (from !== undefined) {
+      if (from !== asked) localStorage.has = from;
+      asked = -1;
+    } else if (n === has() + 1) {
+      localStorage.has = n;
+      show(text);
+      send({ ack: n });
+    } else if (n > has() && asked < 0) {
+      ask(); // one is missing
+    }
+  };
+  ws.onclose = ({ code }) => code === 1000 || code >= 4500 ||
+    setTimeout(resume, Math.random() * Math.min(30_000, 1000 * 2 ** failures), show, failures + 1);
+}

@@ -1,0 +1,106 @@
+// Resume loses no message, whatever happens to connections: it stores each message first,
+// numbered for its user, and then pushes it. The client acknowledges what it has, and asks
+// for what it lacks when it connects, and when a number is missing. client.js is that client.
+//
+//	SERVICE_KEY=secret go run ./examples/recipes/resume
+//	curl -i -H 'Authorization: Bearer secret' -d 'your order has shipped' http://localhost:8080/push/alice
+//
+// Then open http://localhost:8080/?demo-alice: the page shows the message. Reload it, stop the
+// network, push more. The server answers {"n":1} once the message is stored.
+package main
+
+import (
+	"context"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/examples/recipes/internal/demo"
+	"golang.org/x/net/websocket"
+)
+
+//go:embed client.js
+var client string
+
+const page = `<!doctype html><title>resume</title><ol id="messages"></ol><script>
+"use strict";
+document.cookie = "session=" + location.search.slice(1); // your sign-in does that
+%s
+resume(text => { messages.append(Object.assign(document.createElement("li"), { textContent: text })); });
+</script>`
+
+func main() { demo.Main("resume", serve) }
+
+func serve(ctx context.Context, listener net.Listener) error {
+	pool := gcpool.NewPool(gcpool.WithNewline(false))
+	if err := pool.Register("users"); err != nil {
+		return err
+	}
+	pool.Start()
+	s := server{pool.GetConn("users"), pool.GetStream("users"), &store{users: make(map[string]*unread)}}
+	mux := http.NewServeMux()
+	mux.Handle("GET /ws", gcpool.Upgrade(websocket.Server{Handshake: demo.Handshake, Handler: s.connected}))
+	mux.HandleFunc("POST /push/{user}", demo.Services(s.push))
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintf(w, page, client) })
+	return demo.Serve(ctx, listener, mux, pool)
+}
+
+type server struct {
+	conns  *gcpool.ConnPool
+	stream *gcpool.StreamPool
+	store  *store
+}
+
+// push stores a message, and pushes it if the user is connected. What becomes of that does
+// not matter: the client asks for what it lacks.
+func (s server) push(w http.ResponseWriter, r *http.Request) {
+	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<10))
+	if err != nil {
+		http.Error(w, "at most 16 KiB", http.StatusRequestEntityTooLarge)
+		return
+	}
+	m, ok := s.store.add(r.PathValue("user"), string(text))
+	if !ok {
+		http.Error(w, "too many messages are waiting for this user", http.StatusInsufficientStorage)
+		return
+	}
+	s.stream.AddContext(r.Context(), r.PathValue("user"), line(m))
+	w.WriteHeader(http.StatusAccepted)
+	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
+}
+
+// connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7},
+// which asks for all from 8 on. The answer is {"from":7} and the messages.
+func (s server) connected(ws *websocket.Conn) {
+	id := demo.UserOf(ws.Request())
+	ws.MaxPayloadBytes = 1 << 10
+	if s.conns.Add(id, ws) != nil {
+		return
+	}
+	defer s.conns.Del(id)
+	for {
+		var m struct{ Ack, After *int }
+		if websocket.JSON.Receive(ws, &m) != nil {
+			return
+		}
+		if m.Ack != nil {
+			s.store.ack(id, *m.Ack)
+		}
+		if m.After != nil { // in this order: what was pushed before {"from"} is among the missing
+			from := s.store.start(id, *m.After)
+			s.stream.Add(id, line(map[string]int{"from": from}))
+			for _, m := range s.store.after(id, from) {
+				s.stream.Add(id, line(m))
+			}
+		}
+	}
+}
+
+func line(v any) []byte {
+	data, _ := json.Marshal(v) // it cannot fail
+	return data
+}

@@ -1,0 +1,160 @@
+package main
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/examples/recipes/internal/try"
+)
+
+func TestMain(m *testing.M) { try.Main(m, main) }
+
+func start(t *testing.T) (url string) {
+	t.Helper()
+	return try.Start(t, []string{"-addr", "127.0.0.1:0"}, "SERVICE_KEY=secret").Addr()
+}
+
+func push(t *testing.T, url, user, text string) {
+	t.Helper()
+	if status, answer := try.Do(t, "POST", url+"/push/"+user, try.Bearer("secret"), text); status != 202 {
+		t.Fatalf("%d %s", status, answer)
+	}
+}
+
+func TestClientGetsWhatItLacks(t *testing.T) {
+	t.Parallel()
+	url := start(t)
+	for i := 1; i <= 3; i++ {
+		push(t, url, "alice", fmt.Sprint("m", i))
+	}
+	expect := func(c *try.Client, lines ...string) {
+		t.Helper()
+		for _, want := range lines {
+			if got := c.Next(); got != want {
+				t.Fatalf("got %s instead of %s", got, want)
+			}
+		}
+	}
+	alice := try.Dial(t, url+"/ws", "demo-alice")
+	alice.Send(`{"after":0}`)
+	expect(alice, `{"from":0}`, `{"n":1,"text":"m1"}`, `{"n":2,"text":"m2"}`, `{"n":3,"text":"m3"}`)
+	push(t, url, "alice", "m4")
+	expect(alice, `{"n":4,"text":"m4"}`)
+	alice.Send(`{"ack":2}`)
+	alice.Send(`{"after":0}`) // it has lost count
+	expect(alice, `{"from":2}`, `{"n":3,"text":"m3"}`, `{"n":4,"text":"m4"}`)
+	alice.Send(`{"ack":99}`)
+	alice.Send(`{"after":4}`)
+	expect(alice, `{"from":4}`)
+	alice.Send(`{"after":99}`) // of another store
+	expect(alice, `{"from":4}`)
+	alice.Close()
+
+	for i := range unreadMax {
+		push(t, url, "bob", fmt.Sprint(i))
+	}
+	if status, _ := try.Do(t, "POST", url+"/push/bob", try.Bearer("secret"), "one too many"); status != 507 {
+		t.Errorf("status %d", status)
+	}
+	try.Refused(t, url+"/ws", "demo-alice")
+	if status, _ := try.Do(t, "POST", url+"/push/alice", try.Bearer("guess"), "hi"); status != 401 {
+		t.Errorf("a push of a stranger: status %d", status)
+	}
+	if _, page := try.Do(t, "GET", url+"/", nil, ""); !strings.Contains(page, client) {
+		t.Errorf("the page is %s", page)
+	}
+}
+
+// The client runs behind a network that cuts its connection every few milliseconds.
+func TestNothingIsLostOrDoubledOnABadNetwork(t *testing.T) {
+	t.Parallel()
+	node, err := exec.LookPath("node")
+	if err != nil && os.Getenv("GCPOOL_REQUIRE_CLIENTS") == "1" {
+		t.Fatal(err)
+	} else if err != nil {
+		t.Skip(err)
+	}
+	if exec.Command(node, "--experimental-websocket", "-e", "WebSocket").Run() != nil {
+		t.Skip("this Node.js has no WebSocket; 20.10 and later have")
+	}
+	url := start(t)
+	cmd := exec.Command(node, "--experimental-websocket", "testdata/page.js", badNetwork(t, strings.TrimPrefix(url, "http://")), "demo-alice")
+	cmd.Stderr = os.Stderr
+	shown, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+	const messages = 3000
+	push(t, url, "alice", "m0")
+	stop := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	defer stop.Stop()
+	lines := bufio.NewScanner(shown)
+	for i := range messages {
+		if !lines.Scan() {
+			t.Fatalf("it ended, or showed no more than %d messages in a minute", i)
+		}
+		if want := fmt.Sprint("m", i); lines.Text() != want {
+			t.Fatalf("it showed %q instead of %q", lines.Text(), want)
+		}
+		if i == 0 { // it is connected
+			go pushAll(url, messages)
+		}
+	}
+}
+
+// pushAll pushes m1, m2 and so on to alice, until the server has gone.
+func pushAll(url string, messages int) {
+	for i := 1; i < messages; i++ {
+		r, _ := http.NewRequest("POST", url+"/push/alice", strings.NewReader(fmt.Sprint("m", i)))
+		r.Header = try.Bearer("secret")
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			return
+		}
+		answer.Body.Close()
+	}
+}
+
+// badNetwork returns the address of a proxy that cuts each connection within 50 ms.
+func badNetwork(t *testing.T, to string) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { listener.Close() })
+	go func() {
+		for life := 20 * time.Millisecond; ; life = 20*time.Millisecond + life*7%(30*time.Millisecond) {
+			near, err := listener.Accept()
+			if err != nil {
+				return
+			}
+			far, err := net.Dial("tcp", to)
+			if err != nil {
+				near.Close()
+				return
+			}
+			go io.Copy(far, near)
+			go io.Copy(near, far)
+			time.AfterFunc(life, func() { near.Close(); far.Close() })
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func TestAddressInUse(t *testing.T) {
+	t.Parallel()
+	try.AddressInUse(t, "-addr")
+}

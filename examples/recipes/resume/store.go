@@ -1,0 +1,77 @@
+package main
+
+import (
+	"slices"
+	"sync"
+)
+
+// unreadMax is how many messages are stored for a user.
+const unreadMax = 1000
+
+// A message is numbered for its user, from 1 on.
+type message struct {
+	N    int    `json:"n"`
+	Text string `json:"text"`
+}
+
+// A store stands for your database. It keeps messages until their user acknowledges them.
+type store struct {
+	mu    sync.Mutex
+	users map[string]*unread
+}
+
+// unread is what one user has not acknowledged: the messages after acked, in order.
+type unread struct {
+	acked    int
+	messages []message
+}
+
+// add stores a message under the next number. It reports false if the user has too many.
+func (s *store) add(user, text string) (message, bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.of(user)
+	if len(u.messages) == unreadMax {
+		return message{}, false
+	}
+	m := message{u.acked + len(u.messages) + 1, text}
+	u.messages = append(u.messages, m)
+	return m, true
+}
+
+// ack forgets the messages up to n.
+func (s *store) ack(user string, n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.of(user)
+	if n = min(n, u.acked+len(u.messages)); n > u.acked {
+		u.messages = slices.Clone(u.messages[n-u.acked:])
+		u.acked = n
+	}
+}
+
+// start returns the number after which a client that has all up to n must go on: n, unless
+// more has been acknowledged, or the numbers have begun anew.
+func (s *store) start(user string, n int) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if u := s.of(user); n < u.acked || n > u.acked+len(u.messages) {
+		return u.acked
+	}
+	return n
+}
+
+// after returns the messages after n.
+func (s *store) after(user string, n int) []message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	u := s.of(user)
+	return slices.Clone(u.messages[min(max(n-u.acked, 0), len(u.messages)):])
+}
+
+func (s *store) of(user string) *unread {
+	if s.users[user] == nil {
+		s.users[user] = new(unread)
+	}
+	return s.users[user]
+}
