@@ -15,6 +15,7 @@ const (
 	inHand   byte = 'h' // the messages wait for their peer
 	outcomes byte = 'o' // of the first messages; the others are to go to the node named
 	found    byte = 'f' // the name of the node that has the id
+	absent   byte = 'n' // the request is not here, and will not be taken any more; the node, if it has the id
 )
 
 // reasons are the outcomes that travel, each as its index. A node that was shut
@@ -99,6 +100,7 @@ func (n *Node) answer(d *decoder, node string) bool {
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
+	var lost error
 	d.bad = d.bad || kind == outcomes && name != "" && !plain(name)
 	n.mu.Lock()
 	r := n.out[number]
@@ -106,16 +108,27 @@ func (n *Node) answer(d *decoder, node string) bool {
 	case d.bad || r == nil:
 	case kind == inHand:
 		r.since = time.Now()
-		r.due = r.since.Add(n.timeout)
+		r.due, r.heard = r.since.Add(n.timeout), r.since
 		n.uncountLocked(r)
 		defer wake(n.sending)
 		r = nil
+	case kind == absent:
+		if lost = n.absentLocked(r, node, name != ""); lost == nil {
+			r = nil
+		}
 	case kind == outcomes && len(codes) > r.sent, kind == found && r.kind != where, kind != outcomes && kind != found:
 		d.bad = true
 	}
 	n.mu.Unlock()
 	if d.bad || r == nil || n.claim(number) == nil {
 		return !d.bad
+	}
+	if lost == gcpool.ErrMoved {
+		n.astray(r)
+		return true
+	} else if lost != nil {
+		n.finish(r, lost)
+		return true
 	}
 	if kind == found {
 		r.name = name

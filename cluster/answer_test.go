@@ -245,7 +245,7 @@ func TestBroadcastTooLargeElsewhere(t *testing.T) {
 func TestInHandIsBounded(t *testing.T) {
 	n := bare("n")
 	for i := range 1000 {
-		n.working[&reception{node: "g", number: uint64(i)}] = struct{}{}
+		n.working[origin{"g", uint64(i)}] = &reception{node: "g", number: uint64(i)}
 	}
 	n.keepAlive()
 	if len(n.posts) > 0 {

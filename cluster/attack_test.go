@@ -103,12 +103,10 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	u := b.dial("alice")
 	eventually(t, "b has announced her", func() bool {
 		announced := b.Stats().IDs == 1
-		b.mu.Lock()
-		version := b.version
-		b.mu.Unlock()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return announced && a.version >= version
+		m := a.members[b.id]
+		return announced && m != nil && m.said == 1
 	})
 	close(hold)
 	if got := u.read(); got != "x" {

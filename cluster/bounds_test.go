@@ -21,11 +21,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	u := a.dial("alice")
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	encode := func(node string, kind byte, id string, batch ...string) []byte {
-		b := appendString(appendString(append(appendString(nil, node), kind), name), id)
-		for _, data := range batch {
-			b = appendString(b, data)
-		}
-		return b
+		return encode(node, kind, ahead(time.Minute), id, batch...)
 	}
 	star := strings.Repeat("*", 22)
 	good := g.subject("r", g.id, "7")

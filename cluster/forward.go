@@ -16,6 +16,7 @@ import (
 const (
 	push  byte = 'm' // messages for an id
 	where byte = 'w' // the question which node has it
+	probe byte = 'q' // the question which requests a node has in hand
 )
 
 // A request is a batch of messages on its way to the node that has their id, or
@@ -29,10 +30,13 @@ type request struct {
 	done  func(errs []error)
 	name  string // the answer to a question
 
-	sent     int       // how much of batch is out
-	counts   bool      // in the window
-	since    time.Time // when its node was last heard of, or the search began
-	out, due time.Time
+	sent   int       // how much of batch is out
+	counts bool      // in the window
+	since  time.Time // when its node was last heard of, or the search began
+	due    time.Time
+	heard  time.Time // when it left, or its node last said that it had it
+	asked  time.Time // when it was asked for last
+	absent []string  // nodes that do not have it
 }
 
 // A home is the node that answered for an id, or since when that is looked for.
@@ -143,7 +147,7 @@ func (n *Node) round() (more bool) {
 	for _, p := range posts {
 		n.publish(p.subject, p.data)
 	}
-	for range window / 16 {
+	for range maxInFlight / 16 {
 		number, r := n.take()
 		if r == nil {
 			break
@@ -152,7 +156,7 @@ func (n *Node) round() (more bool) {
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return len(n.posts) > 0 || len(n.queue) > 0 && n.window < window
+	return len(n.posts) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
 // publish sends one message, and notes if it could not.
@@ -168,18 +172,19 @@ func (n *Node) publish(subject string, b []byte) {
 func (n *Node) take() (number uint64, r *request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.queue) == 0 || n.window >= window {
+	if len(n.queue) == 0 || n.inFlight >= maxInFlight {
 		return 0, nil
 	}
 	r = n.queue[0]
 	n.queue[0] = nil
 	n.queue = n.queue[1:]
-	n.window++
+	n.inFlight++
 	n.number++
 	n.out[n.number] = r
-	r.counts, r.out, r.sent = true, time.Now(), 0
-	r.due = r.out.Add(n.timeout)
+	r.counts, r.heard, r.sent = true, time.Now(), 0
+	r.due, r.asked, r.absent = r.heard.Add(n.timeout), r.heard, nil
 	b := append(appendString(n.buf[:0], n.id), r.kind)
+	b = binary.AppendUvarint(b, n.clock.at(r.due))
 	b = appendString(appendString(b, r.pool), r.id)
 	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
 		b = appendString(b, r.batch[r.sent])
@@ -252,7 +257,7 @@ func (n *Node) claim(number uint64) *request {
 func (n *Node) uncountLocked(r *request) {
 	if r.counts {
 		r.counts = false
-		n.window--
+		n.inFlight--
 	}
 }
 
@@ -297,6 +302,7 @@ func (n *Node) sweep(end bool) {
 	n.resume()
 	now := time.Now()
 	var lost, unsent []*request
+	silent := map[uint64]*request{}
 	n.mu.Lock()
 	for number, r := range n.out {
 		switch {
@@ -304,8 +310,9 @@ func (n *Node) sweep(end bool) {
 			n.uncountLocked(r)
 			delete(n.out, number)
 			lost = append(lost, r)
-		case now.Sub(r.out) > 2*tick:
+		case now.Sub(r.heard) > 2*tick:
 			n.uncountLocked(r)
+			silent[number] = r
 		}
 	}
 	if now.Sub(n.turned) > linger {
@@ -325,6 +332,7 @@ func (n *Node) sweep(end bool) {
 		n.finish(r, errAway)
 		n.unsent.Store(true)
 	}
+	n.inquire(silent, now)
 	wake(n.sending) // which looks whether NATS is there
 }
 

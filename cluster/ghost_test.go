@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -19,6 +21,7 @@ type ghost struct {
 	all  chan *nats.Msg // what others announce to all
 	got  chan *nats.Msg // answers
 	rest decoder        // of the last of them
+	sent uint64         // requests
 }
 
 // haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
@@ -51,9 +54,9 @@ func bare(letter string) *Node {
 	return &Node{
 		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
 		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
-		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
+		out: map[uint64]*request{}, slots: map[string]int{}, working: map[origin]*reception{}, windows: map[string]*window{},
 		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
-		casts: map[string]*cast{},
+		casts: map[string]*cast{}, clock: clock{start: time.Now()},
 	}
 }
 
@@ -102,10 +105,14 @@ func (g *ghost) next(c chan *nats.Msg) *nats.Msg {
 // asked returns the next request, and whose it is.
 func (g *ghost) asked() (m *nats.Msg, batch []string) {
 	g.t.Helper()
-	m = g.next(g.asks)
-	d := decoder{left: m.Data}
-	d.string()
-	d.byte()
+	var d decoder
+	for kind := probe; kind == probe; { // which waits for an answer that is late
+		m = g.next(g.asks)
+		d = decoder{left: m.Data}
+		d.string()
+		kind = d.byte()
+	}
+	d.number()
 	d.string()
 	d.string()
 	for d.more() {
@@ -134,13 +141,27 @@ func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 // sends has the ghost send a request to a node.
 func (g *ghost) sends(to *site, kind byte, id string, batch ...string) {
 	g.t.Helper()
-	b := appendString(appendString(append(appendString(nil, g.id), kind), name), id)
+	g.sent++
+	g.sendsNumber(g.sent, ahead(time.Minute), to, kind, id, batch...)
+}
+
+// sendsNumber is sends with a number and a time when the request expires.
+func (g *ghost) sendsNumber(number, expires uint64, to *site, kind byte, id string, batch ...string) {
+	g.t.Helper()
+	b := encode(g.id, kind, expires, id, batch...)
+	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, fmt.Sprint(number)), b); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// encode returns a request.
+func encode(node string, kind byte, expires uint64, id string, batch ...string) []byte {
+	b := binary.AppendUvarint(append(appendString(nil, node), kind), expires)
+	b = appendString(appendString(b, name), id)
 	for _, data := range batch {
 		b = appendString(b, data)
 	}
-	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, "7"), b); err != nil {
-		g.t.Fatal(err)
-	}
+	return b
 }
 
 // answered returns the next answer; one message may have several.
@@ -150,7 +171,7 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 		g.rest = decoder{left: g.next(g.got).Data}
 		g.rest.string()
 	}
-	if number := g.rest.number(); number != 7 {
+	if number := g.rest.number(); number == 0 || number > g.sent {
 		g.t.Errorf("an answer to request %d", number)
 	}
 	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()

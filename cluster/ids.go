@@ -33,8 +33,7 @@ type member struct {
 }
 
 // An entry is an id that is connected here. The connection with the higher
-// version is the newer one: the clock's microseconds, but beyond all versions heard
-// of before it came, so that clocks which differ do no harm.
+// version is the newer one: the cluster's time when it came.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.ConnPool.Since]
@@ -93,16 +92,12 @@ func (n seam) Changed(pool, id string) {
 }
 
 // versionLocked returns the version of a connection that is new to the cluster. One
-// from before Join is no newer than it is, by what the clock says now: it may have
-// been set since.
+// from before Join is no newer than it is.
 func (n *Node) versionLocked(added time.Time) uint64 {
-	now := time.Now()
-	version := max(n.version+1, uint64(now.UnixMicro()))
 	if !added.IsZero() && added.Before(n.came) {
-		version = uint64(now.Add(added.Sub(now)).UnixMicro())
+		return n.clock.at(added)
 	}
-	n.version = max(n.version, version)
-	return version
+	return n.clock.version()
 }
 
 // added returns when the connection of an id here was added, zero if there is none.

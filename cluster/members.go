@@ -41,8 +41,14 @@ func (s *steward) tick() {
 		switch quiet := now.Sub(m.heard); {
 		case quiet > time.Hour:
 			delete(s.members, node)
+			delete(s.windows, node)
 		case quiet > silence:
 			m.gone = true
+		}
+	}
+	for node, w := range s.windows {
+		if now.Sub(w.used) > time.Hour {
+			delete(s.windows, node)
 		}
 	}
 	for len(s.fading) > 0 && now.After(s.fading[0].until) {
@@ -81,7 +87,7 @@ func (s *steward) beatTo(subject string) {
 	b = binary.AppendUvarint(b, s.epoch)
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	s.mu.Lock()
-	b = binary.AppendUvarint(b, s.version)
+	b = binary.AppendUvarint(b, s.clock.now())
 	s.mu.Unlock()
 	b = binary.AppendUvarint(b, s.said)
 	s.publish(subject, b)
@@ -96,13 +102,15 @@ func (s *steward) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
-		s.heardOne(node, m.Subject)
 		for d.more() {
-			k, version := key{d.string(), d.string()}, s.versionOf(&d)
+			k, version := key{d.string(), d.string()}, s.timeOf(&d)
 			d.bad = d.bad || k.id == ""
 			if !d.bad {
 				s.elsewhere(k, node, version)
 			}
+		}
+		if !d.bad {
+			s.heardOne(node, m.Subject)
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
@@ -122,7 +130,8 @@ func (s *steward) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement to all, so that one that was lost is missed.
+// heardOne counts an announcement to all, so that one that was lost, or made no sense, is
+// missed.
 func (s *steward) heardOne(node, subject string) {
 	if subject != s.subject("s") {
 		return
@@ -134,18 +143,13 @@ func (s *steward) heardOne(node, subject string) {
 	s.mu.Unlock()
 }
 
-// versionOf takes a version. One from a clock that is more than an hour ahead is
-// refused, for all that come later would be beyond it.
-func (s *steward) versionOf(d *decoder) uint64 {
-	version := d.number()
-	if version > uint64(time.Now().Add(time.Hour).UnixMicro()) {
-		d.bad = true
-		return 0
-	}
+// timeOf takes a version, or the time of another node's clock.
+func (s *steward) timeOf(d *decoder) uint64 {
+	t := d.number()
 	s.mu.Lock()
-	s.version = max(s.version, version)
-	s.mu.Unlock()
-	return version
+	defer s.mu.Unlock()
+	d.bad = d.bad || !s.clock.hear(t)
+	return t
 }
 
 // elsewhere notes that another node has a connection of an id. If there is one
@@ -190,7 +194,7 @@ func (s *steward) evict(k key, e *entry) (done bool) {
 // missing.
 func (s *steward) alive(node string, d *decoder, toAll bool) {
 	name, epoch, ids := d.string(), d.number(), d.number()
-	s.versionOf(d)
+	s.timeOf(d)
 	said := d.number()
 	if d.bad = d.bad || len(name) > mostName; d.bad || s.over {
 		return

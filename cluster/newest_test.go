@@ -20,7 +20,7 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 
 	conns.Add("alice", first)
 	changed()
-	version := g.Node.version
+	version := g.Node.clock.last
 	time.Sleep(time.Millisecond)
 	changed() // as of a removal before
 	if g.turn(); g.entries[k] == nil || g.entries[k].version != version {
@@ -39,8 +39,8 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 		t.Error("a connection has the version of another")
 	}
 	changed()
-	if g.turn(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.version {
-		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.version)
+	if g.turn(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.clock.last {
+		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.clock.last)
 	}
 
 	changed()
@@ -48,7 +48,7 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	if g.turn(); g.entries[k] == nil {
 		t.Error("gone before it was told")
 	}
-	if changed(); g.Node.version == version || !g.dirty[k].added.IsZero() {
+	if changed(); g.Node.clock.last == version || !g.dirty[k].added.IsZero() {
 		t.Error("a removal is no change")
 	}
 	if g.turn(); g.entries[k] != nil {

@@ -76,10 +76,10 @@ const (
 	silence = 7 * beat / 2
 	// linger is how long a node says where an id has moved.
 	linger = time.Second
-	// window is how many requests may have been out for less than two ticks with
+	// maxInFlight is how many requests may have been out for less than two ticks with
 	// nothing heard of them, so that a node's inbox holds those of many.
-	window = 4096
-	inbox  = 1 << 16
+	maxInFlight = 4096
+	inbox       = 1 << 16
 	// castBytes is how many bytes of Broadcast may wait for NATS, and for the readers of
 	// a pool.
 	castBytes = 64 << 20
@@ -150,31 +150,32 @@ type Node struct {
 
 	publishing sync.Mutex // held by who publishes; only send waits for it. mu may be locked under it
 
-	mu      sync.Mutex // under it only the pool is asked for a connection
-	queue   []*request // to be sent
-	out     map[uint64]*request
-	number  uint64
-	window  int              // how many of out count
-	open    int              // requests without an outcome
-	buf     []byte           // the request that take has encoded; send's
-	posts   []post           // what else is to be sent
-	slots   map[string]int   // the post that gathers the answers to a node
-	casting int              // bytes of Broadcast in posts
-	casts   map[string]*cast // by pool
-	limit   int              // of a NATS message
-	away    bool             // no connection to NATS
-	ended   bool
-	working map[*reception]struct{}
-	version uint64         // the highest of a connection here or heard of
-	dirty   map[key]change // ids that came or went, for steer
-	moved   map[key]place  // ids that were here a moment ago
-	members map[string]*member
-	homes   [2]map[key]home // nodes that answered for an id in the last linger, and the one before
-	turned  time.Time       // when the two were
-	looked  time.Time       // when deadlines were looked at last
-	ids     int             // how many are announced
-	unsent  atomic.Bool     // messages may be in a mailbox that NATS did not take
-	stale   atomic.Bool     // the server has subscriptions that nats.go has forgotten
+	mu       sync.Mutex // under it only the pool is asked for a connection
+	queue    []*request // to be sent
+	out      map[uint64]*request
+	number   uint64
+	inFlight int              // how many of out count
+	open     int              // requests without an outcome
+	buf      []byte           // the request that take has encoded; send's
+	posts    []post           // what else is to be sent
+	slots    map[string]int   // the post that gathers the answers to a node
+	casting  int              // bytes of Broadcast in posts
+	casts    map[string]*cast // by pool
+	limit    int              // of a NATS message
+	away     bool             // no connection to NATS
+	ended    bool
+	working  map[origin]*reception
+	windows  map[string]*window // by node, which of its requests came
+	clock    clock
+	dirty    map[key]change // ids that came or went, for steer
+	moved    map[key]place  // ids that were here a moment ago
+	members  map[string]*member
+	homes    [2]map[key]home // nodes that answered for an id in the last linger, and the one before
+	turned   time.Time       // when the two were
+	looked   time.Time       // when deadlines were looked at last
+	ids      int             // how many are announced
+	unsent   atomic.Bool     // messages may be in a mailbox that NATS did not take
+	stale    atomic.Bool     // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.
@@ -199,9 +200,9 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
-		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
+		out: map[uint64]*request{}, slots: map[string]int{}, working: map[origin]*reception{}, windows: map[string]*window{},
 		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
-		casts: map[string]*cast{},
+		casts: map[string]*cast{}, clock: clock{start: time.Now()},
 	}
 	for _, opt := range opts {
 		if opt != nil {

@@ -23,6 +23,12 @@ type reception struct {
 	waiting bool     // for more than a tick; node.mu
 }
 
+// An origin says which request of which node a reception is.
+type origin struct {
+	node   string
+	number uint64
+}
+
 // receive is the goroutine that takes what came for the ids here, and answers. It
 // looks after what is out and in hand, for unlike the others it never waits for
 // NATS.
@@ -59,7 +65,7 @@ func (n *Node) resume() {
 	if gap < 2*tick {
 		return
 	}
-	putOff := func(r *request) { r.due, r.since = r.due.Add(gap), r.since.Add(gap) }
+	putOff := func(r *request) { r.due, r.since, r.heard = r.due.Add(gap), r.since.Add(gap), r.heard.Add(gap) }
 	for _, r := range n.out {
 		putOff(r)
 	}
@@ -82,6 +88,11 @@ func (n *Node) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	r := &reception{node: d.string()}
 	kind := d.byte()
+	if kind == probe && plain(r.node) {
+		n.probed(r.node, &d, m)
+		return
+	}
+	expires := d.number()
 	r.key = key{d.string(), d.string()}
 	for d.more() {
 		r.batch = append(r.batch, d.bytes())
@@ -93,17 +104,78 @@ func (n *Node) received(m *nats.Msg) {
 	}
 	n.taken.Add(1)
 	r.number = number
+	if !n.accept(r, expires) {
+		return
+	}
 	if kind == where {
 		n.locate(r)
 		return
 	}
 	r.stream = n.pool.GetStream(r.pool) // or nil, and Receive says so
 	n.mu.Lock()
-	n.working[r] = struct{}{}
+	n.working[origin{r.node, number}] = r
 	n.mu.Unlock()
 	if n.goOn(r) {
 		wake(n.sending)
 	}
+}
+
+// accept reports whether a request may be taken. One that comes out of turn, or so late
+// that its node has given it up, is refused: that node looks for the id once more if it
+// still waits. One that came twice has its answer already.
+func (n *Node) accept(r *reception, expires uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := n.windowLocked(r.node)
+	late := n.clock.now() > expires
+	if late {
+		w.refuse(r.number)
+	} else if w.take(r.number) {
+		return true
+	}
+	if w.never(r.number) {
+		n.answerLocked(r.node, r.number, outcomes, nil, "")
+		wake(n.sending)
+	}
+	return false
+}
+
+// windowLocked returns what is known of the requests of a node.
+func (n *Node) windowLocked(node string) *window {
+	w := n.windows[node]
+	if w == nil {
+		w = new(window)
+		n.windows[node] = w
+	}
+	w.used = time.Now()
+	return w
+}
+
+// probed answers a node that has heard nothing of some requests: which of them are in
+// hand here, and which were never taken, and will not be from now on; and whether their
+// id is here.
+func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
+	for d.more() {
+		number, k, here := d.number(), key{d.string(), d.string()}, ""
+		if d.bad {
+			n.distrust(m)
+			break
+		}
+		if !n.added(k).IsZero() {
+			here = n.id
+		}
+		n.mu.Lock()
+		w := n.windowLocked(node)
+		w.refuse(number)
+		switch {
+		case n.working[origin{node, number}] != nil:
+			n.answerLocked(node, number, inHand, nil, "")
+		case w.never(number):
+			n.answerLocked(node, number, absent, nil, here)
+		}
+		n.mu.Unlock()
+	}
+	wake(n.sending)
 }
 
 // locate answers the question where an id is.
@@ -171,7 +243,7 @@ func (n *Node) written(r *reception, errs []error) bool {
 func (n *Node) end(r *reception) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.working, r)
+	delete(n.working, origin{r.node, r.number})
 	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key].node)
 	return true
 }
@@ -184,7 +256,7 @@ func (n *Node) keepAlive() {
 	if len(n.posts) > stuck {
 		return
 	}
-	for r := range n.working {
+	for _, r := range n.working {
 		if r.waiting {
 			n.answerLocked(r.node, r.number, inHand, nil, "")
 		}

@@ -147,13 +147,13 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 					eventually(t, "she has left", func() bool { return a.Stats().IDs == 0 })
 				}
 				a.mu.Lock()
-				version := a.version + 1
+				version := a.clock.version() + 1
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
 					a.mu.Lock()
 					defer a.mu.Unlock()
-					return a.ids == 0 && a.version >= version
+					return a.ids == 0 && a.moved[alice].node == g.id
 				})
 				a.mu.Lock() // where she was before she came
 				a.homes[0][alice] = home{node: h.id}

@@ -33,7 +33,7 @@ func TestStuckNodeMakesRoom(t *testing.T) {
 	g.serves("crowd", "*")
 	u := b.dial("alice")
 	b.known("alice", a)
-	for i := range window + 100 {
+	for i := range maxInFlight + 100 {
 		if err := a.pool.GetStream("crowd").Add(userID(i), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -54,33 +54,33 @@ func TestWindow(t *testing.T) {
 	s := serve(t, nil)
 	n := bare("n")
 	n.nc = connect(t, s.ClientURL())
-	for range window + 1 {
+	for range maxInFlight + 1 {
 		r, _ := pending("x")
 		n.enqueue(r)
 	}
 	n.take()
 	for i := 0; n.round(); i++ {
-		if i > window {
+		if i > maxInFlight {
 			t.Fatal("it spins")
 		}
 	}
-	if len(n.out) != window || n.window != window || len(n.queue) != 1 {
-		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.window, len(n.queue))
+	if len(n.out) != maxInFlight || n.inFlight != maxInFlight || len(n.queue) != 1 {
+		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.inFlight, len(n.queue))
 	}
 	for _, step := range []struct {
 		what       string
 		do         func()
 		count, out int
 	}{
-		{"a request has its answer", func() { n.claim(1) }, window - 1, window - 1},
-		{"one is in hand", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
-		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
-		{"one is stuck", func() { n.out[3].out = time.Now().Add(-3 * tick); n.sweep(false) }, window - 3, window - 1},
-		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, window - 4, window - 2},
+		{"a request has its answer", func() { n.claim(1) }, maxInFlight - 1, maxInFlight - 1},
+		{"one is in hand", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1},
+		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1},
+		{"one is stuck", func() { n.out[3].heard = time.Now().Add(-3 * tick); n.sweep(false) }, maxInFlight - 3, maxInFlight - 1},
+		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, maxInFlight - 4, maxInFlight - 2},
 	} {
 		n.sending = make(chan struct{}, 1)
-		if step.do(); n.window != step.count || len(n.out) != step.out || len(n.sending) != 1 {
-			t.Errorf("%s: %d count, %d are out, and send was woken %d times", step.what, n.window, len(n.out), len(n.sending))
+		if step.do(); n.inFlight != step.count || len(n.out) != step.out || len(n.sending) != 1 {
+			t.Errorf("%s: %d count, %d are out, and send was woken %d times", step.what, n.inFlight, len(n.out), len(n.sending))
 		}
 	}
 }
@@ -134,12 +134,12 @@ func TestSweep(t *testing.T) {
 		lost, lostOutcome := pending("x", "y")
 		unsent, unsentOutcome := pending("x")
 		n.out[1], n.queue = lost, []*request{unsent}
-		lost.due, unsent.due, lost.out = due, due, time.Now()
+		lost.due, unsent.due, lost.heard = due, due, time.Now()
 		n.open = 2
 		if !end {
 			for range 2 {
 				r, _ := pending("z")
-				r.due, r.out = later, time.Now()
+				r.due, r.heard = later, time.Now()
 				n.queue = append(n.queue, r)
 				n.out[uint64(len(n.queue))] = r
 			}

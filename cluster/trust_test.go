@@ -67,20 +67,18 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestVersionFromTheFuture: a node whose clock is far ahead does not spoil the
-// order of those to come.
-func TestVersionFromTheFuture(t *testing.T) {
+// TestTimeThatMakesNoSense: a version that no clock can tell is refused, for those to
+// come could not be beyond it.
+func TestTimeThatMakesNoSense(t *testing.T) {
 	s := serve(t, nil)
-	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	a.dial("alice")
-	a.known("alice", b)
-	e := &entry{version: uint64(time.Now().Add(2 * time.Hour).UnixMicro())}
-	liar := &steward{Node: &Node{nc: connect(t, s.ClientURL()), prefix: "gcpool", limit: 1 << 20, id: strings.Repeat("x", 22)}}
-	liar.tell(liar.subject("s"), key{name, "alice"}, e)
-	liar.say(liar.subject("s"))
+	version := g.version(g.all, "alice")
+	g.takes("alice", ahead(0)+2*farFuture)
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
-	if a.added(key{name, "alice"}).IsZero() {
-		t.Error("alice was evicted")
+	g.takes("alice", version-1)
+	if told := g.version(g.told, "alice"); told != version {
+		t.Errorf("alice has version %d, she had %d", told, version)
 	}
 }
 
