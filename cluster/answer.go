@@ -73,6 +73,11 @@ func (n *Node) answered(m *nats.Msg) {
 	}
 	d := decoder{left: m.Data}
 	node := d.string()
+	if node == n.id && !d.more() {
+		n.mu.Lock()
+		n.echoed = time.Now()
+		n.mu.Unlock()
+	}
 	for ok := plain(node) && d.more(); ok && d.more(); {
 		if ok = n.answer(&d, node); !ok {
 			d.bad = true
@@ -131,7 +136,7 @@ func (n *Node) answer(d *decoder, node string) bool {
 		return true
 	}
 	if kind == found {
-		r.name = name
+		r.name = n.nameOf(node, name)
 		n.finish(r, nil)
 		return true
 	}

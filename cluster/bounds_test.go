@@ -254,6 +254,10 @@ func TestJoinWithoutAnAnswer(t *testing.T) {
 			t.Errorf("%s: %v, want ErrInvalid", what, err)
 		}
 	}
+	deaf := connect(t, s.ClientURL(), nats.NoEcho())
+	if _, err := Join(pool, deaf); !errors.Is(err, gcpool.ErrInvalid) {
+		t.Errorf("NoEcho: %v, want ErrInvalid", err)
+	}
 	old := serve(t, func(o *server.Options) { o.NoHeaderSupport = true })
 	if _, err := Join(pool, connect(t, old.ClientURL())); !errors.Is(err, nats.ErrHeadersNotSupported) {
 		t.Errorf("a server that is too old: %v", err)

@@ -22,12 +22,10 @@ func (c *clock) at(t time.Time) uint64 {
 	return uint64(max(0, c.start.UnixMicro()+t.Sub(c.start).Microseconds())) + c.ahead
 }
 
-func (c *clock) now() uint64 { return c.at(time.Now()) }
-
-// hear moves the clock beyond a time that another node has told. It reports false if
+// hear moves the clock beyond a time that another node has told, and reports false if
 // that makes no sense.
-func (c *clock) hear(t uint64) bool {
-	now := c.now()
+func (c *clock) hear(t uint64, at time.Time) bool {
+	now := c.at(at)
 	if t >= now && t-now > farFuture {
 		return false
 	}
@@ -37,8 +35,8 @@ func (c *clock) hear(t uint64) bool {
 	return true
 }
 
-// version returns the version of a connection that has just come.
-func (c *clock) version() uint64 {
-	c.last = max(c.last+1, c.now())
+// version returns the version of a connection that came at a moment.
+func (c *clock) version(at time.Time) uint64 {
+	c.last = max(c.last+1, c.at(at))
 	return c.last
 }

@@ -14,19 +14,19 @@ func TestClock(t *testing.T) {
 	if wall := uint64(now.UnixMicro()); c.at(now) != wall || c.at(now.Add(-time.Second)) != wall-1e6 {
 		t.Errorf("it begins at %d, the wall clock at %d", c.at(now), wall)
 	}
-	told := c.now() + 30e6
-	if !c.hear(told) || c.now() <= told || c.version() <= told {
+	told := c.at(time.Now()) + 30e6
+	if !c.hear(told, time.Now()) || c.at(time.Now()) <= told || c.version(time.Now()) <= told {
 		t.Error("it is behind a time that was told")
 	}
-	if before := c.ahead; !c.hear(told-10e6) || c.ahead != before {
+	if before := c.ahead; !c.hear(told-10e6, time.Now()) || c.ahead != before {
 		t.Error("an older time moves it")
 	}
-	if before := c.ahead; c.hear(c.now()+2*farFuture) || c.hear(^uint64(0)) || c.ahead != before {
+	if before := c.ahead; c.hear(c.at(time.Now())+2*farFuture, time.Now()) || c.hear(^uint64(0), time.Now()) || c.ahead != before {
 		t.Error("it believes anything")
 	}
-	last := c.version()
+	last := c.version(time.Now())
 	for range 1000 {
-		v := c.version()
+		v := c.version(time.Now())
 		if v <= last {
 			t.Fatalf("version %d after %d", v, last)
 		}
@@ -66,8 +66,8 @@ func TestClocksInAPartition(t *testing.T) {
 	g.clock.ahead = 30e6
 	g.beats()
 	g.greeted()
-	older := g.clock.version() + 1e5 // connected there 0.1 s from now, which a does not hear
-	eventually(t, "0.1 s later", func() bool { return g.clock.now() > older+1e5 })
+	older := g.clock.version(time.Now()) + 1e5 // connected there 0.1 s from now, which a does not hear
+	eventually(t, "0.1 s later", func() bool { return g.clock.at(time.Now()) > older+1e5 })
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", older)

@@ -71,7 +71,7 @@ func (n seam) Broadcast(pool string, data []byte) error {
 	case n.away || n.ended:
 		return errAway
 	case len(b) > n.limit:
-		return fmt.Errorf("%w: %d bytes, and NATS takes %d", gcpool.ErrTooLarge, len(b), n.limit)
+		return errTooLarge
 	case n.casting+len(b) > castBytes:
 		return errOverflow
 	}
@@ -205,7 +205,7 @@ func (n *Node) request(number uint64, r *request) {
 	case n.away:
 		err = errAway
 	case len(n.buf) > n.limit || r.sent < min(1, len(r.batch)):
-		err = gcpool.ErrTooLarge
+		err = errTooLarge
 	}
 	n.mu.Unlock()
 	if err == nil {
@@ -264,7 +264,7 @@ func (n *Node) uncountLocked(r *request) {
 // fail settles a request that did not go out. What is behind a message that is
 // too large may go.
 func (n *Node) fail(r *request, err error) {
-	if err == gcpool.ErrTooLarge && len(r.batch) > 1 {
+	if err == errTooLarge && len(r.batch) > 1 {
 		r.errs, r.batch = append(r.errs, err), r.batch[1:]
 		n.again(r)
 		return

@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nulijiabei/gcpool"
 )
 
 // What nodes tell each other of themselves, each as its first byte after the
@@ -53,9 +52,9 @@ type steward struct {
 	epoch   uint64
 	said    uint64 // announcements to all
 	beaten  time.Time
-	resumes uint64 // reconnects of nc seen
-	dropped int    // announcements of others seen to be lost
-	over    bool   // the ids have been given up
+	pinged  time.Time
+	dropped int  // announcements of others seen to be lost
+	over    bool // the ids have been given up
 }
 
 // A place is where an id is that has left, "" if that is not known.
@@ -97,14 +96,14 @@ func (n *Node) versionLocked(added time.Time) uint64 {
 	if !added.IsZero() && added.Before(n.came) {
 		return n.clock.at(added)
 	}
-	return n.clock.version()
+	return n.clock.version(time.Now())
 }
 
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *Node) added(k key) time.Time { return n.pool.GetConn(k.pool).Since(k.id) }
 
 func (n *Node) steer() {
-	s := &steward{Node: n, entries: map[key]*entry{}, resumes: n.nc.Stats().Reconnects}
+	s := &steward{Node: n, entries: map[key]*entry{}}
 	s.beat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -237,7 +236,7 @@ func (s *steward) tell(subject string, k key, e *entry) {
 		s.say(subject)
 	}
 	if len(s.id)+2+size > limit {
-		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), gcpool.ErrTooLarge))
+		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
 		return
 	}
 	if len(s.gossip) == 0 {

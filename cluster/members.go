@@ -22,15 +22,25 @@ func (s *steward) tick() {
 		s.note(nats.ErrConnectionClosed) // and nc says no more
 	}
 	resumes := s.nc.Stats().Reconnects
-	if resumes != s.resumes || lost != s.dropped {
+	s.mu.Lock()
+	back := resumes != s.resumes
+	if back {
+		s.resumes, s.echoed = resumes, now
+	}
+	s.mu.Unlock()
+	if back || lost != s.dropped {
 		s.missed(lost != s.dropped)
-		s.resumes, s.dropped = resumes, lost
+		s.dropped = lost
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
 		_ = s.nc.ForceReconnect() // the only way to be rid of an interest that nats.go has forgotten
 	}
 	if now.Sub(s.beaten) >= beat {
 		s.beat()
+	}
+	if now.Sub(s.pinged) >= beat && s.nc.IsConnected() {
+		s.pinged = now
+		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // answered takes it
 	}
 	if s.nc.IsConnected() && s.unsent.Swap(false) {
 		s.appeared() // for nothing else tells that NATS goes on
@@ -87,7 +97,7 @@ func (s *steward) beatTo(subject string) {
 	b = binary.AppendUvarint(b, s.epoch)
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	s.mu.Lock()
-	b = binary.AppendUvarint(b, s.clock.now())
+	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
 	s.mu.Unlock()
 	b = binary.AppendUvarint(b, s.said)
 	s.publish(subject, b)
@@ -148,7 +158,7 @@ func (s *steward) timeOf(d *decoder) uint64 {
 	t := d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	d.bad = d.bad || !s.clock.hear(t)
+	d.bad = d.bad || !s.clock.hear(t, time.Now())
 	return t
 }
 

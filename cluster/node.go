@@ -2,7 +2,7 @@
 // nodes of a cluster, each a process with a [gcpool.Pool], find each other's
 // users over NATS.
 //
-//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second))
+//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
 //	defer node.Leave(ctx)
 //
@@ -56,11 +56,19 @@ import (
 // nothing was heard for as long as [WithTimeout]: it may have been delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
+// An oversize is ErrTooLarge in words of its own: that speaks of the outbox.
+type oversize struct{}
+
+func (oversize) Error() string { return "gcpool/cluster: message larger than max_payload of NATS" }
+func (oversize) Unwrap() error { return gcpool.ErrTooLarge }
+
 var (
-	errAway     = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
-	errAstray   = fmt.Errorf("%w: each node says that it is with another", gcpool.ErrNotConnected)
-	errThere    = fmt.Errorf("%w: its node was shut down", gcpool.ErrNotConnected)
-	errOverflow = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
+	errTooLarge error = oversize{}
+	errAway           = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
+	errAstray         = fmt.Errorf("%w: each node says that it is with another", gcpool.ErrNotConnected)
+	errThere          = fmt.Errorf("%w: its node was shut down", gcpool.ErrNotConnected)
+	errDeaf           = errors.New("gcpool/cluster: NATS does not answer, connecting again")
+	errOverflow       = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
 )
 
 const (
@@ -74,6 +82,9 @@ const (
 	// silent for so long is forgotten.
 	beat    = time.Second
 	silence = 7 * beat / 2
+	// deaf is how long NATS may be silent before the node connects again. It is longer than
+	// a server that is stopped for a moment, and shorter than nats.go's own patience.
+	deaf = 5 * beat
 	// linger is how long a node says where an id has moved.
 	linger = time.Second
 	// maxInFlight is how many requests may have been out for less than two ticks with
@@ -176,6 +187,8 @@ type Node struct {
 	ids      int             // how many are announced
 	unsent   atomic.Bool     // messages may be in a mailbox that NATS did not take
 	stale    atomic.Bool     // the server has subscriptions that nats.go has forgotten
+	echoed   time.Time       // when NATS last gave back what this node sends itself each second
+	resumes  uint64          // reconnects of nc that steer has seen
 }
 
 // A key names an id of a pool.
@@ -188,12 +201,13 @@ type key struct{ pool, id string }
 //
 // It waits for one round trip, no longer than WithTimeout. It returns
 // [gcpool.ErrInvalid] for a nil pool or connection and an option without meaning,
-// [nats.ErrConnectionClosed] if nc is not connected, [nats.ErrHeadersNotSupported]
-// before NATS 2.2, [gcpool.ErrRegistered] if pool is in a cluster already, and
+// [nats.ErrConnectionClosed] if nc is not connected, [nats.ErrPermissionViolation] if NATS
+// does not permit what README lists, [nats.ErrHeadersNotSupported] before NATS 2.2, [gcpool.ErrRegistered] if pool is in a cluster already, and
 // [gcpool.ErrClosed] after its Shutdown. TLS, credentials and permissions are
 // those of nc; it should have MaxReconnects(-1), for a node whose nc is closed
-// cannot come back, and a PingInterval of 2 s, for by default it takes minutes until
-// a server that has vanished is missed. One Node should use nc only, and one only a pool.
+// cannot come back. The node connects again if NATS does not answer for 5 s; a write of
+// nats.go that is held up delays that by up to its FlusherTimeout, a minute by default,
+// so set 2 s. nats.NoEcho is invalid. One Node should use nc only, and one only a pool.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := &Node{
 		pool: pool, nc: nc, prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(),
@@ -216,6 +230,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		return nil, err
 	}
 	if err := n.subscribe(); err != nil {
+		n.publish(n.subject("s"), append(appendString(nil, n.id), left))
 		n.unsubscribe()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
@@ -223,6 +238,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
+	n.echoed, n.resumes = time.Now(), nc.Stats().Reconnects
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.steer)
@@ -245,6 +261,8 @@ func (n *Node) check() error {
 		wrong = fmt.Sprintf("WithPrefix(%q) is no subject", n.prefix)
 	case len(n.name) > mostName:
 		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", mostName)
+	case n.nc.Opts.NoEcho:
+		wrong = "nats.NoEcho: a node hears itself, to know that NATS is there"
 	case n.timeout < time.Second:
 		wrong = "WithTimeout must be at least a second"
 	case !n.nc.IsConnected():
@@ -275,8 +293,42 @@ func (n *Node) subscribe() error {
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.spread)),
 		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
-		n.nc.FlushTimeout(n.timeout),
+		(&steward{Node: n}).permitted(),
 	)
+}
+
+// permitted returns an error if NATS does not permit what a node sends or subscribes to.
+// It says so of each before it answers a ping. Only the first concerns other nodes.
+func (s *steward) permitted() error {
+	before, self := s.nc.LastError(), appendString(nil, s.id)
+	s.beatTo(s.subject("s"))
+	s.beatTo(s.subject("s", s.id))
+	s.publish(s.subject("d", s.id), append(self, probe))
+	s.publish(s.subject("r", s.id, "0"), self)
+	s.publish(s.subject("b"), appendString(self, ""))
+	s.publish(s.subject("p", s.id, "0"), nil)
+	for to, reply := range map[string]string{
+		s.subject("m", token(""), token("")): s.subject("r", s.id, "0"),
+		s.subject("l", s.id):                 s.subject("p", s.id, "0"),
+	} {
+		if err := s.nc.PublishRequest(to, reply, appendString(self, "")); err != nil {
+			return err
+		}
+	}
+	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")} {
+		sub, err := s.nc.SubscribeSync(subject)
+		if err != nil {
+			return err
+		}
+		_ = sub.Unsubscribe()
+	}
+	if err := s.nc.FlushTimeout(s.timeout); err != nil {
+		return err
+	}
+	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return nil
 }
 
 func (n *Node) unsubscribe() {

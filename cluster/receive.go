@@ -45,6 +45,7 @@ func (n *Node) receive() {
 			}
 		case <-ticker.C:
 			n.sweep(false)
+			n.listen()
 			n.keepAlive()
 		case <-n.idle:
 		case <-n.stop:
@@ -75,6 +76,26 @@ func (n *Node) resume() {
 	for _, m := range n.members {
 		m.heard = m.heard.Add(gap)
 	}
+	n.echoed = n.echoed.Add(gap)
+}
+
+// listen connects to NATS again if nothing has come from there for too long: a server
+// whose machine has vanished does not say so, and nats.go takes minutes to notice, or
+// is held up in a write. So must not be whoever looks here.
+func (n *Node) listen() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.in) > 0 || time.Since(n.echoed) < deaf {
+		return
+	}
+	n.echoed = time.Now() // for the next try
+	resumes := n.resumes
+	n.running.Go(func() {
+		if n.nc.IsConnected() && n.nc.Stats().Reconnects == resumes {
+			n.note(errDeaf)
+			_ = n.nc.ForceReconnect()
+		}
+	})
 }
 
 // distrust drops a message that makes no sense, and says so.
@@ -127,7 +148,7 @@ func (n *Node) accept(r *reception, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.windowLocked(r.node)
-	late := n.clock.now() > expires
+	late := n.clock.at(time.Now()) > expires
 	if late {
 		w.refuse(r.number)
 	} else if w.take(r.number) {

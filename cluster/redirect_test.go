@@ -147,7 +147,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 					eventually(t, "she has left", func() bool { return a.Stats().IDs == 0 })
 				}
 				a.mu.Lock()
-				version := a.clock.version() + 1
+				version := a.clock.version(time.Now()) + 1
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
