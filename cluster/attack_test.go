@@ -169,7 +169,7 @@ func TestNATSIsStuck(t *testing.T) {
 		a.stream.Broadcast(large)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.casting > 10<<20 // nobody takes them off
+		return a.broadcasting > 10<<20 // nobody takes them off
 	})
 	calls := map[string]func(ctx context.Context){
 		"Where":   func(ctx context.Context) { a.Where(ctx, name, "x") },

@@ -57,7 +57,7 @@ func TestServerVanishesDuringAWrite(t *testing.T) {
 		pool.GetStream(name).Broadcast(large)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		return n.casting > 10<<20 // nobody takes them off
+		return n.broadcasting > 10<<20 // nobody takes them off
 	})
 	select {
 	case <-back:

@@ -78,9 +78,11 @@ func TestProbed(t *testing.T) {
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	g.sent = 9
 	g.sendsNumber(3, ahead(time.Minute), a, push, "slow", "x")
-	for kind := byte(0); kind != inHand; {
-		kind, _, _ = g.answered()
-	}
+	eventually(t, "in progress", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.deliveries) == 1
+	})
 	b := append(appendString(nil, g.id), probe)
 	for number, id := range []string{"", "gone", "", "slow", "slow"} {
 		if id != "" {
@@ -94,13 +96,13 @@ func TestProbed(t *testing.T) {
 		heard[string(kind)+node] = true
 		return len(heard) == 3
 	})
-	if !heard[string(inHand)] || !heard[string(absent)] || !heard[string(absent)+a.id] {
+	if !heard[string(inProgress)] || !heard[string(absent)] || !heard[string(absent)+a.id] {
 		t.Errorf("answers %v", heard)
 	}
 	g.sendsNumber(4, ahead(time.Minute), a, push, "slow", "late")
-	for kind := inHand; kind == inHand; {
+	for kind := inProgress; kind == inProgress; {
 		var codes []byte
-		if kind, codes, _ = g.answered(); kind != inHand && (kind != outcomes || len(codes) > 0) {
+		if kind, codes, _ = g.answered(); kind != inProgress && (kind != outcomes || len(codes) > 0) {
 			t.Errorf("answer %c %v to one that was not taken", kind, codes)
 		}
 	}

@@ -14,7 +14,7 @@ import (
 // A ghost is a node that a test plays by hand: it says and answers what the test
 // has it say, and no goroutine of its own does more.
 type ghost struct {
-	*steward
+	*announcer
 	t    testing.TB
 	asks chan *nats.Msg // what came for the ids it has, and for itself
 	told chan *nats.Msg // what others announce to it
@@ -31,7 +31,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool = connect(t, url), pool
 	g := &ghost{
-		steward: &steward{Node: n, entries: map[key]*entry{}}, t: t,
+		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
@@ -51,13 +51,9 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 // bare returns a node without goroutines, for a test to call one by one what
 // those would.
 func bare(letter string) *Node {
-	return &Node{
-		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
-		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
-		out: map[uint64]*request{}, slots: map[string]int{}, working: map[origin]*reception{}, windows: map[string]*window{},
-		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
-		casts: map[string]*cast{}, clock: clock{start: time.Now()},
-	}
+	n := newNode()
+	n.id, n.timeout = strings.Repeat(letter, 22), time.Second
+	return n
 }
 
 // serves has requests for an id come to the ghost; "*" is all of the pool.
@@ -130,10 +126,10 @@ func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 		g.t.Fatalf("a request from %q that is to be answered to %q", from, m.Reply)
 	}
 	g.answerLocked(from, number, kind, codes, name)
-	for _, p := range g.posts {
+	for _, p := range g.pending {
 		g.publish(p.subject, p.data)
 	}
-	g.posts = nil
+	g.pending = nil
 	clear(g.slots)
 	g.flush()
 }
@@ -216,7 +212,7 @@ func (g *ghost) version(c chan *nats.Msg, id string) uint64 {
 
 // beats has the ghost say that it is there.
 func (g *ghost) beats() {
-	g.beat()
+	g.heartbeat()
 	g.flush()
 }
 

@@ -40,7 +40,7 @@ func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
 		}
 	}
 	for node, b := range probes {
-		n.posts = append(n.posts, post{n.subject("d", node), b})
+		n.pending = append(n.pending, message{n.subject("d", node), b})
 	}
 }
 
@@ -76,7 +76,7 @@ func (n *Node) absentLocked(r *request, node string, here bool) error {
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
 	case time.Since(r.heard) > patience:
-		n.homes[0][r.key] = home{node: node}
+		n.hints[0][r.key] = hint{node: node}
 		return ErrUncertain
 	}
 	return nil

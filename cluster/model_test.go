@@ -125,7 +125,7 @@ func newModel(rules rules, seed uint64) *model {
 		}
 		m.nodes[i] = n
 		m.after(time.Duration(i)*30*time.Millisecond, n.tick)
-		m.after(time.Duration(i)*40*time.Millisecond, n.beat)
+		m.after(time.Duration(i)*40*time.Millisecond, n.heartbeat)
 	}
 	return m
 }
@@ -317,12 +317,12 @@ func (n *modelNode) tell(to int, id string) {
 	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, a) })
 }
 
-func (n *modelNode) beat() {
+func (n *modelNode) heartbeat() {
 	if !n.stopped {
 		count, t := n.count, n.told()
 		n.others(func(o *modelNode) { o.alive(n.n, count, t, true) })
 	}
-	n.after(time.Second, n.beat)
+	n.after(time.Second, n.heartbeat)
 }
 
 func (n *modelNode) alive(from, count int, t uint64, toAll bool) {

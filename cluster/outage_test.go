@@ -45,7 +45,7 @@ func TestNATSGone(t *testing.T) {
 	both.read()
 	newest := b.dial("both")
 	late := b.dial("late")
-	time.Sleep(silence) // and all are forgotten
+	time.Sleep(memberTimeout) // and all are forgotten
 	serve(t, func(o *server.Options) { o.Port = port })
 	start = time.Now()
 	both.ends()

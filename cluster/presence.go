@@ -174,7 +174,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 			ids = append(ids, d.string())
 		}
 		if d.bad || number != page {
-			n.distrust(m)
+			n.reject(m)
 			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, nats.ErrBadHeaderMsg)
 		}
 		if last != 0 {
@@ -188,7 +188,7 @@ func (n *Node) list(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
 	if d.bad || !plain(node) || !strings.HasPrefix(m.Reply, n.subject("p", node, "")) {
-		n.distrust(m)
+		n.reject(m)
 		return
 	}
 	page := uint64(0)

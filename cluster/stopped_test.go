@@ -21,7 +21,7 @@ func TestStoppedProcess(t *testing.T) {
 		overdue := func() *request {
 			return &request{due: stopped.Add(time.Second), since: stopped, batch: [][]byte{{}}, done: func(errs []error) { given = append(given, errs...) }}
 		}
-		out, queued, other := overdue(), overdue(), &member{heard: stopped.Add(-beat)}
+		out, queued, other := overdue(), overdue(), &member{heard: stopped.Add(-heartbeat)}
 		g.out[1], g.queue, g.members["h"], g.looked = out, []*request{queued}, other, stopped
 		look(g)
 		look(g)
