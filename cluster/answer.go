@@ -12,9 +12,10 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	inHand   byte = 'h' // the messages wait for their peer
-	outcomes byte = 'o' // of the first messages; the others are to go to the node named
-	found    byte = 'f' // the name of the node that has the id
+	inProgress byte = 'h' // the messages wait for their peer
+	outcomes   byte = 'o' // of the first messages; the others are to go to the node named
+	found      byte = 'f' // the name of the node that has the id
+	absent     byte = 'n' // the request is not here, and will not be taken any more; the node, if it has the id
 )
 
 // reasons are the outcomes that travel, each as its index. A node that was shut
@@ -26,7 +27,7 @@ var reasons = []error{
 	gcpool.ErrDeleted,
 	gcpool.ErrExpired,
 	gcpool.ErrTooLarge,
-	errThere,
+	errShutDown,
 	ErrUncertain,
 }
 
@@ -36,7 +37,7 @@ func reason(err error) byte {
 	case err == nil:
 		return 0
 	case errors.Is(err, gcpool.ErrClosed):
-		return byte(slices.Index(reasons, errThere))
+		return byte(slices.Index(reasons, errShutDown))
 	}
 	i := slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })
 	if i < 0 {
@@ -49,13 +50,13 @@ func reason(err error) byte {
 // send is awake.
 func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	i, ok := n.slots[node]
-	if !ok || len(n.posts[i].data) > piece {
-		i = len(n.posts)
+	if !ok || len(n.pending[i].data) > piece {
+		i = len(n.pending)
 		n.slots[node] = i
-		n.posts = append(n.posts, post{n.subject("r", node, "0"), appendString(nil, n.id)})
+		n.pending = append(n.pending, message{n.subject("r", node, "0"), appendString(nil, n.id)})
 	}
-	b := append(binary.AppendUvarint(n.posts[i].data, number), kind)
-	n.posts[i].data = appendString(appendString(b, codes), name)
+	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
+	n.pending[i].data = appendString(appendString(b, codes), name)
 }
 
 // answered settles what came to the node's answer subject: from NATS, that
@@ -64,7 +65,7 @@ func (n *Node) answered(m *nats.Msg) {
 	if m.Header.Get("Status") != "" {
 		number, ok := n.numbered(m.Subject, n.id)
 		if !ok || m.Header.Get("Status") != "503" {
-			n.distrust(m)
+			n.reject(m)
 		} else if r := n.claim(number); r != nil {
 			n.nobody(r)
 		}
@@ -72,13 +73,18 @@ func (n *Node) answered(m *nats.Msg) {
 	}
 	d := decoder{left: m.Data}
 	node := d.string()
+	if node == n.id && !d.more() {
+		n.mu.Lock()
+		n.lastEcho = time.Now()
+		n.mu.Unlock()
+	}
 	for ok := plain(node) && d.more(); ok && d.more(); {
 		if ok = n.answer(&d, node); !ok {
 			d.bad = true
 		}
 	}
 	if d.bad || !plain(node) {
-		n.distrust(m)
+		n.reject(m)
 	}
 }
 
@@ -89,44 +95,62 @@ func (n *Node) nobody(r *request) {
 		n.finish(r, gcpool.ErrNotConnected)
 		return
 	}
-	n.astray(r)
+	n.retry(r)
 }
 
-// answer settles one answer of a node, and reports whether it makes sense. One to a
-// request that was given up does.
+// answer takes one answer of a node, and reports whether it makes sense. One to a request
+// that was given up does.
 func (n *Node) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
-	d.bad = d.bad || kind == outcomes && name != "" && !plain(name)
+	if d.bad || kind == outcomes && name != "" && !plain(name) {
+		return false
+	}
 	n.mu.Lock()
-	r := n.out[number]
-	switch {
-	case d.bad || r == nil:
-	case kind == inHand:
-		r.since = time.Now()
-		r.due = r.since.Add(n.timeout)
-		n.uncountLocked(r)
-		defer wake(n.sending)
-		r = nil
-	case kind == outcomes && len(codes) > r.sent, kind == found && r.kind != where, kind != outcomes && kind != found:
-		d.bad = true
-	}
+	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
 	n.mu.Unlock()
-	if d.bad || r == nil || n.claim(number) == nil {
-		return !d.bad
+	if r == nil || n.claim(number) == nil {
+		return ok
 	}
-	if kind == found {
-		r.name = name
+	switch {
+	case lost == gcpool.ErrMoved:
+		n.retry(r)
+	case lost != nil:
+		n.finish(r, lost)
+	case kind == found:
+		r.name = n.nameOf(node, name)
 		n.finish(r, nil)
-		return true
+	default:
+		for _, c := range codes {
+			r.errs = append(r.errs, reasons[c])
+		}
+		n.settled(r, len(codes), node, name)
 	}
-	for _, c := range codes {
-		r.errs = append(r.errs, reasons[c])
-	}
-	n.settled(r, len(codes), node, name)
 	return true
+}
+
+// answeredLocked returns the request that an answer ends, if it does, and what it is lost
+// for; and whether the answer makes sense.
+func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
+	r = n.out[number]
+	switch {
+	case r == nil:
+	case kind == inProgress:
+		r.since = time.Now()
+		r.due, r.heard = r.since.Add(n.timeout), r.since
+		n.uncountLocked(r)
+	case kind == absent:
+		if lost = n.absentLocked(r, node, name != ""); lost != nil {
+			return r, lost, true
+		}
+	case kind == outcomes && len(codes) <= r.sent, kind == found && r.kind == where:
+		return r, nil, true
+	default:
+		return nil, nil, false
+	}
+	return nil, nil, true
 }
 
 // settled goes on with r, of which so many messages have their outcome at a node.
@@ -140,7 +164,7 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 	switch {
 	case all:
 		n.mu.Lock()
-		n.homes[0][r.key] = home{node: node}
+		n.hints[0][r.key] = hint{node: node}
 		n.mu.Unlock()
 		if len(r.batch) == 0 {
 			n.finish(r, nil)
@@ -148,7 +172,7 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 		}
 		r.node = node // NATS did not take all at once
 	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
-		n.astray(r)
+		n.retry(r)
 		return
 	default:
 		r.node = name
@@ -159,20 +183,20 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 
 // astray settles r, whose id is not where r was sent. It is looked for once more,
 // unless nodes have said for too long that it is with others.
-func (n *Node) astray(r *request) {
+func (n *Node) retry(r *request) {
 	err := gcpool.ErrMoved
 	n.mu.Lock()
-	if p, ok := n.moved[r.key]; ok && p.node == r.node {
+	if p, ok := n.redirects[r.key]; ok && p.node == r.node {
 		p.node = ""
-		n.moved[r.key] = p
+		n.redirects[r.key] = p
 	}
-	for _, homes := range n.homes {
-		delete(homes, r.key)
+	for _, hints := range n.hints {
+		delete(hints, r.key)
 	}
 	if time.Since(r.since) > n.timeout {
-		err = errAstray
+		err = errNowhere
 	} else if r.kind == push {
-		n.homes[0][r.key] = home{since: r.since}
+		n.hints[0][r.key] = hint{since: r.since}
 	}
 	n.mu.Unlock()
 	n.finish(r, err)

@@ -22,7 +22,7 @@ func TestReasons(t *testing.T) {
 		gcpool.ErrDeleted:                 gcpool.ErrDeleted,
 		gcpool.ErrExpired:                 gcpool.ErrExpired,
 		gcpool.ErrTooLarge:                gcpool.ErrTooLarge,
-		gcpool.ErrClosed:                  errThere,
+		gcpool.ErrClosed:                  errShutDown,
 		gcpool.ErrNotRegistered:           ErrUncertain,
 		io.ErrUnexpectedEOF:               ErrUncertain,
 		fmt.Errorf("x: %w", ErrUncertain): ErrUncertain,
@@ -123,11 +123,11 @@ func TestAnswersInPieces(t *testing.T) {
 		n.answerLocked("h", uint64(i), outcomes, nil, "")
 	}
 	size := 0
-	for _, p := range n.posts {
+	for _, p := range n.pending {
 		size = max(size, len(p.data))
 	}
-	if most := 1000*1000/piece + 2; size > piece+2000 || len(n.posts) > most {
-		t.Errorf("%d messages of up to %d bytes", len(n.posts), size)
+	if most := 1000*1000/piece + 2; size > piece+2000 || len(n.pending) > most {
+		t.Errorf("%d messages of up to %d bytes", len(n.pending), size)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestFullOutboxElsewhere(t *testing.T) {
 	}
 	for answers := 0; answers < requests; {
 		kind, codes, _ := g.answered()
-		if kind == inHand {
+		if kind == inProgress {
 			continue
 		}
 		if answers++; !bytes.Equal(codes, make([]byte, len(batch))) {
@@ -204,7 +204,7 @@ func TestBroadcastElsewhere(t *testing.T) {
 	b := join(t, s.ClientURL())
 	u := b.dial("alice")
 	spread := func(node, pool, data string) {
-		b.spread(&nats.Msg{Data: append(appendString(appendString(nil, node), pool), data...)})
+		b.receiveBroadcast(&nats.Msg{Data: append(appendString(appendString(nil, node), pool), data...)})
 	}
 	node := strings.Repeat("g", 22)
 	spread(node, "other", "x")
@@ -238,27 +238,4 @@ func TestBroadcastTooLargeElsewhere(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "an error", func() bool { return errors.Is(b.Err(), gcpool.ErrTooLarge) })
-}
-
-// TestInHandIsBounded: while NATS is stuck, what a node has to say of what it has in
-// hand does not pile up.
-func TestInHandIsBounded(t *testing.T) {
-	n := bare("n")
-	for i := range 1000 {
-		n.working[&reception{node: "g", number: uint64(i)}] = struct{}{}
-	}
-	n.keepAlive()
-	if len(n.posts) > 0 {
-		t.Error("it says so at once, though the answer may be near")
-	}
-	for range 5000 {
-		n.keepAlive()
-	}
-	size := 0
-	for _, p := range n.posts {
-		size += len(p.data)
-	}
-	if size == 0 || size > 2*stuck*piece {
-		t.Errorf("%d bytes wait", size)
-	}
 }

@@ -103,12 +103,10 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	u := b.dial("alice")
 	eventually(t, "b has announced her", func() bool {
 		announced := b.Stats().IDs == 1
-		b.mu.Lock()
-		version := b.version
-		b.mu.Unlock()
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return announced && a.version >= version
+		m := a.members[b.id]
+		return announced && m != nil && m.said == 1
 	})
 	close(hold)
 	if got := u.read(); got != "x" {
@@ -171,7 +169,7 @@ func TestNATSIsStuck(t *testing.T) {
 		a.stream.Broadcast(large)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.casting > 10<<20 // nobody takes them off
+		return a.broadcasting > 10<<20 // nobody takes them off
 	})
 	calls := map[string]func(ctx context.Context){
 		"Where":   func(ctx context.Context) { a.Where(ctx, name, "x") },

@@ -21,11 +21,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	u := a.dial("alice")
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	encode := func(node string, kind byte, id string, batch ...string) []byte {
-		b := appendString(appendString(append(appendString(nil, node), kind), name), id)
-		for _, data := range batch {
-			b = appendString(b, data)
-		}
-		return b
+		return encode(node, kind, ahead(time.Minute), id, batch...)
 	}
 	star := strings.Repeat("*", 22)
 	good := g.subject("r", g.id, "7")
@@ -63,22 +59,22 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 func TestManyMembers(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", gcpool.NewPool())
-	beat := func(i int, name string) {
+	heartbeat := func(i int, name string) {
 		b := appendString(append(appendString(nil, nodeID(i)), alive), name)
 		g.hear(&nats.Msg{Subject: g.subject("s"), Data: append(b, 0, 0, 0, 0)})
 	}
-	for i := range mostNodes {
-		beat(i, "")
+	for i := range maxNodes {
+		heartbeat(i, "")
 	}
 	if n := g.malformed.Load(); n > 0 {
 		t.Errorf("%d are malformed", n)
 	}
-	beat(mostNodes, "")
-	if n := g.Stats(); n.Nodes != mostNodes || n.Malformed != 1 {
+	heartbeat(maxNodes, "")
+	if n := g.Stats(); n.Nodes != maxNodes || n.Malformed != 1 {
 		t.Errorf("%d nodes, %d malformed", n.Nodes, n.Malformed)
 	}
-	beat(1, strings.Repeat("n", mostName))
-	if beat(1, strings.Repeat("n", mostName+1)); g.malformed.Load() != 2 {
+	heartbeat(1, strings.Repeat("n", maxName))
+	if heartbeat(1, strings.Repeat("n", maxName+1)); g.malformed.Load() != 2 {
 		t.Error("a name may be longer than one's own")
 	}
 }
@@ -219,11 +215,11 @@ func TestAnnouncementsFit(t *testing.T) {
 func TestTooLateForAnAnswer(t *testing.T) {
 	n := bare("n")
 	n.stop = make(chan struct{})
-	if r := (&reception{batch: [][]byte{nil}}); !n.goOn(r) || len(n.posts) != 1 {
+	if r := (&delivery{batch: [][]byte{nil}}); !n.proceed(r) || len(n.pending) != 1 {
 		t.Error("no answer before")
 	}
 	close(n.stop)
-	if r := (&reception{batch: [][]byte{nil}}); n.goOn(r) || len(n.posts) != 1 {
+	if r := (&delivery{batch: [][]byte{nil}}); n.proceed(r) || len(n.pending) != 1 {
 		t.Error("an answer after")
 	}
 }
@@ -250,13 +246,17 @@ func TestJoinWithoutAnAnswer(t *testing.T) {
 		t.Errorf("a node that has left notes %v", n.Err())
 	}
 	for what, opt := range map[string]Option{
-		"a long name": WithName(strings.Repeat("n", mostName+1)),
+		"a long name": WithName(strings.Repeat("n", maxName+1)),
 		"a space":     WithPrefix("a b"),
 		"a line":      WithPrefix("a\r\nPUB b 0"),
 	} {
 		if _, err := Join(pool, nc, opt); !errors.Is(err, gcpool.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", what, err)
 		}
+	}
+	natsTimeout := connect(t, s.ClientURL(), nats.NoEcho())
+	if _, err := Join(pool, natsTimeout); !errors.Is(err, gcpool.ErrInvalid) {
+		t.Errorf("NoEcho: %v, want ErrInvalid", err)
 	}
 	old := serve(t, func(o *server.Options) { o.NoHeaderSupport = true })
 	if _, err := Join(pool, connect(t, old.ClientURL())); !errors.Is(err, nats.ErrHeadersNotSupported) {

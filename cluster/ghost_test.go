@@ -1,6 +1,8 @@
 package cluster
 
 import (
+	"encoding/binary"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -12,13 +14,14 @@ import (
 // A ghost is a node that a test plays by hand: it says and answers what the test
 // has it say, and no goroutine of its own does more.
 type ghost struct {
-	*steward
+	*announcer
 	t    testing.TB
 	asks chan *nats.Msg // what came for the ids it has, and for itself
 	told chan *nats.Msg // what others announce to it
 	all  chan *nats.Msg // what others announce to all
 	got  chan *nats.Msg // answers
 	rest decoder        // of the last of them
+	sent uint64         // requests
 }
 
 // haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
@@ -28,7 +31,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool = connect(t, url), pool
 	g := &ghost{
-		steward: &steward{Node: n, entries: map[key]*entry{}}, t: t,
+		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
@@ -48,13 +51,9 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 // bare returns a node without goroutines, for a test to call one by one what
 // those would.
 func bare(letter string) *Node {
-	return &Node{
-		prefix: "gcpool", id: strings.Repeat(letter, 22), limit: 1 << 20, timeout: time.Second,
-		in: make(chan *nats.Msg, inbox), sending: make(chan struct{}, 1), turning: make(chan struct{}, 1), idle: make(chan struct{}),
-		out: map[uint64]*request{}, slots: map[string]int{}, working: map[*reception]struct{}{},
-		dirty: map[key]change{}, moved: map[key]place{}, members: map[string]*member{}, homes: [2]map[key]home{{}, {}},
-		casts: map[string]*cast{},
-	}
+	n := newNode()
+	n.id, n.timeout = strings.Repeat(letter, 22), time.Second
+	return n
 }
 
 // serves has requests for an id come to the ghost; "*" is all of the pool.
@@ -102,10 +101,14 @@ func (g *ghost) next(c chan *nats.Msg) *nats.Msg {
 // asked returns the next request, and whose it is.
 func (g *ghost) asked() (m *nats.Msg, batch []string) {
 	g.t.Helper()
-	m = g.next(g.asks)
-	d := decoder{left: m.Data}
-	d.string()
-	d.byte()
+	var d decoder
+	for kind := probe; kind == probe; { // which waits for an answer that is late
+		m = g.next(g.asks)
+		d = decoder{left: m.Data}
+		d.string()
+		kind = d.byte()
+	}
+	d.number()
 	d.string()
 	d.string()
 	for d.more() {
@@ -123,10 +126,10 @@ func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 		g.t.Fatalf("a request from %q that is to be answered to %q", from, m.Reply)
 	}
 	g.answerLocked(from, number, kind, codes, name)
-	for _, p := range g.posts {
+	for _, p := range g.pending {
 		g.publish(p.subject, p.data)
 	}
-	g.posts = nil
+	g.pending = nil
 	clear(g.slots)
 	g.flush()
 }
@@ -134,13 +137,27 @@ func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 // sends has the ghost send a request to a node.
 func (g *ghost) sends(to *site, kind byte, id string, batch ...string) {
 	g.t.Helper()
-	b := appendString(appendString(append(appendString(nil, g.id), kind), name), id)
+	g.sent++
+	g.sendsNumber(g.sent, ahead(time.Minute), to, kind, id, batch...)
+}
+
+// sendsNumber is sends with a number and a time when the request expires.
+func (g *ghost) sendsNumber(number, expires uint64, to *site, kind byte, id string, batch ...string) {
+	g.t.Helper()
+	b := encode(g.id, kind, expires, id, batch...)
+	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, fmt.Sprint(number)), b); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// encode returns a request.
+func encode(node string, kind byte, expires uint64, id string, batch ...string) []byte {
+	b := binary.AppendUvarint(append(appendString(nil, node), kind), expires)
+	b = appendString(appendString(b, name), id)
 	for _, data := range batch {
 		b = appendString(b, data)
 	}
-	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, "7"), b); err != nil {
-		g.t.Fatal(err)
-	}
+	return b
 }
 
 // answered returns the next answer; one message may have several.
@@ -150,7 +167,7 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 		g.rest = decoder{left: g.next(g.got).Data}
 		g.rest.string()
 	}
-	if number := g.rest.number(); number != 7 {
+	if number := g.rest.number(); number == 0 || number > g.sent {
 		g.t.Errorf("an answer to request %d", number)
 	}
 	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()
@@ -195,7 +212,7 @@ func (g *ghost) version(c chan *nats.Msg, id string) uint64 {
 
 // beats has the ghost say that it is there.
 func (g *ghost) beats() {
-	g.beat()
+	g.heartbeat()
 	g.flush()
 }
 

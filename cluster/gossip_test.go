@@ -99,7 +99,7 @@ func TestNewcomer(t *testing.T) {
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 2 })
 	empty, full := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
 	onlyBob := func(g *ghost) {
-		g.takes("bob", 1) // which is older, and tells what came after the beat
+		g.takes("bob", 1) // which is older, and tells what came after the heartbeat
 		if ids := g.announced(g.next(g.told)); len(ids) != 1 || ids["bob"] == 0 {
 			t.Errorf("told of %v", ids)
 		}
@@ -138,7 +138,7 @@ func TestGreeting(t *testing.T) {
 	if version := g.greeted(); version < far {
 		t.Errorf("told of version %d, there is %d", version, far)
 	}
-	h.beatTo(h.subject("s", a.id))
+	h.heartbeatTo(h.subject("s", a.id))
 	h.takes("alice", 1)
 	if m := h.next(h.told); h.announced(m)["alice"] == 0 {
 		t.Errorf("told %q", m.Data)
@@ -174,7 +174,7 @@ func TestBeat(t *testing.T) {
 	h.over = false
 	s.Shutdown()
 	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })
-	if h.beat(); !h.beaten.IsZero() {
+	if h.heartbeat(); !h.lastHeartbeat.IsZero() {
 		t.Error("it said that it was there")
 	}
 }
@@ -185,10 +185,10 @@ func TestSync(t *testing.T) {
 	s := serve(t, nil)
 	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
 	now := time.Now()
-	for id, ago := range map[string]time.Duration{"old": time.Hour, "before": beat, "new": 0} {
+	for id, ago := range map[string]time.Duration{"old": time.Hour, "before": heartbeat, "new": 0} {
 		g.entries[key{name, id}] = &entry{version: 1, since: now.Add(-ago)}
 	}
-	for since, want := range map[time.Time]int{now.Add(-beat / 10): 2, {}: 3} {
+	for since, want := range map[time.Time]int{now.Add(-heartbeat / 10): 2, {}: 3} {
 		g.sync(h.id, since)
 		if ids := h.announced(h.next(h.told)); len(ids) != want {
 			t.Errorf("since %v: told %v", since, ids)
@@ -196,12 +196,12 @@ func TestSync(t *testing.T) {
 	}
 }
 
-// TestMembersAreForgotten: after silence a node is gone, after an hour not even that
+// TestMembersAreForgotten: after memberTimeout a node is gone, after an hour not even that
 // is known.
 func TestMembersAreForgotten(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
-	for id, ago := range map[string]time.Duration{"here": 0, "silent": 2 * silence, "dead": 2 * time.Hour} {
+	for id, ago := range map[string]time.Duration{"here": 0, "silent": 2 * memberTimeout, "dead": 2 * time.Hour} {
 		g.members[id] = &member{heard: time.Now().Add(-ago)}
 	}
 	g.tick()
@@ -221,13 +221,13 @@ func TestPlacesLinger(t *testing.T) {
 	past := time.Now().Add(-1)
 	bob, carol := key{name, "bob"}, key{name, "carol"}
 	g.entries[alice], g.entries[bob] = &entry{}, &entry{}
-	g.moved[alice], g.moved[carol] = place{node: "somewhere"}, place{"somewhere", past}
-	g.fading = []fading{{alice, past}, {bob, past}, {carol, past}}
+	g.redirects[alice], g.redirects[carol] = redirect{node: "somewhere"}, redirect{"somewhere", past}
+	g.expiring = []expiry{{alice, past}, {bob, past}, {carol, past}}
 	g.drop(bob, g.entries[bob])
 	g.tick()
-	_, known := g.moved[bob]
-	if g.moved[alice].node == "" || !known || len(g.moved) != 2 || len(g.fading) != 1 {
-		t.Errorf("%v, %v", g.moved, g.fading)
+	_, known := g.redirects[bob]
+	if g.redirects[alice].node == "" || !known || len(g.redirects) != 2 || len(g.expiring) != 1 {
+		t.Errorf("%v, %v", g.redirects, g.expiring)
 	}
 }
 
@@ -239,7 +239,7 @@ func TestLeaveWaitsForNATS(t *testing.T) {
 	p.hold(true)
 	start := time.Now()
 	g.leave()
-	if d := time.Since(start); d < time.Second || !g.steered.Load() {
+	if d := time.Since(start); d < time.Second || !g.withdrawn.Load() {
 		t.Errorf("it did not wait for NATS, but %v", d)
 	}
 	p.hold(false)
@@ -255,8 +255,8 @@ func TestLookAfterTheEnd(t *testing.T) {
 	pool.GetConn(name).Add("alice", conn)
 	g := haunt(t, s.ClientURL(), "g", pool)
 	g.leave()
-	seam{g.Node}.Changed(name, "alice")
-	if g.turn(); len(g.entries) != 0 || len(g.dirty) != 0 {
+	remote{g.Node}.Changed(name, "alice")
+	if g.update(); len(g.entries) != 0 || len(g.dirty) != 0 {
 		t.Error("announced after the end")
 	}
 	b := append(appendString(nil, strings.Repeat("h", 22)), joined)

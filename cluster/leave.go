@@ -74,21 +74,21 @@ func (n *Node) flush(ctx context.Context) {
 // more requests come; what receive has taken of them is in hand when it is idle.
 func (n *Node) settle(ctx context.Context) error {
 	for {
-		if n.steered.Load() && len(n.in) == 0 {
+		if n.withdrawn.Load() && len(n.in) == 0 {
 			select {
 			case n.idle <- struct{}{}:
 			case <-ctx.Done():
 				return ctx.Err()
 			}
 			n.mu.Lock()
-			left := n.open + len(n.working) + len(n.posts) + len(n.casts)
+			left := n.open + len(n.deliveries) + len(n.pending) + len(n.broadcasts)
 			n.mu.Unlock()
 			if left == 0 {
 				return nil
 			}
 		}
 		select {
-		case <-time.After(pause):
+		case <-time.After(retryDelay):
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -25,11 +25,11 @@ func leaving(t *testing.T, a *site, g *ghost) (peer net.Conn, left chan error) {
 	eventually(t, "in hand", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return len(a.working) == 1
+		return len(a.deliveries) == 1
 	})
 	left = make(chan error, 1)
 	go func() { left <- a.Leave(t.Context()) }()
-	eventually(t, "given up", a.steered.Load)
+	eventually(t, "given up", a.withdrawn.Load)
 	return peer, left
 }
 
@@ -39,11 +39,11 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	peer, left := leaving(t, a, g)
-	if err := g.nc.PublishRequest(g.subject("b"), g.subject("r", g.id, "8"), nil); err != nil {
+	if err := g.nc.PublishRequest(g.subject("b"), g.subject("r", g.id, "3"), nil); err != nil {
 		t.Fatal(err)
 	}
 	g.sends(a, push, "alice", "y")
-	for number := 8; number > 6; {
+	for number := 3; number > 1; {
 		m := g.next(g.got)
 		if m.Header.Get("Status") == "503" {
 			if m.Subject != g.subject("r", g.id, fmt.Sprint(number)) {
@@ -54,7 +54,7 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 		}
 		g.rest = decoder{left: m.Data}
 		g.rest.string()
-		if kind, codes, _ := g.answered(); kind != inHand {
+		if kind, codes, _ := g.answered(); kind != inProgress {
 			t.Fatalf("answer %c %v to a request that came too late", kind, codes)
 		}
 	}
@@ -65,7 +65,7 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 	if err := <-left; err != nil {
 		t.Error(err)
 	}
-	for kind := inHand; kind != outcomes; {
+	for kind := inProgress; kind != outcomes; {
 		kind, _, _ = g.answered()
 	}
 }
@@ -87,7 +87,7 @@ func TestLeaveWaitsForItsAnswers(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	p.hold(false)
-	for kind := inHand; kind != outcomes; {
+	for kind := inProgress; kind != outcomes; {
 		kind, _, _ = g.answered()
 	}
 	if err := <-left; err != nil {
@@ -118,14 +118,14 @@ func TestSettle(t *testing.T) {
 	for what, begin := range map[string]func(n *Node){
 		"nothing":     func(n *Node) {},
 		"a request":   func(n *Node) { n.open++ },
-		"a reception": func(n *Node) { n.working[&reception{}] = struct{}{} },
+		"a delivery":  func(n *Node) { n.deliveries[origin{}] = &delivery{} },
 		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
-		"a Broadcast": func(n *Node) { n.casts[name] = &cast{} },
+		"a Broadcast": func(n *Node) { n.broadcasts[name] = &broadcast{} },
 		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
-		"the ids":     func(n *Node) { n.steered.Store(false) },
+		"the ids":     func(n *Node) { n.withdrawn.Store(false) },
 	} {
 		n := bare("n")
-		n.steered.Store(true)
+		n.withdrawn.Store(true)
 		begin(n)
 		ctx, cancel := context.WithCancel(t.Context())
 		var idle sync.WaitGroup
@@ -153,7 +153,7 @@ func TestSettle(t *testing.T) {
 // for.
 func TestSettleAsksReceive(t *testing.T) {
 	n := bare("n")
-	n.steered.Store(true)
+	n.withdrawn.Store(true)
 	settled := make(chan error, 1)
 	idle := func() {
 		select {
@@ -165,7 +165,7 @@ func TestSettleAsksReceive(t *testing.T) {
 	n.in <- nil
 	go func() { settled <- n.settle(t.Context()) }()
 	<-n.in
-	time.Sleep(10 * pause)
+	time.Sleep(10 * retryDelay)
 	n.open++
 	idle()
 	idle()

@@ -10,52 +10,76 @@ import (
 )
 
 // tick does what is to be done from time to time.
-func (s *steward) tick() {
+func (s *announcer) tick() {
 	s.resume() // before receive, perhaps
-	now, lost := time.Now(), 0
+	now := time.Now()
+	s.lookAtNATS(now)
+	if now.Sub(s.lastHeartbeat) >= heartbeat {
+		s.heartbeat()
+	}
+	if s.nc.IsConnected() && now.Sub(s.lastPing) >= heartbeat {
+		s.lastPing = now
+		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // for listen
+	}
+	if s.nc.IsConnected() && s.unsent.Swap(false) {
+		s.appeared() // for nothing else tells that NATS goes on
+	}
+	s.forget(now)
+}
+
+// lookAtNATS finds out whether nc has connected again, or dropped announcements.
+func (s *announcer) lookAtNATS(now time.Time) {
+	dropped := 0
 	for _, sub := range s.subs {
-		if dropped, err := sub.Dropped(); err == nil {
-			lost += dropped
+		if n, err := sub.Dropped(); err == nil {
+			dropped += n
 		}
 	}
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // and nc says no more
 	}
 	resumes := s.nc.Stats().Reconnects
-	if resumes != s.resumes || lost != s.dropped {
-		s.missed(lost != s.dropped)
-		s.resumes, s.dropped = resumes, lost
+	s.mu.Lock()
+	back := resumes != s.resumes
+	if back {
+		s.resumes, s.lastEcho = resumes, now
+	}
+	s.mu.Unlock()
+	if back || dropped != s.dropped {
+		s.missed(dropped != s.dropped)
+		s.dropped = dropped
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
 		_ = s.nc.ForceReconnect() // the only way to be rid of an interest that nats.go has forgotten
 	}
-	if now.Sub(s.beaten) >= beat {
-		s.beat()
-	}
-	if s.nc.IsConnected() && s.unsent.Swap(false) {
-		s.appeared() // for nothing else tells that NATS goes on
-	}
+}
+
+// forget drops what is too old: nodes, the windows of their requests, and redirects.
+func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
-		switch quiet := now.Sub(m.heard); {
-		case quiet > time.Hour:
+		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
+		if now.Sub(m.heard) > time.Hour {
 			delete(s.members, node)
-		case quiet > silence:
-			m.gone = true
 		}
 	}
-	for len(s.fading) > 0 && now.After(s.fading[0].until) {
-		if k := s.fading[0].key; s.entries[k] == nil && now.After(s.moved[k].until) {
-			delete(s.moved, k)
+	for node, w := range s.windows {
+		if now.Sub(w.used) > time.Hour {
+			delete(s.windows, node)
 		}
-		s.fading = s.fading[1:]
+	}
+	for len(s.expiring) > 0 && now.After(s.expiring[0].until) {
+		if k := s.expiring[0].key; s.entries[k] == nil && now.After(s.redirects[k].until) {
+			delete(s.redirects, k)
+		}
+		s.expiring = s.expiring[1:]
 	}
 }
 
 // missed has this node and each other tell what they may not have heard of each
 // other; all of it, if all may have been lost that others said.
-func (s *steward) missed(all bool) {
+func (s *announcer) missed(all bool) {
 	s.epoch++
 	s.mu.Lock()
 	for _, m := range s.members {
@@ -65,30 +89,30 @@ func (s *steward) missed(all bool) {
 		}
 	}
 	s.mu.Unlock()
-	s.beaten = time.Time{}
+	s.lastHeartbeat = time.Time{}
 }
 
-// beat tells the others that this node is there.
-func (s *steward) beat() {
+// heartbeat tells the others that this node is there.
+func (s *announcer) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
-		s.beaten = time.Now()
-		s.beatTo(s.subject("s"))
+		s.lastHeartbeat = time.Now()
+		s.heartbeatTo(s.subject("s"))
 	}
 }
 
-func (s *steward) beatTo(subject string) {
+func (s *announcer) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	b = binary.AppendUvarint(b, s.epoch)
 	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	s.mu.Lock()
-	b = binary.AppendUvarint(b, s.version)
+	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
 	s.mu.Unlock()
 	b = binary.AppendUvarint(b, s.said)
 	s.publish(subject, b)
 }
 
 // hear takes what another node says of itself.
-func (s *steward) hear(m *nats.Msg) {
+func (s *announcer) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
 	switch {
@@ -96,13 +120,15 @@ func (s *steward) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
-		s.heardOne(node, m.Subject)
 		for d.more() {
-			k, version := key{d.string(), d.string()}, s.versionOf(&d)
+			k, version := key{d.string(), d.string()}, s.timeOf(&d)
 			d.bad = d.bad || k.id == ""
 			if !d.bad {
 				s.elsewhere(k, node, version)
 			}
+		}
+		if !d.bad {
+			s.heardOne(node, m.Subject)
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
@@ -118,12 +144,13 @@ func (s *steward) hear(m *nats.Msg) {
 		d.bad = true
 	}
 	if d.bad {
-		s.distrust(m)
+		s.reject(m)
 	}
 }
 
-// heardOne counts an announcement to all, so that one that was lost is missed.
-func (s *steward) heardOne(node, subject string) {
+// heardOne counts an announcement to all, so that one that was lost, or made no sense, is
+// missed.
+func (s *announcer) heardOne(node, subject string) {
 	if subject != s.subject("s") {
 		return
 	}
@@ -134,24 +161,19 @@ func (s *steward) heardOne(node, subject string) {
 	s.mu.Unlock()
 }
 
-// versionOf takes a version. One from a clock that is more than an hour ahead is
-// refused, for all that come later would be beyond it.
-func (s *steward) versionOf(d *decoder) uint64 {
-	version := d.number()
-	if version > uint64(time.Now().Add(time.Hour).UnixMicro()) {
-		d.bad = true
-		return 0
-	}
+// timeOf takes a version, or the time of another node's clock.
+func (s *announcer) timeOf(d *decoder) uint64 {
+	t := d.number()
 	s.mu.Lock()
-	s.version = max(s.version, version)
-	s.mu.Unlock()
-	return version
+	defer s.mu.Unlock()
+	d.bad = d.bad || !s.clock.hear(t, time.Now())
+	return t
 }
 
 // elsewhere notes that another node has a connection of an id. If there is one
 // here, the newer wins; one that has just come is yet to be announced, and that node
 // says then which wins.
-func (s *steward) elsewhere(k key, node string, version uint64) {
+func (s *announcer) elsewhere(k key, node string, version uint64) {
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.tell(s.subject("s", node), k, e)
@@ -159,12 +181,12 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if p, ok := s.moved[k]; ok || e != nil {
-		s.moved[k] = place{node, p.until}
+	if p, ok := s.redirects[k]; ok || e != nil {
+		s.redirects[k] = redirect{node, p.until}
 	}
-	for _, homes := range s.homes {
-		if h, ok := homes[k]; ok { // which may hang, and redirect nobody
-			homes[k] = home{node, h.since}
+	for _, hints := range s.hints {
+		if h, ok := hints[k]; ok { // which may hang, and redirect nobody
+			hints[k] = hint{node, h.since}
 		}
 	}
 	s.mu.Unlock()
@@ -175,7 +197,7 @@ func (s *steward) elsewhere(k key, node string, version uint64) {
 
 // evict closes the connection of an entry, but none that came after it, and reports
 // whether it did; Changed sees to the rest.
-func (s *steward) evict(k key, e *entry) (done bool) {
+func (s *announcer) evict(k key, e *entry) (done bool) {
 	conns := s.pool.GetConn(k.pool)
 	_ = conns.Get(k.id, func(conn net.Conn) error {
 		done = s.added(k).Equal(e.added) && conns.Evict(k.id, conn)
@@ -184,54 +206,53 @@ func (s *steward) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive notes that another node is there. If it has not been, it and this one may
-// not have heard of each other's ids since: it is told those that came then. What a
-// node says to this one alone answers its first beat, or comes behind all that was
-// missing.
-func (s *steward) alive(node string, d *decoder, toAll bool) {
-	name, epoch, ids := d.string(), d.number(), d.number()
-	s.versionOf(d)
-	said := d.number()
-	if d.bad = d.bad || len(name) > mostName; d.bad || s.over {
-		return
-	}
-	now := time.Now()
+// alive notes that another node is there. What a node says to this one alone answers its
+// first heartbeat, or comes behind all that was missing.
+func (s *announcer) alive(node string, d *decoder, toAll bool) {
+	now := member{name: d.string(), epoch: d.number(), heard: time.Now()}
+	ids := d.number()
+	s.timeOf(d)
+	now.said = d.number()
 	s.mu.Lock()
-	m := s.members[node]
-	known := m != nil
-	if !known && len(s.members) >= mostNodes {
+	before := s.members[node]
+	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
+	if d.bad || s.over {
 		s.mu.Unlock()
-		d.bad = true
 		return
 	}
-	if !known {
-		m = &member{epoch: epoch, said: said}
-		s.members[node] = m
+	lost := before != nil && toAll && before.said != now.said
+	now.whole = now.said
+	if lost {
+		now.said, now.whole = before.said, before.whole
 	}
-	since, back := m.heard, !known || m.gone || m.epoch != epoch
-	lost, whole := toAll && m.said != said, m.whole
-	m.name, m.epoch, m.heard, m.gone = name, epoch, now, false
-	if !lost {
-		m.said, m.whole = said, said
-	}
+	s.members[node] = &now
 	s.mu.Unlock()
 	if lost {
-		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
+		b := append(appendString(nil, s.id), missing)
+		s.publish(s.subject("s", node), binary.AppendUvarint(b, now.whole))
 	}
-	if !back {
+	s.meet(node, before, now, ids, toAll)
+}
+
+// meet tells a node that has not been there what it may not have heard of ids here: those
+// that came since.
+func (s *announcer) meet(node string, before *member, now member, ids uint64, toAll bool) {
+	if before != nil && !before.gone && before.epoch == now.epoch {
 		return
 	}
-	if !known && toAll {
-		s.beatTo(s.subject("s", node)) // for its clock may be behind
+	if before == nil && toAll {
+		s.heartbeatTo(s.subject("s", node)) // for its clock may be behind
 	}
-	if known || ids > 0 {
-		s.sync(node, since)
+	if before != nil {
+		s.sync(node, before.heard)
+	} else if ids > 0 {
+		s.sync(node, time.Time{})
 	}
 	s.appeared() // what waits here may be for its ids
 }
 
 // appeared has all that is in a mailbox forwarded.
-func (s *steward) appeared() {
+func (s *announcer) appeared() {
 	for _, p := range s.pool.Stats() {
 		s.pool.GetConn(p.Name).Appeared("")
 	}
@@ -239,19 +260,19 @@ func (s *steward) appeared() {
 
 // sync tells a node of the ids that came here since it was last heard, and a
 // little before.
-func (s *steward) sync(node string, since time.Time) {
-	s.tellOf(node, func(e *entry) bool { return e.since.After(since.Add(-2 * beat)) })
+func (s *announcer) sync(node string, since time.Time) {
+	s.tellOf(node, func(e *entry) bool { return e.since.After(since.Add(-2 * heartbeat)) })
 }
 
 // repeat tells a node of the ids that were announced after so many announcements to
 // all, and that those were all: until it hears that, it asks once more.
-func (s *steward) repeat(node string, whole uint64) {
+func (s *announcer) repeat(node string, whole uint64) {
 	s.tellOf(node, func(e *entry) bool { return e.said > whole })
-	s.beatTo(s.subject("s", node))
+	s.heartbeatTo(s.subject("s", node))
 }
 
 // tellOf tells a node of some of the ids here.
-func (s *steward) tellOf(node string, of func(e *entry) bool) {
+func (s *announcer) tellOf(node string, of func(e *entry) bool) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
 		if of(e) {

@@ -42,7 +42,7 @@ func TestMissed(t *testing.T) {
 	g.takes("bob", 3)
 	g.beats()
 	asks("it has not been repeated")
-	g.beatTo(g.subject("s", a.id)) // after it
+	g.heartbeatTo(g.subject("s", a.id)) // after it
 	g.beats()
 	g.takes("alice", 1)
 	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
@@ -92,7 +92,7 @@ func TestAnnouncementsLost(t *testing.T) {
 	}
 	g.subs = append(g.subs, sub)
 	g.members[h.id] = &member{heard: time.Now(), said: 1, whole: 1}
-	g.beaten = time.Now()
+	g.lastHeartbeat = time.Now()
 	for range 3 {
 		g.publish(g.subject("x"), nil)
 	}
@@ -111,7 +111,7 @@ func TestAnnouncementsLost(t *testing.T) {
 	if g.tick(); g.epoch != 1 {
 		t.Errorf("epoch %d, though nothing more was lost", g.epoch)
 	}
-	h.beatTo(h.subject("s"))
+	h.heartbeatTo(h.subject("s"))
 	g.hear(h.next(h.all))
 	if m := h.next(h.told); string(m.Data) != string(append(appendString(nil, g.id), missing, 0)) {
 		t.Errorf("told %q, and all may have been lost", m.Data)

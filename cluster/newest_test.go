@@ -15,19 +15,19 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	pool.Register(name)
 	conns := pool.GetConn(name)
 	g, k := haunt(t, serve(t, nil).ClientURL(), "g", pool), key{name, "alice"}
-	changed := func() { seam{g.Node}.Changed(name, "alice") }
+	changed := func() { remote{g.Node}.Changed(name, "alice") }
 	first, second, third := pipe(t), pipe(t), pipe(t)
 
 	conns.Add("alice", first)
 	changed()
-	version := g.Node.version
+	version := g.Node.clock.last
 	time.Sleep(time.Millisecond)
 	changed() // as of a removal before
-	if g.turn(); g.entries[k] == nil || g.entries[k].version != version {
+	if g.update(); g.entries[k] == nil || g.entries[k].version != version {
 		t.Errorf("entry is %+v, the connection came at %d", g.entries[k], version)
 	}
 	changed()
-	if g.turn(); g.entries[k].version != version {
+	if g.update(); g.entries[k].version != version {
 		t.Error("once more is newer")
 	}
 
@@ -35,23 +35,23 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	conns.Add("alice", second)
 	changed()
 	conns.Add("alice", third) // of which the node is told in a moment
-	if g.turn(); g.entries[k].added != before {
+	if g.update(); g.entries[k].added != before {
 		t.Error("a connection has the version of another")
 	}
 	changed()
-	if g.turn(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.version {
-		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.version)
+	if g.update(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.clock.last {
+		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.clock.last)
 	}
 
 	changed()
 	conns.Del("alice")
-	if g.turn(); g.entries[k] == nil {
+	if g.update(); g.entries[k] == nil {
 		t.Error("gone before it was told")
 	}
-	if changed(); g.Node.version == version || !g.dirty[k].added.IsZero() {
+	if changed(); g.Node.clock.last == version || !g.dirty[k].added.IsZero() {
 		t.Error("a removal is no change")
 	}
-	if g.turn(); g.entries[k] != nil {
+	if g.update(); g.entries[k] != nil {
 		t.Error("announced though it has gone")
 	}
 }
@@ -95,17 +95,17 @@ func TestBundleThatLeaves(t *testing.T) {
 	pool.Register(name)
 	conns := pool.GetConn(name)
 	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
-	changed := seam{g.Node}.Changed
+	changed := remote{g.Node}.Changed
 	conns.Add("alice", bundle{Conn: pipe(t)})
 	changed(name, "alice")
-	if g.turn(); g.entries[alice] == nil {
+	if g.update(); g.entries[alice] == nil {
 		t.Fatal("not announced")
 	}
 	conns.Add("alice", bundle{Conn: pipe(t)})
 	changed(name, "alice")
 	conns.Del("alice")
 	changed(name, "alice")
-	if g.turn(); g.entries[alice] != nil || len(g.dirty) > 0 {
+	if g.update(); g.entries[alice] != nil || len(g.dirty) > 0 {
 		t.Errorf("it has left, and is announced: %+v", g.entries[alice])
 	}
 }
@@ -118,14 +118,14 @@ func TestEvictsNoneThatCameAfter(t *testing.T) {
 	conns := pool.GetConn(name)
 	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
 	conns.Add("alice", pipe(t))
-	seam{g.Node}.Changed(name, "alice")
-	g.turn()
+	remote{g.Node}.Changed(name, "alice")
+	g.update()
 	conns.Add("alice", pipe(t))
 	if g.elsewhere(alice, "h", ahead(0)); conns.Len() != 1 {
 		t.Error("the newer is closed")
 	}
-	seam{g.Node}.Changed(name, "alice")
-	g.turn()
+	remote{g.Node}.Changed(name, "alice")
+	g.update()
 	if g.elsewhere(alice, "h", ahead(time.Minute)); conns.Len() != 0 {
 		t.Error("the older stays")
 	}

@@ -45,7 +45,7 @@ func TestNATSGone(t *testing.T) {
 	both.read()
 	newest := b.dial("both")
 	late := b.dial("late")
-	time.Sleep(silence) // and all are forgotten
+	time.Sleep(memberTimeout) // and all are forgotten
 	serve(t, func(o *server.Options) { o.Port = port })
 	start = time.Now()
 	both.ends()
@@ -63,8 +63,8 @@ func TestNATSGone(t *testing.T) {
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
 }
 
-// TestLostOnTheWay: what has left and is not answered is uncertain, after the
-// deadline, and never sent again.
+// TestLostOnTheWay: what has left and is not answered is uncertain after the deadline. It
+// is never sent again, nor written when it arrives after that.
 func TestLostOnTheWay(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -81,9 +81,6 @@ func TestLostOnTheWay(t *testing.T) {
 		t.Errorf("after %v, want a second", d)
 	}
 	p.hold(false)
-	if got := u.read(); got != "lost" { // it was delivered after all
-		t.Errorf("received %q", got)
-	}
 	eventually(t, "it goes on", func() bool { return a.stream.Deliver(t.Context(), "alice", []byte("next")) == nil })
 	if got := u.read(); got != "next" {
 		t.Errorf("received %q", got)

@@ -41,8 +41,8 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
-// Where returns the name of the node that id is connected to in a pool. It
-// returns [gcpool.ErrNotConnected] if there is none, or none that can be found
+// Where returns the name of the node that id is connected to in a pool; of two nodes
+// of one name, with "/" and what is unique of the node behind it. It returns [gcpool.ErrNotConnected] if there is none, or none that can be found
 // within WithTimeout, or no connection to NATS;
 // ErrUncertain if no answer came within WithTimeout; and ctx's error if that
 // ends first. If id is connected here, NATS is not asked.
@@ -52,7 +52,7 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	}
 	for since := time.Now(); ; {
 		if !n.added(key{pool, id}).IsZero() {
-			return n.name, nil
+			return n.nameOf(n.id, n.name), nil
 		}
 		answer := make(chan error, 1)
 		r := &request{key: key{pool, id}, kind: where, since: since}
@@ -68,6 +68,20 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 			return "", ctx.Err()
 		}
 	}
+}
+
+// nameOf returns what Where calls a node.
+func (n *Node) nameOf(node, name string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	shared := node != n.id && n.name == name
+	for other, m := range n.members {
+		shared = shared || other != node && m.name == name && !m.gone
+	}
+	if shared {
+		return name + "/" + node
+	}
+	return name
 }
 
 // Online iterates over the ids that are connected in a pool, those here first.
@@ -160,7 +174,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 			ids = append(ids, d.string())
 		}
 		if d.bad || number != page {
-			n.distrust(m)
+			n.reject(m)
 			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, nats.ErrBadHeaderMsg)
 		}
 		if last != 0 {
@@ -174,7 +188,7 @@ func (n *Node) list(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
 	if d.bad || !plain(node) || !strings.HasPrefix(m.Reply, n.subject("p", node, "")) {
-		n.distrust(m)
+		n.reject(m)
 		return
 	}
 	page := uint64(0)

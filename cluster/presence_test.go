@@ -44,6 +44,24 @@ func TestWhere(t *testing.T) {
 	}
 }
 
+// TestWhereOfOneName: two nodes of one name are told apart.
+func TestWhereOfOneName(t *testing.T) {
+	s := serve(t, nil)
+	same := []Option{WithName("web")}
+	a, b, c := joinAs(t, s.ClientURL(), same), joinAs(t, s.ClientURL(), same), join(t, s.ClientURL())
+	b.dial("bob")
+	c.dial("carol")
+	for _, from := range []*site{a, b, c} {
+		eventually(t, "nodes know each other", func() bool { return from.Stats().Nodes == 2 })
+		for id, want := range map[string]string{"bob": "web/" + b.id, "carol": c.Name()} {
+			eventually(t, "where "+id+" is", func() bool {
+				where, err := from.Where(t.Context(), name, id)
+				return err == nil && where == want
+			})
+		}
+	}
+}
+
 // TestOnline: it iterates over the ids of all nodes, in pages.
 func TestOnline(t *testing.T) {
 	s := serve(t, nil)

@@ -2,26 +2,11 @@ package cluster
 
 import (
 	"cmp"
-	"context"
-	"errors"
 	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nulijiabei/gcpool"
 )
-
-// A reception is a batch of messages of another node, on its way to an id that
-// is connected here.
-type reception struct {
-	key
-	node    string // whose they are
-	number  uint64 // of its request
-	stream  *gcpool.StreamPool
-	batch   [][]byte // not yet taken
-	codes   []byte   // the outcomes of those before
-	waiting bool     // for more than a tick; node.mu
-}
 
 // receive is the goroutine that takes what came for the ids here, and answers. It
 // looks after what is out and in hand, for unlike the others it never waits for
@@ -39,7 +24,7 @@ func (n *Node) receive() {
 			}
 		case <-ticker.C:
 			n.sweep(false)
-			n.keepAlive()
+			n.listen()
 		case <-n.idle:
 		case <-n.stop:
 			return
@@ -59,7 +44,7 @@ func (n *Node) resume() {
 	if gap < 2*tick {
 		return
 	}
-	putOff := func(r *request) { r.due, r.since = r.due.Add(gap), r.since.Add(gap) }
+	putOff := func(r *request) { r.due, r.since, r.heard = r.due.Add(gap), r.since.Add(gap), r.heard.Add(gap) }
 	for _, r := range n.out {
 		putOff(r)
 	}
@@ -69,125 +54,30 @@ func (n *Node) resume() {
 	for _, m := range n.members {
 		m.heard = m.heard.Add(gap)
 	}
+	n.lastEcho = n.lastEcho.Add(gap)
 }
 
-// distrust drops a message that makes no sense, and says so.
-func (n *Node) distrust(m *nats.Msg) {
+// listen connects to NATS again if nothing has come from there for too long: a server
+// whose machine has vanished does not say so, and nats.go takes minutes to notice, or
+// is held up in a write. So must not be whoever looks here.
+func (n *Node) listen() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.in) > 0 || time.Since(n.lastEcho) < natsTimeout {
+		return
+	}
+	n.lastEcho = time.Now() // for the next try
+	resumes := n.resumes
+	n.running.Go(func() {
+		if n.nc.IsConnected() && n.nc.Stats().Reconnects == resumes {
+			n.note(errDeaf)
+			_ = n.nc.ForceReconnect()
+		}
+	})
+}
+
+// reject drops a message that makes no sense, and says so.
+func (n *Node) reject(m *nats.Msg) {
 	n.malformed.Add(1)
 	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))
-}
-
-// received takes one request.
-func (n *Node) received(m *nats.Msg) {
-	d := decoder{left: m.Data}
-	r := &reception{node: d.string()}
-	kind := d.byte()
-	r.key = key{d.string(), d.string()}
-	for d.more() {
-		r.batch = append(r.batch, d.bytes())
-	}
-	number, ok := n.numbered(m.Reply, r.node)
-	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || (kind == where) != (len(r.batch) == 0) {
-		n.distrust(m)
-		return
-	}
-	n.taken.Add(1)
-	r.number = number
-	if kind == where {
-		n.locate(r)
-		return
-	}
-	r.stream = n.pool.GetStream(r.pool) // or nil, and Receive says so
-	n.mu.Lock()
-	n.working[r] = struct{}{}
-	n.mu.Unlock()
-	if n.goOn(r) {
-		wake(n.sending)
-	}
-}
-
-// locate answers the question where an id is.
-func (n *Node) locate(r *reception) {
-	here := !n.added(r.key).IsZero()
-	defer wake(n.sending)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if here {
-		n.answerLocked(r.node, r.number, found, nil, n.name)
-	} else {
-		n.answerLocked(r.node, r.number, outcomes, nil, n.moved[r.key].node)
-	}
-}
-
-// goOn has what is left of r written, as far as there is room, and is called
-// again when that has its outcome, or there may be room. It reports whether r has
-// its answer.
-func (n *Node) goOn(r *reception) bool {
-	for len(r.batch) > 0 {
-		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) {
-			if n.written(r, errs) {
-				n.sendNow()
-			}
-		})
-		if taken > 0 {
-			return false // written may have r already
-		}
-		select {
-		case <-n.stop:
-			return false // too late for an answer
-		default:
-		}
-		switch {
-		case errors.Is(err, context.Canceled):
-			time.AfterFunc(pause, func() {
-				if n.goOn(r) {
-					n.sendNow()
-				}
-			})
-			return false
-		case errors.Is(err, gcpool.ErrMoved):
-			return n.end(r)
-		}
-		r.codes = append(r.codes, reason(err))
-		r.batch = r.batch[1:]
-	}
-	return n.end(r)
-}
-
-// written notes the outcomes of the first messages of r. One that its id has
-// left behind, and all behind it, go where the id is.
-func (n *Node) written(r *reception, errs []error) bool {
-	for _, err := range errs {
-		if errors.Is(err, gcpool.ErrMoved) {
-			return n.end(r)
-		}
-		r.codes = append(r.codes, reason(err))
-		r.batch = r.batch[1:]
-	}
-	return n.goOn(r)
-}
-
-// end answers r: some of it may be left.
-func (n *Node) end(r *reception) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	delete(n.working, r)
-	n.answerLocked(r.node, r.number, outcomes, r.codes, n.moved[r.key].node)
-	return true
-}
-
-// keepAlive tells the origins of what has been here for a tick that it is in hand.
-func (n *Node) keepAlive() {
-	defer wake(n.sending)
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if len(n.posts) > stuck {
-		return
-	}
-	for r := range n.working {
-		if r.waiting {
-			n.answerLocked(r.node, r.number, inHand, nil, "")
-		}
-		r.waiting = true
-	}
 }

@@ -12,7 +12,7 @@ import (
 var alice = key{name, "alice"}
 
 // TestSearchEnds: an id of which each node says that it is with another, or that it
-// has moved, is not connected in the end, and NATS is not kept busy meanwhile.
+// has redirects, is not connected in the end, and NATS is not kept busy meanwhile.
 func TestSearchEnds(t *testing.T) {
 	for what, names := range map[string][2]string{
 		"moved on":       {"", ""},
@@ -52,8 +52,8 @@ func TestSearchEnds(t *testing.T) {
 					t.Fatal("it does not end")
 				}
 			}
-			if n := a.Stats().Requests; names[0] == "" && n > 2*uint64(time.Since(start)/pause+1) {
-				t.Errorf("%d requests, with no pause between them", n)
+			if n := a.Stats().Requests; names[0] == "" && n > 2*uint64(time.Since(start)/retryDelay+1) {
+				t.Errorf("%d requests, with no retryDelay between them", n)
 			}
 		})
 	}
@@ -98,8 +98,8 @@ func TestRedirect(t *testing.T) {
 			t.Errorf("%d requests in %d steps", n, len(steps)+1)
 		}
 		a.mu.Lock() // so that the next is looked for
-		clear(a.homes[0])
-		clear(a.homes[1])
+		clear(a.hints[0])
+		clear(a.hints[1])
 		a.mu.Unlock()
 	}
 }
@@ -147,16 +147,16 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 					eventually(t, "she has left", func() bool { return a.Stats().IDs == 0 })
 				}
 				a.mu.Lock()
-				version := a.version + 1
+				version := a.clock.version(time.Now()) + 1
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
 					a.mu.Lock()
 					defer a.mu.Unlock()
-					return a.ids == 0 && a.version >= version
+					return a.ids == 0 && a.redirects[alice].node == g.id
 				})
 				a.mu.Lock() // where she was before she came
-				a.homes[0][alice] = home{node: h.id}
+				a.hints[0][alice] = hint{node: h.id}
 				a.mu.Unlock()
 				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
 			})
@@ -237,12 +237,12 @@ func TestHomes(t *testing.T) {
 	eventually(t, "straight to it a second later", func() bool {
 		answer(g.subjectOf(alice))
 		a.mu.Lock()
-		a.turned = time.Time{}
+		a.rotated = time.Time{}
 		a.mu.Unlock()
 		eventually(t, "a second has passed", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.homes[0][alice] == home{}
+			return a.hints[0][alice] == hint{}
 		})
 		return answer(g.subject("d", g.id))
 	})
@@ -254,11 +254,11 @@ func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
 	bob, carol := key{name, "bob"}, key{name, "carol"}
 	since := time.Now()
-	g.homes = [2]map[key]home{{alice: {node: "hung"}}, {bob: {"hung", since}}}
+	g.hints = [2]map[key]hint{{alice: {node: "hung"}}, {bob: {"hung", since}}}
 	for _, k := range []key{alice, bob, carol} {
 		g.elsewhere(k, "well", ahead(0))
 	}
-	for k, want := range map[key]home{alice: {node: "well"}, bob: {"well", since}, carol: {}} {
+	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}} {
 		r := &request{key: k, kind: push}
 		if g.enqueue(r); r.node != want.node || !want.since.IsZero() && r.since != since {
 			t.Errorf("%q goes to %q, looked for since %v", k.id, r.node, r.since)
@@ -280,7 +280,7 @@ func TestHomeThatDied(t *testing.T) {
 		},
 	} {
 		a.mu.Lock()
-		a.homes = [2]map[key]home{{}, {alice: {node: strings.Repeat("g", 22)}}}
+		a.hints = [2]map[key]hint{{}, {alice: {node: strings.Repeat("g", 22)}}}
 		a.mu.Unlock()
 		before := a.Stats().Requests
 		if err := reach(); err != nil {
@@ -317,6 +317,6 @@ func TestPlacesAreForgotten(t *testing.T) {
 	eventually(t, "nothing stays", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return len(a.moved)+len(a.homes[0])+len(a.homes[1])+len(a.dirty)+len(a.out) == 0
+		return len(a.redirects)+len(a.hints[0])+len(a.hints[1])+len(a.dirty)+len(a.out) == 0
 	})
 }

@@ -33,7 +33,7 @@ func TestStuckNodeMakesRoom(t *testing.T) {
 	g.serves("crowd", "*")
 	u := b.dial("alice")
 	b.known("alice", a)
-	for i := range window + 100 {
+	for i := range maxInFlight + 100 {
 		if err := a.pool.GetStream("crowd").Add(userID(i), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
@@ -54,33 +54,34 @@ func TestWindow(t *testing.T) {
 	s := serve(t, nil)
 	n := bare("n")
 	n.nc = connect(t, s.ClientURL())
-	for range window + 1 {
+	for range maxInFlight + 1 {
 		r, _ := pending("x")
 		n.enqueue(r)
 	}
 	n.take()
 	for i := 0; n.round(); i++ {
-		if i > window {
+		if i > maxInFlight {
 			t.Fatal("it spins")
 		}
 	}
-	if len(n.out) != window || n.window != window || len(n.queue) != 1 {
-		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.window, len(n.queue))
+	if len(n.out) != maxInFlight || n.inFlight != maxInFlight || len(n.queue) != 1 {
+		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.inFlight, len(n.queue))
 	}
 	for _, step := range []struct {
 		what       string
 		do         func()
 		count, out int
+		woken      int
 	}{
-		{"a request has its answer", func() { n.claim(1) }, window - 1, window - 1},
-		{"one is in hand", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
-		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inHand, 0, 0}}, n.id) }, window - 2, window - 1},
-		{"one is stuck", func() { n.out[3].out = time.Now().Add(-3 * tick); n.sweep(false) }, window - 3, window - 1},
-		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, window - 4, window - 2},
+		{"a request has its answer", func() { n.claim(1) }, maxInFlight - 1, maxInFlight - 1, 1},
+		{"one is in hand", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 1},
+		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 0},
+		{"one is stuck", func() { n.out[3].heard = time.Now().Add(-3 * tick); n.sweep(false) }, maxInFlight - 3, maxInFlight - 1, 1},
+		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, maxInFlight - 4, maxInFlight - 2, 1},
 	} {
 		n.sending = make(chan struct{}, 1)
-		if step.do(); n.window != step.count || len(n.out) != step.out || len(n.sending) != 1 {
-			t.Errorf("%s: %d count, %d are out, and send was woken %d times", step.what, n.window, len(n.out), len(n.sending))
+		if step.do(); n.inFlight != step.count || len(n.out) != step.out || len(n.sending) != step.woken {
+			t.Errorf("%s: %d count, %d are out, and send was woken %d times", step.what, n.inFlight, len(n.out), len(n.sending))
 		}
 	}
 }
@@ -91,7 +92,7 @@ func TestInHand(t *testing.T) {
 	r, _ := pending("x")
 	r.due = time.Now().Add(time.Millisecond)
 	n.out[1] = r
-	n.answer(&decoder{left: []byte{1, inHand, 0, 0}}, n.id)
+	n.answer(&decoder{left: []byte{1, inProgress, 0, 0}}, n.id)
 	if left := time.Until(r.due); left < n.timeout/2 {
 		t.Errorf("it is given up in %v", left)
 	}
@@ -103,7 +104,7 @@ func TestSearchBeginsAnew(t *testing.T) {
 	for what, heard := range map[string]func(n *Node, r *request) int{
 		"nothing": func(n *Node, r *request) int { return 0 },
 		"in hand": func(n *Node, r *request) int {
-			n.answer(&decoder{left: []byte{1, inHand, 0, 0}}, n.id)
+			n.answer(&decoder{left: []byte{1, inProgress, 0, 0}}, n.id)
 			return 0
 		},
 		"one is written": func(n *Node, r *request) int {
@@ -134,12 +135,12 @@ func TestSweep(t *testing.T) {
 		lost, lostOutcome := pending("x", "y")
 		unsent, unsentOutcome := pending("x")
 		n.out[1], n.queue = lost, []*request{unsent}
-		lost.due, unsent.due, lost.out = due, due, time.Now()
+		lost.due, unsent.due, lost.heard = due, due, time.Now()
 		n.open = 2
 		if !end {
 			for range 2 {
 				r, _ := pending("z")
-				r.due, r.out = later, time.Now()
+				r.due, r.heard = later, time.Now()
 				n.queue = append(n.queue, r)
 				n.out[uint64(len(n.queue))] = r
 			}
@@ -183,7 +184,7 @@ func TestForwardIntoLeave(t *testing.T) {
 		t.Fatal(err)
 	}
 	errs := make(chan []error, 1)
-	seam{a.Node}.Forward(name, "alice", [][]byte{nil}, func(e []error) { errs <- e })
+	remote{a.Node}.Forward(name, "alice", [][]byte{nil}, func(e []error) { errs <- e })
 	select {
 	case e := <-errs:
 		if len(e) != 1 || !errors.Is(e[0], gcpool.ErrNotConnected) {
@@ -192,7 +193,7 @@ func TestForwardIntoLeave(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("no outcome")
 	}
-	if err := (seam{a.Node}).Broadcast(name, nil); !errors.Is(err, gcpool.ErrNotConnected) {
+	if err := (remote{a.Node}).Broadcast(name, nil); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Broadcast: %v", err)
 	}
 }
@@ -304,21 +305,21 @@ func TestNothingLeft(t *testing.T) {
 func TestBroadcastRefuses(t *testing.T) {
 	small, large := make([]byte, 1<<10), make([]byte, 1<<19)
 	n := bare("n")
-	for i := range castBytes/len(large) + 1 {
-		err := seam{n}.Broadcast(name, large)
-		if full := (i+1)*(len(large)+100) > castBytes; full != (err == errOverflow) || !full && err != nil {
+	for i := range broadcastBytes/len(large) + 1 {
+		err := remote{n}.Broadcast(name, large)
+		if full := (i+1)*(len(large)+100) > broadcastBytes; full != (err == errOverflow) || !full && err != nil {
 			t.Fatalf("number %d of %d bytes: %v", i, len(large), err)
 		}
 	}
 	for what, n := range map[string]*Node{"away": {away: true, limit: 1 << 20}, "ended": {ended: true, limit: 1 << 20}} {
 		n.sending = make(chan struct{}, 1)
-		if err := (seam{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrNotConnected) {
+		if err := (remote{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrNotConnected) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
 	n = bare("n")
 	n.limit = 1 << 10
-	if err := (seam{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrTooLarge) {
+	if err := (remote{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrTooLarge) {
 		t.Errorf("larger than NATS takes: %v", err)
 	}
 }

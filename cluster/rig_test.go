@@ -241,7 +241,7 @@ func (s *site) addAtOnce(ids ...string) {
 		go s.conns.Add(id, conn)
 	}
 	eventually(s.t, "all are here", func() bool { return s.conns.Len() >= len(ids) })
-	time.Sleep(10 * time.Millisecond) // now mu is theirs before it is the steward's
+	time.Sleep(10 * time.Millisecond) // now mu is theirs before it is the announcer's
 }
 
 // newPipe connects id without a WebSocket, and returns the next thing written.

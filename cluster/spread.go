@@ -7,40 +7,40 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// castCost is what a Broadcast that waits for readers takes beside its data.
-const castCost = 256
+// broadcastCost is what a Broadcast that waits for readers takes beside its data.
+const broadcastCost = 256
 
-// A cast is what waits in a pool for readers of an earlier Broadcast of another node.
+// A broadcast is what waits in a pool for readers of an earlier Broadcast of another node.
 // There is one while a goroutine sees to it.
-type cast struct {
+type broadcast struct {
 	waiting [][]byte
 	bytes   int
 }
 
 // spread is called with a Broadcast of another node, and does not wait for readers:
 // those of other pools must not.
-func (n *Node) spread(m *nats.Msg) {
+func (n *Node) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
 	stream := n.pool.GetStream(pool)
 	switch {
 	case d.bad || !plain(node):
-		n.distrust(m)
+		n.reject(m)
 		return
 	case node == n.id || stream == nil:
 		return
 	}
 	n.mu.Lock()
-	c := n.casts[pool]
-	full := c != nil && c.bytes+len(d.left) > castBytes
+	c := n.broadcasts[pool]
+	full := c != nil && c.bytes+len(d.left) > broadcastBytes
 	if !full && !n.ended {
 		if c == nil {
-			c = new(cast)
-			n.casts[pool] = c
-			n.running.Go(func() { n.serve(stream, c) })
+			c = new(broadcast)
+			n.broadcasts[pool] = c
+			n.running.Go(func() { n.drain(stream, c) })
 		}
 		c.waiting = append(c.waiting, d.left)
-		c.bytes += len(d.left) + castCost
+		c.bytes += len(d.left) + broadcastCost
 	}
 	n.mu.Unlock()
 	if full {
@@ -48,19 +48,19 @@ func (n *Node) spread(m *nats.Msg) {
 	}
 }
 
-// serve is the goroutine of a cast.
-func (n *Node) serve(stream *gcpool.StreamPool, c *cast) {
+// serve is the goroutine of a broadcast.
+func (n *Node) drain(stream *gcpool.StreamPool, c *broadcast) {
 	for {
 		n.mu.Lock()
 		if len(c.waiting) == 0 || n.ended {
-			delete(n.casts, stream.Name())
+			delete(n.broadcasts, stream.Name())
 			n.mu.Unlock()
 			return
 		}
 		data := c.waiting[0]
 		c.waiting[0] = nil
 		c.waiting = c.waiting[1:]
-		c.bytes -= len(data) + castCost
+		c.bytes -= len(data) + broadcastCost
 		n.mu.Unlock()
 		if _, err := stream.Receive("", [][]byte{data}, nil); err != nil && err != gcpool.ErrClosed {
 			n.note(err)

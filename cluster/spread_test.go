@@ -75,24 +75,24 @@ func TestCast(t *testing.T) {
 	n, g := bare("n"), bare("g")
 	n.pool = pool
 	m := &nats.Msg{Data: append(appendString(appendString(nil, g.id), name), "x"...)}
-	c := &cast{}
-	n.casts[name] = c
-	n.spread(m)
-	n.spread(m)
-	if len(c.waiting) != 2 || c.bytes != 2*(1+castCost) || n.Err() != nil {
+	c := &broadcast{}
+	n.broadcasts[name] = c
+	n.receiveBroadcast(m)
+	n.receiveBroadcast(m)
+	if len(c.waiting) != 2 || c.bytes != 2*(1+broadcastCost) || n.Err() != nil {
 		t.Errorf("%d wait, %d bytes: %v", len(c.waiting), c.bytes, n.Err())
 	}
-	c.bytes += castBytes
-	if n.spread(m); len(c.waiting) != 2 || !errors.Is(n.Err(), gcpool.ErrSlow) {
+	c.bytes += broadcastBytes
+	if n.receiveBroadcast(m); len(c.waiting) != 2 || !errors.Is(n.Err(), gcpool.ErrSlow) {
 		t.Errorf("%d wait: %v", len(c.waiting), n.Err())
 	}
-	c.bytes -= castBytes
-	n.serve(pool.GetStream(name), c)
-	if len(n.casts) > 0 || len(c.waiting) > 0 || c.bytes != 0 {
+	c.bytes -= broadcastBytes
+	n.drain(pool.GetStream(name), c)
+	if len(n.broadcasts) > 0 || len(c.waiting) > 0 || c.bytes != 0 {
 		t.Errorf("%d wait, %d bytes, at the end", len(c.waiting), c.bytes)
 	}
 	n.ended = true
-	if n.spread(m); len(n.casts) > 0 {
+	if n.receiveBroadcast(m); len(n.broadcasts) > 0 {
 		t.Error("begun after the end")
 	}
 }

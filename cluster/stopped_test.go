@@ -21,7 +21,7 @@ func TestStoppedProcess(t *testing.T) {
 		overdue := func() *request {
 			return &request{due: stopped.Add(time.Second), since: stopped, batch: [][]byte{{}}, done: func(errs []error) { given = append(given, errs...) }}
 		}
-		out, queued, other := overdue(), overdue(), &member{heard: stopped.Add(-beat)}
+		out, queued, other := overdue(), overdue(), &member{heard: stopped.Add(-heartbeat)}
 		g.out[1], g.queue, g.members["h"], g.looked = out, []*request{queued}, other, stopped
 		look(g)
 		look(g)
@@ -69,14 +69,14 @@ func TestMailboxAfterUnsent(t *testing.T) {
 	unsent := &request{key: key{name, "bob"}, kind: push, batch: [][]byte{{}}, done: func(errs []error) { outcome <- errs[0] }}
 	a.mu.Lock()
 	a.queue = append(a.queue, unsent) // overdue
-	a.window += window
+	a.inFlight += maxInFlight
 	a.Node.open++
 	a.mu.Unlock()
 	if err := <-outcome; err != errAway {
 		t.Errorf("what was not sent is %v", err)
 	}
 	a.mu.Lock()
-	a.window -= window
+	a.inFlight -= maxInFlight
 	a.mu.Unlock()
 	m, batch := g.asked()
 	if len(batch) != 1 || batch[0] != "x" {

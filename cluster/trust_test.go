@@ -11,7 +11,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -67,20 +66,18 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestVersionFromTheFuture: a node whose clock is far ahead does not spoil the
-// order of those to come.
-func TestVersionFromTheFuture(t *testing.T) {
+// TestTimeThatMakesNoSense: a version that no clock can tell is refused, for those to
+// come could not be beyond it.
+func TestTimeThatMakesNoSense(t *testing.T) {
 	s := serve(t, nil)
-	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	a.dial("alice")
-	a.known("alice", b)
-	e := &entry{version: uint64(time.Now().Add(2 * time.Hour).UnixMicro())}
-	liar := &steward{Node: &Node{nc: connect(t, s.ClientURL()), prefix: "gcpool", limit: 1 << 20, id: strings.Repeat("x", 22)}}
-	liar.tell(liar.subject("s"), key{name, "alice"}, e)
-	liar.say(liar.subject("s"))
+	version := g.version(g.all, "alice")
+	g.takes("alice", ahead(0)+2*farFuture)
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
-	if a.added(key{name, "alice"}).IsZero() {
-		t.Error("alice was evicted")
+	g.takes("alice", version-1)
+	if told := g.version(g.told, "alice"); told != version {
+		t.Errorf("alice has version %d, she had %d", told, version)
 	}
 }
 
@@ -110,18 +107,22 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestPermissions: what NATS does not permit shows in Err and in the log.
+// TestPermissions: what README lists is enough. Join returns an error if anything of it
+// is missing, and leaves no node behind.
 func TestPermissions(t *testing.T) {
+	type rights struct{ publish, subscribe []string } // that are denied
+	rows := map[string]rights{"node": {}}
+	for _, kind := range []string{"m", "d", "r", "s", "b", "l", "p"} {
+		all := []string{"gcpool." + kind, "gcpool." + kind + ".>"}
+		rows["publish-"+kind] = rights{publish: all}
+		rows["subscribe-"+kind] = rights{subscribe: all}
+	}
 	s := serve(t, func(o *server.Options) {
-		o.Users = []*server.User{
-			{Username: "node", Password: "x", Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: []string{"gcpool.>"}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"gcpool.>"}},
-			}},
-			{Username: "mute", Password: "x", Permissions: &server.Permissions{
-				Publish:   &server.SubjectPermission{Allow: []string{"gcpool.s.>", "gcpool.s"}},
-				Subscribe: &server.SubjectPermission{Allow: []string{"gcpool.>"}},
-			}},
+		for user, row := range rows {
+			o.Users = append(o.Users, &server.User{Username: user, Password: "x", Permissions: &server.Permissions{
+				Publish:   &server.SubjectPermission{Allow: []string{"gcpool.>"}, Deny: row.publish},
+				Subscribe: &server.SubjectPermission{Allow: []string{"gcpool.>"}, Deny: row.subscribe},
+			}})
 		}
 	})
 	as := func(user string) string {
@@ -129,23 +130,25 @@ func TestPermissions(t *testing.T) {
 		u.User = url.UserPassword(user, "x")
 		return u.String()
 	}
-	a, b := join(t, as("node")), joinAs(t, as("mute"), []Option{WithTimeout(time.Second)})
+	a, b := join(t, as("node")), join(t, as("node"))
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	for user := range rows {
+		if user == "node" {
+			continue
+		}
+		if _, err := Join(gcpool.NewPool(), connect(t, as(user), quiet)); !errors.Is(err, nats.ErrPermissionViolation) {
+			t.Errorf("%s: Join: %v", user, err)
+		}
+	}
 	u := a.dial("alice")
-	a.known("alice", a)
-	if err := b.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, ErrUncertain) {
+	a.known("alice", b)
+	if err := b.stream.Deliver(t.Context(), "alice", []byte("y")); err != nil || u.read() != "y" {
 		t.Errorf("Deliver: %v", err)
 	}
-	if err := b.Err(); !errors.Is(err, nats.ErrPermissionViolation) {
-		t.Errorf("Err is %v, want a permission violation", err)
-	}
-	b.dial("bob")
-	b.known("bob", b)
-	if a.Err() != nil {
+	if a.Err() != nil || a.Stats().Malformed > 0 {
 		t.Errorf("what README lists is not enough: %v", a.Err())
 	}
-	if err := a.stream.Deliver(t.Context(), "alice", []byte("y")); err != nil || u.read() != "y" {
-		t.Errorf("Deliver: %v", err)
-	}
+	eventually(t, "no other node is left", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
 }
 
 // TestHandlerIsPassedOn: the application's own error handler still hears of all.

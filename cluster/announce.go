@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nulijiabei/gcpool"
 )
 
 // What nodes tell each other of themselves, each as its first byte after the
@@ -33,8 +32,7 @@ type member struct {
 }
 
 // An entry is an id that is connected here. The connection with the higher
-// version is the newer one: the clock's microseconds, but beyond all versions heard
-// of before it came, so that clocks which differ do no harm.
+// version is the newer one: the cluster's time when it came.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.ConnPool.Since]
@@ -43,31 +41,31 @@ type entry struct {
 	said    uint64 // announcements to all when that of it had been made
 }
 
-// A steward is the goroutine that keeps NATS and the other nodes informed of
+// A announcer is the goroutine that keeps NATS and the other nodes informed of
 // which ids are here. Nobody else looks at its fields.
-type steward struct {
+type announcer struct {
 	*Node
-	entries map[key]*entry
-	gossip  []byte               // an announcement that gathers
-	unused  []*nats.Subscription // of ids that have left
-	fading  []fading             // oldest first
-	epoch   uint64
-	said    uint64 // announcements to all
-	beaten  time.Time
-	resumes uint64 // reconnects of nc seen
-	dropped int    // announcements of others seen to be lost
-	over    bool   // the ids have been given up
+	entries       map[key]*entry
+	gossip        []byte               // an announcement that gathers
+	unused        []*nats.Subscription // of ids that have left
+	expiring      []expiry             // oldest first
+	epoch         uint64
+	said          uint64 // announcements to all
+	lastHeartbeat time.Time
+	lastPing      time.Time
+	dropped       int  // announcements of others seen to be lost
+	over          bool // the ids have been given up
 }
 
 // A place is where an id is that has left, "" if that is not known.
-type place struct {
+type redirect struct {
 	node  string
 	until time.Time // and then it is forgotten
 }
 
 // A fading is a place that is to be forgotten, unless the id has come back and
 // left again meanwhile.
-type fading struct {
+type expiry struct {
 	key
 	until time.Time
 }
@@ -81,7 +79,7 @@ type change struct {
 }
 
 // Changed implements [gcpool.Cluster]. It does not block.
-func (n seam) Changed(pool, id string) {
+func (n remote) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
 	added := n.added(k)
@@ -89,35 +87,31 @@ func (n seam) Changed(pool, id string) {
 		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
-	wake(n.turning)
+	wake(n.changed)
 }
 
 // versionLocked returns the version of a connection that is new to the cluster. One
-// from before Join is no newer than it is, by what the clock says now: it may have
-// been set since.
+// from before Join is no newer than it is.
 func (n *Node) versionLocked(added time.Time) uint64 {
-	now := time.Now()
-	version := max(n.version+1, uint64(now.UnixMicro()))
 	if !added.IsZero() && added.Before(n.came) {
-		version = uint64(now.Add(added.Sub(now)).UnixMicro())
+		return n.clock.at(added)
 	}
-	n.version = max(n.version, version)
-	return version
+	return n.clock.version(time.Now())
 }
 
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *Node) added(k key) time.Time { return n.pool.GetConn(k.pool).Since(k.id) }
 
-func (n *Node) steer() {
-	s := &steward{Node: n, entries: map[key]*entry{}, resumes: n.nc.Stats().Reconnects}
-	s.beat()
+func (n *Node) announce() {
+	s := &announcer{Node: n, entries: map[key]*entry{}}
+	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
 	leaving := n.leaving
 	for {
 		select {
-		case <-n.turning:
-			s.turn()
+		case <-n.changed:
+			s.update()
 		case m := <-n.control:
 			s.hear(m)
 		case <-ticker.C:
@@ -135,7 +129,7 @@ func (n *Node) steer() {
 }
 
 // turn looks after ids that came or went, some at a time.
-func (s *steward) turn() {
+func (s *announcer) update() {
 	const most = 1024
 	batch := make([]key, 0, most)
 	s.mu.Lock()
@@ -148,10 +142,10 @@ func (s *steward) turn() {
 	}
 	s.mu.Unlock()
 	if more {
-		wake(s.turning)
+		wake(s.changed)
 	}
 	for _, k := range batch {
-		s.look(k)
+		s.refresh(k)
 	}
 	s.say(s.subject("s"))
 	s.unsubscribeAll()
@@ -160,7 +154,7 @@ func (s *steward) turn() {
 
 // look brings the entry of an id that changed in line with its connection. One that
 // has come or gone since is told of in a moment.
-func (s *steward) look(k key) {
+func (s *announcer) refresh(k key) {
 	s.mu.Lock()
 	c := s.dirty[k]
 	delete(s.dirty, k)
@@ -183,7 +177,7 @@ func (s *steward) look(k key) {
 	case here && !e.added.Equal(c.added):
 		e.added, e.version, e.since = c.added, c.version, time.Now()
 		s.mu.Lock()
-		delete(s.moved, k)
+		delete(s.redirects, k)
 		s.mu.Unlock()
 		s.tell(s.subject("s"), k, e)
 		e.said = s.said + 1 // at the latest
@@ -192,22 +186,22 @@ func (s *steward) look(k key) {
 
 // drop forgets an id that has left. For a while, what comes for it is told
 // where it is, should another node say so.
-func (s *steward) drop(k key, e *entry) {
+func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	if e.sub != nil {
 		s.unused = append(s.unused, e.sub)
 	}
-	until := time.Now().Add(linger)
-	s.fading = append(s.fading, fading{k, until})
+	until := time.Now().Add(redirectTTL)
+	s.expiring = append(s.expiring, expiry{k, until})
 	s.mu.Lock()
-	s.moved[k] = place{s.moved[k].node, until} // an eviction has said where
+	s.redirects[k] = redirect{s.redirects[k].node, until} // an eviction has said where
 	s.mu.Unlock()
 }
 
 // unsubscribeAll ends subscriptions, but takes what is on its way on them, as
 // many at a time as nats.go may have goroutines for that. Without a connection
 // there is nothing on its way, and nats.go would bring back what it drains.
-func (s *steward) unsubscribeAll() {
+func (s *announcer) unsubscribeAll() {
 	for len(s.unused) > 0 {
 		some := s.unused[:min(len(s.unused), 512)]
 		s.unused = s.unused[len(some):]
@@ -233,7 +227,7 @@ func (s *steward) unsubscribeAll() {
 
 // tell adds an id to the announcement for a subject, and sends that when it is
 // long.
-func (s *steward) tell(subject string, k key, e *entry) {
+func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
 	s.mu.Unlock()
@@ -242,7 +236,7 @@ func (s *steward) tell(subject string, k key, e *entry) {
 		s.say(subject)
 	}
 	if len(s.id)+2+size > limit {
-		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), gcpool.ErrTooLarge))
+		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
 		return
 	}
 	if len(s.gossip) == 0 {
@@ -256,7 +250,7 @@ func (s *steward) tell(subject string, k key, e *entry) {
 }
 
 // say sends the announcement that has gathered.
-func (s *steward) say(subject string) {
+func (s *announcer) say(subject string) {
 	if len(s.gossip) > 0 {
 		if subject == s.subject("s") {
 			s.said++
@@ -267,14 +261,14 @@ func (s *steward) say(subject string) {
 }
 
 // count publishes how many ids are here.
-func (s *steward) count() {
+func (s *announcer) count() {
 	s.mu.Lock()
 	s.ids = len(s.entries)
 	s.mu.Unlock()
 }
 
 // leave has the ids here found no more.
-func (s *steward) leave() {
+func (s *announcer) leave() {
 	s.over = true
 	for k, e := range s.entries {
 		s.drop(k, e)
@@ -291,5 +285,5 @@ func (s *steward) leave() {
 	if s.nc.IsConnected() { // or it would wait in vain
 		_ = s.nc.FlushTimeout(time.Second) // nobody is sent here after that
 	}
-	s.steered.Store(true)
+	s.withdrawn.Store(true)
 }

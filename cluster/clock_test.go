@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"bytes"
+	"testing"
+	"time"
+)
+
+// TestClock: the cluster's time does not go back, is never behind one that was told, and
+// gives each version once.
+func TestClock(t *testing.T) {
+	now := time.Now()
+	c := clock{start: now}
+	if wall := uint64(now.UnixMicro()); c.at(now) != wall || c.at(now.Add(-time.Second)) != wall-1e6 {
+		t.Errorf("it begins at %d, the wall clock at %d", c.at(now), wall)
+	}
+	told := c.at(time.Now()) + 30e6
+	if !c.hear(told, time.Now()) || c.at(time.Now()) <= told || c.version(time.Now()) <= told {
+		t.Error("it is behind a time that was told")
+	}
+	if before := c.ahead; !c.hear(told-10e6, time.Now()) || c.ahead != before {
+		t.Error("an older time moves it")
+	}
+	if before := c.ahead; c.hear(c.at(time.Now())+2*farFuture, time.Now()) || c.hear(^uint64(0), time.Now()) || c.ahead != before {
+		t.Error("it believes anything")
+	}
+	last := c.version(time.Now())
+	for range 1000 {
+		v := c.version(time.Now())
+		if v <= last {
+			t.Fatalf("version %d after %d", v, last)
+		}
+		last = v
+	}
+	if (&clock{}).at(time.Unix(-1, 0)) != 0 {
+		t.Error("a time before 1970")
+	}
+}
+
+// TestClockHoursAhead: a node whose clock is hours ahead is a node like others: its
+// connections are newer than those before and older than those that come later.
+func TestClockHoursAhead(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	older := a.dial("alice")
+	g.version(g.all, "alice")
+	for range 3 {
+		far := ahead(2 * time.Hour)
+		g.takes("alice", far)
+		older.ends()
+		older = a.dial("alice")
+		if version := g.version(g.all, "alice"); version <= far {
+			t.Errorf("version %d after %d", version, far)
+		}
+	}
+	if a.conns.Len() != 1 || a.Stats().Malformed > 0 {
+		t.Errorf("%d connections, %d malformed", a.conns.Len(), a.Stats().Malformed)
+	}
+}
+
+// TestClocksInAPartition: the newest connection wins after a partition though the
+// clock of the other node is ahead by 30 s, for both had met before.
+func TestClocksInAPartition(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.clock.ahead = 30e6
+	g.beats()
+	g.greeted()
+	older := g.clock.version(time.Now()) + 1e5 // connected there 0.1 s from now, which a does not hear
+	eventually(t, "0.1 s later", func() bool { return g.clock.at(time.Now()) > older+1e5 })
+	a.dial("alice")
+	g.version(g.all, "alice")
+	g.takes("alice", older)
+	if told := g.version(g.told, "alice"); told <= older || a.conns.Len() != 1 {
+		t.Errorf("told version %d, the older is %d, and %d connections", told, older, a.conns.Len())
+	}
+}
+
+// TestRefusedIsNotHeard: of an announcement that made no sense a node asks again.
+func TestRefusedIsNotHeard(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.beats()
+	g.greeted()
+	g.tell(g.subject("s"), key{name, "bob"}, &entry{version: 1})
+	g.gossip = append(g.gossip, 0xff)
+	g.say(g.subject("s"))
+	g.beats()
+	want := append(append(appendString(nil, a.id), missing), 0)
+	if m := g.next(g.told); !bytes.Equal(m.Data, want) {
+		t.Errorf("told %q, want a question for what was refused", m.Data)
+	}
+}

@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestServerVanishes: a node whose server of NATS says nothing any more, and does not
+// close the connection, goes to another server soon, and its users are reached again.
+func TestServerVanishes(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	a, b := join(t, p.url()), joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+	if err := a.nc.SetServerPool([]string{p.url(), s.ClientURL()}); err != nil {
+		t.Fatal(err)
+	}
+	u := a.dial("alice")
+	a.known("alice", b)
+	p.hold(true)
+	eventually(t, "alice is reached again", func() bool { return b.stream.Deliver(t.Context(), "alice", []byte("x")) == nil })
+	if got := u.read(); got != "x" {
+		t.Errorf("received %q", got)
+	}
+	if a.Err() != errDeaf {
+		t.Errorf("Err is %v", a.Err())
+	}
+}
+
+// TestServerVanishesDuringAWrite: the same while nats.go is held up in a write, with the
+// FlusherTimeout that README advises.
+func TestServerVanishesDuringAWrite(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	back := make(chan struct{}, 10)
+	nc := connect(t, p.url(), nats.FlusherTimeout(2*time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}),
+		nats.ReconnectHandler(func(*nats.Conn) { back <- struct{}{} }))
+	if err := nc.SetServerPool([]string{p.url(), s.ClientURL()}); err != nil {
+		t.Fatal(err)
+	}
+	pool := gcpool.NewPool()
+	if err := pool.Register(name); err != nil {
+		t.Fatal(err)
+	}
+	n, err := Join(pool, nc, WithLogger(slog.New(slog.DiscardHandler)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool.Start()
+	p.hold(true)
+	large := make([]byte, 900<<10)
+	eventually(t, "a write is held up", func() bool {
+		pool.GetStream(name).Broadcast(large)
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return n.broadcasting > 10<<20 // nobody takes them off
+	})
+	select {
+	case <-back:
+	case <-time.After(30 * time.Second):
+		t.Error("it does not connect again")
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := n.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+}

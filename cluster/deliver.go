@@ -1,0 +1,192 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// A delivery is a batch of messages of another node, on its way to an id that
+// is connected here.
+type delivery struct {
+	key
+	node   string // whose they are
+	number uint64 // of its request
+	stream *gcpool.StreamPool
+	batch  [][]byte // not yet taken
+	codes  []byte   // the outcomes of those before
+}
+
+// An origin says which request of which node a delivery is.
+type origin struct {
+	node   string
+	number uint64
+}
+
+// received takes one request.
+func (n *Node) received(m *nats.Msg) {
+	d := decoder{left: m.Data}
+	r := &delivery{node: d.string()}
+	kind := d.byte()
+	if kind == probe && plain(r.node) {
+		n.probed(r.node, &d, m)
+		return
+	}
+	expires := d.number()
+	r.key = key{d.string(), d.string()}
+	for d.more() {
+		r.batch = append(r.batch, d.bytes())
+	}
+	number, ok := n.numbered(m.Reply, r.node)
+	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || (kind == where) != (len(r.batch) == 0) {
+		n.reject(m)
+		return
+	}
+	n.taken.Add(1)
+	r.number = number
+	if !n.accept(r, expires) {
+		return
+	}
+	if kind == where {
+		n.locate(r)
+		return
+	}
+	r.stream = n.pool.GetStream(r.pool) // or nil, and Receive says so
+	n.mu.Lock()
+	n.deliveries[origin{r.node, number}] = r
+	n.mu.Unlock()
+	if n.proceed(r) {
+		wake(n.sending)
+	}
+}
+
+// accept reports whether a request may be taken. One that comes out of turn, or so late
+// that its node has given it up, is refused: that node looks for the id once more if it
+// still waits. One that came twice has its answer already.
+func (n *Node) accept(r *delivery, expires uint64) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	w := n.windowLocked(r.node)
+	late := n.clock.at(time.Now()) > expires
+	if late {
+		w.refuse(r.number)
+	} else if w.take(r.number) {
+		return true
+	}
+	if w.never(r.number) {
+		n.answerLocked(r.node, r.number, outcomes, nil, "")
+		wake(n.sending)
+	}
+	return false
+}
+
+// windowLocked returns what is known of the requests of a node.
+func (n *Node) windowLocked(node string) *window {
+	w := n.windows[node]
+	if w == nil {
+		w = new(window)
+		n.windows[node] = w
+	}
+	w.used = time.Now()
+	return w
+}
+
+// probed answers a node that has heard nothing of some requests: which of them are in
+// hand here, and which were never taken, and will not be from now on; and whether their
+// id is here.
+func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
+	for d.more() {
+		number, k, here := d.number(), key{d.string(), d.string()}, ""
+		if d.bad {
+			n.reject(m)
+			break
+		}
+		if !n.added(k).IsZero() {
+			here = n.id
+		}
+		n.mu.Lock()
+		w := n.windowLocked(node)
+		w.refuse(number)
+		switch {
+		case n.deliveries[origin{node, number}] != nil:
+			n.answerLocked(node, number, inProgress, nil, "")
+		case w.never(number):
+			n.answerLocked(node, number, absent, nil, here)
+		}
+		n.mu.Unlock()
+	}
+	wake(n.sending)
+}
+
+// locate answers the question where an id is.
+func (n *Node) locate(r *delivery) {
+	here := !n.added(r.key).IsZero()
+	defer wake(n.sending)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if here {
+		n.answerLocked(r.node, r.number, found, nil, n.name)
+	} else {
+		n.answerLocked(r.node, r.number, outcomes, nil, n.redirects[r.key].node)
+	}
+}
+
+// proceed has what is left of r written, as far as there is room, and is called
+// again when that has its outcome, or there may be room. It reports whether r has
+// its answer.
+func (n *Node) proceed(r *delivery) bool {
+	for len(r.batch) > 0 {
+		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) {
+			if n.written(r, errs) {
+				n.sendNow()
+			}
+		})
+		if taken > 0 {
+			return false // written may have r already
+		}
+		select {
+		case <-n.stop:
+			return false // too late for an answer
+		default:
+		}
+		switch {
+		case errors.Is(err, context.Canceled):
+			time.AfterFunc(retryDelay, func() {
+				if n.proceed(r) {
+					n.sendNow()
+				}
+			})
+			return false
+		case errors.Is(err, gcpool.ErrMoved):
+			return n.end(r)
+		}
+		r.codes = append(r.codes, reason(err))
+		r.batch = r.batch[1:]
+	}
+	return n.end(r)
+}
+
+// written notes the outcomes of the first messages of r. One that its id has
+// left behind, and all behind it, go where the id is.
+func (n *Node) written(r *delivery, errs []error) bool {
+	for _, err := range errs {
+		if errors.Is(err, gcpool.ErrMoved) {
+			return n.end(r)
+		}
+		r.codes = append(r.codes, reason(err))
+		r.batch = r.batch[1:]
+	}
+	return n.proceed(r)
+}
+
+// end answers r: some of it may be left.
+func (n *Node) end(r *delivery) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.deliveries, origin{r.node, r.number})
+	n.answerLocked(r.node, r.number, outcomes, r.codes, n.redirects[r.key].node)
+	return true
+}

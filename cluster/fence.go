@@ -1,0 +1,50 @@
+package cluster
+
+import "time"
+
+// A window knows which of the latest requests of one node have been taken, and
+// refuses what comes out of turn, as the anti-replay window of RFC 4303 does: a
+// request that was delayed must not be written after those that came later.
+type window struct {
+	last  uint64       // the highest number taken or refused
+	taken [1024]uint64 // bits: of the numbers up to last
+	used  time.Time
+}
+
+// size is how many numbers a window remembers.
+const size = 64 * uint64(len(window{}.taken))
+
+func (w *window) bit(number uint64) (word *uint64, bit uint64) {
+	return &w.taken[number%size/64], 1 << (number % 64)
+}
+
+// refuse has all numbers up to one refused from now on.
+func (w *window) refuse(number uint64) {
+	if number > w.last && number-w.last >= size {
+		clear(w.taken[:])
+		w.last = number
+	}
+	for w.last < number {
+		w.last++
+		word, bit := w.bit(w.last)
+		*word &^= bit
+	}
+}
+
+// take reports whether a request may be taken: once, and only if it is newer than all
+// before.
+func (w *window) take(number uint64) bool {
+	if number <= w.last {
+		return false
+	}
+	w.refuse(number)
+	word, bit := w.bit(number)
+	*word |= bit
+	return true
+}
+
+// never reports whether a request certainly was not taken, and will not be.
+func (w *window) never(number uint64) bool {
+	word, bit := w.bit(number)
+	return number <= w.last && w.last-number < size && *word&bit == 0
+}

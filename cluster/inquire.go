@@ -1,0 +1,83 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"slices"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// patience is how long nothing is heard of a push before it is given up, if another node
+// has its id by then.
+const patience = time.Second
+
+// inquire asks what became of requests of which nothing has been heard: first the nodes
+// that may have got them, after a second all, for one of them may have the id. One
+// that is lost must not keep those behind it waiting for WithTimeout.
+func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	probes := map[string][]byte{}
+	for number, r := range silent {
+		if n.out[number] != r || now.Sub(r.asked) < min(3*tick+r.asked.Sub(r.heard), patience) {
+			continue
+		}
+		nodes := n.mayHaveLocked(r)
+		if now.Sub(r.heard) > patience {
+			nodes = n.everybodyLocked()
+		}
+		for _, node := range nodes {
+			b := probes[node]
+			if b == nil {
+				b = append(appendString(nil, n.id), probe)
+			}
+			if len(b) < piece { // else the next time
+				b = appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
+				r.asked = now
+			}
+			probes[node] = b
+		}
+	}
+	for node, b := range probes {
+		n.pending = append(n.pending, message{n.subject("d", node), b})
+	}
+}
+
+// mayHaveLocked returns the nodes that may have got a request.
+func (n *Node) mayHaveLocked(r *request) []string {
+	if r.node != "" {
+		return []string{r.node}
+	}
+	return n.everybodyLocked()
+}
+
+func (n *Node) everybodyLocked() []string {
+	nodes := []string{n.id}
+	for node := range n.members {
+		nodes = append(nodes, node)
+	}
+	return nodes
+}
+
+// absentLocked notes that a node does not have r, and will not take it, but perhaps has
+// its id. It returns the outcome, if there is one: ErrMoved if no other node can have r,
+// not even one of which this node is yet to hear; or that r was lost with a node.
+func (n *Node) absentLocked(r *request, node string, here bool) error {
+	r.absent = append(r.absent, node)
+	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
+		return !slices.Contains(r.absent, node)
+	}) {
+		return gcpool.ErrMoved
+	}
+	switch {
+	case !here:
+		return nil
+	case r.kind == where:
+		return gcpool.ErrMoved // ask again
+	case time.Since(r.heard) > patience:
+		n.hints[0][r.key] = hint{node: node}
+		return ErrUncertain
+	}
+	return nil
+}

@@ -1,0 +1,114 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// check refuses what cannot work.
+func (n *Node) check() error {
+	wrong := ""
+	switch {
+	case n.pool == nil || n.nc == nil:
+		wrong = "nil pool or connection"
+	case n.prefix == "" || strings.ContainsAny(n.prefix, " \t\r\n*>") || strings.Contains("."+n.prefix+".", ".."):
+		wrong = fmt.Sprintf("WithPrefix(%q) is no subject", n.prefix)
+	case len(n.name) > maxName:
+		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", maxName)
+	case n.nc.Opts.NoEcho:
+		wrong = "nats.NoEcho: a node hears itself, to know that NATS is there"
+	case n.timeout < time.Second:
+		wrong = "WithTimeout must be at least a second"
+	case !n.nc.IsConnected():
+		return fmt.Errorf("gcpool/cluster: not connected to NATS: %w", nats.ErrConnectionClosed)
+	case !n.nc.HeadersSupported():
+		return fmt.Errorf("gcpool/cluster: %w", nats.ErrHeadersNotSupported)
+	}
+	if wrong != "" {
+		return fmt.Errorf("%w: %s", gcpool.ErrInvalid, wrong)
+	}
+	return nil
+}
+
+// subscribe has what concerns the node itself come in.
+func (n *Node) subscribe() error {
+	add := func(sub *nats.Subscription, err error) error {
+		if err == nil {
+			n.subs = append(n.subs, sub)
+		}
+		return err
+	}
+	var err error
+	n.ours, err = n.nc.ChanSubscribe(n.subject("r", n.id, "*"), n.in)
+	return errors.Join(
+		add(n.ours, err),
+		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
+		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
+		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
+		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
+		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
+		(&announcer{Node: n}).permitted(),
+	)
+}
+
+// permitted returns an error if NATS does not permit what a node sends or subscribes to.
+// It says so of each before it answers a ping. Only the first concerns other nodes.
+func (s *announcer) permitted() error {
+	before, self := s.nc.LastError(), appendString(nil, s.id)
+	s.heartbeatTo(s.subject("s"))
+	s.heartbeatTo(s.subject("s", s.id))
+	s.publish(s.subject("d", s.id), append(self, probe))
+	s.publish(s.subject("r", s.id, "0"), self)
+	s.publish(s.subject("b"), appendString(self, ""))
+	s.publish(s.subject("p", s.id, "0"), nil)
+	for to, reply := range map[string]string{
+		s.subject("m", token(""), token("")): s.subject("r", s.id, "0"),
+		s.subject("l", s.id):                 s.subject("p", s.id, "0"),
+	} {
+		if err := s.nc.PublishRequest(to, reply, appendString(self, "")); err != nil {
+			return err
+		}
+	}
+	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")} {
+		sub, err := s.nc.SubscribeSync(subject)
+		if err != nil {
+			return err
+		}
+		_ = sub.Unsubscribe()
+	}
+	if err := s.nc.FlushTimeout(s.timeout); err != nil {
+		return err
+	}
+	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+		return err
+	}
+	return nil
+}
+
+func (n *Node) unsubscribe() {
+	for _, sub := range n.subs {
+		_ = sub.Unsubscribe() // fails if nc is closed, and then it is done
+	}
+}
+
+// watch has the errors of NATS noted, and passed on to the handler that nc had.
+func (n *Node) watch() {
+	before, self := n.nc.ErrorHandler(), n.self
+	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
+		if n := self.Load(); n != nil { // which nc, that stays, does not keep
+			noted := err
+			if sub != nil {
+				noted = fmt.Errorf("%w: %q", err, sub.Subject)
+			}
+			n.note(noted)
+		}
+		if before != nil {
+			before(nc, sub, err)
+		}
+	})
+}

@@ -1,0 +1,151 @@
+package cluster
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// send is the goroutine that publishes for those who must not wait, since nc
+// blocks for as long as NATS does not read.
+func (n *Node) send() {
+	for {
+		select {
+		case <-n.sending:
+		case <-n.stop:
+			return
+		}
+		for more := true; more; {
+			n.publishing.Lock()
+			more = n.round()
+			n.publishing.Unlock()
+		}
+	}
+}
+
+// sendNow has the caller publish, which saves the way to another goroutine; but
+// while one publishes, what is for the next round gathers.
+func (n *Node) sendNow() {
+	more := true
+	if n.publishing.TryLock() {
+		more = n.round()
+		n.publishing.Unlock()
+	}
+	if more {
+		wake(n.sending)
+	}
+}
+
+// round publishes what has gathered, and reports whether more has since.
+func (n *Node) round() (more bool) {
+	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
+	n.mu.Lock()
+	n.limit, n.away = limit, away
+	pending := n.pending
+	n.pending, n.broadcasting = nil, 0
+	clear(n.slots)
+	n.mu.Unlock()
+	for _, p := range pending {
+		n.publish(p.subject, p.data)
+	}
+	for range maxInFlight / 16 {
+		number, r := n.take()
+		if r == nil {
+			break
+		}
+		n.request(number, r)
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
+}
+
+// publish sends one message, and notes if it could not.
+func (n *Node) publish(subject string, b []byte) {
+	if err := n.nc.Publish(subject, b); err != nil {
+		n.note(err)
+	}
+}
+
+// take returns the first request of the queue, which is out then, its encoding
+// in n.buf: as many messages as NATS takes at once. It returns nil if there is
+// none, or too many are out.
+func (n *Node) take() (number uint64, r *request) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if len(n.queue) == 0 || n.inFlight >= maxInFlight {
+		return 0, nil
+	}
+	r = n.queue[0]
+	n.queue[0] = nil
+	n.queue = n.queue[1:]
+	n.inFlight++
+	n.number++
+	n.out[n.number] = r
+	r.counts, r.heard, r.sent = true, time.Now(), 0
+	r.due, r.asked, r.absent = r.heard.Add(n.timeout), r.heard, nil
+	b := append(appendString(n.buf[:0], n.id), r.kind)
+	b = binary.AppendUvarint(b, n.clock.at(r.due))
+	b = appendString(appendString(b, r.pool), r.id)
+	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
+		b = appendString(b, r.batch[r.sent])
+		r.sent++
+	}
+	n.buf = b
+	return n.number, r
+}
+
+// request publishes n.buf, which is what take has made of r.
+func (n *Node) request(number uint64, r *request) {
+	n.mu.Lock()
+	err, to := error(nil), r.node
+	switch {
+	case n.out[number] != r: // given up, and not ours any more
+		n.mu.Unlock()
+		return
+	case n.away:
+		err = errAway
+	case len(n.buf) > n.limit || r.sent < min(1, len(r.batch)):
+		err = errTooLarge
+	}
+	n.mu.Unlock()
+	if err == nil {
+		subject := n.subject("d", to)
+		if to == "" {
+			subject = n.subject("m", token(r.pool), token(r.id))
+		}
+		err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)))
+	}
+	if err != nil && n.claim(number) != nil {
+		n.fail(r, err)
+	}
+}
+
+// publishRequest publishes n.buf. Its error says that nothing has left; of any
+// other the answer, or the deadline, decides.
+func (n *Node) publishRequest(subject, reply string) error {
+	n.requests.Add(1)
+	err := n.nc.PublishRequest(subject, reply, n.buf)
+	for _, certain := range []error{nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
+		if errors.Is(err, certain) {
+			return fmt.Errorf("%w: %w", gcpool.ErrNotConnected, err)
+		}
+	}
+	if err != nil {
+		n.note(err)
+	}
+	return nil
+}
+
+// wake has the goroutine that waits at c look once more.
+func wake(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
