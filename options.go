@@ -8,104 +8,110 @@ import (
 	"github.com/nulijiabei/gcpool/internal/delivery"
 )
 
-// An Option sets one thing about a pool; the last one wins, Register's over NewPool's.
+// An Option sets one property of a pool. If two options set the same property, the last one
+// wins; those of Register win over those of NewPool.
 type Option func(*config)
 
 type config struct{ delivery.Config }
 
-// Overflow says what gives way when the outbox of an id is full and its peer has
-// acknowledged nothing for a second, however long [WithWriteTimeout] is. Add waits for a
-// peer that has. Others are ErrInvalid.
+// Overflow says what happens to a message that finds the outbox of its id full, once the peer
+// has acknowledged nothing for a second. Until then Add waits. The length of
+// [WithWriteTimeout] makes no difference.
 type Overflow int
 
 const (
-	// Disconnect closes the connection; all that waits for it is reported with
-	// ErrSlow, or goes to the mailbox.
+	// Disconnect closes the connection. Everything that waits for it goes to the mailbox, or
+	// is reported with ErrSlow.
 	Disconnect = Overflow(delivery.Disconnect)
-	// DropOldest reports the messages that have waited longest with ErrSlow, as many
-	// as the new one needs room; it alone where what is being written leaves none.
+	// DropOldest makes room: it reports the messages that have waited longest with ErrSlow. If
+	// what is being written leaves no room, it reports the new message instead.
 	DropOldest = Overflow(delivery.DropOldest)
 	// DropNewest reports the new message with ErrSlow.
 	DropNewest = Overflow(delivery.DropNewest)
 )
 
-// WithBuffer sets how many messages may be added before Start, and how many reports may
-// wait for a slow hook, before Add waits. A Broadcast before Start counts once, and what is
-// reported before Start makes no room. It must be positive and at most 1<<24. The default
-// is 1000.
+// WithBuffer sets two bounds beyond which Add waits: how many messages may be added before
+// Start, and how many calls may wait for slow hooks. A Broadcast before Start counts as one
+// message. A message that is reported before Start does not make room for another. The
+// default is 1000; the least is 1, the most 1<<24.
 func WithBuffer(messages int) Option { return func(c *config) { c.Buffer = messages } }
 
-// WithOutbox sets how many bytes of payload may wait for one id. Beside them it
-// takes a few bytes for each message, room that is kept for more, and no more than
-// about as much again, or 16 KiB. It must be positive; the default is 1 MiB.
+// WithOutbox sets how many bytes of payload may wait for one id. The default is 1 MiB; the
+// least is 1. In memory an outbox takes up to twice its payload and a few bytes for each
+// message, but at least 16 KiB once much has waited.
 //
-// What the network has not taken waits in the outbox, where it is bounded and follows
-// the user to his next connection, and not in the system's send buffer: on Linux and
-// macOS the pool sets TCP_NOTSENT_LOWAT to 128 KiB on the TCP sockets that it can reach,
-// see WithWriteTimeout. So Add waits for a slow peer when its outbox is full, and not
-// some megabytes later. While it is slow, a write to it holds one goroutine and up to
-// 64 KiB.
+// Messages that the network has not taken wait in the outbox. There they are bounded, and
+// they follow the user to the next connection. On Linux and macOS the pool therefore sets
+// TCP_NOTSENT_LOWAT to 128 KiB on each TCP socket that it can reach (see
+// [WithWriteTimeout]), so that they do not wait in the system's send buffer. A write to a
+// slow peer holds one goroutine and up to 64 KiB.
 func WithOutbox(bytes int) Option { return func(c *config) { c.Outbox = bytes } }
 
-// WithOverflow sets what gives way when an outbox is full; by default Disconnect.
+// WithOverflow sets what happens when an outbox is full. The default is Disconnect.
 func WithOverflow(o Overflow) Option {
 	return func(c *config) { c.Overflow = delivery.Overflow(o) }
 }
 
-// WithWriteTimeout sets how long a peer may acknowledge nothing while a write to it
-// waits. Then its connection is closed, and what waits is reported with ErrSlow, or goes
-// to the mailbox. It must be positive; the default is 10 s.
+// WithWriteTimeout sets for how long a peer may acknowledge nothing while a write to it
+// waits. Then the connection is closed, and what waits goes to the mailbox or is reported
+// with ErrSlow. The default is 10 s; d must be positive.
 //
-// A peer that acknowledges anything within d does not time out. (Its outbox may still
-// overflow, see [WithOverflow].) On Linux and macOS the pool asks the system what the peer's
-// system has acknowledged, for TCP and TLS, and on Linux for Unix sockets, be they added as
-// they are or under [Upgrade]. A full receiver tells of new room only when some of its
-// buffer has been read: about a sixteenth on Linux, at most half of it (RFC 9293 section
-// 3.8.6.2.2). A peer that reads less in d cannot be told from one that has stopped.
+// A peer that acknowledges anything within d does not time out, although its outbox may
+// overflow (see [WithOverflow]). The pool asks the operating system what the peer's system has
+// acknowledged: on Linux and macOS for TCP and TLS, on Linux also for Unix sockets, with or
+// without [Upgrade]. A receiver with a full buffer announces new room only after its
+// application has read about a sixteenth of the buffer on Linux, and at most half of it
+// anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks like
+// one that has stopped.
 //
-// Elsewhere only what the local system takes is seen: pieces of 64 KiB, but whole messages
-// on a WebSocket without Upgrade, whose socket is out of reach behind x/net, and on a
-// net.Conn of another type. There d must do for the largest message, and a send buffer of
-// several megabytes may hide for seconds that a peer reads.
+// Everywhere else the pool sees only what its own system takes. This goes for a WebSocket of
+// x/net without Upgrade, where it sees whole messages, and for other types of net.Conn. There
+// d must be long enough for the largest message, and a send buffer of several megabytes can
+// hide for seconds that a peer reads.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(c *config) { c.WriteTimeout = d }
 }
 
-// WithHeartbeat has a WebSocket to which nothing was written for d pinged, so
-// that a dead one is found. One under [Upgrade] is pinged when nothing came from
-// it for d, and closed (1001) when it has sent nothing and taken nothing for 2d, so its
-// handler must keep reading. What a peer acknowledges counts as taken while a write to it
-// waits, and while the ping may still be behind what the system has for it, where that can
-// be seen (see [WithWriteTimeout]); once the ping has arrived, only an answer counts.
-// Looked at once a second, or four times in d, from Start on; what is less than 10 ms is
-// 10 ms. 0 is off; the default 15 s.
+// WithHeartbeat sets when a quiet WebSocket is pinged, so that a dead peer is found. Under
+// [Upgrade] a peer is pinged after it has sent nothing for d. It is closed with code 1001
+// after it has neither sent nor taken anything for 2d; the pool hears only what the handler
+// reads, so the handler must keep reading. Without Upgrade a peer is pinged when nothing has
+// been written to it for d.
+//
+// A peer takes something when its system acknowledges it (see [WithWriteTimeout]). That counts
+// until the ping has arrived; from then on only an answer counts. The pool looks once a
+// second, or four times in d if that is more often, from Start on. The default is 15 s; 0 turns
+// heartbeats off; less than 10 ms means 10 ms.
 func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbeat = d } }
 
-// WithMailbox has messages for ids that are not connected wait for them, each
-// for up to ttl since its id went, since Add, or since Start if it was added before, and
-// all together up to so many bytes of payload, and of ids beyond 128 bytes; the oldest
-// give way, reported with ErrExpired. Each takes some 250 bytes beside that, or 500 for an
-// id of its own, and there may be one for 16 bytes, and 1024. Without it, and with a zero,
-// they are reported at once.
+// WithMailbox keeps messages for ids that are not connected. A message is kept for ttl, counted
+// from Add, from the disconnect if it was already waiting, or from Start if it was added
+// before. All messages together may have so many bytes of payload, and there may be one
+// message for every 16 of those bytes, and 1,024 more. Beyond that the oldest give way. A
+// message that expires or gives way is reported with ErrExpired. The default, and a zero for
+// either, is no mailbox: messages for an id that is not connected are reported at once.
+//
+// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, and
+// 400 bytes for each id. An id longer than 128 bytes counts the rest of its length as payload
+// of each of its messages.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }
 
-// WithNewline has each payload followed by '\n', as the original gcpool does; by
-// default true. Without it a raw connection's peer must know where messages end.
+// WithNewline sets whether '\n' follows each payload, as in the original gcpool. The default
+// is true. Without newlines, the peer of a raw connection must know where a message ends.
 func WithNewline(on bool) Option { return func(c *config) { c.Newline = on } }
 
-// WithBinary has messages leave as binary frames (RFC 6455 section 5.6) on the connections
-// that [Conn] returns; by default they are text, which must be UTF-8. A *[websocket.Conn] of
-// x/net has its PayloadType for that, and a raw connection has no frames.
+// WithBinary makes messages binary frames (RFC 6455 section 5.6) on the connections that [Conn]
+// returns. The default is text frames, whose payload must be UTF-8. On a *[websocket.Conn] of
+// x/net its PayloadType decides, and a raw connection has no frames.
 func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 
-// WithUndelivered sets the function that is told of each message that was
-// accepted and not delivered; there is none by default. It runs on a goroutine
-// of the pool's, one call at a time and in order with WithPresence; delivery
-// goes on meanwhile. It may call the pool; to push to its own pool it should
-// use AddContext with a deadline, since Add waits while more reports than
-// WithBuffer wait for it. A panic is recovered and logged.
+// WithUndelivered sets a hook that is told of each message that was accepted and not
+// delivered. There is none by default. The hook runs on a goroutine of the pool, one call at a
+// time, in order with the other hooks. Delivery goes on meanwhile. The hook may call the pool.
+// If it pushes to its own pool it should use AddContext with a deadline, because Add waits
+// while more than WithBuffer calls wait for the hooks. A panic is recovered and logged.
 func WithUndelivered(fn func(Undelivered)) Option {
 	return func(c *config) {
 		if c.Undelivered = nil; fn != nil {
@@ -116,9 +122,9 @@ func WithUndelivered(fn func(Undelivered)) Option {
 	}
 }
 
-// WithPresence sets the function that is told when an id has come or gone;
-// there is none by default. A newer connection that takes over is neither. It
-// is called as that of WithUndelivered.
+// WithPresence sets a hook that is told when an id has come or gone. There is none by default.
+// When a newer connection takes over, the id has neither come nor gone. The hook runs under
+// the same rules as the WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *config) {
 		if c.Presence = nil; fn != nil {
@@ -127,9 +133,9 @@ func WithPresence(fn func(pool, id string, connected bool)) Option {
 	}
 }
 
-// WithLogger sets where joins and leaves are logged, at Debug, and slow peers,
-// at Warn; never a payload, and ids only quoted. Lines are left out while it is
-// too slow. The default, and nil, is [slog.Default].
+// WithLogger sets where the pool logs: ids that come and go at Debug, slow peers at Warn. It logs
+// no payload, and ids only quoted. While the logger is too slow, the pool leaves lines out. The
+// default, and nil, is [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.Logger = l } }
 
 // check refuses options without meaning.

@@ -7,36 +7,36 @@ import (
 	"time"
 )
 
-// Stats are the figures of one pool. Accepted is always the sum of Written,
-// Forwarded, Undelivered and Waiting; others may be of a moment later.
-// Counters count since Register.
+// Stats are the figures of one pool, counted since Register. Accepted always equals Written +
+// Forwarded + Undelivered + Waiting. Other figures may be a moment newer.
 type Stats struct {
 	Name        string
 	Connections int // ids that are connected, Joins - Leaves
 
-	// Messages accepted that have no outcome yet, and their payload in bytes; how
-	// much of it may wait for one id, and in the mailbox, 0 without one.
+	// Waiting is how many messages were accepted and have no outcome yet, WaitingBytes their
+	// payload. The limits are those of WithOutbox, and of WithMailbox: 0 without a mailbox.
 	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
-	// Written means that the system took every byte, Forwarded that this was so
-	// in another process, Undelivered that the message was reported, or its
-	// Deliver returned. WrittenBytes is payload, without newlines and headers.
+	// Written counts messages of which the system took every byte; Forwarded those that
+	// another process has written; Undelivered those that were reported, to a hook or to the
+	// caller of Deliver or AddFunc. WrittenBytes is payload, without newlines and headers.
 	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
 
-	// Undelivered, by what the error wraps; Other is a [Cluster]'s own.
+	// Undelivered by reason, which is the error that was reported. Other counts errors of a
+	// [Cluster].
 	NotConnected, Slow, Deleted, Expired, Closed, Other uint64
 
-	Joins, Leaves, Takeovers uint64 // a takeover is neither of the others
+	Joins, Leaves, Takeovers uint64 // a takeover counts as neither of the others
 	Stalled                  int    // connections whose peer holds up a write, for 5 ms or more
 
-	// Latency is how many messages took up to 100 µs << i from Add to written, the
-	// last: any more. It is a sample of one in 64 writes or fewer.
+	// Latency counts how long messages took from Add to written: Latency[i] those that took up
+	// to 100 µs << i, and the last bucket all others. It is a sample of one write in 64.
 	Latency    [16]uint64
 	LatencySum time.Duration // of the messages in Latency
 }
 
-// Stats returns a snapshot of every pool, by name, whose cost does not depend on
-// the number of connections. It does not block.
+// Stats returns a snapshot of every pool, sorted by name. Its cost does not depend on the number
+// of connections. It does not block.
 func (p *Pool) Stats() []Stats {
 	if p == nil {
 		return nil

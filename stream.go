@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
 // A StreamPool takes the messages of one pool: pairs of an id and a payload.
@@ -284,10 +285,19 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// start is called under Pool.mu, or once that is closed.
+// start opens the stream. It is called under Pool.mu, or once that is closed.
 func (s *StreamPool) start() {
-	if s.conns.group.Begin() {
+	if s.conns.group.Begin(s.drain) {
 		close(s.begun)
+	}
+}
+
+// drain is what Start runs for each pool, on a goroutine that lives while there is something to
+// write. While many connections stand in line, others join it, up to GOMAXPROCS; one whose peer
+// holds it up is replaced.
+func (s *StreamPool) drain(w *schedule.Writer) {
+	for w.Next() { // the connection that is first in line; the last one goes to the end
+		w.Write() // a piece of what waits for it
 	}
 }
 

@@ -100,8 +100,9 @@ func (g *Group) Receipt(id string, fn func(err error)) *outbox.Receipt {
 	return g.report.Receipt(id, fn)
 }
 
-// Begin has writers come for what waits, and reports whether it is the first call.
-func (g *Group) Begin() bool { return g.line.Open() }
+// Begin has drain called by writers that come for what waits, and reports whether it is the
+// first call. See schedule.Line.Open.
+func (g *Group) Begin(drain func(w *schedule.Writer)) bool { return g.line.Open(drain) }
 
 // Begun reports whether Begin has been called.
 func (g *Group) Begun() bool { return g.line.Opened() }

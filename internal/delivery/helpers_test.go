@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/transport"
 	"golang.org/x/net/websocket"
 )
@@ -17,8 +18,14 @@ import (
 // begun returns a group that has begun to write, without a registry.
 func begun(c Config) *Group {
 	g := NewGroup(c, func() []*Recipient { return nil }, func(*Recipient) {})
-	g.Begin()
+	g.Begin(drain)
 	return g
+}
+
+func drain(w *schedule.Writer) {
+	for w.Next() {
+		w.Write()
+	}
 }
 
 // accept has r take a message, and returns the write that its caller is to make.

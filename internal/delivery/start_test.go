@@ -23,7 +23,7 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	if wait := b.waitLocked(m, bounded); wait > 0 {
 		t.Errorf("before Start a message waits for %v", wait)
 	}
-	g.Begin()
+	g.Begin(drain)
 	b.acceptLocked(m, bounded)
 	b.mu.Unlock()
 	if connOf(b) != link {
@@ -42,7 +42,7 @@ func TestPushBehindWhatIsUndecided(t *testing.T) {
 		}
 	}
 	b.mu.Lock() // the writer that comes waits for it
-	g.Begin()
+	g.Begin(drain)
 	if wait, err := b.tryLocked(m); wait <= 0 || err != nil || g.Stats().Accepted != 3 {
 		t.Errorf("Push behind 15 bytes, of 10, waits for %v, %v: %+v", wait, err, g.Stats())
 	}

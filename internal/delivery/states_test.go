@@ -77,7 +77,7 @@ func goOn(b *bench) {
 	conn := &gate{free: make(chan bool)}
 	b.Cleanup(func() { close(conn.free) })
 	b.attachLink(NewConnection(conn, false))
-	b.group.Begin()
+	b.group.Begin(drain)
 	is := func(what string, ok func() bool) {
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
 			b.mu.Lock()

@@ -51,8 +51,9 @@ func (p *Place) place() *Place { return p }
 type Line struct {
 	tasks   *tasks.Tasks
 	start   time.Time
-	stalled atomic.Int64 // writers that were replaced
-	opened  atomic.Bool  // changed under mu
+	drain   func(*Writer) // the life of a writer; set by Open
+	stalled atomic.Int64  // writers that were replaced
+	opened  atomic.Bool   // changed under mu
 
 	mu      sync.Mutex // a leaf
 	first   Cursor
@@ -79,10 +80,14 @@ func (l *Line) Now() time.Duration { return time.Since(l.start) }
 func (l *Line) Time(d time.Duration) time.Time { return l.start.Add(d) }
 
 // Open has writers come for the cursors in line, and reports whether it is the first call.
-func (l *Line) Open() bool {
+// Each runs drain on a goroutine of its own, until Next says no.
+func (l *Line) Open(drain func(w *Writer)) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	first := !l.opened.Swap(true)
+	if first {
+		l.drain = drain
+	}
 	for l.staffLocked() {
 	}
 	return first
@@ -139,7 +144,7 @@ func (l *Line) staffLocked() bool {
 		return false
 	}
 	w := l.hireLocked()
-	l.employLocked(func() { w.serve(l.next(w, false)) })
+	l.employLocked(func() { l.drain(w) })
 	return true
 }
 
@@ -163,32 +168,6 @@ func (l *Line) employLocked(serve func()) {
 		l.ticking = true
 		l.tasks.After(tick, l.monitor)
 	}
-}
-
-// next puts w's cursor back in line if it has more, and returns the first one for w to
-// serve. With none, or if there are enough writers without w, it dismisses w.
-func (l *Line) next(w *Writer, more bool) Cursor {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if more {
-		l.putLocked(w.cursor)
-	}
-	if w.replaced.Swap(false) {
-		l.stalled.Add(-1)
-		if len(l.serving) >= l.limit {
-			return nil
-		}
-		l.serving = append(l.serving, w)
-	}
-	c := l.first
-	if c == nil || len(l.serving) > max(l.limit, l.surge) {
-		l.dismissLocked(w)
-		return nil
-	}
-	place := c.place()
-	l.first, place.next, w.cursor = place.next, nil, c
-	l.length--
-	return c
 }
 
 // monitor replaces the writers that have been in one write since the last tick. It runs

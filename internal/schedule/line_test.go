@@ -30,6 +30,12 @@ func (l *ledger) note(list *[]string, name string) {
 	*list = append(*list, name)
 }
 
+func drain(w *Writer) {
+	for w.Next() {
+		w.Write()
+	}
+}
+
 // A cursor has so many writes to make, of which each takes d.
 type cursor struct {
 	Place
@@ -81,7 +87,7 @@ func TestCursorsTakeTurns(t *testing.T) {
 		if synctest.Wait(); len(log.all()) > 0 || l.Len() != 3 {
 			t.Errorf("before Open %v were served, %d wait", log.all(), l.Len())
 		}
-		if !l.Open() || l.Open() {
+		if !l.Open(drain) || l.Open(nil) {
 			t.Error("Open does not tell the first call")
 		}
 		ended()
@@ -97,7 +103,7 @@ func TestAStalledWriterIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
 		log := new(ledger)
-		l.Open()
+		l.Open(drain)
 		l.Put(&cursor{name: "slow", writes: 3, d: time.Second, log: log})
 		synctest.Wait()
 		l.Put(&cursor{name: "fast", writes: 2, log: log})
@@ -124,7 +130,7 @@ func TestManyStallAtOnce(t *testing.T) {
 		}
 		l.Put(&cursor{name: "behind", writes: 1, log: log})
 		start := time.Now()
-		l.Open()
+		l.Open(drain)
 		for len(log.all()) == 0 {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
@@ -146,7 +152,7 @@ func TestInlineOnlyWhenIdle(t *testing.T) {
 		if l.Inline(c) != nil {
 			t.Error("inline before Open")
 		}
-		l.Open()
+		l.Open(drain)
 		synctest.Wait()
 		time.Sleep(InlinePause)
 		w := l.Inline(c)
@@ -185,7 +191,7 @@ func TestWritersAreAsManyAsProcessors(t *testing.T) {
 		for range 100 {
 			l.Put(&cursor{writes: 1, d: tick / 5, log: log})
 		}
-		l.Open()
+		l.Open(drain)
 		if serving(l) != 3 {
 			t.Errorf("%d writers", serving(l))
 		}

@@ -9,18 +9,45 @@ type Writer struct {
 
 	line     *Line
 	cursor   Cursor        // changed by the writer, under line.mu
+	more     bool          // the cursor has more to write
 	replaced atomic.Bool   // its peer holds it up
 	steps    atomic.Uint32 // odd while in a write
 	seen     uint32        // steps at the monitor's last tick; line.mu
 }
 
-// serve is the life of a writer; c is the first cursor. One that was replaced goes on with
-// its own peer alone, until that lets go.
-func (w *Writer) serve(c Cursor) {
-	for more := false; c != nil; c = w.line.next(w, more) {
-		for more = c.Serve(w); more && w.replaced.Load(); {
-			more = c.Serve(w)
+// Next puts w's last cursor back in line if that has more to write, and takes the first one. It
+// reports false, and dismisses w, if there is none, or if there are enough writers without w.
+func (w *Writer) Next() bool {
+	l := w.line
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.more {
+		l.putLocked(w.cursor)
+		w.more = false
+	}
+	if w.replaced.Swap(false) {
+		l.stalled.Add(-1)
+		if len(l.serving) >= l.limit {
+			return false
 		}
+		l.serving = append(l.serving, w)
+	}
+	c := l.first
+	if c == nil || len(l.serving) > max(l.limit, l.surge) {
+		l.dismissLocked(w)
+		return false
+	}
+	place := c.place()
+	l.first, place.next, w.cursor = place.next, nil, c
+	l.length--
+	return true
+}
+
+// Write makes one write for the cursor that Next took. If w was replaced meanwhile, it goes on
+// with that cursor alone, until its peer lets go.
+func (w *Writer) Write() {
+	for w.more = w.cursor.Serve(w); w.more && w.replaced.Load(); {
+		w.more = w.cursor.Serve(w)
 	}
 }
 
@@ -51,17 +78,23 @@ func (w *Writer) stuck() bool {
 // Done ends what Inline has begun, with more if the cursor has more to write. What stands in
 // line is for a goroutine, not for the caller.
 func (w *Writer) Done(more bool) {
-	l := w.line
-	if c := l.next(w, more); c != nil {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		l.employLocked(func() { w.serve(c) })
+	w.more = more
+	if w.Next() {
+		w.employ(w.Write)
 	}
 }
 
 // GoOn has a goroutine end what Inline has begun: rest, which reports whether more waits.
 func (w *Writer) GoOn(rest func() (more bool)) {
+	w.employ(func() { w.more = rest() })
+}
+
+// employ has a goroutine make w's present write, and drain the line then.
+func (w *Writer) employ(present func()) {
 	w.line.mu.Lock()
 	defer w.line.mu.Unlock()
-	w.line.employLocked(func() { w.serve(w.line.next(w, rest())) })
+	w.line.employLocked(func() {
+		present()
+		w.line.drain(w)
+	})
 }
