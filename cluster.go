@@ -78,8 +78,8 @@ func (p *Pool) SetCluster(c Cluster) error {
 // if it is id's connection: for a [Cluster], since id is connected elsewhere
 // now. What waits for id goes there. It does not block.
 func (c *ConnPool) Evict(id string, conn net.Conn) bool {
-	box, link := c.link(id)
-	return link != nil && link.Is(conn) && box.Detach(link, outcome.ErrMoved)
+	r, link := c.link(id)
+	return link != nil && link.Is(conn) && r.Detach(link, outcome.ErrMoved)
 }
 
 // Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
@@ -87,13 +87,13 @@ func (c *ConnPool) Evict(id string, conn net.Conn) bool {
 // Cluster cannot tell which are. What comes back to the mailbox keeps the time
 // that it had there. It does not block.
 func (c *ConnPool) Appeared(id string) {
-	boxes := []*delivery.Recipient{c.find(id)}
+	recipients := []*delivery.Recipient{c.find(id)}
 	if id == "" {
-		boxes = c.snapshot()
+		recipients = c.snapshot()
 	}
-	for _, box := range boxes {
-		if box != nil {
-			box.Appeared()
+	for _, r := range recipients {
+		if r != nil {
+			r.Appeared()
 		}
 	}
 }
@@ -101,20 +101,20 @@ func (c *ConnPool) Appeared(id string) {
 // Since returns when the connection of id was added, the zero time if id has none.
 // No two connections of an id have the same time.
 func (c *ConnPool) Since(id string) time.Time {
-	if box := c.find(id); box != nil {
-		_, since := box.Conn()
+	if r := c.find(id); r != nil {
+		_, since := r.Conn()
 		return since
 	}
 	return time.Time{}
 }
 
 // join tells about a cluster that has been set, or left with nil.
-func (c *ConnPool) join(r delivery.Remote) {
-	for _, box := range c.snapshot() {
-		if r == nil {
-			box.WithoutRemote(ErrNotConnected, false)
-		} else if link, _ := box.Conn(); link != nil {
-			r.Changed(c.group.Pool, box.ID)
+func (c *ConnPool) join(remote delivery.Remote) {
+	for _, r := range c.snapshot() {
+		if remote == nil {
+			r.WithoutRemote(ErrNotConnected, false)
+		} else if link, _ := r.Conn(); link != nil {
+			remote.Changed(c.group.Pool, r.ID)
 		}
 	}
 }

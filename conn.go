@@ -15,47 +15,52 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// A ConnPool holds the connections of one pool, each under an id. An id is any
-// non-empty string; ids are compared byte by byte.
+// A ConnPool holds the connections of one pool, each under an id. An id is any non-empty
+// string. Two ids are the same if their bytes are.
 //
-// All methods may be called from any number of goroutines at once. Those of a
-// nil *ConnPool return ErrNotRegistered, or nothing.
+// All methods may be called from any number of goroutines at once. The methods of a nil
+// *ConnPool return ErrNotRegistered, or the zero value.
 type ConnPool struct {
 	group *delivery.Group
 
-	mu    sync.RWMutex
-	boxes map[string]*delivery.Recipient
-	list  []*delivery.Recipient // the same ones, each at its Index
-	past  owners.Past           // who added the connections of ids that have no box
+	mu         sync.RWMutex
+	recipients map[string]*delivery.Recipient
+	list       []*delivery.Recipient // the same ones, each at its Index
+	past       owners.Past           // who added the connections of ids that have no recipient
 }
 
-// gate is how long Add waits for a slow WithPresence hook. It has an end since
-// the hook itself may call Add.
+// gate is how long Add waits for a slow WithPresence hook. It must end, because the hook itself
+// may call Add.
 const gate = time.Second
 
 func newConnPool(c delivery.Config) *ConnPool {
-	p := &ConnPool{boxes: make(map[string]*delivery.Recipient)}
+	p := &ConnPool{recipients: make(map[string]*delivery.Recipient)}
 	p.group = delivery.NewGroup(c, p.snapshot, p.drop)
 	return p
 }
 
 // Add makes conn the connection of id. What waits for id leaves on it, in order, and so does
-// all that comes. A *[websocket.Conn] gets one frame a message, text or binary as its
-// PayloadType says now; what [Conn] returns gets text, or binary with [WithBinary]. Any other
-// connection gets bare payloads, and nobody else may write to it meanwhile.
+// everything that comes later. A *[websocket.Conn] gets each message as a frame, text or binary
+// as its PayloadType says now. A connection that [Conn] returns gets text frames, or binary ones
+// with [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it.
 //
-// The newest connection wins. One that id had before is closed, a WebSocket with status
-// 4500, and a Del by its handler does nothing. Adding the connection that id has already
-// changes nothing; one whose type cannot be compared always counts as new. A WebSocket may
-// have several ids, in several pools: closing it for one closes it for all, and the close
-// frame of Shutdown may overtake what waits for another. Any other connection may have one
-// id only, or the lines of large messages mix. Without [Upgrade], a write deadline that the
-// application sets holds for the pool's writes, too.
+// The newest connection wins. The pool closes the one that id had before, a WebSocket with
+// code 4500, and a later Del by the handler of the old one does nothing. Adding the connection
+// that id already has changes nothing; a connection of a non-comparable type always counts as
+// new.
 //
-// Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. Then it
-// leaves conn alone; under Upgrade the peer is told to come back (1001) if the handler closes
-// it without a close frame. Add blocks only for Cluster.Changed, and for at most a second
-// while more events than WithBuffer wait for a slow WithPresence hook.
+// A WebSocket may have several ids, in several pools. If it is closed for one, it is closed for
+// all, and the close frame of Shutdown may overtake messages that wait for another id. Any
+// other connection may have one id only; otherwise large messages mix. Without [Upgrade], a
+// write deadline that the application sets on the connection also holds for the pool.
+//
+// Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. It does
+// not close conn then. Under Upgrade, if the handler closes it without a close frame, its peer
+// gets code 1001: come back.
+//
+// Add does not block, with two exceptions. It calls [Cluster].Changed. And while more than
+// WithBuffer calls wait for slow hooks, it waits for a second at most, if there is a
+// WithPresence hook.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -63,8 +68,8 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if id == "" {
 		return fmt.Errorf("%w: empty id", ErrInvalid)
 	}
-	link := delivery.NewConnection(conn, c.group.Binary)
-	if link == nil {
+	added := delivery.NewConnection(conn, c.group.Binary)
+	if added == nil {
 		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
 	}
 	if c.absent() == ErrClosed {
@@ -82,25 +87,24 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	c.group.AskLogger()
 	caller := owners.WhoCalls()
 	for {
-		box := c.box(id)
-		if ok, err := box.Attach(link, caller); ok {
+		r := c.recipient(id)
+		if ok, err := r.Attach(added, caller); ok {
 			if err != nil {
 				transport.GoAway(conn)
-				c.drop(box)
-			} else if r := c.group.Remote(); r != nil {
-				r.Changed(c.group.Pool, id)
+				c.drop(r)
+			} else if remote := c.group.Remote(); remote != nil {
+				remote.Changed(c.group.Pool, id)
 			}
 			return err
 		}
 	}
 }
 
-// Get calls fn with the connection of id, in the calling goroutine. If fn
-// returns an error, that connection is removed and closed, what waits for id is
-// reported with the error, wrapped in ErrNotConnected, or goes to the mailbox,
-// and Get returns the error. It returns ErrNotConnected if id has no connection,
-// ErrClosed instead once Shutdown has begun, and ErrInvalid for an empty id or a
-// nil fn.
+// Get calls fn with the connection of id, in the calling goroutine. If fn returns an error, the
+// pool removes and closes that connection, and Get returns the error. What waits for id goes
+// to the mailbox, or is reported with ErrNotConnected, which wraps the error. Get returns
+// ErrNotConnected if id has no connection, ErrClosed instead after Shutdown, and ErrInvalid
+// for an empty id or a nil fn.
 func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -108,19 +112,19 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if id == "" || fn == nil {
 		return fmt.Errorf("%w: empty id or nil function", ErrInvalid)
 	}
-	box, link := c.link(id)
+	r, link := c.link(id)
 	if link == nil {
 		return c.absent()
 	}
 	err := fn(link.Conn)
 	if err != nil {
-		box.Detach(link, outcome.Failure(err))
+		r.Detach(link, outcome.Failure(err))
 	}
 	return err
 }
 
-// Connected returns how many connections id has here: 1, or 0 if it is away. It does not
-// block.
+// Connected returns how many connections id has in this process: 1, or 0 if it has none. It
+// does not block.
 func (c *ConnPool) Connected(id string) int {
 	if _, link := c.link(id); link != nil {
 		return 1
@@ -136,13 +140,12 @@ func (c *ConnPool) Len() int {
 	return c.group.Connected()
 }
 
-// All returns the ids that are connected when the iteration begins, with their
-// connections, in no order. The pool may be changed meanwhile; an id that has
-// gone by then is left out.
+// All returns the ids that are connected when the iteration begins, with their connections, in
+// no particular order. The pool may change meanwhile; All leaves out an id that has gone.
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
-		for _, box := range c.snapshot() {
-			if link, _ := box.Conn(); link != nil && !yield(box.ID, link.Conn) {
+		for _, r := range c.snapshot() {
+			if link, _ := r.Conn(); link != nil && !yield(r.ID, link.Conn) {
 				return
 			}
 		}
@@ -167,63 +170,63 @@ func (c *ConnPool) absent() error {
 	}
 }
 
-// find returns the box of id, nil if there is none.
+// find returns the recipient of id, nil if there is none.
 func (c *ConnPool) find(id string) *delivery.Recipient {
 	if c == nil {
 		return nil
 	}
 	c.mu.RLock()
-	box := c.boxes[id]
+	r := c.recipients[id]
 	c.mu.RUnlock() // a defer here takes a twentieth of a StreamPool.Add
-	return box
+	return r
 }
 
-// link returns the connection of id and its box, nil if there is none.
+// link returns the recipient of id and its connection, nil if there is none.
 func (c *ConnPool) link(id string) (*delivery.Recipient, *delivery.Connection) {
-	box := c.find(id)
-	if box == nil {
+	r := c.find(id)
+	if r == nil {
 		return nil, nil
 	}
-	link, _ := box.Conn()
-	return box, link
+	link, _ := r.Conn()
+	return r, link
 }
 
-// box returns the box of id, a new one if need be.
-func (c *ConnPool) box(id string) *delivery.Recipient {
+// recipient returns the recipient of id, a new one if need be.
+func (c *ConnPool) recipient(id string) *delivery.Recipient {
 	defer c.group.Beat()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	box := c.boxes[id]
-	if box == nil {
-		box = delivery.NewRecipient(c.group, id, c.past.Take(id))
-		box.Index = len(c.list)
-		c.boxes[box.ID] = box
-		c.list = append(c.list, box)
+	r := c.recipients[id]
+	if r == nil {
+		r = delivery.NewRecipient(c.group, id, c.past.Take(id))
+		r.Index = len(c.list)
+		c.recipients[r.ID] = r
+		c.list = append(c.list, r)
 	}
-	return box
+	return r
 }
 
-// drop forgets a box that has no connection and nothing that waits.
-func (c *ConnPool) drop(box *delivery.Recipient) {
+// drop forgets a recipient that has no connection and for which nothing waits.
+func (c *ConnPool) drop(r *delivery.Recipient) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.boxes[box.ID] != box {
+	if c.recipients[r.ID] != r {
 		return
 	}
-	owners, retired := box.Retire()
+	owners, retired := r.Retire()
 	if !retired {
 		return
 	}
-	delete(c.boxes, box.ID)
-	c.past.Put(box.ID, owners)
+	delete(c.recipients, r.ID)
+	c.past.Put(r.ID, owners)
 	last := len(c.list) - 1
 	moved := c.list[last]
-	c.list[box.Index], moved.Index = moved, box.Index
+	c.list[r.Index], moved.Index = moved, r.Index
 	c.list[last] = nil
 	c.list = c.list[:last]
 }
 
-// snapshot returns all boxes.
+// snapshot returns all recipients.
 func (c *ConnPool) snapshot() []*delivery.Recipient {
 	if c == nil {
 		return nil

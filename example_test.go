@@ -107,6 +107,24 @@ func ExampleStreamPool_Deliver() {
 	// Output: bob is not connected
 }
 
+func ExampleStreamPool_AddFunc() {
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	connect(pool.GetConn("users"), "alice")
+
+	for _, id := range []string{"alice", "bob"} {
+		pool.GetStream("users").AddFunc(id, []byte("hello"), func(err error) {
+			fmt.Println(id, err)
+		})
+	}
+
+	pool.Shutdown(context.Background()) // waits for both outcomes
+	// Unordered output:
+	// alice <nil>
+	// bob gcpool: not connected
+}
+
 func ExampleStreamPool_Broadcast() {
 	pool := gcpool.NewPool()
 	pool.Register("users")

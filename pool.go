@@ -1,7 +1,6 @@
-// Package gcpool pushes bytes to a connected user by id, from anywhere in a
-// server. A [Pool] has named pools; each has a [ConnPool], to which a handler
-// adds its connection under an id, and a [StreamPool], to which anybody adds
-// messages for that id:
+// Package gcpool pushes bytes to a connected user by id, from anywhere in a server. A [Pool] has
+// named pools. Each has a [ConnPool], to which a handler adds its connection under an id, and a
+// [StreamPool], to which any goroutine adds messages for that id:
 //
 //	pool := gcpool.NewPool()
 //	pool.Register("users")
@@ -10,29 +9,32 @@
 //	pool.GetConn("users").Add("alice", ws)                  // in her handler
 //	pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)) // from any goroutine
 //
-// A connection is a [websocket.Conn] or any other [net.Conn]. [Upgrade] around
-// the handler makes WebSockets fast and light; under it, [Conn] has the connection of any
-// other WebSocket library. [SameOrigin] keeps other sites out, and [AllowOrigins] lets in
+// A connection is a [websocket.Conn] of x/net, or any other [net.Conn]. [Upgrade], put around the
+// handler, makes WebSockets fast and light. Under it, [Conn] returns the connection of any other
+// WebSocket library. [SameOrigin] keeps out the pages of other sites, and [AllowOrigins] lets in
 // those that you name.
 //
 // # Delivery
 //
-// Each message that [StreamPool.Add] accepted has one outcome: it is written
-// whole, or reported once, with the reason, to [WithUndelivered];
-// [StreamPool.Deliver] waits for it. Delivery is at most once. Written means that
-// the system took every byte, not that the peer has read it.
+// Each message that [StreamPool.Add] has accepted has exactly one outcome. It is written whole,
+// or reported once, with the reason, to the hook of [WithUndelivered]. [StreamPool.Deliver] and
+// [StreamPool.AddFunc] tell the outcome of one message. A message is delivered at most once.
+// Written means that the operating system took every byte, not that the peer has read it.
 //
 // # Order
 //
-// Messages of one producer to one id arrive in the order in which Add accepted
-// them, also when the id has a new connection meanwhile: it inherits what waits.
+// The messages of one producer for one id arrive in the order in which Add accepted them. This
+// also holds when a newer connection takes over: it inherits what waits, and a message of which
+// the old one got only a part is sent again, whole, if the old peer certainly cannot use it.
 //
 // # Blocking
 //
-// A peer that does not read delays no other id. Add waits for one that does
-// while its outbox is full, see [WithOutbox], [WithOverflow] and
-// [StreamPool.AddContext]. No call waits longer than its context, or past
-// [Pool.Shutdown].
+// A peer that does not read delays no other id. While the outbox of an id is full, Add waits, as
+// long as the peer reads; see [WithOutbox], [WithOverflow] and [StreamPool.AddContext]. So a loop
+// that pushes to many users waits for each slow one in turn, up to a second for one that has
+// stopped. To bound that, use AddContext with a deadline, a goroutine for each user, or
+// [StreamPool.Broadcast], which waits for all of them together. No call waits longer than its
+// context, or past [Pool.Shutdown].
 //
 // # Close codes
 //
@@ -41,16 +43,16 @@
 //	1000   Del, DelConn, or its handler has returned
 //	1001   Shutdown, or the peer answered no ping: come back
 //	4500   a newer connection has the id: do not come back by yourself
-//	other  what Kick was given, or the WebSocket library's own, such as 1002 or 1009
+//	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
 //
-// Codes from 4000 to 4499 tell a client to come back, and those from 4500 to 4999 to stay
-// away; keep to that with Kick. Two pages of one user that both come back after 4500 take
-// the id from each other for ever. A peer that has stopped reading is closed without a code.
+// Codes from 4000 to 4499 tell a client to come back, and codes from 4500 to 4999 to stay away.
+// Keep to that with Kick. Two pages of one user that both come back after 4500 take the id from
+// each other for ever. A peer that has stopped reading is closed without a code.
 //
 // # Concurrency
 //
-// Everything may be called from any number of goroutines at once. Functions of
-// the application are called without a lock, so they may call the pool.
+// Everything may be called from any number of goroutines at once. The pool calls functions of
+// the application without holding a lock, so they may call the pool.
 package gcpool
 
 import (
@@ -68,53 +70,54 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// The reasons why a call, or a message, came to nothing. They are wrapped at
-// times; compare with [errors.Is].
+// The reasons why a call or a message came to nothing. Compare with [errors.Is], because some
+// are wrapped. The text of each stands in quotes.
 var (
-	// ErrNotRegistered is returned by the methods of a nil *ConnPool or
-	// *StreamPool, which is what GetConn and GetStream return for a name that
-	// was not registered.
+	// ErrNotRegistered, "gcpool: pool not registered", is returned by the methods of a nil
+	// *ConnPool or *StreamPool, which GetConn and GetStream return for an unknown name.
 	ErrNotRegistered = errors.New("gcpool: pool not registered")
-	// ErrRegistered is returned by Register for a name that is taken.
+	// ErrRegistered, "gcpool: pool already registered", is returned by Register for a name that
+	// is taken, and by SetCluster if there is a cluster already.
 	ErrRegistered = errors.New("gcpool: pool already registered")
-	// ErrInvalid is returned for an empty id, a nil connection, function or
-	// context, and by Register for an option without meaning.
+	// ErrInvalid, "gcpool: invalid argument", is returned for an empty id, for a nil connection,
+	// function or context, and by Register for an option that makes no sense.
 	ErrInvalid = errors.New("gcpool: invalid argument")
-	// ErrTooLarge is returned for a message that is larger than WithOutbox.
+	// ErrTooLarge, "gcpool: message larger than the outbox", is returned for a message with more
+	// bytes than WithOutbox.
 	ErrTooLarge = outcome.ErrTooLarge
-	// ErrNotConnected is the outcome of a message whose id was not connected,
-	// or whose connection failed; then it wraps the failure as well. Get
-	// returns it for an id that is not connected.
+	// ErrNotConnected, "gcpool: not connected", is the outcome of a message whose id was not
+	// connected, or whose connection failed; then it wraps the failure too. Get returns it for
+	// an id that is not connected.
 	ErrNotConnected = outcome.ErrNotConnected
-	// ErrSlow is the outcome of a message whose peer acknowledged nothing for as
-	// long as WithWriteTimeout, or that gave way when the outbox was full.
+	// ErrSlow, "gcpool: peer too slow", is the outcome of a message whose peer acknowledged
+	// nothing for WithWriteTimeout, or that gave way when the outbox was full.
 	ErrSlow = outcome.ErrSlow
-	// ErrDeleted is the outcome of a message that waited when Del, DelConn or Kick
-	// removed the connection.
+	// ErrDeleted, "gcpool: connection deleted", is the outcome of a message that waited when Del,
+	// DelConn or Kick removed the connection.
 	ErrDeleted = outcome.ErrDeleted
-	// ErrExpired is the outcome of a message that waited in the mailbox for
-	// longer than its ttl, or gave way there to newer ones.
+	// ErrExpired, "gcpool: expired in the mailbox", is the outcome of a message that waited in
+	// the mailbox for longer than its ttl, or gave way there to newer messages.
 	ErrExpired = outcome.ErrExpired
-	// ErrKept is what Deliver returns for a message that waits in the mailbox, since
-	// its id is not connected. What becomes of it is counted, and reported to
-	// WithUndelivered, as for any other message.
+	// ErrKept, "gcpool: not connected, kept in the mailbox", is returned by Deliver for a message
+	// that waits in the mailbox because its id is not connected. The final outcome of that
+	// message is counted, and reported to WithUndelivered, as for any other.
 	ErrKept = outcome.ErrKept
-	// ErrClosed is returned, once Shutdown has begun, by all that would add
-	// something, and by Get for an id that is not connected. It is the outcome of
-	// what Shutdown could not deliver in time.
+	// ErrClosed, "gcpool: pool closed", is returned after Shutdown has begun, by every call that
+	// would add something, and by Get for an id that is not connected. It is the outcome of a
+	// message that Shutdown could not deliver in time.
 	ErrClosed = outcome.ErrClosed
 )
 
-// A Pool is a registry of named pools. Each name has a [ConnPool], which knows
-// the connections, and a [StreamPool], which takes the messages. [NewPool] makes
-// one; calls that change any other, as the zero Pool or a nil one, return ErrInvalid.
+// A Pool is a registry of named pools. Each name has a [ConnPool], which knows the connections,
+// and a [StreamPool], which takes the messages. [NewPool] makes a Pool. On any other, such as the
+// zero Pool or a nil one, calls that would change something return ErrInvalid.
 //
 // All methods may be called from any number of goroutines at once.
 type Pool struct {
 	defaults []Option
 
-	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the leaves in
-	// internal/outbox. None is held while writing, closing, logging, sending on a
+	// The order of locks is Pool.mu, ConnPool.mu, Recipient.mu, and then one of the leaves that
+	// docs/architecture.md lists. None is held while writing, closing, logging, sending on a
 	// channel or calling the application.
 	mu      sync.RWMutex
 	pools   map[string]*StreamPool
@@ -125,8 +128,8 @@ type Pool struct {
 	err     error         // what it returned; valid once ended is closed
 }
 
-// NewPool returns a Pool without pools; the defaults hold where Register is given
-// nothing else.
+// NewPool returns a Pool in which no name is registered yet. The defaults are options for every
+// pool; Register may override them.
 func NewPool(defaults ...Option) *Pool {
 	return &Pool{
 		defaults: slices.Clone(defaults),
@@ -135,7 +138,7 @@ func NewPool(defaults ...Option) *Pool {
 	}
 }
 
-// check refuses what NewPool has not made.
+// check refuses a Pool that NewPool has not made.
 func (p *Pool) check() error {
 	if p == nil || p.ended == nil {
 		return fmt.Errorf("%w: Pool that NewPool has not made", ErrInvalid)
@@ -143,10 +146,10 @@ func (p *Pool) check() error {
 	return nil
 }
 
-// Register makes the pools of a name; opts override the defaults of NewPool.
-// It returns ErrRegistered if the name is taken, and changes nothing then;
-// ErrInvalid for an option without meaning; ErrClosed after Shutdown. After
-// Start the new pool is started at once. It does not block.
+// Register makes the pools of a name. The opts override the defaults of NewPool. After Start the
+// new pool is started at once. Register returns ErrRegistered if the name is taken, and then
+// changes nothing; ErrInvalid for an option that makes no sense; and ErrClosed after Shutdown.
+// It does not block.
 func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
@@ -183,8 +186,8 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	return nil
 }
 
-// GetConn returns the connections of a name, nil if it is not registered. A
-// nil *ConnPool may be used: its methods return ErrNotRegistered.
+// GetConn returns the connections of a name, or nil if the name is not registered. The methods of
+// a nil *ConnPool may be called; they return ErrNotRegistered.
 func (p *Pool) GetConn(name string) *ConnPool {
 	if s := p.GetStream(name); s != nil {
 		return s.conns
@@ -192,8 +195,8 @@ func (p *Pool) GetConn(name string) *ConnPool {
 	return nil
 }
 
-// GetStream returns the stream of a name, nil if it is not registered. A nil
-// *StreamPool may be used: its methods return ErrNotRegistered.
+// GetStream returns the stream of a name, or nil if the name is not registered. The methods of a
+// nil *StreamPool may be called; they return ErrNotRegistered.
 func (p *Pool) GetStream(name string) *StreamPool {
 	if p == nil {
 		return nil
@@ -203,10 +206,10 @@ func (p *Pool) GetStream(name string) *StreamPool {
 	return p.pools[name]
 }
 
-// Start has the messages of every pool delivered, those that were added before
-// and those of pools that are registered later. What was added for an id that is not
-// connected by now goes where Add would have it go: to the mailbox, to the cluster, or to
-// WithUndelivered. More calls do nothing. It does not block.
+// Start begins delivery in every pool, also in those that are registered later. Messages that
+// were added before leave now. One whose id is not connected goes where Add would have it go: to
+// the mailbox, to the cluster, or to the WithUndelivered hook. A second call does nothing. Start
+// does not block.
 func (p *Pool) Start() {
 	if p == nil {
 		return
@@ -222,21 +225,20 @@ func (p *Pool) Start() {
 	}
 }
 
-// Shutdown ends the pool. From its first moment all that would add something
-// returns ErrClosed; what was accepted is delivered, also if Start was never
-// called. Then each WebSocket gets a close frame with status 1001 (going away, RFC
-// 6455 section 7.4.1), and Shutdown waits for the peers to leave: for the handler
-// to return, or Del. Raw connections are closed once they have been served, and a
-// peer that does not leave after WithWriteTimeout.
+// Shutdown ends the pool. From its first moment, every call that would add something returns
+// ErrClosed. Messages that were accepted are delivered, even if Start was never called. Then each
+// WebSocket gets a close frame with code 1001 (going away, RFC 6455 section 7.4.1), and Shutdown
+// waits for its peer to leave: for the handler to return, or for Del. A peer that does not leave
+// within WithWriteTimeout is closed. A raw connection is closed once its messages are written.
 //
-// When ctx ends first, what is left is closed, what waits is reported with
-// ErrClosed, and ctx's error returned. It then takes up to 300 ms more, however
-// peers behave. Afterwards no goroutine of the pool runs, but for a hook that has
-// not caught up, or a connection that heeds neither deadline nor Close.
+// If ctx ends first, Shutdown closes what is left, reports what waits with ErrClosed, and returns
+// the error of ctx. That takes up to 300 ms more, whatever the peers do. Afterwards no goroutine
+// of the pool runs, except for a hook that has not caught up, and for a connection that heeds
+// neither deadline nor Close.
 //
-// A second call waits for the first, while its own ctx lasts, and returns the same.
-// A hook must not call it, for Shutdown waits for hooks. http.Server.Shutdown does
-// not know of hijacked connections; call it first, to refuse new ones, then this.
+// A second call waits for the first one, until its own ctx ends, and returns the same. A hook must
+// not call Shutdown, because Shutdown waits for hooks. http.Server.Shutdown does not know of
+// hijacked connections: call it first, to refuse new ones, and then this one.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	if err := p.check(); err != nil {
 		return err

@@ -9,39 +9,39 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Del removes and closes the connection of id, a WebSocket with status 1000, and
-// reports true. It reports false, and has no effect, if id has no connection, or if
-// the caller may only speak for an earlier one. To remove a user whoever calls, use
-// [ConnPool.Kick]; to remove one certain connection, [ConnPool.DelConn].
+// Del removes and closes the connection of id, a WebSocket with code 1000, and reports true. It
+// reports false, and has no effect, if id has no connection, or if the caller belongs to an
+// earlier connection of id. To remove a user whoever calls, use [ConnPool.Kick]. To remove one
+// particular connection, use [ConnPool.DelConn].
 //
-// A handler's deferred Del must not remove the connection that has replaced its own.
-// So the goroutine that added a connection of id, and every goroutine that it started,
-// removes that connection and no other, now or later. Any other goroutine removes the
-// connection that id has. A goroutine that adds for many, such as a hub or an accept
-// loop, should use DelConn: once it has added two connections of id, its Del removes
-// whichever is there, and that of a goroutine it started removes none.
+// A handler's deferred Del must not remove the connection that has replaced its own. Therefore
+// the goroutine that added a connection of id, and every goroutine that it started, can remove
+// that connection and no other, now or later. Any other goroutine removes whatever connection
+// id has. A goroutine that adds for many, such as a hub or an accept loop, should use DelConn:
+// once it has added two connections of id, its own Del removes whatever connection id has, and
+// the Del of a goroutine that it started removes none.
 //
-// The pool remembers the goroutines that added the last 16 connections of each id, and up
-// to 1,024 older ones that have not called Del yet. Once id has gone it remembers the last
-// 64, for at least the 16,384 ids that went last.
+// For each id the pool remembers the goroutines that added its last 16 connections, and up to
+// 1,024 older ones that have not called Del yet. It remembers the last 64 after the id has gone,
+// for at least the 16,384 ids that went last.
 //
-// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the
-// caller's stack, which takes about 5 µs. For a WebSocket it waits for the close, because
-// its handler may be about to return: 20 ms at most, and under [Upgrade] no longer than a
-// write that is under way.
+// What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the caller's
+// stack, which takes about 5 µs. It waits until a WebSocket begins to close, because the handler
+// may be about to return: for 20 ms at most, and under [Upgrade] no longer than for a write that
+// is under way.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
 	}
 	c.mu.RLock()
-	box, known := c.boxes[id], c.past.Knows(id)
+	r, known := c.recipients[id], c.past.Knows(id)
 	c.mu.RUnlock()
-	if box == nil && !known {
+	if r == nil && !known {
 		return false
 	}
 	caller := owners.WhoCalls()
-	if box != nil {
-		if removed, done := box.Remove(caller, transport.StatusNormal); removed != nil {
+	if r != nil {
+		if removed, done := r.Remove(caller, transport.StatusNormal); removed != nil {
 			removed.AwaitClose()
 			return true
 		} else if done {
@@ -55,13 +55,13 @@ func (c *ConnPool) Del(id string) bool {
 }
 
 // Kick removes and closes the connection of id, whoever calls it, and returns how many
-// it has closed: 1, or 0 if id is not connected. A WebSocket's peer is told code and
-// reason in the close frame (RFC 6455 section 5.5.1). What waits for id goes to the
-// mailbox, or is reported with ErrDeleted.
+// connections it has closed: 1, or 0 if id is not connected. The peer of a WebSocket gets code
+// and reason in the close frame (RFC 6455 section 5.5.1). What waits for id goes to the mailbox,
+// or is reported with ErrDeleted. Kick waits as Del does.
 //
-// Kick returns ErrInvalid for an empty id, for a code other than 1000 and 3000 to 4999,
-// which are those that an application may send (RFC 6455 section 7.4), and for a reason
-// of more than 123 bytes or that is not UTF-8. It waits as Del does.
+// It returns ErrInvalid for an empty id; for a code other than 1000 and 3000 to 4999, which are
+// those that an application may send (RFC 6455 section 7.4); and for a reason that is longer than
+// 123 bytes or is not UTF-8.
 func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	switch {
 	case c == nil:
@@ -73,8 +73,8 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	case len(reason) > 123 || !utf8.ValidString(reason):
 		return 0, fmt.Errorf("%w: close reason of more than 123 bytes, or not UTF-8", ErrInvalid)
 	}
-	if box := c.find(id); box != nil {
-		if removed, _ := box.Remove(owners.Caller{}, transport.Status{Code: code, Reason: reason}); removed != nil {
+	if r := c.find(id); r != nil {
+		if removed, _ := r.Remove(owners.Caller{}, transport.Status{Code: code, Reason: reason}); removed != nil {
 			removed.AwaitClose()
 			return 1, nil
 		}
@@ -82,11 +82,12 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	return 0, nil
 }
 
-// DelConn removes and closes conn and reports true, if it is id's connection.
-// What waits for id is treated as by Del, and it waits as Del does.
+// DelConn removes and closes conn, if it is the connection of id, and reports whether it was.
+// What waits for id goes to the mailbox, or is reported with ErrDeleted. DelConn waits as Del
+// does.
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
-	box, link := c.link(id)
-	if link == nil || !link.Is(conn) || !box.Detach(link, ErrDeleted) {
+	r, link := c.link(id)
+	if link == nil || !link.Is(conn) || !r.Detach(link, ErrDeleted) {
 		return false
 	}
 	link.AwaitClose()

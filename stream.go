@@ -10,10 +10,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// A StreamPool takes the messages of one pool: pairs of an id and a payload.
+// A StreamPool is the stream of one pool: pairs of an id and a payload. The payloads of an id
+// gather behind its place in the stream, and leave on its connection.
 //
-// All methods may be called from any number of goroutines at once. Those of a
-// nil *StreamPool return ErrNotRegistered, or nothing.
+// All methods may be called from any number of goroutines at once. The methods of a nil
+// *StreamPool return ErrNotRegistered, or the zero value.
 type StreamPool struct {
 	conns *ConnPool
 
@@ -25,44 +26,44 @@ func newStreamPool(conns *ConnPool) *StreamPool {
 	return &StreamPool{conns: conns, begun: make(chan struct{})}
 }
 
-// Undelivered is one message that was accepted and not delivered. Data is
-// without the newline, and the receiver's to keep.
+// Undelivered is one message that was accepted and not delivered. Data has no newline added, and
+// the receiver may keep it.
 type Undelivered struct {
 	Pool, ID string
 	Data     []byte
-	// Err wraps ErrNotConnected, ErrSlow, ErrDeleted, ErrExpired or ErrClosed; with
-	// a [Cluster] it may be ErrTooLarge, elsewhere, or an error of the Cluster's own.
+	// Err wraps ErrNotConnected, ErrSlow, ErrDeleted, ErrExpired or ErrClosed. With a [Cluster]
+	// it may also be an error of the Cluster, or ErrTooLarge from another process.
 	Err error
 }
 
-// Add copies data and has it written to id's connection, after all that this
-// goroutine has added for id before. It returns nil once the message is
-// accepted; then it has exactly one outcome: it is written, or reported to
-// WithUndelivered. An id that is not connected is such an outcome, not an error.
+// Add copies data and queues it for id, behind everything that this goroutine has added for id
+// before. A nil error means that the message was accepted: it has exactly one outcome from now
+// on. It is written to the connection of id, or reported to WithUndelivered. It is no error of
+// Add's if id is not connected.
 //
-// Add waits before Start, once WithBuffer messages have been added; while id's outbox
-// is full and its peer has acknowledged something within the last second; and while
-// more reports than WithBuffer wait for a slow hook. Shutdown wakes it. One that
-// finds the pool idle, and its connection under [Upgrade], writes what the system
-// takes at once by itself; all else is written by others.
+// Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
+// the outbox of id is full, it waits as long as the peer has acknowledged something within the
+// last second. And it waits while more than WithBuffer calls wait for slow hooks. Shutdown wakes
+// it. If the pool is idle and the connection is under [Upgrade], Add writes what the system takes
+// at once; other goroutines write everything else.
 //
-// Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox.
-// id need not be connected by then. If it is, and its connection is removed before Start,
-// what waits is reported, or goes to the mailbox.
+// Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
+// need not be connected yet. If it is connected, and its connection is removed before Start, what
+// waits goes to the mailbox or is reported.
 //
-// On a WebSocket data becomes a text frame, unless its PayloadType says binary, so it
-// has to be UTF-8 (RFC 6455 section 8.1): a browser closes a connection on which other
-// bytes come as text. Add does not check that, for it would cost 17 µs for 8 KiB of
-// Chinese; [unicode/utf8.Valid] does, for payloads that come from elsewhere.
+// On a WebSocket data becomes a text frame, or a binary one if its PayloadType or [WithBinary]
+// says so. The payload of a text frame must be UTF-8 (RFC 6455 section 8.1); a browser closes the
+// connection otherwise. Add does not check that, because it would cost 17 µs for 8 KiB of Chinese.
+// Use [unicode/utf8.Valid] for payloads that come from elsewhere.
 //
-// It returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox
-// bytes, and ErrClosed after Shutdown.
+// Add returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox bytes, and
+// ErrClosed after Shutdown.
 func (s *StreamPool) Add(id string, data []byte) error {
 	return s.AddContext(context.Background(), id, data)
 }
 
-// AddContext is Add that waits no longer than ctx: then it returns ctx's error
-// and the message was not accepted.
+// AddContext is Add that waits no longer than ctx. When ctx ends it returns the error of ctx, and
+// the message was not accepted.
 func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
 	if err := s.check(ctx, id, data); err != nil {
 		return err
@@ -70,13 +71,13 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 	return s.add(ctx, &outbox.Message{ID: id, Data: data})
 }
 
-// Deliver is AddContext that waits for the outcome: nil when the message was
-// written, else the reason why it was not; the hook is not told then. If ctx
-// ends first, Deliver returns ctx's error, and the outcome, when it comes, is
-// reported as that of any other message. With [WithMailbox] it does not wait for an id
-// that is not connected: it returns ErrKept when the message is in the mailbox, and the
-// outcome is reported in the same way. Written means that the system took every byte;
-// that the peer has read it only the peer can tell.
+// Deliver is AddContext that waits for the outcome and returns it: nil when the message was
+// written, or else the reason. The hook is not told then. If ctx ends first, Deliver returns the
+// error of ctx, and the outcome is reported later, as for any other message. Written means that the
+// system took every byte; only the peer can tell that it has read them.
+//
+// With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
+// soon as the message is in the mailbox, and the outcome is reported later.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	if err := s.check(ctx, id, data); err != nil {
 		return err
@@ -89,12 +90,12 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 	return wait(ctx)
 }
 
-// AddFunc is Add that has outcome told what becomes of the message: nil when it is written,
-// else the reason why it was not; then [WithUndelivered] is not told of it. With
-// [WithMailbox] that is what becomes of it in the end. If AddFunc returns an error, outcome
-// is never called; otherwise once. It runs under the same rules as the WithUndelivered hook:
-// on a goroutine of the pool's, one call at a time and in order with all others, and while
-// more than [WithBuffer] calls wait, Add waits. It returns ErrInvalid for a nil outcome.
+// AddFunc is Add that tells outcome what becomes of the message: nil when it was written, or else
+// the reason. The WithUndelivered hook is not told then. A message in the mailbox has its outcome
+// when it leaves the mailbox. If AddFunc returns an error it does not call outcome; otherwise it
+// calls it once. The calls run under the same rules as the WithUndelivered hook: on a goroutine of
+// the pool, one at a time and in order with the hooks. While more than WithBuffer calls wait, Add
+// waits. AddFunc returns ErrInvalid for a nil outcome, and what Add returns.
 func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
 	ctx := context.Background()
 	if err := s.check(ctx, id, data); err != nil {
@@ -106,18 +107,18 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 	return s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Receipt(id, outcome)})
 }
 
-// Broadcast is Add for every id that is connected at this moment. It counts as
-// one message for each. The ids with room get it at once; then Broadcast waits
-// for the others together, as Add does for one. Before Start it counts once for WithBuffer,
-// whoever is connected; who comes later does not get it. It returns what Add does, or a
-// [Cluster]'s error; those here have it then all the same.
+// Broadcast is Add for every id that is connected at this moment. It counts as one message for
+// each of them. Ids with room in their outbox get it at once; then Broadcast waits for the others
+// together, under the rules of Add. Before Start it takes one place of WithBuffer, and those who
+// connect later do not get it. It returns what Add returns, or the error of a [Cluster]; even then
+// the ids of this process get the message.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }
 
-// BroadcastContext is Broadcast that waits no longer than ctx: then it returns ctx's
-// error, and the ids whose outboxes are still full do not get the message, which was not
-// accepted for them. A ctx that has ended reaches nobody.
+// BroadcastContext is Broadcast that waits no longer than ctx. When ctx ends it returns the error
+// of ctx, and ids whose outboxes are still full do not get the message. If ctx has ended before the
+// call, nobody gets it.
 func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	if err := s.check(ctx, "*", data); err != nil {
 		return err
@@ -165,15 +166,15 @@ func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error))
 	if done == nil {
 		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
 	}
-	box := s.conns.find(id)
-	if box == nil {
+	r := s.conns.find(id)
+	if r == nil {
 		return 0, ErrMoved
 	}
-	return box.PushAll(batch, done)
+	return r.PushAll(batch, done)
 }
 
-// Len returns how many ids stand in the stream, each once, however many messages wait for
-// it. How many those are is in Stats.
+// Len returns how many connections stand in the stream. Each stands there once, however many
+// messages wait for it; [Stats].Waiting counts those.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0
@@ -181,7 +182,7 @@ func (s *StreamPool) Len() int {
 	return s.conns.group.Len()
 }
 
-// Cap returns what [WithBuffer] says: how many messages may be added before Start.
+// Cap returns the value of [WithBuffer]: how many messages may be added before Start.
 func (s *StreamPool) Cap() int {
 	if s == nil {
 		return 0
@@ -243,14 +244,14 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 		return s.spread(ctx, m)
 	}
 	for {
-		box := s.conns.find(m.ID)
-		if box == nil {
+		r := s.conns.find(m.ID)
+		if r == nil {
 			if ok, err := s.conns.group.Refuse(m); ok {
 				return err
 			}
-			box = s.conns.box(m.ID) // for the mailbox
+			r = s.conns.recipient(m.ID) // for the mailbox
 		}
-		if ok, err := box.Push(ctx, m); ok {
+		if ok, err := r.Push(ctx, m); ok {
 			return err
 		}
 	}
@@ -266,16 +267,16 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 	now, cancel := context.WithCancel(ctx)
 	cancel()
-	for boxes := s.conns.snapshot(); ; {
-		full := boxes[:0]
-		for _, box := range boxes {
-			if _, err := box.Push(now, m); err == ErrClosed {
+	for recipients := s.conns.snapshot(); ; {
+		full := recipients[:0]
+		for _, r := range recipients {
+			if _, err := r.Push(now, m); err == ErrClosed {
 				return err
 			} else if err != nil {
-				full = append(full, box)
+				full = append(full, r)
 			}
 		}
-		if boxes = full; len(full) == 0 {
+		if recipients = full; len(full) == 0 {
 			return elsewhere(ctx)
 		}
 		if err := ctx.Err(); err != nil {
