@@ -1,54 +1,55 @@
 package gcpool
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"net"
 	"slices"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
 // A Cluster carries messages to ids that are connected to another process; see
-// [Pool.SetCluster]. The pool calls it without locks, from any number of
-// goroutines at once. The other direction is [StreamPool.Receive],
-// [ConnPool.Evict] and [ConnPool.Appeared].
+// [Pool.SetCluster]. The pool calls it without holding a lock, from any number of goroutines at
+// once. A [Local] is for the other direction.
 type Cluster interface {
-	// Changed says that id has come, has gone, or has a new connection here;
-	// [ConnPool.Get] tells which is true by now. Calls for one id may overlap and
-	// come in any order, but each change is followed by one: that of a connection
-	// which comes before its [ConnPool.Add] returns, so that which is the newest of
-	// several is told right. It should not block, for Add waits for it.
+	// Changed says that id has come, has gone, or has a new connection here; [Local.Since]
+	// tells which of these is true by now. Calls for one id may overlap and come in any order,
+	// but a call follows each change. The call for a new connection comes before
+	// [ConnPool.Add] returns, so that a Cluster can tell which of several connections is the
+	// newest. Changed should not block, because Add waits for it.
 	Changed(pool, id string)
 
-	// Forward takes messages for an id that is not connected here, and calls done
-	// once, also after an error, with what became of each: nil if it was written
-	// elsewhere; ErrNotConnected if it certainly was not, since nobody has the id;
-	// ErrMoved if it was not for the id has moved on, and is to be forwarded once
-	// more, with all behind it; or an error of the Cluster's own. No more for this
-	// id come until then, so that they keep their order. The batch is the
-	// Cluster's until done, to read. Forward may block, as a write does; meanwhile
-	// others go on, each on one more goroutine.
+	// Forward takes messages for an id that is not connected here. It calls done once, also
+	// after an error, with what became of each message: nil if another process has written it;
+	// ErrNotConnected if it certainly was not written, because nobody has the id; ErrMoved if it
+	// certainly was not written, because the id has moved on; or an error of the Cluster. The
+	// pool forwards once more what ended with ErrMoved. Until done is called, no more messages
+	// come for this id, so they keep their order. The Cluster may read the batch until then.
+	// Forward may block, as a write does; the messages of other ids go on meanwhile.
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 
-	// Broadcast sends data to all connections elsewhere, and does not keep it. It
-	// should not block for long: [StreamPool.Broadcast] waits for it last, also before
-	// Start.
+	// Broadcast sends data to all connections of other processes, and does not keep data. It
+	// should not block for long, because [StreamPool.Broadcast] waits for it.
 	Broadcast(pool string, data []byte) error
 }
 
-// ErrMoved is for a [Cluster]: the outcome of a message that was received from
-// elsewhere, and whose id was evicted before it was written. It wraps
+// ErrMoved, "gcpool: connected elsewhere", is for a [Cluster]: the outcome of a message that came
+// from another process, and was not written because its id has moved on. It wraps
 // ErrNotConnected.
 var ErrMoved = outcome.ErrMoved
 
-// SetCluster has messages for ids that are not connected here forwarded by c,
-// in the pools that are registered and those to come; nil ends that. What Add
-// accepts for them waits in memory until their outcome is known, up to WithOutbox
-// for one id and 64 times that for all; Add waits beyond. It returns ErrRegistered
-// if there is another one, ErrClosed after Shutdown, and does not block but for
-// Changed.
+// SetCluster has c forward the messages for ids that are not connected here, in the pools that
+// are registered and in those to come; nil ends that. Messages that are forwarded wait in memory
+// until their outcome is known: up to WithOutbox for one id, and 64 times as much for all. Add
+// waits beyond that.
+//
+// SetCluster returns ErrRegistered if there is a cluster already, and ErrClosed after Shutdown.
+// It calls Changed for each id that is connected, and does not block otherwise.
 func (p *Pool) SetCluster(c Cluster) error {
 	if err := p.check(); err != nil {
 		return err
@@ -74,34 +75,88 @@ func (p *Pool) SetCluster(c Cluster) error {
 	return nil
 }
 
-// Evict removes and closes conn, a WebSocket with status 4500, and reports true,
-// if it is id's connection: for a [Cluster], since id is connected elsewhere
-// now. What waits for id goes there. It does not block.
-func (c *ConnPool) Evict(id string, conn net.Conn) bool {
-	r, link := c.link(id)
-	return link != nil && link.Is(conn) && r.Detach(link, outcome.ErrMoved)
+// A Local is what a [Cluster] calls in this process. The pool that a method names may be
+// unknown: then Receive returns ErrNotRegistered, and the others do nothing. All methods may be
+// called from any number of goroutines at once.
+type Local struct{ pool *Pool }
+
+// NewLocal returns what a Cluster calls in the process of p. The Cluster needs it before
+// SetCluster returns, which already calls Changed.
+func NewLocal(p *Pool) *Local { return &Local{p} }
+
+// Receive has a batch of messages from another process written to the connection of id. It
+// copies the batch and does not wait: it takes as many messages as have room now, and returns
+// how many. When the last of those has its outcome, it calls done with all outcomes, in order, on
+// a goroutine of the pool. A message of which the peer may have a part, or all, has no outcome
+// that wraps ErrNotConnected, because it must not be sent again.
+//
+// The error says why Receive did not take the rest: ErrMoved if id is not connected here, or if
+// messages that were forwarded from here have not come back yet; ErrTooLarge for a message with
+// more bytes than WithOutbox; [context.Canceled] while the outbox of a peer that reads is full;
+// ErrInvalid for a nil done; and ErrClosed after Shutdown.
+//
+// With an empty id Receive is a Broadcast to the connections of this process. It may wait as
+// Broadcast does, and does not call done. Before Start, a Broadcast takes a place of WithBuffer;
+// for one id WithOutbox bounds what Receive takes.
+func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
+	s := l.pool.GetStream(pool)
+	if s == nil {
+		return 0, ErrNotRegistered
+	}
+	if id == "" {
+		for taken < len(batch) && err == nil {
+			if len(batch[taken]) > s.conns.group.Outbox {
+				return taken, ErrTooLarge
+			}
+			if s.conns.absent() == ErrClosed {
+				return taken, ErrClosed
+			}
+			err = s.place(context.Background())
+			if err == nil {
+				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+			}
+			if err == nil {
+				taken++
+			}
+		}
+		return taken, err
+	}
+	if done == nil {
+		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
+	}
+	r := s.conns.find(id)
+	if r == nil {
+		return 0, ErrMoved
+	}
+	return r.PushAll(batch, done)
 }
 
-// Appeared has what waits in the mailbox for id forwarded: for a [Cluster],
-// since id is connected elsewhere now. With an empty id it is for all, since the
-// Cluster cannot tell which are. What comes back to the mailbox keeps the time
-// that it had there. It does not block.
-func (c *ConnPool) Appeared(id string) {
-	recipients := []*delivery.Recipient{c.find(id)}
+// Evict removes and closes conn, a WebSocket with code 4500, if it is the connection of id, and
+// reports whether it was: id is connected to another process now, and what waits for it goes
+// there. It does not block.
+func (l *Local) Evict(pool, id string, conn net.Conn) bool {
+	r, present := l.pool.GetConn(pool).link(id)
+	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved)
+}
+
+// Appeared forwards what waits in the mailbox for id, because id is connected to another process
+// now; with an empty id, for all ids, because the Cluster cannot tell which have appeared.
+// Messages that come back to the mailbox keep the time that they had there. It does not block.
+func (l *Local) Appeared(pool, id string) {
+	conns := l.pool.GetConn(pool)
 	if id == "" {
-		recipients = c.snapshot()
-	}
-	for _, r := range recipients {
-		if r != nil {
+		for _, r := range conns.snapshot() {
 			r.Appeared()
 		}
+	} else if r := conns.find(id); r != nil {
+		r.Appeared()
 	}
 }
 
-// Since returns when the connection of id was added, the zero time if id has none.
-// No two connections of an id have the same time.
-func (c *ConnPool) Since(id string) time.Time {
-	if r := c.find(id); r != nil {
+// Since returns when the connection of id was added, or the zero time if id has none here. No two
+// connections of a pool have the same time.
+func (l *Local) Since(pool, id string) time.Time {
+	if r := l.pool.GetConn(pool).find(id); r != nil {
 		_, since := r.Conn()
 		return since
 	}

@@ -23,8 +23,8 @@ func (p pair) Changed(pool, id string) {
 	}
 	var old net.Conn
 	_ = p.there.GetConn(pool).Get(id, func(conn net.Conn) error { old = conn; return nil })
-	p.there.GetConn(pool).Evict(id, old)
-	p.there.GetConn(pool).Appeared(id)
+	gcpool.NewLocal(p.there).Evict(pool, id, old)
+	gcpool.NewLocal(p.there).Appeared(pool, id)
 }
 
 // Forward waits for each outcome. A better one hands over all of the batch.
@@ -32,7 +32,7 @@ func (p pair) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	outcomes := make([]error, len(batch))
 	for i := range batch {
 		outcome := make(chan []error, 1)
-		taken, err := p.there.GetStream(pool).Receive(id, batch[i:i+1], func(errs []error) { outcome <- errs })
+		taken, err := gcpool.NewLocal(p.there).Receive(pool, id, batch[i:i+1], func(errs []error) { outcome <- errs })
 		switch {
 		case taken == 1:
 			outcomes[i] = (<-outcome)[0]
@@ -47,7 +47,7 @@ func (p pair) Forward(pool, id string, batch [][]byte, done func([]error)) {
 
 // Broadcast is for the connections of the other side.
 func (p pair) Broadcast(pool string, data []byte) error {
-	_, err := p.there.GetStream(pool).Receive("", [][]byte{data}, nil)
+	_, err := gcpool.NewLocal(p.there).Receive(pool, "", [][]byte{data}, nil)
 	return err
 }
 

@@ -174,15 +174,6 @@ func ExampleWithWriteTimeout() {
 	// Output: sensor-7 gcpool: peer too slow
 }
 
-func ExampleConnPool_Since() {
-	pool := gcpool.NewPool()
-	pool.Register("users")
-	users := pool.GetConn("users")
-	connect(users, "alice")
-	fmt.Println(time.Since(users.Since("alice")) < time.Minute, users.Since("bob").IsZero())
-	// Output: true true
-}
-
 func ExampleWithNewline() {
 	pool := gcpool.NewPool(gcpool.WithNewline(false))
 	pool.Register("devices")

@@ -126,53 +126,6 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, &outbox.Message{Data: data})
 }
 
-// Receive has a batch of messages that came from another process written to id's
-// connection, for a [Cluster]. It takes as many as it can at once, and tells how
-// many; the outcomes of those are given to done, in order, on a goroutine of the
-// pool's, when the last is known. One whose peer may have a part of it, or all, has no
-// outcome that wraps ErrNotConnected, for it must not be sent again. For the rest, the
-// error is ErrMoved if id is not connected here, or what was forwarded from here has
-// not come back yet;
-// ErrTooLarge for one of more than WithOutbox bytes; ErrInvalid for a nil done;
-// ErrClosed after Shutdown; and [context.Canceled] while the outbox of a peer that
-// reads is full.
-//
-// With an empty id it is a Broadcast to the connections of this process; done
-// is not called then. It copies the batch, and does not block but as Broadcast
-// does. Before Start WithOutbox bounds what it takes for one id, and a Broadcast counts
-// for WithBuffer.
-func (s *StreamPool) Receive(id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
-	if s == nil {
-		return 0, ErrNotRegistered
-	}
-	if id == "" {
-		for taken < len(batch) && err == nil {
-			if len(batch[taken]) > s.conns.group.Outbox {
-				return taken, ErrTooLarge
-			}
-			if s.conns.absent() == ErrClosed {
-				return taken, ErrClosed
-			}
-			err = s.place(context.Background())
-			if err == nil {
-				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
-			}
-			if err == nil {
-				taken++
-			}
-		}
-		return taken, err
-	}
-	if done == nil {
-		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
-	}
-	r := s.conns.find(id)
-	if r == nil {
-		return 0, ErrMoved
-	}
-	return r.PushAll(batch, done)
-}
-
 // Len returns how many connections stand in the stream. Each stands there once, however many
 // messages wait for it; [Stats].Waiting counts those.
 func (s *StreamPool) Len() int {

@@ -35,7 +35,7 @@ type member struct {
 // version is the newer one: the cluster's time when it came.
 type entry struct {
 	sub     *nats.Subscription
-	added   time.Time // see [gcpool.ConnPool.Since]
+	added   time.Time // see [gcpool.Local.Since]
 	version uint64
 	since   time.Time
 	said    uint64 // announcements to all when that of it had been made
@@ -100,7 +100,7 @@ func (n *Node) versionLocked(added time.Time) uint64 {
 }
 
 // added returns when the connection of an id here was added, zero if there is none.
-func (n *Node) added(k key) time.Time { return n.pool.GetConn(k.pool).Since(k.id) }
+func (n *Node) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 
 func (n *Node) announce() {
 	s := &announcer{Node: n, entries: map[key]*entry{}}

@@ -13,9 +13,8 @@ import (
 // is connected here.
 type delivery struct {
 	key
-	node   string // whose they are
-	number uint64 // of its request
-	stream *gcpool.StreamPool
+	node   string   // whose they are
+	number uint64   // of its request
 	batch  [][]byte // not yet taken
 	codes  []byte   // the outcomes of those before
 }
@@ -54,7 +53,6 @@ func (n *Node) received(m *nats.Msg) {
 		n.locate(r)
 		return
 	}
-	r.stream = n.pool.GetStream(r.pool) // or nil, and Receive says so
 	n.mu.Lock()
 	n.deliveries[origin{r.node, number}] = r
 	n.mu.Unlock()
@@ -139,7 +137,7 @@ func (n *Node) locate(r *delivery) {
 // its answer.
 func (n *Node) proceed(r *delivery) bool {
 	for len(r.batch) > 0 {
-		taken, err := r.stream.Receive(r.id, r.batch, func(errs []error) {
+		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) {
 			if n.written(r, errs) {
 				n.sendNow()
 			}

@@ -191,16 +191,15 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	}
 	s.mu.Unlock()
 	if e == nil || !s.evict(k, e) {
-		s.pool.GetConn(k.pool).Appeared(k.id)
+		s.local.Appeared(k.pool, k.id)
 	}
 }
 
 // evict closes the connection of an entry, but none that came after it, and reports
 // whether it did; Changed sees to the rest.
 func (s *announcer) evict(k key, e *entry) (done bool) {
-	conns := s.pool.GetConn(k.pool)
-	_ = conns.Get(k.id, func(conn net.Conn) error {
-		done = s.added(k).Equal(e.added) && conns.Evict(k.id, conn)
+	_ = s.pool.GetConn(k.pool).Get(k.id, func(conn net.Conn) error {
+		done = s.added(k).Equal(e.added) && s.local.Evict(k.pool, k.id, conn)
 		return nil
 	})
 	return done
@@ -254,7 +253,7 @@ func (s *announcer) meet(node string, before *member, now member, ids uint64, to
 // appeared has all that is in a mailbox forwarded.
 func (s *announcer) appeared() {
 	for _, p := range s.pool.Stats() {
-		s.pool.GetConn(p.Name).Appeared("")
+		s.local.Appeared(p.Name, "")
 	}
 }
 

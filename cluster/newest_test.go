@@ -39,7 +39,7 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 		t.Error("a connection has the version of another")
 	}
 	changed()
-	if g.update(); g.entries[k].added != conns.Since("alice") || g.entries[k].version != g.Node.clock.last {
+	if g.update(); g.entries[k].added != g.Node.local.Since(k.pool, "alice") || g.entries[k].version != g.Node.clock.last {
 		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.clock.last)
 	}
 

@@ -105,6 +105,7 @@ const (
 // number of goroutines at once.
 type Node struct {
 	pool    *gcpool.Pool
+	local   *gcpool.Local
 	nc      *nats.Conn
 	prefix  string
 	name    string
@@ -222,6 +223,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
 	return &Node{
+		local:  gcpool.NewLocal(pool),
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), limit: 1 << 20, clock: clock{start: time.Now()},
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), changed: make(chan struct{}, 1), idle: make(chan struct{}),

@@ -62,7 +62,7 @@ func (n *Node) drain(stream *gcpool.StreamPool, c *broadcast) {
 		c.waiting = c.waiting[1:]
 		c.bytes -= len(data) + broadcastCost
 		n.mu.Unlock()
-		if _, err := stream.Receive("", [][]byte{data}, nil); err != nil && err != gcpool.ErrClosed {
+		if _, err := n.local.Receive(stream.Name(), "", [][]byte{data}, nil); err != nil && err != gcpool.ErrClosed {
 			n.note(err)
 		}
 	}

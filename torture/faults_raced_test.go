@@ -56,12 +56,9 @@ var methods = map[string]func(w *racer, id string){
 	"ConnPool.Del":       func(w *racer, id string) { w.rarely(func() { w.conns.Del(id) }) },
 	"ConnPool.DelConn":   func(w *racer, id string) { w.rarely(func() { w.conns.DelConn(id, w.any()) }) },
 	"ConnPool.Kick":      func(w *racer, id string) { w.rarely(func() { w.conns.Kick(id, 4999, "raced") }) },
-	"ConnPool.Evict":     func(w *racer, id string) { w.rarely(func() { w.conns.Evict(id, w.any()) }) },
-	"ConnPool.Appeared":  func(w *racer, id string) { w.conns.Appeared(id) },
 	"ConnPool.Get":       (*racer).get,
 	"ConnPool.Connected": func(w *racer, id string) { w.conns.Connected(id) },
 	"ConnPool.Len":       func(w *racer, _ string) { w.conns.Len() },
-	"ConnPool.Since":     func(w *racer, id string) { w.conns.Since(id) },
 	"ConnPool.All":       func(w *racer, _ string) { w.any() },
 	"ConnPool.Name":      func(w *racer, _ string) { w.conns.Name() },
 
@@ -74,16 +71,21 @@ var methods = map[string]func(w *racer, id string){
 		defer cancel()
 		w.stream.BroadcastContext(ctx, broadcast())
 	},
-	"StreamPool.Receive": (*racer).receive,
+	"StreamPool.AddFunc": (*racer).addFunc,
 	"StreamPool.Len":     func(w *racer, _ string) { w.stream.Len() },
 	"StreamPool.Cap":     func(w *racer, _ string) { w.stream.Cap() },
 	"StreamPool.Name":    func(w *racer, _ string) { w.stream.Name() },
+
+	"Local.Receive":  (*racer).receive,
+	"Local.Evict":    func(w *racer, id string) { w.rarely(func() { w.local().Evict(name, id, w.any()) }) },
+	"Local.Appeared": func(w *racer, id string) { w.local().Appeared(name, id) },
+	"Local.Since":    func(w *racer, id string) { w.local().Since(name, id) },
 }
 
 // exported returns the names of all exported methods.
 func exported() (names []string) {
 	for _, typ := range []reflect.Type{reflect.TypeFor[*gcpool.Pool](), reflect.TypeFor[*gcpool.ConnPool](),
-		reflect.TypeFor[*gcpool.StreamPool]()} {
+		reflect.TypeFor[*gcpool.StreamPool](), reflect.TypeFor[*gcpool.Local]()} {
 		for m := range typ.NumMethod() {
 			names = append(names, typ.Elem().Name()+"."+typ.Method(m).Name)
 		}

@@ -131,16 +131,16 @@ func (r *rig) pushStrangers(ids int) {
 // askFor makes the calls that could leave memory taken by an id that never connected.
 func (r *rig) askFor(id string) {
 	err := r.conns.Get(id, func(net.Conn) error { return nil })
-	if !errors.Is(err, gcpool.ErrNotConnected) || r.conns.Del(id) || r.conns.DelConn(id, nil) || r.conns.Evict(id, nil) {
+	if !errors.Is(err, gcpool.ErrNotConnected) || r.conns.Del(id) || r.conns.DelConn(id, nil) || gcpool.NewLocal(r.pool).Evict(name, id, nil) {
 		r.t.Errorf("%q is connected: %v", id, err)
 	}
-	r.conns.Appeared(id)
+	gcpool.NewLocal(r.pool).Appeared(name, id)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := r.stream.Deliver(ended, id, nil); err != context.Canceled {
 		r.t.Errorf("Deliver with a context that has ended: %v", err)
 	}
-	if _, err := r.stream.Receive(id, [][]byte{nil}, func([]error) {}); err != gcpool.ErrMoved {
+	if _, err := gcpool.NewLocal(r.pool).Receive(name, id, [][]byte{nil}, func([]error) {}); err != gcpool.ErrMoved {
 		r.t.Errorf("Receive for one who is not here: %v", err)
 	}
 }

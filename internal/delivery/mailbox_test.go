@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
@@ -91,4 +92,19 @@ func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
 		t.Errorf("a mailbox of %d bytes takes %d", limit, used)
 	}
 	runtime.KeepAlive(boxes)
+}
+
+// TestMailOfAClosedMailbox: the cluster leaves just when Shutdown has closed the mailbox. What
+// waits there is reported once.
+func TestMailOfAClosedMailbox(t *testing.T) {
+	b := newBench(t, Config{MailboxTTL: time.Hour, MailboxBytes: 1000})
+	b.group.Begin(drain)
+	b.push("1")
+	b.push("2")
+	b.group.Close()
+	b.WithoutRemote(outcome.ErrNotConnected, false)
+	b.group.mailbox.Trim()
+	if s := b.group.Stats(); s.Undelivered != 2 || s.Waiting != 0 || b.mail.messages() != 0 {
+		t.Errorf("%d are in the mailbox: %+v", b.mail.messages(), s)
+	}
 }

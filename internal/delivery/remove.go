@@ -75,6 +75,7 @@ func (r *Recipient) abandonLocked(reason, large error) {
 		r.mailLocked().collect(large)
 		return
 	}
+	r.mail.leave() // if the mailbox has been closed just now
 	r.log.GiveUp(reason)
 	if r.cursor.flight == nil || r.cursor.travels() { // a batch may take long
 		r.tellGivenUp()

@@ -84,7 +84,7 @@ func TestAppearedOutlastsAPush(t *testing.T) {
 		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
 		synctest.Wait()
 		answer = nil
-		conns.Appeared("a")
+		local(conns).Appeared(name, "a")
 		add(t, stream, "a", "2")
 		if err := <-outcome; err != nil {
 			t.Errorf("Deliver: %v", err)
@@ -105,7 +105,7 @@ func TestAppearedWhileAWriteEnds(t *testing.T) {
 		go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("x")) }()
 		synctest.Wait()
 		conns.Del("a")
-		conns.Appeared("a")
+		local(conns).Appeared(name, "a")
 		if err := <-outcome; err != nil {
 			t.Errorf("Deliver: %v", err)
 		}
@@ -123,7 +123,7 @@ func TestAppearedKeepsTheTime(t *testing.T) {
 		time.Sleep(30 * time.Second)
 		add(t, near.stream, "a", "2")
 		synctest.Wait()
-		near.conns.Appeared("a")
+		local(near.conns).Appeared(name, "a")
 		time.Sleep(32 * time.Second)
 		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a 1"})
 		time.Sleep(time.Minute)

@@ -65,11 +65,11 @@ func (n *node) Changed(_, id string) {
 	switch {
 	case now.conn != nil && now != old:
 		if old.node != nil && old.node != n {
-			old.node.conns.Evict(id, old.conn)
+			local(old.node.conns).Evict(name, id, old.conn)
 		}
 		n.owners[id] = now
 		for _, o := range n.nodes {
-			o.conns.Appeared(id)
+			local(o.conns).Appeared(name, id)
 		}
 	case now.conn == nil && old.node == n:
 		delete(n.owners, id)
@@ -98,7 +98,7 @@ func (n *node) Forward(_, id string, batch [][]byte, done func([]error)) {
 				continue
 			}
 			outcomes := make(chan []error, 1)
-			taken, err := o.stream.Receive(id, batch[len(errs):], func(errs []error) { outcomes <- errs })
+			taken, err := local(o.stream).Receive(name, id, batch[len(errs):], func(errs []error) { outcomes <- errs })
 			switch {
 			case taken > 0:
 				errs = append(errs, <-outcomes...)
@@ -125,7 +125,7 @@ func (n *node) Broadcast(_ string, data []byte) error {
 		if o == n {
 			continue
 		}
-		if _, err := o.stream.Receive("", [][]byte{data}, nil); err != nil {
+		if _, err := local(o.stream).Receive(name, "", [][]byte{data}, nil); err != nil {
 			return err
 		}
 	}

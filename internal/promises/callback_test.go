@@ -61,7 +61,7 @@ func TestContextThatCallsThePool(t *testing.T) {
 	})
 	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		handler.ServeHTTP(w, r.WithContext(calling{r.Context(), func() {
-			c.Since("alice")
+			local(c).Since(name, "alice")
 			select {
 			case asked <- true:
 			default:

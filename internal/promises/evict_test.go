@@ -23,7 +23,7 @@ func TestEvictWithoutACluster(t *testing.T) {
 		add(t, stream, "a", "1")
 		synctest.Wait()
 		add(t, stream, "a", "2")
-		if !conns.Evict("a", ours) {
+		if !local(conns).Evict(name, "a", ours) {
 			t.Fatal("Evict found nothing")
 		}
 		peer.Close()
@@ -71,7 +71,7 @@ func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
 		add(t, stream, "a", "stuck")
 		synctest.Wait()
 		add(t, stream, "a", "behind")
-		conns.Evict("a", conn)
+		local(conns).Evict(name, "a", conn)
 		time.Sleep(time.Minute)
 		if s := settled(t, p); s.Forwarded != 1 || s.Undelivered != 1 {
 			t.Errorf("%+v", s)
@@ -93,7 +93,7 @@ func TestEvictedWriteWithoutACluster(t *testing.T) {
 			add(t, stream, "a", fmt.Sprint(i+1))
 		}
 		conns.Get("a", func(conn net.Conn) error {
-			conns.Evict("a", conn)
+			local(conns).Evict(name, "a", conn)
 			return nil
 		})
 		p.SetCluster(nil)
@@ -123,7 +123,7 @@ func TestEvictedWriteOfWhoComesBackAndGoes(t *testing.T) {
 		add(t, stream, "a", "1")
 		var conn net.Conn
 		conns.Get("a", func(x net.Conn) error { conn = x; return nil })
-		if !conns.Evict("a", conn) {
+		if !local(conns).Evict(name, "a", conn) {
 			t.Fatal()
 		}
 		ours, _ := net.Pipe()

@@ -27,7 +27,7 @@ func TestEachEndHasItsCloseFrame(t *testing.T) {
 		{"Get", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
 			conns.Get("a", func(net.Conn) error { return errors.New("away with it") })
 		}, 1000},
-		{"Evict", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { conns.Evict("a", conn) }, 4500},
+		{"Evict", func(_ *gcpool.Pool, conns *gcpool.ConnPool, conn net.Conn) { local(conns).Evict(name, "a", conn) }, 4500},
 		{"takeover", func(_ *gcpool.Pool, conns *gcpool.ConnPool, _ net.Conn) {
 			ours, _ := net.Pipe()
 			conns.Add("a", ours)

@@ -64,6 +64,25 @@ func started(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPoo
 	}
 	p.Start()
 	t.Cleanup(func() { shutdown(p, time.Second) })
+	return known(p)
+}
+
+// pools has the pool of each ConnPool and StreamPool that started and idle have returned.
+var pools sync.Map
+
+// local returns what a cluster calls, for the pool of conns or of a stream.
+func local(of any) *gcpool.Local {
+	p, ok := pools.Load(of)
+	if !ok {
+		panic("not a pool of started or idle")
+	}
+	return gcpool.NewLocal(p.(*gcpool.Pool))
+}
+
+// known returns p with its connections and its stream, which local knows from now on.
+func known(p *gcpool.Pool) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool) {
+	pools.Store(p.GetConn(name), p)
+	pools.Store(p.GetStream(name), p)
 	return p, p.GetConn(name), p.GetStream(name)
 }
 

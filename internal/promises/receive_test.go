@@ -23,7 +23,7 @@ func TestReceiveTooLarge(t *testing.T) {
 		large := make([]byte, 11)
 		outcomes := make(chan []error, 1)
 		batch := [][]byte{[]byte("1"), []byte("2"), large, []byte("3")}
-		taken, err := n.stream.Receive("a", batch, func(errs []error) { outcomes <- errs })
+		taken, err := local(n.stream).Receive(name, "a", batch, func(errs []error) { outcomes <- errs })
 		if taken != 2 || !errors.Is(err, gcpool.ErrTooLarge) {
 			t.Errorf("took %d, %v; want 2 and ErrTooLarge", taken, err)
 		}
@@ -31,10 +31,10 @@ func TestReceiveTooLarge(t *testing.T) {
 		if errs := <-outcomes; len(errs) != 2 || errors.Join(errs...) != nil {
 			t.Errorf("outcomes %v, want two nil", errs)
 		}
-		if taken, err := n.stream.Receive("a", batch[2:], func([]error) {}); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
+		if taken, err := local(n.stream).Receive(name, "a", batch[2:], func([]error) {}); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
 			t.Errorf("took %d, %v; want ErrTooLarge", taken, err)
 		}
-		if taken, err := n.stream.Receive("", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
+		if taken, err := local(n.stream).Receive(name, "", batch[2:], nil); taken != 0 || !errors.Is(err, gcpool.ErrTooLarge) {
 			t.Errorf("Broadcast took %d, %v; want ErrTooLarge", taken, err)
 		}
 	})
@@ -59,9 +59,9 @@ func TestReceiveWhileEvicted(t *testing.T) {
 		}
 		var old net.Conn
 		n.conns.Get("a", func(conn net.Conn) error { old = conn; return nil })
-		go n.conns.Evict("a", old)
+		go local(n.conns).Evict(name, "a", old)
 		outcomes := make(chan []error, 1)
-		taken, err := n.stream.Receive("a", batch, func(errs []error) { outcomes <- errs })
+		taken, err := local(n.stream).Receive(name, "a", batch, func(errs []error) { outcomes <- errs })
 		if taken != 0 && taken != len(batch) || (err == nil) != (taken > 0) {
 			t.Fatalf("took %d of %d: %v", taken, len(batch), err)
 		}
@@ -92,9 +92,9 @@ func TestReceivedAndCut(t *testing.T) {
 		ours, peer := net.Pipe()
 		n.conns.Add("a", ours)
 		outcomes := make(chan []error, 1)
-		n.stream.Receive("a", [][]byte{[]byte("hello"), []byte("behind")}, func(errs []error) { outcomes <- errs })
+		local(n.stream).Receive(name, "a", [][]byte{[]byte("hello"), []byte("behind")}, func(errs []error) { outcomes <- errs })
 		io.ReadFull(peer, make([]byte, 3))
-		n.conns.Evict("a", ours)
+		local(n.conns).Evict(name, "a", ours)
 		errs := <-outcomes
 		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // a cluster may keep such a message
 			t.Errorf("the message that was cut: %v", err)
@@ -109,7 +109,7 @@ func TestReceivedAndCut(t *testing.T) {
 func TestReceiveWithoutDone(t *testing.T) {
 	p, conns, stream := started(t)
 	pipe(t, conns, "a")
-	if n, err := stream.Receive("a", [][]byte{[]byte("x")}, nil); n != 0 || !errors.Is(err, gcpool.ErrInvalid) {
+	if n, err := local(stream).Receive(name, "a", [][]byte{[]byte("x")}, nil); n != 0 || !errors.Is(err, gcpool.ErrInvalid) {
 		t.Errorf("Receive: %d, %v", n, err)
 	}
 	if s := settled(t, p); s.Accepted != 0 {
@@ -124,7 +124,7 @@ func TestReceivedAndGivenUp(t *testing.T) {
 	for what, remove := range map[string]func(n *node, conn net.Conn){
 		"Get":      func(n *node, _ net.Conn) { n.conns.Get("a", func(net.Conn) error { return io.EOF }) },
 		"Del":      func(n *node, _ net.Conn) { n.conns.Del("a") },
-		"Evict":    func(n *node, conn net.Conn) { n.conns.Evict("a", conn) },
+		"Evict":    func(n *node, conn net.Conn) { local(n.conns).Evict(name, "a", conn) },
 		"Shutdown": func(n *node, _ net.Conn) { shutdown(n.pool, time.Second) },
 	} {
 		t.Run(what, func(t *testing.T) {
@@ -135,7 +135,7 @@ func TestReceivedAndGivenUp(t *testing.T) {
 				defer close(conn.free)
 				n.conns.Add("a", conn)
 				outcomes := make(chan []error, 1)
-				n.stream.Receive("a", [][]byte{[]byte("hello")}, func(errs []error) { outcomes <- errs })
+				local(n.stream).Receive(name, "a", [][]byte{[]byte("hello")}, func(errs []error) { outcomes <- errs })
 				synctest.Wait()
 				remove(n, conn)
 				for _, of := range []error{gcpool.ErrNotConnected, gcpool.ErrMoved, gcpool.ErrClosed, nil} {
@@ -157,7 +157,7 @@ func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 		pipe(t, conns, "a") // its peer reads nothing
 		outcomes := make(chan []error, 1)
 		for _, data := range []string{"under way", "behind"} {
-			if n, err := stream.Receive("a", [][]byte{[]byte(data)}, func(errs []error) { outcomes <- errs }); n != 1 || err != nil {
+			if n, err := local(stream).Receive(name, "a", [][]byte{[]byte(data)}, func(errs []error) { outcomes <- errs }); n != 1 || err != nil {
 				t.Fatal(n, err)
 			}
 			synctest.Wait()
@@ -177,7 +177,7 @@ func TestReceiveAfterShutdown(t *testing.T) {
 	p, _, s := started(t)
 	shutdown(p, time.Second)
 	for _, id := range []string{""} {
-		if taken, err := s.Receive(id, [][]byte{[]byte("x")}, func([]error) {}); taken != 0 || err != gcpool.ErrClosed {
+		if taken, err := local(s).Receive(name, id, [][]byte{[]byte("x")}, func([]error) {}); taken != 0 || err != gcpool.ErrClosed {
 			t.Errorf("Receive(%q) after Shutdown: %d, %v", id, taken, err)
 		}
 	}

@@ -117,11 +117,11 @@ func TestReceiveBeforeStart(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithOutbox(10))
 		peer, batch := peerOf(t, conns, "a"), [][]byte{[]byte("12345"), []byte("67890"), []byte("more")}
 		outcome := make(chan []error, 1)
-		taken, err := stream.Receive("a", batch, func(errs []error) { outcome <- errs })
+		taken, err := local(stream).Receive(name, "a", batch, func(errs []error) { outcome <- errs })
 		if taken != 2 || err != context.Canceled {
 			t.Fatalf("Receive before Start: %d, %v", taken, err)
 		}
-		if taken, err = stream.Receive("away", batch, func([]error) {}); taken != 0 || err != gcpool.ErrMoved {
+		if taken, err = local(stream).Receive(name, "away", batch, func([]error) {}); taken != 0 || err != gcpool.ErrMoved {
 			t.Errorf("Receive for an id that is away: %d, %v", taken, err)
 		}
 		time.Sleep(time.Minute)

@@ -21,7 +21,7 @@ func idle(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, 
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { shutdown(p, time.Second) })
-	return p, p.GetConn(name), p.GetStream(name)
+	return known(p)
 }
 
 // peerOf connects id over memory, and reads what comes for it within an hour.
@@ -197,7 +197,7 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 		"Add":       func(ctx context.Context, s *gcpool.StreamPool) error { return s.AddContext(ctx, "a", []byte("2")) },
 		"Broadcast": func(ctx context.Context, s *gcpool.StreamPool) error { return s.BroadcastContext(ctx, []byte("2")) },
 		"Receive": func(_ context.Context, s *gcpool.StreamPool) error {
-			_, err := s.Receive("", [][]byte{[]byte("2")}, nil)
+			_, err := local(s).Receive(name, "", [][]byte{[]byte("2")}, nil)
 			return err
 		},
 	}
