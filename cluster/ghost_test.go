@@ -29,7 +29,7 @@ type ghost struct {
 func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	t.Helper()
 	n := bare(letter)
-	n.nc, n.pool = connect(t, url), pool
+	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
 		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),

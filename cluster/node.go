@@ -186,7 +186,7 @@ type key struct{ pool, id string }
 // so set 2 s. nats.NoEcho is invalid. One Node should use nc only, and one only a pool.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := newNode()
-	n.pool, n.nc = pool, nc
+	n.pool, n.local, n.nc = pool, gcpool.NewLocal(pool), nc
 	for _, opt := range opts {
 		if opt != nil {
 			opt(n)
@@ -223,7 +223,6 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
 	return &Node{
-		local:  gcpool.NewLocal(pool),
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), limit: 1 << 20, clock: clock{start: time.Now()},
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), changed: make(chan struct{}, 1), idle: make(chan struct{}),
