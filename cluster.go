@@ -75,14 +75,28 @@ func (p *Pool) SetCluster(c Cluster) error {
 	return nil
 }
 
-// A Local is what a [Cluster] calls in this process. The pool that a method names may be
-// unknown: then Receive returns ErrNotRegistered, and the others do nothing. All methods may be
-// called from any number of goroutines at once.
+// A Local is what a [Cluster] calls in this process. On a nil Local, and for the name of a pool
+// that is not registered, Receive returns ErrNotRegistered, and the other methods do nothing. All
+// methods may be called from any number of goroutines at once.
 type Local struct{ pool *Pool }
 
 // NewLocal returns what a Cluster calls in the process of p. The Cluster needs it before
 // SetCluster returns, which already calls Changed.
 func NewLocal(p *Pool) *Local { return &Local{p} }
+
+func (l *Local) stream(pool string) *StreamPool {
+	if l == nil {
+		return nil
+	}
+	return l.pool.GetStream(pool)
+}
+
+func (l *Local) conns(pool string) *ConnPool {
+	if l == nil {
+		return nil
+	}
+	return l.pool.GetConn(pool)
+}
 
 // Receive has a batch of messages from another process written to the connection of id. It
 // copies the batch and does not wait: it takes as many messages as have room now, and returns
@@ -99,7 +113,7 @@ func NewLocal(p *Pool) *Local { return &Local{p} }
 // Broadcast does, and does not call done. Before Start, a Broadcast takes a place of WithBuffer;
 // for one id WithOutbox bounds what Receive takes.
 func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
-	s := l.pool.GetStream(pool)
+	s := l.stream(pool)
 	if s == nil {
 		return 0, ErrNotRegistered
 	}
@@ -135,7 +149,7 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 // reports whether it was: id is connected to another process now, and what waits for it goes
 // there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
-	r, present := l.pool.GetConn(pool).link(id)
+	r, present := l.conns(pool).link(id)
 	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved)
 }
 
@@ -143,7 +157,7 @@ func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 // now; with an empty id, for all ids, because the Cluster cannot tell which have appeared.
 // Messages that come back to the mailbox keep the time that they had there. It does not block.
 func (l *Local) Appeared(pool, id string) {
-	conns := l.pool.GetConn(pool)
+	conns := l.conns(pool)
 	if id == "" {
 		for _, r := range conns.snapshot() {
 			r.Appeared()
@@ -156,7 +170,7 @@ func (l *Local) Appeared(pool, id string) {
 // Since returns when the connection of id was added, or the zero time if id has none here. No two
 // connections of a pool have the same time.
 func (l *Local) Since(pool, id string) time.Time {
-	if r := l.pool.GetConn(pool).find(id); r != nil {
+	if r := l.conns(pool).find(id); r != nil {
 		_, since := r.Conn()
 		return since
 	}
