@@ -123,6 +123,9 @@ func TestTheClientInTheREADMEObeysTheCloseCodes(t *testing.T) {
 		if m == nil {
 			t.Fatalf("%s prints no client", file)
 		}
+		if _, err := os.Stat("testdata/client.js"); err != nil { // and so the go command knows that it matters
+			t.Fatal(err)
+		}
 		cmd := exec.Command(node, "testdata/client.js")
 		cmd.Stdin = strings.NewReader(m[1])
 		if out, err := cmd.CombinedOutput(); err != nil {
