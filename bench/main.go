@@ -112,7 +112,7 @@ func measure(b *suite.Bench, scenarios []suite.Scenario, out string) error {
 	return nil
 }
 
-// choose returns those of all that a list of names has, in their own order.
+// choose returns the elements of all whose names are in a list, in the order of all.
 func choose[T any](all []T, names string, name func(T) string) (chosen []T, err error) {
 	if names == "" {
 		return all, nil

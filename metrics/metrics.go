@@ -30,8 +30,8 @@ type figure struct {
 	value  func(s *gcpool.Stats) float64
 }
 
-// collector is a [prometheus.Collector]. It keeps nothing between two scrapes,
-// so any number of them may run at once.
+// collector is a [prometheus.Collector]. It keeps nothing between scrapes, so any number may
+// run at once.
 type collector struct {
 	pool     *gcpool.Pool
 	figures  []figure
@@ -84,8 +84,8 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// cumulate returns a histogram as Prometheus has it: each bucket counts what was
-// as fast as its bound or faster.
+// cumulate returns a histogram as Prometheus wants it: each bucket counts all messages that
+// took its bound or less.
 func cumulate(s *gcpool.Stats) (count uint64, buckets map[float64]uint64) {
 	last := len(s.Latency) - 1
 	buckets = make(map[float64]uint64, last)
@@ -97,9 +97,9 @@ func cumulate(s *gcpool.Stats) (count uint64, buckets map[float64]uint64) {
 	return count + s.Latency[last], buckets
 }
 
-// label returns a name as the value of a label. One that is not UTF-8 would fail
-// the whole scrape, so it is quoted; so is one that looks as if it were, lest two
-// names become one.
+// label returns a name as the value of a label. A name that is not UTF-8 would fail the
+// whole scrape, so label quotes it. It also quotes names that look quoted, so that no two
+// names become the same.
 func label(name string) string {
 	if utf8.ValidString(name) && !strings.HasPrefix(name, `"`) {
 		return name
@@ -157,8 +157,8 @@ func counters() []figure {
 	}
 }
 
-// undelivered has all reasons from the start, each at zero: a series that begins
-// with its first increase hides that increase from rate().
+// undelivered starts all reasons at zero: a series that begins with its first increase hides
+// that increase from rate().
 func undelivered() []figure {
 	desc := describe("undelivered_messages_total", "Messages that were accepted and reported as undelivered.", "reason")
 	var all []figure

@@ -25,7 +25,7 @@ import (
 
 const messageMax = 64 << 10 // bytes of a message from a client
 
-// pages may connect, beside those of the server's own host (RFC 6455 section 10.2).
+// pages may connect, and so may pages of the server's own host (RFC 6455 section 10.2).
 var pages = gcpool.AllowOrigins("app.example.com")
 
 // A Server is an application that serves WebSockets with one of the libraries.

@@ -1,8 +1,8 @@
-// Package docs holds the repository to what it says of itself: the exported
-// names are those listed in api/, each with a doc comment whose links resolve
-// and an Example; every link of the Markdown files leads somewhere; the server
-// that the READMEs print serves its users, and nobody else; and the examples
-// that connect to NATS set PingInterval.
+// Package docs checks what the repository says about itself. api/ lists the exported names;
+// each has a doc comment whose links resolve, and an Example. Every link in a Markdown file
+// leads somewhere. The server that the READMEs print serves its users and nobody else, and
+// their client obeys the close codes. Examples are short, and those that connect to NATS set
+// PingInterval. The documents avoid some phrases.
 package docs
 
 import (

@@ -32,7 +32,7 @@ func TestTheServerInTheREADMEServesOnlyItsUsers(t *testing.T) {
 				bob := connected(t, host, "bob")
 				bob.gets("alice: hello bob", push(t, host, "alice", "bob", "hello bob"))
 				strangersAreRefused(t, host)
-				if status := push(t, host, "alice", "carol", "hi"); status != http.StatusServiceUnavailable {
+				if status := post(t, host, "carol", "hi", as("alice")); status != http.StatusServiceUnavailable {
 					t.Errorf("a push to a user who is away is answered %d", status)
 				}
 				newer := connected(t, host, "bob")
@@ -122,6 +122,9 @@ func TestTheClientInTheREADMEObeysTheCloseCodes(t *testing.T) {
 		m := script.FindStringSubmatch(page(t, file))
 		if m == nil {
 			t.Fatalf("%s prints no client", file)
+		}
+		if _, err := os.Stat("testdata/client.js"); err != nil { // and so the go command knows that it matters
+			t.Fatal(err)
 		}
 		cmd := exec.Command(node, "testdata/client.js")
 		cmd.Stdin = strings.NewReader(m[1])
@@ -229,12 +232,14 @@ func strangersAreRefused(t *testing.T, host string) {
 	}
 }
 
-// push posts a message as a user, once the recipient, if he has connected, has been added.
+// as is the header of a user's requests.
+func as(user string) http.Header { return http.Header{"Cookie": {"session=demo-" + user}} }
+
+// push posts a message as a user, once the recipient, who has just connected, is in the pool.
 func push(t *testing.T, host, from, to, text string) (status int) {
 	t.Helper()
-	header := http.Header{"Cookie": {"session=demo-" + from}}
-	for end := time.Now().Add(time.Second); ; time.Sleep(5 * time.Millisecond) {
-		status = post(t, host, to, text, header)
+	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
+		status = post(t, host, to, text, as(from))
 		if status == http.StatusOK || time.Now().After(end) {
 			return status
 		}

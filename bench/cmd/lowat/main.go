@@ -103,7 +103,7 @@ func numbers(list string) (all []int) {
 	return all
 }
 
-// compare runs l with each bound in turn, in an order that turns as well.
+// compare runs l with each bound in turn, in an order that rotates.
 func compare(l load, bounds []int, rounds int, here, there spawner) error {
 	results := make([][]result, len(bounds))
 	for round := range rounds {

@@ -11,7 +11,7 @@ import (
 )
 
 // pooled is gcpool with its defaults. Only the newline is off, so that its
-// payloads are as long as the others'.
+// payloads have the same length with every peer.
 type pooled struct {
 	pool    *gcpool.Pool
 	conns   *gcpool.ConnPool

@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// Pair is a library by itself and with gcpool.
+// Pair is a library alone and with gcpool.
 type Pair struct{ Alone, With *Row }
 
 // Pairs returns the libraries of which the metric has both figures.
@@ -23,7 +23,7 @@ func (m *Metric) Pairs() (all []Pair) {
 	return all
 }
 
-// columns are those of the libraries' table.
+// columns are the columns of the libraries' table.
 var columns = []struct{ scenario, metric, head string }{
 	{"fanout", "messages/s", "64 B, messages/s"},
 	{"fanout1k", "messages/s", "1 KiB, messages/s"},

@@ -5,14 +5,15 @@ function resume(show, failures = 0) {
   const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
   const has = () => Number(localStorage.has ?? 0);
-  let asked = -1; // for all after this number; -1 once {"from":n} has come
+  let asked = -1; // for all after this number; -1 once the answer has begun
   const ask = () => { asked = has(); send({ after: asked }); };
   ws.onopen = ask;
   ws.onmessage = ({ data }) => {
     failures = 0;
-    const { n, text, from } = JSON.parse(data);
-    if (from !== undefined) {
-      if (from !== asked) localStorage.has = from;
+    const { n, text, after, from } = JSON.parse(data);
+    if (after !== undefined) {
+      if (after !== asked) return; // to an earlier connection, whose messages this one inherits
+      if (from !== after) localStorage.has = from;
       asked = -1;
     } else if (n === has() + 1) {
       localStorage.has = n;

@@ -17,6 +17,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/examples/recipes/internal/demo"
@@ -68,13 +69,15 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "too many messages are waiting for this user", http.StatusInsufficientStorage)
 		return
 	}
-	s.stream.AddContext(r.Context(), r.PathValue("user"), line(m))
+	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
+	defer cancel()
+	s.stream.AddContext(ctx, r.PathValue("user"), line(m))
 	w.WriteHeader(http.StatusAccepted)
 	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
 }
 
 // connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7},
-// which asks for all from 8 on. The answer is {"from":7} and the messages.
+// which asks for all from 8 on. The answer is {"after":7,"from":7} and the messages.
 func (s server) connected(ws *websocket.Conn) {
 	id := demo.UserOf(ws.Request())
 	ws.MaxPayloadBytes = 1 << 10
@@ -90,9 +93,9 @@ func (s server) connected(ws *websocket.Conn) {
 		if m.Ack != nil {
 			s.store.ack(id, *m.Ack)
 		}
-		if m.After != nil { // in this order: what was pushed before {"from"} is among the missing
+		if m.After != nil { // in this order: what was pushed before "from" is among the missing
 			from := s.store.start(id, *m.After)
-			s.stream.Add(id, line(map[string]int{"from": from}))
+			s.stream.Add(id, line(map[string]int{"after": *m.After, "from": from}))
 			for _, m := range s.store.after(id, from) {
 				s.stream.Add(id, line(m))
 			}

@@ -95,7 +95,7 @@ func (s *server) ids(user string) []string {
 	return slices.Clone(s.open[user])
 }
 
-// push sends to all tabs at once, so that one that reads slowly delays no other.
+// push sends to all tabs at once, so that a slow tab delays no other.
 func (s *server) push(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err != nil {

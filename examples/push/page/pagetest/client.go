@@ -99,7 +99,7 @@ func (c *Client) Write(line []byte) {
 	}
 }
 
-// Next returns the next line of a kind; it skips those of other kinds.
+// Next returns the next line of a kind, and skips other kinds.
 func (c *Client) Next(kind string) Received {
 	c.t.Helper()
 	for c.lines.Scan() {

@@ -21,7 +21,7 @@ const (
 	isRecipe = "GCPOOL_RECIPE"
 )
 
-// Main is for TestMain: the test's binary is the recipe as well.
+// Main is for TestMain: the test's binary is also the recipe.
 func Main(m *testing.M, main func()) {
 	if os.Getenv(isRecipe) == "" {
 		os.Exit(m.Run())
@@ -53,7 +53,7 @@ func Start(t *testing.T, args []string, env ...string) *Process {
 	}
 	go p.read(stdout)
 	t.Cleanup(func() {
-		p.cmd.Process.Kill() // no-op for one that has ended
+		p.cmd.Process.Kill() // no-op if it has ended
 		<-p.ended
 		if t.Failed() {
 			t.Logf("stderr: %s", &p.stderr)

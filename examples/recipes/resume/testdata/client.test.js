@@ -1,0 +1,47 @@
+"use strict";
+// Gives client.js lines in orders that are rare on a network.
+const assert = require("node:assert");
+const source = require("node:fs").readFileSync("client.js", "utf8");
+
+function client(has) {
+  const c = { shown: [], sent: [], delays: [], localStorage: has === undefined ? {} : { has } };
+  class WebSocket {
+    constructor() { c.ws = this; }
+    send(line) { c.sent.push(JSON.parse(line)); }
+  }
+  const timer = (call, delay, ...args) => { c.delays.push(delay); c.again = () => call(...args); };
+  new Function("WebSocket", "localStorage", "location", "setTimeout", `${source}\nreturn resume;`)(
+    WebSocket, c.localStorage, { protocol: "http:", host: "x" }, timer)(text => c.shown.push(text));
+  c.gets = (...lines) => lines.forEach(line => c.ws.onmessage({ data: JSON.stringify(line) }));
+  c.ws.onopen();
+  return c;
+}
+const message = n => ({ n, text: `m${n}` });
+
+let c = client("5"); // as localStorage has it
+assert.deepStrictEqual(c.sent, [{ after: 5 }]);
+c.gets(message(7)); // one is missing, but it has asked already
+c.gets({ after: 3, from: 4 }, message(5), message(6)); // to an earlier connection
+assert.deepStrictEqual(c.shown, ["m6"]);
+c.gets({ after: 5, from: 5 }, message(6), message(7));
+assert.deepStrictEqual(c.shown, ["m6", "m7"]);
+assert.deepStrictEqual(c.sent, [{ after: 5 }, { ack: 6 }, { ack: 7 }]);
+c.gets(message(9), message(10)); // one is missing: it asks, but once
+assert.deepStrictEqual(c.sent.slice(3), [{ after: 7 }]);
+c.gets({ after: 7, from: 7 }, message(8), message(9), message(10), message(9));
+assert.deepStrictEqual(c.shown, ["m6", "m7", "m8", "m9", "m10"]);
+
+c = client("9"); // of a store that has been lost
+c.gets({ after: 9, from: 0 }, message(1), message(2));
+assert.deepStrictEqual(c.shown, ["m1", "m2"]);
+
+c = client(); // new, of a user who has acknowledged elsewhere
+c.gets({ after: 0, from: 8 }, message(9));
+assert.deepStrictEqual(c.shown, ["m9"]);
+
+for (const code of [1000, 4500, 4999]) c.ws.onclose({ code });
+assert.strictEqual(c.delays.length, 0);
+c.ws.onclose({ code: 1006 });
+c.again();
+c.ws.onopen();
+assert.deepStrictEqual(c.sent.at(-1), { after: 9 });

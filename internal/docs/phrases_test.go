@@ -1,0 +1,33 @@
+package docs
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// phrases make a sentence hard to read at first sight; there is always a plainer way.
+var phrases = regexp.MustCompile(`(?i)\b(as well|that of|those of|one that|by itself|the others'|which is that)\b`)
+
+// written are the documents that follow this rule.
+var written = []string{
+	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "docs/migrating.md",
+	"examples/recipes/README.md", "metrics/README.md",
+}
+
+func TestDocumentsAvoidPhrasesThatNeedASecondReading(t *testing.T) {
+	for _, file := range written {
+		for i, line := range prose(page(t, file)) {
+			if found := phrases.FindString(line); found != "" {
+				t.Errorf("%s:%d: %q in %q", file, i+1, found, strings.TrimSpace(line))
+			}
+		}
+		if !slices.Contains(markdown(t), file) {
+			t.Errorf("there is no %s", file)
+		}
+	}
+	if !phrases.MatchString("It is called as that of WithUndelivered.") {
+		t.Error("a phrase is not found")
+	}
+}
