@@ -8,13 +8,12 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// What nodes tell each other of themselves, each as its first byte after the
-// node's id.
+// The kinds of announcement: the byte behind the node's id.
 const (
-	joined  byte = 'j' // ids that have a new connection, each with its version
-	alive   byte = 'a' // every second: name, epoch, how many ids, version
+	joined  byte = 'j' // ids with a new connection, each with its version
+	alive   byte = 'a' // every second: name, time, announcements to all
 	left    byte = 'l'
-	missing byte = 'm' // announcements were lost of the node that this is sent to, after so many
+	missing byte = 'm' // asks for all announcements after the number given
 )
 
 // group is the queue group of all nodes, so that NATS gives a message for an id
@@ -24,57 +23,46 @@ const group = "gcpool"
 // A member is another node.
 type member struct {
 	name  string
-	epoch uint64
 	heard time.Time
-	said  uint64 // announcements to all that were heard
-	whole uint64 // how many had been made when none was lost
-	gone  bool   // silent, or what it said may have been lost
+	said  uint64 // how many of its announcements to all have been heard
+	whole uint64 // up to here none is missing
+	gone  bool   // silent, or announcements may have been lost
 }
 
-// An entry is an id that is connected here. The connection with the higher
-// version is the newer one: the cluster's time when it came.
+// An entry is an id that is connected here. Its version is the cluster's time at
+// which the connection came: the higher one is newer.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.Local.Since]
 	version uint64
-	since   time.Time
-	said    uint64 // announcements to all when that of it had been made
+	said    uint64 // the number of the announcement that told it
 }
 
-// A announcer is the goroutine that keeps NATS and the other nodes informed of
-// which ids are here. Nobody else looks at its fields.
+// An announcer keeps NATS and the other nodes informed of which ids are here. Its
+// goroutine owns the fields.
 type announcer struct {
 	*Node
 	entries       map[key]*entry
-	gossip        []byte               // an announcement that gathers
+	gossip        []byte               // the announcement being built
 	unused        []*nats.Subscription // of ids that have left
-	expiring      []expiry             // oldest first
-	epoch         uint64
-	said          uint64 // announcements to all
+	said          uint64               // how many announcements to all
 	lastHeartbeat time.Time
 	lastPing      time.Time
-	dropped       int  // announcements of others seen to be lost
-	over          bool // the ids have been given up
+	dropped       int  // messages that nats.go has dropped
+	over          bool // it has left: no id is announced any more
 }
 
-// A place is where an id is that has left, "" if that is not known.
+// A redirect is the node that has an id which has left; "" if unknown.
 type redirect struct {
 	node  string
-	until time.Time // and then it is forgotten
-}
-
-// A fading is a place that is to be forgotten, unless the id has come back and
-// left again meanwhile.
-type expiry struct {
-	key
 	until time.Time
 }
 
-// A change is what an id has now, and since when: not since steer, which may have a
-// lot to do, has come to look. When a connection was added says which it is, for not
-// all can be compared.
+// A change is an id's connection at the time of Changed; the announcer may come to it
+// much later. The time when it was added identifies a connection, for not all types
+// can be compared.
 type change struct {
-	added   time.Time // zero if id has gone
+	added   time.Time // zero if there is none
 	version uint64
 }
 
@@ -83,15 +71,15 @@ func (n remote) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
 	added := n.added(k)
-	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it was told already, and is no newer
+	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version
 		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
 	wake(n.changed)
 }
 
-// versionLocked returns the version of a connection that is new to the cluster. One
-// from before Join is no newer than it is.
+// versionLocked returns the version of a connection. One from before Join keeps its
+// age.
 func (n *Node) versionLocked(added time.Time) uint64 {
 	if !added.IsZero() && added.Before(n.came) {
 		return n.clock.at(added)
@@ -102,6 +90,7 @@ func (n *Node) versionLocked(added time.Time) uint64 {
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *Node) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 
+// announce is the announcer's goroutine.
 func (n *Node) announce() {
 	s := &announcer{Node: n, entries: map[key]*entry{}}
 	s.heartbeat()
@@ -128,7 +117,7 @@ func (n *Node) announce() {
 	}
 }
 
-// turn looks after ids that came or went, some at a time.
+// update handles some of the ids that have changed.
 func (s *announcer) update() {
 	const most = 1024
 	batch := make([]key, 0, most)
@@ -152,8 +141,8 @@ func (s *announcer) update() {
 	s.count()
 }
 
-// look brings the entry of an id that changed in line with its connection. One that
-// has come or gone since is told of in a moment.
+// refresh updates the entry of an id that has changed. If it has changed again since,
+// the next update handles that.
 func (s *announcer) refresh(k key) {
 	s.mu.Lock()
 	c := s.dirty[k]
@@ -175,32 +164,31 @@ func (s *announcer) refresh(k key) {
 		s.entries[k] = e
 		fallthrough
 	case here && !e.added.Equal(c.added):
-		e.added, e.version, e.since = c.added, c.version, time.Now()
+		e.added, e.version = c.added, c.version
 		s.mu.Lock()
 		delete(s.redirects, k)
 		s.mu.Unlock()
 		s.tell(s.subject("s"), k, e)
-		e.said = s.said + 1 // at the latest
+		e.said = s.said + 1 // or one less, if tell has sent it already
 	}
 }
 
-// drop forgets an id that has left. For a while, what comes for it is told
-// where it is, should another node say so.
+// drop removes an id that has left. For redirectTTL, requests for it are redirected,
+// once another node has announced it.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	if e.sub != nil {
 		s.unused = append(s.unused, e.sub)
 	}
 	until := time.Now().Add(redirectTTL)
-	s.expiring = append(s.expiring, expiry{k, until})
 	s.mu.Lock()
-	s.redirects[k] = redirect{s.redirects[k].node, until} // an eviction has said where
+	s.redirects[k] = redirect{s.redirects[k].node, until} // elsewhere may have set the node
 	s.mu.Unlock()
 }
 
-// unsubscribeAll ends subscriptions, but takes what is on its way on them, as
-// many at a time as nats.go may have goroutines for that. Without a connection
-// there is nothing on its way, and nats.go would bring back what it drains.
+// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It
+// does so in groups, for nats.go uses a goroutine for each. Without a connection
+// nothing is on its way, and nats.go would subscribe again to what it drains.
 func (s *announcer) unsubscribeAll() {
 	for len(s.unused) > 0 {
 		some := s.unused[:min(len(s.unused), 512)]
@@ -208,7 +196,7 @@ func (s *announcer) unsubscribeAll() {
 		for _, sub := range some {
 			if s.nc.IsConnected() {
 				resumes := s.nc.Stats().Reconnects
-				sub.SetClosedHandler(func(string) { // under nc's lock, and at once: later it may have others
+				sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
 					if s.nc.Reconnects != resumes { // nats.go has subscribed it again
 						s.stale.Store(true)
 					}
@@ -219,14 +207,13 @@ func (s *announcer) unsubscribeAll() {
 			}
 		}
 		if len(s.unused) > 0 && s.nc.IsConnected() {
-			_ = s.nc.FlushTimeout(time.Second) // just to go slow
+			_ = s.nc.FlushTimeout(time.Second) // before the next group
 		}
 	}
 	s.unused = nil
 }
 
-// tell adds an id to the announcement for a subject, and sends that when it is
-// long.
+// tell adds an id to the announcement being built, and sends that when it is full.
 func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
@@ -249,7 +236,7 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 	}
 }
 
-// say sends the announcement that has gathered.
+// say sends the announcement being built.
 func (s *announcer) say(subject string) {
 	if len(s.gossip) > 0 {
 		if subject == s.subject("s") {
@@ -267,13 +254,13 @@ func (s *announcer) count() {
 	s.mu.Unlock()
 }
 
-// leave has the ids here found no more.
+// leave withdraws all ids and says goodbye.
 func (s *announcer) leave() {
 	s.over = true
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs { // others would go on to send to d what is for the ids
+	for _, sub := range s.subs { // or other nodes would go on sending to d
 		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
 		if ends && s.nc.IsConnected() {
 			_ = sub.Drain()
@@ -282,8 +269,8 @@ func (s *announcer) leave() {
 	s.unsubscribeAll()
 	s.count()
 	s.publish(s.subject("s"), append(appendString(nil, s.id), left))
-	if s.nc.IsConnected() { // or it would wait in vain
-		_ = s.nc.FlushTimeout(time.Second) // nobody is sent here after that
+	if s.nc.IsConnected() {
+		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends nothing more here
 	}
 	s.withdrawn.Store(true)
 }

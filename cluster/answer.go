@@ -12,14 +12,15 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	inProgress byte = 'h' // the messages wait for their peer
-	outcomes   byte = 'o' // of the first messages; the others are to go to the node named
+	outcomes   byte = 'o' // of the first messages; the others belong to the node named
 	found      byte = 'f' // the name of the node that has the id
-	absent     byte = 'n' // the request is not here, and will not be taken any more; the node, if it has the id
+	inProgress byte = 'h' // to a probe: the messages wait for their peer
+	taken      byte = 't' // to a probe: it was answered, so that answer is lost
+	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
 )
 
-// reasons are the outcomes that travel, each as its index. A node that was shut
-// down is no concern of the one that pushes, whose own pool is not.
+// reasons are the outcomes as they travel, each as its index. ErrClosed of another
+// node is errShutDown here, for the pool here is not closed.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -46,8 +47,7 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// answerLocked has an answer sent together with others to the same node, once
-// send is awake.
+// answerLocked adds an answer to the message for its node. The caller wakes send.
 func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	i, ok := n.slots[node]
 	if !ok || len(n.pending[i].data) > piece {
@@ -59,8 +59,8 @@ func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte,
 	n.pending[i].data = appendString(appendString(b, codes), name)
 }
 
-// answered settles what came to the node's answer subject: from NATS, that
-// nobody listens for a request, or the answers of another node.
+// answered handles a message to the node's own subject for answers: a status of NATS,
+// or answers of a node.
 func (n *Node) answered(m *nats.Msg) {
 	if m.Header.Get("Status") != "" {
 		number, ok := n.numbered(m.Subject, n.id)
@@ -88,8 +88,8 @@ func (n *Node) answered(m *nats.Msg) {
 	}
 }
 
-// nobody settles a request for which nobody listens. If that was a node that
-// should, it has gone, but the id may have come back elsewhere.
+// nobody settles a request to which nobody is subscribed. If it went to one node, that
+// has gone, but another may have the id.
 func (n *Node) nobody(r *request) {
 	if r.node == "" {
 		n.finish(r, gcpool.ErrNotConnected)
@@ -98,8 +98,8 @@ func (n *Node) nobody(r *request) {
 	n.retry(r)
 }
 
-// answer takes one answer of a node, and reports whether it makes sense. One to a request
-// that was given up does.
+// answer handles one answer, and reports whether it makes sense. One to a request that
+// was given up does.
 func (n *Node) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
@@ -131,8 +131,8 @@ func (n *Node) answer(d *decoder, node string) bool {
 	return true
 }
 
-// answeredLocked returns the request that an answer ends, if it does, and what it is lost
-// for; and whether the answer makes sense.
+// answeredLocked returns the request if the answer ends it, lost if its messages have no
+// outcomes of their own, and whether the answer makes sense.
 func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {
@@ -141,6 +141,10 @@ func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name
 		r.since = time.Now()
 		r.due, r.heard = r.since.Add(n.timeout), r.since
 		n.uncountLocked(r)
+	case kind == taken && r.kind == where:
+		return r, gcpool.ErrMoved, true // ask again
+	case kind == taken:
+		return r, ErrUncertain, true
 	case kind == absent:
 		if lost = n.absentLocked(r, node, name != ""); lost != nil {
 			return r, lost, true
@@ -153,8 +157,8 @@ func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name
 	return nil, nil, true
 }
 
-// settled goes on with r, of which so many messages have their outcome at a node.
-// The others, if they were sent, are to go to the node named.
+// settled continues with r when a node has answered with outcomes for the first messages.
+// The others belong to the node named, unless they have not been sent yet.
 func (n *Node) settled(r *request, outcomes int, node, name string) {
 	all := r.kind == push && outcomes == r.sent
 	r.batch = r.batch[outcomes:]
@@ -170,7 +174,7 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 			n.finish(r, nil)
 			return
 		}
-		r.node = node // NATS did not take all at once
+		r.node = node // for what did not fit into one message
 	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
 		n.retry(r)
 		return
@@ -181,8 +185,8 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 	wake(n.sending)
 }
 
-// astray settles r, whose id is not where r was sent. It is looked for once more,
-// unless nodes have said for too long that it is with others.
+// retry settles r, which was not taken, with ErrMoved: the pool forwards it again. After
+// WithTimeout the search ends with errNowhere.
 func (n *Node) retry(r *request) {
 	err := gcpool.ErrMoved
 	n.mu.Lock()

@@ -9,23 +9,22 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A delivery is a batch of messages of another node, on its way to an id that
-// is connected here.
+// A delivery is a push of another node on its way to an id here.
 type delivery struct {
 	key
-	node   string   // whose they are
-	number uint64   // of its request
-	batch  [][]byte // not yet taken
-	codes  []byte   // the outcomes of those before
+	node   string
+	number uint64
+	batch  [][]byte // messages without an outcome
+	codes  []byte   // outcomes of the messages before
 }
 
-// An origin says which request of which node a delivery is.
+// An origin identifies a request: its node and number.
 type origin struct {
 	node   string
 	number uint64
 }
 
-// received takes one request.
+// received handles one request.
 func (n *Node) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	r := &delivery{node: d.string()}
@@ -61,9 +60,9 @@ func (n *Node) received(m *nats.Msg) {
 	}
 }
 
-// accept reports whether a request may be taken. One that comes out of turn, or so late
-// that its node has given it up, is refused: that node looks for the id once more if it
-// still waits. One that came twice has its answer already.
+// accept reports whether a request may be taken. One that is out of turn or has expired
+// is refused; its node sends it again if it still waits. One that came twice has its
+// answer already.
 func (n *Node) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -81,7 +80,7 @@ func (n *Node) accept(r *delivery, expires uint64) bool {
 	return false
 }
 
-// windowLocked returns what is known of the requests of a node.
+// windowLocked returns the window of a node.
 func (n *Node) windowLocked(node string) *window {
 	w := n.windows[node]
 	if w == nil {
@@ -92,9 +91,8 @@ func (n *Node) windowLocked(node string) *window {
 	return w
 }
 
-// probed answers a node that has heard nothing of some requests: which of them are in
-// hand here, and which were never taken, and will not be from now on; and whether their
-// id is here.
+// probed tells a node what became of some of its requests. Those that never came are
+// refused from now on.
 func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
 	for d.more() {
 		number, k, here := d.number(), key{d.string(), d.string()}, ""
@@ -113,6 +111,8 @@ func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
 			n.answerLocked(node, number, inProgress, nil, "")
 		case w.never(number):
 			n.answerLocked(node, number, absent, nil, here)
+		default: // behind its answer
+			n.answerLocked(node, number, taken, nil, "")
 		}
 		n.mu.Unlock()
 	}
@@ -132,9 +132,8 @@ func (n *Node) locate(r *delivery) {
 	}
 }
 
-// proceed has what is left of r written, as far as there is room, and is called
-// again when that has its outcome, or there may be room. It reports whether r has
-// its answer.
+// proceed gives what is left of r to the pool, as much as has room, and runs again when
+// that has its outcome, or when there may be room. It reports whether r is answered.
 func (n *Node) proceed(r *delivery) bool {
 	for len(r.batch) > 0 {
 		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) {
@@ -143,7 +142,7 @@ func (n *Node) proceed(r *delivery) bool {
 			}
 		})
 		if taken > 0 {
-			return false // written may have r already
+			return false // r is written's now
 		}
 		select {
 		case <-n.stop:
@@ -167,8 +166,8 @@ func (n *Node) proceed(r *delivery) bool {
 	return n.end(r)
 }
 
-// written notes the outcomes of the first messages of r. One that its id has
-// left behind, and all behind it, go where the id is.
+// written takes the outcomes of the first messages of r. From one whose id has moved,
+// the rest goes back to its node.
 func (n *Node) written(r *delivery, errs []error) bool {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
@@ -180,7 +179,7 @@ func (n *Node) written(r *delivery, errs []error) bool {
 	return n.proceed(r)
 }
 
-// end answers r: some of it may be left.
+// end answers r, of which messages may be left.
 func (n *Node) end(r *delivery) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()

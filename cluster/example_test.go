@@ -29,7 +29,7 @@ func startNATS() (url string, end func()) {
 
 // startNode is what each process of a server does. end ends it.
 func startNode(url, name string) (pool *gcpool.Pool, node *cluster.Node, end func(context.Context)) {
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +53,7 @@ func ExampleJoin() {
 	defer end()
 	nc, err := nats.Connect(url,
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-		nats.PingInterval(2*time.Second)) // and ping_interval: "2s" in the server's configuration
+		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -98,6 +98,9 @@ func ExampleNode() {
 		time.Sleep(time.Millisecond)
 	}
 	where, err := a.Where(ctx, "users", "alice")
+	for err != nil && ctx.Err() == nil { // NATS knows of her in a moment
+		where, err = a.Where(ctx, "users", "alice")
+	}
 	fmt.Println(a.Name(), "says: alice is at", where, err)
 	for id, err := range a.Online(ctx, "users") {
 		fmt.Println("online:", id, err)

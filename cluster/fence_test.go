@@ -69,7 +69,7 @@ func TestOutOfTurn(t *testing.T) {
 	}
 }
 
-// TestProbed: a node that is asked for requests says which it has in hand, and that it
+// TestProbed: a node that is asked for requests says which are in progress, and that it
 // does not have others and whether their id is here; and takes none of these later.
 func TestProbed(t *testing.T) {
 	s := serve(t, nil)

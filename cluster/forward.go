@@ -8,37 +8,36 @@ import (
 // The kinds of request.
 const (
 	push  byte = 'm' // messages for an id
-	where byte = 'w' // the question which node has it
-	probe byte = 'q' // the question which requests a node has in hand
+	where byte = 'w' // which node has the id?
+	probe byte = 'q' // what became of these requests?
 )
 
-// A request is a batch of messages on its way to the node that has their id, or
-// the question where it is.
+// A request is a push or a question that waits for its answer.
 type request struct {
 	key
 	kind  byte
-	node  string   // that has the id, as another said; "" looks for it
-	batch [][]byte // without an outcome
-	errs  []error  // the outcomes of those before
+	node  string   // where it goes; "" is whoever has the id
+	batch [][]byte // messages without an outcome
+	errs  []error  // outcomes of the messages before
 	done  func(errs []error)
-	name  string // the answer to a question
+	name  string // the answer to where
 
-	sent   int       // how much of batch is out
-	counts bool      // in the window
-	since  time.Time // when its node was last heard of, or the search began
+	sent   int       // how many of batch have left
+	counts bool      // in Node.inFlight
+	since  time.Time // when the search for its id began
 	due    time.Time
-	heard  time.Time // when it left, or its node last said that it had it
-	asked  time.Time // when it was asked for last
-	absent []string  // nodes that do not have it
+	heard  time.Time // when it left, or was last reported in progress
+	asked  time.Time // when it was probed last
+	absent []string  // nodes that answered so
 }
 
-// A home is the node that answered for an id, or since when that is looked for.
+// A hint is the node that answered for an id last, or when the search for it began.
 type hint struct {
 	node  string
 	since time.Time
 }
 
-// A post is a message to NATS that nobody waits for.
+// A message is published by send; nobody waits for it.
 type message struct {
 	subject string
 	data    []byte
@@ -73,7 +72,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue has a new request sent soon.
+// enqueue adds a new request to the queue. The caller wakes send.
 func (n *Node) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
@@ -84,7 +83,7 @@ func (n *Node) enqueue(r *request) {
 	n.again(r)
 }
 
-// again has what is left of a request sent, once send is awake.
+// again puts what is left of a request into the queue. The caller wakes send.
 func (n *Node) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended

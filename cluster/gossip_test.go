@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"net"
 	"strings"
 	"testing"
@@ -90,39 +91,26 @@ func TestManyAtOnce(t *testing.T) {
 	eventually(t, "all are here", func() bool { return a.Stats().IDs == n })
 }
 
-// TestNewcomer: a node that comes is told of the ids here if it has any, and once.
+// TestNewcomer: a node that is new to this one is asked for all that it has announced, if
+// there are ids here that it may have as well.
 func TestNewcomer(t *testing.T) {
 	s := serve(t, nil)
-	a := join(t, s.ClientURL())
+	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.said, h.said = 3, 3
+	g.beats()
+	g.greeted()
 	a.dial("alice")
-	a.dial("bob")
-	eventually(t, "announced", func() bool { return a.Stats().IDs == 2 })
-	empty, full := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
-	onlyBob := func(g *ghost) {
-		g.takes("bob", 1) // which is older, and tells what came after the heartbeat
-		if ids := g.announced(g.next(g.told)); len(ids) != 1 || ids["bob"] == 0 {
-			t.Errorf("told of %v", ids)
-		}
+	g.version(g.all, "alice")
+	g.takes("alice", 1) // which is older
+	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+		t.Errorf("told %q, and there was no id here", m.Data)
 	}
-	empty.beats()
-	empty.greeted()
-	onlyBob(empty)
-	full.entries[key{name, "carol"}] = &entry{version: 1}
-	full.beats()
-	full.greeted()
-	if ids := full.announced(full.next(full.told)); len(ids) != 2 {
-		t.Errorf("told of %v", ids)
+	h.beats()
+	h.greeted()
+	want := append(append(appendString(nil, a.id), missing), 0)
+	if m := h.next(h.told); !bytes.Equal(m.Data, want) {
+		t.Errorf("told %q, want a question for all", m.Data)
 	}
-	full.beats()
-	onlyBob(full)
-	full.epoch++ // it has missed something
-	full.beats()
-	full.version(full.told, "alice")
-	a.mu.Lock()
-	a.members[full.id].gone = true // it was silent
-	a.mu.Unlock()
-	full.beats()
-	full.version(full.told, "alice")
 }
 
 // TestGreeting: a node that comes is told at once of the highest version, since its clock
@@ -162,9 +150,8 @@ func TestBeat(t *testing.T) {
 		if node := d.string(); node != a.Name() {
 			t.Errorf("it is called %q", node)
 		}
-		epoch, ids, version, said := d.number(), d.number(), d.number(), d.number()
-		if epoch != 0 || ids != 1 || version == 0 || said != 1 || d.bad {
-			t.Errorf("epoch %d, %d ids, version %d, %d announcements", epoch, ids, version, said)
+		if version, said := d.number(), d.number(); version == 0 || said != 1 || d.bad || d.more() {
+			t.Errorf("time %d, %d announcements", version, said)
 		}
 		break
 	}
@@ -179,24 +166,7 @@ func TestBeat(t *testing.T) {
 	}
 }
 
-// TestSync: a node is told of the ids that came since it was heard, and a little
-// before, in case the clock or the network was slow; of all if it never was.
-func TestSync(t *testing.T) {
-	s := serve(t, nil)
-	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
-	now := time.Now()
-	for id, ago := range map[string]time.Duration{"old": time.Hour, "before": heartbeat, "new": 0} {
-		g.entries[key{name, id}] = &entry{version: 1, since: now.Add(-ago)}
-	}
-	for since, want := range map[time.Time]int{now.Add(-heartbeat / 10): 2, {}: 3} {
-		g.sync(h.id, since)
-		if ids := h.announced(h.next(h.told)); len(ids) != want {
-			t.Errorf("since %v: told %v", since, ids)
-		}
-	}
-}
-
-// TestMembersAreForgotten: after memberTimeout a node is gone, after an hour not even that
+// TestMembersAreForgotten: after some silence a node is gone, after an hour not even that
 // is known.
 func TestMembersAreForgotten(t *testing.T) {
 	s := serve(t, nil)
@@ -222,12 +192,11 @@ func TestPlacesLinger(t *testing.T) {
 	bob, carol := key{name, "bob"}, key{name, "carol"}
 	g.entries[alice], g.entries[bob] = &entry{}, &entry{}
 	g.redirects[alice], g.redirects[carol] = redirect{node: "somewhere"}, redirect{"somewhere", past}
-	g.expiring = []expiry{{alice, past}, {bob, past}, {carol, past}}
 	g.drop(bob, g.entries[bob])
 	g.tick()
 	_, known := g.redirects[bob]
-	if g.redirects[alice].node == "" || !known || len(g.redirects) != 2 || len(g.expiring) != 1 {
-		t.Errorf("%v, %v", g.redirects, g.expiring)
+	if g.redirects[alice].node == "" || !known || len(g.redirects) != 2 {
+		t.Errorf("%v", g.redirects)
 	}
 }
 

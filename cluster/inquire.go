@@ -8,13 +8,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// patience is how long nothing is heard of a push before it is given up, if another node
-// has its id by then.
+// patience is how long nothing may be heard of a push while another node has its id.
 const patience = time.Second
 
-// inquire asks what became of requests of which nothing has been heard: first the nodes
-// that may have got them, after a second all, for one of them may have the id. One
-// that is lost must not keep those behind it waiting for WithTimeout.
+// inquire asks what became of requests of which nothing has been heard, so that a lost
+// one does not keep those behind it waiting for WithTimeout. It asks the nodes that may
+// have got one; after a second all, for one of them may have the id.
 func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -44,7 +43,7 @@ func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
 	}
 }
 
-// mayHaveLocked returns the nodes that may have got a request.
+// mayHaveLocked returns the nodes that may have received a request.
 func (n *Node) mayHaveLocked(r *request) []string {
 	if r.node != "" {
 		return []string{r.node}
@@ -60,9 +59,9 @@ func (n *Node) everybodyLocked() []string {
 	return nodes
 }
 
-// absentLocked notes that a node does not have r, and will not take it, but perhaps has
-// its id. It returns the outcome, if there is one: ErrMoved if no other node can have r,
-// not even one of which this node is yet to hear; or that r was lost with a node.
+// absentLocked notes that a node never received r, and returns the outcome if that
+// decides: ErrMoved if no node has r, and ErrUncertain if one that hangs may have it
+// while this one has its id. A node whose heartbeat is still in control may have r too.
 func (n *Node) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {

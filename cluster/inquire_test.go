@@ -2,9 +2,12 @@ package cluster
 
 import (
 	"errors"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 )
 
@@ -76,4 +79,101 @@ func TestLostWithItsNode(t *testing.T) {
 		t.Errorf("after %v", d)
 	}
 	p.hold(false)
+}
+
+// TestAnswerIsLost: a push whose answer is lost is uncertain as soon as its node says that
+// it had it; a question is asked again.
+func TestAnswerIsLost(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	outcome := a.background("alice", "x")
+	m, _ := g.asked()
+	g.answers(m, taken, nil, "")
+	if err := <-outcome; !errors.Is(err, ErrUncertain) || a.Stats().Requests > 1 {
+		t.Errorf("Deliver: %v, sent %d times", err, a.Stats().Requests)
+	}
+	where := make(chan string, 1)
+	go func() {
+		node, _ := a.Where(t.Context(), name, "alice")
+		where <- node
+	}()
+	m, _ = g.asked()
+	g.answers(m, taken, nil, "")
+	m, _ = g.asked()
+	g.answers(m, found, nil, "node g")
+	if got := <-where; got != "node g" {
+		t.Errorf("she is at %q", got)
+	}
+}
+
+// TestAbsent: a push is sent again when no node can have it, and is uncertain when one
+// that does not answer may, but another has its id.
+func TestAbsent(t *testing.T) {
+	n := bare("n")
+	n.members["g"], n.members["h"] = &member{}, &member{gone: true}
+	now := time.Now()
+	for what, row := range map[string]struct {
+		node    string // where it went
+		silent  time.Duration
+		control int      // announcements that wait
+		absent  []string // who does not have it; the last has the id with a "+"
+		want    error
+	}{
+		"one of three":               {"", 0, 0, []string{"g"}, nil},
+		"all but one that is gone":   {"", 0, 0, []string{"g", n.id}, nil},
+		"all":                        {"", 0, 0, []string{"g", n.id, "h"}, gcpool.ErrMoved},
+		"all, and one may have come": {"", 0, 1, []string{"g", n.id, "h"}, nil},
+		"its node":                   {"g", 0, 0, []string{"g"}, gcpool.ErrMoved},
+		"not its node":               {"g", time.Minute, 0, []string{"h", n.id}, nil},
+		"the id elsewhere":           {"g", time.Minute, 0, []string{"h+"}, ErrUncertain},
+		"the id elsewhere, so soon":  {"g", 0, 0, []string{"h+"}, nil},
+	} {
+		clear(n.hints[0])
+		n.control = make(chan *nats.Msg, 1)
+		for range row.control {
+			n.control <- nil
+		}
+		r := &request{key: alice, kind: push, node: row.node, heard: now.Add(-row.silent)}
+		var got error
+		for _, node := range row.absent {
+			node, here := strings.CutSuffix(node, "+")
+			got = n.absentLocked(r, node, here)
+		}
+		if got != row.want {
+			t.Errorf("%s: %v", what, got)
+		}
+		if hint := n.hints[0][alice].node; (hint == "h") != (row.want == ErrUncertain) {
+			t.Errorf("%s: the next goes to %q", what, hint)
+		}
+	}
+	if err := n.absentLocked(&request{key: alice, kind: where, node: "g"}, "h", true); err != gcpool.ErrMoved {
+		t.Errorf("a question: %v", err)
+	}
+}
+
+// TestInquire: a request is asked about with growing pauses, and many not all at once.
+func TestInquire(t *testing.T) {
+	n := bare("n")
+	start := time.Now()
+	r := &request{key: alice, node: "g", heard: start, asked: start}
+	n.out[1] = r
+	var times []time.Duration
+	for d := time.Duration(0); d < 3*time.Second; d += tick {
+		n.inquire(map[uint64]*request{1: r}, start.Add(d))
+		if len(n.pending) > 0 {
+			times = append(times, d)
+			n.pending = nil
+		}
+	}
+	if want := []time.Duration{3 * tick, 9 * tick, 19 * tick, 29 * tick}; !slices.Equal(times, want) {
+		t.Errorf("asked after %v, want %v", times, want)
+	}
+	for number := range uint64(10_000) {
+		n.out[number] = &request{key: alice, node: "g"}
+	}
+	n.inquire(n.out, start)
+	if len(n.pending) != 1 || len(n.pending[0].data) > piece+100 {
+		t.Errorf("%d messages, the first of %d bytes", len(n.pending), len(n.pending[0].data))
+	}
 }

@@ -43,6 +43,7 @@ func (n *Node) subscribe() error {
 		}
 		return err
 	}
+	before := n.nc.LastError()
 	var err error
 	n.ours, err = n.nc.ChanSubscribe(n.subject("r", n.id, "*"), n.in)
 	return errors.Join(
@@ -52,14 +53,15 @@ func (n *Node) subscribe() error {
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
 		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
-		(&announcer{Node: n}).permitted(),
+		(&announcer{Node: n}).permitted(before),
 	)
 }
 
-// permitted returns an error if NATS does not permit what a node sends or subscribes to.
-// It says so of each before it answers a ping. Only the first concerns other nodes.
-func (s *announcer) permitted() error {
-	before, self := s.nc.LastError(), appendString(nil, s.id)
+// permitted returns an error if NATS does not permit what a node publishes or subscribes
+// to: it reports each before it answers a ping, and before was the last error until
+// then. Of what is published here, only the heartbeat concerns other nodes.
+func (s *announcer) permitted(before error) error {
+	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))

@@ -33,7 +33,7 @@ func (n *Node) Leave(ctx context.Context) error {
 
 func (n *Node) leave(ctx context.Context) error {
 	if n.joined {
-		_ = n.pool.SetCluster(nil) // it may have been shut down
+		_ = n.pool.SetCluster(nil) // fails after Shutdown
 	}
 	close(n.leaving)
 	err := n.settle(ctx)
@@ -52,16 +52,15 @@ func (n *Node) leave(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-	case <-ctx.Done(): // nc may be stuck in a write; they end when it is not
+	case <-ctx.Done(): // nc may be held up in a write; they end after it
 		err = ctx.Err()
 	}
 	return err
 }
 
-// flush waits until NATS has the last answers. After n.timeout nobody waits for them
-// any more.
+// flush waits until NATS has the last answers, up to WithTimeout.
 func (n *Node) flush(ctx context.Context) {
-	n.publishing.Lock() // one of the pool's goroutines may have some
+	n.publishing.Lock() // a goroutine of the pool may be sending one
 	defer n.publishing.Unlock()
 	if n.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(ctx, n.timeout)
@@ -70,8 +69,8 @@ func (n *Node) flush(ctx context.Context) {
 	}
 }
 
-// settle waits until nothing is on its way. Once the ids here have been given up, no
-// more requests come; what receive has taken of them is in hand when it is idle.
+// settle waits until nothing is on its way. Once the ids are withdrawn no more requests
+// come, and once receive is idle all that came are in deliveries.
 func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {

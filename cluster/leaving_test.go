@@ -22,7 +22,7 @@ func leaving(t *testing.T, a *site, g *ghost) (peer net.Conn, left chan error) {
 	}
 	g.version(g.all, "alice")
 	g.sends(a, push, "alice", "x")
-	eventually(t, "in hand", func() bool {
+	eventually(t, "in progress", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		return len(a.deliveries) == 1

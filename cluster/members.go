@@ -9,9 +9,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// tick does what is to be done from time to time.
+// tick runs every 100 ms.
 func (s *announcer) tick() {
-	s.resume() // before receive, perhaps
+	s.resume() // receive may come later
 	now := time.Now()
 	s.lookAtNATS(now)
 	if now.Sub(s.lastHeartbeat) >= heartbeat {
@@ -19,10 +19,10 @@ func (s *announcer) tick() {
 	}
 	if s.nc.IsConnected() && now.Sub(s.lastPing) >= heartbeat {
 		s.lastPing = now
-		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // for listen
+		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // see listen
 	}
 	if s.nc.IsConnected() && s.unsent.Swap(false) {
-		s.appeared() // for nothing else tells that NATS goes on
+		s.appeared() // nothing else tells that NATS goes on
 	}
 	s.forget(now)
 }
@@ -36,7 +36,7 @@ func (s *announcer) lookAtNATS(now time.Time) {
 		}
 	}
 	if s.nc.IsClosed() && !s.over {
-		s.note(nats.ErrConnectionClosed) // and nc says no more
+		s.note(nats.ErrConnectionClosed) // nc reports nothing more
 	}
 	resumes := s.nc.Stats().Reconnects
 	s.mu.Lock()
@@ -50,11 +50,11 @@ func (s *announcer) lookAtNATS(now time.Time) {
 		s.dropped = dropped
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
-		_ = s.nc.ForceReconnect() // the only way to be rid of an interest that nats.go has forgotten
+		_ = s.nc.ForceReconnect() // drops the server's stale subscriptions
 	}
 }
 
-// forget drops what is too old: nodes, the windows of their requests, and redirects.
+// forget removes old members, windows and redirects.
 func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -69,22 +69,21 @@ func (s *announcer) forget(now time.Time) {
 			delete(s.windows, node)
 		}
 	}
-	for len(s.expiring) > 0 && now.After(s.expiring[0].until) {
-		if k := s.expiring[0].key; s.entries[k] == nil && now.After(s.redirects[k].until) {
+	for k, r := range s.redirects {
+		if s.entries[k] == nil && now.After(r.until) {
 			delete(s.redirects, k)
 		}
-		s.expiring = s.expiring[1:]
 	}
 }
 
-// missed has this node and each other tell what they may not have heard of each
-// other; all of it, if all may have been lost that others said.
-func (s *announcer) missed(all bool) {
-	s.epoch++
+// missed treats the other nodes as new, since announcements may have been lost: each
+// heartbeat tells whether any is missing. If nats.go has dropped some, all are asked
+// for again.
+func (s *announcer) missed(dropped bool) {
 	s.mu.Lock()
 	for _, m := range s.members {
 		m.gone = true
-		if all {
+		if dropped {
 			m.said, m.whole = math.MaxUint64, 0
 		}
 	}
@@ -102,8 +101,6 @@ func (s *announcer) heartbeat() {
 
 func (s *announcer) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
-	b = binary.AppendUvarint(b, s.epoch)
-	b = binary.AppendUvarint(b, uint64(len(s.entries)))
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
 	s.mu.Unlock()
@@ -111,7 +108,7 @@ func (s *announcer) heartbeatTo(subject string) {
 	s.publish(subject, b)
 }
 
-// hear takes what another node says of itself.
+// hear handles an announcement.
 func (s *announcer) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
@@ -148,8 +145,8 @@ func (s *announcer) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement to all, so that one that was lost, or made no sense, is
-// missed.
+// heardOne counts an announcement to all. One that was lost or refused is not counted,
+// and so asked for.
 func (s *announcer) heardOne(node, subject string) {
 	if subject != s.subject("s") {
 		return
@@ -161,7 +158,7 @@ func (s *announcer) heardOne(node, subject string) {
 	s.mu.Unlock()
 }
 
-// timeOf takes a version, or the time of another node's clock.
+// timeOf decodes a time of another node, and moves the clock beyond it.
 func (s *announcer) timeOf(d *decoder) uint64 {
 	t := d.number()
 	s.mu.Lock()
@@ -170,9 +167,9 @@ func (s *announcer) timeOf(d *decoder) uint64 {
 	return t
 }
 
-// elsewhere notes that another node has a connection of an id. If there is one
-// here, the newer wins; one that has just come is yet to be announced, and that node
-// says then which wins.
+// elsewhere handles a connection of an id at another node. If the one here is newer, that
+// node is told; else it is closed. One that has no entry yet is left alone: when it is
+// announced, the other node decides.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
@@ -185,7 +182,7 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		s.redirects[k] = redirect{node, p.until}
 	}
 	for _, hints := range s.hints {
-		if h, ok := hints[k]; ok { // which may hang, and redirect nobody
+		if h, ok := hints[k]; ok { // that node may hang
 			hints[k] = hint{node, h.since}
 		}
 	}
@@ -195,8 +192,8 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	}
 }
 
-// evict closes the connection of an entry, but none that came after it, and reports
-// whether it did; Changed sees to the rest.
+// evict closes the connection of an entry, but not one that came after it, and reports
+// whether it did. Changed is called then.
 func (s *announcer) evict(k key, e *entry) (done bool) {
 	_ = s.pool.GetConn(k.pool).Get(k.id, func(conn net.Conn) error {
 		done = s.added(k).Equal(e.added) && s.local.Evict(k.pool, k.id, conn)
@@ -205,13 +202,14 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive notes that another node is there. What a node says to this one alone answers its
-// first heartbeat, or comes behind all that was missing.
+// alive handles a heartbeat, and asks for announcements that are missing. One that is
+// sent to this node alone is a greeting, or follows the answer to such a question. A
+// node without ids need not know the ids of others.
 func (s *announcer) alive(node string, d *decoder, toAll bool) {
-	now := member{name: d.string(), epoch: d.number(), heard: time.Now()}
-	ids := d.number()
+	now := &member{name: d.string(), heard: time.Now()}
 	s.timeOf(d)
 	now.said = d.number()
+	now.whole = now.said
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
@@ -219,64 +217,45 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 		s.mu.Unlock()
 		return
 	}
-	lost := before != nil && toAll && before.said != now.said
-	now.whole = now.said
-	if lost {
+	back, lost := before == nil || before.gone, false
+	switch {
+	case before == nil && len(s.entries) > 0:
+		lost = now.said > 0
+		now.said, now.whole = 0, 0
+	case before != nil && toAll && before.said != now.said:
+		lost = true
 		now.said, now.whole = before.said, before.whole
 	}
-	s.members[node] = &now
+	whole := now.whole
+	s.members[node] = now
 	s.mu.Unlock()
-	if lost {
-		b := append(appendString(nil, s.id), missing)
-		s.publish(s.subject("s", node), binary.AppendUvarint(b, now.whole))
-	}
-	s.meet(node, before, now, ids, toAll)
-}
-
-// meet tells a node that has not been there what it may not have heard of ids here: those
-// that came since.
-func (s *announcer) meet(node string, before *member, now member, ids uint64, toAll bool) {
-	if before != nil && !before.gone && before.epoch == now.epoch {
-		return
-	}
 	if before == nil && toAll {
-		s.heartbeatTo(s.subject("s", node)) // for its clock may be behind
+		s.heartbeatTo(s.subject("s", node)) // its clock may be behind
 	}
-	if before != nil {
-		s.sync(node, before.heard)
-	} else if ids > 0 {
-		s.sync(node, time.Time{})
+	if lost {
+		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	s.appeared() // what waits here may be for its ids
+	if back {
+		s.appeared()
+	}
 }
 
-// appeared has all that is in a mailbox forwarded.
+// appeared has all mail forwarded once more, for some may be for ids of another node.
 func (s *announcer) appeared() {
 	for _, p := range s.pool.Stats() {
 		s.local.Appeared(p.Name, "")
 	}
 }
 
-// sync tells a node of the ids that came here since it was last heard, and a
-// little before.
-func (s *announcer) sync(node string, since time.Time) {
-	s.tellOf(node, func(e *entry) bool { return e.since.After(since.Add(-2 * heartbeat)) })
-}
-
-// repeat tells a node of the ids that were announced after so many announcements to
-// all, and that those were all: until it hears that, it asks once more.
+// repeat tells a node all ids of the announcements after the first whole ones. The
+// heartbeat behind them says that they are complete.
 func (s *announcer) repeat(node string, whole uint64) {
-	s.tellOf(node, func(e *entry) bool { return e.said > whole })
-	s.heartbeatTo(s.subject("s", node))
-}
-
-// tellOf tells a node of some of the ids here.
-func (s *announcer) tellOf(node string, of func(e *entry) bool) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
-		if of(e) {
+		if e.said > whole {
 			s.tell(to, k, e)
 		}
 	}
 	s.say(to)
+	s.heartbeatTo(to)
 }

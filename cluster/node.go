@@ -51,11 +51,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// ErrUncertain is the outcome of a message that left this node and of which
-// nothing was heard for as long as [WithTimeout]: it may have been delivered.
+// ErrUncertain is the outcome of a message that left this node and got no answer within
+// [WithTimeout], or within a second while another node has its id: it may have been
+// delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
-// An oversize is ErrTooLarge in words of its own: that speaks of the outbox.
+// An oversize is ErrTooLarge with its own text, for that of ErrTooLarge names the outbox.
 type oversize struct{}
 
 func (oversize) Error() string { return "gcpool/cluster: message larger than max_payload of NATS" }
@@ -72,32 +73,29 @@ var (
 )
 
 const (
-	// tick is how often deadlines are looked at, and how long a message may wait
-	// for its peer before its origin is told that it is in hand.
+	// tick is how often deadlines are checked.
 	tick = 100 * time.Millisecond
-	// retryDelay is how long a message waits whose id has just redirects, before its node
-	// is looked for again.
+	// retryDelay is how long a message whose id has just moved waits for its next try.
 	retryDelay = 2 * time.Millisecond
-	// heartbeat is how often a node tells the others that it is there; one that has been
-	// silent for so long is forgotten.
+	// heartbeat is how often a node says that it is there. After memberTimeout without
+	// one it counts as gone.
 	heartbeat     = time.Second
 	memberTimeout = 7 * heartbeat / 2
-	// natsTimeout is how long NATS may be silent before the node connects again. It is longer than
-	// a server that is stopped for a moment, and shorter than nats.go's own patience.
+	// natsTimeout is how long NATS may be silent before the node connects again: a server
+	// that is only slow keeps its nodes.
 	natsTimeout = 5 * heartbeat
-	// redirectTTL is how long a node says where an id has moved.
+	// redirectTTL is how long a node redirects requests for an id that has left.
 	redirectTTL = time.Second
-	// maxInFlight is how many requests may have been out for less than two ticks with
-	// nothing heard of them, so that a node's inbox holds those of many.
+	// maxInFlight bounds the requests that are out for less than two ticks, so that a
+	// node's inbox holds those of many nodes.
 	maxInFlight = 4096
 	inbox       = 1 << 16
-	// broadcastBytes is how many bytes of Broadcast may wait for NATS, and for the readers of
-	// a pool.
+	// broadcastBytes bounds the Broadcasts that wait for NATS, and for readers of a pool.
 	broadcastBytes = 64 << 20
-	// maxNodes is how many others there may be, and maxName how long the name of one.
+	// maxNodes bounds the other nodes, maxName the bytes of a node's name.
 	maxNodes = 10_000
 	maxName  = 256
-	// piece is how many bytes of small things go into one NATS message.
+	// piece is how many bytes of answers or ids go into one NATS message.
 	piece = 32 << 10
 )
 
@@ -118,15 +116,15 @@ type Node struct {
 	subs      []*nats.Subscription // all but those of ids
 	ours      *nats.Subscription   // answers
 	sending   chan struct{}        // wakes send
-	changed   chan struct{}        // wakes steer
-	idle      chan struct{}        // taken by receive when it has nothing in hand
+	changed   chan struct{}        // wakes the announcer
+	idle      chan struct{}        // received from when receive has nothing to do
 	leaving   chan struct{}        // closed by Leave
 	stop      chan struct{}        // closed when all is settled, or time is over
-	withdrawn atomic.Bool          // the ids here have been given up
+	withdrawn atomic.Bool          // no id is announced any more
 	running   sync.WaitGroup
 	gone      atomic.Bool           // Leave has been called
 	left      chan struct{}         // closed when it has ended
-	came      time.Time             // when its pool had not joined yet
+	came      time.Time             // shortly before SetCluster
 	joined    bool                  // the pool is n's
 	self      *atomic.Pointer[Node] // nil after Leave
 	err       error                 // what it returned; valid once left is closed
@@ -135,9 +133,9 @@ type Node struct {
 	fault                      atomic.Pointer[error] // the last one
 	faulted                    atomic.Int64          // when it was logged, for one a second is enough
 
-	publishing sync.Mutex // held by who publishes; only send waits for it. mu may be locked under it
+	publishing sync.Mutex // held by who publishes; locked before mu
 
-	mu           sync.Mutex // under it only the pool is asked for a connection
+	mu           sync.Mutex // under it only the pool is called, for Since
 	queue        []*request // to be sent
 	out          map[uint64]*request
 	number       uint64
@@ -145,7 +143,7 @@ type Node struct {
 	open         int                   // requests without an outcome
 	buf          []byte                // the request that take has encoded; send's
 	pending      []message             // what else is to be sent
-	slots        map[string]int        // the post that gathers the answers to a node
+	slots        map[string]int        // index in pending, of the answers to a node
 	broadcasting int                   // bytes of Broadcast in pending
 	broadcasts   map[string]*broadcast // by pool
 	limit        int                   // of a NATS message
@@ -154,17 +152,17 @@ type Node struct {
 	deliveries   map[origin]*delivery
 	windows      map[string]*window // by node, which of its requests came
 	clock        clock
-	dirty        map[key]change   // ids that came or went, for steer
-	redirects    map[key]redirect // ids that were here a moment ago
+	dirty        map[key]change   // ids that came or went, for the announcer
+	redirects    map[key]redirect // ids that have left
 	members      map[string]*member
-	hints        [2]map[key]hint // nodes that answered for an id in the last redirectTTL, and the one before
-	rotated      time.Time       // when the two were
-	looked       time.Time       // when deadlines were looked at last
+	hints        [2]map[key]hint // by id, of the last redirectTTL and of the one before
+	rotated      time.Time       // when hints began anew
+	looked       time.Time       // when resume ran last
 	ids          int             // how many are announced
-	unsent       atomic.Bool     // messages may be in a mailbox that NATS did not take
+	unsent       atomic.Bool     // mail may wait that NATS did not take
 	stale        atomic.Bool     // the server has subscriptions that nats.go has forgotten
-	lastEcho     time.Time       // when NATS last gave back what this node sends itself each second
-	resumes      uint64          // reconnects of nc that steer has seen
+	lastEcho     time.Time       // when the last ping of listen came back
+	resumes      uint64          // reconnects of nc that the announcer has seen
 }
 
 // A key names an id of a pool.
@@ -178,8 +176,9 @@ type key struct{ pool, id string }
 // It waits for one round trip, no longer than WithTimeout. It returns
 // [gcpool.ErrInvalid] for a nil pool or connection and an option without meaning,
 // [nats.ErrConnectionClosed] if nc is not connected, [nats.ErrPermissionViolation] if NATS
-// does not permit what README lists, [nats.ErrHeadersNotSupported] before NATS 2.2, [gcpool.ErrRegistered] if pool is in a cluster already, and
-// [gcpool.ErrClosed] after its Shutdown. TLS, credentials and permissions are
+// does not permit what README lists, [nats.ErrHeadersNotSupported] before NATS 2.2,
+// [gcpool.ErrRegistered] if pool is in a cluster already, and [gcpool.ErrClosed] after
+// its Shutdown. TLS, credentials and permissions are
 // those of nc; it should have MaxReconnects(-1), for a node whose nc is closed
 // cannot come back. The node connects again if NATS does not answer for 5 s; a write of
 // nats.go that is held up delays that by up to its FlusherTimeout, a minute by default,
@@ -233,8 +232,8 @@ func newNode() *Node {
 	}
 }
 
-// note records an error, and logs it unless another was logged just now. A logger
-// may block or panic, hence a goroutine of its own.
+// note records an error, and logs at most one a second. A logger may block or panic,
+// hence the goroutine.
 func (n *Node) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()

@@ -13,13 +13,13 @@ type Option func(*Node)
 func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix } }
 
 // WithName sets what [Node.Where] calls this node, in up to 256 bytes; by default
-// a unique string. Names need not be unique, but should.
+// a unique string. Names should be unique.
 func WithName(name string) Option { return func(n *Node) { n.name = name } }
 
-// WithTimeout sets how long nothing may be heard of a message that left this
-// node before its outcome is ErrUncertain, and how long an id is looked for of which
-// each node says that it has moved on. A peer that is slow to take it is not memberTimeout,
-// for its node says so; nor is it while this process is stopped. It must be at least a
+// WithTimeout sets how long a message that left this node waits for an answer before it
+// ends with ErrUncertain. A node that has it for a slow peer says so, which begins the
+// time anew, and time for which this process is stopped does not count. It is also how
+// long an id is looked for that each node says is with another. It must be at least a
 // second; the default is 5 s.
 func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
 

@@ -142,7 +142,7 @@ func TestNodeDies(t *testing.T) {
 	}
 }
 
-// TestSlowPeerElsewhere: a peer that takes its time is in hand, however long it
+// TestSlowPeerElsewhere: a peer that takes its time is in progress, however long it
 // takes; and what it does not take comes back as slow.
 func TestSlowPeerElsewhere(t *testing.T) {
 	s := serve(t, nil)

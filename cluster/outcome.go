@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// claim takes the request that is out under a number, for the caller to settle;
-// nil if another did.
+// claim removes a request from out, for the caller to settle. It returns nil if that
+// has been done.
 func (n *Node) claim(number uint64) *request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -20,7 +20,7 @@ func (n *Node) claim(number uint64) *request {
 	return r
 }
 
-// uncountLocked makes room for another request, and wakes send if there is one.
+// uncountLocked makes room in inFlight, and wakes send if a request waits.
 func (n *Node) uncountLocked(r *request) {
 	if r.counts {
 		r.counts = false
@@ -31,8 +31,8 @@ func (n *Node) uncountLocked(r *request) {
 	}
 }
 
-// fail settles a request that did not go out. What is behind a message that is
-// too large may go.
+// fail settles a request that did not leave. If one message was too large, those
+// behind it are sent.
 func (n *Node) fail(r *request, err error) {
 	if err == errTooLarge && len(r.batch) > 1 {
 		r.errs, r.batch = append(r.errs, err), r.batch[1:]
@@ -42,8 +42,8 @@ func (n *Node) fail(r *request, err error) {
 	n.finish(r, err)
 }
 
-// finish settles a request, err being the outcome of what is left of it. If that
-// has to look for its node once more, it is not in a hurry.
+// finish settles a request with err as the outcome of all messages that have none.
+// ErrMoved is delayed, so that the next try finds the id at its new node.
 func (n *Node) finish(r *request, err error) {
 	left := len(r.batch)
 	if r.kind == where {
@@ -65,9 +65,9 @@ func (n *Node) finish(r *request, err error) {
 	}
 }
 
-// sweep gives up what is overdue: it was lost on the way, or never left. At the
-// end, all is. What has been out for a while makes room, so that a node that is
-// stuck keeps nobody from the others.
+// sweep gives up requests that are overdue, at the end all. Those of which nothing has
+// been heard for two ticks no longer count as in flight, so that a node that hangs
+// does not block the way to others; and inquire asks about them.
 func (n *Node) sweep(end bool) {
 	n.resume()
 	now := time.Now()
@@ -103,5 +103,5 @@ func (n *Node) sweep(end bool) {
 		n.unsent.Store(true)
 	}
 	n.inquire(silent, now)
-	wake(n.sending) // which looks whether NATS is there
+	wake(n.sending) // to look whether NATS is connected
 }

@@ -127,7 +127,7 @@ func (n *Node) others() (nodes []string) {
 	return nodes
 }
 
-// askFor is ask, but ends with ctx also while nc is stuck in a write.
+// askFor is ask, but ends with ctx also while nc is held up in a write.
 func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err error) {
 	done := make(chan struct{})
 	var all []string

@@ -8,9 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// receive is the goroutine that takes what came for the ids here, and answers. It
-// looks after what is out and in hand, for unlike the others it never waits for
-// NATS.
+// receive is the goroutine that handles requests and answers. It also watches deadlines
+// and NATS itself, for unlike the others it never waits for NATS.
 func (n *Node) receive() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -32,9 +31,9 @@ func (n *Node) receive() {
 	}
 }
 
-// resume puts off all deadlines by as long as this process was stopped, or had no
-// processor: what came meanwhile is yet to be read. It is called each tick, and
-// counts one of them, so that no deadline is put off for ever.
+// resume extends all deadlines by the time for which this process was stopped or had no
+// processor, for answers may wait to be read. It runs each tick and counts one of
+// them, so that no deadline is extended for ever.
 func (n *Node) resume() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -57,16 +56,16 @@ func (n *Node) resume() {
 	n.lastEcho = n.lastEcho.Add(gap)
 }
 
-// listen connects to NATS again if nothing has come from there for too long: a server
-// whose machine has vanished does not say so, and nats.go takes minutes to notice, or
-// is held up in a write. So must not be whoever looks here.
+// listen connects to NATS again if this node's own ping has not come back for
+// natsTimeout. nats.go takes minutes to miss a server whose machine has vanished. It
+// may hold its lock in a write meanwhile, hence the goroutine.
 func (n *Node) listen() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.in) > 0 || time.Since(n.lastEcho) < natsTimeout {
 		return
 	}
-	n.lastEcho = time.Now() // for the next try
+	n.lastEcho = time.Now() // the next try is natsTimeout later
 	resumes := n.resumes
 	n.running.Go(func() {
 		if n.nc.IsConnected() && n.nc.Stats().Reconnects == resumes {
@@ -76,7 +75,7 @@ func (n *Node) listen() {
 	})
 }
 
-// reject drops a message that makes no sense, and says so.
+// reject counts and reports a message that makes no sense.
 func (n *Node) reject(m *nats.Msg) {
 	n.malformed.Add(1)
 	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))

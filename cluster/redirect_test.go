@@ -12,7 +12,7 @@ import (
 var alice = key{name, "alice"}
 
 // TestSearchEnds: an id of which each node says that it is with another, or that it
-// has redirects, is not connected in the end, and NATS is not kept busy meanwhile.
+// has moved, is not connected in the end, and NATS is not kept busy meanwhile.
 func TestSearchEnds(t *testing.T) {
 	for what, names := range map[string][2]string{
 		"moved on":       {"", ""},
@@ -53,7 +53,7 @@ func TestSearchEnds(t *testing.T) {
 				}
 			}
 			if n := a.Stats().Requests; names[0] == "" && n > 2*uint64(time.Since(start)/retryDelay+1) {
-				t.Errorf("%d requests, with no retryDelay between them", n)
+				t.Errorf("%d requests, with no delay between them", n)
 			}
 		})
 	}

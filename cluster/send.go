@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// send is the goroutine that publishes for those who must not wait, since nc
-// blocks for as long as NATS does not read.
+// send is the goroutine that publishes. nc blocks while NATS does not read, and others
+// must not wait for that.
 func (n *Node) send() {
 	for {
 		select {
@@ -28,8 +28,8 @@ func (n *Node) send() {
 	}
 }
 
-// sendNow has the caller publish, which saves the way to another goroutine; but
-// while one publishes, what is for the next round gathers.
+// sendNow publishes on the caller's goroutine, which saves a switch to another. If
+// somebody is publishing, it leaves the work to send.
 func (n *Node) sendNow() {
 	more := true
 	if n.publishing.TryLock() {
@@ -41,7 +41,7 @@ func (n *Node) sendNow() {
 	}
 }
 
-// round publishes what has gathered, and reports whether more has since.
+// round publishes what waits, and reports whether more has come meanwhile.
 func (n *Node) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
@@ -65,16 +65,16 @@ func (n *Node) round() (more bool) {
 	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
-// publish sends one message, and notes if it could not.
+// publish publishes one message, and records an error.
 func (n *Node) publish(subject string, b []byte) {
 	if err := n.nc.Publish(subject, b); err != nil {
 		n.note(err)
 	}
 }
 
-// take returns the first request of the queue, which is out then, its encoding
-// in n.buf: as many messages as NATS takes at once. It returns nil if there is
-// none, or too many are out.
+// take moves the first request from the queue to out and encodes it into n.buf, with
+// as many messages as one NATS message holds. It returns nil if the queue is empty or
+// maxInFlight is reached.
 func (n *Node) take() (number uint64, r *request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -100,12 +100,12 @@ func (n *Node) take() (number uint64, r *request) {
 	return n.number, r
 }
 
-// request publishes n.buf, which is what take has made of r.
+// request publishes n.buf, into which take has encoded r.
 func (n *Node) request(number uint64, r *request) {
 	n.mu.Lock()
 	err, to := error(nil), r.node
 	switch {
-	case n.out[number] != r: // given up, and not ours any more
+	case n.out[number] != r: // given up meanwhile
 		n.mu.Unlock()
 		return
 	case n.away:
@@ -126,8 +126,8 @@ func (n *Node) request(number uint64, r *request) {
 	}
 }
 
-// publishRequest publishes n.buf. Its error says that nothing has left; of any
-// other the answer, or the deadline, decides.
+// publishRequest publishes n.buf. It returns an error if certainly nothing has left.
+// After other errors, the answer or the deadline decides.
 func (n *Node) publishRequest(subject, reply string) error {
 	n.requests.Add(1)
 	err := n.nc.PublishRequest(subject, reply, n.buf)
@@ -142,7 +142,7 @@ func (n *Node) publishRequest(subject, reply string) error {
 	return nil
 }
 
-// wake has the goroutine that waits at c look once more.
+// wake wakes the goroutine that waits at c, or will.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:

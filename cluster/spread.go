@@ -7,18 +7,18 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// broadcastCost is what a Broadcast that waits for readers takes beside its data.
+// broadcastCost is what a waiting Broadcast takes besides its data, in bytes.
 const broadcastCost = 256
 
-// A broadcast is what waits in a pool for readers of an earlier Broadcast of another node.
-// There is one while a goroutine sees to it.
+// A broadcast holds the Broadcasts of other nodes that wait for slow readers of a pool.
+// It exists while its goroutine runs.
 type broadcast struct {
 	waiting [][]byte
 	bytes   int
 }
 
-// spread is called with a Broadcast of another node, and does not wait for readers:
-// those of other pools must not.
+// receiveBroadcast handles a Broadcast of another node. It does not wait for readers, so
+// that pools do not wait for each other.
 func (n *Node) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
@@ -48,7 +48,7 @@ func (n *Node) receiveBroadcast(m *nats.Msg) {
 	}
 }
 
-// serve is the goroutine of a broadcast.
+// drain is the goroutine of a broadcast.
 func (n *Node) drain(stream *gcpool.StreamPool, c *broadcast) {
 	for {
 		n.mu.Lock()

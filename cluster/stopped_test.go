@@ -12,8 +12,8 @@ import (
 func TestStoppedProcess(t *testing.T) {
 	s := serve(t, nil)
 	for what, look := range map[string]func(g *ghost){
-		"receive": func(g *ghost) { g.sweep(false); g.tick() },
-		"steer":   func(g *ghost) { g.tick(); g.sweep(false) },
+		"receive":   func(g *ghost) { g.sweep(false); g.tick() },
+		"announcer": func(g *ghost) { g.tick(); g.sweep(false) },
 	} {
 		g := haunt(t, s.ClientURL(), "g", nil)
 		stopped := time.Now().Add(-6 * time.Second)

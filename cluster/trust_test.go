@@ -66,9 +66,9 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestTimeThatMakesNoSense: a version that no clock can tell is refused, for those to
+// TestVersionFromTheFuture: a version that no clock can tell is refused, for those to
 // come could not be beyond it.
-func TestTimeThatMakesNoSense(t *testing.T) {
+func TestVersionFromTheFuture(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	a.dial("alice")

@@ -14,18 +14,15 @@ import (
 
 // Methods that have no Example of their own, with the one that calls them.
 var within = map[string]string{
-	"Pool.SetCluster":    "Cluster",
-	"ConnPool.Len":       "ConnPool_All",
-	"ConnPool.Name":      "Pool_GetConn",
-	"ConnPool.Evict":     "Cluster",
-	"ConnPool.Appeared":  "Cluster",
-	"StreamPool.Receive": "Cluster",
-	"StreamPool.Len":     "Pool_Start",
-	"StreamPool.Cap":     "Pool_Start",
-	"StreamPool.Name":    "Pool_GetStream",
-	"Cluster.Changed":    "Cluster",
-	"Cluster.Forward":    "Cluster",
-	"Cluster.Broadcast":  "Cluster",
+	"Pool.SetCluster":   "Cluster",
+	"ConnPool.Len":      "ConnPool_All",
+	"ConnPool.Name":     "Pool_GetConn",
+	"StreamPool.Len":    "Pool_Start",
+	"StreamPool.Cap":    "Pool_Start",
+	"StreamPool.Name":   "Pool_GetStream",
+	"Cluster.Changed":   "Cluster",
+	"Cluster.Forward":   "Cluster",
+	"Cluster.Broadcast": "Cluster",
 
 	"WithName":    "Join",
 	"WithPrefix":  "Join",

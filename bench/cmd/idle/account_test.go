@@ -42,7 +42,7 @@ func TestAnAllocationBelongsToTheInnermostFunctionWithARule(t *testing.T) {
 	for whose, frames := range map[string][]string{
 		"library": {"runtime.newobject:1", "net/url.parse:443", "golang.org/x/net/websocket.Origin:548", root + ".(*upgraded).serve:223"},
 		"Upgrade": {"bufio.NewReaderSize:57", root + ".(*upgraded).Hijack:308", "golang.org/x/net/websocket.Server.serveWebSocket:74"},
-		"pool":    {root + "/internal/outbox.NewBox:48", root + ".(*ConnPool).Add:83", root + "/bench/internal/peers.join:41"},
+		"pool":    {root + "/internal/delivery.NewRecipient:48", root + ".(*ConnPool).Add:83", root + "/bench/internal/peers.join:41"},
 		"handler": {"runtime.makeslice:117", root + "/bench/internal/peers.scanLines:71", root + ".(*upgraded).serve:223"},
 		"":        {"somebody.Else:1"},
 	} {

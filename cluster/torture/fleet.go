@@ -1,0 +1,272 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+const nodes = 3
+
+// A fleet is three servers of NATS and a node at each. The routes of the last server, and
+// the way from the last node to it, go through proxies.
+type fleet struct {
+	dir     string
+	servers [nodes]*process
+	nodes   [nodes]*process
+	routes  []*proxy
+	way     *proxy
+	verdict *verdict
+	started int
+
+	mu      sync.Mutex
+	inputs  [nodes]io.Writer
+	addrs   [nodes]string
+	answers [nodes]chan string // to what tell has asked
+}
+
+// start builds nats-server and starts a fleet, of which v hears.
+func start(mailbox bool, v *verdict) (*fleet, error) {
+	f := &fleet{verdict: v}
+	if err := f.begin(mailbox); err != nil {
+		f.end()
+		return nil, err
+	}
+	return f, nil
+}
+
+func (f *fleet) begin(mailbox bool) (err error) {
+	if f.dir, err = os.MkdirTemp("", "gcpool-torture"); err != nil {
+		return err
+	}
+	daemon := filepath.Join(f.dir, "nats-server")
+	if out, err := exec.Command("go", "build", "-o", daemon, "github.com/nats-io/nats-server/v2").CombinedOutput(); err != nil {
+		return fmt.Errorf("go build nats-server: %w: %s", err, out)
+	}
+	ports, routePorts, err := freePorts()
+	if err != nil {
+		return err
+	}
+	for i := range nodes - 1 {
+		p, err := newProxy(address(routePorts[i]))
+		if err != nil {
+			return err
+		}
+		f.routes = append(f.routes, p)
+	}
+	if f.way, err = newProxy(address(ports[nodes-1])); err != nil {
+		return err
+	}
+	for i := range nodes {
+		config := filepath.Join(f.dir, fmt.Sprint(i, ".conf"))
+		if err := os.WriteFile(config, f.config(i, ports, routePorts), 0o600); err != nil {
+			return err
+		}
+		f.servers[i] = &process{begin: func() (*exec.Cmd, error) {
+			cmd := exec.Command(daemon, "-c", config)
+			return cmd, errors.Join(cmd.Start(), accepts(address(ports[i])))
+		}}
+		f.nodes[i] = &process{begin: func() (*exec.Cmd, error) { return f.node(i, ports, mailbox) }}
+	}
+	for _, p := range append(f.servers[:], f.nodes[:]...) {
+		if err := p.restart(0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// config is a server's. The last connects to the others, the second to the first; none
+// tells another of addresses, which would be ways around the proxies.
+func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
+	var routes []string
+	for j := range i {
+		to := address(routePorts[j])
+		if i == nodes-1 {
+			to = f.routes[j].Addr().String()
+		}
+		routes = append(routes, "nats://"+to)
+	}
+	return fmt.Appendf(nil, `
+		listen: "%s"
+		server_name: "s%d"
+		ping_interval: "2s"
+		cluster { name: c, listen: "%s", no_advertise: true, pool_size: -1, routes: [%s] }
+	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "))
+}
+
+// node starts the process of a node.
+func (f *fleet) node(i int, ports [nodes]int, mailbox bool) (*exec.Cmd, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	f.started++
+	args := fmt.Sprintf("node%d.%d %s", i, f.started, f.urls(i, ports))
+	if mailbox {
+		args += " mailbox"
+	}
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), nodeEnv+"="+args)
+	cmd.Stderr = f.verdict
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := cmd.Start(); err != nil {
+		return nil, err
+	}
+	ready, answers := make(chan string, 1), make(chan string, 100)
+	go f.listen(out, ready, answers)
+	select {
+	case addr := <-ready:
+		f.mu.Lock()
+		f.inputs[i], f.addrs[i], f.answers[i] = in, addr, answers
+		f.mu.Unlock()
+		return cmd, nil
+	case <-time.After(20 * time.Second):
+		return cmd, fmt.Errorf("node %d is not ready", i)
+	}
+}
+
+// urls are the servers of a node, its own first.
+func (f *fleet) urls(i int, ports [nodes]int) string {
+	var urls []string
+	for j := range nodes {
+		to := address(ports[(i+j)%nodes])
+		if i == nodes-1 && j == 0 {
+			to = f.way.Addr().String()
+		}
+		urls = append(urls, "nats://"+to)
+	}
+	return strings.Join(urls, ",")
+}
+
+// listen takes what a node writes, up to its end.
+func (f *fleet) listen(out io.Reader, ready, answers chan<- string) {
+	for lines := bufio.NewScanner(out); lines.Scan(); {
+		word, rest, _ := strings.Cut(lines.Text(), " ")
+		switch word {
+		case "ready":
+			ready <- rest
+		case "undelivered":
+			f.verdict.undelivered(rest)
+		default:
+			answers <- lines.Text()
+		}
+	}
+}
+
+// tell has all nodes do something.
+func (f *fleet) tell(command string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for _, in := range f.inputs {
+		fmt.Fprintln(in, command)
+	}
+}
+
+// ask has all nodes do something, and returns the numbers in their answers, nil for who
+// does not answer within some seconds.
+func (f *fleet) ask(command, answer string) (all [nodes][]int) {
+	f.tell(command)
+	timeout := time.After(5 * time.Second)
+	for i := range nodes {
+		f.mu.Lock()
+		answers := f.answers[i]
+		f.mu.Unlock()
+		for all[i] == nil {
+			select {
+			case line := <-answers:
+				words := strings.Fields(line)
+				if words[0] != answer {
+					continue
+				}
+				for _, word := range words[1:] {
+					n, _ := strconv.Atoi(word)
+					all[i] = append(all[i], n)
+				}
+			case <-timeout:
+				return all
+			}
+		}
+	}
+	return all
+}
+
+// reached waits until a push of each node reaches each user.
+func (f *fleet) reached(users int) error {
+	var all [nodes][]int
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
+		f.tell(fmt.Sprint("users ", users))
+		all = f.ask("reach", "reached")
+		done := true
+		for _, failures := range all {
+			done = done && len(failures) == 1 && failures[0] == 0
+		}
+		if done {
+			return nil
+		}
+	}
+	return fmt.Errorf("users that each node does not reach: %v", all)
+}
+
+// settle waits until nothing waits at any node and each user has one connection.
+func (f *fleet) settle(users int) {
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(100 * time.Millisecond) {
+		var conns [nodes]int
+		sum, waiting := 0, 0
+		for i, stats := range f.ask("stats", "stats") {
+			if len(stats) != 2 {
+				waiting++
+				continue
+			}
+			conns[i] = stats[0]
+			sum += stats[0]
+			waiting += stats[1]
+		}
+		if waiting == 0 && sum == users {
+			return
+		}
+		if time.Now().After(end) {
+			f.verdict.breach("%d messages wait, and %d users have connections %v", waiting, users, conns)
+			return
+		}
+	}
+}
+
+func (f *fleet) addr(i int) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.addrs[i]
+}
+
+func (f *fleet) end() {
+	for i := range nodes {
+		for _, p := range []*process{f.nodes[i], f.servers[i]} {
+			if p != nil {
+				p.kill()
+			}
+		}
+	}
+	for _, p := range append(f.routes, f.way) {
+		if p != nil {
+			p.end()
+		}
+	}
+	_ = os.RemoveAll(f.dir)
+}

@@ -1,0 +1,83 @@
+//go:build unix
+
+// Torture runs a cluster as its users do, three processes of nodes and three of
+// nats-server, breaks something, and judges what users received.
+//
+//	go run ./torture -fault route-cut -for 20s
+//
+// It is for Unix, for it stops processes. Without -fault it runs them all in turn.
+package main
+
+import (
+	"cmp"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"slices"
+	"time"
+)
+
+func main() {
+	if os.Getenv(nodeEnv) != "" {
+		runNode()
+		return
+	}
+	name := flag.String("fault", "", "one of the faults; all by default")
+	lasts := flag.Duration("for", 20*time.Second, "how long each is repeated")
+	users := flag.Int("users", 60, "how many users move about")
+	flag.Parse()
+	failed := false
+	for _, f := range faults {
+		if f.name != cmp.Or(*name, f.name) {
+			continue
+		}
+		v, err := torture(f, *lasts, *users)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Println(v)
+		failed = failed || len(v.breaches) > 0
+	}
+	if !slices.ContainsFunc(faults, func(f fault) bool { return f.name == cmp.Or(*name, f.name) }) {
+		log.Fatalf("no fault %q", *name)
+	}
+	if failed {
+		os.Exit(1)
+	}
+}
+
+// torture starts a fleet and repeats a fault for as long as told, at least once.
+func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
+	v := newVerdict(f.name)
+	fl, err := start(f.mailbox, v)
+	if err != nil {
+		return nil, err
+	}
+	defer fl.end()
+	crowd := gather(fl, v, users)
+	defer crowd.end()
+	if err := fl.reached(users); err != nil {
+		return nil, fmt.Errorf("before any fault: %w", err)
+	}
+	fl.tell("load")
+	for end := time.Now().Add(lasts); ; {
+		crowd.moving.Store(true)
+		time.Sleep(time.Second) // of moves without a fault
+		if err := f.do(fl); err != nil {
+			return nil, err
+		}
+		crowd.moving.Store(false)
+		over := time.Now()
+		if err := fl.reached(users); err != nil {
+			v.breach("%v", err)
+		}
+		v.recovered(time.Since(over))
+		if time.Now().After(end) {
+			break
+		}
+	}
+	fl.tell("quiet")
+	fl.settle(users)
+	return v, nil
+}

@@ -1,0 +1,147 @@
+//go:build unix
+
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/cluster"
+	"golang.org/x/net/websocket"
+)
+
+// nodeEnv tells a process that it is a node: a name, the addresses of NATS and "mailbox"
+// or nothing, with spaces between.
+const nodeEnv = "GCPOOL_TORTURE_NODE"
+
+// perPush is how long a node waits between two pushes.
+const perPush = 5 * time.Millisecond
+
+// runNode is the process of a node. It does what lines of its input tell, and writes a
+// line for each thing that the judge should know:
+//
+//	ready ADDRESS          users may connect
+//	undelivered CLASS DATA "certain" or "uncertain"
+//	reached FAILURES       how many users were not, in answer to "reach USERS"
+//	stats CONNS WAITING    in answer to "stats"
+func runNode() {
+	args := strings.Fields(os.Getenv(nodeEnv))
+	out := make(chan string, 1<<16)
+	go func() {
+		for line := range out {
+			fmt.Println(line)
+		}
+	}()
+	pool := join(args, out)
+	conns := pool.GetConn("users")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	must(err)
+	go http.Serve(l, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		id := ws.Request().FormValue("id")
+		conns.Add(id, ws)
+		defer conns.Del(id)
+		io.Copy(io.Discard, bufio.NewReader(ws))
+	})))
+	out <- "ready " + l.Addr().String()
+	p := &pusher{name: args[0], stream: pool.GetStream("users")}
+	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
+		switch command, arg, _ := strings.Cut(in.Text(), " "); command {
+		case "users":
+			users, _ := strconv.Atoi(arg)
+			p.users.Store(int64(users))
+		case "load":
+			if !p.loading.Swap(true) {
+				go p.load()
+			}
+		case "quiet":
+			p.loading.Store(false)
+		case "reach":
+			go func() { out <- fmt.Sprint("reached ", p.reach()) }()
+		case "stats":
+			out <- fmt.Sprint("stats ", conns.Len(), " ", pool.Stats()[0].Waiting)
+		}
+	}
+}
+
+// join returns a pool in the cluster, as README has it.
+func join(args []string, out chan<- string) *gcpool.Pool {
+	opts := []gcpool.Option{gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+		class := "uncertain"
+		if errors.Is(u.Err, gcpool.ErrNotConnected) || errors.Is(u.Err, gcpool.ErrExpired) {
+			class = "certain"
+		}
+		out <- fmt.Sprintf("undelivered %s %s", class, u.Data)
+	})}
+	if len(args) > 2 {
+		opts = append(opts, gcpool.WithMailbox(time.Minute, 64<<20))
+	}
+	pool := gcpool.NewPool(opts...)
+	must(pool.Register("users"))
+	nc, err := nats.Connect(args[1], nats.DontRandomize(),
+		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(time.Second),
+		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
+	must(err)
+	_, err = cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))
+	must(err)
+	pool.Start()
+	return pool
+}
+
+func must(err error) {
+	if err != nil {
+		log.Fatal(err)
+	}
+}
+
+// A pusher pushes to all users in turn.
+type pusher struct {
+	name    string
+	stream  *gcpool.StreamPool
+	users   atomic.Int64
+	loading atomic.Bool
+}
+
+// load pushes until it is told to be quiet. What it pushes is the node's name, the user,
+// a number that rises and the time.
+func (p *pusher) load() {
+	for n := 1; p.loading.Load(); n++ {
+		id := userID(n * 7 % int(p.users.Load()))
+		_ = p.stream.Add(id, fmt.Appendf(nil, "%s %s %d %d", p.name, id, n, time.Now().UnixNano()))
+		time.Sleep(perPush)
+	}
+}
+
+// reach returns how many users a push does not reach within a second.
+func (p *pusher) reach() int {
+	var failures atomic.Int64
+	var wg sync.WaitGroup
+	for i := range int(p.users.Load()) {
+		wg.Go(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+			defer cancel()
+			if p.stream.Deliver(ctx, userID(i), []byte("reach")) != nil {
+				failures.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	return int(failures.Load())
+}
+
+func userID(i int) string { return fmt.Sprint("user", i) }

@@ -1,0 +1,43 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"os/exec"
+	"testing"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(nodeEnv) != "" { // a test has started this process as a node
+		runNode()
+		return
+	}
+	os.Exit(m.Run())
+}
+
+// TestFaults: what is promised holds with processes that are killed and stopped, and with
+// routes that break; and then each node reaches each user again.
+func TestFaults(t *testing.T) {
+	if testing.Short() {
+		t.Skip("it starts processes")
+	}
+	if _, err := exec.LookPath("go"); err != nil {
+		t.Skip(err)
+	}
+	run := map[string]bool{"node-killed": true, "node-stopped-2s": true, "server-killed": true, "route-reset-1s-mailbox": true}
+	for _, f := range faults {
+		if !run[f.name] {
+			continue
+		}
+		t.Run(f.name, func(t *testing.T) {
+			v, err := torture(f, 0, 30)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if t.Log(v); len(v.breaches) > 0 || len(v.got) == 0 {
+				t.Fail()
+			}
+		})
+	}
+}
