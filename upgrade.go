@@ -13,61 +13,61 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any
-// other library (see [Conn]), alone or behind routers and middleware. It makes them fast and
-// light. A [ConnPool] writes whole batches of frames past the library, finds a dead peer
-// within two heartbeats, and ends each connection with a close handshake. The library's own
-// frames pass between the pool's. The handler must keep reading, as it must to answer
-// pings: the pool hears only what the handler reads.
+// Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any other
+// library (see [Conn]), alone or behind routers and middleware. It makes them fast and light. A
+// [ConnPool] writes whole batches of frames past the library, finds a dead peer within two
+// heartbeats, and ends each connection with a close handshake. The frames of the library pass
+// between those of the pool. The handler must keep reading, as it must to answer pings: the pool
+// hears only what the handler reads.
 //
-// For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its
-// deadlines and runs h. A response other than the handshake may have up to 64 KiB; a larger
-// one becomes a 500. Every other request, and one whose method is not GET, passes through
-// untouched. A server that cannot hijack, as with HTTP/2 or under [http.TimeoutHandler],
+// For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines
+// and runs h. If h answers with anything but a handshake, the response may have up to 64 KiB; a
+// larger one becomes a 500. Every other request passes through untouched, and so does one whose
+// method is not GET. A server that cannot hijack, as with HTTP/2 or under [http.TimeoutHandler],
 // answers 500. As always, http.Server.Shutdown does not wait for hijacked connections;
 // [Pool.Shutdown] does.
 //
 // # Closing
 //
 // Whoever closes a connection first sends its only close frame (RFC 6455 section 5.5.1): the
-// library, the pool, or Upgrade itself, with 1000, when a library closes without one. Then
-// our side is shut, TLS with close_notify, and what the peer still sends is read and dropped
-// until it closes as well: for a second and 8 MiB at most, and for 1,024 connections of the
-// process at a time. A Read of the library's waits that long and returns [net.ErrClosed];
-// Close returns at once. So a browser sees the code that was sent, and not 1006.
+// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then our
+// side is shut, TLS with close_notify. What the peer still sends is read and dropped until it
+// closes too, for at most a second and 8 MiB, and for at most 1,024 connections of the process at
+// a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close returns
+// at once. So a browser sees the code that was sent, and not 1006.
 //
 // # The handshake
 //
-// Connection and Upgrade are lists: on one line or several, with other words beside,
-// in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read
-// one line only, so h sees each list on one. A request that asks for a WebSocket but is
-// no handshake never reaches h. It gets 400 and the reason, for HTTP/1.0 or without a
-// Sec-WebSocket-Key of 16 bytes in base64; a version other than 13 gets 426, which
-// names 13.
+// The headers Connection and Upgrade are lists: on one line or several, with other words beside,
+// in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read only
+// the first line, so h sees each list on one line. A request that asks for a WebSocket but is no
+// valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0, or has no
+// Sec-WebSocket-Key of 16 bytes in base64. It gets 426, which names version 13, if it asks for
+// another version.
 //
-// When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin,
-// [slog.Default] is told at Info, with the Origin quoted and shortened. If the 403 has
-// no text of its own, as with x/net, the reason becomes its body.
+// When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
+// [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,
+// as with x/net, the reason becomes its body.
 //
 // # In front of Upgrade
 //
-// If the http.Server itself or its [http.ServeMux] calls Upgrade, which the stack
-// tells, ServeHTTP returns at once and h runs on a goroutine of its own. So net/http
-// lets go of 8 KiB of buffers and a stack for each connection. The request's context
-// keeps its values, but no longer ends with the server's, not even with that of
-// http.Server.BaseContext. A panic of h is logged as net/http does.
+// If http.Server or its [http.ServeMux] calls Upgrade directly, which the stack tells, ServeHTTP
+// returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of buffers and a
+// stack for each connection. The context of the request keeps its values, but does not end when
+// the server's context ends, or that of http.Server.BaseContext. A panic of h is logged as
+// net/http logs it.
 //
-// Anything else in front is middleware: a router, [http.StripPrefix], a function that
-// only calls Upgrade. Then ServeHTTP returns when h has, and what is in front means
-// what it means without Upgrade. A limit of concurrent requests counts the connection,
-// a deferred call runs when it has ended, a recover sees h's panic, and the context
-// that h sees ends with the middleware's. A middleware that gives each request 30 s
-// gives them to a WebSocket too: the pool goes on all the same, and a handler that
-// watches its context should not stand behind it. Middleware inside Upgrade, around h,
-// also lasts as long as h, and costs no buffers.
+// Anything else in front is middleware: a router, [http.StripPrefix], or a function that only
+// calls Upgrade. Then ServeHTTP returns when h has returned, and what is in front means what it
+// means without Upgrade. A limit of concurrent requests counts the connection, a deferred call
+// runs when the connection has ended, a recover sees the panic of h, and the context of h ends
+// with the context of the middleware. A middleware that gives each request 30 s also gives a
+// WebSocket 30 s. The pool goes on after that, but a handler that watches its context should not
+// stand behind such a middleware. Middleware inside Upgrade, around h, also lasts as long as h,
+// and costs no buffers.
 //
-// Either way the context ends when h returns, or after 10 s without a handshake, for
-// a peer that has left before cannot be seen.
+// Either way, the context ends when h returns, or after 10 s without a handshake, because nothing
+// else shows that a peer has left before.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !asksForWebSocket(req) || upgrade.FromContext(req.Context()) != nil {
@@ -95,27 +95,27 @@ func Upgrade(h http.Handler) http.Handler {
 	})
 }
 
-// Conn returns the connection under a request that [Upgrade] serves, or nil if it does
-// not. Whatever library speaks WebSocket on it, such as gorilla, coder, gws, gobwas or
-// melody, [ConnPool.Add] takes this connection, and the pool's frames pass between the
-// library's own:
+// Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
+// serve it. Any library may speak WebSocket on it, such as gorilla, coder, gws, gobwas or melody.
+// [ConnPool.Add] takes this connection, and the frames of the pool pass between those of the
+// library:
 //
 //	ws, err := upgrader.Upgrade(w, r, nil) // of github.com/gorilla/websocket
 //	...
 //	pool.GetConn("users").Add("alice", gcpool.Conn(r))
 //
-// The library goes on as before: it reads, answers pings and writes messages. Its messages
-// and the pool's take turns, a control frame of its own never waits, and its write deadline
-// bounds its own writes only. When it closes the connection, the pool removes it at its next
-// look, about a second later; when the pool does, the library's Read returns [net.ErrClosed].
+// The library goes on as before: it reads, answers pings and writes messages. Its messages and
+// those of the pool take turns. Its control frames never wait, and its write deadline bounds only
+// its own writes. When the library closes the connection, the pool removes it about a second
+// later. When the pool closes it, the library's Read returns [net.ErrClosed].
 //
-// While a message of the library's is unfinished, the pool's wait (RFC 6455 section 5.4). A
-// handler must not call [StreamPool.Deliver] for its own id inside one, for it would wait
-// for itself. If such a message makes no progress for [WithWriteTimeout] while others wait
-// for it, the connection is closed.
+// While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
+// 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: it would
+// wait for itself. If the message makes no progress for [WithWriteTimeout] while others wait for
+// it, the pool closes the connection.
 //
-// Conn may be called as soon as the request is there. Until the response to the handshake
-// is out, the pool's messages wait. A *[websocket.Conn] of x/net can be added itself.
+// Conn may be called as soon as the request is there. Until the response to the handshake is out,
+// the messages of the pool wait. A *[websocket.Conn] of x/net can be added itself.
 func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil
@@ -126,9 +126,8 @@ func Conn(r *http.Request) net.Conn {
 	return nil
 }
 
-// calledByServer reports whether the caller was called by net/http's server, with
-// nothing of anybody else's between. Should the functions there get other names, it says
-// no, and all that is lost is the memory.
+// calledByServer reports whether net/http's server has called the caller directly. If the
+// functions of net/http get other names one day, it says no, which costs only memory.
 func calledByServer() bool {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
@@ -147,8 +146,8 @@ func calledByServer() bool {
 	}
 }
 
-// withoutEnd returns a context with the values of net/http's, which never ends. Where the
-// application has added none, it keeps no more than those two.
+// withoutEnd returns a context with the values of ctx, which never ends. If the application has
+// added no values, it keeps only the two of net/http.
 func withoutEnd(ctx context.Context) context.Context {
 	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
 	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
@@ -173,8 +172,8 @@ func (c *serverContext) Value(key any) any {
 	return nil
 }
 
-// upgraded is the ResponseWriter of a hijacked handshake, and its context. x/net hijacks
-// it once more; a handler that refuses the handshake writes a plain response to it.
+// upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it
+// once more. A handler that refuses the handshake writes a plain response to it.
 type upgraded struct {
 	context.Context
 	conn     *upgrade.Conn
@@ -194,10 +193,10 @@ const (
 	hijackBuffer  = 272 // the least that gorilla keeps; it would take 4 KiB of its own else
 )
 
-// serve runs the handler, answers if nobody has, and closes the connection; but one that
-// was hijacked is its new owner's, as with net/http. If that has closed it, what the peer
-// still sends is read here. A handler that runs alone has nobody above it to whom a panic
-// could go.
+// serve runs the handler, answers if the handler has not, and closes the connection. A connection
+// that was hijacked belongs to its new owner, as with net/http; when that has closed it, serve
+// reads what the peer still sends. Nobody is above a handler that runs alone, so its panic is
+// logged here.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
