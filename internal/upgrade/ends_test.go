@@ -97,6 +97,35 @@ func TestDroppingTakesFewReads(t *testing.T) {
 	})
 }
 
+// script is a connection from which a few reads come.
+type script struct {
+	net.Conn
+	t     *testing.T
+	reads [][]byte
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if len(s.reads) == 0 {
+		s.t.Error("it was read once more")
+		return 0, io.EOF
+	}
+	next := s.reads[0]
+	s.reads = s.reads[1:]
+	return copy(p, next), nil
+}
+
+// TestNobodyReadsInVain: a Read may last as long as the peer likes.
+func TestNobodyReadsInVain(t *testing.T) {
+	conn := &script{t: t}
+	for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
+		(&Conn{Conn: conn, closing: now}).Drain()
+	}
+	conn.reads = [][]byte{[]byte("\x81\x81\x00\x00\x00\x00x"), theirClose}
+	if n, err := (&Conn{Conn: conn, closing: closing{life: ending, said: pool}}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {
+		t.Errorf("Read: %d, %v", n, err)
+	}
+}
+
 type countedReads struct {
 	net.Conn
 	n int
