@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,8 +23,8 @@ func Guard(call func() error) (err error) {
 	return call()
 }
 
-// Apart runs call, which calls conn's methods, on a goroutine of its own if those may wait for
-// more than the socket: a type of the application's may have one lock for all of them.
+// Apart runs call, which calls methods of conn. In a type of the application's these may
+// wait for each other, so there call gets a goroutine.
 func Apart(conn net.Conn, call func()) {
 	if System(conn) {
 		call()
@@ -32,8 +33,8 @@ func Apart(conn net.Conn, call func()) {
 	}
 }
 
-// Write is conn.Write for a conn that may break the rules of io.Writer. One that panics may
-// have written something.
+// Write calls conn.Write, and corrects results that break the rules of io.Writer. After a
+// panic a byte may have been written.
 func Write(conn net.Conn, p []byte) (n int, err error) {
 	n = min(1, len(p)) // should it panic
 	err = Guard(func() error { n, err = conn.Write(p); return err })
@@ -44,8 +45,9 @@ func Write(conn net.Conn, p []byte) (n int, err error) {
 	return n, err
 }
 
-// WritePieces writes p a piece at a time, and tells progress between writes how much went.
-func WritePieces(conn net.Conn, p []byte, progress func(n int)) (n int, err error) {
+// WritePieces writes p a piece at a time. It adds each to wrote, and between two it tells
+// progress how much of p has gone.
+func WritePieces(conn net.Conn, p []byte, wrote *atomic.Uint64, progress func(n int)) (n int, err error) {
 	for piece := PieceOf(conn); n < len(p) && err == nil; {
 		if n > 0 {
 			progress(n)
@@ -53,19 +55,20 @@ func WritePieces(conn net.Conn, p []byte, progress func(n int)) (n int, err erro
 		m := 0
 		m, err = Write(conn, p[n:min(n+piece, len(p))])
 		n += m
+		wrote.Add(uint64(m))
 	}
 	return n, err
 }
 
-// Closed reports whether conn has been closed on this side. The system tells so when a
-// deadline is set: this clears conn's.
+// Closed reports whether conn has been closed on this side. Only setting a deadline tells,
+// so Closed clears the write deadline.
 func Closed(conn net.Conn) bool {
 	err := Guard(func() error { return conn.SetWriteDeadline(time.Time{}) })
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
-// Close closes the connection under TLS first: tls.Conn.Close waits up to 5 s for its last
-// alert.
+// Close closes conn at once. Under TLS the socket goes first, for tls.Conn.Close waits up to
+// 5 s to send its last alert.
 func Close(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		_ = Guard(secure.NetConn().Close)

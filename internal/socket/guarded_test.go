@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"slices"
+	"sync/atomic"
 	"testing"
 )
 
@@ -47,8 +48,9 @@ func TestWritePiecesTellsProgress(t *testing.T) {
 		return n, nil
 	}}
 	var progress []int
-	n, err := WritePieces(conn, make([]byte, 4*Piece), func(n int) { progress = append(progress, n) })
-	if n != 2*Piece+10 || err != io.ErrShortWrite || !slices.Equal(progress, []int{Piece, 2 * Piece}) {
+	var wrote atomic.Uint64
+	n, err := WritePieces(conn, make([]byte, 4*Piece), &wrote, func(n int) { progress = append(progress, n) })
+	if n != 2*Piece+10 || wrote.Load() != uint64(n) || err != io.ErrShortWrite || !slices.Equal(progress, []int{Piece, 2 * Piece}) {
 		t.Errorf("%d, %v, after %v", n, err, progress)
 	}
 }

@@ -4,5 +4,5 @@ package socket
 
 import "net"
 
-// WriteNow leaves all to Write.
+// WriteNow writes nothing here: Write does.
 func WriteNow(net.Conn, []byte) (n int) { return 0 }

@@ -7,8 +7,8 @@ import (
 	"syscall"
 )
 
-// WriteNow writes what of p the socket has room for, and never waits. Only the
-// system's own connections may be written to past their Write.
+// WriteNow writes as much of p as the socket has room for, and never waits. It goes past
+// conn.Write, so it writes nothing unless conn is one of the system's own.
 func WriteNow(conn net.Conn, p []byte) (n int) {
 	raw := rawConn(conn)
 	if raw == nil {

@@ -1,5 +1,6 @@
-// Package socket knows what the system's sockets tell and take, and calls connections of any
-// type, which may panic. It knows net.Conn and package syscall only.
+// Package socket asks the system's sockets how far their peers have come, writes to them
+// without waiting, and calls connections of any type, which may panic. It knows net.Conn and
+// package syscall only.
 package socket
 
 import (
@@ -8,12 +9,12 @@ import (
 	"syscall"
 )
 
-// Piece is the most that one write to a stream carries, so that a slow peer's progress can
-// be seen.
+// Piece is the most that one write to a stream carries: so the progress of a slow peer
+// shows.
 const Piece = 64 << 10
 
-// PieceOf returns the Piece of conn. The reader of a Unix socket shows that it reads only
-// when it has read all of one write.
+// PieceOf returns the piece for conn. A Unix socket shows progress only when its peer has
+// read all of a write.
 func PieceOf(conn net.Conn) int {
 	if _, ok := conn.(*net.UnixConn); ok {
 		return 8 << 10
@@ -21,10 +22,10 @@ func PieceOf(conn net.Conn) int {
 	return Piece
 }
 
-// An Ack is how far a peer's system has come with what was written to it.
+// An Ack tells how many of the written bytes the peer's system has acknowledged.
 type Ack struct {
-	Left  int    // bytes that it has not acknowledged; -1 if the system cannot tell
-	Acked uint64 // bytes that it has; 0 if the system cannot tell
+	Left  int    // bytes not acknowledged yet; -1 if our system cannot tell
+	Acked uint64 // bytes acknowledged; 0 if our system cannot tell
 }
 
 // Acknowledged asks the socket under conn. It does not block.
@@ -34,9 +35,8 @@ func Acknowledged(conn net.Conn) Ack {
 	return ack
 }
 
-// unsentMost is how much the system keeps of what it has taken and not sent yet. It
-// takes more when that has been sent, so what waits for a slow peer waits in its outbox,
-// where it is counted, bounded, and follows the user to the next connection.
+// unsentMost is how many bytes the system may hold before it sends them. The rest waits in
+// the outbox, where it is counted and bounded, and follows the user to the next connection.
 const unsentMost = 128 << 10
 
 // LimitUnsent sets the bound of unsentMost, where there is one; Unix sockets have none.
@@ -57,9 +57,9 @@ func Under(conn net.Conn) net.Conn {
 	return conn
 }
 
-// System reports whether conn is one of the system's own connections, whose methods wait
-// for nothing but the socket. What is inside a type of the application's is out of reach:
-// that may do anything when asked.
+// System reports whether conn is one of the system's own connections. Their methods wait
+// for nothing but the socket. A type of the application's may do anything when it is asked,
+// so a socket inside it is out of reach.
 func System(conn net.Conn) bool {
 	switch conn.(type) {
 	case *net.TCPConn, *net.UnixConn:

@@ -1,5 +1,5 @@
 // Package transport knows the kinds of connection that a pool can write to, how each is
-// closed, and what the kernel has sent. It knows no ids and no queues.
+// closed, and how far its peer has come. It knows no ids and no queues.
 package transport
 
 import (
@@ -41,36 +41,35 @@ type Link struct {
 	recodes bool          // Opcode is not the pool's
 }
 
-// A kind is how one kind of connection is written to and closed. See upgraded.go, xnet.go,
-// stream.go and packet.go.
+// A kind writes to one kind of connection and closes it. See upgraded.go, xnet.go, stream.go
+// and packet.go.
 type kind interface {
-	// Send writes whole frames, or their payloads, and returns how far it came: what lies
-	// before was taken, and if that is inside a frame, its peer may have a part of it. After
-	// each write but the last it tells progress how far it has come at least.
+	// Send writes whole frames, or their payloads, and returns how far it came. All before n
+	// was taken; if n is inside a frame, the peer may have a part of that. Between two writes
+	// it tells progress how far it has come at least.
 	Send(frames []byte, progress func(n int)) (n int, err error)
-	// WebSocket reports whether the connection can be pinged and sent a close frame.
+	// WebSocket reports whether Ping and Goodbye can do anything.
 	WebSocket() bool
+	// Ping sends an empty ping.
+	Ping() error
 	// Goodbye sends a close frame and leaves the connection open, so that the peer can
 	// close it.
 	Goodbye(s Status) error
 	// Left reports whether the connection's handler may have returned, or has closed it. It
 	// does not block.
 	Left() bool
-	// Closed reports whether it has been closed on this side. It may block.
+	// Closed reports whether the connection has been closed on this side. It may block.
 	Closed() bool
-	// Close closes the connection, after a close frame with s if it is a WebSocket, and
-	// after close_notify if it is TLS, as far as the peer takes that within a second. It
-	// may block for that second. after is called once the socket is closed.
+	// Close closes the connection. A WebSocket gets a close frame with s before, and TLS its
+	// close_notify, if the peer takes them within a second; Close may block so long. after is
+	// called once the socket is closed.
 	Close(s Status, after func())
-	// AwaitClose waits until a Close that is on its way no longer needs the connection's
-	// handler, which may be about to return: 20 ms at most.
+	// AwaitClose is for a handler that is about to return. It waits until a Close under way
+	// no longer needs the handler, but 20 ms at most.
 	AwaitClose()
 	// Kill closes the connection at once.
 	Kill()
-
-	// Ping sends an empty ping.
-	Ping() error
-	// Socket returns the connection that can tell what was acknowledged, or nil.
+	// Socket returns the connection that package socket can ask, or nil.
 	Socket() net.Conn
 }
 
@@ -123,8 +122,8 @@ func (l *Link) upgraded() *upgrade.Sender {
 // Tries reports whether Try may come to something.
 func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
 
-// Try is Send as far as the system takes the frames at once. It returns how far it came
-// and, in that order, whether that is all; the rest is for the next Send.
+// Try writes as many frames as the system takes at once. It returns how far it came, and
+// whether that is all; the next Send must write the rest.
 func (l *Link) Try(frames []byte) (n int, all bool) {
 	n = l.upgraded().Try(frames)
 	return n, n == len(frames)
@@ -144,8 +143,8 @@ func (l *Link) Ping() error {
 	return err
 }
 
-// Heard reports whether anything came from the peer since the last call, and whether l
-// can tell; if not, it says that something did. One call may run at a time.
+// Heard reports whether anything came from the peer since the last call, and whether l can
+// tell. If l cannot, heard is true. One call may run at a time.
 func (l *Link) Heard() (heard, tells bool) {
 	up := l.upgraded()
 	if up == nil {
@@ -182,4 +181,19 @@ func (l *Link) coded(frames []byte) []byte {
 func (l *Link) Resends() bool {
 	up := l.upgraded()
 	return up != nil && streams(up.Socket())
+}
+
+// sendEach sends frames one by one, for Send. send returns how much of a payload went.
+func sendEach(frames []byte, progress func(n int), send func(op byte, payload []byte) (int, error)) (n int, err error) {
+	for n < len(frames) {
+		if n > 0 {
+			progress(n)
+		}
+		start, end := frame.Bounds(frames[n:])
+		if went, err := send(frames[n]&0xf, frames[n+start:n+end]); err != nil {
+			return n + min(went, 1), err
+		}
+		n += end
+	}
+	return n, nil
 }

@@ -6,16 +6,15 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// Progress is how far a peer has come with what is written to it, as far as that can be
-// seen.
+// A Progress is how far a peer has come with the bytes written to it, if that can be seen.
 type Progress struct {
 	socket.Ack
-	wrote uint64 // bytes that the system has taken, the application's too; under Upgrade
-	held  uint64 // how much data the application has written, while Link.Held
+	wrote uint64 // bytes that our system has taken, the application's too; 0 without Upgrade
+	held  uint64 // bytes of data that the application has written, while Link.Held
 }
 
-// Since reports whether something has moved since before. While an unfinished message of the
-// application's holds up the pool that is its data alone, not the control frames between.
+// Since reports whether something has moved since before. While an open message of the
+// application's holds up the pool, only its data counts, not the control frames between.
 func (p Progress) Since(before Progress) bool {
 	if p.held > 0 && before.held > 0 {
 		return p.held != before.held
@@ -24,15 +23,14 @@ func (p Progress) Since(before Progress) bool {
 	return p != before
 }
 
-// Tells reports whether p changes when the peer's system has acknowledged something, and
-// not only after a whole write.
+// Tells reports whether p changes with each acknowledgement, and not only after a write.
 func (p Progress) Tells() bool { return p.Left >= 0 }
 
-// Idle reports whether the peer's system has acknowledged all that was written, as far as
-// can be told. Then no write is stuck in the socket.
+// Idle reports whether the peer's system is known to have acknowledged all that was written.
+// Then no write is stuck in the socket.
 func (p Progress) Idle() bool { return p.Left == 0 }
 
-// Progress does not block.
+// Progress returns how far the peer has come. It does not block.
 func (l *Link) Progress() (p Progress) {
 	if up := l.upgraded(); up != nil {
 		p.wrote, p.held = up.Wrote(), up.Held()
@@ -45,8 +43,8 @@ func (l *Link) Progress() (p Progress) {
 	return p
 }
 
-// Taking reports whether l's peer is still busy with what is before the last ping: its
-// system has acknowledged some of that since the last call. One call may run at a time.
+// Taking reports whether the peer is still busy with the bytes before the last ping: its
+// system has acknowledged some of them since the last call. One call may run at a time.
 func (l *Link) Taking() bool {
 	before, now := l.last, l.Progress()
 	l.last = &now
@@ -59,5 +57,5 @@ func (l *Link) Taking() bool {
 	return 0 < now.Left && now.Left < before.Left
 }
 
-// LimitUnsent bounds what the system keeps of what is not sent yet, where it can.
+// LimitUnsent bounds the bytes that the system holds before it sends them, if it can.
 func (l *Link) LimitUnsent() { socket.LimitUnsent(l.Socket()) }

@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// raw is what is the same for all connections that take payloads without frames.
+// raw has the methods that all connections without frames share.
 type raw struct{ conn net.Conn }
 
 func (r *raw) WebSocket() bool      { return false }

@@ -5,21 +5,19 @@ import (
 	"math/bits"
 	"net"
 	"sync"
+	"sync/atomic"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// stream is a connection without boundaries: messages end with their newline, and as many
-// as fit into a piece leave in one write.
+// stream is a connection that keeps no boundaries: messages end with a newline, and all that
+// fit into a piece leave in one write.
 type stream struct{ raw }
 
 func streams(conn net.Conn) bool {
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn, *tls.Conn:
-		return true
-	}
-	return false
+	_, secure := conn.(*tls.Conn)
+	return secure || socket.System(conn)
 }
 
 func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
@@ -55,7 +53,7 @@ func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err erro
 			next += end
 		}
 	}
-	went, err := socket.WritePieces(s.conn, batch, progress)
+	went, err := socket.WritePieces(s.conn, batch, new(atomic.Uint64), progress)
 	for err != nil && n < next { // where it stopped
 		start, end := frame.Bounds(frames[n:])
 		if went < end-start {
@@ -67,6 +65,6 @@ func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err erro
 	return next, err
 }
 
-// scratches are the buffers of 1<<i bytes in which sendPiece gathers payloads: a peer
-// that does not read keeps no more than what waits for it.
+// scratches are the buffers of 1<<i bytes in which sendPiece gathers payloads. Their sizes
+// differ so that a peer that does not read keeps a buffer no larger than its payloads.
 var scratches [17]sync.Pool

@@ -8,24 +8,24 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// A Conn is the connection under a request that Upgrade serves, and a ConnKey where the
-// request's context has it. The kind of their Links is an upgrade.Sender: whole batches of
-// frames go past the library, and its close is a close handshake.
+// A Conn is the connection under a request that Upgrade serves; a ConnKey is its key in the
+// request's context. An upgrade.Sender is its kind: whole batches of frames go past the
+// library, and each close is a close handshake.
 type (
 	Conn    = upgrade.Conn
 	ConnKey = upgrade.ConnKey
 )
 
-// GoAway has the peer told to come back, if conn is under Upgrade and its handler closes it
-// without a close frame: a pool that is shut down has refused it.
+// GoAway notes that a pool that is shut down has refused conn. Under Upgrade the peer is then
+// told to come back, if the handler closes conn without a close frame.
 func GoAway(conn net.Conn) {
 	if c := unwrap(conn); c != nil {
 		c.Away.Store(true)
 	}
 }
 
-// unwrap returns the Conn under conn, or nil: x/net's has a request; what a library wraps
-// around what it has hijacked has NetConn, as gorilla's does.
+// unwrap returns the Conn under conn, or nil. An x/net connection has it in its request. A
+// library's wrapper around the hijacked connection has NetConn, as gorilla's does.
 func unwrap(conn net.Conn) (up *Conn) {
 	defer func() { _ = recover() }() // of a NetConn of the application's
 	for range 8 {

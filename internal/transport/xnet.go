@@ -13,17 +13,17 @@ import (
 )
 
 // xnet is a WebSocket of golang.org/x/net/websocket that is not under Upgrade. Its socket
-// is out of reach: each message is one Write of x/net's, which tells of an error nothing
-// but that there is one. x/net closes the socket as soon as the handler returns.
+// is out of reach. Each message is one Write of x/net's, whose error does not tell how much
+// went. x/net closes the socket when the handler returns.
 type xnet struct {
 	ws   *websocket.Conn
-	said atomic.Bool   // a close frame of the pool's is out, or none can be
+	said atomic.Bool   // a pool's close frame is out, or none can follow
 	out  chan struct{} // closed when the pool's close is over
 }
 
 func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
 
-// Send: after an error nothing can follow what may be cut.
+// Send sends frames one by one. Nothing can follow an error, for it may have cut a frame.
 func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	n, err = sendEach(frames, progress, func(op byte, payload []byte) (int, error) {
 		return 1, x.send(op, payload)
@@ -34,7 +34,7 @@ func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return n, err
 }
 
-// send sends one frame. Unlike ws.Write it names the opcode.
+// send sends one frame. Unlike ws.Write it takes the opcode.
 func (x *xnet) send(op byte, payload []byte) error {
 	codec := websocket.Codec{Marshal: func(any) ([]byte, byte, error) { return payload, op, nil }}
 	return socket.Guard(func() error { return codec.Send(x.ws, nil) })
@@ -51,7 +51,7 @@ func (x *xnet) Left() bool {
 	return x.ws.IsServerConn() && x.ws.Request().Context().Err() != nil
 }
 
-// Closed, as socket.Closed does, sets the deadline that holds.
+// Closed sets a deadline to see, as socket.Closed does: the one that holds.
 func (x *xnet) Closed() bool {
 	if x.said.Load() {
 		return errors.Is(socket.Guard(x.expire), net.ErrClosed)
@@ -74,13 +74,9 @@ func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 func (x *xnet) Close(s Status, after func()) {
 	defer after()
 	defer close(x.out)
-	if s.Code != 0 && !x.said.Load() {
-		_ = socket.Guard(func() error {
-			if err := x.ws.SetWriteDeadline(time.Now().Add(closeGrace)); err != nil {
-				return err
-			}
-			return x.Goodbye(s)
-		})
+	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
+	if s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil {
+		_ = x.Goodbye(s)
 	}
 	x.Kill()
 }
@@ -94,9 +90,10 @@ func (x *xnet) AwaitClose() {
 }
 
 const (
-	closeGrace = time.Second // what Close says takes no longer
-	// again is how often a deadline is set once more that the application may have moved,
-	// and agains how many times: an application that heeds none is left alone then.
+	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
+	closeGrace = time.Second
+	// again is how often Kill sets its deadline once more, which the application may have
+	// moved, and agains how many times; after these it only waits.
 	again  = 20 * time.Millisecond
 	agains = 50
 )

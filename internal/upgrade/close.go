@@ -10,17 +10,16 @@ import (
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
 // destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
 // side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
-// 7.1.1). No goroutine exists for that: a library that is inside Read drops what comes; if
-// its handler has returned, the goroutine that ran the handler does; else nobody, and the
-// timer closes.
+// 7.1.1). That takes no goroutine. A library inside Read drops what comes. If its handler
+// has returned, the goroutine of the handler drops it. Else nobody does, and a timer closes.
 
 // closeGrace is how long a close frame may wait for room in the socket, and the socket for
 // its peer to close it.
 const closeGrace = time.Second
 
-// Close is the library's. It says goodbye if nobody has, with status 1000 or, if Away is
-// set, 1001, and returns at once; the socket is closed when the peer has closed it, at most
-// a second later.
+// Close closes c for the library, and returns at once. It sends a close frame if nobody has:
+// with status 1001 (come back) if Away is set, else 1000. The socket is closed when the peer
+// has closed it, at most a second later.
 func (c *Conn) Close() error {
 	status := frame.StatusNormal
 	if c.Away.Load() {
@@ -52,7 +51,7 @@ func (c *Conn) End(s frame.Status, after func()) {
 // Kill closes the socket at once, whatever waits for it, and never blocks.
 func (c *Conn) Kill() { c.update(func(now *closing) { now.life = ended }) }
 
-// update changes c.closing, and does what follows from that.
+// update changes c.closing under the lock, and then does what follows.
 func (c *Conn) update(change func(*closing)) {
 	c.mu.Lock()
 	before := c.closing.life
@@ -74,10 +73,10 @@ func (c *Conn) update(change func(*closing)) {
 	c.mu.Unlock()
 	switch under := socket.Under(c.Conn); {
 	case begins:
-		socket.Apart(under, func() { _ = c.SetReadDeadline(time.Time{}) }) // to closeGrace
+		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
 	case ends:
-		tasks := after
+		tasks := after // of which only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); tasks.run() })
 		socket.Apart(under, func() { _ = c.applyDeadline() })
 	default:
@@ -98,9 +97,9 @@ func (t *task) run() {
 	}
 }
 
-// shut shuts our side, after all that was due. TLS may wait up to 5 s for that
-// (tls.Conn.CloseWrite). A connection that has no halves, such as one of a limited listener,
-// lingers with its side open if its peer has been told.
+// shut shuts our side, once all that was due is out. TLS may wait up to 5 s for that
+// (tls.Conn.CloseWrite). A connection without halves, as a limited listener returns,
+// lingers with our side open if its peer has got a close frame.
 func (c *Conn) shut() {
 	half, halves := c.Conn.(interface{ CloseWrite() error })
 	socket.Apart(c.Conn, func() {

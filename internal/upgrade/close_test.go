@@ -214,6 +214,9 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	if err := c.SetReadDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("SetReadDeadline, which would take the bound away: %v", err)
 	}
+	if err := c.SetWriteDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("SetWriteDeadline: %v", err)
+	}
 	if n, err := c.Read(make([]byte, 10)); n != 0 || !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Read: %d, %v", n, err)
 	}
@@ -223,6 +226,25 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	peer.Write([]byte("answer"))
 	if n, err := c.Read(make([]byte, 10)); n != 6 || err != nil {
 		t.Errorf("Read of the answer: %d, %v", n, err)
+	}
+}
+
+// TestAwaitCloseEndsWithTheBegin of the close, and without one after a moment.
+func TestAwaitCloseEndsWithTheBegin(t *testing.T) {
+	for wait, closes := range map[time.Duration]bool{awaitMost / 2: true, awaitMost: false} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := pipe()
+			go io.Copy(io.Discard, peer)
+			start := time.Now()
+			if closes {
+				time.AfterFunc(wait, func() { c.Close() })
+			}
+			if NewSender(c).AwaitClose(); time.Since(start) != wait {
+				t.Errorf("waited for %v, want %v", time.Since(start), wait)
+			}
+			c.Kill()
+			peer.Close()
+		})
 	}
 }
 

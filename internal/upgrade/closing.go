@@ -9,9 +9,11 @@ import (
 
 // life is how far a Conn is from its end.
 //
-//	alive     -> ending      the library or a pool closes it, or both sides have said close frames
-//	ending    -> lingering   what was due is out, and our side is shut
-//	any       -> ended       the peer has closed, a bound was reached, or Kill
+//	alive     -> ending      the library or a pool closes it; or the library and the peer
+//	                         have both said a close frame
+//	ending    -> lingering   all that was due is out, and our side is shut
+//	lingering -> ended       the peer has closed, or dropMost was reached
+//	any       -> ended       closeGrace is over, nothing can be said, or Kill
 type life uint8
 
 const (
@@ -21,28 +23,27 @@ const (
 	ended
 )
 
-// Who has said a close frame is a writer. The first frame is the only one that is sent.
-//
-//	nobody -> pool       or we, for a library that closes without one
-//	any    -> library    it has written one, which waits for the peer's
-
-// dropMost is how many bytes are dropped at most while a socket lingers.
+// dropMost is how many bytes a lingering socket drops at most.
 const dropMost = 8 << 20
 
 var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 
-// closing is how far the close of a Conn has come. It only records and decides; close.go acts.
+// closing records how far the close of a Conn has come, and decides what follows. close.go
+// acts on it. said is who has said a close frame; only the first one is sent:
+//
+//	nobody -> pool       a pool, or End for a library that closes without one
+//	any    -> library    the library has written one, so it expects the peer's
 type closing struct {
 	life    life
-	said    writer // of a close frame
-	done    bool   // the peer sends nothing any more, or is not waited for
-	dropped int32  // bytes, while lingering
-	cut     error  // what has cut a frame in the middle for good
+	said    writer
+	done    bool  // the peer sends nothing any more, or nobody waits for it
+	dropped int32 // bytes, while lingering
+	cut     error // why nothing may follow: a frame has been cut for good
 }
 
-// refusal returns why w may write no more. After a close frame nobody sends data (RFC 6455
-// section 5.5.1); the library may end the frame that it has begun, and answer the
-// handshake, which a goodbye of the pool's waits for.
+// refusal returns why w may write no more data, or nil. After a close frame nobody sends any
+// (RFC 6455 section 5.5.1). But the library may end the frame that it has begun, and write
+// the response that a pool's goodbye waits for.
 func (c *closing) refusal(w writer, s *speech) error {
 	switch {
 	case c.cut != nil:
@@ -55,8 +56,8 @@ func (c *closing) refusal(w writer, s *speech) error {
 	return nil
 }
 
-// say reports whether a control frame is to be sent. What comes after a close frame is
-// dropped: the library's answer to the pool's, too.
+// say reports whether to send a control frame. After a close frame none is sent, not even
+// the library's answer to a pool's.
 func (c *closing) say(f []byte, by writer) (send bool, err error) {
 	switch {
 	case c.cut != nil:
@@ -71,8 +72,9 @@ func (c *closing) say(f []byte, by writer) (send bool, err error) {
 	return send, nil
 }
 
-// ask begins the close, if that makes sense: a close frame was said, or is to be. Who has not
-// answered that of a pool is not waited for again.
+// ask begins the close. status tells that it has one; without it and without a close frame
+// there is nothing to say, so the end comes at once. And a peer that has not answered a
+// pool's close frame gets no more time.
 func (c *closing) ask(status bool) {
 	switch {
 	case c.life != alive:
@@ -92,9 +94,9 @@ func (c *closing) shut(failed bool) {
 	c.done = c.done || failed
 }
 
-// came notes that n bytes have come, and whether nothing will follow. It reports whether the
-// bytes are dropped, and whether more may come. A library that has said a close frame waits
-// for the peer's, so they are its own, unless its handler has returned.
+// came notes n bytes from the peer, and whether it is over. It reports whether to drop the
+// bytes, and whether more may come. A library that has said a close frame expects the peer's,
+// so it gets all bytes until its handler has returned.
 func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 	drops = c.life != alive && (returned || c.said != library)
 	if drops && c.life == lingering { // before that, our close frame is still on its way
@@ -104,9 +106,9 @@ func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 	return drops, c.life != ended && !c.done
 }
 
-// move moves the life on, and returns it. With the peer's close frame and the library's there
-// is nothing to wait for (RFC 6455 section 7.1.1). But what came with the peer's is for the
-// library, which answers it after a close frame of the pool's as well.
+// move moves the life on where nothing is left to wait for, and returns it. With the peer's
+// close frame and the library's the handshake is complete (RFC 6455 section 7.1.1). A pool's
+// is not enough: the library still has to read the peer's, and answers it.
 func (c *closing) move() life {
 	switch {
 	case c.life == lingering && c.done:

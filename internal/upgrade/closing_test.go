@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"errors"
+	"net"
 	"testing"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -67,6 +68,54 @@ func TestOneCloseFrameIsSent(t *testing.T) {
 					t.Errorf("frame %d, said by %d, is sent: %v, %v", i, by, send, err)
 				}
 			}
+		}
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	broken := errors.New("broken")
+	for _, test := range []struct {
+		what          string
+		now           closing
+		speech        string // written by the library
+		phase         phase
+		library, pool error
+	}{
+		{"alive", closing{}, "", response, nil, nil},
+		{"cut for good", closing{cut: broken}, "", frames, broken, broken},
+		{"ended", closing{life: ended}, "", frames, net.ErrClosed, net.ErrClosed},
+		{"ending before the response", closing{life: ending, said: pool}, "", response, net.ErrClosed, net.ErrClosed},
+		{"after the library's close frame", closing{said: library}, "", frames, errCloseSent, errCloseSent},
+		{"after the pool's", closing{said: pool}, "", frames, errCloseSent, errCloseSent},
+		{"after the pool's, inside the library's frame", closing{said: pool}, "\x81\x03ab", frames, nil, errCloseSent},
+		{"after the pool's, before the response", closing{said: pool}, "", response, nil, errCloseSent},
+	} {
+		s := speech{phase: test.phase}
+		s.wrote([]byte(test.speech))
+		if l, p := test.now.refusal(library, &s), test.now.refusal(pool, &s); l != test.library || p != test.pool {
+			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
+		}
+	}
+}
+
+// TestWhatComesIsDropped once the close has begun, unless the library waits for it.
+func TestWhatComesIsDropped(t *testing.T) {
+	for _, test := range []struct {
+		what           string
+		now            closing
+		over, returned bool
+		drops, more    bool
+	}{
+		{"alive", closing{}, false, false, false, true},
+		{"alive, the last", closing{}, true, false, false, false},
+		{"the pool closes", closing{life: ending, said: pool}, false, false, true, true},
+		{"the pool closes, the last", closing{life: ending, said: pool}, true, false, true, false},
+		{"the library closes", closing{life: ending, said: library}, false, false, false, true},
+		{"the library closes, its handler has returned", closing{life: ending, said: library}, false, true, true, true},
+		{"ended", closing{life: ended, said: pool}, false, true, true, false},
+	} {
+		if drops, more := test.now.came(1, test.over, test.returned); drops != test.drops || more != test.more {
+			t.Errorf("%s: dropped is %v, more may come is %v", test.what, drops, more)
 		}
 	}
 }

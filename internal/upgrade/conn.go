@@ -1,6 +1,6 @@
-// Package upgrade knows the connection under a request that gcpool.Upgrade serves: who
-// writes to it when, and how it is closed. It knows no WebSocket library, no ids and no
-// queues.
+// Package upgrade has the connection under a request that gcpool.Upgrade serves. A WebSocket
+// library and pools share it: the package decides who writes when, and how it is closed. It
+// knows no library, no ids and no queues.
 package upgrade
 
 import (
@@ -17,31 +17,31 @@ import (
 )
 
 // A Conn is the connection under a request that Upgrade serves. A WebSocket library has
-// hijacked it and writes frames to it; pools write their own between those, each with a
-// Sender. turns.go says who may write when, and closing.go how a Conn ends.
+// hijacked it and writes frames to it. Pools write frames of their own between these, each
+// with a Sender. turns.go says who may write when, and closing.go how a Conn ends.
 //
-// All methods may be called at once. The zero values of the fields are those of a
-// connection whose response to the handshake has not been written.
+// All methods may be called at once. With the zero value of every field, the response to the
+// handshake has not been written yet.
 type Conn struct {
 	net.Conn
 	handshake
 
-	in  incoming
-	out outgoing // written to by who has the turn
+	in    incoming
+	wrote atomic.Uint64 // bytes, whoever wrote them
 
 	writing sync.Mutex // serializes Write; locked before mu
 
 	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
 	limited   bool       // the socket has a write deadline; guarded by deadlines
 
-	Away atomic.Bool // a pool that is shut down has refused the connection: Close tells the peer
+	Away atomic.Bool // a pool that is shut down has refused the connection; see Close
 
 	mu       monitor   // a leaf; guards what follows
-	speech   speech    // only Write changes it, and reads it without mu
+	speech   speech    // only Write changes it, so Write reads it without mu
 	deadline time.Time // the library's write deadline
 	turns    turns
 	closing  closing
-	after    *task // nil while alive
+	after    *task // for when the socket is closed
 }
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
@@ -50,7 +50,7 @@ func NewConn(conn net.Conn, early []byte) *Conn {
 	return &Conn{Conn: conn, in: incoming{early: string(early)}}
 }
 
-// ConnKey is under what the context of an upgraded request has its Conn.
+// ConnKey is the key of the Conn in the context of an upgraded request.
 type ConnKey struct{}
 
 // FromContext returns the Conn in ctx, or nil.
@@ -59,7 +59,7 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// A handshake bounds the time of a handshake.
+// handshake bounds the time until the response to the handshake is out.
 type handshake struct{ timer atomic.Pointer[time.Timer] }
 
 // Expire calls f after d, unless the response to the handshake is out by then, or the
@@ -81,8 +81,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun. It
-// is for the goroutine whose handler has returned.
+// Drain reads and drops what comes until the peer has closed, if the close has begun. The
+// goroutine of a handler calls it when that has returned.
 func (c *Conn) Drain() {
 	var drops, more bool
 	c.update(func(s *closing) { drops, more = s.came(0, false, true) })
@@ -92,11 +92,10 @@ func (c *Conn) Drain() {
 	}
 }
 
-// dropAtOnce is the size of the reads whose bytes are dropped: a library may read two bytes
-// at a time.
+// dropAtOnce is how much one read drops. A library may read two bytes at a time.
 const dropAtOnce = 4 << 10
 
-// read reads until something comes that is not dropped.
+// read reads, and drops what is for nobody. returned tells that the handler has returned.
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
 		n, over, err := c.in.read(c.Conn, p)
@@ -114,8 +113,8 @@ func (c *Conn) read(p []byte, returned bool) (int, error) {
 	}
 }
 
-// Write is the library's way to the peer: the response to the handshake, then frames,
-// split anywhere. Data frames wait for their turn, and control frames never do.
+// Write writes for the library: the response to the handshake, then frames, split anywhere.
+// Data frames wait for their turn, and control frames never do.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -131,15 +130,15 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeData writes p in the library's turn. A write that ends early leaves its frame open
-// and may go on later, but not under TLS, which any error of a write breaks for good
-// (crypto/tls, Conn.SetWriteDeadline).
+// writeData writes p in the library's turn. A write that its deadline has cut may go on
+// later, but not under TLS, which any error of a write breaks for good (crypto/tls,
+// Conn.SetWriteDeadline).
 func (c *Conn) writeData(p []byte) (n int, err error) {
 	if err = c.acquire(library); err != nil {
 		return 0, err
 	}
 	c.applyDeadline()
-	n, err = c.out.write(c.Conn, p, func(int) {})
+	n, err = socket.WritePieces(c.Conn, p, &c.wrote, func(int) {})
 	c.mu.Lock()
 	c.speech.wrote(p[:n])
 	cut := err

@@ -74,6 +74,9 @@ func TestNothingPassesBetweenTryAndSend(t *testing.T) {
 			t.Error(err)
 		}
 	}
+	if sender.tried {
+		t.Error("the next Send would not wait for its turn")
+	}
 }
 
 func TestTryWaitsForNobody(t *testing.T) {
@@ -122,6 +125,7 @@ func TestAnyBytesPass(t *testing.T) {
 // TestResponseEndsWhereItEnds: over several writes, or with a frame behind it; and what is no
 // WebSocket's response is left alone.
 func TestResponseEndsWhereItEnds(t *testing.T) {
+	large := string(frame.Append(nil, frame.Binary, make([]byte, responseMost), false))
 	for _, test := range []struct {
 		writes []string
 		want   phase
@@ -130,7 +134,9 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 		{[]string{"HTTP/1.1 101 Switching Protocols\r", "\n", "\r\n"}, frames},
 		{[]string{"HTTP/1.1 101 Switching Protocols\r\nA: b\r\n\r", "\n"}, frames},
 		{[]string{"HTTP/1.1 101 Switching Protocols\r\n\r\n\x81\x02hi"}, frames},
+		{[]string{"HTTP/1.1 101 Switching Protocols\r\n\r\n" + large}, frames},
 		{[]string{"HTTP/1.1 403 Forbidden\r\n\r\n"}, other},
+		{[]string{"HTTP/1.1 403 Forbidden\r\n\r\n\x81"}, other},
 		{[]string{"HTTP/1.1 2", "00 OK\r\n"}, other},
 		{[]string{"HTTP/1.1 101 ", strings.Repeat("x", responseMost)}, other},
 	} {
@@ -159,5 +165,28 @@ func TestFrameBehindTheResponseCounts(t *testing.T) {
 	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
 	if NewSender(c).Held() == 0 {
 		t.Error("the message that it begins is not open")
+	}
+	c.turns.turn = library
+	if NewSender(c).Held() != 0 {
+		t.Error("the library is writing, and holds nobody up")
+	}
+}
+
+func TestEarlyBytesAreReadFirst(t *testing.T) {
+	conn, peer := pair(t)
+	early := []byte("early ")
+	c := NewConn(conn, early)
+	copy(early, "reused") // by net/http
+	peer.Write([]byte("late"))
+	var got []byte
+	for buf := make([]byte, 4); len(got) < len("early late"); {
+		n, err := c.Read(buf)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, buf[:n]...)
+	}
+	if string(got) != "early late" {
+		t.Errorf("read %q", got)
 	}
 }

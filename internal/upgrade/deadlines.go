@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// SetDeadline, SetReadDeadline and SetWriteDeadline are the library's. A write deadline
-// bounds its data writes, and what they wait for their turn, and nobody else's.
+// SetDeadline, SetReadDeadline and SetWriteDeadline are for the library. A write deadline
+// bounds its own writes of data and their wait for a turn, and no write of anybody else.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -17,12 +17,19 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	err := socket.Guard(func() error { return c.Conn.SetReadDeadline(t) })
-	if c.Ending() { // perhaps since just now: all reads have a bound then
-		_ = socket.Guard(func() error { return c.Conn.SetReadDeadline(time.Now().Add(closeGrace)) })
+	if c.Ending() {
 		return net.ErrClosed
 	}
+	err := socket.Guard(func() error { return c.Conn.SetReadDeadline(t) })
+	if c.Ending() { // since just now
+		limitReads(c.Conn)
+	}
 	return err
+}
+
+// limitReads bounds all reads of a connection whose close has begun.
+func limitReads(conn net.Conn) {
+	_ = socket.Guard(func() error { return conn.SetReadDeadline(time.Now().Add(closeGrace)) })
 }
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {

@@ -60,6 +60,13 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 			io.ReadFull(c, make([]byte, len(theirClose)))
 			c.Write(ourClose)
 		},
+		"nobody has, and an old read deadline is over": func(c *Conn, peer net.Conn) {
+			c.SetReadDeadline(time.Now().Add(-time.Second))
+			c.Close()
+			synctest.Wait()
+			go c.Drain()
+			peer.Write(theirClose)
+		},
 	} {
 		t.Run(name, func(t *testing.T) { ends(t, talk) })
 	}
@@ -88,6 +95,35 @@ func TestDroppingTakesFewReads(t *testing.T) {
 			t.Errorf("1 MiB took %d reads", counted.n)
 		}
 	})
+}
+
+// script is a connection from which a few reads come.
+type script struct {
+	net.Conn
+	t     *testing.T
+	reads [][]byte
+}
+
+func (s *script) Read(p []byte) (int, error) {
+	if len(s.reads) == 0 {
+		s.t.Error("it was read once more")
+		return 0, io.EOF
+	}
+	next := s.reads[0]
+	s.reads = s.reads[1:]
+	return copy(p, next), nil
+}
+
+// TestNobodyReadsInVain: a Read may last as long as the peer likes.
+func TestNobodyReadsInVain(t *testing.T) {
+	conn := &script{t: t}
+	for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
+		(&Conn{Conn: conn, closing: now}).Drain()
+	}
+	conn.reads = [][]byte{[]byte("\x81\x81\x00\x00\x00\x00x"), theirClose}
+	if n, err := (&Conn{Conn: conn, closing: closing{life: ending, said: pool}}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {
+		t.Errorf("Read: %d, %v", n, err)
+	}
 }
 
 type countedReads struct {
@@ -140,4 +176,26 @@ func (r *recorded) Read(p []byte) (n int, err error) {
 	n, err = r.Conn.Read(p)
 	r.all = append(r.all, p[:n]...)
 	return n, err
+}
+
+// TestTLSIsBrokenByADeadline: the pool does not wait for the end of a frame that cannot come.
+func TestTLSIsBrokenByADeadline(t *testing.T) {
+	conn, peer := pair(t)
+	c := &Conn{Conn: tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}}), speech: speech{phase: frames}}
+	go c.Conn.(*tls.Conn).Handshake()
+	if err := tls.Client(peer, &tls.Config{InsecureSkipVerify: true}).Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := c.Write(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)); err == nil {
+		t.Fatal("a frame of 16 MiB has gone to a peer that reads nothing")
+	}
+	select {
+	case err := <-push(c, "\x81\x00"):
+		if err == nil {
+			t.Error("the pool has written behind the frame")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the pool waits for the end of the frame")
+	}
 }

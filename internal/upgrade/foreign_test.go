@@ -1,9 +1,11 @@
 package upgrade
 
 import (
+	"io"
 	"net"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -39,6 +41,41 @@ func (o *oneLock) SetWriteDeadline(t time.Time) error {
 	return o.Conn.SetWriteDeadline(t)
 }
 
+// lockedClose is a connection of the application's whose Close waits for a write.
+type lockedClose struct {
+	net.Conn
+	mu sync.Mutex
+}
+
+func (l *lockedClose) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Conn.Write(p)
+}
+
+func (l *lockedClose) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Conn.Close()
+}
+
+// TestKillEndsAWriteThatCloseWaitsFor, by a deadline, whatever deadlines the library sets.
+func TestKillEndsAWriteThatCloseWaitsFor(t *testing.T) {
+	conn, _ := pair(t)
+	c := &Conn{Conn: &lockedClose{Conn: conn}, speech: speech{phase: frames}}
+	_, sent := fill(t, c)
+	c.Kill()
+	select {
+	case err := <-sent:
+		if err == nil {
+			t.Error("the write has no error")
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("the write is stuck still")
+		conn.Close()
+	}
+}
+
 // TestCloseOfAForeignConnNeverBlocks, whatever its methods wait for; and the pool is told
 // once, when it is closed.
 func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
@@ -52,8 +89,8 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 		conn, peer := pair(t)
 		c := &Conn{Conn: &oneLock{Conn: conn}, speech: speech{phase: frames}}
 		sent := push(c, string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)))
-		for before := uint64(0); before == 0 || c.out.wrote.Load() != before; {
-			before = c.out.wrote.Load()
+		for before := uint64(0); before == 0 || c.wrote.Load() != before; {
+			before = c.wrote.Load()
 			time.Sleep(50 * time.Millisecond)
 		}
 		before(c)
@@ -78,4 +115,37 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 			t.Errorf("%s: told twice", what)
 		}
 	}
+}
+
+// meanwhile is a connection whose first read deadline takes its time.
+type meanwhile struct {
+	net.Conn
+	do   func()
+	last time.Time
+}
+
+func (m *meanwhile) SetReadDeadline(t time.Time) error {
+	if do := m.do; do != nil {
+		m.do = nil
+		do()
+	}
+	m.last = t
+	return nil
+}
+
+// TestReadDeadlineThatMeetsACloseIsBounded: else Reads would have no end.
+func TestReadDeadlineThatMeetsACloseIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := pipe()
+		go io.Copy(io.Discard, peer)
+		conn := &meanwhile{Conn: c.Conn}
+		conn.do = func() { c.Close(); synctest.Wait() }
+		c.Conn = conn
+		c.SetReadDeadline(time.Now().Add(time.Hour))
+		if left := time.Until(conn.last); left > closeGrace {
+			t.Errorf("reads have %v", left)
+		}
+		c.Kill()
+		peer.Close()
+	})
 }

@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"io"
+	"net"
 	"testing"
 	"time"
 
@@ -14,19 +15,23 @@ func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"
 	ping := func(c *Conn) { NewSender(c).Ping() }
 	goodbye := func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway) }
+	whole := func(conn net.Conn) net.Conn { return conn }
+	unhalved := func(conn net.Conn) net.Conn { return struct{ net.Conn }{conn} }
 	for _, test := range []struct {
 		what string
 		pool func(*Conn)
+		side func(net.Conn) net.Conn
 		says string
 		want string
 	}{
-		{"a ping", ping, switching, switching + "\x89\x00"},
-		{"a goodbye", goodbye, switching, switching + close1001},
-		{"a ping, and no WebSocket", ping, refused, refused},
-		{"a goodbye, and no WebSocket", goodbye, refused, refused},
+		{"a ping", ping, whole, switching, switching + "\x89\x00"},
+		{"a goodbye", goodbye, whole, switching, switching + close1001},
+		{"a ping, and no WebSocket", ping, whole, refused, refused},
+		{"a goodbye, and no WebSocket", goodbye, whole, refused, refused},
+		{"a goodbye, no WebSocket, and no halves", goodbye, unhalved, refused, refused},
 	} {
 		conn, peer := pair(t)
-		c := &Conn{Conn: conn}
+		c := &Conn{Conn: test.side(conn)}
 		test.pool(c)
 		for _, b := range []byte(test.says) {
 			if _, err := c.Write([]byte{b}); err != nil {

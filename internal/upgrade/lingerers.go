@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// lingerersMost is how many connections may be between the begin of their close and its
-// end. The bound is one on the process's sockets, so all pools share it.
+// lingerersMost is how many connections may be between the begin and the end of their close.
+// It bounds the sockets of the process, so all pools share it.
 const lingerersMost = 1024
 
 // lingerers are those connections.
@@ -18,7 +18,7 @@ type conns struct {
 	all []*Conn
 }
 
-// join adds c. The oldest gives way if there are too many.
+// join adds c. If there are too many, the oldest is killed.
 func (l *conns) join(c *Conn) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A monitor is a mutex, and a way to wait for a change of what it guards.
+// A monitor is a mutex whose holder can wait for a change of the fields it guards.
 type monitor struct {
 	sync.Mutex
 	change chan struct{} // closed at the next change; nil while nobody waits
@@ -33,7 +33,7 @@ func (m *monitor) wait(until time.Time) error {
 	}
 }
 
-// wake has all who wait look again. m is locked.
+// wake ends every wait. m is locked.
 func (m *monitor) wake() {
 	if m.change != nil {
 		close(m.change)

@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A Sender is how one pool uses a Conn. Only one Send, Try or Ping may run at a time; the
-// others may run beside them.
+// A Sender sends a pool's frames over a Conn. Only one Send, Try or Ping may run at a time;
+// the other methods may run beside them.
 type Sender struct {
 	conn  *Conn
 	tried bool // Try has left the turn to Send
@@ -18,8 +18,8 @@ type Sender struct {
 // NewSender returns a Sender over c.
 func NewSender(c *Conn) *Sender { return &Sender{conn: c} }
 
-// Send writes whole frames, or what Try has left of them, and tells progress between writes
-// how much went. An error leaves a cut frame, after which nothing can follow.
+// Send writes whole frames, or the rest that Try has left, and tells progress between writes
+// how much has gone. Nothing can follow an error, for it may have cut a frame.
 func (s *Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 	if !s.tried {
 		if err = s.conn.acquire(pool); err != nil {
@@ -27,7 +27,7 @@ func (s *Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 		}
 	}
 	s.tried = false
-	n, err = s.conn.out.write(s.conn.Conn, frames, progress)
+	n, err = socket.WritePieces(s.conn.Conn, frames, &s.conn.wrote, progress)
 	s.conn.release(pool, err)
 	return n, err
 }
@@ -42,15 +42,16 @@ func (s *Sender) Try(frames []byte) (n int) {
 	if !takes {
 		return 0
 	}
-	n = c.out.writeNow(c.Conn, frames[:min(len(frames), socket.PieceOf(c.Conn))])
+	n = socket.WriteNow(c.Conn, frames[:min(len(frames), socket.PieceOf(c.Conn))])
+	c.wrote.Add(uint64(n))
 	if s.tried = 0 < n && n < len(frames); !s.tried {
 		c.release(pool, nil)
 	}
 	return n
 }
 
-// Held returns how much data the library has written, if it has left a message unfinished
-// and is not writing; else 0.
+// Held returns how many bytes of data the library has written if it has left a message open
+// and is not writing now; else 0.
 func (s *Sender) Held() uint64 {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -63,8 +64,8 @@ func (s *Sender) Held() uint64 {
 // awaitMost is how long AwaitClose waits.
 const awaitMost = 20 * time.Millisecond
 
-// AwaitClose waits for the close to begin, if a pool is about to: a handler that returns
-// sooner would leave nobody to read what still comes, and Drain nothing to do.
+// AwaitClose waits for a close that a pool is about to begin. If the handler returned sooner,
+// Drain would find nothing to do, and nobody would read what still comes.
 func (s *Sender) AwaitClose() {
 	until := time.Now().Add(awaitMost)
 	s.conn.mu.Lock()
@@ -79,24 +80,24 @@ func (s *Sender) Ping() error { return s.conn.control(frame.Append(nil, frame.Pi
 // Goodbye sends a close frame and leaves the connection open. It never waits.
 func (s *Sender) Goodbye(status frame.Status) error { return s.conn.control(status.Frame(), pool) }
 
-// Close is Conn.End.
+// Close begins the close, as Conn.End does.
 func (s *Sender) Close(status frame.Status, after func()) { s.conn.End(status, after) }
 
-// Kill is Conn.Kill.
+// Kill closes the socket at once, as Conn.Kill does.
 func (s *Sender) Kill() { s.conn.Kill() }
 
 // Left and Closed report whether the close has begun.
 func (s *Sender) Left() bool   { return s.conn.Ending() }
 func (s *Sender) Closed() bool { return s.conn.Ending() }
 
-// WebSocket is true.
+// WebSocket reports that a Sender can ping and say goodbye.
 func (s *Sender) WebSocket() bool { return true }
 
-// Socket returns the connection under c.
+// Socket returns the connection under the Conn.
 func (s *Sender) Socket() net.Conn { return s.conn.Conn }
 
-// Reads counts what the peer has sent.
+// Reads counts the reads that have brought something from the peer.
 func (s *Sender) Reads() uint32 { return s.conn.in.reads.Load() }
 
-// Wrote counts the bytes that went to the socket, whoever wrote them.
-func (s *Sender) Wrote() uint64 { return s.conn.out.wrote.Load() }
+// Wrote counts the bytes that have gone to the socket, whoever wrote them.
+func (s *Sender) Wrote() uint64 { return s.conn.wrote.Load() }

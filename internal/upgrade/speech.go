@@ -8,10 +8,10 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// phase is what the library writes.
+// phase is the kind of bytes that the library writes.
 //
 //	response -> frames   after a response with status 101
-//	response -> other    any other answer, or no HTTP: it passes as it is
+//	response -> other    after any other answer, or no HTTP: these bytes pass as they are
 type phase uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	// responseMost is how long the head of a response may be.
+	// responseMost is how long the head of a 101 response may be.
 	responseMost = 64 << 10
 	// controlMost is the longest control frame of a server (RFC 6455 section 5.5).
 	controlMost = 2 + 125
@@ -37,8 +37,8 @@ type speech struct {
 	bytes  uint64       // of data
 }
 
-// data returns how much of p is data, and may be written at once: all up to the end of the
-// response, or to the first control frame.
+// data returns how many bytes of p to write at once: up to the end of the response, or up to
+// the first control frame. 0 means that p begins inside a control frame.
 func (s *speech) data(p []byte) (n int) {
 	const end = "\r\n\r\n"
 	switch s.phase {
@@ -53,14 +53,14 @@ func (s *speech) data(p []byte) (n int) {
 		return n
 	case response:
 		head := slices.Concat(s.part, p)
-		if i := bytes.Index(head, []byte(end)); i >= 0 && !refuses(head[:i]) {
+		if i := bytes.Index(head, []byte(end)); i >= 0 {
 			return i + len(end) - len(s.part)
 		}
 	}
 	return len(p)
 }
 
-// wrote follows data that has been written.
+// wrote follows p, which has been written and held no control frame.
 func (s *speech) wrote(p []byte) {
 	s.bytes += uint64(len(p))
 	switch s.phase {
@@ -79,14 +79,13 @@ func (s *speech) wrote(p []byte) {
 	}
 }
 
-// refuses reports whether head begins anything but a response with status 101.
+// refuses reports whether head is not the beginning of a 101 response.
 func refuses(head []byte) bool {
 	const status = len("HTTP/1.1 ")
 	return len(head) > responseMost || len(head) >= status+3 && string(head[status:status+3]) != "101"
 }
 
-// control takes up to the end of a control frame from p. Once it has all of the frame it
-// returns that as well.
+// control takes bytes of a control frame from p, and returns the frame once it is complete.
 func (s *speech) control(p []byte) (n int, whole []byte, err error) {
 	n, ended := s.parser.Next(p)
 	if s.part = append(s.part, p[:n]...); len(s.part) > controlMost {

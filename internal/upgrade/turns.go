@@ -18,7 +18,7 @@ const (
 	controls
 )
 
-// turns decides who writes next.
+// turns decides who writes next. It has no lock and no clock; see Conn.acquire and release.
 type turns struct {
 	turn    writer
 	last    writer   // who took the turn last
@@ -26,8 +26,9 @@ type turns struct {
 	due     [][]byte // control frames that wait for the end of a frame
 }
 
-// take gives w the turn, if it may have that. Who had it last lets the other go first.
-// between is whether the library's message has ended; until then it is only the library's.
+// take gives w the turn if it is free and w may have it. Whoever had it last lets the other
+// go first. between tells that no message of the library's is open; else the turn is the
+// library's alone.
 func (t *turns) take(w writer, between bool) bool {
 	others := library + pool - w
 	first := t.last != w || t.waiting[others-1] == 0
@@ -38,9 +39,8 @@ func (t *turns) take(w writer, between bool) bool {
 	return true
 }
 
-// put has a control frame wait. There is one place for each kind, and the newest has it.
-// But a pool's ping does not replace the library's, which waits for an answer to the
-// payload of its own.
+// put makes a control frame wait. Of each kind the newest one waits. Only a pool's ping does
+// not replace the library's, which expects an answer to its own payload.
 func (t *turns) put(f []byte, by writer) {
 	same := func(other []byte) bool { return other[0]&0xf == f[0]&0xf }
 	if by == pool && slices.ContainsFunc(t.due, same) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -44,8 +45,8 @@ func push(c *Conn, frames string) chan error {
 func fill(t *testing.T, c *Conn) (large string, sent chan error) {
 	large = string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false))
 	sent = push(c, large)
-	for before := uint64(0); ; before = c.out.wrote.Load() {
-		if time.Sleep(50 * time.Millisecond); before > 0 && c.out.wrote.Load() == before {
+	for before := uint64(0); ; before = c.wrote.Load() {
+		if time.Sleep(50 * time.Millisecond); before > 0 && c.wrote.Load() == before {
 			return large, sent
 		}
 	}
@@ -79,32 +80,6 @@ func TestTurns(t *testing.T) {
 			if got := now.take(w, s.betweenMessages()); got != want || got && (now.turn != w || now.last != w) {
 				t.Errorf("%s: writer %d takes the turn is %v, and then it is %d's", test.what, w, got, now.turn)
 			}
-		}
-	}
-}
-
-func TestRefusals(t *testing.T) {
-	broken := errors.New("broken")
-	for _, test := range []struct {
-		what          string
-		now           closing
-		speech        string // written by the library
-		phase         phase
-		library, pool error
-	}{
-		{"alive", closing{}, "", response, nil, nil},
-		{"cut for good", closing{cut: broken}, "", frames, broken, broken},
-		{"ended", closing{life: ended}, "", frames, net.ErrClosed, net.ErrClosed},
-		{"ending before the response", closing{life: ending, said: pool}, "", response, net.ErrClosed, net.ErrClosed},
-		{"after the library's close frame", closing{said: library}, "", frames, errCloseSent, errCloseSent},
-		{"after the pool's", closing{said: pool}, "", frames, errCloseSent, errCloseSent},
-		{"after the pool's, inside the library's frame", closing{said: pool}, "\x81\x03ab", frames, nil, errCloseSent},
-		{"after the pool's, before the response", closing{said: pool}, "", response, nil, errCloseSent},
-	} {
-		s := speech{phase: test.phase}
-		s.wrote([]byte(test.speech))
-		if l, p := test.now.refusal(library, &s), test.now.refusal(pool, &s); l != test.library || p != test.pool {
-			t.Errorf("%s: the library gets %v, the pool gets %v", test.what, l, p)
 		}
 	}
 }
@@ -151,6 +126,9 @@ func TestControlFramesNeverWait(t *testing.T) {
 	}
 	if _, err := c.Write([]byte("\x8a\x7e\x00\x7e" + string(make([]byte, 126)))); err == nil {
 		t.Error("a pong of 126 bytes was taken")
+	}
+	if err := <-push(c, "\x81\x00"); err == nil {
+		t.Error("the pool has written into that pong")
 	}
 }
 
@@ -265,6 +243,7 @@ func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
 	c, peer := upgradedPair(t)
 	large, sent := fill(t, c)
+	c.Write([]byte("\x8a\x03due"))
 	c.Conn.SetWriteDeadline(time.Now()) // stands for a network that fails
 	if err := <-sent; err == nil {
 		t.Fatal("the large frame was not cut")
@@ -275,28 +254,37 @@ func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
 			t.Errorf("Write(%q) behind a cut frame has no error", f)
 		}
 	}
-	c.Close()
 	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
-	if got, err := io.ReadAll(peer); len(got) == 0 || len(got) >= len(large) || string(got) != large[:len(got)] {
+	got := make([]byte, c.wrote.Load())
+	if _, err := io.ReadFull(peer, got); err != nil {
+		t.Fatal(err)
+	}
+	time.Sleep(20 * time.Millisecond) // were anything to follow, it would by now
+	c.Close()
+	rest, err := io.ReadAll(peer)
+	if got = append(got, rest...); err != nil || len(got) == 0 || len(got) >= len(large) || string(got) != large[:len(got)] {
 		t.Errorf("received %d bytes of %d, %v, or others", len(got), len(large), err)
 	}
 }
 
-func TestEarlyBytesAreReadFirst(t *testing.T) {
-	conn, peer := pair(t)
-	early := []byte("early ")
-	c := NewConn(conn, early)
-	copy(early, "reused") // by net/http
-	peer.Write([]byte("late"))
-	var got []byte
-	for buf := make([]byte, 4); len(got) < len("early late"); {
-		n, err := c.Read(buf)
-		if err != nil {
-			t.Fatal(err)
+// TestWhoeverGivesUpWakesWhoLetItGoFirst: else nobody would.
+func TestWhoeverGivesUpWakesWhoLetItGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &Conn{speech: speech{phase: frames}, turns: turns{turn: controls, last: pool}}
+		c.deadline = time.Now().Add(time.Second)
+		errs := make(chan error, 2)
+		for _, w := range []writer{pool, library} {
+			go func() { errs <- c.acquire(w) }()
 		}
-		got = append(got, buf[:n]...)
-	}
-	if string(got) != "early late" {
-		t.Errorf("read %q", got)
-	}
+		synctest.Wait()
+		c.mu.Lock()
+		c.turns.turn = nobody // and the pool has looked, and lets the library go first
+		c.mu.Unlock()
+		if err := <-errs; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the library gets %v", err)
+		}
+		if err := <-errs; err != nil {
+			t.Errorf("the pool gets %v", err)
+		}
+	})
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// controlTime is how long a control frame may wait for room in the socket of a peer whose
+// controlTime is how long a control frame waits for room in the socket while the peer's
 // system acknowledges nothing.
 const controlTime = 10 * time.Second
 
@@ -34,33 +34,34 @@ func (c *Conn) acquire(w writer) (err error) {
 	return err
 }
 
-// release ends from's turn, in which err has cut a frame. Control frames that are due leave
-// first; if the socket has no room for them a goroutine waits for that, and keeps the turn.
-// If from is nobody, and somebody writes, all that is left to him.
+// release ends the turn of from. err, if any, has cut a frame for good. Control frames that
+// are due leave first; a goroutine waits for room in the socket if need be, and keeps the
+// turn. from is nobody for callers without the turn: whoever has it will release it.
 func (c *Conn) release(from writer, err error) {
 	c.mu.Lock()
 	if err != nil {
 		c.closing.cut = err
-		c.mu.wake()
 	}
 	if from == nobody && c.turns.turn != nobody {
 		c.mu.Unlock()
 		return
 	}
 	c.turns.turn = controls
-	waits := func() bool { return len(c.turns.due) > 0 && c.speech.phase == frames && c.closing.cut == nil }
-	for waits() && c.speech.betweenFrames() {
+	leave := c.speech.phase == frames && c.closing.cut == nil // else none ever leaves
+	for leave && len(c.turns.due) > 0 && !c.speech.parser.Cut() {
 		due := bytes.Join(c.turns.due, nil)
 		c.turns.due = nil
 		c.mu.Unlock()
-		if n := c.out.writeNow(c.Conn, due); n < len(due) {
+		n := socket.WriteNow(c.Conn, due)
+		c.wrote.Add(uint64(n))
+		if n < len(due) {
 			go c.waitForRoom(due[n:], controlTime)
 			return
 		}
 		c.mu.Lock()
 	}
-	shut := c.closing.life == ending && !waits()
-	if !shut { // else nobody's turn comes any more
+	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
+	if !shut { // else nobody gets a turn any more
 		c.turns.turn = nobody
 		c.mu.wake()
 	}
@@ -70,12 +71,12 @@ func (c *Conn) release(from writer, err error) {
 	}
 }
 
-// waitForRoom writes the rest of control frames. A peer that pings and does not read is
-// closed when its system has acknowledged nothing for as long as patience.
+// waitForRoom writes the rest of control frames. It kills the connection of a peer that pings
+// and does not read: one whose system acknowledges nothing for patience.
 func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 	sent := make(chan error, 1)
 	go func() {
-		_, err := c.out.write(c.Conn, due, func(int) {})
+		_, err := socket.WritePieces(c.Conn, due, &c.wrote, func(int) {})
 		sent <- err
 	}()
 	for before := socket.Acknowledged(c.Conn); ; {
@@ -93,7 +94,7 @@ func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 	}
 }
 
-// control has a control frame sent at the next end of a frame, and never waits.
+// control sends a control frame where the next frame ends. It never waits.
 func (c *Conn) control(f []byte, by writer) error {
 	c.mu.Lock()
 	send, err := c.closing.say(f, by)
@@ -101,8 +102,6 @@ func (c *Conn) control(f []byte, by writer) error {
 		c.turns.put(f, by)
 	}
 	c.mu.Unlock()
-	if send {
-		c.release(nobody, nil)
-	}
+	c.release(nobody, nil)
 	return err
 }

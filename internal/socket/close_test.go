@@ -1,0 +1,43 @@
+package socket
+
+import (
+	"crypto/tls"
+	"net"
+	"net/http/httptest"
+	"testing"
+	"time"
+)
+
+// TestCloseWaitsForNoAlert: tls.Conn.Close waits 5 s for a peer that takes nothing.
+func TestCloseWaitsForNoAlert(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	peer, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	https := httptest.NewTLSServer(nil)
+	defer https.Close()
+	server := tls.Server(conn, &tls.Config{Certificates: https.TLS.Certificates})
+	go tls.Client(peer, &tls.Config{InsecureSkipVerify: true}).Handshake()
+	if err := server.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // until the socket is full, also a moment later
+		conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+		conn.Write(make([]byte, 16<<20))
+	}
+	conn.SetWriteDeadline(time.Time{})
+	start := time.Now()
+	if Close(server); time.Since(start) > 2*time.Second {
+		t.Errorf("Close has taken %v", time.Since(start))
+	}
+}

@@ -1,0 +1,41 @@
+package upgrade
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
+)
+
+// incoming is what the peer sends.
+type incoming struct {
+	sync.Mutex               // serializes reads; locked before the others
+	early      string        // bytes that came with the handshake and have not been read
+	parser     frame.Parser  // of all that has been read
+	reads      atomic.Uint32 // how often something has come
+}
+
+// read reads into p, and begins with the early bytes. over tells that nothing will follow:
+// the peer has closed, or has sent a close frame. in is locked.
+func (in *incoming) read(conn net.Conn, p []byte) (n int, over bool, err error) {
+	if in.early != "" {
+		n = copy(p, in.early)
+		in.early = strings.Clone(in.early[n:]) // at the end it keeps no memory
+	} else {
+		err = socket.Guard(func() error { n, err = conn.Read(p); return err })
+	}
+	if n > 0 {
+		in.reads.Add(1)
+	}
+	over = err == io.EOF
+	for p = p[:n]; len(p) > 0; {
+		took, ended := in.parser.Next(p)
+		p = p[took:]
+		over = over || ended && in.parser.Opcode() == frame.Close
+	}
+	return n, over, err
+}
