@@ -215,6 +215,9 @@ func (f *forwarder) settle(b *flight, errs []error) {
 	switch {
 	case c.conn != nil:
 	case f.due == forwardAll && remote:
+		if unmailed := len(errs) - max(kept, b.mail); unmailed > 0 && r.mail.messages() > max(0, b.mail-kept) {
+			r.mail.leave() // some has come behind what is left
+		}
 		f.evict()
 	case taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll

@@ -116,6 +116,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		r.removeLocked(err, transport.StatusGoingAway)
 	case !left || c.conn != nil:
 	case r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll):
+		r.mail.leave() // it has come behind what is left
 		r.forwarderLocked().evict()
 	default:
 		r.mailLocked().collect(outcome.ErrExpired)
