@@ -26,7 +26,7 @@ func (b *backlog) append(m *outbox.Message, tight bool) {
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
 func (b *backlog) fits(n int) bool {
-	return b.group.fits(b.log.Bytes-b.mail.payload()+n, b.log.Messages-b.mail.messages())
+	return b.group.fits(b.log.Bytes-b.mail.payload()+n, b.log.Messages-b.mail.weight())
 }
 
 // dropOldest has the oldest messages give way to n bytes more, if they are to and that makes

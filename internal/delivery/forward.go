@@ -150,8 +150,12 @@ func (f *forwarder) send(w *schedule.Writer) {
 	batch := f.load()
 	r.cursor.flight, r.cursor.turn, f.due = batch, writing, forwardNone
 	r.mu.Unlock()
+	payloads := make([][]byte, len(batch.batch))
+	for i, m := range batch.batch {
+		payloads[i] = m.Data
+	}
 	w.Begin()
-	remote.Forward(r.group.Pool, r.ID, batch.batch, func(errs []error) { f.returned(batch, errs) })
+	remote.Forward(r.group.Pool, r.ID, payloads, func(errs []error) { f.returned(batch, errs) })
 	w.End()
 }
 
@@ -162,7 +166,7 @@ func (f *forwarder) load() *flight {
 	r, b := f.recipient, &flight{cursor: &f.recipient.cursor}
 	load := func(c *outbox.Chunk) int {
 		for m := range c.All() {
-			b.batch = append(b.batch, m.Data)
+			b.batch = append(b.batch, m)
 		}
 		return len(c.Frames())
 	}
@@ -211,6 +215,9 @@ func (f *forwarder) settle(b *flight, errs []error) {
 	switch {
 	case c.conn != nil:
 	case f.due == forwardAll && remote:
+		if unmailed := len(errs) - max(kept, b.mail); unmailed > 0 && r.mail.messages() > max(0, b.mail-kept) {
+			r.mail.leave() // some has come behind what is left
+		}
 		f.evict()
 	case taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll
@@ -242,7 +249,7 @@ func keptFrom(errs []error, late int, place, remote bool) int {
 func (f *forwarder) settleOne(b *flight, i int, err error) {
 	r := f.recipient
 	if b.late <= i && i < b.mail {
-		r.mail.remove(1, len(b.batch[i]))
+		r.mail.removeOne(&b.batch[i])
 	}
 	switch {
 	case err == nil:

@@ -14,6 +14,7 @@ type mail struct {
 	from      atomic.Uint64 // changed under the recipient's mu
 	to        uint64
 	bytes     int
+	receipts  int
 }
 
 // mailLocked returns r's mail, new if need be.
@@ -31,6 +32,14 @@ func (m *mail) messages() int {
 	return int(m.to - m.from.Load())
 }
 
+// weight returns how many messages m counts as in the log.
+func (m *mail) weight() int {
+	if m == nil {
+		return 0
+	}
+	return m.messages() + m.receipts*outbox.ReceiptCost
+}
+
 func (m *mail) payload() int {
 	if m == nil {
 		return 0
@@ -40,20 +49,24 @@ func (m *mail) payload() int {
 
 // add counts messages that wait as in the mailbox from now on. The caller trims the mailbox
 // once it has released its locks.
-func (m *mail) add(messages, bytes int) {
+func (m *mail) add(messages, receipts, bytes int) {
 	m.to += uint64(messages)
+	m.receipts += receipts
 	m.bytes += bytes
 	m.recipient.group.mailbox.Put(m, m.to, messages, bytes+messages*m.recipient.idCost())
 }
 
 // remove counts the oldest messages out of the mailbox.
-func (m *mail) remove(messages, bytes int) {
+func (m *mail) remove(messages, receipts, bytes int) {
 	if messages > 0 {
 		m.from.Add(uint64(messages))
+		m.receipts -= receipts
 		m.bytes -= bytes
 		m.recipient.group.mailbox.Remove(messages, bytes+messages*m.recipient.idCost())
 	}
 }
+
+func (m *mail) removeOne(sent *outbox.Message) { m.remove(1, sent.Receipts(), len(sent.Data)) }
 
 // collect has what waits for a connection wait in the mailbox. It reports with large what
 // that could not hold, and with ErrMoved what came from another process: two that forward to
@@ -74,15 +87,16 @@ func (m *mail) collect(large error) {
 		keep(m)
 		return nil
 	})
-	messages, _, bytes := r.log.Waiting()
+	messages, receipts, bytes := r.log.Waiting()
 	if f := r.cursor.flight; f != nil { // some of the mail may be on its way
-		messages += f.mail - f.late
-		for _, data := range f.batch[f.late:f.mail] {
-			bytes += len(data)
+		for _, sent := range f.batch[f.late:f.mail] {
+			messages++
+			receipts += sent.Receipts()
+			bytes += len(sent.Data)
 		}
 	}
 	if messages -= m.messages(); messages > 0 {
-		m.add(messages, bytes-m.bytes)
+		m.add(messages, receipts-m.receipts, bytes-m.bytes)
 	}
 	r.group.mailbox.Schedule()
 }
@@ -101,7 +115,7 @@ func (m *mail) leave() {
 	if m == nil {
 		return
 	}
-	m.remove(m.messages(), m.bytes)
+	m.remove(m.messages(), m.receipts, m.bytes)
 	if f := m.recipient.cursor.flight; f != nil {
 		f.mail = f.late
 	}
@@ -128,12 +142,12 @@ func (m *mail) expireOldest() {
 		reason = outcome.ErrClosed
 	}
 	if f := r.cursor.flight; f != nil && f.late < f.mail {
-		m.remove(1, len(f.batch[f.late]))
+		m.removeOne(&f.batch[f.late])
 		f.late++
 		return
 	}
 	oldest := r.log.First()
-	m.remove(1, oldest.Payload)
+	m.remove(1, oldest.Receipts(), oldest.Payload)
 	if r.cursor.travels() { // after what is on its way
 		r.log.GiveUpFirst(oldest, reason)
 	} else {

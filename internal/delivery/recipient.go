@@ -166,7 +166,7 @@ func (r *Recipient) acceptLocked(m *outbox.Message, bounded bool) {
 	case away && g.mailboxOn() && g.mailbox.Takes(n+r.idCost()):
 		keep(m)
 		r.append(m, away)
-		r.mailLocked().add(1, n)
+		r.mailLocked().add(1, m.Receipts(), n)
 	case away:
 		g.refuse(r.ID, m, outcome.ErrNotConnected)
 	case fits || g.Overflow == Disconnect:

@@ -151,7 +151,7 @@ func (f *flight) abandon(reason error) {
 	r := c.recipient
 	n := int(f.went.Load())
 	for i := f.late; i < f.mail; i++ {
-		r.mail.remove(1, len(f.batch[i]))
+		r.mail.removeOne(&f.batch[i])
 	}
 	for _, copied := range r.log.Abandon() {
 		r.written(copied, n)

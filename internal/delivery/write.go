@@ -33,9 +33,9 @@ type flight struct {
 	timer *time.Timer        // judges the write; nil until it is watched
 	tries int                // how often it was waited for since its connection was closed
 
-	batch [][]byte // what the remote has
-	mail  int      // so many of its first messages are in the mailbox
-	late  int      // so many of its first messages have given way there meanwhile
+	batch []outbox.Message // what the remote has
+	mail  int              // so many of its first messages are in the mailbox
+	late  int              // so many of its first messages have given way there meanwhile
 }
 
 // begin makes f the next write of c's connection.
@@ -116,6 +116,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		r.removeLocked(err, transport.StatusGoingAway)
 	case !left || c.conn != nil:
 	case r.isRemoteLocked() && (reason == outcome.ErrMoved || r.forward.wants() == forwardAll):
+		r.mail.leave() // it has come behind what is left
 		r.forwarderLocked().evict()
 	default:
 		r.mailLocked().collect(outcome.ErrExpired)

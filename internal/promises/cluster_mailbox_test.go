@@ -99,6 +99,32 @@ func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	e.node.Forward(pool, id, batch, done)
 }
 
+// TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox: with a cluster, what waits in the mailbox
+// for an id does not have AddFunc wait, as a full outbox would.
+func TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := new(bus)
+		near := b.join(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(4096))
+		told := 0
+		const pushes = 200
+		for range pushes {
+			start := time.Now()
+			if err := near.stream.AddFunc("a", []byte("x"), func(error) { told++ }); err != nil {
+				t.Fatal(err)
+			}
+			if d := time.Since(start); d > 0 {
+				t.Fatalf("an AddFunc waited for %v", d)
+			}
+			synctest.Wait()
+		}
+		lines(t, bufio.NewReader(pipe(t, near.conns, "a")), pushes)
+		synctest.Wait()
+		if told != pushes {
+			t.Errorf("%d of %d were told", told, pushes)
+		}
+	})
+}
+
 // TestPushToAUserWhoIsAway: each push to an id that is away forwards one message,
 // however much mail the id has, and Add does not wait.
 func TestPushToAUserWhoIsAway(t *testing.T) {

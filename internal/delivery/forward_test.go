@@ -1,0 +1,85 @@
+package delivery
+
+import (
+	"errors"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// A trip is a remote that waits for the outcome of each message of a batch.
+type trip chan error
+
+func (t trip) Changed(_, _ string)            {}
+func (t trip) Broadcast(string, []byte) error { return nil }
+
+func (t trip) Forward(_, _ string, batch [][]byte, done func([]error)) {
+	go func() {
+		errs := make([]error, len(batch))
+		for i := range errs {
+			errs[i] = <-t
+		}
+		done(errs)
+	}()
+}
+
+// A broken connection fails its write after a signal, and has taken nothing.
+type broken struct {
+	sleepy
+	fail chan bool
+}
+
+func (b *broken) Write([]byte) (int, error) { <-b.fail; return 0, errors.New("broken") }
+
+// TestMailBehindWhatIsLeft: a write is under way when the id goes, and what waits behind it
+// goes to the mailbox. Something of the write is left then, and all goes to another process:
+// nothing of it stays counted in the mailbox.
+func TestMailBehindWhatIsLeft(t *testing.T) {
+	for name, left := range map[string]func(r *Recipient, remote trip, push func(n int)){
+		"by a connection": func(r *Recipient, remote trip, push func(n int)) {
+			b := &broken{fail: make(chan bool)}
+			r.Attach(NewConnection(b, false), owners.Caller{})
+			push(10)
+			synctest.Wait()
+			push(500)
+			r.Remove(owners.Caller{}, transport.StatusNormal)
+			r.Appeared()
+			b.fail <- true
+		},
+		"by a batch": func(r *Recipient, remote trip, push func(n int)) {
+			push(10)
+			synctest.Wait()
+			r.Attach(NewConnection(&sleepy{}, false), owners.Caller{})
+			push(500)
+			r.Remove(owners.Caller{}, transport.StatusNormal)
+			r.Appeared()
+			remote <- outcome.ErrNotConnected
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 1000})
+				remote := make(trip, 2)
+				g.SetRemote(remote)
+				r := NewRecipient(g, "a", nil)
+				left(r, remote, func(n int) { r.Push(t.Context(), &outbox.Message{ID: "a", Data: make([]byte, n)}) })
+				synctest.Wait()
+				remote <- nil
+				remote <- nil
+				synctest.Wait()
+				if s := g.Stats(); s.Forwarded != 2 || s.Waiting != 0 {
+					t.Fatalf("forwarded %d, waiting %d; want 2 and 0", s.Forwarded, s.Waiting)
+				}
+				if r.mail.messages() != 0 || r.mail.payload() != 0 {
+					t.Errorf("%d messages and %d bytes are still counted in the mailbox", r.mail.messages(), r.mail.payload())
+				}
+			})
+		})
+	}
+}
