@@ -76,8 +76,8 @@ func (l *Ledger) Check() error {
 	return l.Err()
 }
 
-// check looks for messages without an outcome, and for torn ones that were not
-// reported.
+// check looks for messages without an outcome, and for torn ones that were neither
+// reported nor sent again.
 func (s *Stream) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -101,10 +101,18 @@ func (s *Stream) judgeLocked(last uint64) {
 		if t.producer != s.producer || t.sequence > last || t.sequence <= s.settled.floor || !whole {
 			continue
 		}
-		if !s.reported.has(t.sequence) && !s.failed.has(t.sequence) && !s.unsure.has(t.sequence) {
+		reported := s.reported.has(t.sequence) || s.failed.has(t.sequence) || s.unsure.has(t.sequence)
+		if !reported && !s.cameAfterLocked(t) {
 			s.ledger.Breach("%s was torn on connection %d and not reported", s.name(t.sequence), t.generation)
 		}
 	}
+}
+
+// cameAfterLocked reports whether a torn message came whole on a later connection.
+func (s *Stream) cameAfterLocked(t tear) bool {
+	return s.received.has(t.sequence) && slices.ContainsFunc(s.spans, func(sp span) bool {
+		return sp.first <= t.sequence && t.sequence <= sp.last && sp.generation > t.generation
+	})
 }
 
 // around returns on which connections lost messages may have been written: not

@@ -35,7 +35,8 @@ func (c *Conn) Receive(data []byte) {
 }
 
 // Torn notes the part of a message with which the connection ended. If the peer
-// got all that was written, the message must have been reported.
+// got all that was written, the message must be reported, or come whole on a later
+// connection.
 func (c *Conn) Torn(part []byte) {
 	m, id, ok := header(part)
 	if !ok {

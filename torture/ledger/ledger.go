@@ -10,7 +10,8 @@
 //   - Of one producer and id it came in order, on each connection and across them.
 //   - It came on no other id's connection, and not on one that had been replaced
 //     when it was sent.
-//   - Only the last message on a connection may be torn, and then it is reported.
+//   - Only the last message on a connection may be torn, and then it is reported, or comes
+//     whole on a later one.
 //   - Stats adds up, at each sample, and what waits is within the bounds.
 //
 // The ledger keeps runs, not messages, and of those only the last minute's once

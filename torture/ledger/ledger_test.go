@@ -172,6 +172,16 @@ var breaches = []struct {
 		c.End(true)
 		w.connect("a")
 	}},
+	{"torn, and come before", "torn on connection", func(w *world) {
+		first := w.connect("a")
+		w.send("a", 1)
+		first.Receive(w.sent[0])
+		first.End(true)
+		second := w.connect("a")
+		second.Torn(w.sent[0][:60])
+		second.End(true)
+		w.connect("a")
+	}},
 	{"a part of another id's", "a part of what", func(w *world) {
 		w.send("a", 1)
 		w.connect("b").Torn(w.sent[0][:60])
@@ -254,6 +264,23 @@ func TestWhatIsAllowedIsNoBreach(t *testing.T) {
 	}
 	w.Final(gcpool.Stats{Accepted: 10, Written: 5, Undelivered: 5, Slow: 1, Deleted: 1, NotConnected: 1, Closed: 1, Expired: 1})
 	if err := w.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestATornMessageMayComeAgain: whole, on a later connection.
+func TestATornMessageMayComeAgain(t *testing.T) {
+	w := newWorld()
+	w.send("a", 3)
+	first := w.connect("a")
+	first.Receive(w.sent[0])
+	first.Torn(w.sent[1][:60])
+	first.End(true)
+	second := w.connect("a")
+	second.Receive(w.sent[1])
+	second.Receive(w.sent[2])
+	second.End(true)
+	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
 }
