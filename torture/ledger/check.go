@@ -1,6 +1,10 @@
 package ledger
 
-import "github.com/nulijiabei/gcpool"
+import (
+	"slices"
+
+	"github.com/nulijiabei/gcpool"
+)
 
 // Bounds are what may wait in a pool.
 type Bounds struct {
