@@ -113,9 +113,9 @@ var (
 type Pool struct {
 	defaults []Option
 
-	// Lock order: Pool.mu, ConnPool.mu, then an outbox's, then one of the leaves in
-	// internal/outbox. None is held while writing, closing, logging, sending on a
-	// channel or calling the application.
+	// Lock order: Pool.mu, ConnPool.mu, then a Recipient's of internal/delivery, then one of
+	// the leaves that docs/architecture.md lists. None is held while writing, closing,
+	// logging, sending on a channel or calling the application.
 	mu      sync.RWMutex
 	pools   map[string]*StreamPool
 	cluster Cluster // nil if there is none
