@@ -75,6 +75,7 @@ func (r *Recipient) abandonLocked(reason, large error) {
 		r.mailLocked().collect(large)
 		return
 	}
+	r.mail.leave() // the pool may have been closed since
 	r.log.GiveUp(reason)
 	if r.cursor.flight == nil || r.cursor.travels() { // a batch may take long
 		r.tellGivenUp()
