@@ -83,3 +83,19 @@ func TestMailBehindWhatIsLeft(t *testing.T) {
 		})
 	}
 }
+
+// TestTheRemoteLeavesAsThePoolCloses: a closed pool keeps nothing for an id that is away, and
+// what it gives up when its cluster leaves is not in the mailbox any more.
+func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
+	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, MailboxTTL: time.Hour, MailboxBytes: 1000})
+	r := NewRecipient(g, "a", nil)
+	for range 2 {
+		r.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")})
+	}
+	g.Close()
+	r.WithoutRemote(outcome.ErrNotConnected, false)
+	g.mailbox.Trim()
+	if s := g.Stats(); s.Undelivered != 2 || s.Waiting != 0 || r.mail.messages() != 0 || r.mail.payload() != 0 {
+		t.Errorf("%d undelivered, %d waiting, %d in the mailbox; want 2, 0 and 0", s.Undelivered, s.Waiting, r.mail.messages())
+	}
+}

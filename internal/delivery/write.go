@@ -119,7 +119,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		r.mail.leave() // it has come behind what is left
 		r.forwarderLocked().evict()
 	default:
-		r.mailLocked().collect(outcome.ErrExpired)
+		r.abandonLocked(reason, outcome.ErrExpired)
 	}
 	if conn.life == closing {
 		c.closeNow(conn)

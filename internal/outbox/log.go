@@ -183,8 +183,7 @@ func (l *Log) GiveUpFirst(c *Chunk, reason error) {
 	l.givenUp++
 }
 
-// NextGivenUp removes and returns the first chunk that was given up, nil if none was. The
-// pinned ones must have been settled.
+// NextGivenUp removes and returns the first chunk that was given up, nil if none was.
 func (l *Log) NextGivenUp() *Chunk {
 	if l.givenUp == 0 {
 		return nil

@@ -17,7 +17,7 @@ type Message struct {
 
 // A Receipt asks for the outcome of one message.
 type Receipt struct {
-	// Decide is given the outcome, nil if the message was written, under the lock of its id.
+	// Decide is given the outcome, nil if the message was written, maybe under the lock of its id.
 	// It returns what tells the caller who asks, or nil if nobody does any more.
 	Decide func(err error) (tell func())
 	// Stays means that who asks also waits for what becomes of a message in the mailbox.
