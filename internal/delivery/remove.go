@@ -15,7 +15,7 @@ func (r *Recipient) Remove(who owners.Caller, status transport.Status) (removed 
 	if r.dead {
 		return nil, false
 	}
-	if who != (owners.Caller{}) && !r.owners.Del(who) || r.cursor.conn == nil {
+	if !r.owners.Del(who) || r.cursor.conn == nil {
 		return nil, true
 	}
 	removed = r.cursor.conn
@@ -29,7 +29,7 @@ func (r *Recipient) Detach(conn *Connection, reason error) bool {
 	switch reason {
 	case outcome.ErrMoved:
 		status = transport.StatusReplaced
-	case outcome.ErrClosed, outcome.ErrSilent: // 1000 would tell a client that it need not come back
+	case outcome.ErrClosed: // 1000 would tell a client that it need not come back
 		status = transport.StatusGoingAway
 	}
 	r.mu.Lock()

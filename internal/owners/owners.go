@@ -50,7 +50,8 @@ func (o List) Add(c Caller) List {
 // Del notes that c calls Del, and reports whether it may remove the present connection.
 // An owner and those that it started may remove the connection that it added, and no
 // other; everybody else may remove any. An owner of several connections is a stranger to
-// each; those that it started may belong to any, and remove none.
+// each; those that it started may belong to any, and remove none. The zero Caller may remove
+// any.
 func (o List) Del(c Caller) bool {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {

@@ -25,6 +25,7 @@ func TestWhoseDel(t *testing.T) {
 		"its own":                   {adds(1), del(1, 0, true)},
 		"its read pump":             {adds(1), del(50, 1, true)},
 		"a stranger":                {adds(1), del(50, 51, true)},
+		"the zero Caller":           {adds(1), adds(0), adds(2), del(0, 0, true)},
 		"nobody is there":           {del(50, 51, true)},
 		"replaced, twice":           {adds(1), adds(2), del(1, 0, false), del(1, 0, false), del(2, 0, true)},
 		"replaced, their pumps":     {adds(1), adds(2), del(50, 1, false), del(51, 1, false), del(52, 2, true)},
