@@ -69,7 +69,7 @@ func TestOutOfTurn(t *testing.T) {
 	}
 }
 
-// TestProbed: a node that is asked for requests says which are in progress, and that it
+// TestProbed: a node that is asked for requests says which are in progress or answered, that it
 // does not have others and whether their id is here; and takes none of these later.
 func TestProbed(t *testing.T) {
 	s := serve(t, nil)
@@ -77,6 +77,10 @@ func TestProbed(t *testing.T) {
 	a.conns.Add("slow", pipe(t))
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	g.sent = 9
+	g.sendsNumber(2, ahead(time.Minute), a, where, "slow")
+	if kind, _, _ := g.answered(); kind != found {
+		t.Errorf("answer %c", kind)
+	}
 	g.sendsNumber(3, ahead(time.Minute), a, push, "slow", "x")
 	eventually(t, "in progress", func() bool {
 		a.mu.Lock()
@@ -84,7 +88,7 @@ func TestProbed(t *testing.T) {
 		return len(a.deliveries) == 1
 	})
 	b := append(appendString(nil, g.id), probe)
-	for number, id := range []string{"", "gone", "", "slow", "slow"} {
+	for number, id := range []string{"", "gone", "slow", "slow", "slow"} {
 		if id != "" {
 			b = appendString(appendString(append(b, byte(number)), name), id)
 		}
@@ -94,9 +98,9 @@ func TestProbed(t *testing.T) {
 	eventually(t, "all are answered", func() bool {
 		kind, _, node := g.answered()
 		heard[string(kind)+node] = true
-		return len(heard) == 3
+		return len(heard) == 4
 	})
-	if !heard[string(inProgress)] || !heard[string(absent)] || !heard[string(absent)+a.id] {
+	if !heard[string(inProgress)] || !heard[string(taken)] || !heard[string(absent)] || !heard[string(absent)+a.id] {
 		t.Errorf("answers %v", heard)
 	}
 	g.sendsNumber(4, ahead(time.Minute), a, push, "slow", "late")

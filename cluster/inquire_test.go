@@ -64,6 +64,9 @@ func TestLostWithItsNode(t *testing.T) {
 	b.dial("alice")
 	b.known("alice", a)
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 2 })
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("first")); err != nil { // so the next goes straight to b
+		t.Error(err)
+	}
 	p.hold(true)
 	outcome := a.background("alice", "lost")
 	eventually(t, "it is out", func() bool { return a.Stats().Waiting == 1 })

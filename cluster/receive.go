@@ -43,7 +43,15 @@ func (n *Node) resume() {
 	if gap < 2*tick {
 		return
 	}
-	putOff := func(r *request) { r.due, r.since, r.heard = r.due.Add(gap), r.since.Add(gap), r.heard.Add(gap) }
+	later := func(t time.Time) time.Time {
+		if t = t.Add(gap); t.After(now) { // it is from after the stop
+			return now
+		}
+		return t
+	}
+	putOff := func(r *request) {
+		r.due, r.since, r.heard = later(r.due.Add(-n.timeout)).Add(n.timeout), later(r.since), later(r.heard)
+	}
 	for _, r := range n.out {
 		putOff(r)
 	}
@@ -51,9 +59,9 @@ func (n *Node) resume() {
 		putOff(r)
 	}
 	for _, m := range n.members {
-		m.heard = m.heard.Add(gap)
+		m.heard = later(m.heard)
 	}
-	n.lastEcho = n.lastEcho.Add(gap)
+	n.lastEcho = later(n.lastEcho)
 }
 
 // listen connects to NATS again if this node's own ping has not come back for

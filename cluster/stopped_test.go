@@ -36,6 +36,24 @@ func TestStoppedProcess(t *testing.T) {
 	}
 }
 
+// TestNewAfterAStop: what a process that goes on sends before it looks at its deadlines has
+// no more time than others.
+func TestNewAfterAStop(t *testing.T) {
+	n := bare("n")
+	now := time.Now()
+	out, queued := &request{heard: now, since: now, due: now.Add(n.timeout)}, &request{due: now.Add(n.timeout)}
+	n.out[1], n.queue, n.looked, n.members["h"] = out, []*request{queued}, now.Add(-6*time.Second), &member{heard: now}
+	n.resume()
+	for what, ahead := range map[string]time.Duration{
+		"heard": time.Until(out.heard), "since": time.Until(out.since), "member": time.Until(n.members["h"].heard),
+		"due": time.Until(out.due) - n.timeout, "queued": time.Until(queued.due) - n.timeout,
+	} {
+		if ahead > 0 {
+			t.Errorf("%s is %v too late", what, ahead)
+		}
+	}
+}
+
 // TestSlowProcess: deadlines pass also if the process has a processor now and then only.
 func TestSlowProcess(t *testing.T) {
 	n := bare("n")
