@@ -14,7 +14,7 @@ import (
 func TestNoPingFollowsAGoodbye(t *testing.T) {
 	for life, want := range map[life]byte{open: frame.Ping, goodbye: 0} {
 		b := newBench(t, Config{Heartbeat: time.Hour})
-		b.group.Begin()
+		b.group.Begin(drain)
 		link, _, _ := upgraded(t)
 		conn := b.attachLink(link)
 		conn.life, b.cursor.turn = life, writing // so that no writer comes

@@ -79,10 +79,10 @@ func TestWhoWaitsForAnUnknownID(t *testing.T) {
 		err          error
 		notConnected uint64
 	}{
-		"nothing":     {c, func(g *Group) { g.Begin() }, true, nil, 1},
+		"nothing":     {c, func(g *Group) { g.Begin(drain) }, true, nil, 1},
 		"Start":       {c, func(*Group) {}, false, nil, 0},
-		"the mailbox": {mailbox, func(g *Group) { g.Begin() }, false, nil, 0},
-		"a cluster":   {c, func(g *Group) { g.Begin(); g.SetRemote(silent{}) }, false, nil, 0},
+		"the mailbox": {mailbox, func(g *Group) { g.Begin(drain) }, false, nil, 0},
+		"a cluster":   {c, func(g *Group) { g.Begin(drain); g.SetRemote(silent{}) }, false, nil, 0},
 		"Shutdown":    {mailbox, func(g *Group) { g.Close() }, true, outcome.ErrClosed, 0},
 	} {
 		g := NewGroup(test.Config, func() []*Recipient { return nil }, func(*Recipient) {})

@@ -94,7 +94,7 @@ func TestReceiveBehindWhatWasForwarded(t *testing.T) {
 		synctest.Wait()
 		peer := bufio.NewReader(pipe(t, n.conns, "a"))
 		receive := func() (int, error) {
-			return n.stream.Receive("a", [][]byte{[]byte("2")}, func([]error) {})
+			return local(n.stream).Receive(name, "a", [][]byte{[]byte("2")}, func([]error) {})
 		}
 		if taken, err := receive(); taken != 0 || err != gcpool.ErrMoved {
 			t.Errorf("took %d, %v; want ErrMoved", taken, err)

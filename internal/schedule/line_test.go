@@ -125,7 +125,7 @@ func TestNoWriteStallsBeforeATick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
 		log := new(ledger)
-		l.Open()
+		l.Open(drain)
 		l.Put(&cursor{name: "short", writes: 20, d: 3 * tick / 5, log: log})
 		l.Put(&busy{cursor{name: "busy", writes: 2, d: 3 * tick, log: log}})
 		ended()
