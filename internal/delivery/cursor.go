@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// A cursor is where the connection of an id stands in its log: at the first message that
-// was not written. The cursor, not the id, stands in line, stalls and times out. Guarded by
+// A cursor is the turn of an id's connection to write what the log has first. The cursor, not
+// the id, stands in line, stalls and times out. Guarded by
 // the recipient's mu.
 type cursor struct {
 	schedule.Place
@@ -25,7 +25,7 @@ type Connection struct {
 	transport.Link
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
-	asking  bool          // whether it has been closed
+	asking  bool          // a goroutine asks whether it has been closed
 	since   time.Duration // when it was attached
 	written time.Duration // when a write was last noticed
 	heard   time.Duration // when the peer was last heard
@@ -128,8 +128,7 @@ func (c *cursor) take(w *schedule.Writer) *flight {
 // travels reports whether a batch of the id's messages is on its way to another process.
 func (c *cursor) travels() bool { return c.flight != nil && c.flight.conn == nil }
 
-// end ends the write under way, or what a remote had, and reports whether more waits;
-// then c keeps its turn.
+// end chooses the next turn after a write, and returns whether more waits.
 func (c *cursor) end() (more bool) {
 	c.recipient.active = true
 	c.turn = idle

@@ -16,7 +16,8 @@ import (
 // while it has one. The log belongs to the id, so it outlives each of its connections.
 //
 // Methods with Locked in their names, and those of cursor, flight, backlog, mail and
-// forwarder, expect that mu is locked, unless they say that they lock it.
+// forwarder, expect that mu is locked. These lock it: cursor.Serve, Stalled and judge;
+// flight.once, write, progress and land; mail.Expire; forwarder.returned.
 type Recipient struct {
 	Index int // the registry's, under its lock
 

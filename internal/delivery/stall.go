@@ -70,8 +70,8 @@ func (f *flight) pause(already time.Duration) {
 }
 
 // look notes whether the peer has taken something since: its system has acknowledged
-// some of this write, or of another that this one waits for. Then it lives. An application
-// that has begun a message has to go on with it.
+// some of this write, or of another that this one waits for. Then it lives. While a message of the
+// application's own is unfinished, only its progress counts.
 func (f *flight) look() {
 	now := f.conn.Progress()
 	if !now.Since(f.taken) {
@@ -94,8 +94,8 @@ func (f *flight) judgeAfter(d time.Duration) {
 }
 
 // judge closes the connection that f is stuck in, if its time is over. Where even that did
-// not help, it gives the write up: whether the peer got anything cannot be known, and each
-// message counts as undelivered.
+// not help, it gives the write up: messages that went whole count as written, the others as
+// undelivered.
 func (c *cursor) judge(f *flight, timer **time.Timer) {
 	r := c.recipient
 	r.mu.Lock()

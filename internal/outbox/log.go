@@ -16,8 +16,8 @@ const sampled = 64
 //	pinned | given up | waiting
 //
 // Pinned chunks are being written, or are on their way to another process: their bytes do
-// not change, and they stay until Unpin. Chunks that were given up behind them have an
-// outcome already, and keep their place until that may be told. The rest waits.
+// not change, and they stay until Unpin. Chunks that were given up behind them have
+// a reason already, which is told when the write before them has ended. The rest waits.
 type Log struct {
 	format  Format
 	began   uint8 // how many chunks there were, for sampled
@@ -42,8 +42,8 @@ func (l *Log) Waits() bool { return len(l.waiting()) > 0 }
 func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 
 // Append appends a message. The last chunk moves to a larger one while it is small, so
-// that a short log leaves in one write; a tight one grows no larger than it needs. Append
-// returns a chunk that it has begun, if the way of that is to be timed.
+// that a short log leaves in one write; a tight chunk
+// is not one of the pooled sizes, for it may wait for long. Append returns a chunk that it has begun, if the way of that is to be timed.
 func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
 	l.Bytes += len(m.Data)
 	l.Messages += 1 + m.Receipts()*ReceiptCost

@@ -56,7 +56,8 @@ func (r *Reporter) AskLogger() {
 
 func (r *Reporter) logger() *slog.Logger { return cmp.Or(r.Logger, slog.Default()) }
 
-// An event is that messages were not delivered, or that id came or went.
+// An event is that messages were not delivered, that one has the outcome which AddFunc asked
+// for, or that id came or went.
 type event struct {
 	id        string
 	chunk     *outbox.Chunk // the messages, which would take more one by one; nil if id came or went

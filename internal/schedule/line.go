@@ -17,14 +17,13 @@ import (
 )
 
 const (
-	// tick is how long a write may take before its writer is replaced.
+	// tick is how often the monitor looks. A write that it sees twice has its writer replaced.
 	tick = 5 * time.Millisecond
-	// several is by how many a writer is replaced that is held up: peers that stop at once,
-	// as after a Broadcast on a network that has gone, would each keep those in line behind
-	// them for a tick else.
+	// several is how many writers replace one that is held up, for a tick. Peers that stop
+	// together, as on a network that has gone, would otherwise each delay the line by a tick.
 	several = 4
-	// InlinePause is how long after the last write Add may write by itself. A caller of Add
-	// in a loop does so at most once in that time, and the rest gathers.
+	// InlinePause is how long the line must have been idle before Add writes by itself. A
+	// caller of Add in a loop does so at most once in that time, and the rest gathers.
 	InlinePause = 100 * time.Microsecond
 )
 
