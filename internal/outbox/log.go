@@ -41,9 +41,9 @@ func (l *Log) Waits() bool { return len(l.waiting()) > 0 }
 
 func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 
-// Append appends a message. The last chunk moves to a larger one while it is small, so
-// that a short log leaves in one write; a tight chunk
-// is not one of the pooled sizes, for it may wait for long. Append returns a chunk that it has begun, if the way of that is to be timed.
+// Append appends a message. The last chunk moves to a larger one while it is small, so that
+// a short log leaves in one write. A tight chunk has none of the pooled sizes, because it may
+// wait for long. Append returns a chunk that it has begun, if its way is to be timed.
 func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
 	l.Bytes += len(m.Data)
 	l.Messages += 1 + m.Receipts()*ReceiptCost
