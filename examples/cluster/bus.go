@@ -59,7 +59,7 @@ func (b *bus) connect(name string) (*nats.Conn, error) {
 		nats.Timeout(2 * time.Second),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
-		nats.PingInterval(pingInterval),
+		nats.PingInterval(pingInterval), nats.FlusherTimeout(pingInterval),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // else it was closed by us
 				slog.Warn("cluster: NATS is away", "node", name, "err", err)
