@@ -29,13 +29,20 @@ func (t trip) Forward(_, _ string, batch [][]byte, done func([]error)) {
 	}()
 }
 
-// A broken connection fails its write after a signal, and has taken nothing.
+// A broken connection waits for a signal before each write, and fails the second one.
 type broken struct {
 	sleepy
-	fail chan bool
+	writes int
+	next   chan bool
 }
 
-func (b *broken) Write([]byte) (int, error) { <-b.fail; return 0, errors.New("broken") }
+func (b *broken) Write(p []byte) (int, error) {
+	<-b.next
+	if b.writes++; b.writes == 2 {
+		return 0, errors.New("broken")
+	}
+	return len(p), nil
+}
 
 // TestMailBehindWhatIsLeft: a write is under way when the id goes, and what waits behind it
 // goes to the mailbox. Something of the write is left then, and all goes to another process:
@@ -43,14 +50,18 @@ func (b *broken) Write([]byte) (int, error) { <-b.fail; return 0, errors.New("br
 func TestMailBehindWhatIsLeft(t *testing.T) {
 	for name, left := range map[string]func(r *Recipient, remote trip, push func(n int)){
 		"by a connection": func(r *Recipient, remote trip, push func(n int)) {
-			b := &broken{fail: make(chan bool)}
+			b := &broken{next: make(chan bool)}
 			r.Attach(NewConnection(b, false), owners.Caller{})
-			push(10)
+			push(1)
+			synctest.Wait()
+			push(10) // fails
+			push(10) // is left
+			b.next <- true
 			synctest.Wait()
 			push(500)
 			r.Remove(owners.Caller{}, transport.StatusNormal)
 			r.Appeared()
-			b.fail <- true
+			b.next <- true
 		},
 		"by a batch": func(r *Recipient, remote trip, push func(n int)) {
 			push(10)
