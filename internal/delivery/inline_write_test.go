@@ -47,6 +47,24 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	dismissed(t, g)
 }
 
+// TestCursorStandsInLineOnce, whether Add could write by itself or not.
+func TestCursorStandsInLineOnce(t *testing.T) {
+	webSocket, _, _ := upgraded(t)
+	for name, link := range map[string]*Connection{
+		"under Upgrade":    webSocket,
+		"a raw connection": NewConnection(&sleepy{}, false),
+	} {
+		b := newBench(t, Config{})
+		b.attachLink(link)
+		for range 3 {
+			b.push("1")
+		}
+		if n := b.group.Len(); n != 1 {
+			t.Errorf("%s: it stands in line %d times", name, n)
+		}
+	}
+}
+
 // TestLentWriterFindsTheApplicationInsideAFrame: the application has written a part of
 // a frame. The caller of Add must not wait for the rest.
 func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {

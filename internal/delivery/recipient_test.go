@@ -1,7 +1,11 @@
 package delivery
 
 import (
+	"runtime"
 	"testing"
+	"time"
+	"unsafe"
+	"weak"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
@@ -60,4 +64,52 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	if _, retired := b.Retire(); !retired || !b.dead {
 		t.Error("who added a connection keeps a box")
 	}
+}
+
+// TestWhoWaitsForAnUnknownID: a message for an id without a recipient is refused at once,
+// unless it may wait for something.
+func TestWhoWaitsForAnUnknownID(t *testing.T) {
+	c := Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20}
+	mailbox := c
+	mailbox.MailboxTTL, mailbox.MailboxBytes = time.Hour, 1000
+	for name, test := range map[string]struct {
+		Config
+		prepare      func(g *Group)
+		refused      bool
+		err          error
+		notConnected uint64
+	}{
+		"nothing":     {c, func(g *Group) { g.Begin() }, true, nil, 1},
+		"Start":       {c, func(*Group) {}, false, nil, 0},
+		"the mailbox": {mailbox, func(g *Group) { g.Begin() }, false, nil, 0},
+		"a cluster":   {c, func(g *Group) { g.Begin(); g.SetRemote(silent{}) }, false, nil, 0},
+		"Shutdown":    {mailbox, func(g *Group) { g.Close() }, true, outcome.ErrClosed, 0},
+	} {
+		g := NewGroup(test.Config, func() []*Recipient { return nil }, func(*Recipient) {})
+		test.prepare(g)
+		refused, err := g.Refuse(&outbox.Message{ID: "a", Data: []byte("x")})
+		if s := g.Stats(); refused != test.refused || err != test.err || s.NotConnected != test.notConnected || s.Accepted != test.notConnected {
+			t.Errorf("it waits for %s: refused %v, %v, %+v", name, refused, err, s)
+		}
+	}
+}
+
+// silent is a Remote that does nothing.
+type silent struct{}
+
+func (silent) Changed(_, _ string)                                   {}
+func (silent) Forward(_, _ string, _ [][]byte, _ func(errs []error)) {}
+func (silent) Broadcast(string, []byte) error                        { return nil }
+
+// TestIDKeepsNoURL: an id that is a part of a long URL does not keep the rest in memory.
+func TestIDKeepsNoURL(t *testing.T) {
+	url := new([1 << 20]byte)
+	kept := weak.Make(url)
+	r := NewRecipient(begun(Config{}), unsafe.String(&url[0], 1), nil)
+	runtime.GC()
+	runtime.GC()
+	if kept.Value() != nil {
+		t.Error("the URL is still in memory")
+	}
+	runtime.KeepAlive(r)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -120,7 +121,7 @@ func TestTurns(t *testing.T) {
 		"idle -> writing":    {func(b *bench) { b.attach() }, func(b *bench) { b.log.Append(&outbox.Message{Data: []byte("1")}, false); b.take() }},
 		"queued -> writing":  {func(b *bench) { b.attach(); b.push("1") }, func(b *bench) { b.take() }},
 		"queued -> stalled":  {func(b *bench) { b.attach(); b.push("1") }, goOn},
-		"queued -> idle":     {func(b *bench) { b.attach(); b.push("1"); b.remove(outcome.ErrDeleted) }, func(b *bench) { b.cursor.Serve(&b.writer) }},
+		"queued -> idle":     {func(b *bench) { b.attach(); b.push("1"); b.remove(outcome.ErrDeleted); b.attach() }, func(b *bench) { b.cursor.Serve(&b.writer) }},
 		"writing -> stalled": {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.cursor.Stalled(&b.writer) }},
 		"writing -> queued":  {func(b *bench) { b.attach(); b.push("1"); b.take(); b.push("2") }, func(b *bench) { b.whole(b.cursor.flight) }},
 		"writing -> idle":    {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.whole(b.cursor.flight) }},
@@ -270,7 +271,9 @@ func TestRemovalBehindAWrite(t *testing.T) {
 		b.attachLink(link)
 		begin(b)
 		f := b.take()
-		b.push("behind")
+		for range 3 { // each in a chunk of its own
+			b.push(strings.Repeat("behind", outbox.Piece/8))
+		}
 		b.remove(outcome.ErrDeleted)
 		if s := b.group.Stats(); s.Deleted != 0 {
 			t.Errorf("behind a write %s: reported before that has ended", name)
@@ -280,7 +283,7 @@ func TestRemovalBehindAWrite(t *testing.T) {
 			n = len(f.chunk.Frames())
 		}
 		f.land(n, nil)
-		if s := b.group.Stats(); s.Deleted != 1 || s.Waiting != 0 || !b.log.Empty() {
+		if s := b.group.Stats(); s.Deleted != 3 || s.Waiting != 0 || !b.log.Empty() {
 			t.Errorf("behind a write %s: %+v", name, s)
 		}
 	}

@@ -5,8 +5,10 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
@@ -52,4 +54,76 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	if connOf(b) == nil {
 		t.Error("a write that has landed was judged")
 	}
+}
+
+// TestWhoComesBackDoesNotWaitASecond: a removed WebSocket has a second for the write under way.
+// When its id connects again that time is cut.
+func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
+	b := newBench(t, Config{})
+	link, _, _ := upgraded(t)
+	b.attachLink(link)
+	b.push("1")
+	f := b.take()
+	b.remove(outcome.ErrDeleted)
+	b.mu.Lock()
+	grace := f.timer
+	b.mu.Unlock()
+	b.attach()
+	b.mu.Lock()
+	if f.timer == grace || grace.Stop() {
+		t.Error("the new connection waits for as long as the old one may take")
+	}
+	b.mu.Unlock()
+	b.whole(f)
+}
+
+// A stuck connection does not close before it is let go.
+type stuck struct {
+	sleepy
+	closing, free chan bool
+}
+
+func (s *stuck) Close() error { s.closing <- true; <-s.free; return nil }
+
+// TestStuckCloseHoldsNoLock: a write is timed out, and the connection's Close blocks.
+func TestStuckCloseHoldsNoLock(t *testing.T) {
+	b, conn := newBench(t, Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
+	b.attachLink(NewConnection(conn, false))
+	b.push("1")
+	f := b.take()
+	b.group.WriteTimeout = 0
+	judged := make(chan bool)
+	go func() {
+		b.cursor.judge(f, &f.timer)
+		close(judged)
+	}()
+	<-conn.closing
+	select {
+	case <-judged:
+	case <-time.After(20 * time.Second):
+		t.Error("the lock is held while the connection closes")
+	}
+	close(conn.free)
+	<-judged
+	b.whole(f)
+}
+
+// TestTimerOfAnEarlierWrite: the timer of an earlier write fires behind a removal. It must not
+// close the connection, which is to have a close frame once the present write has ended.
+func TestTimerOfAnEarlierWrite(t *testing.T) {
+	b := newBench(t, Config{})
+	conn := b.attach()
+	b.push("1")
+	f := b.take()
+	b.cursor.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, transport.StatusNormal}
+	earlier := time.NewTimer(time.Hour)
+	f.timer = time.NewTimer(time.Hour)
+	b.cursor.judge(f, &earlier)
+	if conn.life != closing {
+		t.Error("the earlier timer has closed the connection")
+	}
+	if b.cursor.judge(f, &f.timer); conn.life != closed {
+		t.Error("its own timer has not")
+	}
+	b.whole(f)
 }

@@ -106,6 +106,26 @@ func TestOldestGiveWay(t *testing.T) {
 	})
 }
 
+// TestDueIsTheOldest: beyond the bounds only the owner of the oldest message has to give way.
+func TestDueIsTheOldest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &Mailbox{TTL: time.Minute, Bytes: 10}
+		a, b, _ := owners(m)
+		a.add(4)
+		b.add(6)
+		if m.Due(a) || m.Due(b) {
+			t.Error("somebody has to give way to nobody")
+		}
+		b.put++
+		m.Put(b, b.put, 1, 1)
+		if !m.Due(a) || m.Due(b) {
+			t.Errorf("the owner of the oldest message has to give way: %v, another: %v", m.Due(a), m.Due(b))
+		}
+		m.Close()
+		m.Trim()
+	})
+}
+
 // TestTinyMessagesAreBounded by their number, for each takes memory beside its payload.
 func TestTinyMessagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -126,17 +126,23 @@ func TestWhatAWriteLeavesComesFirst(t *testing.T) {
 	same(t, "waits", rest(&l), "2", "3", "4")
 }
 
-// TestPinAlone pins one message of a chunk.
+// TestPinAlone pins one message of a chunk. Its frame stays as it was.
 func TestPinAlone(t *testing.T) {
-	l := NewLog(text)
+	l := NewLog(Format{frame.Binary, true})
 	fill(&l, 3)
 	same(t, "pinned", texts(l.Pin(true)), "message 0")
 	same(t, "waits", rest(&l), "message 1", "message 2")
 	l.Unpin()
 	same(t, "waits", rest(&l), "message 0", "message 1", "message 2")
+	for i, c := range l.waiting() {
+		if op := c.Frames()[0] & 0xf; op != frame.Binary {
+			t.Errorf("chunk %d begins with opcode %d", i, op)
+		}
+	}
 }
 
-// TestSiftKeepsTheOrder: the messages that stay keep their order and their receipts.
+// TestSiftKeepsTheOrder: the messages that stay keep their order and their receipts, in more
+// than one chunk.
 func TestSiftKeepsTheOrder(t *testing.T) {
 	l := NewLog(text)
 	var told []string
@@ -144,6 +150,9 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 		m := message(fmt.Sprint(i))
 		m.Here = i%2 == 0
 		m.Receipt = &Receipt{Decide: func(error) func() { told = append(told, fmt.Sprint(i)); return nil }}
+		if i == 3 {
+			l.begin(1, true)
+		}
 		l.Append(m, false)
 	}
 	moved := errors.New("moved")
@@ -166,6 +175,43 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 		}
 	}
 	same(t, "told", told, "1", "3", "5")
+}
+
+// TestWrittenKeepsASmallChunk, and only if it is told so.
+func TestWrittenKeepsASmallChunk(t *testing.T) {
+	for name, test := range map[string]struct {
+		size       int
+		keep, want bool
+	}{
+		"small":              {100, true, true},
+		"small, of an idler": {100, false, false},
+		"large":              {10_000, true, false},
+	} {
+		l := NewLog(text)
+		l.Append(message(string(make([]byte, test.size))), false)
+		l.Pin(false)
+		l.Written(test.keep)
+		if kept := l.spare != nil; kept != test.want || !l.Empty() {
+			t.Errorf("%s: kept: %v", name, kept)
+		}
+		if l.FreeSpare(); l.spare != nil {
+			t.Errorf("%s: FreeSpare leaves it", name)
+		}
+	}
+}
+
+// TestFirstLetsGoOfMemory: the fewer messages are left of a chunk, the smaller it is.
+func TestFirstLetsGoOfMemory(t *testing.T) {
+	l := NewLog(text)
+	for i := 0; len(l.chunks) < 2; i++ {
+		l.Append(message(fmt.Sprint("message ", i)), false)
+	}
+	for len(l.chunks) == 2 {
+		if c := l.chunks[0]; cap(c.buf) > 5*len(c.Frames()) {
+			t.Fatalf("%d bytes are left, in %d", len(c.Frames()), cap(c.buf))
+		}
+		l.First()
+	}
 }
 
 // TestLogAgainstASlice: whatever is done to a log, its messages leave it once, in order, and

@@ -122,24 +122,33 @@ func TestBroadcastContext(t *testing.T) {
 type hung struct {
 	*node
 	free chan bool
+	got  chan string
 }
 
-func (h hung) Broadcast(string, []byte) error { <-h.free; return nil }
+func (h hung) Broadcast(_ string, data []byte) error {
+	<-h.free
+	h.got <- string(data)
+	return nil
+}
 
-// TestBroadcastContextOfAClusterThatHangs: BroadcastContext ends with its context.
+// TestBroadcastContextOfAClusterThatHangs: BroadcastContext ends with its context. The cluster
+// has a copy of the data, which the caller may use again.
 func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
-		h := hung{&node{bus: &bus{owners: map[string]owner{}}, pool: p, conns: conns, stream: stream}, make(chan bool)}
+		h := hung{&node{bus: &bus{owners: map[string]owner{}}, pool: p, conns: conns, stream: stream}, make(chan bool), make(chan string)}
 		p.SetCluster(h)
 		peer := bufio.NewReader(pipe(t, conns, "a"))
+		data := []byte("all")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := stream.BroadcastContext(ctx, []byte("all")); err != context.DeadlineExceeded {
+		if err := stream.BroadcastContext(ctx, data); err != context.DeadlineExceeded {
 			t.Errorf("BroadcastContext: %v", err)
 		}
 		equal(t, "received", lines(t, peer, 1), []string{"all"})
+		copy(data, "new")
 		close(h.free)
+		equal(t, "the cluster received", []string{<-h.got}, []string{"all"})
 	})
 }
 

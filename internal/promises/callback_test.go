@@ -50,6 +50,21 @@ type calling struct {
 
 func (c calling) Err() error { c.ask(); return c.Context.Err() }
 
+// TestErrorOfTheClusterThatCallsThePool: the outcome of a message that was forwarded is an
+// error that asks the pool about its id.
+func TestErrorOfTheClusterThatCallsThePool(t *testing.T) {
+	p, conns, stream := started(t)
+	err := nosy{func() { conns.Connected("a") }}
+	p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) { done(all(len(batch), err)) }})
+	done := make(chan error)
+	go func() { done <- stream.Deliver(t.Context(), "a", []byte("x")) }()
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("the pool holds a lock while it asks an error what it is")
+	}
+}
+
 // TestContextThatCallsThePool: the context of a request is the application's code, so
 // the pool holds no lock when it calls Err.
 func TestContextThatCallsThePool(t *testing.T) {

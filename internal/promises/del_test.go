@@ -218,6 +218,27 @@ func TestOwnDelAfterAReconnect(t *testing.T) {
 	})
 }
 
+// TestReaderAfterADelConn: an accept loop removes its connection by DelConn, and adds the
+// next one. A reader that it has started removes that by Del.
+func TestReaderAfterADelConn(t *testing.T) {
+	_, conns, _ := started(t)
+	for range 2 {
+		c, _ := net.Pipe()
+		conns.Add("a", c)
+		if conns.Len() != 1 {
+			t.Fatal("not connected")
+		}
+		read := make(chan bool)
+		go func() { read <- conns.Del("a") }()
+		if !<-read {
+			t.Error("the reader's Del removes nothing")
+		}
+		if c, _ = net.Pipe(); conns.Add("a", c) != nil || !conns.DelConn("a", c) {
+			t.Error("DelConn removes nothing")
+		}
+	}
+}
+
 // TestDelByAHookIsAStrangers: the goroutine of a hook may have been started by a
 // handler's Add. A Del by that hook does not count as the handler's.
 func TestDelByAHookIsAStrangers(t *testing.T) {

@@ -141,6 +141,30 @@ func all(n int, err error) (errs []error) {
 	return errs
 }
 
+// TestRemovalBehindABatch: an id connects, and its connection is removed, while a batch of its
+// messages is elsewhere. What waited behind the batch is reported after it.
+func TestRemovalBehindABatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, free := new(reports), make(chan bool)
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook))
+		p.SetCluster(&answering{func(_ string, batch [][]byte, done func([]error)) {
+			<-free
+			done(all(len(batch), gcpool.ErrDeleted))
+		}})
+		add(t, stream, "a", "1")
+		synctest.Wait()
+		pipe(t, conns, "a")
+		add(t, stream, "a", "2")
+		conns.Kick("a", 1000, "")
+		synctest.Wait()
+		equal(t, "reported before the batch has come back", r.take(t, nil), nil)
+		close(free)
+		synctest.Wait()
+		equal(t, "reported", r.take(t, gcpool.ErrDeleted), []string{"a 1", "a 2"})
+		settled(t, p)
+	})
+}
+
 // TestMovedWhenTheClusterHasGone: a message that moved would be forwarded again. If the
 // cluster has been removed meanwhile, the outcome is ErrMoved.
 func TestMovedWhenTheClusterHasGone(t *testing.T) {

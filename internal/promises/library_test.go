@@ -49,6 +49,24 @@ func TestConnWithoutUpgradeIsNil(t *testing.T) {
 	}
 }
 
+// TestOpcodeIsThePools: the frames of a library's connection are text, or binary with
+// WithBinary.
+func TestOpcodeIsThePools(t *testing.T) {
+	for binary, first := range map[bool]byte{false: 0x81, true: 0x82} {
+		synctest.Test(t, func(t *testing.T) {
+			_, conns, stream := started(t, gcpool.WithBinary(binary))
+			raw, _ := serveMemory(t, gcpool.Upgrade, library(t, func(r *http.Request, _ net.Conn) {
+				conns.Add("a", gcpool.Conn(r))
+			}))("")
+			synctest.Wait() // wait until it is added
+			add(t, stream, "a", "x")
+			if op, payload, _ := frame(bufio.NewReader(raw)); op != first || payload != "x\n" {
+				t.Errorf("WithBinary(%v): received %x %q", binary, op, payload)
+			}
+		})
+	}
+}
+
 // TestLibraryThatClosesIsRemoved: a connection that its library has closed is removed
 // at the next look. It stays when only its handler returns.
 func TestLibraryThatClosesIsRemoved(t *testing.T) {

@@ -84,6 +84,29 @@ func TestReceiveWhileEvicted(t *testing.T) {
 	}
 }
 
+// TestReceiveBehindWhatWasForwarded: a message was forwarded, and its id connects here before
+// the outcome has come. What another process sends meanwhile must not overtake it.
+func TestReceiveBehindWhatWasForwarded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &bus{delay: time.Second, refuse: gcpool.ErrNotConnected}
+		n := b.join(t)
+		add(t, n.stream, "a", "1")
+		synctest.Wait()
+		peer := bufio.NewReader(pipe(t, n.conns, "a"))
+		receive := func() (int, error) {
+			return n.stream.Receive("a", [][]byte{[]byte("2")}, func([]error) {})
+		}
+		if taken, err := receive(); taken != 0 || err != gcpool.ErrMoved {
+			t.Errorf("took %d, %v; want ErrMoved", taken, err)
+		}
+		equal(t, "received", lines(t, peer, 1), []string{"1"})
+		if taken, err := receive(); taken != 1 || err != nil {
+			t.Errorf("took %d, %v; want 1", taken, err)
+		}
+		equal(t, "received", lines(t, peer, 1), []string{"2"})
+	})
+}
+
 // TestReceivedAndCut: a message that was cut in the middle must not be sent again. The
 // message behind it may.
 func TestReceivedAndCut(t *testing.T) {

@@ -125,9 +125,44 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 			t.Errorf("the Add that waited: %v", err)
 		}
 
-		_, _, stream, _ := full(t, 0, gcpool.WithOverflow(gcpool.DropNewest))
+		p, _, stream, _ := full(t, 0, gcpool.WithOverflow(gcpool.DropNewest))
 		go func() { waiting <- stream.Add("a", []byte("waits")) }()
 		synctest.Wait()
+		wakes(t, "for room", p, waiting)
+	})
+}
+
+// wakes begins a Shutdown, which is to end an Add at once.
+func wakes(t *testing.T, what string, p *gcpool.Pool, waiting <-chan error) {
+	t.Helper()
+	start := time.Now()
+	go shutdown(p, time.Second)
+	select {
+	case err := <-waiting:
+		if took := time.Since(start); err != gcpool.ErrClosed || took > 0 {
+			t.Errorf("an Add that waits %s ends after %v: %v", what, took, err)
+		}
+	case <-time.After(time.Minute):
+		t.Errorf("an Add that waits %s does not end", what)
+	}
+}
+
+// TestShutdownWakesWhoWaitsForAHook: a hook blocks, and Add waits for it.
+func TestShutdownWakesWhoWaitsForAHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		free, waiting := make(chan bool), make(chan error, 1)
+		p, conns, stream := started(t, gcpool.WithBuffer(1), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-free }))
+		for range 3 { // one is in the hook
+			add(t, stream, "away", "x")
+			synctest.Wait()
+		}
+		go func() { waiting <- stream.Add("away", []byte("waits")) }()
+		synctest.Wait()
+		wakes(t, "for a hook", p, waiting)
+		if err := conns.Get("away", func(net.Conn) error { return nil }); err != gcpool.ErrClosed {
+			t.Errorf("Get: %v", err)
+		}
+		close(free)
 	})
 }
 

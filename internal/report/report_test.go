@@ -1,8 +1,11 @@
 package report
 
 import (
+	"context"
 	"errors"
+	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 
@@ -33,7 +36,12 @@ func TestFailTellsWhoAsks(t *testing.T) {
 					if data == "nobody asks any more" {
 						return nil
 					}
-					return func() { asked[data] = err }
+					return func() {
+						if data == "here" && counters.Read().Other != 1 {
+							t.Error("who asks is told before the outcome is counted")
+						}
+						asked[data] = err
+					}
 				}}
 			}
 			log.Append(m, false)
@@ -51,6 +59,73 @@ func TestFailTellsWhoAsks(t *testing.T) {
 		}
 		if s := counters.Read(); s.Undelivered != 6 || s.NotConnected != 5 || s.Other != 1 {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// TestNothingIsCalledUnderTheLock: hooks and the logger may use the Reporter.
+func TestNothingIsCalledUnderTheLock(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var counters outcome.Counters
+		var all tasks.Tasks
+		var r *Reporter
+		var called []string
+		call := func(what string) {
+			if called = append(called, what); !r.mu.TryLock() {
+				t.Errorf("%s is called under the lock", what)
+				return
+			}
+			r.mu.Unlock()
+		}
+		r = New(Hooks{
+			Buffer:      10,
+			Undelivered: func(string, []byte, error) { call("the hook") },
+			Presence:    func(string, bool) { call("Presence") },
+			Logger:      slog.New(logger{slog.DiscardHandler, call}),
+		}, outbox.Format{Opcode: frame.Text}, &counters, &all)
+		r.AskLogger()
+		r.Fail("a", outbox.Single(&outbox.Message{Data: []byte("1")}, outbox.Format{Opcode: frame.Text}), outcome.ErrSlow)
+		synctest.Wait() // nobody else has the lock while a call runs
+		r.Receipt("a", func(error) { call("the outcome") }).Tell(nil)
+		synctest.Wait()
+		r.Moved("a", true, nil)
+		synctest.Wait()
+		if want := []string{"the hook", "the outcome", "the logger", "Presence"}; !slices.Equal(called, want) {
+			t.Errorf("called: %v, want %v", called, want)
+		}
+	})
+}
+
+// A logger calls a function for each record.
+type logger struct {
+	slog.Handler
+	call func(what string)
+}
+
+func (l logger) Enabled(context.Context, slog.Level) bool { return true }
+
+func (l logger) Handle(context.Context, slog.Record) error { l.call("the logger"); return nil }
+
+func (l logger) WithAttrs([]slog.Attr) slog.Handler { return l }
+
+// TestHookMayAppend: a hook that appends to a message changes no other.
+func TestHookMayAppend(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var got []string
+		var counters outcome.Counters
+		var all tasks.Tasks
+		format := outbox.Format{Opcode: frame.Text, Newline: true}
+		r := New(Hooks{Buffer: 10, Undelivered: func(_ string, data []byte, _ error) {
+			got = append(got, string(data))
+			_ = append(data, make([]byte, 20)...)
+		}}, format, &counters, &all)
+		log, want := outbox.NewLog(format), []string{strings.Repeat("1", 200), "2", "3"}
+		for _, data := range want {
+			log.Append(&outbox.Message{Data: []byte(data)}, false)
+		}
+		r.Fail("a", log.Pin(false), outcome.ErrSlow)
+		if synctest.Wait(); !slices.Equal(got, want) {
+			t.Errorf("told %q, want %q", got, want)
 		}
 	})
 }

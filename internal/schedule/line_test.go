@@ -113,6 +113,34 @@ func TestAStalledWriterIsReplaced(t *testing.T) {
 	})
 }
 
+// TestNoWriteStallsBeforeATick: many short writes, one after the other, do not have their
+// writer replaced, and neither does time between two writes.
+func TestNoWriteStallsBeforeATick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		log := new(ledger)
+		l.Open()
+		l.Put(&cursor{name: "short", writes: 20, d: 3 * tick / 5, log: log})
+		l.Put(&busy{cursor{name: "busy", writes: 2, d: 3 * tick, log: log}})
+		ended()
+		if len(log.stalled) > 0 || len(log.all()) != 22 {
+			t.Errorf("stalled: %v, served: %v", log.stalled, log.all())
+		}
+	})
+}
+
+// A busy cursor takes its time outside of a write.
+type busy struct{ cursor }
+
+func (b *busy) Serve(w *Writer) (more bool) {
+	w.Begin()
+	w.End()
+	time.Sleep(b.d)
+	b.log.note(&b.log.served, b.name)
+	b.writes--
+	return b.writes > 0
+}
+
 // TestManyStallAtOnce: peers that stop together do not each hold up the line for a tick.
 func TestManyStallAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -143,6 +171,7 @@ func TestInlineOnlyWhenIdle(t *testing.T) {
 		l, ended := open(t, 1)
 		log := new(ledger)
 		c := &cursor{name: "a", writes: 1, log: log}
+		time.Sleep(InlinePause)
 		if l.Inline(c) != nil {
 			t.Error("inline before Open")
 		}

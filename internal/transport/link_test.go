@@ -2,6 +2,7 @@ package transport
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
 	"io"
@@ -9,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -203,3 +205,20 @@ type wrapper struct {
 }
 
 func (w wrapper) NetConn() net.Conn { return w.under() }
+
+// TestAnotherOpcodeTakesACopy: the frames of a log are not a Link's to change.
+func TestAnotherOpcodeTakesACopy(t *testing.T) {
+	var frames, want []byte
+	for _, data := range []string{"1", strings.Repeat("2", 200), ""} {
+		frames = frame.Append(frames, frame.Text, []byte(data), true)
+		want = frame.Append(want, frame.Binary, []byte(data), true)
+	}
+	before := bytes.Clone(frames)
+	l := &Link{Opcode: frame.Binary, recodes: true}
+	if got := l.coded(frames); !bytes.Equal(got, want) {
+		t.Errorf("%x, want %x", got, want)
+	}
+	if !bytes.Equal(frames, before) {
+		t.Error("the frames of the log have changed")
+	}
+}

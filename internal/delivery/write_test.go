@@ -1,0 +1,112 @@
+package delivery
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+)
+
+// TestWhatAWriteLeaves: a write of three messages ends after each number of bytes, and a
+// newer connection waits. Whole messages are written. Where the peer may have a part of one,
+// that is reported. The rest waits for the newer connection.
+func TestWhatAWriteLeaves(t *testing.T) {
+	webSocket, _, _ := upgraded(t)
+	for name, test := range map[string]struct {
+		link    *Connection
+		resends bool
+	}{
+		"under Upgrade":    {webSocket, true},
+		"a raw connection": {NewConnection(&sleepy{}, false), false},
+	} {
+		const messages, size = 3, len("\x81\x01a")
+		for n := range messages*size + 1 {
+			b := newBench(t, Config{})
+			b.attachLink(test.link)
+			for range messages {
+				b.push("a")
+			}
+			f := b.take()
+			b.cursor.conn = NewConnection(&sleepy{}, false)
+			f.land(n, outcome.Failure(errors.New("reset")))
+			written, cut := uint64(n/size), uint64(0)
+			if n%size > 0 && !test.resends {
+				cut = 1
+			}
+			s := b.group.Stats()
+			if s.Written != written || s.Undelivered != cut || s.NotConnected != cut || s.Waiting != messages-int(written+cut) {
+				t.Errorf("%s, after %d bytes: %+v", name, n, s)
+			}
+			if waiting, _, _ := b.log.Waiting(); waiting != s.Waiting || b.log.Messages != s.Waiting {
+				t.Errorf("%s, after %d bytes: %d of %d wait", name, n, waiting, s.Waiting)
+			}
+		}
+	}
+}
+
+// TestRemovalBehindATakeover: a write on the old connection fails, and the newer connection
+// was removed meanwhile. What the write leaves is reported with the reason of that removal.
+func TestRemovalBehindATakeover(t *testing.T) {
+	b := newBench(t, Config{})
+	b.attach()
+	b.push("1")
+	f := b.take()
+	b.push("2")
+	b.attach()
+	b.remove(outcome.ErrDeleted)
+	f.land(0, outcome.Failure(errors.New("reset")))
+	if s := b.group.Stats(); s.Deleted != 2 || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// held is a Remote that answers when the test does.
+type held struct {
+	silent
+	batch [][]byte
+	done  func(errs []error)
+}
+
+func (h *held) Forward(_, _ string, batch [][]byte, done func(errs []error)) {
+	h.batch, h.done = batch, done
+}
+
+// TestBatchIsAPiece: a batch is no larger than it has to be for a piece.
+func TestBatchIsAPiece(t *testing.T) {
+	b, remote := newBench(t, Config{}), new(held)
+	b.group.SetRemote(remote)
+	for range 4 {
+		b.push(strings.Repeat("x", outbox.Piece*3/4))
+	}
+	if b.cursor.Serve(&b.writer); len(remote.batch) != 2 {
+		t.Errorf("%d messages of three quarters of a piece", len(remote.batch))
+	}
+}
+
+// TestTurnOfABatch: a batch that is elsewhere is a write of its cursor.
+func TestTurnOfABatch(t *testing.T) {
+	for name, test := range map[string]struct {
+		behind []string // comes while the batch is elsewhere
+		want   turn
+	}{
+		"nothing waits behind it": {nil, idle},
+		"more waits behind it":    {[]string{"2"}, queued},
+	} {
+		b, remote := newBench(t, Config{}), new(held)
+		b.group.SetRemote(remote)
+		if b.push("1"); b.cursor.turn != queued {
+			t.Fatalf("%s: it begins at %d", name, b.cursor.turn)
+		}
+		if b.cursor.Serve(&b.writer); b.cursor.turn != writing || !b.cursor.travels() {
+			t.Errorf("%s: a batch has left, and the turn is %d", name, b.cursor.turn)
+		}
+		for _, data := range test.behind {
+			b.push(data)
+		}
+		if remote.done([]error{nil}); b.cursor.turn != test.want || b.group.Stats().Forwarded != 1 {
+			t.Errorf("%s: it ends at %d, %+v", name, b.cursor.turn, b.group.Stats())
+		}
+	}
+}
