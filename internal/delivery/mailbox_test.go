@@ -42,6 +42,38 @@ func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	}
 }
 
+// TestMailElsewhereWhoseIDConnects: a message in the mailbox is on its way elsewhere when its
+// id connects. The mailbox counts what waits in it, and nothing else.
+func TestMailElsewhereWhoseIDConnects(t *testing.T) {
+	for name, test := range map[string]struct {
+		step     func(b *bench, remote *held)
+		messages int
+	}{
+		"it is delivered there": {func(b *bench, remote *held) { b.attach(); remote.done([]error{nil}) }, 0},
+		"it comes back":         {func(b *bench, remote *held) { b.attach(); remote.done([]error{outcome.ErrNotConnected}) }, 0},
+		"it has expired, and the id goes": {func(b *bench, _ *held) {
+			b.mail.expireOldest()
+			b.attach()
+			b.remove(outcome.ErrDeleted)
+		}, 1},
+	} {
+		b, remote := newBench(t, Config{MailboxTTL: time.Hour, MailboxBytes: 1000}), new(held)
+		b.group.SetRemote(remote)
+		b.push("1")
+		b.cursor.Serve(&b.writer)
+		remote.done([]error{outcome.ErrNotConnected}) // so it is mail
+		b.push("2")
+		b.cursor.Serve(&b.writer)
+		if f := b.cursor.flight; f == nil || f.mail != 1 || b.mail.messages() != 1 {
+			t.Fatalf("%s: no mail is on its way", name)
+		}
+		test.step(b, remote)
+		if b.mail.messages() != test.messages || b.mail.payload() != test.messages {
+			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.mail.messages(), b.mail.payload(), test.messages)
+		}
+	}
+}
+
 // A most connection takes all of 600 messages but the last.
 type most struct {
 	sleepy

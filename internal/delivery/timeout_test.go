@@ -56,6 +56,27 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	}
 }
 
+// TestWhoComesBackDoesNotWaitASecond: a removed WebSocket has a second for the write under way.
+// When its id connects again that time is cut.
+func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
+	b := newBench(t, Config{})
+	link, _, _ := upgraded(t)
+	b.attachLink(link)
+	b.push("1")
+	f := b.take()
+	b.remove(outcome.ErrDeleted)
+	b.mu.Lock()
+	grace := f.timer
+	b.mu.Unlock()
+	b.attach()
+	b.mu.Lock()
+	if f.timer == grace || grace.Stop() {
+		t.Error("the new connection waits for as long as the old one may take")
+	}
+	b.mu.Unlock()
+	b.whole(f)
+}
+
 // A stuck connection does not close before it is let go.
 type stuck struct {
 	sleepy

@@ -2,8 +2,10 @@ package delivery
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
+	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
@@ -63,10 +65,25 @@ func TestRemovalBehindATakeover(t *testing.T) {
 // held is a Remote that answers when the test does.
 type held struct {
 	silent
-	done func(errs []error)
+	batch [][]byte
+	done  func(errs []error)
 }
 
-func (h *held) Forward(_, _ string, _ [][]byte, done func(errs []error)) { h.done = done }
+func (h *held) Forward(_, _ string, batch [][]byte, done func(errs []error)) {
+	h.batch, h.done = batch, done
+}
+
+// TestBatchIsAPiece: a batch is no larger than it has to be for a piece.
+func TestBatchIsAPiece(t *testing.T) {
+	b, remote := newBench(t, Config{}), new(held)
+	b.group.SetRemote(remote)
+	for range 4 {
+		b.push(strings.Repeat("x", outbox.Piece*3/4))
+	}
+	if b.cursor.Serve(&b.writer); len(remote.batch) != 2 {
+		t.Errorf("%d messages of three quarters of a piece", len(remote.batch))
+	}
+}
 
 // TestTurnOfABatch: a batch that is elsewhere is a write of its cursor.
 func TestTurnOfABatch(t *testing.T) {

@@ -10,6 +10,18 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
+// TestRemovalIsAnnounced: the cluster is told when an id goes.
+func TestRemovalIsAnnounced(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		n := new(bus).join(t)
+		pipe(t, n.conns, "a")
+		n.conns.Kick("a", 1000, "")
+		if synctest.Wait(); n.owner("a") != nil {
+			t.Error("the cluster does not know that the id has gone")
+		}
+	})
+}
+
 // TestTakeoverIsAnnounced: Add tells the cluster of a new connection, even if the id
 // had one before.
 func TestTakeoverIsAnnounced(t *testing.T) {
