@@ -84,20 +84,22 @@ func fill(l *Log, n int) {
 }
 
 // TestRemovalClosesTheLogThere: what was given up behind a write keeps its place before what
-// comes later, and is told after the write.
+// comes later, and is told after the write. Each removal has a reason of its own.
 func TestRemovalClosesTheLogThere(t *testing.T) {
-	l, removed := filled("1", "2", "3"), errors.New("removed")
+	l, removed, again := filled("1", "2"), errors.New("removed"), errors.New("removed again")
 	pinned := l.Pin(false)
 	l.GiveUp(removed)
+	l.Append(message("3"), false)
+	l.GiveUp(again)
 	l.Append(message("4"), false)
 	same(t, "waits", rest(l), "4")
 	same(t, "first of the batch", texts(l.FirstPinned()), "1")
-	for _, want := range []string{"2", "3"} {
+	for i, reason := range []error{removed, again} {
 		c := l.NextGivenUp()
-		if c == nil || c.Reason != removed {
-			t.Fatalf("%q was not given up", want)
+		if c == nil || c.Reason != reason {
+			t.Fatalf("given up: %+v, want reason %q", c, reason)
 		}
-		same(t, "given up", texts(c), want)
+		same(t, "given up", texts(c), fmt.Sprint(2+i))
 	}
 	if c := l.NextGivenUp(); c != nil || pinned.Messages != 0 {
 		t.Errorf("more was given up: %v", c)
