@@ -149,7 +149,7 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 // reports whether it was: id is connected to another process now, and what waits for it goes
 // there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
-	r, present := l.conns(pool).link(id)
+	r, present := l.conns(pool).connection(id)
 	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved)
 }
 
@@ -182,7 +182,7 @@ func (c *ConnPool) join(remote delivery.Remote) {
 	for _, r := range c.snapshot() {
 		if remote == nil {
 			r.WithoutRemote(ErrNotConnected, false)
-		} else if link, _ := r.Conn(); link != nil {
+		} else if conn, _ := r.Conn(); conn != nil {
 			remote.Changed(c.group.Pool, r.ID)
 		}
 	}

@@ -112,13 +112,13 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if id == "" || fn == nil {
 		return fmt.Errorf("%w: empty id or nil function", ErrInvalid)
 	}
-	r, link := c.link(id)
-	if link == nil {
+	r, conn := c.connection(id)
+	if conn == nil {
 		return c.absent()
 	}
-	err := fn(link.Conn)
+	err := fn(conn.Conn)
 	if err != nil {
-		r.Detach(link, outcome.Failure(err))
+		r.Detach(conn, outcome.Failure(err))
 	}
 	return err
 }
@@ -126,7 +126,7 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 // Connected returns how many connections id has in this process: 1, or 0 if it has none. It
 // does not block.
 func (c *ConnPool) Connected(id string) int {
-	if _, link := c.link(id); link != nil {
+	if _, conn := c.connection(id); conn != nil {
 		return 1
 	}
 	return 0
@@ -145,7 +145,7 @@ func (c *ConnPool) Len() int {
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, r := range c.snapshot() {
-			if link, _ := r.Conn(); link != nil && !yield(r.ID, link.Conn) {
+			if conn, _ := r.Conn(); conn != nil && !yield(r.ID, conn.Conn) {
 				return
 			}
 		}
@@ -181,14 +181,14 @@ func (c *ConnPool) find(id string) *delivery.Recipient {
 	return r
 }
 
-// link returns the recipient of id and its connection, nil if there is none.
-func (c *ConnPool) link(id string) (*delivery.Recipient, *delivery.Connection) {
+// connection returns the recipient of id and its connection, nil if there is none.
+func (c *ConnPool) connection(id string) (*delivery.Recipient, *delivery.Connection) {
 	r := c.find(id)
 	if r == nil {
 		return nil, nil
 	}
-	link, _ := r.Conn()
-	return r, link
+	conn, _ := r.Conn()
+	return r, conn
 }
 
 // recipient returns the recipient of id, a new one if need be.

@@ -86,10 +86,10 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. DelConn waits as Del
 // does.
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
-	r, link := c.link(id)
-	if link == nil || !link.Is(conn) || !r.Detach(link, ErrDeleted) {
+	r, present := c.connection(id)
+	if present == nil || !present.Is(conn) || !r.Detach(present, ErrDeleted) {
 		return false
 	}
-	link.AwaitClose()
+	present.AwaitClose()
 	return true
 }

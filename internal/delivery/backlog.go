@@ -69,6 +69,12 @@ func (b *backlog) done(m outbox.Message, as *outcome.Tally) {
 	m.Receipt.Tell(nil)
 }
 
+// allWritten is done for a chunk that was written whole, and has no receipts.
+func (b *backlog) allWritten(c *outbox.Chunk) {
+	b.group.Written.Add(c.Messages, c.Payload)
+	b.settled(c.Messages, 0, c.Payload)
+}
+
 // written counts the messages of a chunk that end within its first n bytes, for they were
 // written, and returns how many bytes they took.
 func (b *backlog) written(c *outbox.Chunk, n int) (took int) {

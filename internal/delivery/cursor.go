@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"net"
 	"time"
 
@@ -183,9 +184,21 @@ func (c *cursor) grace(conn *Connection) time.Duration {
 	return takeoverGrace
 }
 
+// closeNow closes conn on a goroutine of its own, for that may take a while. Shutdown waits
+// until the socket is closed, but not past Cut.
 func (c *cursor) closeNow(conn *Connection) {
 	conn.life = closed
-	c.recipient.group.close(conn, conn.ending.status)
+	g := c.recipient.group
+	g.tasks.Begin()
+	stop := context.AfterFunc(g.over, func() {
+		defer g.tasks.End()
+		conn.Kill()
+	})
+	go conn.Close(conn.ending.status, func() {
+		if stop() {
+			g.tasks.End()
+		}
+	})
 }
 
 // leftFor returns why conn was removed, nil if it was not, or was replaced.

@@ -1,65 +1,12 @@
 package delivery
 
 import (
-	"bytes"
-	"context"
 	"slices"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
-
-// A Remote is what package gcpool documents as Cluster.
-type Remote interface {
-	Changed(pool, id string)
-	Forward(pool, id string, batch [][]byte, done func(errs []error))
-	Broadcast(pool string, data []byte) error
-}
-
-const (
-	// remoteCost is what a message for elsewhere takes beside its payload: its
-	// id may be one that nobody has.
-	remoteCost = 512
-	// remoteShare is how many outboxes full of such messages may wait.
-	remoteShare = 64
-)
-
-// Remote returns what carries messages elsewhere, nil if there is none.
-func (g *Group) Remote() Remote {
-	if r := g.remote.Load(); r != nil {
-		return *r
-	}
-	return nil
-}
-
-// SetRemote sets what carries messages elsewhere; nil is nobody. Recipients
-// that wait for it must then be told by WithoutRemote.
-func (g *Group) SetRemote(r Remote) {
-	if r == nil {
-		g.remote.Store(nil)
-	} else {
-		g.remote.Store(&r)
-	}
-}
-
-// BroadcastRemote has r send data to all. The function that it returns waits for that, but not
-// past ctx or Cut.
-func (g *Group) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
-	sent := make(chan error, 1)
-	data = bytes.Clone(data) // r may have it for longer
-	g.tasks.Go(func() { sent <- r.Broadcast(g.Pool, data) })
-	return func(ctx context.Context) error {
-		select {
-		case err := <-sent:
-			return err
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-g.over.Done():
-			return outcome.ErrClosed
-		}
-	}
-}
 
 // forwarding is what the remote is to be given of an id that is away. Each batch begins at
 // forwardNone again.

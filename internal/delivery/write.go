@@ -1,7 +1,6 @@
 package delivery
 
 import (
-	"context"
 	"sync/atomic"
 	"time"
 
@@ -139,8 +138,7 @@ func (f *flight) unload(n int, reason error, ok bool) (left bool) {
 		r.group.Observe(r.group.line.Now() - c.Born)
 	}
 	if n == len(c.Frames()) && c.Receipts() == 0 {
-		r.settled(c.Messages, 0, c.Payload)
-		r.group.Written.Add(c.Messages, c.Payload)
+		r.allWritten(c)
 		r.tellGivenUp()
 		r.log.Written(r.active)
 		return false
@@ -184,19 +182,4 @@ func cutFor(reason error) error {
 // mailbox, when a connection leaves for reason.
 func (g *Group) keeps(reason error) bool {
 	return g.mailboxOn() || reason == outcome.ErrMoved && g.remote.Load() != nil
-}
-
-// close closes conn on a goroutine of its own, for that may take a while. Shutdown waits
-// until the socket is closed, but not past Cut.
-func (g *Group) close(conn *Connection, status transport.Status) {
-	g.tasks.Begin()
-	stop := context.AfterFunc(g.over, func() {
-		defer g.tasks.End()
-		conn.Kill()
-	})
-	go conn.Close(status, func() {
-		if stop() {
-			g.tasks.End()
-		}
-	})
 }
