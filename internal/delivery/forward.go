@@ -11,19 +11,19 @@ import (
 // forwarding is what the remote is to be given of an id that is away. Each batch begins at
 // forwardNone again.
 //
-//	none -> first   a message comes
+//	none -> first   a message comes, or a batch has failed
 //	any  -> all     the id has appeared, has moved, or has taken a batch
 //	any  -> none    a batch leaves; the id is connected here; there is no remote any more
 type forwarding uint8
 
 const (
 	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
-	forwardFirst                   // the first message, to learn whether anybody has the id
+	forwardFirst                   // the first message in the mailbox, to learn whether anybody has the id
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// A forwarder brings the messages of an id that is away to other processes: a cursor whose
-// write is a batch on its way. A nil forwarder has nothing to do.
+// A forwarder brings the messages of an id that is away to other processes. It uses the id's
+// cursor, whose write is then a batch on its way. A nil forwarder has nothing to do.
 type forwarder struct {
 	recipient *Recipient
 	due       forwarding

@@ -137,8 +137,8 @@ func (g *Group) fits(bytes, messages int) bool {
 	return bytes <= g.Outbox && messages <= g.Outbox/4+1024
 }
 
-// Refuse accepts and reports a message for an id that has no recipient. It reports false,
-// and does nothing, if the message may wait.
+// Refuse accepts and reports a message for an id that has no recipient, or returns
+// ErrClosed. It returns false, and does nothing, if the message may wait.
 func (g *Group) Refuse(m *outbox.Message) (bool, error) {
 	g.tasks.Begin() // before the look at closed, so that Shutdown waits or is seen
 	defer g.tasks.End()

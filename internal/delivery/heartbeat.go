@@ -46,8 +46,8 @@ func (g *Group) Beat() {
 //
 // A peer is silent that neither sends nor takes anything. What it takes counts while a
 // write is stalled, or while the ping may still be behind what the system has for it;
-// once the ping has arrived, only an answer ends the silence. A peer that could not be
-// heard is not silent: what was lost of the time does not count.
+// once the ping has arrived, only an answer ends the silence. Time in which the process was
+// stopped, or its machine slept, does not count.
 func (r *Recipient) Beat(now, lost time.Duration) {
 	d := r.group.Heartbeat
 	r.mu.Lock()

@@ -47,8 +47,8 @@ func (m *mail) payload() int {
 	return m.bytes
 }
 
-// add counts messages that wait as in the mailbox from now on. The caller trims the mailbox
-// once it has released its locks.
+// add counts messages that wait as in the mailbox from now on. The caller then calls Trim
+// without a lock, or Schedule.
 func (m *mail) add(messages, receipts, bytes int) {
 	m.to += uint64(messages)
 	m.receipts += receipts

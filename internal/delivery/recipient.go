@@ -119,7 +119,7 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 		return 0, outcome.ErrClosed
 	case m.Here && m.ID != "" && (r.cursor.conn == nil || r.cursor.travels()):
 		return 0, outcome.ErrMoved
-	case len(m.Data) > r.group.Outbox: // in the process that it comes from it was not
+	case len(m.Data) > r.group.Outbox: // another process may allow more
 		return 0, outcome.ErrTooLarge
 	}
 	bounded := r.group.Begun() // asked once: Start may come in between, and m has not waited for room then
@@ -129,10 +129,13 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	return wait, nil
 }
 
-// waitLocked returns how long m may wait for room: not at all if there is some, or if the
-// peer has taken nothing for a while. While the id is away, what is to be forwarded waits
-// for room, and what comes behind messages that Start has found. Before Start WithBuffer
-// bounds what is added here, but not what comes from elsewhere for one id.
+// waitLocked returns how long m may wait for room.
+//
+//   - Before Start it does not wait, unless it comes from elsewhere for one id: WithBuffer
+//     bounds the rest.
+//   - For a connection it waits while the outbox is full and the peer takes something.
+//   - For an id that is away it waits for room to be forwarded, and behind messages that
+//     have waited since before Start.
 func (r *Recipient) waitLocked(m *outbox.Message, bounded bool) time.Duration {
 	fits, g, remote := r.fits(len(m.Data)), r.group, r.isRemoteLocked()
 	switch {

@@ -51,7 +51,7 @@ func (r *Recipient) removeLocked(reason error, status transport.Status) {
 	c.conn = nil
 	r.group.Leaves.Add(1)
 	r.group.report.Moved(r.ID, false, reason)
-	if remote := r.group.Remote(); remote != nil { // who attaches one tells of it
+	if remote := r.group.Remote(); remote != nil { // ConnPool.Add tells of a new one
 		r.group.tasks.Go(func() { remote.Changed(r.group.Pool, r.ID) })
 	}
 	if f := c.flight; f != nil && f.conn != conn && !c.travels() && f.conn.ending.reason == nil {

@@ -14,8 +14,8 @@ const (
 	// stallTime is how long a write has taken when Stalled is called, at least.
 	stallTime = 5 * time.Millisecond
 	// takeoverGrace is how long a write under way may take once its connection has been
-	// replaced or removed: long enough for one that is not stuck. What is for the new
-	// connection waits for as long.
+	// replaced or removed: long enough for one that is not stuck. Messages for the new
+	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
 	// closeGrace is the same for a WebSocket while no new connection and no Shutdown waits:
 	// a close frame is to follow, and a peer that is busy, or far away, takes longer to make

@@ -10,8 +10,8 @@ import (
 
 // An Owner is an id whose log has messages in the mailbox.
 type Owner interface {
-	// Gone reports whether all messages up to a position have left the mailbox. It takes no
-	// lock.
+	// Gone reports whether all messages up to a position have left the mailbox. Positions
+	// count the messages that the owner has had there. It takes no lock.
 	Gone(upTo uint64) bool
 	// Expire has the oldest message give way, if the mailbox still says under the owner's
 	// lock that this is Due.
@@ -32,7 +32,7 @@ type Mailbox struct {
 	closed   bool
 }
 
-// A run is messages of one id that came together, up to a position in its log.
+// A run is messages of one id that came together, up to a position; see Owner.
 type run struct {
 	owner   Owner
 	upTo    uint64
@@ -42,8 +42,8 @@ type run struct {
 // Takes reports whether a message of n bytes is small enough for m.
 func (m *Mailbox) Takes(n int) bool { return n <= m.Bytes }
 
-// Put adds messages of so many bytes together, of which the last has position upTo in o's
-// log. The caller calls Trim when it has released its locks.
+// Put adds messages of so many bytes together, of which the last has position upTo in the
+// mailbox. The caller calls Trim when it has released its locks, or Schedule.
 func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -66,7 +66,7 @@ func (m *Mailbox) Remove(messages, bytes int) {
 	m.bytes -= bytes
 }
 
-// Close has all messages give way, at the next Trim, and those that come.
+// Close has all messages give way at the next Trim, also those that come later.
 func (m *Mailbox) Close() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

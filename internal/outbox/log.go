@@ -7,8 +7,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// sampled is how many chunks of a log there are for one whose way is timed: the clock
-// costs as much as a lock.
+// sampled means that the way of one chunk in 64 is timed: the clock costs as much as a lock.
 const sampled = 64
 
 // A Log is what waits for one id, oldest first, in three parts:
@@ -20,7 +19,7 @@ const sampled = 64
 // a reason already, which is told when the write before them has ended. The rest waits.
 type Log struct {
 	format  Format
-	began   uint8 // how many chunks there were, for sampled
+	began   uint8 // how many chunks were begun, for sampled
 	chunks  []*Chunk
 	pinned  int32
 	givenUp int32

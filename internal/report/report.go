@@ -34,7 +34,7 @@ type Reporter struct {
 	counters *outcome.Counters
 	tasks    *tasks.Tasks
 	verbose  atomic.Bool  // joins and leaves are logged
-	backlog  atomic.Int64 // how many calls events are, for Room
+	backlog  atomic.Int64 // how many calls wait in events, for Room
 
 	mu      sync.Mutex // a leaf
 	events  []event
@@ -74,7 +74,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	for c.Receipts() > 0 && c.Messages > 0 {
 		m, err := c.Next(), err
 		if c.Cut && m.Here && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
-			err = outcome.ErrCut // where those are taken for not sent
+			err = outcome.ErrCut // which a cluster would send again otherwise
 		}
 		var tell func()
 		if m.Receipt != nil {
