@@ -174,6 +174,20 @@ func ExampleWithWriteTimeout() {
 	// Output: sensor-7 gcpool: peer too slow
 }
 
+func ExampleConnPool_Info() {
+	pool := gcpool.NewPool(gcpool.WithMailbox(time.Hour, 1<<20))
+	pool.Register("users")
+	pool.Start()
+	pool.GetStream("users").Add("carol", []byte("hello"))
+
+	info := pool.GetConn("users").Info("carol")
+	fmt.Println("connected:", !info.Since.IsZero())
+	fmt.Println("waiting:", info.Waiting, "of them in the mailbox:", info.Mailbox)
+	// Output:
+	// connected: false
+	// waiting: 1 of them in the mailbox: 1
+}
+
 func ExampleWithNewline() {
 	pool := gcpool.NewPool(gcpool.WithNewline(false))
 	pool.Register("devices")

@@ -51,3 +51,29 @@ func (p *Pool) Stats() []Stats {
 	slices.SortFunc(all, func(a, b Stats) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
+
+// Info is what a pool knows of one id: whether its messages wait for an absent user or for a slow
+// one.
+type Info struct {
+	Since time.Time // when its connection was added; zero if id is not connected
+	// Kind is how the pool writes to the connection: "WebSocket under Upgrade", "WebSocket of
+	// x/net", "stream" for Go's own TCP, Unix and TLS connections, or "net.Conn" for any other.
+	Kind string
+
+	// Waiting is how many messages for id have no outcome yet, WaitingBytes their payload. Mailbox
+	// and MailboxBytes are those of them that are in the mailbox.
+	Waiting, WaitingBytes int
+	Mailbox, MailboxBytes int
+
+	Stalled time.Time // since when the peer has taken nothing of a write that waits; zero if none does
+}
+
+// Info returns what the pool knows of id, and the zero Info for an id that is not connected and has
+// no messages. The work is bounded by [WithOutbox] and [WithMailbox], one step for 64 KiB. It does
+// not block.
+func (c *ConnPool) Info(id string) Info {
+	if r := c.find(id); r != nil {
+		return Info(r.Info())
+	}
+	return Info{}
+}

@@ -58,6 +58,7 @@ var methods = map[string]func(w *racer, id string){
 	"ConnPool.Kick":      func(w *racer, id string) { w.rarely(func() { w.conns.Kick(id, 4999, "raced") }) },
 	"ConnPool.Get":       (*racer).get,
 	"ConnPool.Connected": func(w *racer, id string) { w.conns.Connected(id) },
+	"ConnPool.Info":      func(w *racer, id string) { w.conns.Info(id) },
 	"ConnPool.Len":       func(w *racer, _ string) { w.conns.Len() },
 	"ConnPool.All":       func(w *racer, _ string) { w.any() },
 	"ConnPool.Name":      func(w *racer, _ string) { w.conns.Name() },

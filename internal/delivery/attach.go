@@ -53,6 +53,31 @@ func (r *Recipient) Conn() (*Connection, time.Time) {
 	return nil, time.Time{}
 }
 
+// An Info is what package gcpool documents under the same name.
+type Info struct {
+	Since                 time.Time
+	Kind                  string
+	Waiting, WaitingBytes int
+	Mailbox, MailboxBytes int
+	Stalled               time.Time
+}
+
+// Info returns what is known of r.
+func (r *Recipient) Info() (i Info) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	i.Waiting, i.WaitingBytes = r.log.Left(), r.log.Bytes
+	i.Mailbox, i.MailboxBytes = r.mail.messages(), r.mail.payload()
+	c := &r.cursor
+	if c.conn != nil {
+		i.Since, i.Kind = r.group.line.Time(c.conn.since), c.conn.Kind()
+	}
+	if c.turn == stalled && c.flight.conn == c.conn {
+		i.Stalled = c.flight.since
+	}
+	return i
+}
+
 // Retire returns who added r's connections, and whether nothing keeps r any more. Then r is
 // dead.
 func (r *Recipient) Retire() (o owners.List, retired bool) {

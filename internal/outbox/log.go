@@ -203,6 +203,14 @@ func (l *Log) First() *Chunk {
 	return first
 }
 
+// Left returns how many messages have no outcome yet. Bytes is their payload.
+func (l *Log) Left() (messages int) {
+	for _, c := range l.chunks {
+		messages += c.Messages
+	}
+	return messages
+}
+
 // Waiting returns how many messages wait, how many receipts they have, and their payload.
 func (l *Log) Waiting() (messages, receipts, bytes int) {
 	for _, c := range l.waiting() {

@@ -108,6 +108,19 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 	return true
 }
 
+// Kind names how l writes to its connection.
+func (l *Link) Kind() string {
+	switch l.kind.(type) {
+	case *upgrade.Sender:
+		return "WebSocket under Upgrade"
+	case *xnet:
+		return "WebSocket of x/net"
+	case *stream:
+		return "stream"
+	}
+	return "net.Conn"
+}
+
 // Is reports whether conn is l's connection. Types that cannot be compared never are.
 func (l *Link) Is(conn net.Conn) bool {
 	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn

@@ -1,0 +1,68 @@
+package promises
+
+import (
+	"io"
+	"net"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// TestInfoOfOneID: an id that is away, one in the mailbox, one whose peer reads, and one whose
+// peer does not can be told apart.
+func TestInfoOfOneID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithWriteTimeout(time.Minute))
+		start := time.Now()
+		time.Sleep(time.Second)
+		go io.Copy(io.Discard, pipe(t, conns, "reads"))
+		pipe(t, conns, "stuck")
+		for _, id := range []string{"reads", "stuck", "away"} {
+			add(t, stream, id, "hello")
+			add(t, stream, id, "again")
+		}
+		synctest.Wait()
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		const since = time.Second
+		for id, want := range map[string]gcpool.Info{
+			"nobody": {},
+			"reads":  {Since: start.Add(since), Kind: "net.Conn"},
+			"stuck":  {Since: start.Add(since), Kind: "net.Conn", Waiting: 2, WaitingBytes: 10, Stalled: start.Add(since)},
+			"away":   {Waiting: 2, WaitingBytes: 10, Mailbox: 2, MailboxBytes: 10},
+		} {
+			got := conns.Info(id)
+			for _, at := range []*time.Time{&got.Since, &got.Stalled} {
+				if !at.IsZero() {
+					*at = start.Add(at.Sub(start).Round(100 * time.Millisecond))
+				}
+			}
+			if got != want {
+				t.Errorf("%s: %+v, want %+v", id, got, want)
+			}
+		}
+	})
+}
+
+// TestInfoTellsTheKind of a connection.
+func TestInfoTellsTheKind(t *testing.T) {
+	_, conns, _ := started(t)
+	stuckRaw(func(c net.Conn) net.Conn { return c })(t, conns)
+	if got := conns.Info("a").Kind; got != "stream" {
+		t.Errorf("raw TCP is %q", got)
+	}
+	stuckWebSocket("tcp", plain, true)(t, conns)
+	if got := conns.Info("a").Kind; got != "WebSocket of x/net" {
+		t.Errorf("x/net is %q", got)
+	}
+	stuckWebSocket("tcp", gcpool.Upgrade, true)(t, conns)
+	if got := conns.Info("a").Kind; got != "WebSocket under Upgrade" {
+		t.Errorf("under Upgrade it is %q", got)
+	}
+	var none *gcpool.ConnPool
+	if got := none.Info("a"); got != (gcpool.Info{}) {
+		t.Errorf("of no pool: %+v", got)
+	}
+}
