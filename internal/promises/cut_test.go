@@ -12,7 +12,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -92,41 +91,6 @@ func TestACutMessageWithoutANextConnection(t *testing.T) {
 	if len(got) != 2 || got[1] != "a behind" {
 		t.Errorf("reported: %.20q", got)
 	}
-}
-
-// A belated connection is of a type of the application's. Its errors come after its peer has the
-// message, and its Write returns 0 with them, as the adapters of WebSocket libraries do.
-type belated struct{ net.Conn }
-
-func (b belated) Write(p []byte) (int, error) {
-	if _, err := b.Conn.Write(p); err != nil {
-		return 0, err
-	}
-	return 0, io.ErrClosedPipe
-}
-
-// TestAnErrorAfterDelivery: a message whose write failed on a connection of the application's
-// type is reported, though that says that nothing went. What waits behind it stays.
-func TestAnErrorAfterDelivery(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var r reports
-		p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1000), gcpool.WithUndelivered(r.hook))
-		ours, peer := net.Pipe()
-		defer peer.Close()
-		if err := conns.Add("a", belated{ours}); err != nil {
-			t.Fatal(err)
-		}
-		add(t, stream, "a", "failed")
-		synctest.Wait() // the write is under way
-		add(t, stream, "a", "behind")
-		equal(t, "received", lines(t, bufio.NewReader(peer), 1), []string{"failed"})
-		synctest.Wait()
-		next := bufio.NewReader(pipe(t, conns, "a"))
-		equal(t, "received next", lines(t, next, 1), []string{"behind"})
-		synctest.Wait()
-		equal(t, "reported", r.take(t, gcpool.ErrNotConnected), []string{"a failed"})
-		settled(t, p)
-	})
 }
 
 func stuckRaw(wrap func(net.Conn) net.Conn) func(t *testing.T, conns *gcpool.ConnPool) {

@@ -196,17 +196,15 @@ func (l *Link) Resends() bool {
 	return up != nil && streams(up.Socket())
 }
 
-// sendEach sends one message after the other. A message that fails may have gone all the same:
-// the error of an adapter may come after its peer has the message, and need not tell how much
-// went.
-func sendEach(frames []byte, progress func(n int), send func(op byte, payload []byte) error) (n int, err error) {
+// sendEach sends frames one by one, for Send. send returns how much of a payload went.
+func sendEach(frames []byte, progress func(n int), send func(op byte, payload []byte) (int, error)) (n int, err error) {
 	for n < len(frames) {
 		if n > 0 {
 			progress(n)
 		}
 		start, end := frame.Bounds(frames[n:])
-		if err := send(frames[n]&0xf, frames[n+start:n+end]); err != nil {
-			return n + 1, err
+		if went, err := send(frames[n]&0xf, frames[n+start:n+end]); err != nil {
+			return n + min(went, 1), err
 		}
 		n += end
 	}

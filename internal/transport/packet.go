@@ -7,8 +7,7 @@ import "github.com/nulijiabei/gcpool/internal/socket"
 type packet struct{ raw }
 
 func (p *packet) Send(frames []byte, progress func(n int)) (n int, err error) {
-	return sendEach(frames, progress, func(_ byte, payload []byte) error {
-		_, err := socket.Write(p.conn, payload)
-		return err
+	return sendEach(frames, progress, func(_ byte, payload []byte) (int, error) {
+		return socket.Write(p.conn, payload)
 	})
 }

@@ -25,7 +25,9 @@ func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan str
 
 // Send sends frames one by one. Nothing can follow an error, for it may have cut a frame.
 func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
-	n, err = sendEach(frames, progress, x.send)
+	n, err = sendEach(frames, progress, func(op byte, payload []byte) (int, error) {
+		return 1, x.send(op, payload)
+	})
 	if err != nil {
 		x.said.Store(true)
 	}
