@@ -2,7 +2,8 @@
 // nodes of a cluster, each a process with a [gcpool.Pool], find each other's
 // users over NATS.
 //
-//	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
+//	nc, err := nats.Connect(url, nats.MaxReconnects(-1),
+//		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
 //	defer node.Leave(ctx)
 //

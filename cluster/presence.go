@@ -41,11 +41,11 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
-// Where returns the name of the node that id is connected to in a pool; of two nodes
-// of one name, with "/" and what is unique of the node behind it. It returns [gcpool.ErrNotConnected] if there is none, or none that can be found
-// within WithTimeout, or no connection to NATS;
-// ErrUncertain if no answer came within WithTimeout; and ctx's error if that
-// ends first. If id is connected here, NATS is not asked.
+// Where returns the name of the node that id is connected to in a pool. If two nodes have that
+// name, it returns the name, "/" and the node's unique id. Where returns
+// [gcpool.ErrNotConnected] if no node that can be found has the id, or without a connection to
+// NATS; ErrUncertain if no answer comes within WithTimeout; and ctx's error if that ends first.
+// It does not ask NATS if id is connected here.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)

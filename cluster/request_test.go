@@ -29,12 +29,12 @@ func TestStuckNodeMakesRoom(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)})
 	b, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
-	a.pool.Register("crowd")
-	g.serves("crowd", "*")
+	a.pool.Register("many")
+	g.serves("many", "*")
 	u := b.dial("alice")
 	b.known("alice", a)
 	for i := range maxInFlight + 100 {
-		if err := a.pool.GetStream("crowd").Add(userID(i), []byte("x")); err != nil {
+		if err := a.pool.GetStream("many").Add(userID(i), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
 	}

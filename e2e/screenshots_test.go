@@ -59,7 +59,7 @@ func TestScreenshots(t *testing.T) {
 	t.Parallel()
 	s := newServer(t)
 	names := []string{"Bob", "Carol", "Dave", "Erin", "Frank", "Grace"}
-	people := newCrowd(t, s, names...)
+	people := newGuests(t, s, names...)
 	alice := signedIn(t, s, "Alice")
 	alice.awaitText("#count", "People connected: 7")
 	d := dashboard(t, s)

@@ -36,7 +36,7 @@ func TestFault21DescriptorLimit(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
 			child := startChild(t, "TestFault21DescriptorLimit")
-			c := &crowd{addr: child.addr, kind: k}
+			c := &burst{addr: child.addr, kind: k}
 			for range manyPeers {
 				c.wg.Go(c.come)
 			}
@@ -74,8 +74,8 @@ func TestFault21DescriptorLimit(t *testing.T) {
 	}
 }
 
-// crowd is a group of peers that connect at once.
-type crowd struct {
+// burst is a group of peers that connect at once.
+type burst struct {
 	addr string
 	kind kind
 	wg   sync.WaitGroup
@@ -87,7 +87,7 @@ type crowd struct {
 }
 
 // come connects one peer, and waits if the server has no descriptor.
-func (c *crowd) come() {
+func (c *burst) come() {
 	c.mu.Lock()
 	c.n++
 	id := fmt.Sprint(c.n)
@@ -108,7 +108,7 @@ func (c *crowd) come() {
 }
 
 // take returns the peers that were served since the last call.
-func (c *crowd) take() (came []*peer.Peer) {
+func (c *burst) take() (came []*peer.Peer) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	came, c.came = c.came, nil

@@ -119,23 +119,23 @@ func (w *racer) deliver(id string) {
 	w.ledger.Stream(w.producer, id).Deliver(w.some(), func(data []byte) error { return w.stream.Deliver(ctx, id, data) })
 }
 
-// addFunc adds a message whose function is told its outcome once, which the ledger keeps as
+// addFunc adds a message whose function is calls its outcome once, which the ledger keeps as
 // the hook's.
 func (w *racer) addFunc(id string) {
 	w.ledger.Stream(w.producer, id).Add(w.some(), func(data []byte) error {
-		var told atomic.Int32
+		var calls atomic.Int32
 		sent := slices.Clone(data) // data is the caller's again when AddFunc returns
-		w.owed.Add(1)
+		w.pending.Add(1)
 		err := w.stream.AddFunc(id, data, func(err error) {
-			if w.owed.Add(-1); told.Add(1) != 1 {
-				w.t.Error("an outcome was told twice")
+			if w.pending.Add(-1); calls.Add(1) != 1 {
+				w.t.Error("an outcome was calls twice")
 			}
 			if err != nil {
 				w.ledger.Undelivered(gcpool.Undelivered{Pool: name, ID: id, Data: sent, Err: err})
 			}
 		})
 		if err != nil {
-			w.owed.Add(-1)
+			w.pending.Add(-1)
 		}
 		return err
 	})
@@ -145,14 +145,14 @@ func (w *racer) local() *gcpool.Local { return gcpool.NewLocal(w.pool) }
 
 func (w *racer) receive(id string) {
 	batch := [][]byte{broadcast(), broadcast(), broadcast()}
-	w.owed.Add(1)
+	w.pending.Add(1)
 	taken, err := w.local().Receive(name, id, batch, func(errs []error) {
-		if w.owed.Add(-1); len(errs) == 0 || len(errs) > len(batch) {
+		if w.pending.Add(-1); len(errs) == 0 || len(errs) > len(batch) {
 			w.t.Errorf("%d outcomes of %d messages", len(errs), len(batch))
 		}
 	})
 	if taken == 0 {
-		w.owed.Add(-1)
+		w.pending.Add(-1)
 	}
 	if (err == nil) != (taken == len(batch)) {
 		w.t.Errorf("Receive took %d of %d: %v", taken, len(batch), err)

@@ -24,10 +24,10 @@ type racer struct {
 // race is the state that racers share.
 type race struct {
 	*rig
-	owed  atomic.Int64 // calls of Receive's callback that are still due
-	mu    sync.Mutex
-	calls map[string]int
-	peers []*user
+	pending atomic.Int64 // calls of Receive's callback that are still due
+	mu      sync.Mutex
+	calls   map[string]int
+	peers   []*user
 }
 
 // everyone is the id of messages for whoever is connected, such as those of Broadcast.
@@ -183,7 +183,7 @@ func (c *race) over() {
 			c.t.Errorf("%s was never called", name)
 		}
 	}
-	if n := c.owed.Load(); n != 0 {
+	if n := c.pending.Load(); n != 0 {
 		c.t.Errorf("%d batches have no outcome", n)
 	}
 	if got := c.ledger.Totals(); got.Received == 0 || got.Undelivered == 0 {

@@ -55,19 +55,19 @@ func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 		return nil, err
 	}
 	defer fl.end()
-	crowd := gather(fl, v, users)
-	defer crowd.end()
+	load := gather(fl, v, users)
+	defer load.end()
 	if err := fl.reached(users); err != nil {
 		return nil, fmt.Errorf("before any fault: %w", err)
 	}
 	fl.tell("load")
 	for end := time.Now().Add(lasts); ; {
-		crowd.moving.Store(true)
+		load.moving.Store(true)
 		time.Sleep(time.Second) // of moves without a fault
 		if err := f.do(fl); err != nil {
 			return nil, err
 		}
-		crowd.moving.Store(false)
+		load.moving.Store(false)
 		over := time.Now()
 		if err := fl.reached(users); err != nil {
 			v.breach("%v", err)

@@ -17,8 +17,8 @@ const (
 	dialTime = time.Second
 )
 
-// A crowd is users that connect to any node, read, and move to another now and then.
-type crowd struct {
+// A load is users that connect to any node, read, and move to another now and then.
+type load struct {
 	*fleet
 	verdict *verdict
 	moving  atomic.Bool
@@ -26,22 +26,22 @@ type crowd struct {
 	wg      sync.WaitGroup
 }
 
-func gather(f *fleet, v *verdict, users int) *crowd {
-	c := &crowd{fleet: f, verdict: v, over: make(chan struct{})}
+func gather(f *fleet, v *verdict, users int) *load {
+	c := &load{fleet: f, verdict: v, over: make(chan struct{})}
 	for i := range users {
 		c.wg.Go(func() { c.live(userID(i)) })
 	}
 	return c
 }
 
-func (c *crowd) end() {
+func (c *load) end() {
 	close(c.over)
 	c.wg.Wait()
 }
 
 // live is what a user does: when her connection ends, or she moves, she opens another.
 // The one before is closed by its node then.
-func (c *crowd) live(id string) {
+func (c *load) live(id string) {
 	ended := make(chan *websocket.Conn, 100)
 	var open *websocket.Conn
 	for {
@@ -76,7 +76,7 @@ func (c *crowd) live(id string) {
 }
 
 // dial connects a user to a node, nil if that takes too long, and has her read.
-func (c *crowd) dial(id string, ended chan<- *websocket.Conn) *websocket.Conn {
+func (c *load) dial(id string, ended chan<- *websocket.Conn) *websocket.Conn {
 	addr := c.addr(rand.IntN(nodes))
 	conn, err := net.DialTimeout("tcp", addr, dialTime)
 	if err != nil {

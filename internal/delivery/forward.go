@@ -107,8 +107,8 @@ func (f *forwarder) send(w *schedule.Writer) {
 }
 
 // load returns a batch of what waits. While nobody is known to have the id, the first
-// message in the mailbox goes alone: each push to a user who is away would carry all his
-// mail else.
+// message in the mailbox goes alone. Otherwise each push to a user who is away would carry
+// all her mail.
 func (f *forwarder) load() *flight {
 	r, b := f.recipient, &flight{cursor: &f.recipient.cursor}
 	load := func(c *outbox.Chunk) int {

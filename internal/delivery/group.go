@@ -95,7 +95,7 @@ func (g *Group) Room(ctx context.Context) error {
 	return g.report.Room(ctx, g.done)
 }
 
-// Receipt returns one that has fn told a message's outcome, in order with the hooks.
+// Receipt returns a receipt that calls fn with the outcome, in order with the hooks.
 func (g *Group) Receipt(id string, fn func(err error)) *outbox.Receipt {
 	return g.report.Receipt(id, fn)
 }

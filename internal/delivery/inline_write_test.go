@@ -11,9 +11,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// TestLentWriterServesNobodyElse: while Add writes inline, another box queues up whose
-// connection takes nothing. A goroutine must serve that box, not the caller of Add.
-func TestLentWriterServesNobodyElse(t *testing.T) {
+// TestInlineWriterServesNobodyElse: while Add writes inline, another recipient queues up whose
+// connection takes nothing. A goroutine must serve that recipient, not the caller of Add.
+func TestInlineWriterServesNobodyElse(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is inline")
 	}
@@ -27,10 +27,10 @@ func TestLentWriterServesNobodyElse(t *testing.T) {
 	time.Sleep(schedule.InlinePause)
 	w := accept(a, "1")
 	if w == nil {
-		t.Fatal("an idle pool lends no writer")
+		t.Fatal("an idle pool gives the caller no writer")
 	}
 	if accept(b, "2") != nil || accept(a, "3") != nil {
-		t.Fatal("a busy pool lends a writer")
+		t.Fatal("a busy pool gives the caller a writer")
 	}
 	done := make(chan struct{})
 	go func() {
@@ -65,9 +65,9 @@ func TestCursorStandsInLineOnce(t *testing.T) {
 	}
 }
 
-// TestLentWriterFindsTheApplicationInsideAFrame: the application has written a part of
+// TestInlineWriterFindsTheApplicationInsideAFrame: the application has written a part of
 // a frame. The caller of Add must not wait for the rest.
-func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
+func TestInlineWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute})
 	link, conn, peer := upgraded(t)
@@ -80,7 +80,7 @@ func TestLentWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	time.Sleep(schedule.InlinePause)
 	w := accept(a, "1")
 	if w == nil {
-		t.Fatal("an idle pool lends no writer")
+		t.Fatal("an idle pool gives the caller no writer")
 	}
 	w.once()
 	accept(a, "2")

@@ -92,9 +92,9 @@ func (m *most) Write(p []byte) (int, error) {
 	return 0, io.ErrClosedPipe // the last write fails
 }
 
-// TestLetterKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
+// TestMailKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
 // whole chunk that it came in.
-func TestLetterKeepsNoMoreThanItNeeds(t *testing.T) {
+func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})
 	heap := func() int {

@@ -13,14 +13,14 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// TestPushToADeadBox: Push to a dead box takes no message and returns no error, so that
-// the caller looks the id up again. If Broadcast took the box for a full one, it would
+// TestPushToADeadRecipient: Push to a dead recipient takes no message and returns no error, so that
+// the caller looks the id up again. If Broadcast took the recipient for a full one, it would
 // never end.
-func TestPushToADeadBox(t *testing.T) {
+func TestPushToADeadRecipient(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	b := NewRecipient(g, "a", nil)
 	if _, retired := b.Retire(); !retired {
-		t.Fatal("a new box does not retire")
+		t.Fatal("a new recipient does not retire")
 	}
 	for _, m := range []outbox.Message{{ID: "a"}, {}, {Here: true}} {
 		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
@@ -29,14 +29,14 @@ func TestPushToADeadBox(t *testing.T) {
 	}
 }
 
-// TestAttachToADeadOrClosedBox: Attach to a dead box refuses the connection, so that
+// TestAttachToADeadOrClosedRecipient: Attach to a dead recipient refuses the connection, so that
 // the caller looks the id up again. Attach after Close returns ErrClosed.
-func TestAttachToADeadOrClosedBox(t *testing.T) {
+func TestAttachToADeadOrClosedRecipient(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	dead, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
 	dead.Retire()
 	if ok, _ := dead.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); ok || connOf(dead) != nil {
-		t.Error("a dead box took a connection")
+		t.Error("a dead recipient took a connection")
 	}
 	g.Close()
 	if ok, err := b.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || connOf(b) != nil {
@@ -44,7 +44,7 @@ func TestAttachToADeadOrClosedBox(t *testing.T) {
 	}
 }
 
-// TestRetireKeepsWhatIsInUse: each of these alone keeps a box from being retired.
+// TestRetireKeepsWhatIsInUse: each of these alone keeps a recipient from being retired.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	for what, use := range map[string]func(b *Recipient){
@@ -62,7 +62,7 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	b := NewRecipient(g, "a", nil)
 	b.owners = b.owners.Add(owners.Caller{})
 	if _, retired := b.Retire(); !retired || !b.dead {
-		t.Error("who added a connection keeps a box")
+		t.Error("who added a connection keeps a recipient")
 	}
 }
 

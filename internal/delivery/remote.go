@@ -16,7 +16,7 @@ type Remote interface {
 
 const (
 	// remoteCost is what a message for elsewhere takes beside its payload: its
-	// id may be one that nobody has.
+	// id may have no connection anywhere.
 	remoteCost = 512
 	// remoteShare is how many outboxes full of such messages may wait.
 	remoteShare = 64
@@ -31,7 +31,7 @@ func (g *Group) Remote() Remote {
 }
 
 // SetRemote sets what carries messages elsewhere; nil is nobody. Recipients
-// that wait for it must then be told by WithoutRemote.
+// that wait for it must then call WithoutRemote.
 func (g *Group) SetRemote(r Remote) {
 	if r == nil {
 		g.remote.Store(nil)

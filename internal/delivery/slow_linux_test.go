@@ -10,7 +10,7 @@ import (
 )
 
 // TestRefusedAttachSetsNothing: Attach that fails, because the pool is closed or the
-// box is dead, does not change the options of the connection.
+// recipient is dead, does not change the options of the connection.
 func TestRefusedAttachSetsNothing(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -18,8 +18,8 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 	}
 	defer listener.Close()
 	for what, refuse := range map[string]func(g *Group, b *Recipient){
-		"a closed pool": func(g *Group, _ *Recipient) { g.Close() },
-		"a dead box":    func(_ *Group, b *Recipient) { b.Retire() },
+		"a closed pool":    func(g *Group, _ *Recipient) { g.Close() },
+		"a dead recipient": func(_ *Group, b *Recipient) { b.Retire() },
 	} {
 		conn, err := net.Dial("tcp", listener.Addr().String())
 		if err != nil {

@@ -70,8 +70,8 @@ func (f *flight) pause(already time.Duration) {
 }
 
 // look notes whether the peer has taken something since: its system has acknowledged
-// some of this write, or of another that this one waits for. Then it lives. While a message of the
-// application's own is unfinished, only its progress counts.
+// some of this write, or of another that this one waits for. Then it lives. While a message
+// of the application itself is unfinished, only its progress counts.
 func (f *flight) look() {
 	now := f.conn.Progress()
 	if !now.Since(f.taken) {

@@ -22,7 +22,7 @@ type Owner interface {
 // there are too many.
 type Mailbox struct {
 	TTL   time.Duration
-	Bytes int // of payload, and of what else Put is told
+	Bytes int // of payload, and of what else Put counts
 
 	mu       sync.Mutex // a leaf
 	runs     []run      // oldest first; some may be gone

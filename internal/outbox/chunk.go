@@ -78,7 +78,7 @@ func Single(m *Message, f Format) *Chunk {
 // Frames returns the frames of c.
 func (c *Chunk) Frames() []byte { return c.buf[c.off:] }
 
-// Size returns how many bytes c keeps, with those of messages that have left it.
+// Size returns how many bytes c keeps, also for messages that have left it.
 func (c *Chunk) Size() int { return len(c.buf) }
 
 // Receipts returns how many messages of c somebody waits for, or has waited for.

@@ -16,7 +16,7 @@ const sampled = 64
 //
 // Pinned chunks are being written, or are on their way to another process: their bytes do
 // not change, and they stay until Unpin. Chunks that were given up behind them have
-// a reason already, which is told when the write before them has ended. The rest waits.
+// a reason already, which is reported when the write before them has ended. The rest waits.
 type Log struct {
 	format  Format
 	began   uint8 // how many chunks were begun, for sampled
@@ -101,7 +101,7 @@ func (l *Log) Pin(alone bool) *Chunk {
 }
 
 // Unpin ends what Pin has begun: the messages that are left wait again. What was given up
-// behind them must have been told.
+// behind them must have been reported.
 func (l *Log) Unpin() {
 	l.pinned = 0
 	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {

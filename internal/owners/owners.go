@@ -122,11 +122,11 @@ func (p *Past) find(id string) List {
 	return p.old[key]
 }
 
-// A Caller is a goroutine, and the one that started it, 0 if there is none.
+// A Caller is a goroutine and its parent, which started it; 0 if there is none.
 type Caller struct{ Goroutine, Parent uint64 }
 
 // WhoCalls tells who calls. Only the text of the stack has it: there the goroutine stands
-// first, and its parent last. A goroutine of the pool's, such as that of the hooks, is
+// first, and its parent last. A goroutine of the pool, such as the hooks' goroutine, is
 // nobody's child.
 func WhoCalls() Caller {
 	buf := stacks.Get().(*[4 << 10]byte)

@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestAddFuncTellsTheOutcomeOnce: whatever becomes of a message, its function is told, and
+// TestAddFuncTellsTheOutcomeOnce: whatever becomes of a message, its function is called once, and
 // the hook is not.
 func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 	kept := gcpool.WithMailbox(time.Minute, 1000)
@@ -48,8 +48,8 @@ func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				var r reports
 				p, conns, stream := idle(t, gcpool.WithUndelivered(r.hook), test.opt)
-				var told []error
-				if err := stream.AddFunc("a", []byte("hello"), func(err error) { told = append(told, err) }); err != nil {
+				var outcomes []error
+				if err := stream.AddFunc("a", []byte("hello"), func(err error) { outcomes = append(outcomes, err) }); err != nil {
 					t.Fatal(err)
 				}
 				if test.after != nil {
@@ -59,8 +59,8 @@ func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 				synctest.Wait()
 				time.Sleep(time.Hour)
 				synctest.Wait()
-				if len(told) != 1 || !errors.Is(told[0], test.want) || (told[0] == nil) != (test.want == nil) {
-					t.Errorf("told %v, want %v", told, test.want)
+				if len(outcomes) != 1 || !errors.Is(outcomes[0], test.want) || (outcomes[0] == nil) != (test.want == nil) {
+					t.Errorf("the outcomes are %v, want %v", outcomes, test.want)
 				}
 				equal(t, "the hook", r.take(t, nil), nil)
 				s := p.Stats()[0]
@@ -76,14 +76,14 @@ func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 // does not end that.
 func TestAddFuncIsToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var told []string
+		var calls []string
 		var inside atomic.Int32
 		tell := func(what string) {
 			if inside.Add(1) != 1 {
 				t.Error("two calls at once")
 			}
 			time.Sleep(time.Millisecond)
-			told = append(told, what)
+			calls = append(calls, what)
 			inside.Add(-1)
 		}
 		_, conns, stream := started(t,
@@ -106,8 +106,8 @@ func TestAddFuncIsToldInOrder(t *testing.T) {
 		add(t, stream, "b", "away")
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if want := []string{"a true", "0 <nil>", "1 <nil>", "2 <nil>", "hook away"}; !slices.Equal(told, want) {
-			t.Errorf("told %q, want %q", told, want)
+		if want := []string{"a true", "0 <nil>", "1 <nil>", "2 <nil>", "hook away"}; !slices.Equal(calls, want) {
+			t.Errorf("called %q, want %q", calls, want)
 		}
 	})
 }
@@ -117,7 +117,7 @@ func TestAddFuncCountsInWithBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, stream := started(t, gcpool.WithBuffer(2))
 		free := make(chan bool)
-		for range 4 { // one is being told, two wait, and one more
+		for range 4 { // one call runs, two wait, and one more
 			if err := stream.AddFunc("a", nil, func(error) { <-free }); err != nil {
 				t.Fatal(err)
 			}
@@ -136,20 +136,20 @@ func TestAddFuncCountsInWithBuffer(t *testing.T) {
 // TestAddFuncRefuses what Add refuses, and a nil function, and then tells nothing.
 func TestAddFuncRefuses(t *testing.T) {
 	p, _, stream := started(t)
-	told := func(err error) { t.Errorf("told %v", err) }
+	never := func(err error) { t.Errorf("an outcome: %v", err) }
 	var none *gcpool.StreamPool
 	for what, got := range map[string]struct{ err, want error }{
-		"an empty id":     {stream.AddFunc("", nil, told), gcpool.ErrInvalid},
+		"an empty id":     {stream.AddFunc("", nil, never), gcpool.ErrInvalid},
 		"a nil function":  {stream.AddFunc("a", nil, nil), gcpool.ErrInvalid},
-		"a large message": {stream.AddFunc("a", make([]byte, 1<<20+1), told), gcpool.ErrTooLarge},
-		"no pool":         {none.AddFunc("a", nil, told), gcpool.ErrNotRegistered},
+		"a large message": {stream.AddFunc("a", make([]byte, 1<<20+1), never), gcpool.ErrTooLarge},
+		"no pool":         {none.AddFunc("a", nil, never), gcpool.ErrNotRegistered},
 	} {
 		if !errors.Is(got.err, got.want) {
 			t.Errorf("%s: %v, want %v", what, got.err, got.want)
 		}
 	}
 	shutdown(p, time.Second)
-	if err := stream.AddFunc("a", nil, told); err != gcpool.ErrClosed {
+	if err := stream.AddFunc("a", nil, never); err != gcpool.ErrClosed {
 		t.Errorf("after Shutdown: %v", err)
 	}
 }

@@ -94,18 +94,18 @@ func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 	}
 }
 
-// TestManyLettersOfOneID: when many letters of one id expire, they do not delay other
-// ids. Many letters do not delay Shutdown either.
-func TestManyLettersOfOneID(t *testing.T) {
-	const letters = 200_000
+// TestManyMessagesOfOneID: when many messages of one id expire, they do not delay other
+// ids. Many messages do not delay Shutdown either.
+func TestManyMessagesOfOneID(t *testing.T) {
+	const messages = 200_000
 	p, conns, stream := started(t, gcpool.WithMailbox(time.Second, 16<<20), gcpool.WithOutbox(16<<20))
 	pipe(t, conns, "alice")
-	for range letters {
+	for range messages {
 		stream.Add("alice", make([]byte, 64))
 	}
 	conns.Del("alice")
 	worst := time.Duration(0)
-	for p.Stats()[0].Expired < letters/2 {
+	for p.Stats()[0].Expired < messages/2 {
 		start := time.Now()
 		stream.Add("bob", []byte("x"))
 		worst = max(worst, time.Since(start))
@@ -114,7 +114,7 @@ func TestManyLettersOfOneID(t *testing.T) {
 	if worst > 2*time.Second { // it takes 10 ms; if the time were quadratic, 8 s
 		t.Errorf("an Add for another waited for %v", worst)
 	}
-	for range letters {
+	for range messages {
 		stream.Add("carol", make([]byte, 64))
 	}
 	start := time.Now()

@@ -70,7 +70,7 @@ type event struct {
 // Fail reports the messages of c as undelivered; c is the reporter's from now on. What Deliver
 // waits for is told to its caller only.
 func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
-	told := r.Undelivered != nil
+	hooked := r.Undelivered != nil
 	for c.Receipts() > 0 && c.Messages > 0 {
 		m, err := c.Next(), err
 		if c.Cut && m.Here && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
@@ -80,7 +80,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 		if m.Receipt != nil {
 			tell = m.Receipt.Decide(err)
 		}
-		if tell == nil && told {
+		if tell == nil && hooked {
 			m.Receipt = nil
 			r.add(event{id: id, chunk: outbox.Single(&m, r.format), err: err}, 1)
 			continue
@@ -90,7 +90,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 			tell() // after the count, for Deliver returns now
 		}
 	}
-	if told && c.Messages > 0 {
+	if hooked && c.Messages > 0 {
 		c.Fit()
 		r.add(event{id: id, chunk: c, err: err}, c.Messages)
 		return
@@ -99,7 +99,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	c.Free()
 }
 
-// Receipt returns one that has fn told the outcome, in order with the hooks.
+// Receipt returns a receipt that calls fn with the outcome, in order with the hooks.
 func (r *Reporter) Receipt(id string, fn func(err error)) *outbox.Receipt {
 	return &outbox.Receipt{Stays: true, Decide: func(err error) (tell func()) {
 		return func() { r.add(event{id: id, outcome: fn, err: err}, 1) }
@@ -113,7 +113,7 @@ func (r *Reporter) Moved(id string, connected bool, err error) {
 	}
 }
 
-// add has e told. What is only logged is left out while the logger is too slow.
+// add queues e. What is only logged is left out while the logger is too slow.
 func (r *Reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

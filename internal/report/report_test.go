@@ -16,7 +16,7 @@ import (
 )
 
 // TestFailTellsWhoAsks: of messages that are reported together, some have somebody who asks
-// for the outcome. That one is told, and the hook of all others, in order. A message that came
+// for the outcome. That one is called, and the hook of all others, in order. A message that came
 // from elsewhere and was cut has no outcome that lets it be sent again.
 func TestFailTellsWhoAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -38,7 +38,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 					}
 					return func() {
 						if data == "here" && counters.Read().Other != 1 {
-							t.Error("who asks is told before the outcome is counted")
+							t.Error("who asks is called before the outcome is counted")
 						}
 						asked[data] = err
 					}
@@ -125,7 +125,7 @@ func TestHookMayAppend(t *testing.T) {
 		}
 		r.Fail("a", log.Pin(false), outcome.ErrSlow)
 		if synctest.Wait(); !slices.Equal(got, want) {
-			t.Errorf("told %q, want %q", got, want)
+			t.Errorf("called %q, want %q", got, want)
 		}
 	})
 }
@@ -137,16 +137,16 @@ func TestAPanicEndsNothing(t *testing.T) {
 		var counters outcome.Counters
 		var all tasks.Tasks
 		r := New(Hooks{Buffer: 10}, outbox.Format{}, &counters, &all)
-		told := 0
+		called := 0
 		for i := range 3 {
 			r.Receipt("a", func(error) {
-				if told++; i == 0 {
+				if called++; i == 0 {
 					panic(errors.New("in the application"))
 				}
 			}).Tell(nil)
 		}
-		if synctest.Wait(); told != 3 || !all.None() {
-			t.Errorf("%d of 3 were told", told)
+		if synctest.Wait(); called != 3 || !all.None() {
+			t.Errorf("%d of 3 were called", called)
 		}
 	})
 }

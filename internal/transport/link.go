@@ -73,16 +73,8 @@ type kind interface {
 	Socket() net.Conn
 }
 
-// NewLink returns conn's Link, or nil if conn is nil or a nil pointer. See Init.
-func NewLink(conn net.Conn, binary bool) *Link {
-	if l := new(Link); l.Init(conn, binary) {
-		return l
-	}
-	return nil
-}
-
 // Init makes l the Link of conn, and reports false if conn is nil or a nil pointer. Messages
-// are binary or text as told, unless the connection has its own way to say so.
+// are binary or text, but an x/net connection says which itself, by its PayloadType.
 func (l *Link) Init(conn net.Conn, binary bool) bool {
 	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
 		return false

@@ -40,7 +40,7 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 		req, _ := http.ReadRequest(bufio.NewReader(conn))
 		c := &Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
-			links <- NewLink(ws, false)
+			links <- newLink(ws, false)
 			<-done
 		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), ConnKey{}, c)))
 	}()
@@ -145,7 +145,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		}
 		before = heap()
 		for _, conn := range conns {
-			stuck.Go(func() { NewLink(conn, false).Send(frames, func(int) {}) })
+			stuck.Go(func() { newLink(conn, false).Send(frames, func(int) {}) })
 		}
 		time.Sleep(100 * time.Millisecond)
 		if each := (heap() - before) / peers; each > 16<<10 {
@@ -170,7 +170,7 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Handshake() // until it is over here too
-	NewLink(server, false).Close(StatusNormal, func() {})
+	newLink(server, false).Close(StatusNormal, func() {})
 	client.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.ReadAll(client); err != nil {
 		t.Error(err)
@@ -193,7 +193,7 @@ func TestLinkOfAWrapper(t *testing.T) {
 		"one that panics":     {wrapper{c, func() net.Conn { panic("no") }}, false},
 		"one without NetConn": {struct{ net.Conn }{c}, false},
 	} {
-		if got := NewLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
+		if got := newLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
 			t.Errorf("%s: a WebSocket is %v, opcode %d", what, got.WebSocket(), got.Opcode)
 		}
 	}
@@ -221,4 +221,12 @@ func TestAnotherOpcodeTakesACopy(t *testing.T) {
 	if !bytes.Equal(frames, before) {
 		t.Error("the frames of the log have changed")
 	}
+}
+
+// newLink returns conn's Link, or nil if Init refuses conn.
+func newLink(conn net.Conn, binary bool) *Link {
+	if l := new(Link); l.Init(conn, binary) {
+		return l
+	}
+	return nil
 }

@@ -10,7 +10,7 @@ import (
 // stash puts messages of u's queue into the mailbox.
 func (p *pool) stash(u *user, now time.Time, all ...*message) {
 	for _, m := range all {
-		p.letters = append(p.letters, letter{u, m, now.Add(ttl)})
+		p.mail = append(p.mail, mailed{u, m, now.Add(ttl)})
 		if m.deliver { // waits no longer
 			m.deliver, m.outcome = false, gcpool.ErrKept
 		}
@@ -18,10 +18,10 @@ func (p *pool) stash(u *user, now time.Time, all ...*message) {
 	p.trim(now)
 }
 
-// trim has the oldest letters give way. Of their users, it is the first message
+// trim has the oldest mail give way. Of their users, it is the first message
 // that goes.
 func (p *pool) trim(now time.Time) {
-	for len(p.letters) > 0 && (p.over(nil) || !now.Before(p.letters[0].expires)) {
+	for len(p.mail) > 0 && (p.over(nil) || !now.Before(p.mail[0].expires)) {
 		p.giveWay(gcpool.ErrExpired)
 	}
 }
@@ -29,7 +29,7 @@ func (p *pool) trim(now time.Time) {
 // over reports whether the mailbox is too full, with more or without.
 func (p *pool) over(more []*message) bool {
 	n := 0
-	for _, l := range p.letters {
+	for _, l := range p.mail {
 		n += len(l.message.data)
 	}
 	for _, m := range more {
@@ -38,9 +38,9 @@ func (p *pool) over(more []*message) bool {
 	return n > mailboxBytes
 }
 
-// giveWay reports the first message of the user whose letter is the oldest.
+// giveWay reports the first message of the user with the oldest message in the mailbox.
 func (p *pool) giveWay(reason error) {
-	u := p.letters[0].user
+	u := p.mail[0].user
 	first := u.queue[0]
 	u.queue = u.queue[1:]
 	p.unstash(first)
@@ -48,13 +48,13 @@ func (p *pool) giveWay(reason error) {
 }
 
 func (p *pool) isLetter(m *message) bool {
-	return slices.ContainsFunc(p.letters, func(l letter) bool { return l.message == m })
+	return slices.ContainsFunc(p.mail, func(l mailed) bool { return l.message == m })
 }
 
 func (p *pool) unstash(m *message) {
-	for i, l := range p.letters {
+	for i, l := range p.mail {
 		if l.message == m {
-			p.letters = append(p.letters[:i:i], p.letters[i+1:]...)
+			p.mail = append(p.mail[:i:i], p.mail[i+1:]...)
 			return
 		}
 	}

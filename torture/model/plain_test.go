@@ -31,7 +31,7 @@ type pool struct {
 	chance   bool // what is in the mailbox depends on chance: the pool is left alone
 	users    map[string]*user
 	places   int // taken of the buffer before Start
-	letters  []letter
+	mail     []mailed
 	stats    gcpool.Stats // but for what waits
 	reports  map[string][]string
 	presence map[string][]bool
@@ -55,8 +55,8 @@ type message struct {
 	outcome error // for Deliver; errNone until there is one
 }
 
-// A letter is a message in the mailbox.
-type letter struct {
+// A mailed is a message in the mailbox.
+type mailed struct {
 	user    *user
 	message *message
 	expires time.Time
@@ -288,7 +288,7 @@ func (p *pool) advance(now time.Time) {
 // shutdown is Shutdown that has until then, and returns its error.
 func (p *pool) shutdown(now, end time.Time) (err error) {
 	p.mailbox = false
-	for len(p.letters) > 0 {
+	for len(p.mail) > 0 {
 		p.giveWay(gcpool.ErrClosed)
 	}
 	p.drain(now)

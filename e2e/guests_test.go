@@ -15,18 +15,18 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A crowd is people without a browser, so that a picture has more than a machine
+// guests are people without a browser, so that a picture has more than a machine
 // has room for.
-type crowd struct {
+type guests struct {
 	t       *testing.T
 	s       *server
 	readers sync.WaitGroup
 	conns   map[string]*websocket.Conn
 }
 
-func newCrowd(t *testing.T, s *server, names ...string) *crowd {
+func newGuests(t *testing.T, s *server, names ...string) *guests {
 	t.Helper()
-	c := &crowd{t: t, s: s, conns: make(map[string]*websocket.Conn)}
+	c := &guests{t: t, s: s, conns: make(map[string]*websocket.Conn)}
 	t.Cleanup(func() {
 		for name := range c.conns {
 			c.leave(name)
@@ -40,7 +40,7 @@ func newCrowd(t *testing.T, s *server, names ...string) *crowd {
 }
 
 // join signs a person in. One who does not read is a slow peer.
-func (c *crowd) join(name string, reads bool) {
+func (c *guests) join(name string, reads bool) {
 	c.t.Helper()
 	// The answer leads to a page that tells who one is; the cookie comes before.
 	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
@@ -66,13 +66,13 @@ func (c *crowd) join(name string, reads bool) {
 	}
 }
 
-func (c *crowd) leave(name string) {
+func (c *guests) leave(name string) {
 	c.conns[name].Close()
 	delete(c.conns, name)
 }
 
 // send pushes a message of one who is there.
-func (c *crowd) send(from, to, text string) {
+func (c *guests) send(from, to, text string) {
 	if ws := c.conns[from]; ws != nil {
 		write(ws, to, text)
 	}
@@ -89,7 +89,7 @@ func write(ws *websocket.Conn, to, text string) error {
 
 // flood pushes more to a slow peer than the system takes for it. Who does so has
 // to wait, and waits for itself.
-func (c *crowd) flood(from, to string) {
+func (c *guests) flood(from, to string) {
 	c.t.Helper()
 	c.join(to, false)
 	c.join(from, true)
@@ -103,9 +103,9 @@ func (c *crowd) flood(from, to string) {
 	})
 }
 
-// talk has the crowd talk for a while, now more and now less. People come and go,
+// talk has the guests talk for a while, now more and now less. People come and go,
 // and in the middle of it one stops reading while much is pushed to her.
-func (c *crowd) talk(d time.Duration, names []string) {
+func (c *guests) talk(d time.Duration, names []string) {
 	random := rand.New(rand.NewPCG(6, 455))
 	who := func() string { return names[random.IntN(len(names))] }
 	ticker := time.NewTicker(100 * time.Millisecond)
