@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 	"golang.org/x/net/websocket"
 )
 
@@ -42,11 +43,11 @@ func TestACutMessageIsSentAgain(t *testing.T) {
 			t.Parallel()
 			var r reports
 			const size = 8 << 20 // more than the sockets hold
-			_, conns, stream := started(t, gcpool.WithOutbox(2*size), gcpool.WithUndelivered(r.hook))
+			p, conns, stream := started(t, gcpool.WithOutbox(2*size), gcpool.WithUndelivered(r.hook))
 			test.connect(t, conns)
 			long := strings.Repeat("x", size)
 			add(t, stream, "a", long)
-			time.Sleep(50 * time.Millisecond) // the write is under way
+			eventually(t, "the write is under way", func() bool { return p.Stats()[0].Stalled == 1 })
 			add(t, stream, "a", "behind")
 			ours, peer := net.Pipe()
 			if err := conns.Add("a", ours); err != nil {
@@ -81,7 +82,7 @@ func TestACutMessageWithoutANextConnection(t *testing.T) {
 	p, conns, stream := started(t, gcpool.WithOutbox(16<<20), gcpool.WithUndelivered(r.hook))
 	stuckWebSocket("tcp", gcpool.Upgrade, true)(t, conns)
 	add(t, stream, "a", strings.Repeat("x", 8<<20))
-	time.Sleep(50 * time.Millisecond)
+	eventually(t, "the write is under way", func() bool { return p.Stats()[0].Stalled == 1 })
 	add(t, stream, "a", "behind")
 	if n, err := conns.Kick("a", 1000, ""); n != 1 || err != nil {
 		t.Fatalf("Kick: %d, %v", n, err)
@@ -95,20 +96,7 @@ func TestACutMessageWithoutANextConnection(t *testing.T) {
 
 func stuckRaw(wrap func(net.Conn) net.Conn) func(t *testing.T, conns *gcpool.ConnPool) {
 	return func(t *testing.T, conns *gcpool.ConnPool) {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		peer, err := net.Dial("tcp", l.Addr().String())
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() { peer.Close() })
-		ours, err := l.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
+		ours, _ := nettest.TCP(t)
 		if err := conns.Add("a", wrap(ours)); err != nil {
 			t.Fatal(err)
 		}

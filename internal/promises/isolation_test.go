@@ -16,25 +16,13 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // tcp connects id to the pool over loopback TCP and returns the peer's end.
 func tcp(t *testing.T, conns *gcpool.ConnPool, id string) net.Conn {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	peer, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	ours, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { peer.Close() })
+	ours, peer := nettest.TCP(t)
 	if err := conns.Add(id, ours); err != nil {
 		t.Fatal(err)
 	}

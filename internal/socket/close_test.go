@@ -2,28 +2,16 @@ package socket
 
 import (
 	"crypto/tls"
-	"net"
 	"net/http/httptest"
 	"testing"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // TestCloseWaitsForNoAlert: tls.Conn.Close waits 5 s for a peer that takes nothing.
 func TestCloseWaitsForNoAlert(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	peer, err := net.Dial("tcp", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer peer.Close()
-	conn, err := l.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	conn, peer := nettest.TCP(t)
 	https := httptest.NewTLSServer(nil)
 	defer https.Close()
 	server := tls.Server(conn, &tls.Config{Certificates: https.TLS.Certificates})

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -34,7 +35,7 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // function is called, and its peer.
 func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 	t.Helper()
-	conn, raw := pair(t)
+	conn, raw := nettest.TCP(t)
 	links, done := make(chan *Link), make(chan bool)
 	go func() {
 		req, _ := http.ReadRequest(bufio.NewReader(conn))
@@ -52,25 +53,6 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 		t.Fatal(err)
 	}
 	return <-links, peer, func() { close(done) }
-}
-
-// pair returns the two ends of a connection over TCP.
-func pair(t *testing.T) (conn, peer net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { peer.Close() })
-	if conn, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn, peer
 }
 
 // TestKillWhileTheApplicationSetsDeadlines: Kill closes an upgraded WebSocket
@@ -133,7 +115,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		var before int
 		var conns []net.Conn
 		for range peers {
-			conn, peer := pair(t)
+			conn, peer := nettest.TCP(t)
 			conn.(*net.TCPConn).SetWriteBuffer(4096)
 			peer.(*net.TCPConn).SetReadBuffer(4096)
 			for range 3 { // until the socket is full, also a moment later
@@ -160,7 +142,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 
 // TestRawTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
 func TestRawTLSEndsWithCloseNotify(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	https := httptest.NewTLSServer(nil)
 	defer https.Close()
 	server := tls.Server(conn, &tls.Config{Certificates: https.TLS.Certificates})
@@ -180,7 +162,7 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 // TestLinkOfAWrapper: what a library wraps around what it has hijacked is the same
 // connection; what cannot be unwrapped is another.
 func TestLinkOfAWrapper(t *testing.T) {
-	conn, _ := pair(t)
+	conn, _ := nettest.TCP(t)
 	c := upgrade.NewConn(conn, nil)
 	for what, test := range map[string]struct {
 		conn net.Conn

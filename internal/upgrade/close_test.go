@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 const (
@@ -250,7 +251,7 @@ func TestAwaitCloseEndsWithTheBegin(t *testing.T) {
 
 // TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
 func TestTLSEndsWithCloseNotify(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
 	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
 	go server.Handshake()

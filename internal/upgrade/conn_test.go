@@ -10,26 +10,8 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
-
-// pair returns the two ends of a connection over TCP.
-func pair(t *testing.T) (conn, peer net.Conn) {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	if peer, err = net.Dial("tcp", l.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { peer.Close() })
-	if conn, err = l.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { conn.Close() })
-	return conn, peer
-}
 
 // TestNothingPassesBetweenTryAndSend fills a socket until Try has left a frame
 // in the middle, and has the application write before Send goes on.
@@ -107,7 +89,7 @@ func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 
 // TestAnyBytesPass: frames of every form of header, split anywhere.
 func TestAnyBytesPass(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	c := &Conn{Conn: conn, speech: speech{phase: frames}}
 	var want []byte
 	for _, p := range []string{"", "\x81", "\x00", "\x82\x7e", "\x00", "\x01", "x", "\x81\x7f\x00\x00\x00\x00\x00\x00\x00", "\x01y\x81", "\x01z"} {
@@ -140,7 +122,7 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 		{[]string{"HTTP/1.1 2", "00 OK\r\n"}, other},
 		{[]string{"HTTP/1.1 101 ", strings.Repeat("x", responseMost)}, other},
 	} {
-		conn, peer := pair(t)
+		conn, peer := nettest.TCP(t)
 		c := &Conn{Conn: conn}
 		for i, p := range test.writes {
 			if n, err := c.Write([]byte(p)); n != len(p) || err != nil {
@@ -160,7 +142,7 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 
 // TestFrameBehindTheResponseCounts, though it comes in the same write.
 func TestFrameBehindTheResponseCounts(t *testing.T) {
-	conn, _ := pair(t)
+	conn, _ := nettest.TCP(t)
 	c := &Conn{Conn: conn}
 	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
 	if NewSender(c).Held() == 0 {
@@ -173,7 +155,7 @@ func TestFrameBehindTheResponseCounts(t *testing.T) {
 }
 
 func TestEarlyBytesAreReadFirst(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	early := []byte("early ")
 	c := NewConn(conn, early)
 	copy(early, "reused") // by net/http

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 var (
@@ -139,7 +140,7 @@ func (c *countedReads) Read(p []byte) (int, error) {
 // TestASilentPeerGetsCloseNotify: the pool's close frame is out, and the peer has had the
 // time to answer.
 func TestASilentPeerGetsCloseNotify(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
 	c := &Conn{Conn: tls.Server(conn, config), speech: speech{phase: frames}}
 	came := &recorded{Conn: peer}
@@ -180,7 +181,7 @@ func (r *recorded) Read(p []byte) (n int, err error) {
 
 // TestTLSIsBrokenByADeadline: the pool does not wait for the end of a frame that cannot come.
 func TestTLSIsBrokenByADeadline(t *testing.T) {
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	c := &Conn{Conn: tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}}), speech: speech{phase: frames}}
 	go c.Conn.(*tls.Conn).Handshake()
 	if err := tls.Client(peer, &tls.Config{InsecureSkipVerify: true}).Handshake(); err != nil {

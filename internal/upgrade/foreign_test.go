@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // oneLock is a connection of the application's: a write has all else wait.
@@ -61,7 +62,7 @@ func (l *lockedClose) Close() error {
 
 // TestKillEndsAWriteThatCloseWaitsFor, by a deadline, whatever deadlines the library sets.
 func TestKillEndsAWriteThatCloseWaitsFor(t *testing.T) {
-	conn, _ := pair(t)
+	conn, _ := nettest.TCP(t)
 	c := &Conn{Conn: &lockedClose{Conn: conn}, speech: speech{phase: frames}}
 	_, sent := fill(t, c)
 	c.Kill()
@@ -86,7 +87,7 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 		"whose peer has said so":   quiet,
 		"after goodbye and answer": func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway); quiet(c) },
 	} {
-		conn, peer := pair(t)
+		conn, peer := nettest.TCP(t)
 		c := &Conn{Conn: &oneLock{Conn: conn}, speech: speech{phase: frames}}
 		sent := push(c, string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)))
 		for before := uint64(0); before == 0 || c.wrote.Load() != before; {

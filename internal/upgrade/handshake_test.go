@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // TestControlFramesOfThePoolWaitForTheHandshake, and leave with the end of its response,
@@ -30,7 +31,7 @@ func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 		{"a goodbye, and no WebSocket", goodbye, whole, refused, refused},
 		{"a goodbye, no WebSocket, and no halves", goodbye, unhalved, refused, refused},
 	} {
-		conn, peer := pair(t)
+		conn, peer := nettest.TCP(t)
 		c := &Conn{Conn: test.side(conn)}
 		test.pool(c)
 		for _, b := range []byte(test.says) {

@@ -11,13 +11,14 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
 // upgradedPair returns a Conn whose response is out, and its peer.
 func upgradedPair(t *testing.T) (c *Conn, peer net.Conn) {
 	t.Helper()
-	conn, peer := pair(t)
+	conn, peer := nettest.TCP(t)
 	return &Conn{Conn: conn, speech: speech{phase: frames}}, peer
 }
 
