@@ -8,7 +8,7 @@ import (
 	"slices"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
@@ -178,12 +178,12 @@ func (l *Local) Since(pool, id string) time.Time {
 }
 
 // join tells about a cluster that has been set, or left with nil.
-func (c *ConnPool) join(remote delivery.Remote) {
+func (c *ConnPool) join(remote backlog.Remote) {
 	for _, r := range c.snapshot() {
 		if remote == nil {
 			r.WithoutRemote(ErrNotConnected, false)
 		} else if conn, _ := r.Conn(); conn != nil {
-			remote.Changed(c.group.Pool, r.ID)
+			remote.Changed(c.group.Pool, r.ID())
 		}
 	}
 }

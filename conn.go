@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/delivery"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
@@ -33,7 +35,7 @@ type ConnPool struct {
 // may call Add.
 const gate = time.Second
 
-func newConnPool(c delivery.Config) *ConnPool {
+func newConnPool(c backlog.Config) *ConnPool {
 	p := &ConnPool{recipients: make(map[string]*delivery.Recipient)}
 	p.group = delivery.NewGroup(c, p.snapshot, p.drop)
 	return p
@@ -68,7 +70,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if id == "" {
 		return fmt.Errorf("%w: empty id", ErrInvalid)
 	}
-	added := delivery.NewConnection(conn, c.group.Binary)
+	added := cursor.NewConnection(conn, c.group.Binary)
 	if added == nil {
 		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
 	}
@@ -84,14 +86,14 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 			return err
 		}
 	}
-	c.group.AskLogger()
+	c.group.Report.AskLogger()
 	caller := owners.WhoCalls()
 	for {
 		r := c.recipient(id)
 		if ok, err := r.Attach(added, caller); ok {
 			if err != nil {
 				transport.GoAway(conn)
-				c.drop(r)
+				c.drop(id)
 			} else if remote := c.group.Remote(); remote != nil {
 				remote.Changed(c.group.Pool, id)
 			}
@@ -145,7 +147,7 @@ func (c *ConnPool) Len() int {
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, r := range c.snapshot() {
-			if conn, _ := r.Conn(); conn != nil && !yield(r.ID, conn.Conn) {
+			if conn, _ := r.Conn(); conn != nil && !yield(r.ID(), conn.Conn) {
 				return
 			}
 		}
@@ -163,7 +165,7 @@ func (c *ConnPool) Name() string {
 // absent returns why an id has no connection.
 func (c *ConnPool) absent() error {
 	select {
-	case <-c.group.Done():
+	case <-c.group.Done:
 		return ErrClosed
 	default:
 		return ErrNotConnected
@@ -182,7 +184,7 @@ func (c *ConnPool) find(id string) *delivery.Recipient {
 }
 
 // connection returns the recipient of id and its connection, nil if there is none.
-func (c *ConnPool) connection(id string) (*delivery.Recipient, *delivery.Connection) {
+func (c *ConnPool) connection(id string) (*delivery.Recipient, *cursor.Connection) {
 	r := c.find(id)
 	if r == nil {
 		return nil, nil
@@ -198,27 +200,28 @@ func (c *ConnPool) recipient(id string) *delivery.Recipient {
 	defer c.mu.Unlock()
 	r := c.recipients[id]
 	if r == nil {
-		r = delivery.NewRecipient(c.group, id, c.past.Take(id))
+		r = delivery.NewRecipient(&c.group.Shared, id, c.past.Take(id))
 		r.Index = len(c.list)
-		c.recipients[r.ID] = r
+		c.recipients[r.ID()] = r
 		c.list = append(c.list, r)
 	}
 	return r
 }
 
-// drop forgets a recipient that has no connection and for which nothing waits.
-func (c *ConnPool) drop(r *delivery.Recipient) {
+// drop forgets an id that has no connection and for which nothing waits.
+func (c *ConnPool) drop(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.recipients[r.ID] != r {
+	r := c.recipients[id]
+	if r == nil {
 		return
 	}
 	owners, retired := r.Retire()
 	if !retired {
 		return
 	}
-	delete(c.recipients, r.ID)
-	c.past.Put(r.ID, owners)
+	delete(c.recipients, id)
+	c.past.Put(id, owners)
 	last := len(c.list) - 1
 	moved := c.list[last]
 	c.list[r.Index], moved.Index = moved, r.Index

@@ -5,14 +5,14 @@ import (
 	"log/slog"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/backlog"
 )
 
 // An Option sets one property of a pool. If two options set the same property, the last one
 // wins; those of Register win over those of NewPool.
 type Option func(*config)
 
-type config struct{ delivery.Config }
+type config struct{ backlog.Config }
 
 // Overflow says what happens to a message that finds the outbox of its id full, once the peer
 // has acknowledged nothing for a second. Until then Add waits. The length of
@@ -22,12 +22,12 @@ type Overflow int
 const (
 	// Disconnect closes the connection. Everything that waits for it goes to the mailbox, or
 	// is reported with ErrSlow.
-	Disconnect = Overflow(delivery.Disconnect)
+	Disconnect = Overflow(backlog.Disconnect)
 	// DropOldest makes room: it reports the messages that have waited longest with ErrSlow. If
 	// what is being written leaves no room, it reports the new message instead.
-	DropOldest = Overflow(delivery.DropOldest)
+	DropOldest = Overflow(backlog.DropOldest)
 	// DropNewest reports the new message with ErrSlow.
-	DropNewest = Overflow(delivery.DropNewest)
+	DropNewest = Overflow(backlog.DropNewest)
 )
 
 // WithBuffer sets two bounds beyond which Add waits: how many messages may be added before
@@ -49,7 +49,7 @@ func WithOutbox(bytes int) Option { return func(c *config) { c.Outbox = bytes } 
 
 // WithOverflow sets what happens when an outbox is full. The default is Disconnect.
 func WithOverflow(o Overflow) Option {
-	return func(c *config) { c.Overflow = delivery.Overflow(o) }
+	return func(c *config) { c.Overflow = backlog.Overflow(o) }
 }
 
 // WithWriteTimeout sets for how long a peer may acknowledge nothing while a write to it
@@ -146,7 +146,7 @@ func check(c *config) error {
 		wrong = "WithBuffer must be positive, and at most 1<<24"
 	case c.Outbox < 1:
 		wrong = "WithOutbox must be positive"
-	case c.Overflow < delivery.Disconnect || c.Overflow > delivery.DropNewest:
+	case c.Overflow < backlog.Disconnect || c.Overflow > backlog.DropNewest:
 		wrong = "WithOverflow of an unknown kind"
 	case c.WriteTimeout <= 0:
 		wrong = "WithWriteTimeout must be positive"

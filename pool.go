@@ -65,7 +65,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/delivery"
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
@@ -154,7 +154,7 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
 	}
-	c := config{delivery.Config{
+	c := config{backlog.Config{
 		Hooks:        report.Hooks{Pool: name, Buffer: 1000},
 		Outbox:       1 << 20,
 		WriteTimeout: 10 * time.Second,

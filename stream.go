@@ -104,7 +104,7 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 	if outcome == nil {
 		return fmt.Errorf("%w: nil function", ErrInvalid)
 	}
-	return s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Receipt(id, outcome)})
+	return s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Report.Receipt(id, outcome)})
 }
 
 // Broadcast is Add for every id that is connected at this moment. It counts as one message for
@@ -132,7 +132,7 @@ func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0
 	}
-	return s.conns.group.Len()
+	return s.conns.group.Line.Len()
 }
 
 // Cap returns the value of [WithBuffer]: how many messages may be added before Start.
@@ -180,7 +180,7 @@ func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
 // place takes one of the places of WithBuffer before Start, or waits for Start. None is
 // given back: those who wait would take turns with what Del has reported.
 func (s *StreamPool) place(ctx context.Context) error {
-	if s.conns.group.Begun() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
+	if s.conns.group.Line.Opened() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
 		return nil
 	}
 	select {
@@ -241,7 +241,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 
 // start opens the stream. It is called under Pool.mu, or once that is closed.
 func (s *StreamPool) start() {
-	if s.conns.group.Begin(s.drain) {
+	if s.conns.group.Line.Open(s.drain) {
 		close(s.begun)
 	}
 }

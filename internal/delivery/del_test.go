@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/transport"
@@ -23,19 +25,19 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	next, _, _ := upgraded(t)
 	bad, rounds := 0, 40
 	for range rounds {
-		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})
-		b := NewRecipient(g, "a", nil)
-		b.Attach(NewConnection(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
-		newer := NewConnection(next.Conn, false)
+		g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})
+		b := NewRecipient(&g.Shared, "a", nil)
+		b.Attach(cursor.NewConnection(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
+		newer := cursor.NewConnection(next.Conn, false)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
 		for range 3 {
 			others.Go(func() {
 				for !stop.Load() {
-					b.mu.Lock()
+					b.backlog.Lock()
 					for start := time.Now(); time.Since(start) < 2*time.Millisecond; {
 					}
-					b.mu.Unlock()
+					b.backlog.Unlock()
 				}
 			})
 		}

@@ -9,17 +9,22 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/transport"
 	"golang.org/x/net/websocket"
 )
 
 // begun returns a group that has begun to write, without a registry.
-func begun(c Config) *Group {
-	g := NewGroup(c, func() []*Recipient { return nil }, func(*Recipient) {})
-	g.Begin(drain)
+func begun(c backlog.Config) *Group {
+	g := newGroup(c)
+	g.Line.Open(drain)
 	return g
+}
+
+func newGroup(c backlog.Config) *Group {
+	return NewGroup(c, func() []*Recipient { return nil }, func(string) {})
 }
 
 func drain(w *schedule.Writer) {
@@ -28,33 +33,15 @@ func drain(w *schedule.Writer) {
 	}
 }
 
-// accept has r take a message, and returns the write that its caller is to make.
-func accept(r *Recipient, text string) *flight {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.acceptLocked(&outbox.Message{ID: r.ID, Data: []byte(text)}, true)
-	return r.cursor.inline()
-}
-
-func connOf(r *Recipient) *Connection {
+func connOf(r *Recipient) *cursor.Connection {
 	conn, _ := r.Conn()
 	return conn
-}
-
-func receive(t *testing.T, peer *websocket.Conn, all ...string) {
-	t.Helper()
-	for _, want := range all {
-		var got string
-		if err := websocket.Message.Receive(peer, &got); err != nil || got != want {
-			t.Fatalf("received %q, %v, want %q", got, err, want)
-		}
-	}
 }
 
 // dismissed waits until no writer is left.
 func dismissed(t *testing.T, g *Group) {
 	t.Helper()
-	for end := time.Now().Add(20 * time.Second); !g.tasks.None(); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(20 * time.Second); !g.Tasks.None(); time.Sleep(time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("writers are left")
 		}
@@ -63,14 +50,14 @@ func dismissed(t *testing.T, g *Group) {
 
 // upgraded returns a server's link to an upgraded WebSocket, the connection under
 // it, and the peer's end.
-func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
+func upgraded(t *testing.T) (*cursor.Connection, *transport.Conn, *websocket.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	links, conns := make(chan *Connection), make(chan *transport.Conn, 1)
+	links, conns := make(chan *cursor.Connection), make(chan *transport.Conn, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -83,7 +70,7 @@ func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
 		c := &transport.Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
 			conns <- c
-			links <- NewConnection(ws, false)
+			links <- cursor.NewConnection(ws, false)
 			<-t.Context().Done()
 		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), transport.ConnKey{}, c)))
 	}()
@@ -115,11 +102,3 @@ func (s sleepy) Write(p []byte) (int, error)    { time.Sleep(s.d); return len(p)
 func (sleepy) Close() error                     { return nil }
 func (sleepy) SetDeadline(time.Time) error      { return nil }
 func (sleepy) SetWriteDeadline(time.Time) error { return nil }
-
-// A gate is a connection whose writes each wait for a signal.
-type gate struct {
-	sleepy
-	free chan bool
-}
-
-func (g *gate) Write(p []byte) (int, error) { <-g.free; return len(p), nil }

@@ -7,6 +7,8 @@ import (
 	"unsafe"
 	"weak"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
@@ -17,8 +19,8 @@ import (
 // the caller looks the id up again. If Broadcast took the recipient for a full one, it would
 // never end.
 func TestPushToADeadRecipient(t *testing.T) {
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
-	b := NewRecipient(g, "a", nil)
+	g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+	b := NewRecipient(&g.Shared, "a", nil)
 	if _, retired := b.Retire(); !retired {
 		t.Fatal("a new recipient does not retire")
 	}
@@ -32,60 +34,56 @@ func TestPushToADeadRecipient(t *testing.T) {
 // TestAttachToADeadOrClosedRecipient: Attach to a dead recipient refuses the connection, so that
 // the caller looks the id up again. Attach after Close returns ErrClosed.
 func TestAttachToADeadOrClosedRecipient(t *testing.T) {
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
-	dead, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
+	g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+	dead, b := NewRecipient(&g.Shared, "a", nil), NewRecipient(&g.Shared, "b", nil)
 	dead.Retire()
-	if ok, _ := dead.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); ok || connOf(dead) != nil {
+	if ok, _ := dead.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}); ok || connOf(dead) != nil {
 		t.Error("a dead recipient took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(NewConnection(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || connOf(b) != nil {
+	if ok, err := b.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || connOf(b) != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
 
 // TestRetireKeepsWhatIsInUse: each of these alone keeps a recipient from being retired.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	for what, use := range map[string]func(b *Recipient){
-		"a connection":      func(b *Recipient) { b.cursor.conn = new(Connection) },
-		"a write under way": func(b *Recipient) { b.cursor.flight = new(flight) },
-		"messages":          func(b *Recipient) { b.log.Append(&outbox.Message{Data: []byte("x")}, false) },
-		"a place in line":   func(b *Recipient) { b.cursor.turn = queued },
+		"a connection": func(b *Recipient) { b.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}) },
+		"messages":     func(b *Recipient) { b.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")}) },
 	} {
-		b := NewRecipient(g, "a", nil)
+		b := NewRecipient(&newGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20}).Shared, "a", nil)
 		use(b)
-		if _, retired := b.Retire(); retired || b.dead {
+		if _, retired := b.Retire(); retired || b.backlog.Dead {
 			t.Errorf("retired with %s", what)
 		}
 	}
-	b := NewRecipient(g, "a", nil)
-	b.owners = b.owners.Add(owners.Caller{})
-	if _, retired := b.Retire(); !retired || !b.dead {
-		t.Error("who added a connection keeps a recipient")
+	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(owners.Caller{}))
+	if o, retired := b.Retire(); !retired || !b.backlog.Dead || len(o) != 1 {
+		t.Error("who added a connection keeps a recipient, or is forgotten")
 	}
 }
 
 // TestWhoWaitsForAnUnknownID: a message for an id without a recipient is refused at once,
 // unless it may wait for something.
 func TestWhoWaitsForAnUnknownID(t *testing.T) {
-	c := Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20}
+	c := backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20}
 	mailbox := c
 	mailbox.MailboxTTL, mailbox.MailboxBytes = time.Hour, 1000
 	for name, test := range map[string]struct {
-		Config
+		backlog.Config
 		prepare      func(g *Group)
 		refused      bool
 		err          error
 		notConnected uint64
 	}{
-		"nothing":     {c, func(g *Group) { g.Begin(drain) }, true, nil, 1},
+		"nothing":     {c, func(g *Group) { g.Line.Open(drain) }, true, nil, 1},
 		"Start":       {c, func(*Group) {}, false, nil, 0},
-		"the mailbox": {mailbox, func(g *Group) { g.Begin(drain) }, false, nil, 0},
-		"a cluster":   {c, func(g *Group) { g.Begin(drain); g.SetRemote(silent{}) }, false, nil, 0},
+		"the mailbox": {mailbox, func(g *Group) { g.Line.Open(drain) }, false, nil, 0},
+		"a cluster":   {c, func(g *Group) { g.Line.Open(drain); g.SetRemote(silent{}) }, false, nil, 0},
 		"Shutdown":    {mailbox, func(g *Group) { g.Close() }, true, outcome.ErrClosed, 0},
 	} {
-		g := NewGroup(test.Config, func() []*Recipient { return nil }, func(*Recipient) {})
+		g := NewGroup(test.Config, func() []*Recipient { return nil }, func(string) {})
 		test.prepare(g)
 		refused, err := g.Refuse(&outbox.Message{ID: "a", Data: []byte("x")})
 		if s := g.Stats(); refused != test.refused || err != test.err || s.NotConnected != test.notConnected || s.Accepted != test.notConnected {
@@ -105,7 +103,7 @@ func (silent) Broadcast(string, []byte) error                        { return ni
 func TestIDKeepsNoURL(t *testing.T) {
 	url := new([1 << 20]byte)
 	kept := weak.Make(url)
-	r := NewRecipient(begun(Config{}), unsafe.String(&url[0], 1), nil)
+	r := NewRecipient(&begun(backlog.Config{}).Shared, unsafe.String(&url[0], 1), nil)
 	runtime.GC()
 	runtime.GC()
 	if kept.Value() != nil {

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
@@ -15,11 +17,13 @@ import (
 // Without a hook, Add does not wait.
 func TestNoAddWaitsForALogger(t *testing.T) {
 	b := blockedLogger{make(chan bool)}
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1, Logger: slog.New(b)}, Outbox: 1 << 20, WriteTimeout: time.Second})
-	g.AskLogger()
+	g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1, Logger: slog.New(b)}, Outbox: 1 << 20, WriteTimeout: time.Second})
+	g.Report.AskLogger()
 	var joining sync.WaitGroup
 	for range 8 {
-		joining.Go(func() { NewRecipient(g, "a", nil).Attach(NewConnection(&sleepy{}, false), owners.Caller{}) })
+		joining.Go(func() {
+			NewRecipient(&g.Shared, "a", nil).Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{})
+		})
 	}
 	joining.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), time.Second)

@@ -5,6 +5,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
@@ -31,10 +33,10 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 			raw.Control(func(fd uintptr) { n, err = syscall.GetsockoptInt(int(fd), syscall.IPPROTO_TCP, 25) }) // TCP_NOTSENT_LOWAT
 			return n
 		}
-		g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
-		b, before := NewRecipient(g, "a", nil), unsent()
+		g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
+		b, before := NewRecipient(&g.Shared, "a", nil), unsent()
 		refuse(g, b)
-		b.Attach(NewConnection(conn, false), owners.Caller{})
+		b.Attach(cursor.NewConnection(conn, false), owners.Caller{})
 		if after := unsent(); connOf(b) != nil || after != before || err != nil {
 			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
 		}

@@ -4,6 +4,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
@@ -13,20 +15,20 @@ import (
 // acceptance of a message. The message may exceed the outbox then, but that must not
 // close the connection.
 func TestStartBetweenWaitAndAccept(t *testing.T) {
-	g := NewGroup(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(*Recipient) {})
-	b, m := NewRecipient(g, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
-	link := NewConnection(&sleepy{}, false)
+	g := NewGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(string) {})
+	b, m := NewRecipient(&g.Shared, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
+	link := cursor.NewConnection(&sleepy{}, false)
 	b.Attach(link, owners.Caller{})
 	b.Push(t.Context(), m)
-	b.mu.Lock()
-	bounded := g.Begun()
-	if wait := b.waitLocked(m, bounded); wait > 0 {
-		t.Errorf("before Start a message waits for %v", wait)
+	b.backlog.Lock()
+	bounded := g.Line.Opened()
+	if b.backlog.Full(m, bounded) {
+		t.Error("before Start a message waits")
 	}
-	g.Begin(drain)
-	b.acceptLocked(m, bounded)
-	b.mu.Unlock()
-	if connOf(b) != link {
+	g.Line.Open(drain)
+	slow := b.backlog.Accept(m, bounded)
+	b.backlog.Unlock()
+	if slow || connOf(b) != link {
 		t.Error("it has closed the connection")
 	}
 }
@@ -34,19 +36,19 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 // TestPushBehindWhatIsUndecided: messages for an unknown id are decided after Start,
 // when a writer comes. Until then a Push waits for room behind them.
 func TestPushBehindWhatIsUndecided(t *testing.T) {
-	g := NewGroup(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(*Recipient) {})
-	b, m := NewRecipient(g, "a", nil), &outbox.Message{ID: "a", Data: []byte("12345")}
+	g := NewGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(string) {})
+	b, m := NewRecipient(&g.Shared, "a", nil), &outbox.Message{ID: "a", Data: []byte("12345")}
 	for range 3 {
 		if ok, err := b.Push(t.Context(), m); !ok || err != nil {
 			t.Fatalf("Push before Begin: %v, %v", ok, err)
 		}
 	}
-	b.mu.Lock() // the writer that comes waits for it
-	g.Begin(drain)
+	b.backlog.Lock() // the writer that comes waits for it
+	g.Line.Open(drain)
 	if wait, err := b.tryLocked(m); wait <= 0 || err != nil || g.Stats().Accepted != 3 {
 		t.Errorf("Push behind 15 bytes, of 10, waits for %v, %v: %+v", wait, err, g.Stats())
 	}
-	b.mu.Unlock()
+	b.backlog.Unlock()
 	if _, err := b.Push(t.Context(), m); err != nil {
 		t.Error(err)
 	}

@@ -158,6 +158,9 @@ func (l *Log) FirstPinned() *Chunk {
 	return l.chunks[i].First()
 }
 
+// Pinned reports whether a write or a batch is under way.
+func (l *Log) Pinned() bool { return l.pinned > 0 }
+
 // Abandon removes the pinned chunks, whose bytes may be in use still, and returns copies.
 func (l *Log) Abandon() (copies []*Chunk) {
 	for range l.pinned {

@@ -37,7 +37,7 @@ var rules = []struct{ function, what, whose string }{
 	{root + "/internal/upgrade.NewConn", "upgrade.Conn", "Upgrade"},
 	{root + "/internal/outbox.", "chunk for the next message", "pool"},
 	{root + "/internal/delivery.NewRecipient", "registry: Recipient", "pool"},
-	{root + "/internal/delivery.NewConnection", "Connection, with its Link", "pool"},
+	{root + "/internal/cursor.NewConnection", "Connection, with its Link", "pool"},
 	{root + "/internal/delivery.", registry, "pool"},
 	{root + "/internal/owners.", registry, "pool"},
 	{root + "/internal/upgrade.NewSender", "Connection, with its Link", "pool"},

@@ -1,4 +1,4 @@
-package delivery
+package cursor
 
 // turn is what a cursor's turn to write is at.
 //

@@ -1,8 +1,9 @@
-package delivery
+package cursor
 
 import (
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/transport"
@@ -31,12 +32,29 @@ const (
 )
 
 // Stalled starts the clock of a write that has taken a tick.
-func (c *cursor) Stalled(w *schedule.Writer) {
-	c.recipient.mu.Lock()
-	defer c.recipient.mu.Unlock()
+func (c *Cursor) Stalled(w *schedule.Writer) {
+	c.backlog.Lock()
+	defer c.backlog.Unlock()
 	if f := c.flight; f != nil && f.writer == w {
 		f.stall(stallTime)
 	}
+}
+
+// PatienceLocked returns how long a message may wait for room now: for as long as the peer has
+// taken something within patience. For an id that is away it is until the next look.
+func (c *Cursor) PatienceLocked() time.Duration {
+	f := c.flight
+	if c.conn == nil {
+		return time.Millisecond
+	}
+	if f == nil || f.conn != c.conn || f.since.IsZero() {
+		return patience
+	}
+	if rest := patience - time.Since(f.since); rest > 0 {
+		return rest
+	}
+	f.look()
+	return patience - time.Since(f.since)
 }
 
 // stall starts the clock of a write that has not moved for so long already. Where its
@@ -61,7 +79,7 @@ func (f *flight) watch(already time.Duration) {
 // time is over. Where the peer's system can be asked it is sooner, for what that
 // acknowledges lets the write go on much later.
 func (f *flight) pause(already time.Duration) {
-	limit := f.cursor.recipient.group.WriteTimeout
+	limit := f.cursor.backlog.Shared.WriteTimeout
 	rest := limit - already
 	if f.taken.Tells() {
 		rest = min(rest, limit/8, patience/4)
@@ -78,7 +96,7 @@ func (f *flight) look() {
 		return
 	}
 	if f.since, f.taken = time.Now(), now; now.Tells() {
-		f.conn.heard = f.cursor.recipient.group.line.Now()
+		f.conn.heard = f.cursor.backlog.Shared.Line.Now()
 	}
 }
 
@@ -96,29 +114,29 @@ func (f *flight) judgeAfter(d time.Duration) {
 // judge closes the connection that f is stuck in, if its time is over. Where even that did
 // not help, it gives the write up: messages that went whole count as written, the others as
 // undelivered.
-func (c *cursor) judge(f *flight, timer **time.Timer) {
-	r := c.recipient
-	r.mu.Lock()
-	defer r.mu.Unlock()
+func (c *Cursor) judge(f *flight, timer **time.Timer) {
+	b := c.backlog
+	b.Lock()
+	defer b.Unlock()
 	if c.flight != f || f.timer != *timer { // it has landed, and may be another write by now
 		return
 	}
-	conn, already := f.conn, r.group.WriteTimeout
+	conn, already := f.conn, b.Shared.WriteTimeout
 	if conn == c.conn {
 		f.look()
 		already = time.Since(f.since)
 	}
 	switch {
-	case already < r.group.WriteTimeout:
+	case already < b.Shared.WriteTimeout:
 		f.pause(already)
 	case conn.life != closed:
 		f.close()
 		f.judgeAfter(last)
-	case f.tries < lastTries && !r.group.closed.Load():
+	case f.tries < lastTries && !b.Shared.Closed.Load():
 		f.tries++
 		f.judgeAfter(last)
 	default:
-		reason := cutFor(conn.leftFor())
+		reason := backlog.CutFor(conn.leftFor())
 		if reason == outcome.ErrReplaced {
 			reason = outcome.ErrSlow
 		}
@@ -134,31 +152,23 @@ func (f *flight) close() {
 		if conn.Held() {
 			reason = outcome.ErrUnfinished
 		}
-		c.recipient.removeLocked(reason, transport.Status{})
+		c.RemoveLocked(reason, transport.Status{})
 	}
 	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // it waits for its turn, or for a processor
-		c.closeNow(conn)
+		conn.close(c.backlog.Shared)
 		return
 	}
 	conn.life = closed
-	c.recipient.group.tasks.Go(conn.Kill)
+	c.backlog.Shared.Tasks.Go(conn.Kill)
 }
 
-// abandon gives f up, which may never return: it reports what f may not have got rid
-// of, and has c go on without it.
+// abandon gives f up, which may never return: it reports what f may not have got rid of, and
+// has the cursor go on without it.
 func (f *flight) abandon(reason error) {
 	c := f.cursor
-	r := c.recipient
-	n := int(f.went.Load())
-	for i := f.late; i < f.mail; i++ {
-		r.mail.removeOne(&f.batch[i])
-	}
-	for _, copied := range r.log.Abandon() {
-		r.written(copied, n)
-		copied.Cut = true
-		r.fail(copied, reason)
+	if f.chunk != nil {
+		c.backlog.Abandon(int(f.went.Load()), reason)
 	}
 	c.flight, c.turn = nil, idle
-	r.tellGivenUp()
-	c.wake()
+	c.WakeLocked()
 }

@@ -1,13 +1,12 @@
-package delivery
+package cursor
 
 import (
 	"runtime"
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/frame"
-	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
@@ -18,24 +17,24 @@ func TestInlineWriterServesNobodyElse(t *testing.T) {
 		t.Skip("nothing is inline")
 	}
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	g := begun(backlog.Config{WriteTimeout: time.Minute})
 	link, _, peer := upgraded(t)
-	a, b := NewRecipient(g, "a", nil), NewRecipient(g, "b", nil)
+	a, b := newID(g), newID(g)
 	stuck := &gate{free: make(chan bool)}
-	a.Attach(link, owners.Caller{})
-	b.Attach(NewConnection(stuck, false), owners.Caller{})
+	a.attach(link)
+	b.attach(NewConnection(stuck, false))
 	time.Sleep(schedule.InlinePause)
-	w := accept(a, "1")
+	w := a.accept("1")
 	if w == nil {
 		t.Fatal("an idle pool gives the caller no writer")
 	}
-	if accept(b, "2") != nil || accept(a, "3") != nil {
+	if b.accept("2") != nil || a.accept("3") != nil {
 		t.Fatal("a busy pool gives the caller a writer")
 	}
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		w.once()
+		w()
 	}()
 	select {
 	case <-done:
@@ -54,12 +53,12 @@ func TestCursorStandsInLineOnce(t *testing.T) {
 		"under Upgrade":    webSocket,
 		"a raw connection": NewConnection(&sleepy{}, false),
 	} {
-		b := newBench(t, Config{})
+		b := newBench(t, backlog.Config{})
 		b.attachLink(link)
 		for range 3 {
 			b.push("1")
 		}
-		if n := b.group.Len(); n != 1 {
+		if n := b.Shared.Line.Len(); n != 1 {
 			t.Errorf("%s: it stands in line %d times", name, n)
 		}
 	}
@@ -69,21 +68,21 @@ func TestCursorStandsInLineOnce(t *testing.T) {
 // a frame. The caller of Add must not wait for the rest.
 func TestInlineWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute})
+	g := begun(backlog.Config{WriteTimeout: time.Minute})
 	link, conn, peer := upgraded(t)
-	a := NewRecipient(g, "a", nil)
-	a.Attach(link, owners.Caller{})
+	a := newID(g)
+	a.attach(link)
 	application := frame.Append(nil, frame.Text, []byte("application"), false)
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)
 	}
 	time.Sleep(schedule.InlinePause)
-	w := accept(a, "1")
+	w := a.accept("1")
 	if w == nil {
 		t.Fatal("an idle pool gives the caller no writer")
 	}
-	w.once()
-	accept(a, "2")
+	w()
+	a.accept("2")
 	if _, err := conn.Write(application[5:]); err != nil {
 		t.Fatal(err)
 	}

@@ -1,15 +1,15 @@
-package delivery
+package cursor
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
@@ -37,47 +37,55 @@ type broken struct {
 
 func (b *broken) Write([]byte) (int, error) { <-b.fail; return 0, errors.New("broken") }
 
+// appeared tells that r's id is connected elsewhere.
+func appeared(r *id) {
+	r.Lock()
+	defer r.Unlock()
+	r.Appeared()
+	r.WakeLocked()
+}
+
 // TestMailBehindWhatIsLeft: a write is under way when the id goes, and what waits behind it
 // goes to the mailbox. Something of the write is left then, and all goes to another process:
 // nothing of it stays counted in the mailbox.
 func TestMailBehindWhatIsLeft(t *testing.T) {
-	for name, left := range map[string]func(r *Recipient, remote trip, push func(n int)){
-		"by a connection": func(r *Recipient, remote trip, push func(n int)) {
+	for name, left := range map[string]func(r *id, remote trip, push func(n int)){
+		"by a connection": func(r *id, remote trip, push func(n int)) {
 			b := &broken{fail: make(chan bool)}
-			r.Attach(NewConnection(b, false), owners.Caller{})
+			r.attach(NewConnection(b, false))
 			push(10)
 			synctest.Wait()
 			push(500)
 			r.Remove(owners.Caller{}, transport.StatusNormal)
-			r.Appeared()
+			appeared(r)
 			b.fail <- true
 		},
-		"by a batch": func(r *Recipient, remote trip, push func(n int)) {
+		"by a batch": func(r *id, remote trip, push func(n int)) {
 			push(10)
 			synctest.Wait()
-			r.Attach(NewConnection(&sleepy{}, false), owners.Caller{})
+			r.attach(NewConnection(&sleepy{}, false))
 			push(500)
 			r.Remove(owners.Caller{}, transport.StatusNormal)
-			r.Appeared()
+			appeared(r)
 			remote <- outcome.ErrNotConnected
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 1000})
+				g := begun(backlog.Config{WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 1000})
 				remote := make(trip, 2)
 				g.SetRemote(remote)
-				r := NewRecipient(g, "a", nil)
-				left(r, remote, func(n int) { r.Push(t.Context(), &outbox.Message{ID: "a", Data: make([]byte, n)}) })
+				r := newID(g)
+				left(r, remote, func(n int) { r.push(strings.Repeat("x", n)) })
 				synctest.Wait()
 				remote <- nil
 				remote <- nil
 				synctest.Wait()
-				if s := g.Stats(); s.Forwarded != 2 || s.Waiting != 0 {
+				if s := g.Read(); s.Forwarded != 2 || s.Waiting != 0 {
 					t.Fatalf("forwarded %d, waiting %d; want 2 and 0", s.Forwarded, s.Waiting)
 				}
-				if r.mail.messages() != 0 || r.mail.payload() != 0 {
-					t.Errorf("%d messages and %d bytes are still counted in the mailbox", r.mail.messages(), r.mail.payload())
+				if r.mail() != [2]int{} {
+					t.Errorf("%d messages and %d bytes are still counted in the mailbox", r.mail()[0], r.mail()[1])
 				}
 			})
 		})
@@ -87,15 +95,16 @@ func TestMailBehindWhatIsLeft(t *testing.T) {
 // TestTheRemoteLeavesAsThePoolCloses: a closed pool keeps nothing for an id that is away, and
 // what it gives up when its cluster leaves is not in the mailbox any more.
 func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, MailboxTTL: time.Hour, MailboxBytes: 1000})
-	r := NewRecipient(g, "a", nil)
+	g := begun(backlog.Config{MailboxTTL: time.Hour, MailboxBytes: 1000})
+	r := newID(g)
 	for range 2 {
-		r.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")})
+		r.push("x")
 	}
-	g.Close()
-	r.WithoutRemote(outcome.ErrNotConnected, false)
-	g.mailbox.Trim()
-	if s := g.Stats(); s.Undelivered != 2 || s.Waiting != 0 || r.mail.messages() != 0 || r.mail.payload() != 0 {
-		t.Errorf("%d undelivered, %d waiting, %d in the mailbox; want 2, 0 and 0", s.Undelivered, s.Waiting, r.mail.messages())
+	g.Closed.Store(true)
+	g.Mailbox.Close()
+	r.Cursor.WithoutRemote(outcome.ErrNotConnected, false)
+	g.Mailbox.Trim()
+	if s := g.Read(); s.Undelivered != 2 || s.Waiting != 0 || r.mail() != [2]int{} {
+		t.Errorf("%d undelivered, %d waiting, %d in the mailbox; want 2, 0 and 0", s.Undelivered, s.Waiting, r.mail()[0])
 	}
 }

@@ -1,10 +1,11 @@
-package delivery
+package cursor
 
 import (
 	"errors"
 	"strings"
 	"testing"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
@@ -23,23 +24,23 @@ func TestWhatAWriteLeaves(t *testing.T) {
 	} {
 		const messages, size = 3, len("\x81\x01a")
 		for n := range messages*size + 1 {
-			b := newBench(t, Config{})
+			b := newBench(t, backlog.Config{})
 			b.attachLink(test.link)
 			for range messages {
 				b.push("a")
 			}
 			f := b.take()
-			b.cursor.conn = NewConnection(&sleepy{}, false)
+			b.conn = NewConnection(&sleepy{}, false)
 			f.land(n, outcome.Failure(errors.New("reset")))
 			written, cut := uint64(n/size), uint64(0)
 			if n%size > 0 && !test.resends {
 				cut = 1
 			}
-			s := b.group.Stats()
+			s := b.stats()
 			if s.Written != written || s.Undelivered != cut || s.NotConnected != cut || s.Waiting != messages-int(written+cut) {
 				t.Errorf("%s, after %d bytes: %+v", name, n, s)
 			}
-			if waiting, _, _ := b.log.Waiting(); waiting != s.Waiting || b.log.Messages != s.Waiting {
+			if waiting, _, _, _ := b.Count(); waiting != s.Waiting {
 				t.Errorf("%s, after %d bytes: %d of %d wait", name, n, waiting, s.Waiting)
 			}
 		}
@@ -49,7 +50,7 @@ func TestWhatAWriteLeaves(t *testing.T) {
 // TestRemovalBehindATakeover: a write on the old connection fails, and the newer connection
 // was removed meanwhile. What the write leaves is reported with the reason of that removal.
 func TestRemovalBehindATakeover(t *testing.T) {
-	b := newBench(t, Config{})
+	b := newBench(t, backlog.Config{})
 	b.attach()
 	b.push("1")
 	f := b.take()
@@ -57,10 +58,17 @@ func TestRemovalBehindATakeover(t *testing.T) {
 	b.attach()
 	b.remove(outcome.ErrDeleted)
 	f.land(0, outcome.Failure(errors.New("reset")))
-	if s := b.group.Stats(); s.Deleted != 2 || s.Waiting != 0 {
+	if s := b.stats(); s.Deleted != 2 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
 	}
 }
+
+// silent is a Remote that does nothing.
+type silent struct{}
+
+func (silent) Changed(_, _ string)                                   {}
+func (silent) Forward(_, _ string, _ [][]byte, _ func(errs []error)) {}
+func (silent) Broadcast(string, []byte) error                        { return nil }
 
 // held is a Remote that answers when the test does.
 type held struct {
@@ -75,12 +83,12 @@ func (h *held) Forward(_, _ string, batch [][]byte, done func(errs []error)) {
 
 // TestBatchIsAPiece: a batch is no larger than it has to be for a piece.
 func TestBatchIsAPiece(t *testing.T) {
-	b, remote := newBench(t, Config{}), new(held)
-	b.group.SetRemote(remote)
+	b, remote := newBench(t, backlog.Config{}), new(held)
+	b.Shared.SetRemote(remote)
 	for range 4 {
 		b.push(strings.Repeat("x", outbox.Piece*3/4))
 	}
-	if b.cursor.Serve(&b.writer); len(remote.batch) != 2 {
+	if b.Serve(&b.writer); len(remote.batch) != 2 {
 		t.Errorf("%d messages of three quarters of a piece", len(remote.batch))
 	}
 }
@@ -94,19 +102,19 @@ func TestTurnOfABatch(t *testing.T) {
 		"nothing waits behind it": {nil, idle},
 		"more waits behind it":    {[]string{"2"}, queued},
 	} {
-		b, remote := newBench(t, Config{}), new(held)
-		b.group.SetRemote(remote)
-		if b.push("1"); b.cursor.turn != queued {
-			t.Fatalf("%s: it begins at %d", name, b.cursor.turn)
+		b, remote := newBench(t, backlog.Config{}), new(held)
+		b.Shared.SetRemote(remote)
+		if b.push("1"); b.turn != queued {
+			t.Fatalf("%s: it begins at %d", name, b.turn)
 		}
-		if b.cursor.Serve(&b.writer); b.cursor.turn != writing || !b.cursor.travels() {
-			t.Errorf("%s: a batch has left, and the turn is %d", name, b.cursor.turn)
+		if b.Serve(&b.writer); b.turn != writing || !b.Travels() {
+			t.Errorf("%s: a batch has left, and the turn is %d", name, b.turn)
 		}
 		for _, data := range test.behind {
 			b.push(data)
 		}
-		if remote.done([]error{nil}); b.cursor.turn != test.want || b.group.Stats().Forwarded != 1 {
-			t.Errorf("%s: it ends at %d, %+v", name, b.cursor.turn, b.group.Stats())
+		if remote.done([]error{nil}); b.turn != test.want || b.stats().Forwarded != 1 {
+			t.Errorf("%s: it ends at %d, %+v", name, b.turn, b.stats())
 		}
 	}
 }

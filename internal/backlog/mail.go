@@ -1,4 +1,4 @@
-package delivery
+package backlog
 
 import (
 	"sync/atomic"
@@ -10,19 +10,19 @@ import (
 // mail is what of a log is in the mailbox: its oldest messages, at positions from up to to.
 // A nil mail is empty.
 type mail struct {
-	recipient *Recipient
-	from      atomic.Uint64 // changed under the recipient's mu
-	to        uint64
-	bytes     int
-	receipts  int
+	backlog  *Backlog
+	from     atomic.Uint64 // changed under the backlog's lock
+	to       uint64
+	bytes    int
+	receipts int
 }
 
-// mailLocked returns r's mail, new if need be.
-func (r *Recipient) mailLocked() *mail {
-	if r.mail == nil {
-		r.mail = &mail{recipient: r}
+// mailed returns b's mail, new if need be.
+func (b *Backlog) mailed() *mail {
+	if b.mail == nil {
+		b.mail = &mail{backlog: b}
 	}
-	return r.mail
+	return b.mail
 }
 
 func (m *mail) messages() int {
@@ -53,7 +53,7 @@ func (m *mail) add(messages, receipts, bytes int) {
 	m.to += uint64(messages)
 	m.receipts += receipts
 	m.bytes += bytes
-	m.recipient.group.mailbox.Put(m, m.to, messages, bytes+messages*m.recipient.idCost())
+	m.backlog.Shared.Mailbox.Put(m, m.to, messages, bytes+messages*m.backlog.idCost())
 }
 
 // remove counts the oldest messages out of the mailbox.
@@ -62,7 +62,7 @@ func (m *mail) remove(messages, receipts, bytes int) {
 		m.from.Add(uint64(messages))
 		m.receipts -= receipts
 		m.bytes -= bytes
-		m.recipient.group.mailbox.Remove(messages, bytes+messages*m.recipient.idCost())
+		m.backlog.Shared.Mailbox.Remove(messages, bytes+messages*m.backlog.idCost())
 	}
 }
 
@@ -72,10 +72,10 @@ func (m *mail) removeOne(sent *outbox.Message) { m.remove(1, sent.Receipts(), le
 // that could not hold, and with ErrMoved what came from another process: two that forward to
 // each other would wait for ever.
 func (m *mail) collect(large error) {
-	r := m.recipient
-	most := r.group.MailboxBytes - r.idCost()
-	r.forward.forget()
-	r.sift(func(c *outbox.Chunk) bool {
+	b := m.backlog
+	most := b.Shared.MailboxBytes - b.idCost()
+	b.forward.forget()
+	b.sift(func(c *outbox.Chunk) bool {
 		return c.Receipts() > 0 || c.Payload > most
 	}, func(m *outbox.Message) error {
 		switch {
@@ -87,18 +87,16 @@ func (m *mail) collect(large error) {
 		keep(m)
 		return nil
 	})
-	messages, receipts, bytes := r.log.Waiting()
-	if f := r.cursor.flight; f != nil { // some of the mail may be on its way
-		for _, sent := range f.batch[f.late:f.mail] {
-			messages++
-			receipts += sent.Receipts()
-			bytes += len(sent.Data)
-		}
+	messages, receipts, bytes := b.log.Waiting()
+	for _, sent := range b.forward.mail() { // some of the mail may be on its way
+		messages++
+		receipts += sent.Receipts()
+		bytes += len(sent.Data)
 	}
 	if messages -= m.messages(); messages > 0 {
 		m.add(messages, receipts-m.receipts, bytes-m.bytes)
 	}
-	r.group.mailbox.Schedule()
+	b.Shared.Mailbox.Schedule()
 }
 
 // keep tells who asks for the outcome of a message that it is kept in the mailbox, and that
@@ -110,47 +108,47 @@ func keep(m *outbox.Message) {
 	}
 }
 
-// leave counts all out of the mailbox: they leave on a connection.
+// leave counts all out of the mailbox: they leave on a connection, or for another process.
 func (m *mail) leave() {
 	if m == nil {
 		return
 	}
 	m.remove(m.messages(), m.receipts, m.bytes)
-	if f := m.recipient.cursor.flight; f != nil {
-		f.mail = f.late
+	if f := m.backlog.forward; f != nil && f.batch != nil {
+		f.batch.mailed = f.batch.late
 	}
 }
 
 // Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
 func (m *mail) Gone(upTo uint64) bool { return m.from.Load() >= upTo }
 
-// Expire locks the recipient and reports its oldest message, if that is still the one to
-// give way. One on its way elsewhere is reported when it comes back.
+// Expire locks the backlog and reports its oldest message, if that is still the one to give
+// way. One on its way elsewhere is reported when it comes back.
 func (m *mail) Expire() {
-	r := m.recipient
-	r.mu.Lock()
-	if r.group.mailbox.Due(m) {
+	b := m.backlog
+	b.Lock()
+	if b.Shared.Mailbox.Due(m) {
 		m.expireOldest()
 	}
-	r.mu.Unlock()
-	r.group.retire(r)
+	b.Unlock()
+	b.Shared.Retire(b.ID)
 }
 
 func (m *mail) expireOldest() {
-	r, reason := m.recipient, outcome.ErrExpired
-	if r.group.closed.Load() {
+	b, reason := m.backlog, outcome.ErrExpired
+	if b.Shared.Closed.Load() {
 		reason = outcome.ErrClosed
 	}
-	if f := r.cursor.flight; f != nil && f.late < f.mail {
-		m.removeOne(&f.batch[f.late])
-		f.late++
+	if sent := b.forward.mail(); len(sent) > 0 {
+		m.removeOne(&sent[0])
+		b.forward.batch.late++
 		return
 	}
-	oldest := r.log.First()
+	oldest := b.log.First()
 	m.remove(1, oldest.Receipts(), oldest.Payload)
-	if r.cursor.travels() { // after what is on its way
-		r.log.GiveUpFirst(oldest, reason)
+	if b.Travels() { // after what is on its way
+		b.log.GiveUpFirst(oldest, reason)
 	} else {
-		r.fail(oldest, reason)
+		b.fail(oldest, reason)
 	}
 }

@@ -1,4 +1,4 @@
-package delivery
+package backlog
 
 import (
 	"bytes"
@@ -23,36 +23,36 @@ const (
 )
 
 // Remote returns what carries messages elsewhere, nil if there is none.
-func (g *Group) Remote() Remote {
-	if r := g.remote.Load(); r != nil {
+func (s *Shared) Remote() Remote {
+	if r := s.remote.Load(); r != nil {
 		return *r
 	}
 	return nil
 }
 
-// SetRemote sets what carries messages elsewhere; nil is nobody. Recipients
-// that wait for it must then call WithoutRemote.
-func (g *Group) SetRemote(r Remote) {
+// SetRemote sets what carries messages elsewhere; nil is nobody. What waits for it must then
+// be told by WithoutRemote.
+func (s *Shared) SetRemote(r Remote) {
 	if r == nil {
-		g.remote.Store(nil)
+		s.remote.Store(nil)
 	} else {
-		g.remote.Store(&r)
+		s.remote.Store(&r)
 	}
 }
 
 // BroadcastRemote has r send data to all. The function that it returns waits for that, but not
 // past ctx or Cut.
-func (g *Group) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
+func (s *Shared) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer
-	g.tasks.Go(func() { sent <- r.Broadcast(g.Pool, data) })
+	s.Tasks.Go(func() { sent <- r.Broadcast(s.Pool, data) })
 	return func(ctx context.Context) error {
 		select {
 		case err := <-sent:
 			return err
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-g.over.Done():
+		case <-s.Over.Done():
 			return outcome.ErrClosed
 		}
 	}

@@ -1,37 +1,33 @@
-package delivery
+package cursor
 
 import (
 	"testing"
 	"time"
 
-	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
-	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
 // ended. It must not time out the writer's next write or close the connection.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
-	g := begun(Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Minute, Newline: true})
-	b, conn := NewRecipient(g, "a", nil), &gate{free: make(chan bool)}
-	b.Attach(NewConnection(conn, false), owners.Caller{})
-	push := func() { b.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")}) }
+	b, conn := newID(begun(backlog.Config{WriteTimeout: time.Minute, Newline: true})), &gate{free: make(chan bool)}
+	b.attach(NewConnection(conn, false))
 	watched := func() (w *flight, timer *time.Timer) {
 		for timer == nil {
 			time.Sleep(time.Millisecond)
-			b.mu.Lock()
-			if w = b.cursor.flight; w != nil {
+			b.Lock()
+			if w = b.flight; w != nil {
 				timer = w.timer
 			}
-			b.mu.Unlock()
+			b.Unlock()
 		}
 		return w, timer
 	}
-	push()
+	b.push("x")
 	w, first := watched()
-	push()
+	b.push("x")
 	conn.free <- true
 	second := first
 	for second == first {
@@ -40,18 +36,18 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 			t.Fatal("another writer goes on")
 		}
 	}
-	b.cursor.judge(w, &first)
-	if connOf(b) == nil {
+	b.judge(w, &first)
+	if b.present() == nil {
 		t.Error("the second write was judged by the first one's timer")
 	}
 	conn.free <- true
-	for b.mu.Lock(); b.cursor.flight != nil; b.mu.Lock() {
-		b.mu.Unlock()
+	for b.Lock(); b.flight != nil; b.Lock() {
+		b.Unlock()
 		time.Sleep(time.Millisecond)
 	}
-	b.mu.Unlock()
-	b.cursor.judge(w, &second)
-	if connOf(b) == nil {
+	b.Unlock()
+	b.judge(w, &second)
+	if b.present() == nil {
 		t.Error("a write that has landed was judged")
 	}
 }
@@ -59,21 +55,21 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 // TestWhoComesBackDoesNotWaitASecond: a removed WebSocket has a second for the write under way.
 // When its id connects again that time is cut.
 func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
-	b := newBench(t, Config{})
+	b := newBench(t, backlog.Config{})
 	link, _, _ := upgraded(t)
 	b.attachLink(link)
 	b.push("1")
 	f := b.take()
 	b.remove(outcome.ErrDeleted)
-	b.mu.Lock()
+	b.Lock()
 	grace := f.timer
-	b.mu.Unlock()
+	b.Unlock()
 	b.attach()
-	b.mu.Lock()
+	b.Lock()
 	if f.timer == grace || grace.Stop() {
 		t.Error("the new connection waits for as long as the old one may take")
 	}
-	b.mu.Unlock()
+	b.Unlock()
 	b.whole(f)
 }
 
@@ -87,14 +83,14 @@ func (s *stuck) Close() error { s.closing <- true; <-s.free; return nil }
 
 // TestStuckCloseHoldsNoLock: a write is timed out, and the connection's Close blocks.
 func TestStuckCloseHoldsNoLock(t *testing.T) {
-	b, conn := newBench(t, Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
+	b, conn := newBench(t, backlog.Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
 	b.attachLink(NewConnection(conn, false))
 	b.push("1")
 	f := b.take()
-	b.group.WriteTimeout = 0
+	b.Shared.WriteTimeout = 0
 	judged := make(chan bool)
 	go func() {
-		b.cursor.judge(f, &f.timer)
+		b.judge(f, &f.timer)
 		close(judged)
 	}()
 	<-conn.closing
@@ -111,18 +107,18 @@ func TestStuckCloseHoldsNoLock(t *testing.T) {
 // TestTimerOfAnEarlierWrite: the timer of an earlier write fires behind a removal. It must not
 // close the connection, which is to have a close frame once the present write has ended.
 func TestTimerOfAnEarlierWrite(t *testing.T) {
-	b := newBench(t, Config{})
+	b := newBench(t, backlog.Config{})
 	conn := b.attach()
 	b.push("1")
 	f := b.take()
-	b.cursor.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, transport.StatusNormal}
+	b.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, transport.StatusNormal}
 	earlier := time.NewTimer(time.Hour)
 	f.timer = time.NewTimer(time.Hour)
-	b.cursor.judge(f, &earlier)
+	b.judge(f, &earlier)
 	if conn.life != closing {
 		t.Error("the earlier timer has closed the connection")
 	}
-	if b.cursor.judge(f, &f.timer); conn.life != closed {
+	if b.judge(f, &f.timer); conn.life != closed {
 		t.Error("its own timer has not")
 	}
 	b.whole(f)

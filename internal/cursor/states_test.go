@@ -1,4 +1,4 @@
-package delivery
+package cursor
 
 import (
 	"errors"
@@ -8,69 +8,62 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// A bench is a recipient in a group without writers: the test makes each step.
+// A bench is an id whose line is not open: the test makes each step.
 type bench struct {
 	*testing.T
-	*Recipient
+	*id
 	writer schedule.Writer
 }
 
-func newBench(t *testing.T, c Config) *bench {
-	c.Hooks, c.Outbox, c.WriteTimeout = report.Hooks{Buffer: 1000}, 1<<20, time.Minute
-	g := NewGroup(c, func() []*Recipient { return nil }, func(*Recipient) {})
-	return &bench{T: t, Recipient: NewRecipient(g, "a", nil)}
+func newBench(t *testing.T, c backlog.Config) *bench {
+	c.WriteTimeout = time.Minute
+	return &bench{T: t, id: newID(shared(c))}
 }
 
-func (b *bench) attach() *Connection {
-	return b.attachLink(NewConnection(&sleepy{}, false))
-}
+func (b *bench) attach() *Connection { return b.attachLink(NewConnection(&sleepy{}, false)) }
 
 func (b *bench) attachLink(link *Connection) *Connection {
 	if ok, err := b.Attach(link, owners.Caller{}); !ok || err != nil {
 		b.Fatal(ok, err)
 	}
-	return b.cursor.conn
+	return b.conn
 }
 
-func (b *bench) push(data string) {
-	if _, err := b.Push(b.Context(), &outbox.Message{ID: "a", Data: []byte(data)}); err != nil {
-		b.Fatal(err)
-	}
-}
+func (b *bench) stats() outcome.Stats { return b.Shared.Read() }
 
 // take begins the next write, as a writer does.
 func (b *bench) take() *flight {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if !b.cursor.due() {
+	b.Lock()
+	defer b.Unlock()
+	if !b.due() {
 		b.Fatal("nothing is to be written")
 	}
-	return b.cursor.take(&b.writer)
+	return b.Cursor.take(&b.writer)
 }
 
 // whole lands a write that the connection has taken.
 func (b *bench) whole(f *flight) { f.land(len(f.chunk.Frames()), nil) }
 
 func (b *bench) remove(reason error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.removeLocked(reason, transport.StatusNormal)
+	b.Lock()
+	defer b.Unlock()
+	b.RemoveLocked(reason, transport.StatusNormal)
 }
 
 func (b *bench) stall() {
 	b.attach()
 	b.push("1")
 	b.take()
-	b.cursor.Stalled(&b.writer)
+	b.Stalled(&b.writer)
 }
 
 // goOn has a writer replaced that is stuck in b's first message, and go on with the second.
@@ -78,12 +71,12 @@ func goOn(b *bench) {
 	conn := &gate{free: make(chan bool)}
 	b.Cleanup(func() { close(conn.free) })
 	b.attachLink(NewConnection(conn, false))
-	b.group.Begin(drain)
+	b.Shared.Line.Open(drain)
 	is := func(what string, ok func() bool) {
 		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-			b.mu.Lock()
+			b.Lock()
 			now := ok()
-			b.mu.Unlock()
+			b.Unlock()
 			if now {
 				return
 			} else if time.Now().After(end) {
@@ -91,10 +84,10 @@ func goOn(b *bench) {
 			}
 		}
 	}
-	is("the write stalls", func() bool { return b.cursor.turn == stalled })
+	is("the write stalls", func() bool { return b.turn == stalled })
 	b.push("2")
 	conn.free <- true
-	is("the second write is under way", func() bool { return b.cursor.flight != nil && !b.log.Waits() })
+	is("the second write is under way", func() bool { return b.flight != nil && !b.backlog.Waits() })
 }
 
 // rows returns the transitions in the comment above a type.
@@ -118,15 +111,15 @@ func TestTurns(t *testing.T) {
 	names := map[string]turn{"idle": idle, "queued": queued, "writing": writing, "stalled": stalled}
 	steps := map[string]struct{ prepare, step func(b *bench) }{
 		"idle -> queued":     {func(b *bench) { b.attach() }, func(b *bench) { b.push("1") }},
-		"idle -> writing":    {func(b *bench) { b.attach() }, func(b *bench) { b.log.Append(&outbox.Message{Data: []byte("1")}, false); b.take() }},
+		"idle -> writing":    {func(b *bench) { b.attach() }, func(b *bench) { b.Accept(&outbox.Message{Data: []byte("1")}, true); b.take() }},
 		"queued -> writing":  {func(b *bench) { b.attach(); b.push("1") }, func(b *bench) { b.take() }},
 		"queued -> stalled":  {func(b *bench) { b.attach(); b.push("1") }, goOn},
-		"queued -> idle":     {func(b *bench) { b.attach(); b.push("1"); b.remove(outcome.ErrDeleted); b.attach() }, func(b *bench) { b.cursor.Serve(&b.writer) }},
-		"writing -> stalled": {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.cursor.Stalled(&b.writer) }},
-		"writing -> queued":  {func(b *bench) { b.attach(); b.push("1"); b.take(); b.push("2") }, func(b *bench) { b.whole(b.cursor.flight) }},
-		"writing -> idle":    {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.whole(b.cursor.flight) }},
-		"stalled -> queued":  {func(b *bench) { b.stall(); b.push("2") }, func(b *bench) { b.whole(b.cursor.flight) }},
-		"stalled -> idle":    {func(b *bench) { b.stall() }, func(b *bench) { b.cursor.flight.land(0, outcome.Failure(errors.New("reset"))) }},
+		"queued -> idle":     {func(b *bench) { b.attach(); b.push("1"); b.remove(outcome.ErrDeleted); b.attach() }, func(b *bench) { b.Serve(&b.writer) }},
+		"writing -> stalled": {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.Stalled(&b.writer) }},
+		"writing -> queued":  {func(b *bench) { b.attach(); b.push("1"); b.take(); b.push("2") }, func(b *bench) { b.whole(b.flight) }},
+		"writing -> idle":    {func(b *bench) { b.attach(); b.push("1"); b.take() }, func(b *bench) { b.whole(b.flight) }},
+		"stalled -> queued":  {func(b *bench) { b.stall(); b.push("2") }, func(b *bench) { b.whole(b.flight) }},
+		"stalled -> idle":    {func(b *bench) { b.stall() }, func(b *bench) { b.flight.land(0, outcome.Failure(errors.New("reset"))) }},
 	}
 	for _, row := range rows(t, "turn") {
 		t.Run(row, func(t *testing.T) {
@@ -138,12 +131,12 @@ func TestTurns(t *testing.T) {
 				t.Fatal("no step for it")
 			}
 			delete(steps, row)
-			b := newBench(t, Config{})
-			if s.prepare(b); b.cursor.turn != names[from] {
-				t.Fatalf("it begins at %d", b.cursor.turn)
+			b := newBench(t, backlog.Config{})
+			if s.prepare(b); b.turn != names[from] {
+				t.Fatalf("it begins at %d", b.turn)
 			}
-			if s.step(b); b.cursor.turn != names[to] {
-				t.Errorf("it ends at %d", b.cursor.turn)
+			if s.step(b); b.turn != names[to] {
+				t.Errorf("it ends at %d", b.turn)
 			}
 		})
 	}
@@ -157,10 +150,10 @@ func TestLives(t *testing.T) {
 	names := map[string]life{"open": open, "goodbye": goodbye, "closing": closing, "closed": closed}
 	busy := func(b *bench) { b.push("1"); b.take() }
 	steps := map[string]struct{ prepare, step func(b *bench) }{
-		"open -> goodbye":    {func(b *bench) {}, func(b *bench) { b.leave(false, false) }},
+		"open -> goodbye":    {func(b *bench) {}, func(b *bench) { b.Leave(false, false) }},
 		"open -> closing":    {busy, func(b *bench) { b.remove(outcome.ErrDeleted) }},
-		"goodbye -> closing": {func(b *bench) { b.leave(false, false); b.take() }, func(b *bench) { b.remove(outcome.ErrClosed) }},
-		"closing -> closed":  {func(b *bench) { busy(b); b.remove(outcome.ErrDeleted) }, func(b *bench) { b.whole(b.cursor.flight) }},
+		"goodbye -> closing": {func(b *bench) { b.Leave(false, false); b.take() }, func(b *bench) { b.remove(outcome.ErrClosed) }},
+		"closing -> closed":  {func(b *bench) { busy(b); b.remove(outcome.ErrDeleted) }, func(b *bench) { b.whole(b.flight) }},
 	}
 	for _, row := range rows(t, "life") {
 		t.Run(row, func(t *testing.T) {
@@ -170,7 +163,7 @@ func TestLives(t *testing.T) {
 				t.Fatal("no step for it")
 			}
 			delete(steps, row)
-			b := newBench(t, Config{})
+			b := newBench(t, backlog.Config{})
 			link, _, _ := upgraded(t)
 			conn := b.attachLink(link)
 			if s.prepare(b); conn.life != names[m[0]] {
@@ -183,6 +176,22 @@ func TestLives(t *testing.T) {
 	}
 	for row := range steps {
 		t.Errorf("states.go has no row %q", row)
+	}
+}
+
+// TestRetireKeepsWhatIsInUse: each of these alone keeps a cursor from being retired.
+func TestRetireKeepsWhatIsInUse(t *testing.T) {
+	for what, use := range map[string]func(c *Cursor){
+		"nothing":           func(*Cursor) {},
+		"a connection":      func(c *Cursor) { c.conn = new(Connection) },
+		"a write under way": func(c *Cursor) { c.flight = new(flight) },
+		"a place in line":   func(c *Cursor) { c.turn = queued },
+	} {
+		i := newID(begun(backlog.Config{}))
+		use(&i.Cursor)
+		if _, idles := i.RetireLocked(); idles != (what == "nothing") {
+			t.Errorf("with %s: idles is %v", what, idles)
+		}
 	}
 }
 
@@ -205,85 +214,42 @@ func TestGraces(t *testing.T) {
 		"too slow":               {webSocket, transport.Status{}, false, false, 0},
 		"too slow, and replaced": {webSocket, transport.Status{}, true, false, 0},
 	} {
-		b := newBench(t, Config{})
-		b.group.closed.Store(test.over)
 		conn := test.link
 		conn.ending = &ending{status: test.status}
-		if test.next {
-			b.cursor.conn = new(Connection)
-		}
-		if got := b.cursor.grace(conn); got != test.want {
+		if got := conn.grace(test.next, test.over); got != test.want {
 			t.Errorf("%s: %v, want %v", name, got, test.want)
 		}
 	}
 }
 
-// TestWhatABatchKeeps: a message stays that was certainly not delivered, with all behind it,
-// if it has a place to wait.
-func TestWhatABatchKeeps(t *testing.T) {
-	nobody, moved, other := outcome.ErrNotConnected, outcome.ErrMoved, errors.New("lost")
-	for name, test := range map[string]struct {
-		errs          []error
-		late          int
-		place, remote bool
-		want          int
-	}{
-		"all delivered":                 {[]error{nil, nil}, 0, true, true, 2},
-		"nobody has the id":             {[]error{nobody, nobody}, 0, true, true, 0},
-		"nobody, and no place to wait":  {[]error{nobody, nobody}, 0, false, true, 2},
-		"the id has moved":              {[]error{nil, moved, moved}, 0, false, true, 1},
-		"the remote has gone meanwhile": {[]error{moved}, 0, false, false, 1},
-		"behind one that was delivered": {[]error{nobody, nil, nobody}, 0, true, true, 2},
-		"behind one that may have been": {[]error{nobody, other}, 0, true, true, 2},
-		"some have expired meanwhile":   {[]error{nobody, nobody, nobody}, 2, true, true, 2},
-	} {
-		if got := keptFrom(test.errs, test.late, test.place, test.remote); got != test.want {
-			t.Errorf("%s: from %d on, want %d", name, got, test.want)
-		}
-	}
-}
-
-// TestWhatACutMessageIsReportedWith: a message that may not be sent again.
-func TestWhatACutMessageIsReportedWith(t *testing.T) {
-	for reason, want := range map[error]error{
-		nil:                outcome.ErrReplaced,
-		outcome.ErrMoved:   outcome.ErrReplaced,
-		outcome.ErrDeleted: outcome.ErrDeleted,
-		outcome.ErrSlow:    outcome.ErrSlow,
-		outcome.ErrClosed:  outcome.ErrClosed,
-		outcome.ErrSilent:  outcome.ErrSilent,
-	} {
-		if got := cutFor(reason); got != want {
-			t.Errorf("after %v: %v, want %v", reason, got, want)
-		}
-	}
-}
-
 // TestRemovalBehindAWrite: what waits when a connection is removed is reported when the write
-// under way has ended, be that of messages or of a control frame.
+// of a message has ended. Nothing stands before it while only a control frame is written.
 func TestRemovalBehindAWrite(t *testing.T) {
-	for name, begin := range map[string]func(b *bench){
-		"of a message": func(b *bench) { b.push("first") },
-		"of a ping":    func(b *bench) { b.cursor.say(frame.Ping, 0) },
+	for name, test := range map[string]struct {
+		begin  func(b *bench)
+		atOnce uint64
+	}{
+		"of a message": {func(b *bench) { b.push("first") }, 0},
+		"of a ping":    {func(b *bench) { b.say(frame.Ping, 0) }, 3},
 	} {
-		b := newBench(t, Config{})
+		b := newBench(t, backlog.Config{})
 		link, _, _ := upgraded(t)
 		b.attachLink(link)
-		begin(b)
+		test.begin(b)
 		f := b.take()
 		for range 3 { // each in a chunk of its own
 			b.push(strings.Repeat("behind", outbox.Piece/8))
 		}
 		b.remove(outcome.ErrDeleted)
-		if s := b.group.Stats(); s.Deleted != 0 {
-			t.Errorf("behind a write %s: reported before that has ended", name)
+		if s := b.stats(); s.Deleted != test.atOnce {
+			t.Errorf("behind a write %s: %d are reported before that has ended, want %d", name, s.Deleted, test.atOnce)
 		}
 		n := 0
 		if f.chunk != nil {
 			n = len(f.chunk.Frames())
 		}
 		f.land(n, nil)
-		if s := b.group.Stats(); s.Deleted != 3 || s.Waiting != 0 || !b.log.Empty() {
+		if s := b.stats(); s.Deleted != 3 || s.Waiting != 0 || !b.Empty() {
 			t.Errorf("behind a write %s: %+v", name, s)
 		}
 	}

@@ -1,0 +1,147 @@
+package backlog
+
+import (
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+)
+
+// silent is a Remote that does nothing.
+type silent struct{}
+
+func (silent) Changed(_, _ string)                                   {}
+func (silent) Forward(_, _ string, _ [][]byte, _ func(errs []error)) {}
+func (silent) Broadcast(string, []byte) error                        { return nil }
+
+// A setting is what a pool offers to an id.
+type setting struct {
+	connected, mailbox, remote, before bool // before Start
+	overflow                           Overflow
+}
+
+// backlogWith returns the backlog of an id, for which 10 bytes may wait.
+func backlogWith(t *testing.T, set setting) *Backlog {
+	c := Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, Overflow: set.overflow}
+	if set.mailbox {
+		c.MailboxTTL, c.MailboxBytes = time.Hour, 20
+	}
+	s, b := new(Shared), new(Backlog)
+	s.Init(c, func(string) {})
+	t.Cleanup(func() { s.Closed.Store(true); s.Mailbox.Close(); s.Mailbox.Trim() })
+	if !set.before {
+		s.Line.Open(func(*schedule.Writer) {})
+	}
+	if set.remote {
+		s.SetRemote(silent{})
+	}
+	b.Init(s, "a")
+	if set.connected {
+		b.Connect()
+	}
+	return b
+}
+
+func (b *Backlog) accept(data string) (slow bool) {
+	return b.Accept(&outbox.Message{ID: "a", Data: []byte(data)}, b.Shared.Line.Opened())
+}
+
+// A place is how many messages wait in the outbox, wait in the mailbox, and were reported.
+type place struct{ waiting, mailbox, reported int }
+
+func placeOf(b *Backlog) place {
+	messages, _, mailbox, _ := b.Count()
+	return place{messages - mailbox, mailbox, int(b.Shared.Read().Undelivered)}
+}
+
+// TestWhereAMessageGoes: each is of 6 bytes, so a second one does not fit.
+func TestWhereAMessageGoes(t *testing.T) {
+	for name, test := range map[string]struct {
+		setting
+		want place
+		full bool // Push is to wait before the second one
+		slow bool
+	}{
+		"connected":                 {setting{connected: true}, place{2, 0, 0}, true, true},
+		"connected, drop oldest":    {setting{connected: true, overflow: DropOldest}, place{1, 0, 1}, true, false},
+		"connected, drop newest":    {setting{connected: true, overflow: DropNewest}, place{1, 0, 1}, true, false},
+		"connected, with a mailbox": {setting{connected: true, mailbox: true}, place{2, 0, 0}, true, true},
+		"away":                      {setting{}, place{0, 0, 2}, false, false},
+		"away, with a mailbox":      {setting{mailbox: true}, place{0, 2, 0}, false, false},
+		"away, with a cluster":      {setting{remote: true}, place{2, 0, 0}, true, false},
+		"both":                      {setting{mailbox: true, remote: true}, place{2, 0, 0}, true, false},
+		"before Start":              {setting{before: true}, place{2, 0, 0}, false, false},
+		"before Start, connected":   {setting{before: true, connected: true}, place{2, 0, 0}, false, false},
+		"before Start, a mailbox":   {setting{before: true, mailbox: true}, place{2, 0, 0}, false, false},
+	} {
+		b := backlogWith(t, test.setting)
+		slow := b.accept("123456")
+		full := b.Full(&outbox.Message{ID: "a", Data: []byte("123456")}, b.Shared.Line.Opened())
+		slow = b.accept("123456") || slow
+		if got := placeOf(b); got != test.want || full != test.full || slow != test.slow {
+			t.Errorf("%s: %+v, full %v, slow %v; want %+v, %v, %v", name, got, full, slow, test.want, test.full, test.slow)
+		}
+	}
+}
+
+// TestWhereWhatWaitsGoes: a connection is removed behind which two messages wait, of which the
+// first is being written.
+func TestWhereWhatWaitsGoes(t *testing.T) {
+	for name, test := range map[string]struct {
+		setting
+		reason error
+		behind place // while the write is under way
+		left   bool
+		want   place
+	}{
+		"deleted":                 {setting{}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}},
+		"deleted, with a mailbox": {setting{mailbox: true}, outcome.ErrDeleted, place{1, 1, 0}, true, place{0, 2, 0}},
+		"deleted, with a cluster": {setting{remote: true}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}},
+		"moved":                   {setting{remote: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}},
+		"moved, and a mailbox":    {setting{remote: true, mailbox: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}},
+		"moved, the cluster left": {setting{}, outcome.ErrMoved, place{2, 0, 0}, false, place{0, 0, 2}},
+	} {
+		test.connected = true
+		b := backlogWith(t, test.setting)
+		b.accept("1")
+		chunk := b.Pin()
+		b.log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, false)
+		b.Shared.Accepted.Add(1, 1)
+		b.Disconnect(test.reason)
+		if got := placeOf(b); got != test.behind {
+			t.Errorf("%s: behind the write %+v, want %+v", name, got, test.behind)
+		}
+		left := b.Settle(chunk, 0, test.reason, true, false)
+		if left {
+			b.Disconnect(test.reason)
+		}
+		if got := placeOf(b); got != test.want || left != test.left {
+			t.Errorf("%s: %+v, left %v; want %+v, %v", name, got, left, test.want, test.left)
+		}
+	}
+}
+
+// TestCountsAddUp: after each step, what was accepted has an outcome or waits.
+func TestCountsAddUp(t *testing.T) {
+	b := backlogWith(t, setting{connected: true, mailbox: true, remote: true})
+	steps := []func(){
+		func() { b.accept("1") }, func() { b.Settle(b.Pin(), 2, nil, true, false) }, func() { b.Disconnect(outcome.ErrDeleted) },
+		func() { b.accept("2") }, func() { b.Returned(b.Load(), []error{outcome.ErrNotConnected}) },
+		func() { b.accept("3") }, b.Appeared, func() { b.Returned(b.Load(), []error{nil, outcome.ErrMoved}) },
+		func() { b.Load() }, func() { b.Abandon(0, outcome.ErrClosed) },
+		func() { b.Connect(); b.accept("4") }, func() { b.Pin(); b.Abandon(3, outcome.ErrSlow) },
+	}
+	for i, step := range steps {
+		step()
+		messages, bytes, mailbox, mailboxBytes := b.Count()
+		if s := b.Shared.Read(); s.Waiting != messages || s.WaitingBytes != bytes || mailbox > messages || mailboxBytes > bytes {
+			t.Errorf("after step %d: %d messages, %d bytes, %d and %d in the mailbox: %+v", i, messages, bytes, mailbox, mailboxBytes, s)
+		}
+	}
+	if !b.Empty() {
+		t.Error("something is left")
+	}
+}

@@ -1,0 +1,264 @@
+package backlog
+
+import (
+	"slices"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+)
+
+// forwarding is what the remote is to be given of an id that is away. Each batch begins at
+// forwardNone again.
+//
+//	none -> first   a message comes, or a batch has failed
+//	any  -> all     the id has appeared, has moved, or has taken a batch
+//	any  -> none    a batch leaves; the id is connected here; there is no remote any more
+type forwarding uint8
+
+const (
+	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
+	forwardFirst                   // the first message in the mailbox, to learn whether anybody has the id
+	forwardAll                     // everything: the id is known to be elsewhere
+)
+
+// A forwarder is what is to be forwarded of an id that is away. A nil forwarder has nothing.
+type forwarder struct {
+	backlog *Backlog
+	due     forwarding
+	bytes   int    // its share of remoteBytes
+	batch   *Batch // on its way; nil if none is
+}
+
+// A Batch is what another process has been given of an id's messages. They stay pinned in the
+// log until their outcomes come.
+type Batch struct {
+	messages []outbox.Message
+	mailed   int // so many of its first messages are in the mailbox
+	late     int // so many of its first messages have given way there meanwhile
+}
+
+// Payloads returns the messages.
+func (b *Batch) Payloads() [][]byte {
+	all := make([][]byte, len(b.messages))
+	for i, m := range b.messages {
+		all[i] = m.Data
+	}
+	return all
+}
+
+// Len returns how many messages there are.
+func (b *Batch) Len() int { return len(b.messages) }
+
+// forwarder returns b's forwarder, new if need be.
+func (b *Backlog) forwarder() *forwarder {
+	if b.forward == nil {
+		b.forward = &forwarder{backlog: b}
+	}
+	return b.forward
+}
+
+// remote reports whether what comes for the id goes elsewhere.
+func (b *Backlog) remote() bool { return !b.connected && b.Shared.remote.Load() != nil }
+
+// Travels reports whether a batch is on its way to another process.
+func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch != nil }
+
+// Due reports whether Load, or Decide without a remote, is due for an id that is away.
+func (b *Backlog) Due() bool {
+	switch {
+	case b.connected || b.log.Pinned() || !b.log.Waits():
+		return false
+	case b.remote() && b.mail.messages() > 0:
+		return b.forward.wants() != forwardNone
+	case b.remote(): // also what has waited for Start since before there was a remote
+		return true
+	}
+	return b.undecided()
+}
+
+// wants returns what is to be forwarded.
+func (f *forwarder) wants() forwarding {
+	if f == nil {
+		return forwardNone
+	}
+	return f.due
+}
+
+// mail returns what is in the mailbox, and on its way.
+func (f *forwarder) mail() []outbox.Message {
+	if f == nil || f.batch == nil {
+		return nil
+	}
+	return f.batch.messages[f.batch.late:f.batch.mailed]
+}
+
+// accept counts a message of n bytes that is to be forwarded.
+func (f *forwarder) accept(n int) {
+	f.bytes += n + remoteCost
+	f.backlog.Shared.remoteBytes.Add(int64(n + remoteCost))
+	f.due = max(f.due, forwardFirst)
+}
+
+// count counts messages less, of those that accept has counted.
+func (f *forwarder) count(messages, bytes int) {
+	if f != nil && f.bytes > 0 {
+		n := max(bytes+messages*remoteCost, -f.bytes)
+		f.bytes += n
+		f.backlog.Shared.remoteBytes.Add(int64(n))
+	}
+}
+
+// forget counts nothing any more of what accept has counted.
+func (f *forwarder) forget() {
+	if f != nil {
+		f.count(0, -f.bytes)
+	}
+}
+
+// stop ends the forwarding: the id is connected here, or there is no remote any more.
+func (f *forwarder) stop() {
+	if f != nil {
+		f.forget()
+		f.due = forwardNone
+	}
+}
+
+// abandon gives up the batch.
+func (f *forwarder) abandon() {
+	for _, sent := range f.mail() {
+		f.backlog.mail.removeOne(&sent)
+	}
+	if f != nil {
+		f.batch = nil
+	}
+}
+
+// Decide has what was added before Start, or waits for a remote that has gone, wait in the
+// mailbox, or reports it.
+func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
+
+// Load pins a batch of what waits, and returns it. While nobody is known to have the id, the
+// first message in the mailbox goes alone. Otherwise each push to a user who is away would
+// carry all her mail.
+func (b *Backlog) Load() *Batch {
+	f, batch := b.forwarder(), new(Batch)
+	load := func(c *outbox.Chunk) int {
+		for m := range c.All() {
+			batch.messages = append(batch.messages, m)
+		}
+		return len(c.Frames())
+	}
+	if f.due == forwardFirst && b.mail.messages() > 0 {
+		load(b.log.Pin(true))
+	} else {
+		for size := 0; b.log.Waits() && size < outbox.Piece; {
+			size += load(b.log.Pin(false))
+		}
+	}
+	batch.mailed = min(len(batch.messages), b.mail.messages())
+	f.batch, f.due = batch, forwardNone
+	return batch
+}
+
+// Returned gives the messages of a batch their outcomes, and decides what becomes of those that
+// stay and of what has come meanwhile. It reports false, and does nothing, if the batch was
+// given up, or returns twice.
+func (b *Backlog) Returned(batch *Batch, errs []error) bool {
+	f, remote := b.forward, b.Shared.remote.Load() != nil
+	if f.batch != batch {
+		return false
+	}
+	hadMail, taken := batch.mailed > 0, false
+	kept := keptFrom(errs, batch.late, b.connected || b.Shared.mailboxOn(), remote)
+	for i, err := range errs[:kept] {
+		taken = taken || err == nil
+		f.settle(i, err)
+	}
+	moved := remote && slices.Contains(errs[kept:], outcome.ErrMoved)
+	b.tellGivenUp()
+	b.log.Unpin()
+	f.batch = nil
+	switch {
+	case b.connected:
+	case remote && (moved || f.due == forwardAll):
+		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && b.mail.messages() > max(0, batch.mailed-kept) {
+			b.mail.leave() // some has come behind what is left
+		}
+		f.evict()
+	case taken && kept == len(errs): // whoever took these takes the rest
+		f.due = forwardAll
+	case kept < len(errs) || hadMail && b.Shared.mailboxOn():
+		b.mailed().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
+	default:
+		f.due = forwardFirst
+	}
+	return true
+}
+
+// keptFrom returns the first message of a batch that stays. One stays that was certainly not
+// delivered, if all behind it stay too, which keeps the order, and if it can wait: for the
+// place where its id has moved, for a connection here, or in the mailbox, unless it is late.
+func keptFrom(errs []error, late int, place, remote bool) int {
+	kept := len(errs)
+	for kept > late {
+		err := errs[kept-1]
+		moved := remote && err == outcome.ErrMoved
+		if !moved && !(place && err != nil && outcome.Is(err, outcome.ErrNotConnected)) {
+			break
+		}
+		kept--
+	}
+	return kept
+}
+
+// settle gives message i of the batch its outcome.
+func (f *forwarder) settle(i int, err error) {
+	b, batch := f.backlog, f.batch
+	if batch.late <= i && i < batch.mailed {
+		b.mail.removeOne(&batch.messages[i])
+	}
+	switch {
+	case err == nil:
+		b.done(b.log.FirstPinned().Next(), &b.Shared.Forwarded)
+	case i < batch.late && outcome.Is(err, outcome.ErrNotConnected):
+		b.fail(b.log.FirstPinned(), outcome.ErrExpired)
+	default:
+		b.fail(b.log.FirstPinned(), err)
+	}
+}
+
+// evict has what waits go elsewhere, and reports what came from there.
+func (f *forwarder) evict() {
+	f.due = forwardAll
+	f.backlog.sift(
+		func(c *outbox.Chunk) bool { return c.Receipts() > 0 },
+		func(m *outbox.Message) error {
+			if m.Here {
+				return outcome.ErrMoved
+			}
+			return nil
+		})
+}
+
+// WithoutRemote has an id that is away do without a remote: what waits for one goes to the
+// mailbox, or is reported with reason, unless it waits for Start all the same.
+func (b *Backlog) WithoutRemote(reason error) {
+	if b.connected {
+		return
+	}
+	b.forward.stop()
+	if b.Shared.Line.Opened() || !b.undecided() {
+		b.giveUp(reason, outcome.ErrExpired)
+	}
+	if b.Travels() { // a batch may take long
+		b.tellGivenUp()
+	}
+}
+
+// Appeared has what waits go where the id has come. What comes back from there is not for the
+// mailbox either.
+func (b *Backlog) Appeared() {
+	if b.remote() {
+		b.forwarder().due = forwardAll
+	}
+}

@@ -1,0 +1,98 @@
+package backlog
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/nulijiabei/gcpool/internal/outcome"
+)
+
+// TestWhatABatchKeeps: a message stays that was certainly not delivered, with all behind it,
+// if it has a place to wait.
+func TestWhatABatchKeeps(t *testing.T) {
+	nobody, moved, other := outcome.ErrNotConnected, outcome.ErrMoved, errors.New("lost")
+	for name, test := range map[string]struct {
+		errs          []error
+		late          int
+		place, remote bool
+		want          int
+	}{
+		"all delivered":                 {[]error{nil, nil}, 0, true, true, 2},
+		"nobody has the id":             {[]error{nobody, nobody}, 0, true, true, 0},
+		"nobody, and no place to wait":  {[]error{nobody, nobody}, 0, false, true, 2},
+		"the id has moved":              {[]error{nil, moved, moved}, 0, false, true, 1},
+		"the remote has gone meanwhile": {[]error{moved}, 0, false, false, 1},
+		"behind one that was delivered": {[]error{nobody, nil, nobody}, 0, true, true, 2},
+		"behind one that may have been": {[]error{nobody, other}, 0, true, true, 2},
+		"some have expired meanwhile":   {[]error{nobody, nobody, nobody}, 2, true, true, 2},
+	} {
+		if got := keptFrom(test.errs, test.late, test.place, test.remote); got != test.want {
+			t.Errorf("%s: from %d on, want %d", name, got, test.want)
+		}
+	}
+}
+
+// TestWhatACutMessageIsReportedWith: a message that may not be sent again.
+func TestWhatACutMessageIsReportedWith(t *testing.T) {
+	for reason, want := range map[error]error{
+		nil:                outcome.ErrReplaced,
+		outcome.ErrMoved:   outcome.ErrReplaced,
+		outcome.ErrDeleted: outcome.ErrDeleted,
+		outcome.ErrSlow:    outcome.ErrSlow,
+		outcome.ErrClosed:  outcome.ErrClosed,
+		outcome.ErrSilent:  outcome.ErrSilent,
+	} {
+		if got := CutFor(reason); got != want {
+			t.Errorf("after %v: %v, want %v", reason, got, want)
+		}
+	}
+}
+
+// TestMailElsewhereWhoseIDConnects: a message in the mailbox is on its way elsewhere when its
+// id connects. The mailbox counts what waits in it, and nothing else.
+func TestMailElsewhereWhoseIDConnects(t *testing.T) {
+	for name, test := range map[string]struct {
+		step     func(b *Backlog, batch *Batch)
+		messages int
+	}{
+		"it is delivered there": {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{nil}) }, 0},
+		"it comes back":         {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{outcome.ErrNotConnected}) }, 0},
+		"it has expired, and the id goes": {func(b *Backlog, _ *Batch) {
+			b.mail.expireOldest()
+			b.Connect()
+			b.Disconnect(outcome.ErrDeleted)
+		}, 1},
+	} {
+		b := backlogWith(t, setting{mailbox: true, remote: true})
+		b.accept("1")
+		b.Returned(b.Load(), []error{outcome.ErrNotConnected}) // so it is mail
+		b.accept("2")
+		batch := b.Load()
+		if batch.mailed != 1 || b.mail.messages() != 1 {
+			t.Fatalf("%s: no mail is on its way", name)
+		}
+		test.step(b, batch)
+		if b.mail.messages() != test.messages || b.mail.payload() != test.messages {
+			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.mail.messages(), b.mail.payload(), test.messages)
+		}
+	}
+}
+
+// TestABatchReturnsOnce: a second answer, and one for a batch that was given up, do nothing.
+func TestABatchReturnsOnce(t *testing.T) {
+	b := backlogWith(t, setting{remote: true})
+	b.accept("1")
+	first := b.Load()
+	if !b.Returned(first, []error{nil}) || b.Returned(first, []error{nil}) {
+		t.Error("the second answer counts")
+	}
+	b.accept("2")
+	second := b.Load()
+	b.Abandon(0, outcome.ErrClosed)
+	if b.Returned(second, []error{nil}) {
+		t.Error("the answer to a batch that was given up counts")
+	}
+	if s := b.Shared.Read(); s.Forwarded != 1 || s.Closed != 1 || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,136 @@
+// Package backlog knows what waits for one id, and where that goes while the id is away: it
+// waits in the mailbox, or leaves for other processes. It decides and records. It knows no
+// connections, and does not block.
+package backlog
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/mailbox"
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/tasks"
+)
+
+// Overflow says what gives way when an outbox is full.
+type Overflow int
+
+const (
+	Disconnect Overflow = iota
+	DropOldest
+	DropNewest
+)
+
+// Config is what the options of a pool say.
+type Config struct {
+	report.Hooks
+	Outbox       int
+	Overflow     Overflow
+	WriteTimeout time.Duration
+	Heartbeat    time.Duration
+	MailboxTTL   time.Duration // 0 is off
+	MailboxBytes int
+	Newline      bool
+	Binary       bool
+}
+
+// Shared is what the ids of one pool share.
+type Shared struct {
+	// Set at construction.
+	Config
+	Line   *schedule.Line
+	Report *report.Reporter
+	Retire func(id string) // drops an id that nothing keeps; not under its lock
+	Over   context.Context // what has not been delivered when it ends is not to be
+	Cut    func()          // ends Over
+	format outbox.Format
+
+	outcome.Counters
+	Tasks       tasks.Tasks
+	Mailbox     mailbox.Mailbox
+	Closed      atomic.Bool            // no more messages are accepted
+	Done        chan struct{}          // closed with Closed, wakes those who wait for room
+	remote      atomic.Pointer[Remote] // nil if there is none
+	remoteBytes atomic.Int64           // of messages that are to be forwarded; see forwarder.accept
+	last        atomic.Int64           // what Moment has returned
+}
+
+// Init makes s what the ids of a pool with c share.
+func (s *Shared) Init(c Config, retire func(id string)) {
+	s.Config, s.Retire = c, retire
+	s.format = outbox.Format{Opcode: frame.Text, Newline: c.Newline}
+	if c.Binary {
+		s.format.Opcode = frame.Binary
+	}
+	s.Done = make(chan struct{})
+	s.Line = schedule.NewLine(&s.Tasks)
+	s.Report = report.New(c.Hooks, s.format, &s.Counters, &s.Tasks)
+	s.Mailbox.TTL, s.Mailbox.Bytes = c.MailboxTTL, c.MailboxBytes
+	s.Over, s.Cut = context.WithCancel(context.Background())
+}
+
+// Close makes the pool refuse new messages and connections.
+func (s *Shared) Close() {
+	s.Closed.Store(true)
+	s.Mailbox.Close()
+	close(s.Done)
+}
+
+// Room waits until no more than Buffer reports wait for the hooks, or returns ErrClosed once
+// the pool is closed.
+func (s *Shared) Room(ctx context.Context) error {
+	if s.Closed.Load() {
+		return outcome.ErrClosed
+	}
+	return s.Report.Room(ctx, s.Done)
+}
+
+// Moment returns a time on the line's clock that no other call returns.
+func (s *Shared) Moment() time.Duration {
+	for {
+		last := s.last.Load()
+		now := max(last+1, int64(s.Line.Now()))
+		if s.last.CompareAndSwap(last, now) {
+			return time.Duration(now)
+		}
+	}
+}
+
+// mailboxOn reports whether messages for ids that are away wait for them.
+func (s *Shared) mailboxOn() bool { return s.MailboxTTL > 0 && !s.Closed.Load() }
+
+// fits reports whether so many bytes may wait for one id, in so many messages. The bound on
+// messages keeps the frames of tiny ones from taking more than their payload may.
+func (s *Shared) fits(bytes, messages int) bool {
+	return bytes <= s.Outbox && messages <= s.Outbox/4+1024
+}
+
+// Refuse accepts and reports a message for an id for which nothing is kept, or returns
+// ErrClosed. It returns false, and does nothing, if the message may wait.
+func (s *Shared) Refuse(m *outbox.Message) (bool, error) {
+	s.Tasks.Begin() // before the look at Closed, so that Shutdown waits or is seen
+	defer s.Tasks.End()
+	if s.Closed.Load() {
+		return true, outcome.ErrClosed
+	}
+	if s.mailboxOn() || s.Remote() != nil || !s.Line.Opened() {
+		return false, nil
+	}
+	s.Accepted.Add(1, len(m.Data))
+	s.refuse(m.ID, m, outcome.ErrNotConnected)
+	return true, nil
+}
+
+// refuse reports a message for id that was accepted and has no place to wait.
+func (s *Shared) refuse(id string, m *outbox.Message, err error) {
+	if s.Undelivered == nil && m.Receipt == nil {
+		s.Fail(1, len(m.Data), err)
+		return
+	}
+	s.Report.Fail(id, outbox.Single(m, s.format), err)
+}

@@ -1,0 +1,126 @@
+package cursor
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// Attach makes conn, which who adds, the cursor's connection; the newest wins. It
+// reports false, and does nothing, if the backlog is dead.
+func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
+	b := c.backlog
+	b.Lock()
+	defer b.Unlock()
+	old := c.conn
+	switch {
+	case b.Dead:
+		return false, nil
+	case b.Shared.Closed.Load():
+		return true, outcome.ErrClosed
+	case old != nil && old.Is(conn.Conn):
+		return true, nil
+	}
+	conn.LimitUnsent()
+	conn.Since = b.Shared.Moment()
+	conn.written, conn.heard, c.conn = conn.Since, conn.Since, conn
+	c.active = false
+	c.owners = c.owners.Add(who)
+	b.Connect()
+	if old == nil {
+		b.Shared.Joins.Add(1)
+		b.Shared.Report.Moved(b.ID, true, nil)
+		if f := c.flight; f != nil && f.conn.life == closing && f.conn.ending.status.Code != 0 {
+			f.judgeAfter(takeoverGrace)
+		}
+	} else {
+		b.Shared.Takeovers.Add(1)
+		c.close(old, nil, transport.StatusReplaced)
+	}
+	c.WakeLocked()
+	return true, nil
+}
+
+// Remove removes and closes the connection with status, and returns it, nil if there is none.
+// It does nothing if who is an owner of another one; the zero Caller may remove any. It also
+// reports whether it has done its work: not if the backlog is dead.
+func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Connection, done bool) {
+	c.backlog.Lock()
+	defer c.backlog.Unlock()
+	if c.backlog.Dead {
+		return nil, false
+	}
+	if !c.owners.Del(who) || c.conn == nil {
+		return nil, true
+	}
+	removed = c.conn
+	c.RemoveLocked(outcome.ErrDeleted, status)
+	return removed, true
+}
+
+// Detach removes and closes the connection if it is conn, and reports whether it is.
+func (c *Cursor) Detach(conn *Connection, reason error) bool {
+	status := transport.StatusNormal
+	switch reason {
+	case outcome.ErrMoved:
+		status = transport.StatusReplaced
+	case outcome.ErrClosed: // 1000 would tell a client that it need not come back
+		status = transport.StatusGoingAway
+	}
+	c.backlog.Lock()
+	defer c.backlog.Unlock()
+	if conn == nil || c.conn != conn {
+		return false
+	}
+	if reason == outcome.ErrDeleted || reason == outcome.ErrLeft {
+		c.owners.Left()
+	}
+	c.RemoveLocked(reason, status)
+	return true
+}
+
+// RemoveLocked takes the connection away. What waits goes where backlog.Disconnect says.
+func (c *Cursor) RemoveLocked(reason error, status transport.Status) {
+	b, conn := c.backlog, c.conn
+	c.conn = nil
+	b.Shared.Leaves.Add(1)
+	b.Shared.Report.Moved(b.ID, false, reason)
+	if remote := b.Shared.Remote(); remote != nil { // ConnPool.Add tells of a new one
+		b.Shared.Tasks.Go(func() { remote.Changed(b.Shared.Pool, b.ID) })
+	}
+	if f := c.flight; f != nil && f.conn != conn && f.conn.ending.reason == nil {
+		f.conn.ending.reason = reason // what an older one leaves has nowhere to go any more
+	}
+	b.Disconnect(reason)
+	c.close(conn, reason, status)
+}
+
+// close has conn, which was removed or replaced, closed, once a write to it that is not stuck
+// has ended.
+func (c *Cursor) close(conn *Connection, reason error, status transport.Status) {
+	conn.life, conn.ending = closing, &ending{reason, status}
+	if f := c.flight; f == nil || f.conn != conn {
+		conn.close(c.backlog.Shared)
+	} else {
+		f.judgeAfter(conn.grace(c.conn != nil, c.backlog.Shared.Closed.Load()))
+	}
+}
+
+// ConnLocked returns the connection, nil if the id is away.
+func (c *Cursor) ConnLocked() *Connection { return c.conn }
+
+// StalledLocked returns when the peer last took something of a write that stalls, or the zero
+// time.
+func (c *Cursor) StalledLocked() (since time.Time) {
+	if c.turn == stalled && c.flight.conn == c.conn {
+		since = c.flight.since
+	}
+	return since
+}
+
+// RetireLocked returns who added connections, and whether the cursor keeps nothing.
+func (c *Cursor) RetireLocked() (o owners.List, idles bool) {
+	return c.owners, c.conn == nil && c.flight == nil && c.turn == idle
+}

@@ -1,0 +1,72 @@
+package cursor
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// A Connection is what a cursor keeps about one connection. Guarded by the backlog's lock.
+type Connection struct {
+	transport.Link
+	Since   time.Duration // when it was attached, on the line's clock
+	life    life
+	control byte          // the opcode of a control frame that is due, 0 if none is
+	asking  bool          // a goroutine asks whether it has been closed
+	written time.Duration // when a write was last noticed
+	heard   time.Duration // when the peer was last heard
+	ending  *ending       // nil while it is attached
+}
+
+// NewConnection returns a Connection, or nil if conn is nil or a nil pointer; see
+// transport.Link.Init.
+func NewConnection(conn net.Conn, binary bool) *Connection {
+	if c := new(Connection); c.Init(conn, binary) {
+		return c
+	}
+	return nil
+}
+
+// An ending is why a connection was removed, and how to close it.
+type ending struct {
+	reason error // nil if it was replaced
+	status transport.Status
+}
+
+// leftFor returns why conn was removed, nil if it was not, or was replaced.
+func (conn *Connection) leftFor() error {
+	if conn.ending == nil {
+		return nil
+	}
+	return conn.ending.reason
+}
+
+// grace returns how long a write to conn, which was removed or replaced, may take.
+func (conn *Connection) grace(replaced, closed bool) time.Duration {
+	switch {
+	case conn.ending.status.Code == 0:
+		return 0
+	case !replaced && conn.WebSocket() && !closed:
+		return closeGrace
+	}
+	return takeoverGrace
+}
+
+// close closes conn on a goroutine of its own, for that may take a while. Shutdown waits until
+// the socket is closed, but not past Cut.
+func (conn *Connection) close(s *backlog.Shared) {
+	conn.life = closed
+	s.Tasks.Begin()
+	stop := context.AfterFunc(s.Over, func() {
+		defer s.Tasks.End()
+		conn.Kill()
+	})
+	go conn.Close(conn.ending.status, func() {
+		if stop() {
+			s.Tasks.End()
+		}
+	})
+}

@@ -1,0 +1,157 @@
+// Package cursor knows where a connection stands in the log of its id: its turn to write, its
+// write under way, and its end. While the id is away, the cursor has no connection, and its
+// turn brings what waits to other processes or to the mailbox.
+package cursor
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+)
+
+// A Cursor writes what the log of an id has first. It, not the id, stands in line, stalls and
+// times out. It is guarded by the backlog's lock. Methods with Locked in their names, and
+// the unexported ones, expect that it is locked, except: judge and returned of Cursor; once,
+// write, progress and land of flight.
+type Cursor struct {
+	schedule.Place
+	backlog *backlog.Backlog
+	turn    turn
+	active  bool        // written to since the last beat
+	conn    *Connection // nil while the id is away
+	flight  *flight     // the write under way, maybe to an older connection; nil if none is
+	owners  owners.List // who added this connection, and those before
+}
+
+// Init makes c the cursor of b. The owners are those of the last connections of its id.
+func (c *Cursor) Init(b *backlog.Backlog, o owners.List) { c.backlog, c.owners = b, o }
+
+// Serve makes one write: of the first chunk that waits, of the control frame that is due, or of
+// a batch for another process.
+func (c *Cursor) Serve(w *schedule.Writer) (more bool) {
+	c.backlog.Lock()
+	if !c.due() {
+		c.turn = idle
+		c.backlog.Unlock()
+		return false
+	}
+	if c.conn == nil {
+		c.forward(w)
+		return false
+	}
+	f := c.take(w)
+	c.backlog.Unlock()
+	return f.write()
+}
+
+// due reports whether there is something to write, or to forward.
+func (c *Cursor) due() bool {
+	if c.conn == nil {
+		return c.flight == nil && c.backlog.Due()
+	}
+	return c.conn.control != 0 || c.backlog.Waits()
+}
+
+// WakeLocked puts c in line if there is something to write.
+func (c *Cursor) WakeLocked() {
+	if c.turn == idle && c.due() {
+		c.turn = queued
+		c.backlog.Shared.Line.Put(c)
+	}
+}
+
+// InlineLocked is WakeLocked for a caller that can write by itself: it may return a write for
+// that.
+func (c *Cursor) InlineLocked() (write func()) {
+	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Waits() {
+		c.WakeLocked()
+		return nil
+	}
+	c.turn = queued
+	if w := c.backlog.Shared.Line.Inline(c); w != nil {
+		return c.take(w).inline
+	}
+	return nil
+}
+
+// take begins a write. A ping is first, for its pong tells that the peer is alive; where a
+// goodbye is due, nothing else is.
+func (c *Cursor) take(w *schedule.Writer) *flight {
+	f, _ := w.Scratch.(*flight)
+	if f == nil {
+		f = newFlight(w)
+		w.Scratch = f
+	}
+	f.begin(c)
+	if f.op = c.conn.control; f.op == 0 {
+		f.chunk = c.backlog.Pin()
+	}
+	c.conn.control = 0
+	c.flight, c.turn = f, writing
+	if w.Replaced() {
+		c.turn = stalled
+		f.watch(0)
+	}
+	return f
+}
+
+// forward hands a batch to the remote, and unlocks the backlog. One at a time keeps the order,
+// and what gathers meanwhile goes together.
+func (c *Cursor) forward(w *schedule.Writer) {
+	b := c.backlog
+	remote := b.Shared.Remote() // asked once: it may come or go meanwhile
+	if remote == nil {
+		c.turn = idle
+		b.Decide()
+		b.Unlock()
+		b.Shared.Retire(b.ID)
+		return
+	}
+	batch := b.Load()
+	c.turn = writing
+	b.Unlock()
+	w.Begin()
+	remote.Forward(b.Shared.Pool, b.ID, batch.Payloads(), func(errs []error) { c.returned(batch, errs) })
+	w.End()
+}
+
+// returned settles a batch.
+func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
+	b, asked := c.backlog, make([]error, batch.Len())
+	for i := range min(len(errs), len(asked)) {
+		asked[i] = outcome.Ask(errs[i])
+	}
+	b.Lock()
+	if b.Returned(batch, asked) {
+		c.turn = idle
+		c.WakeLocked()
+	}
+	b.Unlock()
+	b.Shared.Retire(b.ID)
+}
+
+// WithoutRemote has the id do without a remote; see backlog.WithoutRemote. With over, what is
+// under way there is reported too.
+func (c *Cursor) WithoutRemote(reason error, over bool) {
+	c.backlog.Lock()
+	defer c.backlog.Unlock()
+	if over && c.backlog.Travels() {
+		c.backlog.Abandon(0, reason)
+		c.turn = idle
+	}
+	c.backlog.WithoutRemote(reason)
+	c.WakeLocked()
+}
+
+// say has a control frame written next.
+func (c *Cursor) say(op byte, now time.Duration) {
+	c.conn.control, c.conn.written = op, now
+	if op == frame.Close {
+		c.conn.life = goodbye
+	}
+	c.WakeLocked()
+}

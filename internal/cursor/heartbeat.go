@@ -1,0 +1,111 @@
+package cursor
+
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// Beat is called about once a second. It has a WebSocket pinged to which nothing was written
+// for a heartbeat, or from which nothing came if that can be seen. It removes a connection
+// whose handler has returned without Del, and one whose peer has been silent for two
+// heartbeats, and retires the id if nothing keeps it.
+//
+// A peer is silent that neither sends nor takes anything. What it takes counts while a
+// write is stalled, or while the ping may still be behind what the system has for it;
+// once the ping has arrived, only an answer ends the silence. Time in which the process was
+// stopped, or its machine slept, does not count.
+func (c *Cursor) Beat(now, lost time.Duration) {
+	b := c.backlog
+	d, begun := b.Shared.Heartbeat, b.Shared.Line.Opened()
+	b.Lock()
+	conn, alive := c.conn, c.active || c.turn != idle || !begun
+	quiet := conn != nil && now-conn.heard >= d
+	if !c.active {
+		b.FreeSpare()
+	}
+	c.active = false
+	b.Unlock()
+	if conn == nil {
+		b.Shared.Retire(b.ID)
+		return
+	}
+	heard, tells := conn.Heard()
+	heard = heard || d > 0 && quiet && conn.Taking()
+	left := conn.Left() // which asks a context of the application's
+	b.Lock()
+	defer b.Unlock()
+	if left {
+		c.ask(conn, outcome.ErrLeft)
+	}
+	conn.heard = min(conn.heard+lost, now)
+	if heard || !begun || b.Travels() { // nothing can be pinged behind that
+		conn.heard = now
+	}
+	if conn.life == open && (tells && (heard || !begun) || !tells && alive) {
+		conn.written = now
+	}
+	if d == 0 || c.conn != conn {
+		return
+	}
+	if (now-conn.heard)/2 >= d {
+		c.RemoveLocked(outcome.ErrSilent, transport.StatusGoingAway)
+	} else if conn.life == open && conn.WebSocket() && now-conn.written >= d {
+		c.say(frame.Ping, now)
+	}
+}
+
+// ask has conn removed if it has been closed. The question may block, so it is asked on a
+// goroutine of its own, one at a time.
+func (c *Cursor) ask(conn *Connection, reason error) {
+	if conn.asking {
+		return
+	}
+	conn.asking = true
+	b := c.backlog
+	b.Shared.Tasks.Go(func() {
+		if conn.Closed() {
+			c.Detach(conn, reason)
+		}
+		b.Lock()
+		conn.asking = false
+		b.Unlock()
+		b.Shared.Retire(b.ID)
+	})
+}
+
+// Leave takes the cursor a step towards its end: when nothing waits for its peer any more it
+// says goodbye, and when the peer has left, or does not answer, or time is over, it removes
+// the connection. A raw connection has no goodbye. Told so, Leave gives up what heeds nothing.
+func (c *Cursor) Leave(over, giveUp bool) {
+	b := c.backlog
+	now := b.Shared.Line.Now()
+	b.Lock()
+	if conn := c.conn; conn != nil {
+		if !over && c.turn == idle && conn.life == open && conn.WebSocket() {
+			c.say(frame.Close, now)
+		}
+		unanswered := conn.life == goodbye && (over || now-conn.written >= b.Shared.WriteTimeout)
+		switch {
+		case unanswered && (over || c.turn == idle):
+			c.RemoveLocked(outcome.ErrClosed, transport.Status{})
+		case over || c.turn == idle && conn.life == open:
+			c.RemoveLocked(outcome.ErrClosed, transport.StatusGoingAway)
+		case c.turn == idle:
+			c.ask(conn, outcome.ErrClosed)
+		}
+	}
+	if giveUp && c.flight != nil {
+		c.flight.abandon(outcome.ErrClosed)
+	}
+	away := c.conn == nil
+	b.Unlock()
+	if away {
+		if over {
+			c.WithoutRemote(outcome.ErrClosed, true)
+		}
+		b.Shared.Retire(b.ID)
+	}
+}

@@ -1,0 +1,124 @@
+package cursor
+
+import (
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/owners"
+)
+
+// TestNoPingFollowsAGoodbye: after the close frame of Shutdown nothing is sent.
+func TestNoPingFollowsAGoodbye(t *testing.T) {
+	for life, want := range map[life]byte{open: frame.Ping, goodbye: 0} {
+		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
+		b.Shared.Line.Open(drain)
+		link, _, _ := upgraded(t)
+		conn := b.attachLink(link)
+		conn.life, b.turn = life, writing // so that no writer comes
+		b.Beat(conn.Since+b.Shared.Heartbeat*3/2, 0)
+		if conn.control != want {
+			t.Errorf("in life %d: opcode %d is due, want %d", life, conn.control, want)
+		}
+	}
+}
+
+// TestBeatRacedWithTakeover: a newer connection comes while a beat looks after a silent one.
+func TestBeatRacedWithTakeover(t *testing.T) {
+	for range 20 {
+		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
+		b.Shared.Line.Open(drain)
+		link, _, _ := upgraded(t)
+		newer, _, _ := upgraded(t)
+		silent := b.attachLink(link)
+		silent.heard -= 3 * b.Shared.Heartbeat
+		b.turn = writing // so that no writer comes
+		var both sync.WaitGroup
+		b.Lock()
+		both.Go(func() { b.Beat(b.Shared.Line.Now(), 0) })
+		time.Sleep(2 * time.Millisecond)
+		both.Go(func() { b.Attach(newer, owners.Caller{}) })
+		time.Sleep(2 * time.Millisecond)
+		b.Unlock()
+		b.Lock() // the beat has missed it: from now on those who wait get it in turn
+		time.Sleep(2 * time.Millisecond)
+		b.Unlock()
+		if both.Wait(); b.present() != newer {
+			t.Fatal("a beat has removed the newer connection")
+		}
+	}
+}
+
+// TestLostTimeIsNoSilence: while the process was stopped, no peer could be heard.
+func TestLostTimeIsNoSilence(t *testing.T) {
+	for lost, want := range map[time.Duration]bool{0: true, 2 * time.Hour: false} {
+		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
+		b.Shared.Line.Open(drain)
+		link, _, _ := upgraded(t)
+		conn := b.attachLink(link)
+		b.turn = writing // so that no writer comes
+		b.Beat(conn.Since+3*b.Shared.Heartbeat, lost)
+		if removed := b.present() == nil; removed != want {
+			t.Errorf("silent for three hours, of which %v were lost: removed: %v", lost, removed)
+		}
+	}
+}
+
+// TestWhoHasGoneIsRetired: retire is called when the last reason to stay may have ended.
+func TestWhoHasGoneIsRetired(t *testing.T) {
+	for name, test := range map[string]struct {
+		outcomes []error // of messages that were forwarded before
+		step     func(b *bench, done func(errs []error))
+	}{
+		"a beat finds no connection": {nil, func(b *bench, _ func([]error)) { b.Beat(0, 0) }},
+		"the last message has expired": {[]error{outcome.ErrNotConnected}, func(b *bench, _ func([]error)) {
+			b.Shared.Mailbox.Close()
+			b.Shared.Mailbox.Trim()
+		}},
+		"a batch was taken elsewhere": {[]error{nil}, func(b *bench, done func([]error)) {
+			b.push("2")
+			b.Serve(&b.writer)
+			done([]error{nil})
+		}},
+	} {
+		b, remote := newBench(t, backlog.Config{MailboxTTL: time.Hour, MailboxBytes: 1000}), new(held)
+		if b.Shared.SetRemote(remote); test.outcomes != nil {
+			b.push("1")
+			b.Serve(&b.writer)
+			remote.done(test.outcomes)
+		}
+		offered := 0
+		b.Shared.Retire = func(string) { offered++ }
+		test.step(b, func(errs []error) { remote.done(errs) })
+		if _, idles := b.RetireLocked(); offered == 0 || !idles || !b.Empty() {
+			t.Errorf("%s: retire was called %d times, nothing keeps it: %v", name, offered, idles && b.Empty())
+		}
+	}
+}
+
+// TestQuietIDKeepsNoSpare: an id keeps a chunk for its next message while it is busy, until
+// the second beat after its last write.
+func TestQuietIDKeepsNoSpare(t *testing.T) {
+	b := newBench(t, backlog.Config{})
+	b.attach()
+	spare := func() bool {
+		return !reflect.ValueOf(&b.Backlog).Elem().FieldByName("log").FieldByName("spare").IsNil()
+	}
+	for range 2 {
+		b.push("1")
+		b.whole(b.take())
+	}
+	if !spare() {
+		t.Error("a busy id keeps no chunk")
+	}
+	for range 2 {
+		b.Beat(b.Shared.Line.Now(), 0)
+	}
+	if spare() {
+		t.Error("a quiet id keeps a chunk")
+	}
+}

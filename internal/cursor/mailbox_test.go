@@ -1,0 +1,109 @@
+package cursor
+
+import (
+	"io"
+	"runtime"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+)
+
+// TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
+// make the same room.
+func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
+	over := 0
+	for range 3000 {
+		g := begun(backlog.Config{WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: 100})
+		b := newID(g)
+		push := func() { b.push("0123456789") }
+		for range 10 {
+			push()
+		}
+		var wg sync.WaitGroup
+		for range 4 {
+			wg.Go(push)
+		}
+		wg.Wait()
+		b.Lock()
+		_, held, _, _ := b.Count()
+		b.Unlock()
+		if held != 100 {
+			over++
+		}
+	}
+	if over > 0 {
+		t.Errorf("%d of 3000 times a message was given up that fitted", over)
+	}
+}
+
+// A most connection takes all of 600 messages but the last.
+type most struct {
+	sleepy
+	n    int
+	hold chan bool
+}
+
+func (m *most) Write(p []byte) (int, error) {
+	if m.n++; m.n == 1 {
+		<-m.hold // meanwhile more messages gather
+		return len(p), nil
+	}
+	if m.n < 600 {
+		return len(p), nil
+	}
+	return 0, io.ErrClosedPipe // the last write fails
+}
+
+// TestMailKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
+// whole chunk that it came in.
+func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
+	const limit = 1 << 20
+	g := begun(backlog.Config{WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})
+	heap := func() int {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int(m.HeapAlloc)
+	}
+	before := heap()
+	ids := make([]*id, 2000)
+	for i := range ids {
+		b := newID(g)
+		conn := &most{hold: make(chan bool)}
+		b.attach(NewConnection(conn, false))
+		for range 600 {
+			b.push(strings.Repeat("x", 100))
+		}
+		close(conn.hold)
+		for b.present() != nil {
+			time.Sleep(10 * time.Microsecond)
+		}
+		ids[i] = b
+	}
+	g.Mailbox.Trim()
+	if used := heap() - before; used > 4*limit {
+		t.Errorf("a mailbox of %d bytes takes %d", limit, used)
+	}
+	runtime.KeepAlive(ids)
+}
+
+// TestMailOfAClosedMailbox: the cluster leaves just when Shutdown has closed the mailbox. What
+// waits there is reported once.
+func TestMailOfAClosedMailbox(t *testing.T) {
+	b := newBench(t, backlog.Config{MailboxTTL: time.Hour, MailboxBytes: 1000})
+	b.Shared.Line.Open(drain)
+	b.push("1")
+	b.push("2")
+	b.Shared.Closed.Store(true)
+	b.Shared.Mailbox.Close()
+	b.Cursor.WithoutRemote(outcome.ErrNotConnected, false)
+	b.Shared.Mailbox.Trim()
+	if s := b.stats(); s.Undelivered != 2 || s.Waiting != 0 || b.mail()[0] != 0 {
+		t.Errorf("%d are in the mailbox: %+v", b.mail()[0], s)
+	}
+}

@@ -1,0 +1,135 @@
+package cursor
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/schedule"
+	"github.com/nulijiabei/gcpool/internal/transport"
+)
+
+// A flight is one write of a chunk or a control frame to a connection. It ends when the write
+// returns or, where a connection heeds neither deadline nor Close, when it is given up.
+type flight struct {
+	// The writer's.
+	writer *schedule.Writer
+	moved  func(n int)  // progress, and
+	inline func()       // once: naming them takes memory each time
+	tried  int          // bytes of chunk that went before this write
+	went   atomic.Int64 // bytes of chunk that have gone
+
+	// Guarded by the backlog's lock.
+	cursor *Cursor
+	conn   *Connection
+	chunk  *outbox.Chunk // nil for a control frame
+	op     byte          // of the control frame
+
+	since time.Time          // when the write last moved; zero until it is watched
+	taken transport.Progress // of the connection then
+	timer *time.Timer        // judges the write; nil until it is watched
+	tries int                // how often it was waited for since its connection was closed
+}
+
+// newFlight returns the flight of w, which begin makes one write after the other.
+func newFlight(w *schedule.Writer) *flight {
+	f := &flight{writer: w}
+	f.moved, f.inline = f.progress, f.once
+	return f
+}
+
+// begin makes f the next write of c's connection.
+func (f *flight) begin(c *Cursor) {
+	f.cursor, f.conn, f.chunk = c, c.conn, nil
+	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
+}
+
+// once writes in the goroutine of Add, as far as the system takes it at once: the way to
+// another goroutine costs as much as the write. What is left, of it or of others, is for a
+// goroutine.
+func (f *flight) once() {
+	frames := f.chunk.Frames()
+	n, all := f.conn.Try(frames)
+	if !all {
+		f.tried = n
+		f.writer.GoOn(f.write)
+		return
+	}
+	f.writer.Done(f.land(len(frames), nil))
+}
+
+// write writes what f carries, and reports whether more waits.
+func (f *flight) write() (more bool) {
+	f.went.Store(int64(f.tried))
+	conn := f.conn
+	f.writer.Begin()
+	var n int
+	var err error
+	switch {
+	case f.chunk != nil:
+		n, err = conn.Send(f.chunk.Frames()[f.tried:], f.moved)
+		n += f.tried
+	case f.op == frame.Ping:
+		err = conn.Ping()
+	default:
+		err = conn.Goodbye(transport.StatusGoingAway)
+	}
+	err = outcome.Failure(err) // which may ask the connection's own
+	f.writer.End()
+	return f.land(n, err)
+}
+
+// progress notes that the peer took a piece, and n bytes by now.
+func (f *flight) progress(n int) {
+	f.went.Store(int64(f.tried + n))
+	if f.writer.Moved() {
+		b := f.cursor.backlog
+		b.Lock()
+		defer b.Unlock()
+		if f.cursor.flight == f {
+			f.stall(0)
+		}
+	}
+}
+
+// land settles a write that has returned: n bytes went, and err is its Failure. It reports
+// whether more waits.
+func (f *flight) land(n int, err error) (more bool) {
+	c := f.cursor
+	b := c.backlog
+	b.Lock()
+	defer b.Unlock()
+	if c.flight != f { // given up, and settled then
+		return false
+	}
+	if f.timer != nil {
+		f.timer.Stop()
+	}
+	conn, reason, failed := f.conn, f.conn.leftFor(), err != nil && f.conn == c.conn
+	if failed {
+		reason = err
+	}
+	left := false
+	if chunk := f.chunk; chunk != nil {
+		if err == nil && chunk.Born > 0 {
+			b.Shared.Observe(b.Shared.Line.Now() - chunk.Born)
+		}
+		left = b.Settle(chunk, n, reason, err != nil && conn.Resends(), c.active)
+	}
+	c.flight, f.chunk = nil, nil
+	if failed {
+		c.RemoveLocked(err, transport.StatusGoingAway)
+	} else if left && c.conn == nil {
+		b.Disconnect(reason)
+	}
+	if conn.life == closing {
+		conn.close(b.Shared)
+	}
+	c.active, c.turn = true, idle
+	if more = c.due(); more {
+		c.turn = queued
+	}
+	return more
+}
