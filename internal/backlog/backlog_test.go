@@ -90,22 +90,28 @@ func TestWhereAMessageGoes(t *testing.T) {
 // TestWhereWhatWaitsGoes: a connection is removed behind which two messages wait, of which the
 // first is being written.
 func TestWhereWhatWaitsGoes(t *testing.T) {
+	elsewhere := func(b *Backlog) { b.Appeared() }
 	for name, test := range map[string]struct {
 		setting
 		reason error
 		behind place // while the write is under way
 		left   bool
 		want   place
+		before func(b *Backlog)
 	}{
-		"deleted":                 {setting{}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}},
-		"deleted, with a mailbox": {setting{mailbox: true}, outcome.ErrDeleted, place{1, 1, 0}, true, place{0, 2, 0}},
-		"deleted, with a cluster": {setting{remote: true}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}},
-		"moved":                   {setting{remote: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}},
-		"moved, and a mailbox":    {setting{remote: true, mailbox: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}},
-		"moved, the cluster left": {setting{}, outcome.ErrMoved, place{2, 0, 0}, false, place{0, 0, 2}},
+		"deleted":                 {setting{}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}, nil},
+		"deleted, with a mailbox": {setting{mailbox: true}, outcome.ErrDeleted, place{1, 1, 0}, true, place{0, 2, 0}, nil},
+		"deleted, with a cluster": {setting{remote: true}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}, nil},
+		"deleted, once elsewhere": {setting{remote: true}, outcome.ErrDeleted, place{2, 0, 0}, false, place{0, 0, 2}, elsewhere},
+		"moved":                   {setting{remote: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}, nil},
+		"moved, and a mailbox":    {setting{remote: true, mailbox: true}, outcome.ErrMoved, place{2, 0, 0}, true, place{2, 0, 0}, nil},
+		"moved, the cluster left": {setting{}, outcome.ErrMoved, place{2, 0, 0}, false, place{0, 0, 2}, nil},
 	} {
-		test.connected = true
 		b := backlogWith(t, test.setting)
+		if test.before != nil {
+			test.before(b)
+		}
+		b.Connect()
 		b.accept("1")
 		chunk := b.Pin()
 		b.log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, false)

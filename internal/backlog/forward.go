@@ -66,7 +66,7 @@ func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch !=
 // Due reports whether Load, or Decide without a remote, is due for an id that is away.
 func (b *Backlog) Due() bool {
 	switch {
-	case b.connected || b.log.Pinned() || !b.log.Waits():
+	case b.connected || !b.log.Waits():
 		return false
 	case b.remote() && b.mail.messages() > 0:
 		return b.forward.wants() != forwardNone

@@ -92,7 +92,12 @@ func TestABatchReturnsOnce(t *testing.T) {
 	if b.Returned(second, []error{nil}) {
 		t.Error("the answer to a batch that was given up counts")
 	}
-	if s := b.Shared.Read(); s.Forwarded != 1 || s.Closed != 1 || s.Waiting != 0 {
+	b.accept("3")
+	third := b.Load()
+	if b.Returned(second, []error{nil}) || !b.Returned(third, []error{nil}) {
+		t.Error("an old answer counts for the batch that came after it")
+	}
+	if s := b.Shared.Read(); s.Forwarded != 2 || s.Closed != 1 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
 	}
 }

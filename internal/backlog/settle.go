@@ -17,11 +17,10 @@ func (b *Backlog) Connect() {
 // leaves then comes here too, by a second call.
 func (b *Backlog) Disconnect(reason error) {
 	b.connected = false
-	switch {
-	case b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll):
+	if b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll) {
 		b.mail.leave() // it has come behind what a write has left
 		b.forwarder().evict()
-	default:
+	} else {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
 }

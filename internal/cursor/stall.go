@@ -166,9 +166,7 @@ func (f *flight) close() {
 // has the cursor go on without it.
 func (f *flight) abandon(reason error) {
 	c := f.cursor
-	if f.chunk != nil {
-		c.backlog.Abandon(int(f.went.Load()), reason)
-	}
+	c.backlog.Abandon(int(f.went.Load()), reason)
 	c.flight, c.turn = nil, idle
 	c.WakeLocked()
 }

@@ -28,7 +28,7 @@ func heapNow() int {
 
 // Deliver waiters that gave up.
 func TestDeliverWaitersThatGaveUpTakeLittle(t *testing.T) {
-	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Minute), gcpool.WithOverflow(gcpool.DropNewest))
+	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Hour), gcpool.WithOverflow(gcpool.DropNewest))
 	pipe(t, conns, "a")
 	before := heapNow()
 	var wg sync.WaitGroup

@@ -224,7 +224,7 @@ func TestWhoStopsIsTimedOut(t *testing.T) {
 		for _, before := range []int{0, 200 << 10} {
 			t.Run(fmt.Sprint(l, " after ", before), func(t *testing.T) {
 				t.Parallel()
-				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(4*time.Second), gcpool.WithHeartbeat(0))
 				_, r, _ := l.open(t, conns)
 				for range 4 {
 					if err := stream.Add("a", make([]byte, 1<<20)); err != nil {
