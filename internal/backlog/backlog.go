@@ -30,8 +30,8 @@ func (b *Backlog) Init(s *Shared, id string) {
 	b.Shared, b.log = s, outbox.NewLog(s.format)
 }
 
-// Full reports whether m has to wait for room. Where bounded is false, before Start, only
-// messages from elsewhere for one id do: WithBuffer bounds the rest.
+// Full reports whether m has to wait for room. Before Start bounded is false. Then WithBuffer
+// bounds everything except messages from elsewhere for one id.
 func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	s, fits := b.Shared, b.fits(len(m.Data))
 	switch {
@@ -47,8 +47,8 @@ func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	return !fits && b.undecided()
 }
 
-// Accept takes m in, whatever becomes of it. It reports whether m does not fit, and the
-// connection is to be removed for that. The caller wakes the cursor then.
+// Accept takes m in, whatever becomes of it. It reports true if m does not fit and the
+// connection must be removed for that. The caller then wakes the cursor.
 func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	s, n, away := b.Shared, len(m.Data), !b.connected
 	if away && m.ID == "" {
@@ -77,15 +77,15 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	return false
 }
 
-// append appends m; tight if it is to wait for long.
+// append appends m to the log. A tight message may wait for long.
 func (b *Backlog) append(m *outbox.Message, tight bool) {
 	if timed := b.log.Append(m, tight); timed != nil {
 		timed.Born = b.Shared.Line.Now()
 	}
 }
 
-// undecided reports whether what comes for an id that is away stays until its turn comes:
-// before Start, and behind what was added then.
+// undecided reports whether a message for an id that is away waits for its turn in line:
+// before Start, and behind messages that were added before Start.
 func (b *Backlog) undecided() bool {
 	if b.connected || b.mail.messages() > 0 {
 		return false
@@ -98,8 +98,8 @@ func (b *Backlog) fits(n int) bool {
 	return b.Shared.fits(b.log.Bytes-b.mail.payload()+n, b.log.Messages-b.mail.weight())
 }
 
-// dropOldest has the oldest messages give way to n bytes more, if they are to and that makes
-// room, and reports whether it has.
+// dropOldest reports the oldest messages as slow to make room for n bytes more, if the policy
+// is DropOldest and that can make room. It returns whether there is room now.
 func (b *Backlog) dropOldest(n int) bool {
 	if b.Shared.Overflow != DropOldest {
 		return false
@@ -128,7 +128,7 @@ func (b *Backlog) Empty() bool { return b.log.Empty() }
 // Waits reports whether something waits for a connection or a batch.
 func (b *Backlog) Waits() bool { return b.log.Waits() }
 
-// FreeSpare frees what is kept for the next message of an id that is written to often.
+// FreeSpare frees the chunk that the log keeps for the next message of a busy id.
 func (b *Backlog) FreeSpare() { b.log.FreeSpare() }
 
 // Count returns how many messages have no outcome yet, how many of them are in the mailbox,

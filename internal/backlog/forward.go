@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// forwarding is what the remote is to be given of an id that is away. Each batch begins at
-// forwardNone again.
+// forwarding tells which messages of an id that is away go to the remote next. Each batch
+// begins at forwardNone again.
 //
 //	none -> first   a message comes, or a batch has failed
 //	any  -> all     the id has appeared, has moved, or has taken a batch
@@ -21,7 +21,8 @@ const (
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// A forwarder is what is to be forwarded of an id that is away. A nil forwarder has nothing.
+// A forwarder keeps what is to be forwarded of an id that is away. A nil forwarder has nothing to
+// forward.
 type forwarder struct {
 	backlog *Backlog
 	due     forwarding
@@ -29,8 +30,8 @@ type forwarder struct {
 	batch   *Batch // on its way; nil if none is
 }
 
-// A Batch is what another process has been given of an id's messages. They stay pinned in the
-// log until their outcomes come.
+// A Batch is messages of one id on their way to another process. They stay pinned in the log
+// until their outcomes come.
 type Batch struct {
 	messages []outbox.Message
 	mailed   int // so many of its first messages are in the mailbox
@@ -63,7 +64,8 @@ func (b *Backlog) remote() bool { return !b.connected && b.Shared.remote.Load() 
 // Travels reports whether a batch is on its way to another process.
 func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch != nil }
 
-// Due reports whether Load, or Decide without a remote, is due for an id that is away.
+// Due reports whether the cursor of an id that is away has something to do: Load, or Decide if
+// there is no remote.
 func (b *Backlog) Due() bool {
 	switch {
 	case b.connected || !b.log.Waits():
@@ -76,7 +78,7 @@ func (b *Backlog) Due() bool {
 	return b.undecided()
 }
 
-// wants returns what is to be forwarded.
+// wants returns f's due.
 func (f *forwarder) wants() forwarding {
 	if f == nil {
 		return forwardNone
@@ -84,7 +86,7 @@ func (f *forwarder) wants() forwarding {
 	return f.due
 }
 
-// mail returns what is in the mailbox, and on its way.
+// mail returns the messages of the batch that count as in the mailbox.
 func (f *forwarder) mail() []outbox.Message {
 	if f == nil || f.batch == nil {
 		return nil
@@ -99,7 +101,7 @@ func (f *forwarder) accept(n int) {
 	f.due = max(f.due, forwardFirst)
 }
 
-// count counts messages less, of those that accept has counted.
+// count takes messages off what accept has counted; the arguments are negative.
 func (f *forwarder) count(messages, bytes int) {
 	if f != nil && f.bytes > 0 {
 		n := max(bytes+messages*remoteCost, -f.bytes)
@@ -108,7 +110,7 @@ func (f *forwarder) count(messages, bytes int) {
 	}
 }
 
-// forget counts nothing any more of what accept has counted.
+// forget takes everything off what accept has counted.
 func (f *forwarder) forget() {
 	if f != nil {
 		f.count(0, -f.bytes)
@@ -133,8 +135,8 @@ func (f *forwarder) abandon() {
 	}
 }
 
-// Decide has what was added before Start, or waits for a remote that has gone, wait in the
-// mailbox, or reports it.
+// Decide moves messages to the mailbox or reports them. They were added before Start, or have
+// waited for a remote that has gone.
 func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
 
 // Load pins a batch of what waits, and returns it. While nobody is known to have the id, the
@@ -160,9 +162,9 @@ func (b *Backlog) Load() *Batch {
 	return batch
 }
 
-// Returned gives the messages of a batch their outcomes, and decides what becomes of those that
-// stay and of what has come meanwhile. It reports false, and does nothing, if the batch was
-// given up, or returns twice.
+// Returned gives the messages of a batch their outcomes, and decides what becomes of the others
+// and of those that came meanwhile. It reports false, and does nothing, if the batch was given
+// up, or has returned before.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	f, remote := b.forward, b.Shared.remote.Load() != nil
 	if f.batch != batch {
@@ -195,9 +197,10 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	return true
 }
 
-// keptFrom returns the first message of a batch that stays. One stays that was certainly not
-// delivered, if all behind it stay too, which keeps the order, and if it can wait: for the
-// place where its id has moved, for a connection here, or in the mailbox, unless it is late.
+// keptFrom returns the index of the first message of a batch that stays. A message stays if it
+// was certainly not delivered, if all messages behind it stay too, which keeps the order, and if
+// there is a place to wait: the process to which the id has moved, a connection here, or the
+// mailbox. A late message does not stay.
 func keptFrom(errs []error, late int, place, remote bool) int {
 	kept := len(errs)
 	for kept > late {
@@ -227,7 +230,7 @@ func (f *forwarder) settle(i int, err error) {
 	}
 }
 
-// evict has what waits go elsewhere, and reports what came from there.
+// evict forwards everything that waits, and reports what came from another process.
 func (f *forwarder) evict() {
 	f.due = forwardAll
 	f.backlog.sift(
@@ -240,8 +243,8 @@ func (f *forwarder) evict() {
 		})
 }
 
-// WithoutRemote has an id that is away do without a remote: what waits for one goes to the
-// mailbox, or is reported with reason, unless it waits for Start all the same.
+// WithoutRemote notes that there is no remote any more. If the id is away, what waits goes to the
+// mailbox, or is reported with reason, unless it waits for Start anyway.
 func (b *Backlog) WithoutRemote(reason error) {
 	if b.connected {
 		return
@@ -255,8 +258,7 @@ func (b *Backlog) WithoutRemote(reason error) {
 	}
 }
 
-// Appeared has what waits go where the id has come. What comes back from there is not for the
-// mailbox either.
+// Appeared notes that the id is connected to another process, so everything goes there.
 func (b *Backlog) Appeared() {
 	if b.remote() {
 		b.forwarder().due = forwardAll

@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// mail is what of a log is in the mailbox: its oldest messages, at positions from up to to.
-// A nil mail is empty.
+// mail is the part of a log that is in the mailbox: the oldest messages, from position from up
+// to position to. A nil mail is empty.
 type mail struct {
 	backlog  *Backlog
 	from     atomic.Uint64 // changed under the backlog's lock
@@ -32,7 +32,7 @@ func (m *mail) messages() int {
 	return int(m.to - m.from.Load())
 }
 
-// weight returns how many messages m counts as in the log.
+// weight returns how many messages m counts as in Log.Messages.
 func (m *mail) weight() int {
 	if m == nil {
 		return 0
@@ -47,8 +47,8 @@ func (m *mail) payload() int {
 	return m.bytes
 }
 
-// add counts messages that wait as in the mailbox from now on. The caller then calls Trim
-// without a lock, or Schedule.
+// add counts messages as in the mailbox from now on. The caller then calls Trim without holding
+// a lock, or Schedule.
 func (m *mail) add(messages, receipts, bytes int) {
 	m.to += uint64(messages)
 	m.receipts += receipts
@@ -68,8 +68,8 @@ func (m *mail) remove(messages, receipts, bytes int) {
 
 func (m *mail) removeOne(sent *outbox.Message) { m.remove(1, sent.Receipts(), len(sent.Data)) }
 
-// collect has what waits for a connection wait in the mailbox. It reports with large what
-// that could not hold, and with ErrMoved what came from another process: two that forward to
+// collect moves everything that waits to the mailbox. It reports with large what could never fit
+// there, and with ErrMoved what came from another process, since two processes that forward to
 // each other would wait for ever.
 func (m *mail) collect(large error) {
 	b := m.backlog
@@ -99,8 +99,7 @@ func (m *mail) collect(large error) {
 	b.Shared.Mailbox.Schedule()
 }
 
-// keep tells who asks for the outcome of a message that it is kept in the mailbox, and that
-// its outcome is the hook's.
+// keep tells Deliver that its message is kept in the mailbox. The final outcome goes to the hook.
 func keep(m *outbox.Message) {
 	if m.Receipt != nil && !m.Receipt.Stays {
 		m.Receipt.Tell(outcome.ErrKept)
@@ -108,7 +107,7 @@ func keep(m *outbox.Message) {
 	}
 }
 
-// leave counts all out of the mailbox: they leave on a connection, or for another process.
+// leave counts everything out of the mailbox, to leave on a connection or for another process.
 func (m *mail) leave() {
 	if m == nil {
 		return
@@ -122,8 +121,8 @@ func (m *mail) leave() {
 // Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
 func (m *mail) Gone(upTo uint64) bool { return m.from.Load() >= upTo }
 
-// Expire locks the backlog and reports its oldest message, if that is still the one to give
-// way. One on its way elsewhere is reported when it comes back.
+// Expire locks the backlog, and reports its oldest message if the mailbox still says that this
+// must give way. A message that is on its way elsewhere is reported when it comes back.
 func (m *mail) Expire() {
 	b := m.backlog
 	b.Lock()

@@ -15,10 +15,10 @@ type Remote interface {
 }
 
 const (
-	// remoteCost is what a message for elsewhere takes beside its payload: its
-	// id may have no connection anywhere.
+	// remoteCost is how many bytes a message to be forwarded counts beside its payload. Its
+	// id may have no connection anywhere, so the id itself takes memory.
 	remoteCost = 512
-	// remoteShare is how many outboxes full of such messages may wait.
+	// remoteShare is how many full outboxes of such messages may wait.
 	remoteShare = 64
 )
 
@@ -30,8 +30,8 @@ func (s *Shared) Remote() Remote {
 	return nil
 }
 
-// SetRemote sets what carries messages elsewhere; nil is nobody. What waits for it must then
-// be told by WithoutRemote.
+// SetRemote sets what carries messages elsewhere. After SetRemote(nil), WithoutRemote must be
+// called for each id.
 func (s *Shared) SetRemote(r Remote) {
 	if r == nil {
 		s.remote.Store(nil)
@@ -40,8 +40,8 @@ func (s *Shared) SetRemote(r Remote) {
 	}
 }
 
-// BroadcastRemote has r send data to all. The function that it returns waits for that, but not
-// past ctx or Cut.
+// BroadcastRemote has r send data to all. It returns a function that waits for the result, until
+// ctx ends or Cut is called.
 func (s *Shared) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer

@@ -5,16 +5,16 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// Connect notes that the id is connected: everything leaves on the connection.
+// Connect notes that the id is connected. Everything that waits leaves on its connection.
 func (b *Backlog) Connect() {
 	b.connected = true
 	b.mail.leave()
 	b.forward.stop()
 }
 
-// Disconnect notes that the id has no connection any more, for reason. What waits goes
-// elsewhere, to the mailbox, or is reported, behind what is under way. What a write under way
-// leaves then comes here too, by a second call.
+// Disconnect notes that the id has lost its connection, and why. What waits goes to another
+// process or to the mailbox, or is reported. A write may still be under way: then its messages
+// stay first, and once Settle has left some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.connected = false
 	if b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll) {
@@ -25,8 +25,8 @@ func (b *Backlog) Disconnect(reason error) {
 	}
 }
 
-// giveUp has what waits go to the mailbox, or reports it with reason, behind what is under
-// way; with large what the mailbox could not hold.
+// giveUp moves what waits to the mailbox, and reports with large what could never fit there.
+// Without a mailbox it reports everything with reason, after the write under way.
 func (b *Backlog) giveUp(reason, large error) {
 	if b.Shared.mailboxOn() {
 		b.mailed().collect(large)
@@ -42,11 +42,11 @@ func (b *Backlog) giveUp(reason, large error) {
 // Pin returns the first chunk that waits, for a write. Settle or Abandon ends that.
 func (b *Backlog) Pin() *outbox.Chunk { return b.log.Pin(false) }
 
-// Settle gives the messages of a pinned chunk their outcomes, and those that were given up
-// behind it. Of the chunk n bytes went to a connection that left for reason, if it did. A
-// message that was cut is sent again, whole, if its peer cannot have it, as resends says. It
-// stays, with those behind it, if it can wait for another connection. Settle reports whether
-// some stay.
+// Settle gives the messages of a pinned chunk their outcomes, and then reports what was given up
+// behind it. The first n bytes of the chunk went out. The reason is why the connection was
+// removed; it is nil if the connection is still there, or was replaced. If resends is true, the
+// peer cannot use the message that was cut, and it is sent again. Messages stay in the log if
+// they can wait for another connection. Settle reports whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active bool) (left bool) {
 	if n == len(c.Frames()) && c.Receipts() == 0 {
 		b.Shared.Written.Add(c.Messages, c.Payload)
@@ -72,8 +72,8 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 	return left
 }
 
-// Abandon gives up what is pinned, for a write or a batch that may never return. Messages of
-// which all is in the first n bytes of a write count as written; the others are reported.
+// Abandon gives up what is pinned, because its write or its batch may never return. Messages
+// that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
 	b.forward.abandon()
 	for _, copied := range b.log.Abandon() {
@@ -93,13 +93,12 @@ func CutFor(reason error) error {
 	return reason
 }
 
-// keeps reports whether what waits stays, to leave on another connection or to wait in the
-// mailbox, when a connection leaves for reason.
+// keeps reports whether messages stay in the log when their connection is removed for reason.
 func (b *Backlog) keeps(reason error) bool {
 	return b.Shared.mailboxOn() || reason == outcome.ErrMoved && b.Shared.Remote() != nil
 }
 
-// settled makes room for messages that have left the log and have an outcome now.
+// settled makes the room of messages that have left the log with an outcome.
 func (b *Backlog) settled(messages, receipts, payload int) {
 	b.log.Settled(messages, receipts, payload)
 	b.forward.count(-messages, -payload)
@@ -122,8 +121,8 @@ func (b *Backlog) done(m outbox.Message, as *outcome.Tally) {
 	m.Receipt.Tell(nil)
 }
 
-// written counts the messages of a chunk that end within its first n bytes, for they were
-// written, and returns how many bytes they took.
+// written counts as written the messages that end within the first n bytes of a chunk, and
+// returns how many bytes they took.
 func (b *Backlog) written(c *outbox.Chunk, n int) (took int) {
 	for {
 		m, size, ok := c.NextWithin(n - took)
@@ -135,7 +134,7 @@ func (b *Backlog) written(c *outbox.Chunk, n int) (took int) {
 	}
 }
 
-// tellGivenUp reports what was given up, behind a write that is settled now.
+// tellGivenUp reports the messages that were given up behind a write, once that is settled.
 func (b *Backlog) tellGivenUp() {
 	for c := b.log.NextGivenUp(); c != nil; c = b.log.NextGivenUp() {
 		b.fail(c, c.Reason)

@@ -1,6 +1,6 @@
-// Package backlog knows what waits for one id, and where that goes while the id is away: it
-// waits in the mailbox, or leaves for other processes. It decides and records. It knows no
-// connections, and does not block.
+// Package backlog holds the messages that wait for one id, and gives each its outcome. While
+// the id is away, its messages wait in the mailbox, or leave for other processes. The package
+// decides and records. It knows no connections, starts no writes, and does not block.
 package backlog
 
 import (
@@ -45,8 +45,8 @@ type Shared struct {
 	Config
 	Line   *schedule.Line
 	Report *report.Reporter
-	Retire func(id string) // drops an id that nothing keeps; not under its lock
-	Over   context.Context // what has not been delivered when it ends is not to be
+	Retire func(id string) // drops an id that nothing keeps; must not be called under its lock
+	Over   context.Context // ends when Shutdown gives up what it has not delivered
 	Cut    func()          // ends Over
 	format outbox.Format
 
@@ -60,7 +60,7 @@ type Shared struct {
 	last        atomic.Int64           // what Moment has returned
 }
 
-// Init makes s what the ids of a pool with c share.
+// Init prepares s for a pool with the options in c.
 func (s *Shared) Init(c Config, retire func(id string)) {
 	s.Config, s.Retire = c, retire
 	s.format = outbox.Format{Opcode: frame.Text, Newline: c.Newline}
@@ -90,7 +90,7 @@ func (s *Shared) Room(ctx context.Context) error {
 	return s.Report.Room(ctx, s.Done)
 }
 
-// Moment returns a time on the line's clock that no other call returns.
+// Moment returns the time on the line's clock. No two calls return the same.
 func (s *Shared) Moment() time.Duration {
 	for {
 		last := s.last.Load()
@@ -110,7 +110,7 @@ func (s *Shared) fits(bytes, messages int) bool {
 	return bytes <= s.Outbox && messages <= s.Outbox/4+1024
 }
 
-// Refuse accepts and reports a message for an id for which nothing is kept, or returns
+// Refuse accepts and reports a message for an id that the registry does not have, or returns
 // ErrClosed. It returns false, and does nothing, if the message may wait.
 func (s *Shared) Refuse(m *outbox.Message) (bool, error) {
 	s.Tasks.Begin() // before the look at Closed, so that Shutdown waits or is seen

@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Attach makes conn, which who adds, the cursor's connection; the newest wins. It
+// Attach makes conn, which who adds, the cursor's connection. The newest connection wins. Attach
 // reports false, and does nothing, if the backlog is dead.
 func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b := c.backlog
@@ -81,7 +81,8 @@ func (c *Cursor) Detach(conn *Connection, reason error) bool {
 	return true
 }
 
-// RemoveLocked takes the connection away. What waits goes where backlog.Disconnect says.
+// RemoveLocked removes and closes the connection. Backlog.Disconnect decides where its messages
+// go.
 func (c *Cursor) RemoveLocked(reason error, status transport.Status) {
 	b, conn := c.backlog, c.conn
 	c.conn = nil

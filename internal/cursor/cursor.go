@@ -1,6 +1,6 @@
-// Package cursor knows where a connection stands in the log of its id: its turn to write, its
-// write under way, and its end. While the id is away, the cursor has no connection, and its
-// turn brings what waits to other processes or to the mailbox.
+// Package cursor brings the messages of one id to its connection. A Cursor has the connection,
+// its turn to write, and the write under way, and it closes connections that are removed. While
+// the id is away, its turn brings what waits to other processes or to the mailbox.
 package cursor
 
 import (
@@ -13,10 +13,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// A Cursor writes what the log of an id has first. It, not the id, stands in line, stalls and
-// times out. It is guarded by the backlog's lock. Methods with Locked in their names, and
-// the unexported ones, expect that it is locked, except: judge and returned of Cursor; once,
-// write, progress and land of flight.
+// A Cursor writes the first messages of a backlog. The cursor stands in line, stalls and times
+// out, not the id. The backlog's lock guards it. Exported methods take that lock, unless Locked
+// is in their names. Unexported methods, and those of flight and Connection, expect it to be
+// held, except these, which take it: Cursor.judge and returned; flight.once, write, progress and
+// land.
 type Cursor struct {
 	schedule.Place
 	backlog *backlog.Backlog
@@ -64,8 +65,8 @@ func (c *Cursor) WakeLocked() {
 	}
 }
 
-// InlineLocked is WakeLocked for a caller that can write by itself: it may return a write for
-// that.
+// InlineLocked is WakeLocked for a caller that can make the write: it may return one, to be
+// called after the lock is released.
 func (c *Cursor) InlineLocked() (write func()) {
 	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Waits() {
 		c.WakeLocked()
@@ -134,8 +135,8 @@ func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
 	b.Shared.Retire(b.ID)
 }
 
-// WithoutRemote has the id do without a remote; see backlog.WithoutRemote. With over, what is
-// under way there is reported too.
+// WithoutRemote notes that there is no remote any more; see Backlog.WithoutRemote. If over, it
+// reports the batch that is on its way, too.
 func (c *Cursor) WithoutRemote(reason error, over bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()

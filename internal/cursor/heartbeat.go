@@ -78,7 +78,8 @@ func (c *Cursor) ask(conn *Connection, reason error) {
 
 // Leave takes the cursor a step towards its end: when nothing waits for its peer any more it
 // says goodbye, and when the peer has left, or does not answer, or time is over, it removes
-// the connection. A raw connection has no goodbye. Told so, Leave gives up what heeds nothing.
+// the connection. A raw connection has no goodbye. With giveUp, Leave gives up a write that heeds
+// neither deadline nor Close.
 func (c *Cursor) Leave(over, giveUp bool) {
 	b := c.backlog
 	now := b.Shared.Line.Now()
