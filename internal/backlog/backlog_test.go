@@ -113,8 +113,8 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 		}
 		b.Connect()
 		b.accept("1")
-		chunk := b.Pin()
-		b.log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, false)
+		chunk := b.Log.Pin(false)
+		b.Log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, false)
 		b.Shared.Accepted.Add(1, 1)
 		b.Disconnect(test.reason)
 		if got := placeOf(b); got != test.behind {
@@ -134,11 +134,11 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 func TestCountsAddUp(t *testing.T) {
 	b := backlogWith(t, setting{connected: true, mailbox: true, remote: true})
 	steps := []func(){
-		func() { b.accept("1") }, func() { b.Settle(b.Pin(), 2, nil, true, false) }, func() { b.Disconnect(outcome.ErrDeleted) },
+		func() { b.accept("1") }, func() { b.Settle(b.Log.Pin(false), 2, nil, true, false) }, func() { b.Disconnect(outcome.ErrDeleted) },
 		func() { b.accept("2") }, func() { b.Returned(b.Load(), []error{outcome.ErrNotConnected}) },
 		func() { b.accept("3") }, b.Appeared, func() { b.Returned(b.Load(), []error{nil, outcome.ErrMoved}) },
 		func() { b.Load() }, func() { b.Abandon(0, outcome.ErrClosed) },
-		func() { b.Connect(); b.accept("4") }, func() { b.Pin(); b.Abandon(3, outcome.ErrSlow) },
+		func() { b.Connect(); b.accept("4") }, func() { b.Log.Pin(false); b.Abandon(3, outcome.ErrSlow) },
 	}
 	for i, step := range steps {
 		step()
@@ -147,7 +147,7 @@ func TestCountsAddUp(t *testing.T) {
 			t.Errorf("after step %d: %d messages, %d bytes, %d and %d in the mailbox: %+v", i, messages, bytes, mailbox, mailboxBytes, s)
 		}
 	}
-	if !b.Empty() {
+	if !b.Log.Empty() {
 		t.Error("something is left")
 	}
 }

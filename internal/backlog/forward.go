@@ -59,7 +59,7 @@ func (b *Backlog) forwarder() *forwarder {
 }
 
 // remote reports whether what comes for the id goes elsewhere.
-func (b *Backlog) remote() bool { return !b.connected && b.Shared.remote.Load() != nil }
+func (b *Backlog) remote() bool { return !b.Connected && b.Shared.remote.Load() != nil }
 
 // Travels reports whether a batch is on its way to another process.
 func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch != nil }
@@ -68,7 +68,7 @@ func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch !=
 // there is no remote.
 func (b *Backlog) Due() bool {
 	switch {
-	case b.connected || !b.log.Waits():
+	case b.Connected || !b.Log.Waits():
 		return false
 	case b.remote() && b.mail.messages() > 0:
 		return b.forward.wants() != forwardNone
@@ -151,10 +151,10 @@ func (b *Backlog) Load() *Batch {
 		return len(c.Frames())
 	}
 	if f.due == forwardFirst && b.mail.messages() > 0 {
-		load(b.log.Pin(true))
+		load(b.Log.Pin(true))
 	} else {
-		for size := 0; b.log.Waits() && size < outbox.Piece; {
-			size += load(b.log.Pin(false))
+		for size := 0; b.Log.Waits() && size < outbox.Piece; {
+			size += load(b.Log.Pin(false))
 		}
 	}
 	batch.mailed = min(len(batch.messages), b.mail.messages())
@@ -171,17 +171,17 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 		return false
 	}
 	hadMail, taken := batch.mailed > 0, false
-	kept := keptFrom(errs, batch.late, b.connected || b.Shared.mailboxOn(), remote)
+	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), remote)
 	for i, err := range errs[:kept] {
 		taken = taken || err == nil
 		f.settle(i, err)
 	}
 	moved := remote && slices.Contains(errs[kept:], outcome.ErrMoved)
 	b.tellGivenUp()
-	b.log.Unpin()
+	b.Log.Unpin()
 	f.batch = nil
 	switch {
-	case b.connected:
+	case b.Connected:
 	case remote && (moved || f.due == forwardAll):
 		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && b.mail.messages() > max(0, batch.mailed-kept) {
 			b.mail.leave() // some has come behind what is left
@@ -222,11 +222,11 @@ func (f *forwarder) settle(i int, err error) {
 	}
 	switch {
 	case err == nil:
-		b.done(b.log.FirstPinned().Next(), &b.Shared.Forwarded)
+		b.done(b.Log.FirstPinned().Next(), &b.Shared.Forwarded)
 	case i < batch.late && outcome.Is(err, outcome.ErrNotConnected):
-		b.fail(b.log.FirstPinned(), outcome.ErrExpired)
+		b.fail(b.Log.FirstPinned(), outcome.ErrExpired)
 	default:
-		b.fail(b.log.FirstPinned(), err)
+		b.fail(b.Log.FirstPinned(), err)
 	}
 }
 
@@ -246,7 +246,7 @@ func (f *forwarder) evict() {
 // WithoutRemote notes that there is no remote any more. If the id is away, what waits goes to the
 // mailbox, or is reported with reason, unless it waits for Start anyway.
 func (b *Backlog) WithoutRemote(reason error) {
-	if b.connected {
+	if b.Connected {
 		return
 	}
 	b.forward.stop()

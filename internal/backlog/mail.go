@@ -87,7 +87,7 @@ func (m *mail) collect(large error) {
 		keep(m)
 		return nil
 	})
-	messages, receipts, bytes := b.log.Waiting()
+	messages, receipts, bytes := b.Log.Waiting()
 	for _, sent := range b.forward.mail() { // some of the mail may be on its way
 		messages++
 		receipts += sent.Receipts()
@@ -143,10 +143,10 @@ func (m *mail) expireOldest() {
 		b.forward.batch.late++
 		return
 	}
-	oldest := b.log.First()
+	oldest := b.Log.First()
 	m.remove(1, oldest.Receipts(), oldest.Payload)
 	if b.Travels() { // after what is on its way
-		b.log.GiveUpFirst(oldest, reason)
+		b.Log.GiveUpFirst(oldest, reason)
 	} else {
 		b.fail(oldest, reason)
 	}

@@ -7,7 +7,7 @@ import (
 
 // Connect notes that the id is connected. Everything that waits leaves on its connection.
 func (b *Backlog) Connect() {
-	b.connected = true
+	b.Connected = true
 	b.mail.leave()
 	b.forward.stop()
 }
@@ -16,7 +16,7 @@ func (b *Backlog) Connect() {
 // process or to the mailbox, or is reported. A write may still be under way: then its messages
 // stay first, and once Settle has left some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
-	b.connected = false
+	b.Connected = false
 	if b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll) {
 		b.mail.leave() // it has come behind what a write has left
 		b.forwarder().evict()
@@ -33,14 +33,11 @@ func (b *Backlog) giveUp(reason, large error) {
 		return
 	}
 	b.mail.leave() // if the mailbox has been closed just now
-	b.log.GiveUp(reason)
-	if !b.log.Pinned() {
+	b.Log.GiveUp(reason)
+	if !b.Log.Pinned() {
 		b.tellGivenUp()
 	}
 }
-
-// Pin returns the first chunk that waits, for a write. Settle or Abandon ends that.
-func (b *Backlog) Pin() *outbox.Chunk { return b.log.Pin(false) }
 
 // Settle gives the messages of a pinned chunk their outcomes, and then reports what was given up
 // behind it. The first n bytes of the chunk went out. The reason is why the connection was
@@ -52,7 +49,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 		b.Shared.Written.Add(c.Messages, c.Payload)
 		b.settled(c.Messages, 0, c.Payload)
 		b.tellGivenUp()
-		b.log.Written(active)
+		b.Log.Written(active)
 		return false
 	}
 	n -= b.written(c, n)
@@ -61,14 +58,14 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 		half.Cut = true
 		b.fail(half, CutFor(reason))
 	}
-	if reason != nil && !b.keeps(reason) {
+	if reason != nil && !b.Shared.keeps(reason) {
 		for c.Messages > 0 {
 			b.fail(c.First(), reason)
 		}
 	}
 	left = c.Messages > 0
 	b.tellGivenUp()
-	b.log.Unpin()
+	b.Log.Unpin()
 	return left
 }
 
@@ -76,7 +73,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 // that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
 	b.forward.abandon()
-	for _, copied := range b.log.Abandon() {
+	for _, copied := range b.Log.Abandon() {
 		b.written(copied, n)
 		copied.Cut = true
 		b.fail(copied, reason)
@@ -92,62 +89,3 @@ func CutFor(reason error) error {
 	}
 	return reason
 }
-
-// keeps reports whether messages stay in the log when their connection is removed for reason.
-func (b *Backlog) keeps(reason error) bool {
-	return b.Shared.mailboxOn() || reason == outcome.ErrMoved && b.Shared.Remote() != nil
-}
-
-// settled makes the room of messages that have left the log with an outcome.
-func (b *Backlog) settled(messages, receipts, payload int) {
-	b.log.Settled(messages, receipts, payload)
-	b.forward.count(-messages, -payload)
-	if b.room != nil {
-		close(b.room)
-		b.room = nil
-	}
-}
-
-// fail reports a chunk that has left the log as undelivered.
-func (b *Backlog) fail(c *outbox.Chunk, err error) {
-	b.settled(c.Messages, c.Receipts(), c.Payload)
-	b.Shared.Report.Fail(b.ID, c, err)
-}
-
-// done counts a message that has left the log as delivered.
-func (b *Backlog) done(m outbox.Message, as *outcome.Tally) {
-	as.Add(1, len(m.Data))
-	b.settled(1, m.Receipts(), len(m.Data))
-	m.Receipt.Tell(nil)
-}
-
-// written counts as written the messages that end within the first n bytes of a chunk, and
-// returns how many bytes they took.
-func (b *Backlog) written(c *outbox.Chunk, n int) (took int) {
-	for {
-		m, size, ok := c.NextWithin(n - took)
-		if !ok {
-			return took
-		}
-		took += size
-		b.done(m, &b.Shared.Written)
-	}
-}
-
-// tellGivenUp reports the messages that were given up behind a write, once that is settled.
-func (b *Backlog) tellGivenUp() {
-	for c := b.log.NextGivenUp(); c != nil; c = b.log.NextGivenUp() {
-		b.fail(c, c.Reason)
-	}
-}
-
-// sift reports the waiting messages for which judge has a reason. It looks for them only if
-// may says of a chunk that there may be one.
-func (b *Backlog) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
-	for _, c := range b.log.Sift(may, judge) {
-		b.fail(c, c.Reason)
-	}
-}
-
-// idCost is what a message in the mailbox takes beside its payload, where that is a lot.
-func (b *Backlog) idCost() int { return max(0, len(b.ID)-128) }

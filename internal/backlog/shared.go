@@ -104,6 +104,11 @@ func (s *Shared) Moment() time.Duration {
 // mailboxOn reports whether messages for ids that are away wait for them.
 func (s *Shared) mailboxOn() bool { return s.MailboxTTL > 0 && !s.Closed.Load() }
 
+// keeps reports whether messages stay in the log when their connection is removed for reason.
+func (s *Shared) keeps(reason error) bool {
+	return s.mailboxOn() || reason == outcome.ErrMoved && s.Remote() != nil
+}
+
 // fits reports whether so many bytes may wait for one id, in so many messages. The bound on
 // messages keeps the frames of tiny ones from taking more than their payload may.
 func (s *Shared) fits(bytes, messages int) bool {

@@ -109,19 +109,21 @@ func (c *Cursor) close(conn *Connection, reason error, status transport.Status) 
 	}
 }
 
-// ConnLocked returns the connection, nil if the id is away.
-func (c *Cursor) ConnLocked() *Connection { return c.conn }
-
-// StalledLocked returns when the peer last took something of a write that stalls, or the zero
-// time.
-func (c *Cursor) StalledLocked() (since time.Time) {
+// ConnLocked returns the connection, nil if the id is away, and when its peer last took something
+// of a write that stalls, zero if none does.
+func (c *Cursor) ConnLocked() (conn *Connection, stalledSince time.Time) {
 	if c.turn == stalled && c.flight.conn == c.conn {
-		since = c.flight.since
+		stalledSince = c.flight.since
 	}
-	return since
+	return c.conn, stalledSince
 }
 
-// RetireLocked returns who added connections, and whether the cursor keeps nothing.
-func (c *Cursor) RetireLocked() (o owners.List, idles bool) {
-	return c.owners, c.conn == nil && c.flight == nil && c.turn == idle
+// Retire returns who added connections of the id, and whether nothing keeps it any more. Then
+// the backlog is dead.
+func (c *Cursor) Retire() (o owners.List, retired bool) {
+	b := c.backlog
+	b.Lock()
+	defer b.Unlock()
+	b.Dead = c.conn == nil && c.flight == nil && c.turn == idle && b.Log.Empty()
+	return c.owners, b.Dead
 }

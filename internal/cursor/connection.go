@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
@@ -34,6 +35,14 @@ func NewConnection(conn net.Conn, binary bool) *Connection {
 type ending struct {
 	reason error // nil if it was replaced
 	status transport.Status
+}
+
+// say makes a control frame due, which goes before messages.
+func (conn *Connection) say(op byte, now time.Duration) {
+	conn.control, conn.written = op, now
+	if op == frame.Close {
+		conn.life = goodbye
+	}
 }
 
 // leftFor returns why conn was removed, nil if it was not, or was replaced.

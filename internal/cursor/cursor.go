@@ -4,10 +4,7 @@
 package cursor
 
 import (
-	"time"
-
 	"github.com/nulijiabei/gcpool/internal/backlog"
-	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/schedule"
@@ -28,8 +25,9 @@ type Cursor struct {
 	owners  owners.List // who added this connection, and those before
 }
 
-// Init makes c the cursor of b. The owners are those of the last connections of its id.
-func (c *Cursor) Init(b *backlog.Backlog, o owners.List) { c.backlog, c.owners = b, o }
+// New returns the cursor of b, without a connection. The owners are those of the last
+// connections of its id.
+func New(b *backlog.Backlog, o owners.List) Cursor { return Cursor{backlog: b, owners: o} }
 
 // Serve makes one write: of the first chunk that waits, of the control frame that is due, or of
 // a batch for another process.
@@ -44,7 +42,7 @@ func (c *Cursor) Serve(w *schedule.Writer) (more bool) {
 		c.forward(w)
 		return false
 	}
-	f := c.take(w)
+	f := begin(c, w)
 	c.backlog.Unlock()
 	return f.write()
 }
@@ -54,7 +52,7 @@ func (c *Cursor) due() bool {
 	if c.conn == nil {
 		return c.flight == nil && c.backlog.Due()
 	}
-	return c.conn.control != 0 || c.backlog.Waits()
+	return c.conn.control != 0 || c.backlog.Log.Waits()
 }
 
 // WakeLocked puts c in line if there is something to write.
@@ -68,36 +66,15 @@ func (c *Cursor) WakeLocked() {
 // InlineLocked is WakeLocked for a caller that can make the write: it may return one, to be
 // called after the lock is released.
 func (c *Cursor) InlineLocked() (write func()) {
-	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Waits() {
+	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Log.Waits() {
 		c.WakeLocked()
 		return nil
 	}
 	c.turn = queued
 	if w := c.backlog.Shared.Line.Inline(c); w != nil {
-		return c.take(w).inline
+		return begin(c, w).inline
 	}
 	return nil
-}
-
-// take begins a write. A ping is first, for its pong tells that the peer is alive; where a
-// goodbye is due, nothing else is.
-func (c *Cursor) take(w *schedule.Writer) *flight {
-	f, _ := w.Scratch.(*flight)
-	if f == nil {
-		f = newFlight(w)
-		w.Scratch = f
-	}
-	f.begin(c)
-	if f.op = c.conn.control; f.op == 0 {
-		f.chunk = c.backlog.Pin()
-	}
-	c.conn.control = 0
-	c.flight, c.turn = f, writing
-	if w.Replaced() {
-		c.turn = stalled
-		f.watch(0)
-	}
-	return f
 }
 
 // forward hands a batch to the remote, and unlocks the backlog. One at a time keeps the order,
@@ -145,14 +122,5 @@ func (c *Cursor) WithoutRemote(reason error, over bool) {
 		c.turn = idle
 	}
 	c.backlog.WithoutRemote(reason)
-	c.WakeLocked()
-}
-
-// say has a control frame written next.
-func (c *Cursor) say(op byte, now time.Duration) {
-	c.conn.control, c.conn.written = op, now
-	if op == frame.Close {
-		c.conn.life = goodbye
-	}
 	c.WakeLocked()
 }

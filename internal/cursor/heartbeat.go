@@ -24,7 +24,7 @@ func (c *Cursor) Beat(now, lost time.Duration) {
 	conn, alive := c.conn, c.active || c.turn != idle || !begun
 	quiet := conn != nil && now-conn.heard >= d
 	if !c.active {
-		b.FreeSpare()
+		b.Log.Spare.Free()
 	}
 	c.active = false
 	b.Unlock()
@@ -53,7 +53,8 @@ func (c *Cursor) Beat(now, lost time.Duration) {
 	if (now-conn.heard)/2 >= d {
 		c.RemoveLocked(outcome.ErrSilent, transport.StatusGoingAway)
 	} else if conn.life == open && conn.WebSocket() && now-conn.written >= d {
-		c.say(frame.Ping, now)
+		conn.say(frame.Ping, now)
+		c.WakeLocked()
 	}
 }
 
@@ -86,7 +87,8 @@ func (c *Cursor) Leave(over, giveUp bool) {
 	b.Lock()
 	if conn := c.conn; conn != nil {
 		if !over && c.turn == idle && conn.life == open && conn.WebSocket() {
-			c.say(frame.Close, now)
+			conn.say(frame.Close, now)
+			c.WakeLocked()
 		}
 		unanswered := conn.life == goodbye && (over || now-conn.written >= b.Shared.WriteTimeout)
 		switch {

@@ -27,7 +27,7 @@ type id struct {
 func newID(s *backlog.Shared) *id {
 	i := new(id)
 	i.Backlog.Init(s, "a")
-	i.Cursor.Init(&i.Backlog, nil)
+	i.Cursor = New(&i.Backlog, nil)
 	return i
 }
 
@@ -52,7 +52,8 @@ func (i *id) attach(conn *Connection) { i.Attach(conn, owners.Caller{}) }
 func (i *id) present() *Connection {
 	i.Lock()
 	defer i.Unlock()
-	return i.ConnLocked()
+	conn, _ := i.ConnLocked()
+	return conn
 }
 
 // mail returns how many messages are in the mailbox, and their payload.

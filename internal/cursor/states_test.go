@@ -47,7 +47,7 @@ func (b *bench) take() *flight {
 	if !b.due() {
 		b.Fatal("nothing is to be written")
 	}
-	return b.Cursor.take(&b.writer)
+	return begin(&b.Cursor, &b.writer)
 }
 
 // whole lands a write that the connection has taken.
@@ -87,7 +87,7 @@ func goOn(b *bench) {
 	is("the write stalls", func() bool { return b.turn == stalled })
 	b.push("2")
 	conn.free <- true
-	is("the second write is under way", func() bool { return b.flight != nil && !b.backlog.Waits() })
+	is("the second write is under way", func() bool { return b.flight != nil && !b.Backlog.Log.Waits() })
 }
 
 // rows returns the transitions in the comment above a type.
@@ -189,8 +189,8 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	} {
 		i := newID(begun(backlog.Config{}))
 		use(&i.Cursor)
-		if _, idles := i.RetireLocked(); idles != (what == "nothing") {
-			t.Errorf("with %s: idles is %v", what, idles)
+		if _, retired := i.Retire(); retired != (what == "nothing") {
+			t.Errorf("with %s: retired is %v", what, retired)
 		}
 	}
 }
@@ -230,7 +230,7 @@ func TestRemovalBehindAWrite(t *testing.T) {
 		atOnce uint64
 	}{
 		"of a message": {func(b *bench) { b.push("first") }, 0},
-		"of a ping":    {func(b *bench) { b.say(frame.Ping, 0) }, 3},
+		"of a ping":    {func(b *bench) { b.conn.say(frame.Ping, 0) }, 3},
 	} {
 		b := newBench(t, backlog.Config{})
 		link, _, _ := upgraded(t)
@@ -249,7 +249,7 @@ func TestRemovalBehindAWrite(t *testing.T) {
 			n = len(f.chunk.Frames())
 		}
 		f.land(n, nil)
-		if s := b.stats(); s.Deleted != 3 || s.Waiting != 0 || !b.Empty() {
+		if s := b.stats(); s.Deleted != 3 || s.Waiting != 0 || !b.Backlog.Log.Empty() {
 			t.Errorf("behind a write %s: %+v", name, s)
 		}
 	}

@@ -33,17 +33,27 @@ type flight struct {
 	tries int                // how often it was waited for since its connection was closed
 }
 
-// newFlight returns the flight of w, which begin makes one write after the other.
-func newFlight(w *schedule.Writer) *flight {
-	f := &flight{writer: w}
-	f.moved, f.inline = f.progress, f.once
-	return f
-}
-
-// begin makes f the next write of c's connection.
-func (f *flight) begin(c *Cursor) {
+// begin begins a write for w: of the control frame that is due, or of the first chunk. A ping
+// goes first, because its pong tells that the peer is alive. Nothing else is due with a goodbye.
+func begin(c *Cursor, w *schedule.Writer) *flight {
+	f, _ := w.Scratch.(*flight)
+	if f == nil {
+		f = &flight{writer: w}
+		f.moved, f.inline = f.progress, f.once
+		w.Scratch = f
+	}
 	f.cursor, f.conn, f.chunk = c, c.conn, nil
 	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
+	if f.op = c.conn.control; f.op == 0 {
+		f.chunk = c.backlog.Log.Pin(false)
+	}
+	c.conn.control = 0
+	c.flight, c.turn = f, writing
+	if w.Replaced() {
+		c.turn = stalled
+		f.watch(0)
+	}
+	return f
 }
 
 // once writes in the goroutine of Add, as far as the system takes it at once: the way to

@@ -25,7 +25,7 @@ type Recipient struct {
 func NewRecipient(s *backlog.Shared, id string, o owners.List) *Recipient {
 	r := new(Recipient)
 	r.backlog.Init(s, id)
-	r.Init(&r.backlog, o)
+	r.Cursor = cursor.New(&r.backlog, o)
 	return r
 }
 
@@ -44,7 +44,7 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 		}
 		wait, err := r.tryLocked(m)
 		if wait <= 0 {
-			away, empty := r.ConnLocked() == nil, b.Empty()
+			away, empty := !b.Connected, b.Log.Empty()
 			write := r.InlineLocked()
 			b.Unlock()
 			switch {
@@ -110,7 +110,7 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	switch {
 	case b.Shared.Closed.Load():
 		return 0, outcome.ErrClosed
-	case m.Here && m.ID != "" && (r.ConnLocked() == nil || b.Travels()):
+	case m.Here && m.ID != "" && (!b.Connected || b.Travels()):
 		return 0, outcome.ErrMoved
 	case len(m.Data) > b.Shared.Outbox: // another process may allow more
 		return 0, outcome.ErrTooLarge
@@ -127,17 +127,6 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	return 0, nil
 }
 
-// Retire returns who added r's connections, and whether nothing keeps r any more. Then r is
-// dead.
-func (r *Recipient) Retire() (o owners.List, retired bool) {
-	b := &r.backlog
-	b.Lock()
-	defer b.Unlock()
-	o, idles := r.RetireLocked()
-	b.Dead = idles && b.Empty()
-	return o, b.Dead
-}
-
 // Appeared has what waits in the mailbox for r's id go where it has come.
 func (r *Recipient) Appeared() {
 	r.backlog.Lock()
@@ -150,7 +139,7 @@ func (r *Recipient) Appeared() {
 func (r *Recipient) Conn() (*cursor.Connection, time.Time) {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
-	if conn := r.ConnLocked(); conn != nil {
+	if conn, _ := r.ConnLocked(); conn != nil {
 		return conn, r.backlog.Shared.Line.Time(conn.Since)
 	}
 	return nil, time.Time{}
@@ -169,10 +158,10 @@ type Info struct {
 func (r *Recipient) Info() (i Info) {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
-	if conn := r.ConnLocked(); conn != nil {
+	conn, stalled := r.ConnLocked()
+	if i.Stalled = stalled; conn != nil {
 		i.Since, i.Kind = r.backlog.Shared.Line.Time(conn.Since), conn.Kind()
 	}
 	i.Waiting, i.WaitingBytes, i.Mailbox, i.MailboxBytes = r.backlog.Count()
-	i.Stalled = r.StalledLocked()
 	return i
 }

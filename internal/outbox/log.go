@@ -23,7 +23,7 @@ type Log struct {
 	chunks  []*Chunk
 	pinned  int32
 	givenUp int32
-	spare   *Chunk // for the next message
+	Spare   Spare // for the next message
 
 	Bytes    int // payload of all messages that have no outcome yet
 	Messages int // those messages, and what their receipts cost
@@ -71,8 +71,8 @@ func (l *Log) begin(n int, tight bool) (c *Chunk) {
 	switch {
 	case tight:
 		c = &Chunk{buf: make([]byte, 0, n)}
-	case l.spare != nil && n <= cap(l.spare.buf):
-		c, l.spare = l.spare, nil
+	case l.Spare.chunk != nil && n <= cap(l.Spare.chunk.buf):
+		c, l.Spare.chunk = l.Spare.chunk, nil
 	default:
 		c = newChunk(n)
 	}
@@ -127,25 +127,15 @@ func (l *Log) Settled(messages, receipts, payload int) {
 	l.Messages -= messages + receipts*ReceiptCost
 }
 
-// Written removes the only pinned chunk, which was written whole. It keeps a small one for
-// the next message, if told so: the way through newChunk's pools, from another processor,
-// takes a quarter of an Add's time.
+// Written removes the only pinned chunk, which was written whole, and keeps it as the spare if
+// told so.
 func (l *Log) Written(keep bool) {
 	c := l.take(0)
 	l.pinned = 0
-	if !keep || l.spare != nil || cap(c.buf) > 4<<10 {
+	if keep {
+		l.Spare.keep(c)
+	} else {
 		c.Free()
-		return
-	}
-	*c = Chunk{buf: c.buf[:0]}
-	l.spare = c
-}
-
-// FreeSpare lets go of what Written has kept.
-func (l *Log) FreeSpare() {
-	if l.spare != nil {
-		l.spare.Free()
-		l.spare = nil
 	}
 }
 

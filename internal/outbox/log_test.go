@@ -193,10 +193,10 @@ func TestWrittenKeepsASmallChunk(t *testing.T) {
 		l.Append(message(string(make([]byte, test.size))), false)
 		l.Pin(false)
 		l.Written(test.keep)
-		if kept := l.spare != nil; kept != test.want || !l.Empty() {
+		if kept := l.Spare.chunk != nil; kept != test.want || !l.Empty() {
 			t.Errorf("%s: kept: %v", name, kept)
 		}
-		if l.FreeSpare(); l.spare != nil {
+		if l.Spare.Free(); l.Spare.chunk != nil {
 			t.Errorf("%s: FreeSpare leaves it", name)
 		}
 	}

@@ -195,7 +195,7 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
-			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(700*time.Millisecond))
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(2*time.Second))
 			_, r, _ := l.open(t, conns)
 			start, gone := time.Now(), make(chan int, 1)
 			go func() {
@@ -208,7 +208,7 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 			select {
 			case got := <-gone:
 				t.Errorf("closed after %d bytes", got)
-			case <-time.After(time.Until(start.Add(2 * time.Second))):
+			case <-time.After(time.Until(start.Add(5 * time.Second))):
 			}
 			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 {
 				t.Errorf("%+v", s)

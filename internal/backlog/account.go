@@ -1,0 +1,121 @@
+package backlog
+
+import (
+	"strings"
+
+	"github.com/nulijiabei/gcpool/internal/outbox"
+	"github.com/nulijiabei/gcpool/internal/outcome"
+)
+
+// An account is the log of one id, and where its messages get their outcomes.
+type account struct {
+	ID     string
+	Shared *Shared
+	Log    outbox.Log
+
+	mail    *mail         // what of Log is in the mailbox; nil if nothing has been
+	forward *forwarder    // what of Log goes to other processes; nil if nothing has
+	room    chan struct{} // closed when something leaves; nil while nobody waits
+}
+
+// Init makes the account the empty one of id.
+func (a *account) Init(s *Shared, id string) {
+	a.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
+	a.Shared, a.Log = s, outbox.NewLog(s.format)
+}
+
+// append appends m to the log. A tight message may wait for long.
+func (a *account) append(m *outbox.Message, tight bool) {
+	if timed := a.Log.Append(m, tight); timed != nil {
+		timed.Born = a.Shared.Line.Now()
+	}
+}
+
+// fits reports whether n bytes more may wait. The mailbox has bounds of its own.
+func (a *account) fits(n int) bool {
+	return a.Shared.fits(a.Log.Bytes-a.mail.payload()+n, a.Log.Messages-a.mail.weight())
+}
+
+// dropOldest reports the oldest messages as slow to make room for n bytes more, if the policy
+// is DropOldest and that can make room. It returns whether there is room now.
+func (a *account) dropOldest(n int) bool {
+	if a.Shared.Overflow != DropOldest {
+		return false
+	}
+	messages, receipts, bytes := a.Log.Waiting() // the rest stays
+	if !a.Shared.fits(a.Log.Bytes-bytes+n, a.Log.Messages-messages-receipts*outbox.ReceiptCost) {
+		return false
+	}
+	for a.Log.Waits() && !a.fits(n) {
+		a.fail(a.Log.First(), outcome.ErrSlow)
+	}
+	return a.fits(n)
+}
+
+// Room returns a channel that is closed when a message has left.
+func (a *account) Room() <-chan struct{} {
+	if a.room == nil {
+		a.room = make(chan struct{})
+	}
+	return a.room
+}
+
+// Count returns how many messages have no outcome yet, how many of them are in the mailbox,
+// and the payload of both.
+func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
+	return a.Log.Left(), a.Log.Bytes, a.mail.messages(), a.mail.payload()
+}
+
+// settled frees the room of messages that have left the log with an outcome.
+func (a *account) settled(messages, receipts, payload int) {
+	a.Log.Settled(messages, receipts, payload)
+	a.forward.count(-messages, -payload)
+	if a.room != nil {
+		close(a.room)
+		a.room = nil
+	}
+}
+
+// fail reports a chunk that has left the log as undelivered.
+func (a *account) fail(c *outbox.Chunk, err error) {
+	a.settled(c.Messages, c.Receipts(), c.Payload)
+	a.Shared.Report.Fail(a.ID, c, err)
+}
+
+// done counts a message that has left the log as delivered.
+func (a *account) done(m outbox.Message, as *outcome.Tally) {
+	as.Add(1, len(m.Data))
+	a.settled(1, m.Receipts(), len(m.Data))
+	m.Receipt.Tell(nil)
+}
+
+// written counts as written the messages that end within the first n bytes of a chunk, and
+// returns how many bytes they took.
+func (a *account) written(c *outbox.Chunk, n int) (took int) {
+	for {
+		m, size, ok := c.NextWithin(n - took)
+		if !ok {
+			return took
+		}
+		took += size
+		a.done(m, &a.Shared.Written)
+	}
+}
+
+// tellGivenUp reports the messages that were given up behind a write, once that is settled.
+func (a *account) tellGivenUp() {
+	for c := a.Log.NextGivenUp(); c != nil; c = a.Log.NextGivenUp() {
+		a.fail(c, c.Reason)
+	}
+}
+
+// sift reports the waiting messages for which judge has a reason. It looks for them only if
+// may says of a chunk that there may be one.
+func (a *account) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
+	for _, c := range a.Log.Sift(may, judge) {
+		a.fail(c, c.Reason)
+	}
+}
+
+// idCost is what a message in the mailbox takes beside its payload, where that is a lot.
+func (a *account) idCost() int { return max(0, len(a.ID)-128) }
