@@ -17,6 +17,10 @@ type Stats struct {
 	// payload. The limits are those of WithOutbox, and of WithMailbox: 0 without a mailbox.
 	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
+	// FullestOutbox is how many bytes of payload wait in the outbox of the id for which most
+	// does, without the mailbox. At OutboxLimit it is full.
+	FullestOutbox int
+
 	// Written counts messages of which the system took every byte; Forwarded those that
 	// another process has written; Undelivered those that were reported, to a hook or to the
 	// caller of Deliver or AddFunc. WrittenBytes is payload, without newlines and headers.
@@ -35,8 +39,9 @@ type Stats struct {
 	LatencySum time.Duration // of the messages in Latency
 }
 
-// Stats returns a snapshot of every pool, sorted by name. Its cost does not depend on the number
-// of connections. It does not block.
+// Stats returns a snapshot of every pool, sorted by name. While nothing waits, its cost does not
+// depend on the number of ids. Otherwise it looks for the fullest outbox, at up to 0.2 µs for each
+// id. It does not block.
 func (p *Pool) Stats() []Stats {
 	if p == nil {
 		return nil
@@ -46,10 +51,22 @@ func (p *Pool) Stats() []Stats {
 	p.mu.RUnlock()
 	all := make([]Stats, 0, len(streams))
 	for _, s := range streams {
-		all = append(all, Stats(s.conns.group.Stats()))
+		stats := Stats(s.conns.group.Stats())
+		if stats.Waiting > 0 {
+			stats.FullestOutbox = s.conns.fullest()
+		}
+		all = append(all, stats)
 	}
 	slices.SortFunc(all, func(a, b Stats) int { return cmp.Compare(a.Name, b.Name) })
 	return all
+}
+
+// fullest looks at all ids. An atomic maximum would cost each Add, and only ever grow.
+func (c *ConnPool) fullest() (bytes int) {
+	for _, r := range c.snapshot() {
+		bytes = max(bytes, r.OutboxBytes())
+	}
+	return bytes
 }
 
 // Info is what a pool knows of one id: whether its messages wait for an absent user or for a slow

@@ -78,6 +78,16 @@ func (r *Recipient) Info() (i Info) {
 	return i
 }
 
+// OutboxBytes returns the payload that waits for r outside the mailbox.
+func (r *Recipient) OutboxBytes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.log.Bytes == 0 {
+		return 0
+	}
+	return r.log.Bytes - r.mail.payload()
+}
+
 // Retire returns who added r's connections, and whether nothing keeps r any more. Then r is
 // dead.
 func (r *Recipient) Retire() (o owners.List, retired bool) {
