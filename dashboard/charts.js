@@ -82,6 +82,7 @@ class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${high}`);
     this.svg.replaceChildren(...this.ground(x, y, top, long, now),
       ...points.map((line, i) => draw("path", { class: `series s${i}`, d: path(line, x, y) })));
+    if (!values.some(all => all.length)) this.svg.append(label(left + (width - left - right) / 2, high / 2, "middle", "No figures yet"));
     this.tell(values, Math.min(span, now - from));
   }
 

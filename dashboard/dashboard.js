@@ -104,7 +104,7 @@ function list(pools) {
     const speed = name => perSecond(was, { t: now.t, figures }, at(name));
     const write = n => n === null ? "–" : writeWhole(n);
     const cells = [...[pool.connections, pool.undelivered, speed("undelivered"), pool.stalled, pool.waiting].map(write),
-      writeBytes(pool.waiting_bytes), writeBytes(pool.fullest_outbox), ...[speed("written"), pool.written, speed("accepted")].map(write)];
+      writeBytes(pool.waiting_bytes), writeBytes(pool.fullest_outbox), ...[pool.written, speed("written"), speed("accepted")].map(write)];
     const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0, 6: pool.fullest_outbox > 0.8 * pool.outbox_limit };
     const name = pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name");
     return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
@@ -124,7 +124,8 @@ function choose(now) {
 }
 
 function show() {
-  if (!samples.length) return;
+  if (samples.length > 1) $("live").hidden = false; // one sample has no rate, and makes no line
+  if ($("live").hidden || !samples.length) return;
   const name = names[$("pool").value], { t: now } = samples.at(-1), from = samples[0].t;
   const mine = samples.map(s => ({ t: s.t, figures: name === undefined ? s.all : s.pools.get(name) ?? new Float64Array(s.all.length) }));
   for (const chart of charts) {
@@ -158,6 +159,6 @@ $("pause").onclick = () => {
 $("pool").onchange = show;
 new ResizeObserver(show).observe($("charts"));
 $("charts").append(...charts.map(chart => chart.figure));
-$("pause").hidden = $("live").hidden = false;
+$("pause").hidden = false;
 state("asking", "Asking");
 ask();

@@ -17,6 +17,7 @@ func dashboard(t *testing.T, s *server) *tab {
 	b := newPerson(t, "dashboard")
 	b.do(chromedp.Navigate(s.url + "/debug/gcpool/"))
 	b.awaitState("live")
+	b.awaitText("#history", "Since") // the charts are there after a second
 	return b
 }
 
