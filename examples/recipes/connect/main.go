@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/websocket"
@@ -76,7 +77,11 @@ func receive(ws *websocket.Conn) (string, error) {
 			if len(body) < 2 {
 				return "", errors.New("the server has closed the connection, without a code")
 			}
-			return "", fmt.Errorf("the server has closed the connection with code %d, %q", binary.BigEndian.Uint16(body), body[2:])
+			code, reason := binary.BigEndian.Uint16(body), string(body[2:])
+			if reason != "" {
+				reason = ": " + strconv.Quote(reason)
+			}
+			return "", fmt.Errorf("the server has closed the connection with code %d%s", code, reason)
 		}
 		if frame, err = ws.HandleFrame(frame); err != nil { // it answers pings
 			return "", err

@@ -49,7 +49,7 @@ func TestItTellsTheCloseCode(t *testing.T) {
 	}}))
 	defer server.Close()
 	err := connect(config(t, "ws"+strings.TrimPrefix(server.URL, "http")), strings.NewReader(""), io.Discard)
-	if want := `the server has closed the connection with code 4501, "signed out"`; err == nil || err.Error() != want {
+	if want := `the server has closed the connection with code 4501: "signed out"`; err == nil || err.Error() != want {
 		t.Errorf("it ended with %v", err)
 	}
 }
