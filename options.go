@@ -9,7 +9,7 @@ import (
 )
 
 // An Option sets one property of a pool. If two options set the same property, the last one
-// wins; those of Register win over those of NewPool.
+// wins; options of Register win over options of NewPool.
 type Option func(*config)
 
 type config struct{ delivery.Config }
@@ -143,11 +143,11 @@ func check(c *config) error {
 	wrong := ""
 	switch {
 	case c.Buffer < 1 || c.Buffer > 1<<24:
-		wrong = "WithBuffer must be positive, and at most 1<<24"
+		wrong = "WithBuffer must be from 1 to 1<<24"
 	case c.Outbox < 1:
 		wrong = "WithOutbox must be positive"
 	case c.Overflow < delivery.Disconnect || c.Overflow > delivery.DropNewest:
-		wrong = "WithOverflow of an unknown kind"
+		wrong = "WithOverflow must be Disconnect, DropOldest or DropNewest"
 	case c.WriteTimeout <= 0:
 		wrong = "WithWriteTimeout must be positive"
 	case c.Heartbeat < 0:

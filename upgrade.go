@@ -22,7 +22,7 @@ import (
 //
 // For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines
 // and runs h. If h answers with anything but a handshake, the response may have up to 64 KiB; a
-// larger one becomes a 500. Every other request passes through untouched, and so does one whose
+// larger response becomes a 500. Every other request passes through untouched, and so does one whose
 // method is not GET. A server that cannot hijack, as with HTTP/2 or under [http.TimeoutHandler],
 // answers 500. As always, http.Server.Shutdown does not wait for hijacked connections;
 // [Pool.Shutdown] does.
@@ -53,9 +53,8 @@ import (
 //
 // If http.Server or its [http.ServeMux] calls Upgrade directly, which the stack tells, ServeHTTP
 // returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of buffers and a
-// stack for each connection. The context of the request keeps its values, but does not end when
-// the server's context ends, or that of http.Server.BaseContext. A panic of h is logged as
-// net/http logs it.
+// stack for each connection. The context of the request keeps its values, but outlives the contexts
+// of the server and of http.Server.BaseContext. A panic of h is logged as net/http logs it.
 //
 // Anything else in front is middleware: a router, [http.StripPrefix], or a function that only
 // calls Upgrade. Then ServeHTTP returns when h has returned, and what is in front means what it
