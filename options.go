@@ -61,8 +61,8 @@ func WithOverflow(o Overflow) Option {
 // acknowledged: on Linux and macOS for TCP and TLS, on Linux also for Unix sockets, with or
 // without [Upgrade]. A receiver with a full buffer announces new room only after its
 // application has read about a sixteenth of the buffer on Linux, and at most half of it
-// anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks like
-// one that has stopped.
+// anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks
+// the same as a peer that has stopped reading.
 //
 // Everywhere else the pool sees only what its own system takes. This goes for a WebSocket of
 // x/net without Upgrade, where it sees whole messages, and for other types of net.Conn. There

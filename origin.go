@@ -24,7 +24,7 @@ import (
 // log get the reason; otherwise x/net answers a bare 403.
 //
 // On success it sets config.Origin, and empties config.Protocol, so that the server agrees to no
-// subprotocol. x/net would agree to the one that the client offers, and answer 400 if there are
+// subprotocol. x/net would agree to any subprotocol that the client offers, and answer 400 to
 // several. To choose one, use [Subprotocols], or set config.Protocol after the call. SameOrigin
 // does not block.
 func SameOrigin(config *websocket.Config, req *http.Request) error {

@@ -27,6 +27,13 @@ func TestDocumentsAvoidPhrasesThatNeedASecondReading(t *testing.T) {
 			t.Errorf("there is no %s", file)
 		}
 	}
+	for _, p := range load(t, modules[0]) {
+		for _, d := range p.documented() {
+			if found := phrases.FindString(strings.ReplaceAll(d.text, "\n", " ")); found != "" {
+				t.Errorf("%s: %q in the comment of %s", p.place(d.pos), found, d.name)
+			}
+		}
+	}
 	if !phrases.MatchString("It is called as that of WithUndelivered.") {
 		t.Error("a phrase is not found")
 	}
