@@ -8,7 +8,7 @@
 // The package counts nothing. A scrape reads [gcpool.Pool.Stats]. While messages wait, that looks
 // for the fullest outbox, and holds the lock of one id at a time for less than a microsecond.
 //
-// The folder also has grafana.json, a dashboard to import, and alerts.yml, four alert
+// The folder also has grafana.json, a dashboard to import, and alerts.yml, five alert
 // rules for Prometheus.
 package metrics
 
@@ -131,7 +131,7 @@ func gauges() []figure {
 			func(s *gcpool.Stats) int { return s.WaitingBytes }),
 		gauge("outbox_limit_bytes", "Payload bytes that may wait for one id: WithOutbox.",
 			func(s *gcpool.Stats) int { return s.OutboxLimit }),
-		gauge("fullest_outbox_bytes", "Payload bytes that wait in the outbox of the id for which most does, without the mailbox.",
+		gauge("fullest_outbox_bytes", "Payload bytes that wait in the fullest outbox; what is in the mailbox does not count.",
 			func(s *gcpool.Stats) int { return s.FullestOutbox }),
 		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),
