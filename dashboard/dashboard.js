@@ -31,7 +31,7 @@ const specs = [
   { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
   { title: "Connections", note: "connected ids", unit: "count", series: [level("connections", "connected")] },
   { title: "Waiting", note: "messages without an outcome", unit: "count", series: [level("waiting")] },
-  { title: "Bytes waiting", note: "payload, of all ids and of one", unit: "bytes",
+  { title: "Bytes waiting", note: "payload of all ids, and in the fullest outbox", unit: "bytes",
     series: [level("waiting_bytes", "waiting"), level("fullest_outbox", "fullest outbox")] },
   { title: "Slow peers", note: "peers that have held up a write for 5 ms or more", unit: "count", series: [level("stalled", "slow")] },
   { title: "From Add to written", note: `a sample of the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
