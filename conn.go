@@ -46,8 +46,8 @@ func newConnPool(c backlog.Config) *ConnPool {
 // as its PayloadType says now. A connection that [Conn] returns gets text frames, or binary ones
 // with [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it.
 //
-// The newest connection wins. The pool closes the one that id had before, a WebSocket with
-// code 4500, and a later Del by the handler of the old one does nothing. Adding the connection
+// The newest connection wins. The pool closes the previous connection of id, a WebSocket with
+// code 4500, and a later Del by the handler of that connection does nothing. Adding the connection
 // that id already has changes nothing; a connection of a non-comparable type always counts as
 // new.
 //
@@ -72,7 +72,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	}
 	added := cursor.NewConnection(conn, c.group.Binary)
 	if added == nil {
-		return fmt.Errorf("%w: nil connection, as Conn returns for a request that Upgrade does not serve", ErrInvalid)
+		return fmt.Errorf("%w: nil connection; Conn returns nil for a request that Upgrade does not serve", ErrInvalid)
 	}
 	if c.absent() == ErrClosed {
 		transport.GoAway(conn)

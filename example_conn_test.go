@@ -59,7 +59,7 @@ func ExampleConnPool_Kick() {
 	fmt.Println(err)
 	// Output:
 	// 1 <nil>
-	// gcpool: invalid argument: close code 1006 is not 1000, nor from 3000 to 4999
+	// gcpool: invalid argument: close code 1006 is neither 1000 nor from 3000 to 4999
 }
 
 func ExampleConnPool_Connected() {

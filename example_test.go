@@ -39,6 +39,7 @@ func Example() {
 	if err := pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)); err != nil {
 		fmt.Println(err)
 	}
+	// Output:
 }
 
 // connect adds a connection to the pool over memory, and prints what comes.

@@ -28,7 +28,7 @@ func malformed(req *http.Request) (status int, why string) {
 		return 0, "" // has neither key nor version, RFC 8441 section 5
 	}
 	if !req.ProtoAtLeast(1, 1) {
-		return http.StatusBadRequest, fmt.Sprintf("it came as %s, maybe from a proxy in front, and has to be HTTP/1.1", req.Proto)
+		return http.StatusBadRequest, fmt.Sprintf("it must be HTTP/1.1, and is %s; a proxy in front may have changed it", req.Proto)
 	}
 	if version := req.Header.Values("Sec-Websocket-Version"); len(version) != 1 || version[0] != websocket.SupportedProtocolVersion {
 		return http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be " + websocket.SupportedProtocolVersion
@@ -96,15 +96,14 @@ func tokens(h http.Header, name string) []string {
 	return all
 }
 
-// Subprotocols returns a function for [websocket.Server].Handshake that calls
-// handshake, or [SameOrigin] if that is nil, and, if it lets the client in, chooses
-// the first of names that the client offers. ws.Config().Protocol tells the handler
-// which: one name, or none if the client offers none of them. Then the client is let
-// in without; a browser whose page has offered some ends such a connection.
+// Subprotocols returns a function for [websocket.Server].Handshake. It calls handshake, or
+// [SameOrigin] if handshake is nil. If that lets the client in, it chooses the first of names that
+// the client offers, and ws.Config().Protocol tells the handler which. If the client offers none of
+// them, it gets in without a subprotocol; a browser whose page has offered some then ends the
+// connection.
 //
-// Names are compared byte by byte. The order is the server's, as with gorilla's
-// Upgrader.Subprotocols and coder's AcceptOptions.Subprotocols, which do the same
-// for those libraries.
+// It compares names byte by byte. The server's order decides, as with Upgrader.Subprotocols of
+// gorilla and AcceptOptions.Subprotocols of coder; use these with those libraries.
 func Subprotocols(handshake func(*websocket.Config, *http.Request) error, names ...string) func(*websocket.Config, *http.Request) error {
 	if handshake == nil {
 		handshake = SameOrigin

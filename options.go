@@ -9,7 +9,7 @@ import (
 )
 
 // An Option sets one property of a pool. If two options set the same property, the last one
-// wins; those of Register win over those of NewPool.
+// wins; options of Register win over options of NewPool.
 type Option func(*config)
 
 type config struct{ backlog.Config }
@@ -61,8 +61,8 @@ func WithOverflow(o Overflow) Option {
 // acknowledged: on Linux and macOS for TCP and TLS, on Linux also for Unix sockets, with or
 // without [Upgrade]. A receiver with a full buffer announces new room only after its
 // application has read about a sixteenth of the buffer on Linux, and at most half of it
-// anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks like
-// one that has stopped.
+// anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks
+// the same as a peer that has stopped reading.
 //
 // Everywhere else the pool sees only what its own system takes. This goes for a WebSocket of
 // x/net without Upgrade, where it sees whole messages, and for other types of net.Conn. There
@@ -143,11 +143,11 @@ func check(c *config) error {
 	wrong := ""
 	switch {
 	case c.Buffer < 1 || c.Buffer > 1<<24:
-		wrong = "WithBuffer must be positive, and at most 1<<24"
+		wrong = "WithBuffer must be from 1 to 1<<24"
 	case c.Outbox < 1:
 		wrong = "WithOutbox must be positive"
 	case c.Overflow < backlog.Disconnect || c.Overflow > backlog.DropNewest:
-		wrong = "WithOverflow of an unknown kind"
+		wrong = "WithOverflow must be Disconnect, DropOldest or DropNewest"
 	case c.WriteTimeout <= 0:
 		wrong = "WithWriteTimeout must be positive"
 	case c.Heartbeat < 0:

@@ -14,59 +14,56 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// SameOrigin is for [websocket.Server].Handshake: it accepts a browser only
-// from a page of this very host, so that no other site can open a connection
-// with the cookies of its visitors (RFC 6455 section 10.2). It compares the
-// host of the Origin header with that of the request, its port included,
-// whatever the scheme, since TLS may end in front of the server.
+// SameOrigin is for [websocket.Server].Handshake. It lets in browsers only from pages of the
+// host that the request is for, so that no other site can open a connection with the cookies of
+// its visitors (RFC 6455 section 10.2). It compares the host and port of the Origin header with
+// the Host header, and ignores the scheme, because TLS may end in front of the server.
 //
-// A missing Origin, and "null", are refused, as [websocket.Handler] does; see
-// [AllowOrigins] for clients that are not browsers and for pages of other hosts.
-// Under [Upgrade] the client and the log are told the reason; without, x/net
-// answers a bare 403.
+// It refuses a missing Origin, and "null", as [websocket.Handler] does. For clients other than
+// browsers, and for pages on other hosts, see [AllowOrigins]. Under [Upgrade] the client and the
+// log get the reason; otherwise x/net answers a bare 403.
 //
-// On success config.Origin is set, and config.Protocol is empty: no subprotocol is
-// agreed to. x/net would agree to whatever the client offers, and answer 400 if that
-// is more than one. To choose one, see [Subprotocols], or set config.Protocol after
-// the call. It does not block.
+// On success it sets config.Origin, and empties config.Protocol, so that the server agrees to no
+// subprotocol. x/net would agree to any subprotocol that the client offers, and answer 400 to
+// several. To choose one, use [Subprotocols], or set config.Protocol after the call. SameOrigin
+// does not block.
 func SameOrigin(config *websocket.Config, req *http.Request) error {
 	return Origins{}.Handshake(config, req)
 }
 
-// Origins are the pages that may open a WebSocket: those of the host that the
-// request is for, and those of the hosts that [AllowOrigins] names. The zero Origins
-// are those of [SameOrigin]. Origins do not change, so any number of goroutines may
-// use them at once; no method blocks.
+// Origins says which pages may open a WebSocket: pages of the host that the request is for, and
+// pages of the hosts that [AllowOrigins] names. The zero Origins let in what [SameOrigin] lets in.
+// Origins do not change, so any number of goroutines may use them at once. No method blocks.
 type Origins struct {
 	hosts   []host
 	missing bool  // a client without Origin is let in
 	err     error // what of AllowOrigins is no host; then nobody is let in
 }
 
-// AllowOrigins returns Origins that let in pages of hosts, beside those of the host
-// that the request is for:
+// AllowOrigins returns Origins that let in pages of hosts, and pages of the host that the request
+// is for:
 //
 //	websocket.Server{Handshake: gcpool.AllowOrigins("app.example.com").Handshake, …}
 //
-// A page of any host there can act with the cookies of its visitors (RFC 6455 section
-// 10.2), so name none that is not yours. A host is one of
+// Any page of these hosts can act with the cookies of its visitors (RFC 6455 section 10.2), so name
+// only hosts that are yours. A host is one of
 //
-//	example.com         with the port that the scheme implies
-//	example.com:8443    with that port
-//	*.example.com       all below example.com, at any depth, but not itself
-//	[2001:db8::1]:8080  an address, with a port or without
+//	example.com         with the default port of the scheme
+//	example.com:8443    with this port
+//	*.example.com       every host below example.com, at any depth, but not example.com
+//	[2001:db8::1]:8080  an IP address, with or without a port
 //
-// Case does not matter, nor whether the page came by http or https. Names that are not
-// ASCII are written as browsers send them, beginning with xn--. There is no pattern for
-// every host: a server that is for everybody has a Handshake function of its own.
-// If AllowOrigins cannot read a host, as it cannot read a URL, the Origins let in nobody,
-// and Handshake returns an error that wraps [ErrInvalid] and names the host.
+// Case does not matter, nor does it matter whether the page came by http or https. Write names that
+// are not ASCII as browsers send them, beginning with xn--. No pattern matches every host: a server
+// for everybody needs a Handshake function of its own. If AllowOrigins cannot read a host, for
+// example because it is a URL, the Origins let in nobody, and Handshake returns an error that wraps
+// [ErrInvalid] and names the host.
 func AllowOrigins(hosts ...string) Origins {
 	var o Origins
 	for _, text := range hosts {
 		h, ok := parseHost(text)
 		if !ok {
-			o.err = fmt.Errorf("%w: AllowOrigins: %q is no host such as example.com, example.com:8443 or *.example.com", ErrInvalid, text)
+			o.err = fmt.Errorf("%w: AllowOrigins: %q is not a host such as example.com, example.com:8443 or *.example.com", ErrInvalid, text)
 			return o
 		}
 		o.hosts = append(o.hosts, h)
@@ -74,16 +71,15 @@ func AllowOrigins(hosts ...string) Origins {
 	return o
 }
 
-// AllowMissing returns o, but with clients let in that send no Origin header. They are
-// no browsers, which always send one (RFC 6455 section 4.1), so they have no visitor's
-// cookies to misuse. config.Origin is empty for them, and not nil.
+// AllowMissing returns Origins that also let in clients without an Origin header. These are not
+// browsers, which always send one (RFC 6455 section 4.1), so they have no visitor's cookies to
+// misuse. Handshake gives them an empty config.Origin, not a nil one.
 func (o Origins) AllowMissing() Origins {
 	o.missing = true
 	return o
 }
 
-// Handshake is for [websocket.Server].Handshake. It does what [SameOrigin] does, for
-// all that o lets in.
+// Handshake is for [websocket.Server].Handshake. It is [SameOrigin] for everything that o lets in.
 func (o Origins) Handshake(config *websocket.Config, req *http.Request) error {
 	if config == nil || req == nil {
 		return fmt.Errorf("%w: nil handshake", ErrInvalid)
@@ -97,16 +93,14 @@ func (o Origins) Handshake(config *websocket.Config, req *http.Request) error {
 	return nil
 }
 
-// Check reports whether o lets the request in, for the CheckOrigin of gorilla's
-// Upgrader, or wherever else a function of the request is asked for. It is false for
-// a nil request.
+// Check reports whether o lets the request in. It is for the CheckOrigin of gorilla's Upgrader, and
+// for any other library that asks for a function of the request. It is false for a nil request.
 func (o Origins) Check(req *http.Request) bool {
 	return req != nil && o.Handshake(new(websocket.Config), req) == nil
 }
 
-// Patterns returns the hosts of o as patterns for the OriginPatterns of coder's
-// AcceptOptions. That library lets in the request's own host and a missing Origin
-// by itself.
+// Patterns returns the hosts of o for the OriginPatterns of coder's AcceptOptions. That library
+// also lets in the host of the request and a missing Origin, without being asked.
 func (o Origins) Patterns() []string {
 	var all []string
 	for _, h := range o.hosts {
@@ -115,7 +109,7 @@ func (o Origins) Patterns() []string {
 	return all
 }
 
-var errNoOrigin = errors.New("gcpool: the request has no Origin, which browsers send")
+var errNoOrigin = errors.New("gcpool: the request has no Origin header, which browsers send")
 
 // check returns the Origin of a request that is let in.
 func (o Origins) check(req *http.Request) (*url.URL, error) {
@@ -131,7 +125,7 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 	}
 	origin, err := url.Parse(text)
 	if err != nil || origin.Host == "" || origin.Scheme != "http" && origin.Scheme != "https" {
-		return nil, fmt.Errorf("gcpool: origin %s is not a web page's", quoted(text))
+		return nil, fmt.Errorf("gcpool: origin %s is not a web page", quoted(text))
 	}
 	page, implied := splitHost(origin.Host), "80"
 	if origin.Scheme == "https" {

@@ -31,8 +31,8 @@
 //
 // A peer that does not read delays no other id. While the outbox of an id is full, Add waits, as
 // long as the peer reads; see [WithOutbox], [WithOverflow] and [StreamPool.AddContext]. So a loop
-// that pushes to many users waits for each slow one in turn, up to a second for one that has
-// stopped. To bound that, use AddContext with a deadline, a goroutine for each user, or
+// that pushes to many users waits for one slow user after the other, up to a second for one who has
+// stopped reading. To bound that, use AddContext with a deadline, a goroutine for each user, or
 // [StreamPool.Broadcast], which waits for all of them together. No call waits longer than its
 // context, or past [Pool.Shutdown].
 //
@@ -141,7 +141,7 @@ func NewPool(defaults ...Option) *Pool {
 // check refuses a Pool that NewPool has not made.
 func (p *Pool) check() error {
 	if p == nil || p.ended == nil {
-		return fmt.Errorf("%w: Pool that NewPool has not made", ErrInvalid)
+		return fmt.Errorf("%w: NewPool has not made this Pool", ErrInvalid)
 	}
 	return nil
 }

@@ -69,9 +69,9 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	case id == "":
 		return 0, fmt.Errorf("%w: empty id", ErrInvalid)
 	case code != 1000 && (code < 3000 || code > 4999):
-		return 0, fmt.Errorf("%w: close code %d is not 1000, nor from 3000 to 4999", ErrInvalid, code)
+		return 0, fmt.Errorf("%w: close code %d is neither 1000 nor from 3000 to 4999", ErrInvalid, code)
 	case len(reason) > 123 || !utf8.ValidString(reason):
-		return 0, fmt.Errorf("%w: close reason of more than 123 bytes, or not UTF-8", ErrInvalid)
+		return 0, fmt.Errorf("%w: close reason longer than 123 bytes, or not UTF-8", ErrInvalid)
 	}
 	if r := c.find(id); r != nil {
 		if removed, _ := r.Remove(owners.Caller{}, transport.Status{Code: code, Reason: reason}); removed != nil {

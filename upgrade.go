@@ -16,34 +16,34 @@ import (
 // Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any other
 // library (see [Conn]), alone or behind routers and middleware. It makes them fast and light. A
 // [ConnPool] writes whole batches of frames past the library, finds a dead peer within two
-// heartbeats, and ends each connection with a close handshake. The frames of the library pass
-// between those of the pool. The handler must keep reading, as it must to answer pings: the pool
-// hears only what the handler reads.
+// heartbeats, and ends each connection with a close handshake. The library's frames and the pool's
+// take turns. The handler must keep reading, because the library answers pings while it reads, and
+// the pool hears only what the handler reads.
 //
 // For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines
 // and runs h. If h answers with anything but a handshake, the response may have up to 64 KiB; a
-// larger one becomes a 500. Every other request passes through untouched, and so does one whose
-// method is not GET. A server that cannot hijack, as with HTTP/2 or under [http.TimeoutHandler],
-// answers 500. As always, http.Server.Shutdown does not wait for hijacked connections;
-// [Pool.Shutdown] does.
+// larger response becomes a 500. Every other request passes through untouched, and so does a request
+// whose method is not GET. A server that cannot hijack, as with HTTP/2 or under
+// [http.TimeoutHandler], answers 500. As always, http.Server.Shutdown does not wait for hijacked
+// connections; [Pool.Shutdown] does.
 //
 // # Closing
 //
 // Whoever closes a connection first sends its only close frame (RFC 6455 section 5.5.1): the
-// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then our
-// side is shut, TLS with close_notify. What the peer still sends is read and dropped until it
-// closes too, for at most a second and 8 MiB, and for at most 1,024 connections of the process at
-// a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close returns
-// at once. So a browser sees the code that was sent, and not 1006.
+// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then Upgrade
+// shuts the write side, TLS with close_notify. It reads and drops what the peer still sends, until
+// the peer closes too: for at most a second and 8 MiB, and for at most 1,024 connections of the
+// process at a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
+// returns at once. So a browser sees the code that was sent, and not 1006.
 //
 // # The handshake
 //
 // The headers Connection and Upgrade are lists: on one line or several, with other words beside,
 // in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read only
-// the first line, so h sees each list on one line. A request that asks for a WebSocket but is no
-// valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0, or has no
-// Sec-WebSocket-Key of 16 bytes in base64. It gets 426, which names version 13, if it asks for
-// another version.
+// the first line, so h sees each list on one line. A request that asks for a WebSocket and is not a
+// valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0 or has no
+// Sec-WebSocket-Key of 16 bytes in base64. If it asks for another version, it gets 426, which names
+// version 13.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
 // [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,
@@ -53,9 +53,8 @@ import (
 //
 // If http.Server or its [http.ServeMux] calls Upgrade directly, which the stack tells, ServeHTTP
 // returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of buffers and a
-// stack for each connection. The context of the request keeps its values, but does not end when
-// the server's context ends, or that of http.Server.BaseContext. A panic of h is logged as
-// net/http logs it.
+// stack for each connection. The context of the request keeps its values, but outlives the contexts
+// of the server and of http.Server.BaseContext. A panic of h is logged as net/http logs it.
 //
 // Anything else in front is middleware: a router, [http.StripPrefix], or a function that only
 // calls Upgrade. Then ServeHTTP returns when h has returned, and what is in front means what it
@@ -97,25 +96,24 @@ func Upgrade(h http.Handler) http.Handler {
 
 // Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
 // serve it. Any library may speak WebSocket on it, such as gorilla, coder, gws, gobwas or melody.
-// [ConnPool.Add] takes this connection, and the frames of the pool pass between those of the
-// library:
+// Add this connection to a [ConnPool], and use the library as before:
 //
 //	ws, err := upgrader.Upgrade(w, r, nil) // of github.com/gorilla/websocket
 //	...
 //	pool.GetConn("users").Add("alice", gcpool.Conn(r))
 //
-// The library goes on as before: it reads, answers pings and writes messages. Its messages and
-// those of the pool take turns. Its control frames never wait, and its write deadline bounds only
-// its own writes. When the library closes the connection, the pool removes it about a second
-// later. When the pool closes it, the library's Read returns [net.ErrClosed].
+// The library reads, answers pings and writes messages. Its messages and the pool's take turns. Its
+// control frames never wait, and its write deadline bounds only its own writes. When the library
+// closes the connection, the pool removes it about a second later. When the pool closes it, the
+// library's Read returns [net.ErrClosed].
 //
 // While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
 // 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: it would
 // wait for itself. If the message makes no progress for [WithWriteTimeout] while others wait for
 // it, the pool closes the connection.
 //
-// Conn may be called as soon as the request is there. Until the response to the handshake is out,
-// the messages of the pool wait. A *[websocket.Conn] of x/net can be added itself.
+// You may call Conn before the handshake. The pool's messages wait until the response to the
+// handshake is out. With x/net you may also add the *[websocket.Conn].
 func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil

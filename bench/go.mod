@@ -9,7 +9,7 @@ require (
 	github.com/lxzan/gws v1.8.9
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	github.com/olahol/melody v1.1.4
 	golang.org/x/net v0.62.0
 	golang.org/x/sys v0.49.0
@@ -38,8 +38,8 @@ require (
 	github.com/mailru/easyjson v0.7.7 // indirect
 	github.com/maypok86/otter/v2 v2.3.0 // indirect
 	github.com/munnerz/goautoneg v0.0.0-20191010083416-a7dc8b61c822 // indirect
-	github.com/nulijiabei/gcpool/cluster v1.0.0-rc.1
-	github.com/nulijiabei/gcpool/metrics v1.0.0-rc.1
+	github.com/nulijiabei/gcpool/cluster v1.0.0-rc.2
+	github.com/nulijiabei/gcpool/metrics v1.0.0-rc.2
 	github.com/planetscale/vtprotobuf v0.6.0 // indirect
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3 // indirect

@@ -82,6 +82,7 @@ class Chart {
     this.svg.setAttribute("viewBox", `0 0 ${width} ${high}`);
     this.svg.replaceChildren(...this.ground(x, y, top, long, now),
       ...points.map((line, i) => draw("path", { class: `series s${i}`, d: path(line, x, y) })));
+    if (!values.some(all => all.length)) this.svg.append(label(left + (width - left - right) / 2, high / 2, "middle", "No figures yet"));
     this.tell(values, Math.min(span, now - from));
   }
 
@@ -91,7 +92,7 @@ class Chart {
     for (const v of this.unit.whole && top < 2 ? [0, top] : [0, top / 2, top]) {
       all.push(draw("line", { class: "grid", x1: left, x2: x(now), y1: y(v), y2: y(v) }), label(left - 6, y(v) + 4, "end", this.unit.write(v)));
     }
-    const step = [5, 10, 20, 30, 60].find(s => long / s <= 5);
+    const step = [5, 10, 20, 30, 60, 120].find(s => long / s <= Math.min(5, (x(now) - left) / 60)) ?? span;
     for (let ago = 0; ago <= long + 1; ago += step) { // a sample is up to a second late
       const at = Math.max(left, x(now - ago));
       all.push(label(at, high - 4, !ago ? "end" : at < left + 20 ? "start" : "middle", writeAgo(ago)));

@@ -19,12 +19,12 @@ func TestColoursHaveContrast(t *testing.T) {
 	light, dark, ok := strings.Cut(css, "@media (prefers-color-scheme: dark)")
 	dark, _, _ = strings.Cut(dark, "* {")
 	if !ok {
-		t.Fatal("no dark colours")
+		t.Fatal("no dark colors")
 	}
 	for scheme, text := range map[string]string{"light": light, "dark": dark} {
-		colours := map[string]float64{}
+		colors := map[string]float64{}
 		for _, found := range regexp.MustCompile(`--(\w+): #(\w+);`).FindAllStringSubmatch(text, -1) {
-			colours[found[1]] = luminance(t, found[2])
+			colors[found[1]] = luminance(t, found[2])
 		}
 		for pair, least := range map[string]float64{
 			"ink bg": 4.5, "ink card": 4.5, "soft bg": 4.5, "soft card": 4.5, "accent bg": 4.5, "accent card": 4.5,
@@ -33,15 +33,15 @@ func TestColoursHaveContrast(t *testing.T) {
 		} {
 			var a, b string
 			fmt.Sscan(pair, &a, &b)
-			over, under := max(colours[a], colours[b]), min(colours[a], colours[b])
-			if ratio := (over + 0.05) / (under + 0.05); ratio < least || colours[a] == 0 {
+			over, under := max(colors[a], colors[b]), min(colors[a], colors[b])
+			if ratio := (over + 0.05) / (under + 0.05); ratio < least || colors[a] == 0 {
 				t.Errorf("%s: %s has %.2f:1, want %v:1", scheme, pair, ratio, least)
 			}
 		}
 	}
 }
 
-// luminance is the relative luminance of WCAG 2.2, of a colour as #rgb or #rrggbb.
+// luminance is the relative luminance of WCAG 2.2, of a color as #rgb or #rrggbb.
 func luminance(t *testing.T, hex string) float64 {
 	t.Helper()
 	if len(hex) == 3 {
@@ -49,7 +49,7 @@ func luminance(t *testing.T, hex string) float64 {
 	}
 	var channels [3]uint8
 	if _, err := fmt.Sscanf(hex, "%02x%02x%02x", &channels[0], &channels[1], &channels[2]); err != nil {
-		t.Fatalf("colour %q: %v", hex, err)
+		t.Fatalf("color %q: %v", hex, err)
 	}
 	var linear [3]float64
 	for i, c := range channels {

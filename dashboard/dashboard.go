@@ -1,6 +1,6 @@
 // Package dashboard serves a page for operators. It shows the pools of a [gcpool.Pool]:
-// connections, rates, waiting messages, slow peers and undelivered messages. It draws them
-// as charts of up to five minutes, and serves the same figures as JSON.
+// connections, rates, waiting messages, the fullest outbox, slow peers and undelivered
+// messages. It draws them as charts of up to five minutes, and serves the same figures as JSON.
 //
 // Mount [Handler] under any prefix, as you mount net/http/pprof:
 //

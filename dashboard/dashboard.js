@@ -7,11 +7,12 @@ const recent = 30; // seconds of which quantiles are taken, for only a few messa
 const $ = id => document.getElementById(id);
 
 // A sample is {t, all, pools}: an array of figures for each pool by name, and
-// their sum, in this order. Arrays, since five minutes of many pools are many.
-const fields = ["connections", "waiting", "waiting_bytes", "stalled", "accepted", "written", "forwarded", "undelivered",
+// their sum (of the fullest outboxes the largest), in this order. Arrays, since five minutes of many pools are many.
+const fields = ["connections", "waiting", "waiting_bytes", "fullest_outbox", "stalled", "accepted", "written", "forwarded", "undelivered",
   "written_bytes", "joins", "leaves", "takeovers"];
 const why = ["not_connected", "slow", "deleted", "expired", "closed", "other"];
 const reason = fields.length, latency = reason + why.length;
+const fullest = fields.indexOf("fullest_outbox");
 const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.indexOf(name);
 
 let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0;
@@ -30,7 +31,8 @@ const specs = [
   { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
   { title: "Connections", note: "connected ids", unit: "count", series: [level("connections", "connected")] },
   { title: "Waiting", note: "messages without an outcome", unit: "count", series: [level("waiting")] },
-  { title: "Bytes waiting", note: "payload", unit: "bytes", series: [level("waiting_bytes", "waiting")] },
+  { title: "Bytes waiting", note: "payload of all ids, and in the fullest outbox", unit: "bytes",
+    series: [level("waiting_bytes", "waiting"), level("fullest_outbox", "fullest outbox")] },
   { title: "Slow peers", note: "peers that have held up a write for 5 ms or more", unit: "count", series: [level("stalled", "slow")] },
   { title: "From Add to written", note: `a sample of the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
     series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
@@ -84,7 +86,7 @@ function take(answer) {
   }
   const pools = new Map(answer.pools.map(pool => [pool.name, flatten(pool)]));
   const all = new Float64Array(latency + 16);
-  for (const figures of pools.values()) figures.forEach((n, i) => { all[i] += n; });
+  for (const figures of pools.values()) figures.forEach((n, i) => { all[i] = i === fullest ? Math.max(all[i], n) : all[i] + n; });
   bounds = answer.pools[0]?.latency.bounds ?? [];
   samples.push({ t: answer.uptime, all, pools });
   samples = samples.filter(s => s.t >= answer.uptime - span);
@@ -102,8 +104,8 @@ function list(pools) {
     const speed = name => perSecond(was, { t: now.t, figures }, at(name));
     const write = n => n === null ? "–" : writeWhole(n);
     const cells = [...[pool.connections, pool.undelivered, speed("undelivered"), pool.stalled, pool.waiting].map(write),
-      writeBytes(pool.waiting_bytes), ...[speed("written"), pool.written, speed("accepted")].map(write)];
-    const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0 };
+      writeBytes(pool.waiting_bytes), writeBytes(pool.fullest_outbox), ...[pool.written, speed("written"), speed("accepted")].map(write)];
+    const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0, 6: pool.fullest_outbox > 0.8 * pool.outbox_limit };
     const name = pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name");
     return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
@@ -122,7 +124,8 @@ function choose(now) {
 }
 
 function show() {
-  if (!samples.length) return;
+  if (samples.length > 1) $("live").hidden = false; // one sample has no rate, and makes no line
+  if ($("live").hidden || !samples.length) return;
   const name = names[$("pool").value], { t: now } = samples.at(-1), from = samples[0].t;
   const mine = samples.map(s => ({ t: s.t, figures: name === undefined ? s.all : s.pools.get(name) ?? new Float64Array(s.all.length) }));
   for (const chart of charts) {
@@ -156,6 +159,6 @@ $("pause").onclick = () => {
 $("pool").onchange = show;
 new ResizeObserver(show).observe($("charts"));
 $("charts").append(...charts.map(chart => chart.figure));
-$("pause").hidden = $("live").hidden = false;
+$("pause").hidden = false;
 state("asking", "Asking");
 ask();

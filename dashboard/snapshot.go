@@ -26,6 +26,7 @@ type figures struct {
 	WaitingBytes int     `json:"waiting_bytes"`
 	OutboxLimit  int     `json:"outbox_limit"`
 	MailboxLimit int     `json:"mailbox_limit"`
+	Fullest      int     `json:"fullest_outbox"`
 	Stalled      int     `json:"stalled"`
 	Accepted     uint64  `json:"accepted"`
 	Written      uint64  `json:"written"`
@@ -77,7 +78,7 @@ func figuresOf(s *gcpool.Stats) figures {
 	f := figures{
 		Name: printable(s.Name), Connections: s.Connections, Stalled: s.Stalled,
 		Waiting: s.Waiting, WaitingBytes: s.WaitingBytes,
-		OutboxLimit: s.OutboxLimit, MailboxLimit: s.MailboxLimit,
+		OutboxLimit: s.OutboxLimit, MailboxLimit: s.MailboxLimit, Fullest: s.FullestOutbox,
 		Accepted: s.Accepted, Written: s.Written, Forwarded: s.Forwarded, Undelivered: s.Undelivered,
 		WrittenBytes: s.WrittenBytes,
 		Reasons:      reasons{s.NotConnected, s.Slow, s.Deleted, s.Expired, s.Closed, s.Other},

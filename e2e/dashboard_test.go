@@ -17,6 +17,7 @@ func dashboard(t *testing.T, s *server) *tab {
 	b := newPerson(t, "dashboard")
 	b.do(chromedp.Navigate(s.url + "/debug/gcpool/"))
 	b.awaitState("live")
+	b.awaitText("#history", "Since") // the charts are there after a second
 	return b
 }
 
@@ -48,6 +49,7 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	d.awaitText("#history", "when you opened this page")
 	d.await(cell("Messages", "accepted") + " === '0'") // what went before is not of now
 	d.await(cell("Connections", "connected") + " === '2'")
+	d.await(cell("Bytes waiting", "fullest outbox") + " === '0 B'")
 	if eval[bool](d, moves("Messages")) {
 		t.Error("a line moves before anything was pushed")
 	}
@@ -63,6 +65,20 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	bob.click("#change")
 	d.await(cell("Connections", "connected") + " === '1'")
 	d.await("document.querySelector('#pools tbody').rows[0].cells[1].textContent === '1'")
+}
+
+// TestDashboardOpensWithWhatItKnows: the table, and no charts before they have a line.
+func TestDashboardOpensWithWhatItKnows(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newServer(t)
+	signedIn(t, s, "alice")
+	d := newPerson(t, "dashboard")
+	d.do(chromedp.Navigate(s.url + "/debug/gcpool/"))
+	d.await("document.querySelector('#pools tbody').rows[0].cells[1].textContent === '1'")
+	d.await("samples.length === 1 && document.querySelector('#live').hidden || samples.length > 1")
+	d.await("samples.length > 1 && document.querySelector('#live').checkVisibility()")
+	d.await("document.querySelector('.chart:has(table[aria-label=\"From Add to written\"]) svg').textContent.includes('No figures yet')")
 }
 
 func TestDashboardPausesAndResumes(t *testing.T) {

@@ -12,7 +12,7 @@ require (
 	github.com/gorilla/websocket v1.5.3
 	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/lxzan/gws v1.8.9
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	golang.org/x/net v0.62.0
 )
 

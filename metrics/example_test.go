@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 
 	"github.com/nulijiabei/gcpool"
@@ -24,7 +25,13 @@ func Example() {
 
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(metrics.NewCollector(pool))
-	http.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	mux := http.NewServeMux()
+	mux.Handle("/metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+
+	scrape := httptest.NewRecorder()
+	mux.ServeHTTP(scrape, httptest.NewRequest("GET", "/metrics", nil))
+	fmt.Println(strings.Contains(scrape.Body.String(), `gcpool_connections{pool="users"} 0`))
+	// Output: true
 }
 
 func ExampleNewCollector() {

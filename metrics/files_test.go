@@ -208,7 +208,7 @@ func rules(t *testing.T, key string) []string {
 
 func TestEachRuleSaysWhenHowBadAndWhat(t *testing.T) {
 	t.Parallel()
-	if n := len(rules(t, "expr")); n != 4 {
+	if n := len(rules(t, "expr")); n != 5 {
 		t.Errorf("%d rules", n)
 	}
 	for key, form := range map[string]string{"for": `^[1-9]\d*m$`, "severity": `^(warning|critical)$`, "summary": `\{\{ \$labels\.pool \}\}`} {

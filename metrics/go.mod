@@ -3,7 +3,7 @@ module github.com/nulijiabei/gcpool/metrics
 go 1.26.0
 
 require (
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/prometheus/common v0.72.0

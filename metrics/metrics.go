@@ -2,13 +2,13 @@
 //
 // [NewCollector] returns a [prometheus.Collector] for a pool. Register it once: every
 // named pool appears with the label pool, even one that you register later. Ids are never
-// labels, so the number of series depends only on the number of pools: 37 for each, of
+// labels, so the number of series depends only on the number of pools: 38 for each, of
 // which 18 belong to the histogram.
 //
 // The package counts nothing. A scrape reads [gcpool.Pool.Stats], which costs the same for
 // ten connections and for a million, and takes no lock that a message needs.
 //
-// The folder also has grafana.json, a dashboard to import, and alerts.yml, four alert
+// The folder also has grafana.json, a dashboard to import, and alerts.yml, five alert
 // rules for Prometheus.
 package metrics
 
@@ -131,6 +131,8 @@ func gauges() []figure {
 			func(s *gcpool.Stats) int { return s.WaitingBytes }),
 		gauge("outbox_limit_bytes", "Payload bytes that may wait for one id: WithOutbox.",
 			func(s *gcpool.Stats) int { return s.OutboxLimit }),
+		gauge("fullest_outbox_bytes", "Payload bytes that wait in the fullest outbox; what is in the mailbox does not count.",
+			func(s *gcpool.Stats) int { return s.FullestOutbox }),
 		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),
 		gauge("stalled_writers", "Connections whose peer has held up a write for 5 ms or more.",

@@ -7,7 +7,7 @@ require (
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/lxzan/gws v1.8.9
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	github.com/olahol/melody v1.1.4
 	go.uber.org/goleak v1.3.0
 	golang.org/x/net v0.62.0

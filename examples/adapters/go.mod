@@ -7,7 +7,7 @@ require (
 	github.com/gobwas/ws v1.5.0
 	github.com/gorilla/websocket v1.5.3
 	github.com/lxzan/gws v1.8.9
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 )
 
 require golang.org/x/net v0.62.0 // indirect

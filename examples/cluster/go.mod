@@ -5,8 +5,8 @@ go 1.26.0
 require (
 	github.com/nats-io/nats-server/v2 v2.15.2
 	github.com/nats-io/nats.go v1.55.0
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
-	github.com/nulijiabei/gcpool/cluster v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
+	github.com/nulijiabei/gcpool/cluster v1.0.0-rc.2
 	go.uber.org/goleak v1.3.0
 )
 

@@ -10,7 +10,7 @@ require (
 	github.com/gorilla/mux v1.8.1
 	github.com/klauspost/compress v1.20.4
 	github.com/labstack/echo/v4 v4.16.4
-	github.com/nulijiabei/gcpool v1.0.0-rc.1
+	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	go.opentelemetry.io/contrib/instrumentation/net/http/otelhttp v0.72.0
 	golang.org/x/net v0.62.0
 )

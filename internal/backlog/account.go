@@ -33,7 +33,7 @@ func (a *account) append(m *outbox.Message, tight bool) {
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
 func (a *account) fits(n int) bool {
-	return a.Shared.fits(a.Log.Bytes-a.mail.payload()+n, a.Log.Messages-a.mail.weight())
+	return a.Shared.fits(a.OutboxBytes()+n, a.Log.Messages-a.mail.weight())
 }
 
 // dropOldest reports the oldest messages as slow to make room for n bytes more, if the policy
@@ -65,6 +65,9 @@ func (a *account) Room() <-chan struct{} {
 func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
 	return a.Log.Left(), a.Log.Bytes, a.mail.messages(), a.mail.payload()
 }
+
+// OutboxBytes returns the payload that waits outside the mailbox.
+func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.payload() }
 
 // settled frees the room of messages that have left the log with an outcome.
 func (a *account) settled(messages, receipts, payload int) {

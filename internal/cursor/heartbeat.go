@@ -17,7 +17,9 @@ import (
 // write is stalled, or while the ping may still be behind what the system has for it;
 // once the ping has arrived, only an answer ends the silence. Time in which the process was
 // stopped, or its machine slept, does not count.
-func (c *Cursor) Beat(now, lost time.Duration) {
+//
+// Beat returns how many bytes wait in the outbox.
+func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	b := c.backlog
 	d, begun := b.Shared.Heartbeat, b.Shared.Line.Opened()
 	b.Lock()
@@ -27,10 +29,11 @@ func (c *Cursor) Beat(now, lost time.Duration) {
 		b.Log.Spare.Free()
 	}
 	c.active = false
+	waits = b.OutboxBytes()
 	b.Unlock()
 	if conn == nil {
 		b.Shared.Retire(b.ID)
-		return
+		return waits
 	}
 	heard, tells := conn.Heard()
 	heard = heard || d > 0 && quiet && conn.Taking()
@@ -48,7 +51,7 @@ func (c *Cursor) Beat(now, lost time.Duration) {
 		conn.written = now
 	}
 	if d == 0 || c.conn != conn {
-		return
+		return waits
 	}
 	if (now-conn.heard)/2 >= d {
 		c.RemoveLocked(outcome.ErrSilent, transport.StatusGoingAway)
@@ -56,6 +59,7 @@ func (c *Cursor) Beat(now, lost time.Duration) {
 		conn.say(frame.Ping, now)
 		c.WakeLocked()
 	}
+	return waits
 }
 
 // ask has conn removed if it has been closed. The question may block, so it is asked on a

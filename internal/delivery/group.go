@@ -16,6 +16,7 @@ type Group struct {
 	all     func() []*Recipient // those that have not been retired
 	beating atomic.Bool
 	beat    atomic.Pointer[time.Timer]
+	fullest atomic.Int64 // bytes in the fullest outbox, at the last beat
 }
 
 // NewGroup returns a Group of the recipients that all returns. It calls retire for the id of
@@ -30,6 +31,9 @@ func NewGroup(c backlog.Config, all func() []*Recipient, retire func(id string))
 func (g *Group) Stats() outcome.Stats {
 	s := g.Counters.Read()
 	s.Name, s.OutboxLimit, s.MailboxLimit, s.Stalled = g.Pool, g.Outbox, g.MailboxBytes, g.Line.Stalled()
+	if s.Waiting > 0 {
+		s.FullestOutbox = int(g.fullest.Load())
+	}
 	return s
 }
 
@@ -53,10 +57,11 @@ func (g *Group) Beat() {
 	g.beat.Store(g.Tasks.After(pause, func() {
 		now := g.Line.Now()
 		lost := max(0, now-due-pause) // the process was stopped, or its machine slept
-		all := g.all()
+		all, fullest := g.all(), 0
 		for _, r := range all {
-			r.Beat(now, lost)
+			fullest = max(fullest, r.Beat(now, lost))
 		}
+		g.fullest.Store(int64(fullest))
 		g.beating.Store(false)
 		if len(all) > 0 || len(g.all()) > 0 { // one may have come too early
 			g.Beat()

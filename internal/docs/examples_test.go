@@ -8,6 +8,7 @@ import (
 	"go/types"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -55,6 +56,50 @@ func TestEveryFunctionHasAnExample(t *testing.T) {
 	}
 }
 
+// Each other exported name stands in the code of an Example, so that pkg.go.dev shows a use of it.
+func TestEveryNameIsUsedInAnExample(t *testing.T) {
+	for _, m := range modules {
+		t.Run(m.folder, func(t *testing.T) {
+			for _, p := range load(t, m) {
+				code := ""
+				for name, example := range examplesOf(t, p.dir) {
+					code += name + "\n" + example + "\n"
+				}
+				code += p.results(t)
+				for _, name := range p.types.Scope().Names() {
+					if !token.IsExported(name) || p.calls(name) {
+						continue
+					}
+					if !regexp.MustCompile(`(?m)\b` + p.name + `\.` + name + `\b|^` + name + `(_|$)`).MatchString(code) {
+						t.Errorf("no Example of %s uses %s", p.path, name)
+					}
+				}
+			}
+		})
+	}
+}
+
+// results has a line for each type that a function with an Example returns, as pkg.go.dev shows
+// that Example with the type.
+func (l *loaded) results(t *testing.T) (lines string) {
+	examples := examplesOf(t, l.dir)
+	for _, d := range l.documented() {
+		if !l.calls(d.name) || notShown(examples, d.name) != "" {
+			continue
+		}
+		for _, f := range l.files {
+			for _, decl := range f.Decls {
+				if fn, ok := decl.(*ast.FuncDecl); ok && fn.Name.Name == d.name[strings.Index(d.name, ".")+1:] && fn.Type.Results != nil {
+					for _, r := range fn.Type.Results.List {
+						lines += l.name + "." + strings.Trim(types.ExprString(r.Type), "*[]") + "\n"
+					}
+				}
+			}
+		}
+	}
+	return lines
+}
+
 // calls tells whether a name is one of a function or a method.
 func (l *loaded) calls(name string) bool {
 	_, function := l.types.Scope().Lookup(name).(*types.Func)
@@ -100,6 +145,9 @@ func examplesOf(t *testing.T, dir string) map[string]string {
 			node := e.Code
 			if _, whole := node.(*ast.File); whole { // go/doc shows all of the file
 				node = f
+			}
+			if e.Output == "" && !e.EmptyOutput {
+				t.Errorf("%s: Example%s is not run, because it has no Output", file, e.Name)
 			}
 			code := source[fset.Position(node.Pos()).Offset:fset.Position(node.End()).Offset]
 			examples[strings.TrimSuffix(e.Name, "_"+e.Suffix)] += string(code)

@@ -1,6 +1,8 @@
 package docs
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -192,10 +194,7 @@ func page(t *testing.T, file string) string {
 // listens.
 func run(t *testing.T, source string) (host string) {
 	t.Helper()
-	free, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
+	free := unused(t)
 	defer free.Close()
 	// It is printed with port 8080, which may be taken. Nothing but the address is changed.
 	host = free.Addr().String()
@@ -206,6 +205,19 @@ func run(t *testing.T, source string) (host string) {
 	free.Close() // no sooner, for building takes seconds, in which others look for a port
 	await(t, host, binary)
 	return host
+}
+
+// unused listens on a port below those that systems give to clients. One of theirs may be taken
+// once it is free again, even by await: a dial to it can come from the same port, and connects to itself.
+func unused(t *testing.T) net.Listener {
+	t.Helper()
+	for range 100 {
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", 10_000+rand.IntN(20_000))); err == nil {
+			return l
+		}
+	}
+	t.Fatal("no port is free")
+	return nil
 }
 
 // strangersAreRefused tries what only users may do as nobody, and as a user from a page of

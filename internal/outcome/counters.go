@@ -12,6 +12,8 @@ type Stats struct {
 
 	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
+	FullestOutbox int
+
 	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
 
 	NotConnected, Slow, Deleted, Expired, Closed, Other uint64

@@ -46,6 +46,33 @@ func TestInfoOfOneID(t *testing.T) {
 	})
 }
 
+// TestStatsTellTheFullestOutbox of all ids, without the mailbox.
+func TestStatsTellTheFullestOutbox(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		pool, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithWriteTimeout(time.Minute))
+		fullest := func(want int) {
+			t.Helper()
+			time.Sleep(2 * time.Second) // the figure is about a second old
+			synctest.Wait()
+			if got := pool.Stats()[0].FullestOutbox; got != want {
+				t.Errorf("%d bytes, want %d", got, want)
+			}
+		}
+		fullest(0)
+		add(t, stream, "away", "a long message for the mailbox")
+		fullest(0)
+		a, b := pipe(t, conns, "a"), pipe(t, conns, "b")
+		add(t, stream, "a", "hello")
+		add(t, stream, "a", "again")
+		add(t, stream, "b", "hello")
+		fullest(10)
+		go io.Copy(io.Discard, a)
+		fullest(5)
+		go io.Copy(io.Discard, b)
+		fullest(0)
+	})
+}
+
 // TestInfoTellsTheKind of a connection.
 func TestInfoTellsTheKind(t *testing.T) {
 	_, conns, _ := started(t)

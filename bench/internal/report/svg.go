@@ -54,7 +54,7 @@ const (
 	barGap     = 10
 )
 
-// style has the colours follow the reader's choice of light or dark.
+// style has the colors follow the reader's choice of light or dark.
 const style = `<style>
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
 .title{font-size:16px;font-weight:600}.note{fill:#59636e}.name{text-anchor:end}

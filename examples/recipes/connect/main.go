@@ -1,5 +1,6 @@
 // Connect is a terminal as a WebSocket client, to try the recipes with: it prints
-// what the server pushes, and sends each line that is typed.
+// what the server pushes, sends each line that is typed, and says at the end with which code the
+// server closed.
 //
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 package main
@@ -7,10 +8,13 @@ package main
 import (
 	"bufio"
 	"encoding/base64"
+	"encoding/binary"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"golang.org/x/net/websocket"
@@ -53,10 +57,37 @@ func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 		}
 	}()
 	for {
-		var message string
-		if err := websocket.Message.Receive(ws, &message); err != nil {
-			return fmt.Errorf("the connection has ended: %w", err)
+		message, err := receive(ws)
+		if err != nil {
+			return err
 		}
 		fmt.Fprintln(out, strings.TrimSuffix(message, "\n"))
+	}
+}
+
+// receive is websocket.Message.Receive, which hides why the server closes, by hand.
+func receive(ws *websocket.Conn) (string, error) {
+	for {
+		frame, err := ws.NewFrameReader()
+		if err != nil {
+			return "", fmt.Errorf("the connection was lost: %w", err)
+		}
+		if frame.PayloadType() == websocket.CloseFrame {
+			body, _ := io.ReadAll(frame)
+			if len(body) < 2 {
+				return "", errors.New("the server has closed the connection, without a code")
+			}
+			code, reason := binary.BigEndian.Uint16(body), string(body[2:])
+			if reason != "" {
+				reason = ": " + strconv.Quote(reason)
+			}
+			return "", fmt.Errorf("the server has closed the connection with code %d%s", code, reason)
+		}
+		if frame, err = ws.HandleFrame(frame); err != nil { // it answers pings
+			return "", err
+		} else if frame != nil {
+			message, err := io.ReadAll(frame)
+			return string(message), err
+		}
 	}
 }

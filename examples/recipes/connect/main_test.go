@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -29,6 +30,27 @@ func TestLinesGoBothWays(t *testing.T) {
 	}
 	if err := connect(config(t, "ws://127.0.0.1:1"), strings.NewReader(""), &out); err == nil {
 		t.Error("no error where nobody listens")
+	}
+}
+
+func TestItTellsTheCloseCode(t *testing.T) {
+	t.Parallel()
+	pool := gcpool.NewPool()
+	pool.Register("users")
+	pool.Start()
+	defer pool.Shutdown(t.Context())
+	server := httptest.NewServer(gcpool.Upgrade(websocket.Server{Handshake: gcpool.SameOrigin, Handler: func(ws *websocket.Conn) {
+		pool.GetConn("users").Add("alice", ws)
+		pool.GetStream("users").Add("alice", []byte("hello"))
+		if _, err := pool.GetConn("users").Kick("alice", 4501, "signed out"); err != nil {
+			t.Error(err)
+		}
+		io.Copy(io.Discard, ws)
+	}}))
+	defer server.Close()
+	err := connect(config(t, "ws"+strings.TrimPrefix(server.URL, "http")), strings.NewReader(""), io.Discard)
+	if want := `the server has closed the connection with code 4501: "signed out"`; err == nil || err.Error() != want {
+		t.Errorf("it ended with %v", err)
 	}
 }
 
