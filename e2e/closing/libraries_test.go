@@ -10,6 +10,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/lxzan/gws"
 	"github.com/nulijiabei/gcpool"
+	"github.com/olahol/melody"
 	xnet "golang.org/x/net/websocket"
 )
 
@@ -24,7 +25,12 @@ type library struct {
 
 var libraries = []library{
 	{name: "x/net", serve: serveXNet, returns: true},
-	{name: "gorilla", serve: serveGorilla},
+	{name: "gorilla", serve: func(s *site) http.Handler {
+		return serveGorilla(s, func(read func()) { read() })
+	}},
+	{name: "gorilla in a goroutine", serve: func(s *site) http.Handler {
+		return serveGorilla(s, func(read func()) { go read() })
+	}},
 	{name: "coder", serve: func(s *site) http.Handler { return serveCoder(s, (*coder.Conn).CloseNow) }},
 	{name: "coder's Close", closes: true, serve: func(s *site) http.Handler {
 		return serveCoder(s, func(ws *coder.Conn) error { return ws.Close(coder.StatusNormalClosure, "") })
@@ -34,6 +40,7 @@ var libraries = []library{
 		return serveGWS(s, func(ws *gws.Conn) { go ws.ReadLoop() })
 	}},
 	{name: "gobwas", serve: serveGobwas},
+	{name: "melody", serve: serveMelody},
 }
 
 // plainXNet is x/net without Upgrade.
@@ -53,7 +60,9 @@ func serveXNet(s *site) http.Handler {
 	}}
 }
 
-func serveGorilla(s *site) http.Handler {
+// serveGorilla reads on the handler's goroutine, or on one that outlives it, as gorilla's
+// chat example does.
+func serveGorilla(s *site, run func(read func())) http.Handler {
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)
@@ -62,13 +71,15 @@ func serveGorilla(s *site) http.Handler {
 		}
 		p := s.session(r)
 		p.add(gcpool.Conn(r))
-		defer p.leave(ws.Close)
-		for {
-			_, message, err := ws.ReadMessage()
-			if err != nil || p.received(message) {
-				return
+		run(func() {
+			defer p.leave(ws.Close)
+			for {
+				_, message, err := ws.ReadMessage()
+				if err != nil || p.received(message) {
+					return
+				}
 			}
-		}
+		})
 	})
 }
 
@@ -137,4 +148,29 @@ func serveGobwas(s *site) http.Handler {
 			}
 		}
 	})
+}
+
+// serveMelody ends a connection from a callback, as melody has it.
+func serveMelody(s *site) http.Handler {
+	m := melody.New()
+	m.Upgrader.CheckOrigin = func(*http.Request) bool { return true }
+	m.Config.MaxMessageSize = 1 << 20
+	sessionOf := func(ms *melody.Session) *session {
+		p, _ := ms.Get("session")
+		return p.(*session)
+	}
+	m.HandleConnect(func(ms *melody.Session) {
+		p := s.session(ms.Request)
+		ms.Set("session", p)
+		p.add(gcpool.Conn(ms.Request))
+	})
+	m.HandleMessage(func(ms *melody.Session, message []byte) {
+		if sessionOf(ms).received(message) {
+			ms.CloseWithMsg(melody.FormatCloseMessage(1000, ""))
+		}
+	})
+	m.HandleDisconnect(func(ms *melody.Session) {
+		sessionOf(ms).leave(gcpool.Conn(ms.Request).Close)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.HandleRequest(w, r) })
 }

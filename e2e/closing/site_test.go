@@ -33,11 +33,7 @@ type site struct {
 func newSite(t *testing.T, c *closure) *site {
 	t.Helper()
 	s := &site{c: c, pool: gcpool.NewPool(), ready: make(chan struct{}, 1000)}
-	options := []gcpool.Option{gcpool.WithNewline(false)}
-	if c.silent { // for which Shutdown waits so long
-		options = append(options, gcpool.WithWriteTimeout(time.Second))
-	}
-	s.pool.Register("users", options...)
+	s.pool.Register("users", gcpool.WithNewline(false))
 	s.pool.Start()
 	s.conns, s.stream = s.pool.GetConn("users"), s.pool.GetStream("users")
 	h := c.library.serve(s)
