@@ -126,6 +126,25 @@ func Conn(r *http.Request) net.Conn {
 	return nil
 }
 
+// NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
+// gobwas/ws. conn is the server's own connection, a TCP or TLS one at best, after the handshake;
+// from then on use the result in its place:
+//
+//	_, err := ws.Upgrade(conn) // of github.com/gobwas/ws
+//	...
+//	conn = gcpool.NewConn(conn)
+//	pool.GetConn("users").Add("alice", conn)
+//
+// The server does what [Upgrade] does elsewhere: it checks the Origin and bounds the handshake. It
+// closes the connection at the end, and should then read until an error comes. That completes the
+// close handshake; if nobody reads, the end comes after a second.
+func NewConn(conn net.Conn) net.Conn {
+	if conn == nil {
+		return nil
+	}
+	return upgrade.NewOpen(conn)
+}
+
 // calledByServer reports whether net/http's server has called the caller directly. If the
 // functions of net/http get other names one day, it says no, which costs only memory.
 func calledByServer() bool {

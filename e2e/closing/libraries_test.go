@@ -2,6 +2,8 @@ package closing
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 
 	coder "github.com/coder/websocket"
@@ -18,9 +20,10 @@ import (
 type library struct {
 	name    string
 	serve   func(s *site) http.Handler
-	returns bool // its connections end with their handlers
-	closes  bool // it is here for its Close, so a handler without one adds nothing
-	plain   bool // without Upgrade
+	accept  func(s *site, conn net.Conn) // in place of serve, without net/http
+	returns bool                         // its connections end with their handlers
+	closes  bool                         // it is here for its Close, so a handler without one adds nothing
+	plain   bool                         // without Upgrade
 }
 
 var libraries = []library{
@@ -40,6 +43,7 @@ var libraries = []library{
 		return serveGWS(s, func(ws *gws.Conn) { go ws.ReadLoop() })
 	}},
 	{name: "gobwas", serve: serveGobwas},
+	{name: "gobwas without net/http", accept: acceptGobwas},
 	{name: "melody", serve: serveMelody},
 }
 
@@ -48,7 +52,7 @@ var plainXNet = library{name: "x/net without Upgrade", serve: serveXNet, returns
 
 func serveXNet(s *site) http.Handler {
 	return xnet.Server{Handler: func(ws *xnet.Conn) {
-		p := s.session(ws.Request())
+		p := s.session(ws.Request().URL.Path)
 		p.add(ws)
 		defer p.leave(ws.Close)
 		for {
@@ -69,7 +73,7 @@ func serveGorilla(s *site, run func(read func())) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
 		run(func() {
 			defer p.leave(ws.Close)
@@ -89,7 +93,7 @@ func serveCoder(s *site, end func(ws *coder.Conn) error) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
 		defer p.leave(func() error { return end(ws) })
 		for {
@@ -109,7 +113,7 @@ func serveGWS(s *site, read func(ws *gws.Conn)) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
 		ws.Session().Store("session", p)
 		read(ws)
@@ -138,16 +142,32 @@ func serveGobwas(s *site) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
-		p.add(conn)
-		defer p.leave(conn.Close)
-		for {
-			message, _, err := wsutil.ReadClientData(conn)
-			if err != nil || p.received(message) {
-				return
-			}
-		}
+		s.session(r.URL.Path).serveGobwas(conn)
 	})
+}
+
+// acceptGobwas serves a connection that it has accepted itself.
+func acceptGobwas(s *site, conn net.Conn) {
+	var path string
+	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error { path = string(uri); return nil }}
+	if _, err := upgrader.Upgrade(conn); err != nil {
+		conn.Close()
+		return
+	}
+	conn = gcpool.NewConn(conn)
+	s.session(path).serveGobwas(conn)
+	io.Copy(io.Discard, conn)
+}
+
+func (p *session) serveGobwas(conn net.Conn) {
+	p.add(conn)
+	defer p.leave(conn.Close)
+	for {
+		message, _, err := wsutil.ReadClientData(conn)
+		if err != nil || p.received(message) {
+			return
+		}
+	}
 }
 
 // serveMelody ends a connection from a callback, as melody has it.
@@ -160,7 +180,7 @@ func serveMelody(s *site) http.Handler {
 		return p.(*session)
 	}
 	m.HandleConnect(func(ms *melody.Session) {
-		p := s.session(ms.Request)
+		p := s.session(ms.Request.URL.Path)
 		ms.Set("session", p)
 		p.add(gcpool.Conn(ms.Request))
 	})

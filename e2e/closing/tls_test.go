@@ -7,7 +7,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"net/http/httptest"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -64,31 +63,17 @@ func TestBareTLS(t *testing.T) {
 // newTLSSite serves TLS to the ids from 0 on, in the order in which they come.
 func newTLSSite(t *testing.T) (s *site, address string) {
 	t.Helper()
-	certificate := httptest.NewUnstartedServer(nil)
-	certificate.StartTLS()
-	certificate.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", certificate.TLS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t, true)
 	s = &site{pool: gcpool.NewPool(), ready: make(chan struct{}, 1000)}
 	s.pool.Register("users")
 	s.pool.Start()
 	s.conns = s.pool.GetConn("users")
 	t.Cleanup(func() {
-		listener.Close()
+		l.Close()
 		s.pool.Shutdown(context.Background())
 	})
-	go func() {
-		for i := 0; ; i++ {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go s.serveTLS(strconv.Itoa(i), conn)
-		}
-	}()
-	return s, listener.Addr().String()
+	go accept(l, func(i int, conn net.Conn) { s.serveTLS(strconv.Itoa(i), conn) })
+	return s, l.Addr().String()
 }
 
 func (s *site) serveTLS(id string, conn net.Conn) {

@@ -50,6 +50,13 @@ func NewConn(conn net.Conn, early []byte) *Conn {
 	return &Conn{Conn: conn, in: incoming{early: string(early)}}
 }
 
+// NewOpen returns a Conn over conn, on which the handshake is over.
+func NewOpen(conn net.Conn) *Conn {
+	c := NewConn(conn, nil)
+	c.speech.phase = frames
+	return c
+}
+
 // ConnKey is the key of the Conn in the context of an upgraded request.
 type ConnKey struct{}
 
