@@ -2,6 +2,7 @@ package gcpool
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -80,7 +81,8 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			http.Error(w, "this server cannot serve WebSockets", http.StatusInternalServerError)
+			why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
+			http.Error(w, why, http.StatusInternalServerError)
 			return
 		}
 		conn.SetDeadline(time.Time{})

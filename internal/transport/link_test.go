@@ -164,10 +164,16 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 func TestLinkOfAWrapper(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := upgrade.NewConn(conn, nil)
+	itself := wrapper{Conn: c}
+	itself.under = func() net.Conn { return itself }
 	for what, test := range map[string]struct {
 		conn net.Conn
 		want bool
 	}{
+		"one of itself":       {itself, false},
+		"one of nothing":      {wrapper{c, func() net.Conn { return nil }}, false},
+		"one of a nil Conn":   {wrapper{c, func() net.Conn { return (*Conn)(nil) }}, false},
+		"one of a nil x/net":  {wrapper{c, func() net.Conn { return (*websocket.Conn)(nil) }}, false},
 		"itself":              {c, true},
 		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},
 		"two of them":         {wrapper{c, func() net.Conn { return wrapper{c, func() net.Conn { return c }} }}, true},
