@@ -174,23 +174,8 @@ func withoutEnd(ctx context.Context) context.Context {
 	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
 		return context.WithoutCancel(ctx)
 	}
-	return &serverContext{context.Background(), srv, ctx.Value(http.LocalAddrContextKey)}
-}
-
-type serverContext struct {
-	context.Context
-	srv  *http.Server
-	addr any
-}
-
-func (c *serverContext) Value(key any) any {
-	switch key {
-	case http.ServerContextKey:
-		return c.srv
-	case http.LocalAddrContextKey:
-		return c.addr
-	}
-	return nil
+	kept := context.WithValue(context.Background(), http.ServerContextKey, srv)
+	return context.WithValue(kept, http.LocalAddrContextKey, ctx.Value(http.LocalAddrContextKey))
 }
 
 // upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it
@@ -230,7 +215,6 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 		u.conn.Drain()
 	}()
 	defer cancel()
-	defer u.conn.Keep()
 	if alone {
 		defer u.logPanic(req.RemoteAddr)
 	}

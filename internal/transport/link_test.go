@@ -19,6 +19,7 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/nettest"
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -109,7 +110,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		return int(m.HeapAlloc)
 	}
 	short := frame.Append(frame.Append(nil, frame.Text, []byte("hello"), true), frame.Text, []byte("hello"), true)
-	large := frame.Append(nil, frame.Text, make([]byte, Piece), true)
+	large := frame.Append(nil, frame.Text, make([]byte, socket.Piece), true)
 	for what, frames := range map[string][]byte{"two short ones": short, "a large one": large} {
 		var stuck sync.WaitGroup
 		var before int

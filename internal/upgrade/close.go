@@ -43,7 +43,7 @@ func (c *Conn) End(s frame.Status, after func()) {
 		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
 	}
 	c.update(func(now *closing) {
-		c.after = &task{after, c.after}
+		c.finally(after)
 		now.ask(s.Code != 0)
 	})
 }
@@ -61,10 +61,10 @@ func (c *Conn) update(change func(*closing)) {
 	if begins {
 		timer := time.AfterFunc(closeGrace, c.Kill)
 		lingerers.join(c)
-		c.after = &task{func() { timer.Stop(); lingerers.leave(c) }, c.after}
+		c.finally(func() { timer.Stop(); lingerers.leave(c) })
 	}
-	var after *task
-	if now == ended {
+	after := func() {}
+	if now == ended && c.after != nil {
 		after, c.after = c.after, nil
 	}
 	if now != before {
@@ -76,24 +76,20 @@ func (c *Conn) update(change func(*closing)) {
 		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
 	case ends:
-		tasks := after // of which only this case needs a copy on the heap
-		socket.Apart(under, func() { socket.Close(c.Conn); tasks.run() })
+		then := after // of which only this case needs a copy on the heap
+		socket.Apart(under, func() { socket.Close(c.Conn); then() })
 		socket.Apart(under, func() { _ = c.applyDeadline() })
 	default:
-		after.run()
+		after()
 	}
 }
 
-// A task is to be done once the socket is closed.
-type task struct {
-	do   func()
-	next *task
-}
-
-// run does t and all that follow.
-func (t *task) run() {
-	for ; t != nil; t = t.next {
-		t.do()
+// finally has f called once the socket is closed. c.mu is locked.
+func (c *Conn) finally(f func()) {
+	if before := c.after; before != nil {
+		c.after = func() { before(); f() }
+	} else {
+		c.after = f
 	}
 }
 

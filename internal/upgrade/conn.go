@@ -24,7 +24,7 @@ import (
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	handshake
+	handshake *time.Timer // until the response is out; guarded by writing
 
 	in    incoming
 	wrote atomic.Uint64 // bytes, whoever wrote them
@@ -41,7 +41,7 @@ type Conn struct {
 	deadline time.Time // the library's write deadline
 	turns    turns
 	closing  closing
-	after    *task // for when the socket is closed
+	after    func() // for when the socket is closed; nil is nothing
 }
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
@@ -66,19 +66,9 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// handshake bounds the time until the response to the handshake is out.
-type handshake struct{ timer atomic.Pointer[time.Timer] }
-
-// Expire calls f after d, unless the response to the handshake is out by then, or the
-// handler has returned.
-func (h *handshake) Expire(d time.Duration, f func()) { h.timer.Store(time.AfterFunc(d, f)) }
-
-// Keep ends what Expire began.
-func (h *handshake) Keep() {
-	if timer := h.timer.Swap(nil); timer != nil {
-		timer.Stop()
-	}
-}
+// Expire calls f after d, unless the response to the handshake is out by then. It comes before
+// the first Write.
+func (c *Conn) Expire(d time.Duration, f func()) { c.handshake = time.AfterFunc(d, f) }
 
 // Read reads what the peer sends, first what came with the handshake. Once the close has
 // begun it drops what comes and returns net.ErrClosed when nothing comes any more.
@@ -155,8 +145,9 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.turns.turn = controls // whom the deadline does not bind
 	c.mu.Unlock()
-	if c.speech.phase != response {
-		c.Keep()
+	if c.handshake != nil && c.speech.phase != response {
+		c.handshake.Stop()
+		c.handshake = nil
 	}
 	c.applyDeadline()
 	c.release(controls, cut)

@@ -90,7 +90,8 @@ func (s *Sender) Kill() { s.conn.Kill() }
 func (s *Sender) Left() bool   { return s.conn.Ending() }
 func (s *Sender) Closed() bool { return s.conn.Ending() }
 
-// WebSocket reports that a Sender can ping and say goodbye.
+// Kind and WebSocket are for package transport: a Sender can ping and say goodbye.
+func (s *Sender) Kind() string    { return "WebSocket under Upgrade" }
 func (s *Sender) WebSocket() bool { return true }
 
 // Socket returns the connection under the Conn.

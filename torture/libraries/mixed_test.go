@@ -211,7 +211,7 @@ func (m *mixture) judge(e event) error {
 		m.pong = n
 		m.answered = n == lastPing
 	case e.op == opPing:
-		m.c.pongs <- e.payload
+		m.c.reply(e)
 		if _, err := fmt.Sscanf(string(e.payload), "L%d", &n); err != nil {
 			return nil // coder and melody choose the payload
 		}
