@@ -10,8 +10,8 @@ import (
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
 // destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
 // side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
-// 7.1.1). That takes no goroutine. A library inside Read drops what comes. If its handler
-// has returned, the goroutine of the handler drops it. Else nobody does, and a timer closes.
+// 7.1.1). A library inside Read drops what comes. If its handler has returned, the goroutine
+// of the handler drops it, or that of the pool's close. Else nobody does, and a timer closes.
 
 // closeGrace is how long a close frame may wait for room in the socket, and the socket for
 // its peer to close it.

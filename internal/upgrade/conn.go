@@ -78,11 +78,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun. The
-// goroutine of a handler calls it when that has returned.
-func (c *Conn) Drain() {
+// Drain is for the goroutine of a handler that has returned. If the close has begun, it reads
+// and drops what comes until the peer has closed.
+func (c *Conn) Drain() { c.drain(true) }
+
+// drain is Drain for a handler that has returned now, or had returned before.
+func (c *Conn) drain(now bool) {
 	var drops, more bool
-	c.update(func(s *closing) { drops, more = s.came(0, false, true) })
+	c.update(func(s *closing) {
+		if s.returned = s.returned || now; s.returned {
+			drops, more = s.came(0, false, true)
+		}
+	})
 	if drops && more && c.in.TryLock() { // who is inside Read drops what comes
 		defer c.in.Unlock()
 		_, _ = c.read(make([]byte, dropAtOnce), true)
