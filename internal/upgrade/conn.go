@@ -46,7 +46,6 @@ type Conn struct {
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
 func NewConn(conn net.Conn, early []byte) *Conn {
-	socket.LimitUnsent(conn)
 	return &Conn{Conn: conn, in: incoming{early: string(early)}}
 }
 
