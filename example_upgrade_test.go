@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -95,6 +96,24 @@ func ExampleConn() {
 	var text string
 	fmt.Println(websocket.Message.Receive(ws, &text), text)
 	// Output: <nil> hello
+}
+
+// A server without net/http accepts a connection, has its library make the handshake, and from
+// then on uses what NewConn returns.
+func ExampleNewConn() {
+	pool := gcpool.NewPool()
+	pool.Register("users", gcpool.WithNewline(false))
+	pool.Start()
+	accepted, peer := net.Pipe() // stands for what a net.Listener accepts
+	// _, err := ws.Upgrade(accepted), with github.com/gobwas/ws
+	conn := gcpool.NewConn(accepted)
+	pool.GetConn("users").Add("alice", conn)
+
+	pool.GetStream("users").Add("alice", []byte("hello"))
+	frame := make([]byte, 7)
+	_, err := io.ReadFull(peer, frame)
+	fmt.Printf("%v %q", err, frame)
+	// Output: <nil> "\x81\x05hello"
 }
 
 func ExampleWithBinary() {

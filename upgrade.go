@@ -2,6 +2,7 @@ package gcpool
 
 import (
 	"context"
+	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -79,7 +80,8 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			http.Error(w, "this server cannot serve WebSockets", http.StatusInternalServerError)
+			why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
+			http.Error(w, why, http.StatusInternalServerError)
 			return
 		}
 		conn.SetDeadline(time.Time{})
@@ -124,6 +126,25 @@ func Conn(r *http.Request) net.Conn {
 	return nil
 }
 
+// NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
+// gobwas/ws. conn is the server's own connection, a TCP or TLS one at best, after the handshake;
+// from then on use the result in its place:
+//
+//	_, err := ws.Upgrade(conn) // of github.com/gobwas/ws
+//	...
+//	conn = gcpool.NewConn(conn)
+//	pool.GetConn("users").Add("alice", conn)
+//
+// The server does what [Upgrade] does elsewhere: it checks the Origin and bounds the handshake. It
+// closes the connection at the end, and should then read until an error comes. That completes the
+// close handshake; if nobody reads, the end comes after a second.
+func NewConn(conn net.Conn) net.Conn {
+	if conn == nil {
+		return nil
+	}
+	return upgrade.NewOpen(conn)
+}
+
 // calledByServer reports whether net/http's server has called the caller directly. If the
 // functions of net/http get other names one day, it says no, which costs only memory.
 func calledByServer() bool {
@@ -151,23 +172,8 @@ func withoutEnd(ctx context.Context) context.Context {
 	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
 		return context.WithoutCancel(ctx)
 	}
-	return &serverContext{context.Background(), srv, ctx.Value(http.LocalAddrContextKey)}
-}
-
-type serverContext struct {
-	context.Context
-	srv  *http.Server
-	addr any
-}
-
-func (c *serverContext) Value(key any) any {
-	switch key {
-	case http.ServerContextKey:
-		return c.srv
-	case http.LocalAddrContextKey:
-		return c.addr
-	}
-	return nil
+	kept := context.WithValue(context.Background(), http.ServerContextKey, srv)
+	return context.WithValue(kept, http.LocalAddrContextKey, ctx.Value(http.LocalAddrContextKey))
 }
 
 // upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it
@@ -207,7 +213,6 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 		u.conn.Drain()
 	}()
 	defer cancel()
-	defer u.conn.Keep()
 	if alone {
 		defer u.logPanic(req.RemoteAddr)
 	}

@@ -13,6 +13,7 @@ require (
 	github.com/grafana/grafana-foundation-sdk/go v0.0.22
 	github.com/lxzan/gws v1.8.9
 	github.com/nulijiabei/gcpool v1.0.0-rc.2
+	github.com/olahol/melody v1.1.4
 	golang.org/x/net v0.62.0
 )
 

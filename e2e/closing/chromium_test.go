@@ -10,9 +10,11 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-func TestChromium(t *testing.T) { closeAll(t, newChromium(t), 2, false) }
+func TestChromium(t *testing.T) { closeAll(t, newChromium(t), round{few: 2}) }
 
-func TestChromiumUnderTLS(t *testing.T) { closeAll(t, newChromium(t), 1, true) }
+func TestChromiumUnderTLS(t *testing.T) {
+	closeAll(t, newChromium(t), round{few: 1, tls: true, takes: notifies})
+}
 
 // newChromium starts a browser, and returns a client that is a page in it.
 func newChromium(t *testing.T) client {

@@ -71,7 +71,6 @@ type closure struct {
 	library library
 	shape   shape
 	sends   bool // the client sends all the time
-	silent  bool // the client does not answer a close frame
 	tls     bool
 }
 
@@ -100,35 +99,52 @@ func (c *closure) happens() bool {
 // that comes.
 type client func(t *testing.T, url string, n int, sends bool) []ending
 
-// closeAll tries all cases with a client, few times each unless -closes says otherwise.
-func closeAll(t *testing.T, open client, few int, secure bool) {
+// A round is how much of the cases a test tries, unless -closes asks for all of them.
+type round struct {
+	few   int // how often
+	tls   bool
+	takes func(c *closure) bool // which cases; nil is all
+}
+
+// closeAll tries the cases of a round with a client.
+func closeAll(t *testing.T, open client, r round) {
 	total := map[string]int{}
-	for _, r := range rows {
-		if secure && r.name != "Shutdown" && r.name != "takeover" && r.name != "Del" {
-			continue // nothing is different about close_notify there
+	for _, c := range cases(r) {
+		n := r.few
+		if *closes > 0 {
+			n = *closes
 		}
-		for _, l := range libraries {
-			for _, s := range shapes {
-				for _, sends := range []bool{false, true} {
-					c := &closure{row: r, library: l, shape: s, sends: sends, tls: secure}
-					if c.happens() && strings.Contains(c.String(), *only) {
-						total[r.name+", "+l.name] += c.try(t, open, few)
-					}
-				}
-			}
-		}
+		total[c.row.name+", "+c.library.name] += c.try(t, open, n)
 	}
 	for _, name := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%s: %d right", name, total[name])
 	}
 }
 
-// try closes connections, and returns how many ended as they should.
-func (c *closure) try(t *testing.T, open client, few int) (right int) {
-	n := few
-	if *closes > 0 {
-		n = *closes
+func cases(r round) (all []*closure) {
+	for _, row := range rows {
+		for _, l := range libraries {
+			for _, s := range shapes {
+				for _, sends := range []bool{false, true} {
+					c := &closure{row: row, library: l, shape: s, sends: sends, tls: r.tls}
+					taken := r.takes == nil || *closes > 0 || r.takes(c)
+					if taken && c.happens() && strings.Contains(c.String(), *only) {
+						all = append(all, c)
+					}
+				}
+			}
+		}
 	}
+	return all
+}
+
+// notifies are the rows about close_notify, beside which nothing is different under TLS.
+func notifies(c *closure) bool {
+	return c.row.name == "Shutdown" || c.row.name == "takeover" || c.row.name == "Del"
+}
+
+// try closes n connections, and returns how many ended as they should.
+func (c *closure) try(t *testing.T, open client, n int) (right int) {
 	wrong := map[ending]int{}
 	for left := n; left > 0; left -= batch {
 		for _, e := range c.once(t, open, min(left, batch)) {

@@ -2,6 +2,8 @@ package closing
 
 import (
 	"context"
+	"io"
+	"net"
 	"net/http"
 
 	coder "github.com/coder/websocket"
@@ -10,6 +12,7 @@ import (
 	"github.com/gorilla/websocket"
 	"github.com/lxzan/gws"
 	"github.com/nulijiabei/gcpool"
+	"github.com/olahol/melody"
 	xnet "golang.org/x/net/websocket"
 )
 
@@ -17,14 +20,20 @@ import (
 type library struct {
 	name    string
 	serve   func(s *site) http.Handler
-	returns bool // its connections end with their handlers
-	closes  bool // it is here for its Close, so a handler without one adds nothing
-	plain   bool // without Upgrade
+	accept  func(s *site, conn net.Conn) // in place of serve, without net/http
+	returns bool                         // its connections end with their handlers
+	closes  bool                         // it is here for its Close, so a handler without one adds nothing
+	plain   bool                         // without Upgrade
 }
 
 var libraries = []library{
 	{name: "x/net", serve: serveXNet, returns: true},
-	{name: "gorilla", serve: serveGorilla},
+	{name: "gorilla", serve: func(s *site) http.Handler {
+		return serveGorilla(s, func(read func()) { read() })
+	}},
+	{name: "gorilla in a goroutine", serve: func(s *site) http.Handler {
+		return serveGorilla(s, func(read func()) { go read() })
+	}},
 	{name: "coder", serve: func(s *site) http.Handler { return serveCoder(s, (*coder.Conn).CloseNow) }},
 	{name: "coder's Close", closes: true, serve: func(s *site) http.Handler {
 		return serveCoder(s, func(ws *coder.Conn) error { return ws.Close(coder.StatusNormalClosure, "") })
@@ -34,6 +43,8 @@ var libraries = []library{
 		return serveGWS(s, func(ws *gws.Conn) { go ws.ReadLoop() })
 	}},
 	{name: "gobwas", serve: serveGobwas},
+	{name: "gobwas without net/http", accept: acceptGobwas},
+	{name: "melody", serve: serveMelody},
 }
 
 // plainXNet is x/net without Upgrade.
@@ -41,7 +52,7 @@ var plainXNet = library{name: "x/net without Upgrade", serve: serveXNet, returns
 
 func serveXNet(s *site) http.Handler {
 	return xnet.Server{Handler: func(ws *xnet.Conn) {
-		p := s.session(ws.Request())
+		p := s.session(ws.Request().URL.Path)
 		p.add(ws)
 		defer p.leave(ws.Close)
 		for {
@@ -53,22 +64,26 @@ func serveXNet(s *site) http.Handler {
 	}}
 }
 
-func serveGorilla(s *site) http.Handler {
+// serveGorilla reads on the handler's goroutine, or on one that outlives it, as gorilla's
+// chat example does.
+func serveGorilla(s *site, run func(read func())) http.Handler {
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
-		defer p.leave(ws.Close)
-		for {
-			_, message, err := ws.ReadMessage()
-			if err != nil || p.received(message) {
-				return
+		run(func() {
+			defer p.leave(ws.Close)
+			for {
+				_, message, err := ws.ReadMessage()
+				if err != nil || p.received(message) {
+					return
+				}
 			}
-		}
+		})
 	})
 }
 
@@ -78,7 +93,7 @@ func serveCoder(s *site, end func(ws *coder.Conn) error) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
 		defer p.leave(func() error { return end(ws) })
 		for {
@@ -98,7 +113,7 @@ func serveGWS(s *site, read func(ws *gws.Conn)) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
+		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
 		ws.Session().Store("session", p)
 		read(ws)
@@ -127,14 +142,55 @@ func serveGobwas(s *site) http.Handler {
 		if err != nil {
 			return // it has answered
 		}
-		p := s.session(r)
-		p.add(conn)
-		defer p.leave(conn.Close)
-		for {
-			message, _, err := wsutil.ReadClientData(conn)
-			if err != nil || p.received(message) {
-				return
-			}
+		s.session(r.URL.Path).serveGobwas(conn)
+	})
+}
+
+// acceptGobwas serves a connection that it has accepted itself.
+func acceptGobwas(s *site, conn net.Conn) {
+	var path string
+	upgrader := ws.Upgrader{OnRequest: func(uri []byte) error { path = string(uri); return nil }}
+	if _, err := upgrader.Upgrade(conn); err != nil {
+		conn.Close()
+		return
+	}
+	conn = gcpool.NewConn(conn)
+	s.session(path).serveGobwas(conn)
+	io.Copy(io.Discard, conn)
+}
+
+func (p *session) serveGobwas(conn net.Conn) {
+	p.add(conn)
+	defer p.leave(conn.Close)
+	for {
+		message, _, err := wsutil.ReadClientData(conn)
+		if err != nil || p.received(message) {
+			return
+		}
+	}
+}
+
+// serveMelody ends a connection from a callback, as melody has it.
+func serveMelody(s *site) http.Handler {
+	m := melody.New()
+	m.Upgrader.CheckOrigin = func(*http.Request) bool { return true }
+	m.Config.MaxMessageSize = 1 << 20
+	sessionOf := func(ms *melody.Session) *session {
+		p, _ := ms.Get("session")
+		return p.(*session)
+	}
+	m.HandleConnect(func(ms *melody.Session) {
+		p := s.session(ms.Request.URL.Path)
+		ms.Set("session", p)
+		p.add(gcpool.Conn(ms.Request))
+	})
+	m.HandleMessage(func(ms *melody.Session, message []byte) {
+		if sessionOf(ms).received(message) {
+			ms.CloseWithMsg(melody.FormatCloseMessage(1000, ""))
 		}
 	})
+	m.HandleDisconnect(func(ms *melody.Session) {
+		sessionOf(ms).leave(gcpool.Conn(ms.Request).Close)
+	})
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { m.HandleRequest(w, r) })
 }

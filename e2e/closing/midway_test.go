@@ -17,7 +17,7 @@ func TestKickInsideAMessage(t *testing.T) {
 				return // it has answered
 			}
 			conn.Write([]byte{0x01, 1, 'x'}) // a text message, whose end never comes
-			s.session(r).add(conn)
+			s.session(r.URL.Path).add(conn)
 			conn.Read(make([]byte, 1))
 		})
 	}

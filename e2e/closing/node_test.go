@@ -14,13 +14,13 @@ import (
 func TestNode(t *testing.T) {
 	need(t, "node", "../node_modules/ws")
 	n := newNode(t)
-	closeAll(t, n.open, 2, false)
+	closeAll(t, n.open, round{few: 2})
 }
 
 func TestNodeUnderTLS(t *testing.T) {
 	need(t, "node", "../node_modules/ws")
 	n := newNode(t)
-	closeAll(t, n.open, 1, true)
+	closeAll(t, n.open, round{few: 1, tls: true, takes: notifies})
 }
 
 // A node is node.mjs in a process of its own.

@@ -15,17 +15,24 @@ import (
 	"time"
 )
 
-func TestBareFrames(t *testing.T) { closeAll(t, openRaw, 3, false) }
+func TestBareFrames(t *testing.T) { closeAll(t, openRaw, round{few: 3}) }
 
 // Under TLS an end is clean only with close_notify.
-func TestBareFramesUnderTLS(t *testing.T) { closeAll(t, openRaw, 2, true) }
+func TestBareFramesUnderTLS(t *testing.T) {
+	closeAll(t, openRaw, round{few: 2, tls: true, takes: notifies})
+}
 
-func openRaw(t *testing.T, url string, n int, sends bool) []ending {
+func openRaw(_ *testing.T, url string, n int, sends bool) []ending {
+	return openPeers(dialRaw, url, n, sends)
+}
+
+// openPeers is a client whose connections dial makes.
+func openPeers(dial func(url string) (*rawPeer, error), url string, n int, sends bool) []ending {
 	endings := make([]ending, n)
 	var all sync.WaitGroup
 	for i := range n {
 		all.Go(func() {
-			p, err := dialRaw(fmt.Sprint(url, i))
+			p, err := dial(fmt.Sprint(url, i))
 			if err != nil {
 				endings[i].Why = err.Error()
 				return
@@ -46,9 +53,9 @@ const oneFrame = "not closed"
 
 // A rawPeer is the client's end of a WebSocket, without a library.
 type rawPeer struct {
-	net.Conn
-	in      *bufio.Reader
-	records *records // nil without TLS
+	io.ReadWriteCloser
+	in       *bufio.Reader
+	notified func() bool // reports whether close_notify came last; nil without TLS
 
 	mu     sync.Mutex
 	closed bool // its close frame is out, and so nothing may follow
@@ -63,17 +70,23 @@ func dialRaw(url string) (*rawPeer, error) {
 		return nil, err
 	}
 	conn.SetDeadline(time.Now().Add(patience))
-	p := &rawPeer{Conn: conn}
+	p := &rawPeer{ReadWriteCloser: conn}
 	if scheme == "wss" {
-		p.Conn, p.records = clientTLS(conn)
+		secure, records := clientTLS(conn)
+		p.ReadWriteCloser, p.notified = secure, records.notified
 	}
-	p.in = bufio.NewReader(p.Conn)
+	return p, p.shake(host, path)
+}
+
+// shake does the handshake.
+func (p *rawPeer) shake(host, path string) error {
+	p.in = bufio.NewReader(p)
 	fmt.Fprintf(p, handshake, path, host)
 	resp, err := http.ReadResponse(p.in, nil)
 	if err == nil && resp.StatusCode != http.StatusSwitchingProtocols {
 		err = errors.New(resp.Status)
 	}
-	return p, err
+	return err
 }
 
 const handshake = "GET /%s HTTP/1.1\r\nHost: %s\r\nOrigin: http://example.com\r\nUpgrade: websocket\r\n" +
@@ -108,7 +121,7 @@ func (p *rawPeer) read() (e ending) {
 	for {
 		first, payload, err := p.frame()
 		switch {
-		case err == io.EOF && p.records != nil && !p.records.notified():
+		case err == io.EOF && p.notified != nil && !p.notified():
 			e.Why = "no close_notify"
 			return e
 		case err == io.EOF && closings == 1 && e.Why == "":

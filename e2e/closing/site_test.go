@@ -2,6 +2,7 @@ package closing
 
 import (
 	"context"
+	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -9,7 +10,7 @@ import (
 	"net/http/httptest"
 	"path"
 	"strconv"
-	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -26,42 +27,77 @@ type site struct {
 	pool   *gcpool.Pool
 	conns  *gcpool.ConnPool
 	stream *gcpool.StreamPool
-	server *httptest.Server
+	addr   string
+	stop   func()        // of the server
 	ready  chan struct{} // told once by each session, when it may be ended
 }
 
 func newSite(t *testing.T, c *closure) *site {
 	t.Helper()
 	s := &site{c: c, pool: gcpool.NewPool(), ready: make(chan struct{}, 1000)}
-	options := []gcpool.Option{gcpool.WithNewline(false)}
-	if c.silent { // for which Shutdown waits so long
-		options = append(options, gcpool.WithWriteTimeout(time.Second))
-	}
-	s.pool.Register("users", options...)
+	s.pool.Register("users", gcpool.WithNewline(false))
 	s.pool.Start()
 	s.conns, s.stream = s.pool.GetConn("users"), s.pool.GetStream("users")
+	l := listen(t, c.tls)
+	s.addr = l.Addr().String()
+	if c.library.accept != nil {
+		s.stop = func() { l.Close() }
+		go accept(l, func(_ int, conn net.Conn) { c.library.accept(s, conn) })
+		return s
+	}
 	h := c.library.serve(s)
 	if !c.library.plain {
 		h = gcpool.Upgrade(h)
 	}
-	s.server = httptest.NewUnstartedServer(h)
-	s.server.Config.ErrorLog = log.New(io.Discard, "", 0)
-	if c.tls {
-		s.server.StartTLS()
-	} else {
-		s.server.Start()
-	}
+	server := &http.Server{Handler: h, ErrorLog: log.New(io.Discard, "", 0)}
+	s.stop = func() { server.Close() }
+	go server.Serve(l)
 	return s
 }
 
+// listen listens, for TLS with a certificate of nobody's.
+func listen(t *testing.T, secure bool) net.Listener {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if secure {
+		l = tls.NewListener(l, certificate())
+	}
+	return l
+}
+
+var certificate = sync.OnceValue(func() *tls.Config {
+	server := httptest.NewTLSServer(nil)
+	server.Close()
+	return server.TLS
+})
+
+// accept calls serve with each connection and its number.
+func accept(l net.Listener, serve func(i int, conn net.Conn)) {
+	for i := 0; ; i++ {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		go serve(i, conn)
+	}
+}
+
 // url is what the clients add their ids to.
-func (s *site) url() string { return strings.Replace(s.server.URL, "http", "ws", 1) + "/" }
+func (s *site) url() string {
+	if s.c.tls {
+		return "wss://" + s.addr + "/"
+	}
+	return "ws://" + s.addr + "/"
+}
 
 func (s *site) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	s.pool.Shutdown(ctx)
-	s.server.Close()
+	s.stop()
 }
 
 // await waits until n sessions are ready.
@@ -96,7 +132,7 @@ type session struct {
 	heard atomic.Bool
 }
 
-func (s *site) session(r *http.Request) *session { return &session{site: s, id: path.Base(r.URL.Path)} }
+func (s *site) session(url string) *session { return &session{site: s, id: path.Base(url)} }
 
 func (p *session) add(conn net.Conn) {
 	if p.conns.Add(p.id, conn) == nil && !p.c.sends {

@@ -5,10 +5,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"io"
 	"net"
-	"net/http/httptest"
 	"os/exec"
 	"strconv"
 	"strings"
@@ -65,31 +63,17 @@ func TestBareTLS(t *testing.T) {
 // newTLSSite serves TLS to the ids from 0 on, in the order in which they come.
 func newTLSSite(t *testing.T) (s *site, address string) {
 	t.Helper()
-	certificate := httptest.NewUnstartedServer(nil)
-	certificate.StartTLS()
-	certificate.Close()
-	listener, err := tls.Listen("tcp", "127.0.0.1:0", certificate.TLS)
-	if err != nil {
-		t.Fatal(err)
-	}
+	l := listen(t, true)
 	s = &site{pool: gcpool.NewPool(), ready: make(chan struct{}, 1000)}
 	s.pool.Register("users")
 	s.pool.Start()
 	s.conns = s.pool.GetConn("users")
 	t.Cleanup(func() {
-		listener.Close()
+		l.Close()
 		s.pool.Shutdown(context.Background())
 	})
-	go func() {
-		for i := 0; ; i++ {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			go s.serveTLS(strconv.Itoa(i), conn)
-		}
-	}()
-	return s, listener.Addr().String()
+	go accept(l, func(i int, conn net.Conn) { s.serveTLS(strconv.Itoa(i), conn) })
+	return s, l.Addr().String()
 }
 
 func (s *site) serveTLS(id string, conn net.Conn) {
@@ -99,56 +83,78 @@ func (s *site) serveTLS(id string, conn net.Conn) {
 	}
 }
 
-// TestOpenSSL has openssl s_client tell whether close_notify came.
+// TestOpenSSL has openssl s_client tell whether close_notify came, without a WebSocket.
 func TestOpenSSL(t *testing.T) {
 	need(t, "openssl")
 	for _, r := range ends {
-		t.Run(r.name+"/bare", func(t *testing.T) {
+		t.Run(r.name, func(t *testing.T) {
 			s, address := newTLSSite(t)
-			readOpenSSL(t, s, r, address, "")
+			p, err := startOpenSSL(address)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer p.Close()
+			s.await(t, 1)
+			r.end(s, 1)
+			if _, err := io.Copy(io.Discard, p); err != nil || !p.notified() {
+				t.Errorf("openssl has not seen close_notify: %v", err)
+			}
 		})
-		for _, l := range libraries {
-			t.Run(r.name+"/"+l.name, func(t *testing.T) {
-				s := newSite(t, &closure{row: r, library: l, shape: shape{"Del", "Close"}, silent: true, tls: true})
-				defer s.close()
-				address := s.server.Listener.Addr().String()
-				readOpenSSL(t, s, r, address, fmt.Sprintf(handshake, "0", address))
-			})
-		}
 	}
 }
 
-// readOpenSSL ends a connection of openssl's, which sends first.
-func readOpenSSL(t *testing.T, s *site, r row, address, first string) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	command := exec.CommandContext(ctx, "openssl", "s_client", "-connect", address, "-quiet", "-msg", "-no_ign_eof")
-	in, err := command.StdinPipe()
+// TestBareFramesUnderOpenSSL has it carry the frames of a WebSocket.
+func TestBareFramesUnderOpenSSL(t *testing.T) {
+	need(t, "openssl")
+	open := func(_ *testing.T, url string, n int, sends bool) []ending {
+		return openPeers(dialOpenSSL, url, n, sends)
+	}
+	closeAll(t, open, round{few: 1, tls: true, takes: func(c *closure) bool {
+		return notifies(c) && len(c.shape) == 2 && !c.sends
+	}})
+}
+
+func dialOpenSSL(url string) (*rawPeer, error) {
+	address, path, _ := strings.Cut(strings.TrimPrefix(url, "wss://"), "/")
+	p, err := startOpenSSL(address)
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	defer in.Close()
-	var out bytes.Buffer
-	command.Stdout, command.Stderr = &out, &out
-	if err := command.Start(); err != nil {
-		t.Fatal(err)
-	}
-	io.WriteString(in, first)
-	s.await(t, 1)
-	r.end(s, 1)
-	err = command.Wait()
-	if exited := new(exec.ExitError); err != nil && !errors.As(err, &exited) {
-		t.Fatal(err)
-	}
-	if text := out.String(); !notified(text) {
-		t.Errorf("openssl has not seen close_notify:\n%.2000s", text)
-	}
+	peer := &rawPeer{ReadWriteCloser: p, notified: p.notified}
+	return peer, peer.shake(address, path)
 }
 
-// notified reports whether s_client has received close_notify, by what -msg prints.
-func notified(out string) bool {
-	for line := range strings.Lines(out) {
+// An openSSL is openssl s_client in a process of its own.
+type openSSL struct {
+	io.Reader
+	io.WriteCloser
+	command *exec.Cmd
+	log     bytes.Buffer // what -msg prints
+	kill    func()
+}
+
+func startOpenSSL(address string) (*openSSL, error) {
+	ctx, kill := context.WithTimeout(context.Background(), patience)
+	p := &openSSL{kill: kill, command: exec.CommandContext(ctx, "openssl", "s_client",
+		"-connect", address, "-quiet", "-no_ign_eof", "-msg", "-msgfile", "/dev/stderr")}
+	p.command.Stderr = &p.log
+	p.WriteCloser, _ = p.command.StdinPipe() // errors come again, of Start
+	p.Reader, _ = p.command.StdoutPipe()
+	return p, p.command.Start()
+}
+
+// Close ends the process.
+func (p *openSSL) Close() error {
+	p.kill()
+	_ = p.command.Wait() // notified may have waited already
+	return nil
+}
+
+// notified waits for the end of the process, and reports whether it has received
+// close_notify.
+func (p *openSSL) notified() bool {
+	_ = p.command.Wait() // it may not like how the connection ended
+	for line := range strings.Lines(p.log.String()) {
 		if strings.HasPrefix(line, "<<<") && strings.Contains(line, "close_notify") {
 			return true
 		}

@@ -47,11 +47,33 @@ func Append(b []byte, op byte, payload []byte, newline bool) []byte {
 // Bounds returns where the payload of the first frame of b starts and where it ends.
 // b must start with a frame that Append made.
 func Bounds(b []byte) (start, end int) {
-	switch b[1] {
+	start = headerSize(b[1])
+	return start, start + int(payloadSize(b))
+}
+
+// headerSize returns the size of a header with that second byte.
+func headerSize(second byte) (n int) {
+	n = 2
+	switch second &^ masked {
 	case 126:
-		return 4, 4 + int(binary.BigEndian.Uint16(b[2:]))
+		n = 4
 	case 127:
-		return 10, 10 + int(binary.BigEndian.Uint64(b[2:]))
+		n = 10
 	}
-	return 2, 2 + int(b[1])
+	if second&masked != 0 {
+		n += 4
+	}
+	return n
+}
+
+// payloadSize returns the size of the payload that a header announces.
+func payloadSize(header []byte) uint64 {
+	switch n := header[1] &^ masked; n {
+	case 126:
+		return uint64(binary.BigEndian.Uint16(header[2:]))
+	case 127:
+		return binary.BigEndian.Uint64(header[2:])
+	default:
+		return uint64(n)
+	}
 }

@@ -1,7 +1,5 @@
 package frame
 
-import "encoding/binary"
-
 // A Parser follows a stream of frames that comes in pieces, split anywhere. Its zero
 // value stands before the first frame.
 type Parser struct {
@@ -18,7 +16,7 @@ func (p *Parser) Next(b []byte) (n int, ended bool) {
 		p.head[p.have] = b[n]
 		p.have++
 		if n++; int(p.have) == p.size() {
-			p.rest = p.length()
+			p.rest = payloadSize(p.head[:])
 		}
 	}
 	if p.have == 0 || int(p.have) < p.size() {
@@ -55,26 +53,5 @@ func (p *Parser) size() int {
 	if p.have < 2 {
 		return 2
 	}
-	size := 2
-	switch p.head[1] &^ masked {
-	case 126:
-		size = 4
-	case 127:
-		size = 10
-	}
-	if p.head[1]&masked != 0 {
-		size += 4
-	}
-	return size
-}
-
-func (p *Parser) length() uint64 {
-	switch n := p.head[1] &^ masked; n {
-	case 126:
-		return uint64(binary.BigEndian.Uint16(p.head[2:]))
-	case 127:
-		return binary.BigEndian.Uint64(p.head[2:])
-	default:
-		return uint64(n)
-	}
+	return headerSize(p.head[1])
 }

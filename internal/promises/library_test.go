@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // library stands for a WebSocket library other than x/net: it hijacks the connection
@@ -46,6 +47,40 @@ func TestConnWithoutUpgradeIsNil(t *testing.T) {
 	_, conns, _ := started(t)
 	if err := conns.Add("a", gcpool.Conn(r)); err == nil || !strings.Contains(err.Error(), "Upgrade") {
 		t.Errorf("Add of it: %v", err)
+	}
+}
+
+// TestNewConnTakesTurnsAndCloses: the frames of a library without net/http and those of the
+// pool pass in turn, and the peer is told the code though it has sent what nobody has read.
+func TestNewConnTakesTurnsAndCloses(t *testing.T) {
+	if c := gcpool.NewConn(nil); c != nil {
+		t.Errorf("NewConn of no connection is %v", c)
+	}
+	_, conns, stream := started(t, gcpool.WithNewline(false))
+	served, peer := nettest.TCP(t)
+	conn := gcpool.NewConn(served)
+	io.WriteString(conn, "\x01\x02he")
+	if err := conns.Add("a", conn); err != nil {
+		t.Fatal(err)
+	}
+	add(t, stream, "a", "pushed")
+	io.WriteString(conn, "\x80\x03llo")
+	in := bufio.NewReader(peer)
+	for _, want := range []string{"he", "llo", "pushed"} {
+		if _, payload, err := frame(in); payload != want {
+			t.Errorf("received %q, %v; want %q", payload, err, want)
+		}
+	}
+	io.WriteString(peer, "\x81\x81\x00\x00\x00\x00x")
+	go func() {
+		conns.Kick("a", 4001, "bye")
+		io.Copy(io.Discard, conn)
+	}()
+	if op, payload, err := frame(in); op != 0x88 || payload != "\x0f\xa1bye" {
+		t.Errorf("closed with %x %q, %v", op, payload, err)
+	}
+	if n, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("then came %x, %v", n, err)
 	}
 }
 

@@ -11,12 +11,8 @@ import (
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
-	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
-
-// Piece is the most that one Write of a stream carries.
-const Piece = socket.Piece
 
 // A Status is the code and the reason of a close frame.
 type Status = frame.Status
@@ -48,6 +44,8 @@ type kind interface {
 	// was taken; if n is inside a frame, the peer may have a part of that. Between two writes
 	// it tells progress how far it has come at least.
 	Send(frames []byte, progress func(n int)) (n int, err error)
+	// Kind names how it writes.
+	Kind() string
 	// WebSocket reports whether Ping and Goodbye can do anything.
 	WebSocket() bool
 	// Ping sends an empty ping.
@@ -98,19 +96,6 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 		l.kind = &packet{raw{conn}}
 	}
 	return true
-}
-
-// Kind names how l writes to its connection.
-func (l *Link) Kind() string {
-	switch l.kind.(type) {
-	case *upgrade.Sender:
-		return "WebSocket under Upgrade"
-	case *xnet:
-		return "WebSocket of x/net"
-	case *stream:
-		return "stream"
-	}
-	return "net.Conn"
 }
 
 // Is reports whether conn is l's connection. Types that cannot be compared never are.

@@ -19,6 +19,7 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/nettest"
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -109,7 +110,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		return int(m.HeapAlloc)
 	}
 	short := frame.Append(frame.Append(nil, frame.Text, []byte("hello"), true), frame.Text, []byte("hello"), true)
-	large := frame.Append(nil, frame.Text, make([]byte, Piece), true)
+	large := frame.Append(nil, frame.Text, make([]byte, socket.Piece), true)
 	for what, frames := range map[string][]byte{"two short ones": short, "a large one": large} {
 		var stuck sync.WaitGroup
 		var before int
@@ -164,10 +165,16 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 func TestLinkOfAWrapper(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := upgrade.NewConn(conn, nil)
+	itself := wrapper{Conn: c}
+	itself.under = func() net.Conn { return itself }
 	for what, test := range map[string]struct {
 		conn net.Conn
 		want bool
 	}{
+		"one of itself":       {itself, false},
+		"one of nothing":      {wrapper{c, func() net.Conn { return nil }}, false},
+		"one of a nil Conn":   {wrapper{c, func() net.Conn { return (*Conn)(nil) }}, false},
+		"one of a nil x/net":  {wrapper{c, func() net.Conn { return (*websocket.Conn)(nil) }}, false},
 		"itself":              {c, true},
 		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},
 		"two of them":         {wrapper{c, func() net.Conn { return wrapper{c, func() net.Conn { return c }} }}, true},

@@ -13,6 +13,7 @@ import (
 // raw has the methods that all connections without frames share.
 type raw struct{ conn net.Conn }
 
+func (r *raw) Kind() string         { return "net.Conn" }
 func (r *raw) WebSocket() bool      { return false }
 func (r *raw) Goodbye(Status) error { return errors.ErrUnsupported }
 func (r *raw) Ping() error          { return errors.ErrUnsupported }

@@ -15,6 +15,8 @@ import (
 // fit into a piece leave in one write.
 type stream struct{ raw }
 
+func (s *stream) Kind() string { return "stream" }
+
 func streams(conn net.Conn) bool {
 	_, secure := conn.(*tls.Conn)
 	return secure || socket.System(conn)
@@ -36,8 +38,8 @@ func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err error) {
 	start, next := frame.Bounds(frames)
 	batch := frames[start:next]
-	if next < len(frames) && len(batch) < Piece {
-		size := bits.Len(uint(min(len(frames), Piece) - 1))
+	if next < len(frames) && len(batch) < socket.Piece {
+		size := bits.Len(uint(min(len(frames), socket.Piece) - 1))
 		scratch, _ := scratches[size].Get().(*[]byte)
 		if scratch == nil {
 			scratch = new(make([]byte, 0, 1<<size))
@@ -46,7 +48,7 @@ func (s *stream) sendPiece(frames []byte, progress func(n int)) (n int, err erro
 		batch = append(*scratch, batch...)
 		for next < len(frames) {
 			start, end := frame.Bounds(frames[next:])
-			if len(batch)+end-start > Piece {
+			if len(batch)+end-start > socket.Piece {
 				break
 			}
 			batch = append(batch, frames[next+start:next+end]...)

@@ -40,6 +40,7 @@ func (x *xnet) send(op byte, payload []byte) error {
 	return socket.Guard(func() error { return codec.Send(x.ws, nil) })
 }
 
+func (x *xnet) Kind() string     { return "WebSocket of x/net" }
 func (x *xnet) WebSocket() bool  { return true }
 func (x *xnet) Ping() error      { return x.send(frame.Ping, nil) }
 func (x *xnet) Socket() net.Conn { return nil }
@@ -92,10 +93,8 @@ func (x *xnet) AwaitClose() {
 const (
 	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
 	closeGrace = time.Second
-	// again is how often Kill sets its deadline once more, which the application may have
-	// moved, and agains how many times; after these it only waits.
-	again  = 20 * time.Millisecond
-	agains = 50
+	// again is how often Kill sets its deadline once more, which the application may have moved.
+	again = 20 * time.Millisecond
 )
 
 // Kill: x/net's Close waits for as long as a write is stuck, and sends status 1000 whatever
@@ -107,7 +106,7 @@ func (x *xnet) Kill() {
 		defer close(closed)
 		_ = socket.Guard(x.ws.Close)
 	}()
-	for range agains {
+	for {
 		select {
 		case <-closed:
 			return
@@ -115,5 +114,4 @@ func (x *xnet) Kill() {
 			_ = socket.Guard(x.expire)
 		}
 	}
-	<-closed
 }

@@ -10,8 +10,8 @@ import (
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
 // destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
 // side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
-// 7.1.1). That takes no goroutine. A library inside Read drops what comes. If its handler
-// has returned, the goroutine of the handler drops it. Else nobody does, and a timer closes.
+// 7.1.1). A library inside Read drops what comes. If its handler has returned, the goroutine
+// of the handler drops it, or that of the pool's close. Else nobody does, and a timer closes.
 
 // closeGrace is how long a close frame may wait for room in the socket, and the socket for
 // its peer to close it.
@@ -43,7 +43,7 @@ func (c *Conn) End(s frame.Status, after func()) {
 		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
 	}
 	c.update(func(now *closing) {
-		c.after = &task{after, c.after}
+		c.finally(after)
 		now.ask(s.Code != 0)
 	})
 }
@@ -61,10 +61,10 @@ func (c *Conn) update(change func(*closing)) {
 	if begins {
 		timer := time.AfterFunc(closeGrace, c.Kill)
 		lingerers.join(c)
-		c.after = &task{func() { timer.Stop(); lingerers.leave(c) }, c.after}
+		c.finally(func() { timer.Stop(); lingerers.leave(c) })
 	}
-	var after *task
-	if now == ended {
+	after := func() {}
+	if now == ended && c.after != nil {
 		after, c.after = c.after, nil
 	}
 	if now != before {
@@ -76,24 +76,20 @@ func (c *Conn) update(change func(*closing)) {
 		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
 	case ends:
-		tasks := after // of which only this case needs a copy on the heap
-		socket.Apart(under, func() { socket.Close(c.Conn); tasks.run() })
+		then := after // of which only this case needs a copy on the heap
+		socket.Apart(under, func() { socket.Close(c.Conn); then() })
 		socket.Apart(under, func() { _ = c.applyDeadline() })
 	default:
-		after.run()
+		after()
 	}
 }
 
-// A task is to be done once the socket is closed.
-type task struct {
-	do   func()
-	next *task
-}
-
-// run does t and all that follow.
-func (t *task) run() {
-	for ; t != nil; t = t.next {
-		t.do()
+// finally has f called once the socket is closed. c.mu is locked.
+func (c *Conn) finally(f func()) {
+	if before := c.after; before != nil {
+		c.after = func() { before(); f() }
+	} else {
+		c.after = f
 	}
 }
 

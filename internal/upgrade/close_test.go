@@ -249,6 +249,29 @@ func TestAwaitCloseEndsWithTheBegin(t *testing.T) {
 	}
 }
 
+// TestCloseThatComesLateIsOrderlyToo: the handler has returned, and nobody else reads what the
+// peer has sent.
+func TestCloseThatComesLateIsOrderlyToo(t *testing.T) {
+	for _, said := range []string{"", close1000} { // by the handler
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := pipe()
+			start, over := time.Now(), make(chan time.Duration, 1)
+			go func() {
+				c.Write([]byte(said))
+				c.Drain()
+			}()
+			synctest.Wait()
+			go NewSender(c).Close(frame.StatusNormal, func() { over <- time.Since(start) })
+			expect(t, peer, "a peer", close1000)
+			peer.Write([]byte("\x81\x81\x00\x00\x00\x00x\x88\x82\x00\x00\x00\x00\x03\xe8"))
+			if took := <-over; took != 0 {
+				t.Errorf("with %q said before, closed after %v", said, took)
+			}
+			peer.Close()
+		})
+	}
+}
+
 // TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
 func TestTLSEndsWithCloseNotify(t *testing.T) {
 	conn, peer := nettest.TCP(t)

@@ -34,11 +34,12 @@ var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 //	nobody -> pool       a pool, or End for a library that closes without one
 //	any    -> library    the library has written one, so it expects the peer's
 type closing struct {
-	life    life
-	said    writer
-	done    bool  // the peer sends nothing any more, or nobody waits for it
-	dropped int32 // bytes, while lingering
-	cut     error // why nothing may follow: a frame has been cut for good
+	life     life
+	said     writer
+	done     bool  // the peer sends nothing any more, or nobody waits for it
+	returned bool  // the handler has
+	dropped  int32 // bytes, while lingering
+	cut      error // why nothing may follow: a frame has been cut for good
 }
 
 // refusal returns why w may write no more data, or nil. After a close frame nobody sends any

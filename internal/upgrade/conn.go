@@ -24,7 +24,7 @@ import (
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	handshake
+	handshake *time.Timer // until the response is out; guarded by writing
 
 	in    incoming
 	wrote atomic.Uint64 // bytes, whoever wrote them
@@ -41,13 +41,19 @@ type Conn struct {
 	deadline time.Time // the library's write deadline
 	turns    turns
 	closing  closing
-	after    *task // for when the socket is closed
+	after    func() // for when the socket is closed; nil is nothing
 }
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
 func NewConn(conn net.Conn, early []byte) *Conn {
-	socket.LimitUnsent(conn)
 	return &Conn{Conn: conn, in: incoming{early: string(early)}}
+}
+
+// NewOpen returns a Conn over conn, on which the handshake is over.
+func NewOpen(conn net.Conn) *Conn {
+	c := NewConn(conn, nil)
+	c.speech.phase = frames
+	return c
 }
 
 // ConnKey is the key of the Conn in the context of an upgraded request.
@@ -59,19 +65,9 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// handshake bounds the time until the response to the handshake is out.
-type handshake struct{ timer atomic.Pointer[time.Timer] }
-
-// Expire calls f after d, unless the response to the handshake is out by then, or the
-// handler has returned.
-func (h *handshake) Expire(d time.Duration, f func()) { h.timer.Store(time.AfterFunc(d, f)) }
-
-// Keep ends what Expire began.
-func (h *handshake) Keep() {
-	if timer := h.timer.Swap(nil); timer != nil {
-		timer.Stop()
-	}
-}
+// Expire calls f after d, unless the response to the handshake is out by then. It comes before
+// the first Write.
+func (c *Conn) Expire(d time.Duration, f func()) { c.handshake = time.AfterFunc(d, f) }
 
 // Read reads what the peer sends, first what came with the handshake. Once the close has
 // begun it drops what comes and returns net.ErrClosed when nothing comes any more.
@@ -81,11 +77,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun. The
-// goroutine of a handler calls it when that has returned.
-func (c *Conn) Drain() {
+// Drain is for the goroutine of a handler that has returned. If the close has begun, it reads
+// and drops what comes until the peer has closed.
+func (c *Conn) Drain() { c.drain(true) }
+
+// drain is Drain for a handler that has returned now, or had returned before.
+func (c *Conn) drain(now bool) {
 	var drops, more bool
-	c.update(func(s *closing) { drops, more = s.came(0, false, true) })
+	c.update(func(s *closing) {
+		if s.returned = s.returned || now; s.returned {
+			drops, more = s.came(0, false, true)
+		}
+	})
 	if drops && more && c.in.TryLock() { // who is inside Read drops what comes
 		defer c.in.Unlock()
 		_, _ = c.read(make([]byte, dropAtOnce), true)
@@ -148,8 +151,9 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.turns.turn = controls // whom the deadline does not bind
 	c.mu.Unlock()
-	if c.speech.phase != response {
-		c.Keep()
+	if c.handshake != nil && c.speech.phase != response {
+		c.handshake.Stop()
+		c.handshake = nil
 	}
 	c.applyDeadline()
 	c.release(controls, cut)

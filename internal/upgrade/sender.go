@@ -61,11 +61,24 @@ func (s *Sender) Held() uint64 {
 	return s.conn.speech.bytes
 }
 
+// Ping sends an empty ping. It never waits.
+func (s *Sender) Ping() error { return s.conn.control(frame.Append(nil, frame.Ping, nil, false), pool) }
+
+// Goodbye sends a close frame and leaves the connection open. It never waits.
+func (s *Sender) Goodbye(status frame.Status) error { return s.conn.control(status.Frame(), pool) }
+
+// Close begins the close, as Conn.End does. If the handler had returned before, it drops what
+// comes, for about a second at most.
+func (s *Sender) Close(status frame.Status, after func()) {
+	s.conn.End(status, after)
+	s.conn.drain(false)
+}
+
 // awaitMost is how long AwaitClose waits.
 const awaitMost = 20 * time.Millisecond
 
-// AwaitClose waits for a close that a pool is about to begin. If the handler returned sooner,
-// Drain would find nothing to do, and nobody would read what still comes.
+// AwaitClose waits for a close that a pool is about to begin. If the handler returned sooner, it
+// might close with a status of its own.
 func (s *Sender) AwaitClose() {
 	until := time.Now().Add(awaitMost)
 	s.conn.mu.Lock()
@@ -74,15 +87,6 @@ func (s *Sender) AwaitClose() {
 	}
 }
 
-// Ping sends an empty ping. It never waits.
-func (s *Sender) Ping() error { return s.conn.control(frame.Append(nil, frame.Ping, nil, false), pool) }
-
-// Goodbye sends a close frame and leaves the connection open. It never waits.
-func (s *Sender) Goodbye(status frame.Status) error { return s.conn.control(status.Frame(), pool) }
-
-// Close begins the close, as Conn.End does.
-func (s *Sender) Close(status frame.Status, after func()) { s.conn.End(status, after) }
-
 // Kill closes the socket at once, as Conn.Kill does.
 func (s *Sender) Kill() { s.conn.Kill() }
 
@@ -90,7 +94,8 @@ func (s *Sender) Kill() { s.conn.Kill() }
 func (s *Sender) Left() bool   { return s.conn.Ending() }
 func (s *Sender) Closed() bool { return s.conn.Ending() }
 
-// WebSocket reports that a Sender can ping and say goodbye.
+// Kind and WebSocket are for package transport: a Sender can ping and say goodbye.
+func (s *Sender) Kind() string    { return "WebSocket under Upgrade" }
 func (s *Sender) WebSocket() bool { return true }
 
 // Socket returns the connection under the Conn.

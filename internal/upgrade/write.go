@@ -2,6 +2,7 @@ package upgrade
 
 import (
 	"bytes"
+	"os"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -17,13 +18,16 @@ func (c *Conn) acquire(w writer) (err error) {
 	defer c.mu.Unlock()
 	c.turns.waiting[w-1]++
 	for err == nil {
-		err = c.closing.refusal(w, &c.speech)
-		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
-			break
-		}
 		var until time.Time
 		if w == library {
 			until = c.deadline
+		}
+		err = c.closing.refusal(w, &c.speech)
+		if err == nil && !until.IsZero() && !time.Now().Before(until) {
+			err = os.ErrDeadlineExceeded // of the socket it would break TLS
+		}
+		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
+			break
 		}
 		err = c.mu.wait(until)
 	}

@@ -117,13 +117,20 @@ func (c *client) receive() (event, error) {
 		e, err := c.next()
 		switch {
 		case err == nil && e.op == opPing:
-			select {
-			case c.pongs <- e.payload:
-			default: // the newest ping alone has to be answered (RFC 6455 section 5.5.3)
-			}
+			c.reply(e)
 		case err != nil || e.op != opPong:
 			return e, err
 		}
+	}
+}
+
+// reply has a ping answered, unless others wait for that: the newest alone has to be (RFC 6455
+// section 5.5.3). Who reads must not wait for room to send: a library may read nothing while it
+// waits for the client to read.
+func (c *client) reply(ping event) {
+	select {
+	case c.pongs <- ping.payload:
+	default:
 	}
 }
 

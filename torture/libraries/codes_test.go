@@ -50,14 +50,23 @@ func TestOneCloseFrame(t *testing.T) {
 					if talks {
 						name += " on a client that talks"
 					}
-					t.Run(name, func(t *testing.T) { part(t, lib, how, p, talks) })
+					t.Run(name, func(t *testing.T) {
+						for range 3 { // the machine may be busy
+							if slow := part(t, lib, how, p, talks); !slow || lib.pump {
+								return
+							}
+						}
+						t.Error("the socket stayed open: nobody has read the client's answer")
+					})
 				}
 			}
 		}
 	})
 }
 
-func part(t *testing.T, lib library, how manners, p parting, talks bool) {
+// part ends one connection, and reports whether its socket was closed no sooner than if nobody
+// had read the client's answer.
+func part(t *testing.T, lib library, how manners, p parting, talks bool) (slow bool) {
 	h := newHost(t, lib)
 	h.manners = how
 	c, v := h.connect("a")
@@ -92,9 +101,7 @@ func part(t *testing.T, lib library, how manners, p parting, talks bool) {
 	h.forget() // whom a takeover has brought
 	start = time.Now()
 	h.shutdown()
-	if took := time.Since(start); took > 800*time.Millisecond && !lib.pump {
-		t.Errorf("the socket was open for %v more: nobody has read the client's answer", took)
-	}
+	return time.Since(start) > 800*time.Millisecond
 }
 
 // talk has c send until the function that it returns is called. A write that fails before

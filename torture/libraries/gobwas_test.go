@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -37,6 +38,23 @@ func gobwasHandler(deflate bool) func(h *host) http.Handler {
 			h.serve(h.join(&gobwasSocket{Conn: conn, added: gcpool.Conn(r), deflate: deflate}, r))
 		})
 	}
+}
+
+// acceptGobwas serves a connection that it has accepted itself.
+func acceptGobwas(h *host, conn net.Conn) {
+	r := &http.Request{}
+	upgrader := ws.Upgrader{OnRequest: func(uri []byte) (err error) {
+		r.URL, err = url.Parse(string(uri))
+		return err
+	}}
+	if _, err := upgrader.Upgrade(conn); err != nil {
+		conn.Close()
+		h.t.Error(err)
+		return
+	}
+	conn = gcpool.NewConn(conn)
+	h.serve(h.join(&gobwasSocket{Conn: conn, added: conn}, r))
+	io.Copy(io.Discard, conn)
 }
 
 func (s *gobwasSocket) conn() net.Conn { return s.added }

@@ -3,6 +3,7 @@ package libraries
 import (
 	"context"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -66,14 +67,37 @@ func newHost(t *testing.T, lib library, opts ...gcpool.Option) *host {
 	}
 	h.pool.Start()
 	h.conns, h.stream = h.pool.GetConn("p"), h.pool.GetStream("p")
-	srv := httptest.NewServer(gcpool.Upgrade(lib.handler(h)))
-	h.addr = strings.TrimPrefix(srv.URL, "http://")
+	stop := h.listen()
 	t.Cleanup(func() {
 		h.forget()
 		h.shutdown()
-		srv.Close()
+		stop()
 	})
 	return h
+}
+
+// listen starts the server, and returns what stops it.
+func (h *host) listen() (stop func()) {
+	if h.lib.accept == nil {
+		srv := httptest.NewServer(gcpool.Upgrade(h.lib.handler(h)))
+		h.addr = strings.TrimPrefix(srv.URL, "http://")
+		return srv.Close
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		h.t.Fatal(err)
+	}
+	h.addr = l.Addr().String()
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go h.lib.accept(h, conn)
+		}
+	}()
+	return func() { l.Close() }
 }
 
 // forget closes what handlers that close nothing have left, so that Shutdown need not wait

@@ -11,11 +11,12 @@ type library struct {
 	name    string
 	offer   string // the client's Sec-WebSocket-Extensions
 	handler func(h *host) http.Handler
-	silent  bool // does not answer a close frame: that is left to the pool
-	pump    bool // nobody reads any more when its handler has ended
-	closed  bool // cannot leave a message open
-	locks   bool // answers no ping while it does
-	loose   bool // reads frames, not messages
+	accept  func(h *host, conn net.Conn) // in place of handler, without net/http
+	silent  bool                         // does not answer a close frame: that is left to the pool
+	pump    bool                         // nobody reads any more when its handler has ended
+	closed  bool                         // cannot leave a message open
+	locks   bool                         // answers no ping while it does
+	loose   bool                         // reads frames, not messages
 	// hollow is for gws, whose context takes in the payloads of pings and pongs, too (doWrite
 	// in its writer.go): no peer can decompress what follows one that has any.
 	hollow bool
@@ -38,7 +39,9 @@ var libraries = []library{
 	{name: "coder deflate takeover", offer: kept, handler: coderHandler(1)},
 	{name: "gobwas", handler: gobwasHandler(false)},
 	{name: "gobwas deflate", offer: fresh, handler: gobwasHandler(true)},
-	{name: "melody", closed: true, handler: melodyHandler},
+	{name: "gobwas without net/http", pump: true, accept: acceptGobwas},
+	{name: "melody", closed: true, handler: melodyHandler(false)},
+	{name: "melody deflate", offer: fresh, closed: true, handler: melodyHandler(true)},
 	{name: "xnet", handler: xnetHandler, silent: true, loose: true, closed: true},
 }
 

@@ -18,8 +18,13 @@ type melodySocket struct {
 
 // melodyHandler serves with melody, which calls all its handlers on the HTTP handler's
 // goroutine.
-func melodyHandler(h *host) http.Handler {
+func melodyHandler(deflate bool) func(h *host) http.Handler {
+	return func(h *host) http.Handler { return serveMelody(h, deflate) }
+}
+
+func serveMelody(h *host, deflate bool) http.Handler {
 	m := melody.New()
+	m.Upgrader.EnableCompression = deflate
 	m.Config.MaxMessageSize = 1 << 20
 	m.Config.PingPeriod = 3 * time.Millisecond
 	h.t.Cleanup(func() { m.Close() })

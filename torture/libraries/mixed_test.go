@@ -2,7 +2,9 @@ package libraries
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
+	"flag"
 	"fmt"
 	"strings"
 	"sync"
@@ -59,14 +61,17 @@ type mixture struct {
 
 const lastPing = 9_999_999
 
+var pushes = flag.Int("pushes", 0, "how many for each library; 0 is 100,000, and 10,000 with -race or -short")
+
 // TestEverythingAtOnce has the pool push, the library write and ping, and the client write
 // and ping, all at once: every message arrives whole, once and in order, both ways.
 func TestEverythingAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
-		m := &mixture{pushes: 100_000, pong: -1, ping: -1}
-		if testing.Short() || raceEnabled {
-			m.pushes /= 10
+		m := &mixture{pushes: *pushes, pong: -1, ping: -1}
+		if m.pushes == 0 && (testing.Short() || raceEnabled) {
+			m.pushes = 10_000
 		}
+		m.pushes = cmp.Or(m.pushes, 100_000)
 		m.h = newHost(t, lib, gcpool.WithWriteTimeout(patience))
 		m.h.received = func(_ *visit, p []byte) {
 			if n := m.heard.Add(1); string(p) != message(int(n-1)) {
@@ -206,7 +211,7 @@ func (m *mixture) judge(e event) error {
 		m.pong = n
 		m.answered = n == lastPing
 	case e.op == opPing:
-		m.c.pongs <- e.payload
+		m.c.reply(e)
 		if _, err := fmt.Sscanf(string(e.payload), "L%d", &n); err != nil {
 			return nil // coder and melody choose the payload
 		}

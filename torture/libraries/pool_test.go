@@ -14,6 +14,9 @@ import (
 // the library reads them, and first of all.
 func TestEarlyBytes(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
+		if lib.accept != nil {
+			t.Skip("ws.Upgrade of gobwas drops what it has read too far")
+		}
 		h := newHost(t, lib)
 		got := make(chan string, 10)
 		h.received = func(_ *visit, p []byte) { got <- string(p) }

@@ -1,0 +1,198 @@
+package upgrade
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/nettest"
+)
+
+// TestDeadlineIsTheLibrarysOwn: it bounds the wait for a turn, and cuts no frame of the
+// pool's.
+func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
+	c, peer := upgradedPair(t)
+	large, sent := fill(t, c)
+	c.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
+	if n, err := c.Write([]byte("\x81\x01x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write behind a stuck batch: %d, %v", n, err)
+	}
+	if n, err := c.Write([]byte("\x8a\x00")); n != 2 || err != nil {
+		t.Errorf("a pong after the deadline: %d, %v", n, err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	waits := make(chan error, 1)
+	go func() {
+		_, err := c.Write([]byte("\x81\x01y"))
+		waits <- err
+	}()
+	time.Sleep(20 * time.Millisecond)
+	c.SetWriteDeadline(time.Now()) // wakes one that waits, as that of any net.Conn
+	if err := <-waits; !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write whose deadline was moved: %v", err)
+	}
+	expect(t, peer, "the large frame and the pong", large+"\x8a\x00")
+	if err := <-sent; err != nil {
+		t.Errorf("the pool's write: %v", err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	c.Write([]byte("\x81\x01z"))
+	expect(t, peer, "the library again", "\x81\x01z")
+}
+
+// TestDeadlineThatIsOverReachesNoSocket: TLS would be broken for good, though nothing has gone.
+// gorilla sets a deadline before one write and may leave it for the next.
+func TestDeadlineThatIsOverReachesNoSocket(t *testing.T) {
+	conn, peer := nettest.TCP(t)
+	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	go server.Handshake()
+	if err := client.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	server.Handshake() // until it is over here too
+	c := NewOpen(server)
+	c.SetWriteDeadline(time.Now().Add(-time.Second))
+	if n, err := c.Write([]byte("\x81\x01x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("Write after its deadline: %d, %v", n, err)
+	}
+	if err := <-push(c, "\x81\x04pool"); err != nil {
+		t.Errorf("then the pool's: %v", err)
+	}
+	c.Close()
+	expect(t, client, "the pool's frame and the close", "\x81\x04pool"+close1000)
+}
+
+// TestDeadlinesSetAtOnce by several goroutines, while the library and the pool write: they may
+// cut the library's writes, which go on, and none of the pool's.
+func TestDeadlinesSetAtOnce(t *testing.T) {
+	c, peer := upgradedPair(t)
+	stop := make(chan bool)
+	var all sync.WaitGroup
+	for i := range 3 {
+		all.Go(func() {
+			for n := i; ; n++ {
+				select {
+				case <-stop:
+					return
+				default:
+					c.SetDeadline(time.Now().Add(time.Duration(n%3-1) * time.Minute))
+				}
+			}
+		})
+	}
+	received := make(chan error, 1)
+	go func() { received <- readFrames(peer, "library", "pool", 100) }()
+	all.Go(func() {
+		for f := frame.Append(nil, frame.Text, []byte("library"), false); ; {
+			for p := f; len(p) > 0; {
+				n, err := c.Write(p)
+				if p = p[n:]; err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+					return
+				}
+			}
+		}
+	})
+	all.Go(func() {
+		for s := NewSender(c); ; {
+			if _, err := s.Send(frame.Append(nil, frame.Text, []byte("pool"), false), func(int) {}); err != nil {
+				select {
+				case <-stop:
+				default:
+					t.Error(err)
+				}
+				return
+			}
+		}
+	})
+	if err := <-received; err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	c.Kill()
+	all.Wait()
+}
+
+// cutWrite has the library write p, more than the socket takes, and its deadline come then.
+func cutWrite(c *Conn, p []byte) (n int, err error) {
+	wrote := make(chan error)
+	go func() {
+		m, err := c.Write(p)
+		n = m
+		wrote <- err
+	}()
+	for before := uint64(0); before == 0 || c.wrote.Load() != before; {
+		before = c.wrote.Load()
+		time.Sleep(50 * time.Millisecond)
+	}
+	c.SetWriteDeadline(time.Now())
+	err = <-wrote
+	return n, err
+}
+
+// readFrames reads whole frames until n of each of two payloads have come.
+func readFrames(peer net.Conn, one, other string, n int) error {
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	got := map[string]int{}
+	for in := bufio.NewReader(peer); got[one] < n || got[other] < n; {
+		head := make([]byte, 2)
+		if _, err := io.ReadFull(in, head); err != nil {
+			return err
+		}
+		payload := make([]byte, head[1])
+		if _, err := io.ReadFull(in, payload); err != nil {
+			return err
+		}
+		if text := string(payload); text != one && text != other {
+			return fmt.Errorf("received %q", text)
+		}
+		got[string(payload)]++
+	}
+	return nil
+}
+
+// TestDeadlineEndsWithTheLibrarysWrite: gorilla sets one before every write and leaves it.
+func TestDeadlineEndsWithTheLibrarysWrite(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+	if _, err := c.Write([]byte("\x81\x01x")); err != nil {
+		t.Fatal(err)
+	}
+	large, sent := fill(t, c)
+	time.Sleep(150 * time.Millisecond)
+	expect(t, peer, "both", "\x81\x01x"+large)
+	if err := <-sent; err != nil {
+		t.Errorf("the pool's write: %v", err)
+	}
+}
+
+// TestWriteThatEndedEarlyGoesOn: until its frame has ended, the pool waits.
+func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
+	c, peer := upgradedPair(t)
+	f := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'l'}, 16<<20), false)
+	n, err := cutWrite(c, f)
+	if n == 0 || n == len(f) || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatalf("Write to a full socket: %d, %v", n, err)
+	}
+	c.SetWriteDeadline(time.Time{})
+	sent := push(c, "\x81\x04pool")
+	wrote := make(chan error, 1)
+	expect(t, peer, "the beginning", string(f[:n]))
+	go func() {
+		_, err := c.Write(f[n:])
+		wrote <- err
+	}()
+	expect(t, peer, "the end", string(f[n:])+"\x81\x04pool")
+	if err := errors.Join(<-wrote, <-sent); err != nil {
+		t.Error(err)
+	}
+}
