@@ -27,6 +27,7 @@ type member struct {
 	said  uint64 // how many of its announcements to all have been heard
 	whole uint64 // up to here none is missing
 	gone  bool   // silent, or announcements may have been lost
+	over  bool   // it has said farewell: it has nothing, and what it said before may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at
@@ -260,7 +261,7 @@ func (s *announcer) leave() {
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs { // or other nodes would go on sending to d
+	for _, sub := range s.subs { // or other nodes would go on sending to d; they may still ask at q
 		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
 		if ends && s.nc.IsConnected() {
 			_ = sub.Drain()

@@ -17,6 +17,7 @@ const (
 	inProgress byte = 'h' // to a probe: the messages wait for their peer
 	taken      byte = 't' // to a probe: it was answered, so that answer is lost
 	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
+	farewell   byte = 'l' // behind a node's last answer; its number is how many there were
 )
 
 // reasons are the outcomes as they travel, each as its index. ErrClosed of another
@@ -57,6 +58,7 @@ func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte,
 	}
 	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
 	n.pending[i].data = appendString(appendString(b, codes), name)
+	n.windowLocked(node).answers++
 }
 
 // answered handles a message to the node's own subject for answers: a status of NATS,
@@ -108,7 +110,12 @@ func (n *Node) answer(d *decoder, node string) bool {
 	if d.bad || kind == outcomes && name != "" && !plain(name) {
 		return false
 	}
+	if kind == farewell {
+		n.departed(node, number)
+		return true
+	}
 	n.mu.Lock()
+	n.windowLocked(node).heard++
 	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
 	n.mu.Unlock()
 	if r == nil || n.claim(number) == nil {

@@ -9,6 +9,9 @@ type window struct {
 	last  uint64       // the highest number taken or refused
 	taken [1024]uint64 // bits: of the numbers up to last
 	used  time.Time
+
+	answers uint64 // sent to that node
+	heard   uint64 // answers of that node
 }
 
 // size is how many numbers a window remembers.

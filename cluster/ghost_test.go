@@ -22,6 +22,8 @@ type ghost struct {
 	got  chan *nats.Msg // answers
 	rest decoder        // of the last of them
 	sent uint64         // requests
+
+	number uint64 // of the last answer
 }
 
 // haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
@@ -171,8 +173,8 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 		g.rest = decoder{left: g.next(g.got).Data}
 		g.rest.string()
 	}
-	if number := g.rest.number(); number == 0 || number > g.sent {
-		g.t.Errorf("an answer to request %d", number)
+	if g.number = g.rest.number(); g.number == 0 || g.number > g.sent {
+		g.t.Errorf("an answer to request %d", g.number)
 	}
 	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()
 	if g.rest.bad {

@@ -39,7 +39,7 @@ func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
 		}
 	}
 	for node, b := range probes {
-		n.pending = append(n.pending, message{n.subject("d", node), b})
+		n.pending = append(n.pending, message{n.subject("q", node), b})
 	}
 }
 
@@ -53,8 +53,10 @@ func (n *Node) mayHaveLocked(r *request) []string {
 
 func (n *Node) everybodyLocked() []string {
 	nodes := []string{n.id}
-	for node := range n.members {
-		nodes = append(nodes, node)
+	for node, m := range n.members {
+		if !m.over {
+			nodes = append(nodes, node)
+		}
 	}
 	return nodes
 }

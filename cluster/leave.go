@@ -37,6 +37,7 @@ func (n *Node) leave(ctx context.Context) error {
 	}
 	close(n.leaving)
 	err := n.settle(ctx)
+	settled := err == nil
 	close(n.stop)
 	n.mu.Lock()
 	n.ended = true
@@ -47,6 +48,9 @@ func (n *Node) leave(ctx context.Context) error {
 	go func() {
 		n.unsubscribe()
 		n.running.Wait()
+		if settled {
+			n.farewell()
+		}
 		n.flush(ctx)
 		close(ended)
 	}()
@@ -56,6 +60,60 @@ func (n *Node) leave(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
+}
+
+// farewell tells each node how many answers it should have got.
+func (n *Node) farewell() {
+	n.mu.Lock()
+	counts := map[string]uint64{}
+	for node := range n.members {
+		counts[node] = 0
+	}
+	for node, w := range n.windows {
+		counts[node] = w.answers
+	}
+	for node, count := range counts {
+		n.answerLocked(node, count, farewell, nil, "")
+	}
+	n.mu.Unlock()
+	n.publishing.Lock()
+	defer n.publishing.Unlock()
+	n.round()
+}
+
+// departed handles a farewell. If all answers of that node have come, what has none was never
+// taken there, and is sent again. If not, the node is as one that has died: it may have taken
+// what is on its way.
+func (n *Node) departed(node string, answers uint64) {
+	n.mu.Lock()
+	all := n.windowLocked(node).heard == answers
+	delete(n.windows, node)
+	if m := n.members[node]; m == nil && len(n.members) < maxNodes {
+		n.members[node] = &member{heard: time.Now(), gone: true, over: all}
+	} else if m != nil {
+		m.gone, m.over = true, all
+	}
+	var moved, lost []*request
+	for number, r := range n.out {
+		switch {
+		case r.node == node && (all || r.kind == where):
+			moved = append(moved, r)
+		case r.node == node:
+			lost = append(lost, r)
+		default:
+			r.asked = time.Time{} // it may be known now
+			continue
+		}
+		n.uncountLocked(r)
+		delete(n.out, number)
+	}
+	n.mu.Unlock()
+	for _, r := range moved {
+		n.retry(r)
+	}
+	for _, r := range lost {
+		n.finish(r, ErrUncertain)
+	}
 }
 
 // flush waits until NATS has the last answers, up to WithTimeout.

@@ -135,7 +135,9 @@ func (s *announcer) hear(m *nats.Msg) {
 		}
 	case kind == left:
 		s.mu.Lock()
-		delete(s.members, node)
+		if m := s.members[node]; m != nil { // until its farewell it may have what is on its way
+			m.gone = true
+		}
 		s.mu.Unlock()
 	default:
 		d.bad = true
@@ -213,7 +215,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
-	if d.bad || s.over {
+	if d.bad || s.over || before != nil && before.over {
 		s.mu.Unlock()
 		return
 	}

@@ -17,6 +17,8 @@ type fault struct {
 
 var faults = []fault{
 	{"none", false, func(*fleet) error { time.Sleep(2 * time.Second); return nil }},
+	{"rolling-restart", false, roll},
+	{"rolling-restart-mailbox", true, roll},
 	{"node-killed", false, func(f *fleet) error { return f.nodes[1].restart(time.Second) }},
 	{"node-stopped-2s", false, func(f *fleet) error { return pause(f.nodes[1], 2*time.Second) }},
 	{"node-stopped-6s", false, func(f *fleet) error { return pause(f.nodes[1], 6*time.Second) }},
@@ -39,6 +41,22 @@ var faults = []fault{
 		f.way.set(false, false)
 		return nil
 	}},
+}
+
+// roll restarts all nodes, one after the other, each after the balancer of its users knows.
+func roll(f *fleet) error {
+	for i, p := range f.nodes {
+		f.unlist(i)
+		if err := p.stop(); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		if err := p.restart(0); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	return nil
 }
 
 func pause(p *process, d time.Duration) error {

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,6 +31,7 @@ type fleet struct {
 	started int
 
 	mu      sync.Mutex
+	orders  string // for a node that is started
 	inputs  [nodes]io.Writer
 	addrs   [nodes]string
 	answers [nodes]chan string // to what tell has asked
@@ -136,6 +138,7 @@ func (f *fleet) node(i int, ports [nodes]int, mailbox bool) (*exec.Cmd, error) {
 	case addr := <-ready:
 		f.mu.Lock()
 		f.inputs[i], f.addrs[i], f.answers[i] = in, addr, answers
+		fmt.Fprintln(in, f.orders)
 		f.mu.Unlock()
 		return cmd, nil
 	case <-time.After(20 * time.Second):
@@ -169,6 +172,15 @@ func (f *fleet) listen(out io.Reader, ready, answers chan<- string) {
 			answers <- lines.Text()
 		}
 	}
+}
+
+// load has all nodes push to users, also those that are started later.
+func (f *fleet) load(users int) {
+	orders := fmt.Sprint("users ", users, "\nload")
+	f.mu.Lock()
+	f.orders = orders
+	f.mu.Unlock()
+	f.tell(orders)
 }
 
 // tell has all nodes do something.
@@ -249,10 +261,23 @@ func (f *fleet) settle(users int) {
 	}
 }
 
-func (f *fleet) addr(i int) string {
+// addr returns the address of any node that is listed, as a balancer does; "" if none is.
+func (f *fleet) addr() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.addrs[i]
+	for _, i := range rand.Perm(nodes) {
+		if f.addrs[i] != "" {
+			return f.addrs[i]
+		}
+	}
+	return ""
+}
+
+// unlist has users no longer connect to a node, until it is started again.
+func (f *fleet) unlist(i int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.addrs[i] = ""
 }
 
 func (f *fleet) end() {

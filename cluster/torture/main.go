@@ -60,7 +60,7 @@ func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 	if err := fl.reached(users); err != nil {
 		return nil, fmt.Errorf("before any fault: %w", err)
 	}
-	fl.tell("load")
+	fl.load(users)
 	for end := time.Now().Add(lasts); ; {
 		load.moving.Store(true)
 		time.Sleep(time.Second) // of moves without a fault

@@ -13,10 +13,12 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -47,10 +49,16 @@ func runNode() {
 			fmt.Println(line)
 		}
 	}()
-	pool := join(args, out)
+	pool, node := join(args, out)
 	conns := pool.GetConn("users")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		<-terminated
+		leave(pool, node, l)
+	}()
 	go http.Serve(l, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
 		id := ws.Request().FormValue("id")
 		conns.Add(id, ws)
@@ -79,7 +87,7 @@ func runNode() {
 }
 
 // join returns a pool in the cluster, as README has it.
-func join(args []string, out chan<- string) *gcpool.Pool {
+func join(args []string, out chan<- string) (*gcpool.Pool, *cluster.Node) {
 	opts := []gcpool.Option{gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 		class := "uncertain"
 		if errors.Is(u.Err, gcpool.ErrNotConnected) || errors.Is(u.Err, gcpool.ErrExpired) {
@@ -97,10 +105,20 @@ func join(args []string, out chan<- string) *gcpool.Pool {
 		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(err)
-	_, err = cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))
+	node, err := cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))
 	must(err)
 	pool.Start()
-	return pool
+	return pool, node
+}
+
+// leave ends the process as README has it.
+func leave(pool *gcpool.Pool, node *cluster.Node, l net.Listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l.Close()
+	must(errors.Join(pool.Shutdown(ctx), node.Leave(ctx)))
+	time.Sleep(100 * time.Millisecond) // until the judge has all reports
+	os.Exit(0)
 }
 
 func must(err error) {
