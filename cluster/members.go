@@ -96,6 +96,7 @@ func (s *announcer) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
 		s.heartbeatTo(s.subject("s"))
+		s.lookAgain(s.lastHeartbeat)
 	}
 }
 

@@ -155,6 +155,7 @@ type Node struct {
 	clock        clock
 	dirty        map[key]change   // ids that came or went, for the announcer
 	redirects    map[key]redirect // ids that have left
+	retries      map[key]retry    // ids with mail that nobody had
 	members      map[string]*member
 	hints        [2]map[key]hint // by id, of the last redirectTTL and of the one before
 	rotated      time.Time       // when hints began anew
@@ -229,7 +230,7 @@ func newNode() *Node {
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
 		out: map[uint64]*request{}, slots: map[string]int{}, hints: [2]map[key]hint{{}, {}},
 		deliveries: map[origin]*delivery{}, windows: map[string]*window{}, broadcasts: map[string]*broadcast{},
-		dirty: map[key]change{}, redirects: map[key]redirect{}, members: map[string]*member{},
+		dirty: map[key]change{}, redirects: map[key]redirect{}, retries: map[key]retry{}, members: map[string]*member{},
 	}
 }
 

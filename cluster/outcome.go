@@ -54,6 +54,9 @@ func (n *Node) finish(r *request, err error) {
 	}
 	settle := func() {
 		r.done(r.errs)
+		if r.kind == push {
+			n.keep(r.key, err)
+		}
 		n.mu.Lock()
 		n.open--
 		n.mu.Unlock()
