@@ -224,7 +224,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
 	return &Node{
-		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), limit: 1 << 20, clock: clock{start: time.Now()},
+		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), limit: 1 << 20, clock: startClock(),
 		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
 		sending: make(chan struct{}, 1), changed: make(chan struct{}, 1), idle: make(chan struct{}),
 		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),

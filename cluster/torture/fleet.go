@@ -29,6 +29,8 @@ type fleet struct {
 	way     *proxy
 	verdict *verdict
 	started int
+	setup   setup
+	ahead   [nodes]time.Duration // clocks
 
 	mu      sync.Mutex
 	orders  string // for a node that is started
@@ -38,16 +40,16 @@ type fleet struct {
 }
 
 // start builds nats-server and starts a fleet, of which v hears.
-func start(mailbox bool, v *verdict) (*fleet, error) {
-	f := &fleet{verdict: v}
-	if err := f.begin(mailbox); err != nil {
+func start(s setup, v *verdict) (*fleet, error) {
+	f := &fleet{verdict: v, setup: s}
+	if err := f.begin(); err != nil {
 		f.end()
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *fleet) begin(mailbox bool) (err error) {
+func (f *fleet) begin() (err error) {
 	if f.dir, err = os.MkdirTemp("", "gcpool-torture"); err != nil {
 		return err
 	}
@@ -78,7 +80,7 @@ func (f *fleet) begin(mailbox bool) (err error) {
 			cmd := exec.Command(daemon, "-c", config)
 			return cmd, errors.Join(cmd.Start(), accepts(address(ports[i])))
 		}}
-		f.nodes[i] = &process{begin: func() (*exec.Cmd, error) { return f.node(i, ports, mailbox) }}
+		f.nodes[i] = &process{begin: func() (*exec.Cmd, error) { return f.node(i, ports) }}
 	}
 	for _, p := range append(f.servers[:], f.nodes[:]...) {
 		if err := p.restart(0); err != nil {
@@ -104,20 +106,18 @@ func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 		server_name: "s%d"
 		ping_interval: "2s"
 		cluster { name: c, listen: "%s", no_advertise: true, pool_size: -1, routes: [%s] }
-	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "))
+		%s
+	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "), f.setup.server)
 }
 
 // node starts the process of a node.
-func (f *fleet) node(i int, ports [nodes]int, mailbox bool) (*exec.Cmd, error) {
+func (f *fleet) node(i int, ports [nodes]int) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	f.started++
-	args := fmt.Sprintf("node%d.%d %s", i, f.started, f.urls(i, ports))
-	if mailbox {
-		args += " mailbox"
-	}
+	args := fmt.Sprintf("node%d.%d %s %v %v %v", i, f.started, f.urls(i, ports), f.setup.mailbox, f.setup.large, f.ahead[i])
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), nodeEnv+"="+args)
 	cmd.Stderr = f.verdict
@@ -154,7 +154,7 @@ func (f *fleet) urls(i int, ports [nodes]int) string {
 		if i == nodes-1 && j == 0 {
 			to = f.way.Addr().String()
 		}
-		urls = append(urls, "nats://"+to)
+		urls = append(urls, "nats://"+f.setup.login+to)
 	}
 	return strings.Join(urls, ",")
 }

@@ -50,7 +50,7 @@ func main() {
 // torture starts a fleet and repeats a fault for as long as told, at least once.
 func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 	v := newVerdict(f.name)
-	fl, err := start(f.mailbox, v)
+	fl, err := start(f.setup, v)
 	if err != nil {
 		return nil, err
 	}

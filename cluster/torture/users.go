@@ -62,6 +62,7 @@ func (c *load) live(id string) {
 		case ws := <-ended:
 			if ws == open {
 				open = nil
+				c.verdict.lost()
 			}
 		case <-time.After(time.Second + rand.N(2*time.Second)):
 			if c.moving.Load() {
