@@ -39,18 +39,15 @@ type entry struct {
 	said    uint64 // the number of the announcement that told it
 }
 
-// An announcer keeps NATS and the other nodes informed of which ids are here. Its
-// goroutine owns the fields.
+// An announcer keeps NATS and the other nodes informed of which ids are here, and closes
+// connections that are older than others elsewhere. Its goroutine owns the fields.
 type announcer struct {
 	*Node
-	entries       map[key]*entry
-	gossip        []byte               // the announcement being built
-	unused        []*nats.Subscription // of ids that have left
-	said          uint64               // how many announcements to all
-	lastHeartbeat time.Time
-	lastPing      time.Time
-	dropped       int  // messages that nats.go has dropped
-	over          bool // it has left: no id is announced any more
+	entries map[key]*entry
+	gossip  []byte               // the announcement being built
+	unused  []*nats.Subscription // of ids that have left
+	said    uint64               // how many announcements to all
+	over    bool                 // it has left: no id is announced any more
 }
 
 // A redirect is the node that has an id which has left; "" if unknown.
@@ -79,21 +76,9 @@ func (n remote) Changed(pool, id string) {
 	wake(n.changed)
 }
 
-// versionLocked returns the version of a connection. One from before Join keeps its
-// age.
-func (n *Node) versionLocked(added time.Time) uint64 {
-	if !added.IsZero() && added.Before(n.came) {
-		return n.clock.at(added)
-	}
-	return n.clock.version(time.Now())
-}
-
-// added returns when the connection of an id here was added, zero if there is none.
-func (n *Node) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
-
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &announcer{Node: n, entries: map[key]*entry{}}
+	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()

@@ -51,3 +51,14 @@ func (w *window) never(number uint64) bool {
 	word, bit := w.bit(number)
 	return number <= w.last && w.last-number < size && *word&bit == 0
 }
+
+// windowLocked returns the window of a node.
+func (n *outgoing) windowLocked(node string) *window {
+	w := n.windows[node]
+	if w == nil {
+		w = new(window)
+		n.windows[node] = w
+	}
+	w.used = time.Now()
+	return w
+}

@@ -17,7 +17,7 @@ type retry struct {
 }
 
 // keep has an id looked for again in a second, if what nobody took is in the mailbox.
-func (n *Node) keep(k key, err error) {
+func (n *outgoing) keep(k key, err error) {
 	nobody := errors.Is(err, gcpool.ErrNotConnected) && !errors.Is(err, gcpool.ErrMoved)
 	if nobody && n.hasMail(k) {
 		n.mu.Lock()
@@ -26,10 +26,10 @@ func (n *Node) keep(k key, err error) {
 	}
 }
 
-func (n *Node) hasMail(k key) bool { return n.pool.GetConn(k.pool).Info(k.id).Mailbox > 0 }
+func (n *outgoing) hasMail(k key) bool { return n.pool.GetConn(k.pool).Info(k.id).Mailbox > 0 }
 
 // lookAgain asks where the ids of retries are. What waits for those that are found goes there.
-func (n *Node) lookAgain(now time.Time) {
+func (n *outgoing) lookAgain(now time.Time) {
 	var due []key
 	n.mu.Lock()
 	for k, r := range n.retries {

@@ -9,8 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// A membership says that this node is there, and hears what others say. It is the
+// announcer's goroutine that owns it.
+type membership struct {
+	*announcer
+	lastHeartbeat time.Time
+	lastPing      time.Time
+	dropped       int // messages that nats.go has dropped
+}
+
 // tick runs every 100 ms.
-func (s *announcer) tick() {
+func (s *membership) tick() {
 	s.resume() // receive may come later
 	now := time.Now()
 	s.lookAtNATS(now)
@@ -28,7 +37,7 @@ func (s *announcer) tick() {
 }
 
 // lookAtNATS finds out whether nc has connected again, or dropped announcements.
-func (s *announcer) lookAtNATS(now time.Time) {
+func (s *membership) lookAtNATS(now time.Time) {
 	dropped := 0
 	for _, sub := range s.subs {
 		if n, err := sub.Dropped(); err == nil {
@@ -55,7 +64,7 @@ func (s *announcer) lookAtNATS(now time.Time) {
 }
 
 // forget removes old members, windows and redirects.
-func (s *announcer) forget(now time.Time) {
+func (s *membership) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
@@ -79,7 +88,7 @@ func (s *announcer) forget(now time.Time) {
 // missed treats the other nodes as new, since announcements may have been lost: each
 // heartbeat tells whether any is missing. If nats.go has dropped some, all are asked
 // for again.
-func (s *announcer) missed(dropped bool) {
+func (s *membership) missed(dropped bool) {
 	s.mu.Lock()
 	for _, m := range s.members {
 		m.gone = true
@@ -92,7 +101,7 @@ func (s *announcer) missed(dropped bool) {
 }
 
 // heartbeat tells the others that this node is there.
-func (s *announcer) heartbeat() {
+func (s *membership) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
 		s.heartbeatTo(s.subject("s"))
@@ -100,7 +109,7 @@ func (s *announcer) heartbeat() {
 	}
 }
 
-func (s *announcer) heartbeatTo(subject string) {
+func (s *membership) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
@@ -110,7 +119,7 @@ func (s *announcer) heartbeatTo(subject string) {
 }
 
 // hear handles an announcement.
-func (s *announcer) hear(m *nats.Msg) {
+func (s *membership) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
 	switch {
@@ -150,7 +159,7 @@ func (s *announcer) hear(m *nats.Msg) {
 
 // heardOne counts an announcement to all. One that was lost or refused is not counted,
 // and so asked for.
-func (s *announcer) heardOne(node, subject string) {
+func (s *membership) heardOne(node, subject string) {
 	if subject != s.subject("s") {
 		return
 	}
@@ -162,7 +171,7 @@ func (s *announcer) heardOne(node, subject string) {
 }
 
 // timeOf decodes a time of another node, and moves the clock beyond it.
-func (s *announcer) timeOf(d *decoder) uint64 {
+func (s *membership) timeOf(d *decoder) uint64 {
 	t := d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -208,7 +217,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 // alive handles a heartbeat, and asks for announcements that are missing. One that is
 // sent to this node alone is a greeting, or follows the answer to such a question. A
 // node without ids need not know the ids of others.
-func (s *announcer) alive(node string, d *decoder, toAll bool) {
+func (s *membership) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: time.Now()}
 	s.timeOf(d)
 	now.said = d.number()
@@ -244,7 +253,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 }
 
 // appeared has all mail forwarded once more, for some may be for ids of another node.
-func (s *announcer) appeared() {
+func (s *membership) appeared() {
 	for _, p := range s.pool.Stats() {
 		s.local.Appeared(p.Name, "")
 	}
@@ -252,7 +261,7 @@ func (s *announcer) appeared() {
 
 // repeat tells a node all ids of the announcements after the first whole ones. The
 // heartbeat behind them says that they are complete.
-func (s *announcer) repeat(node string, whole uint64) {
+func (s *membership) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
 		if e.said > whole {
