@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -10,10 +11,11 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined  byte = 'j' // ids with a new connection, each with its version
-	alive   byte = 'a' // every second: name, time, announcements to all
-	left    byte = 'l'
-	missing byte = 'm' // asks for all announcements after the number given
+	joined   byte = 'j' // ids with a new connection, each with its version
+	alive    byte = 'a' // every second: name, time, announcements to all
+	left     byte = 'l'
+	missing  byte = 'm' // asks for all announcements after the number given
+	repeated byte = 'e' // ends the answer to that: announcements to all, and to the one who asked
 )
 
 // group is the queue group of all nodes, so that NATS gives a message for an id
@@ -22,12 +24,13 @@ const group = "gcpool"
 
 // A member is another node.
 type member struct {
-	name  string
-	heard time.Time
-	said  uint64 // how many of its announcements to all have been heard
-	whole uint64 // up to here none is missing
-	gone  bool   // silent, or announcements may have been lost
-	over  bool   // it has said farewell: it has nothing, and what it said before may come late
+	name   string
+	heard  time.Time
+	said   uint64 // how many of its announcements to all have been heard
+	whole  uint64 // up to here none is missing
+	direct uint64 // how many of its announcements to this node alone have been heard
+	gone   bool   // silent, or announcements may have been lost
+	over   bool   // it has said farewell: it has nothing, and what it said before may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at
@@ -47,6 +50,7 @@ type announcer struct {
 	gossip  []byte               // the announcement being built
 	unused  []*nats.Subscription // of ids that have left
 	said    uint64               // how many announcements to all
+	told    map[string]uint64    // and to one node alone
 	over    bool                 // it has left: no id is announced any more
 }
 
@@ -78,7 +82,7 @@ func (n remote) Changed(pool, id string) {
 
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}}}
+	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -225,7 +229,9 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 // say sends the announcement being built.
 func (s *announcer) say(subject string) {
 	if len(s.gossip) > 0 {
-		if subject == s.subject("s") {
+		if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
+			s.told[node]++
+		} else {
 			s.said++
 		}
 		s.publish(subject, s.gossip)

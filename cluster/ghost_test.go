@@ -33,7 +33,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}}}, t: t,
+		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}, t: t,
 		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}

@@ -71,6 +71,7 @@ func (s *membership) forget(now time.Time) {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
 		if now.Sub(m.heard) > time.Hour {
 			delete(s.members, node)
+			delete(s.told, node)
 		}
 	}
 	for node, w := range s.windows {
@@ -139,6 +140,8 @@ func (s *membership) hear(m *nats.Msg) {
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
+	case kind == repeated:
+		s.repeated(node, &d)
 	case kind == missing:
 		if whole := d.number(); !d.bad {
 			s.repeat(node, whole)
@@ -157,17 +160,34 @@ func (s *membership) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement to all. One that was lost or refused is not counted,
-// and so asked for.
+// heardOne counts an announcement. One that was lost or refused is not counted, and so asked
+// for.
 func (s *membership) heardOne(node, subject string) {
-	if subject != s.subject("s") {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch m := s.members[node]; {
+	case m == nil:
+	case subject == s.subject("s"):
+		m.said++
+	default:
+		m.direct++
+	}
+}
+
+// repeated handles the end of what a node has repeated. If any of that was lost, the next
+// heartbeat asks for it again.
+func (s *membership) repeated(node string, d *decoder) {
+	said, told := d.number(), d.number()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.members[node]
+	if d.bad || m == nil {
 		return
 	}
-	s.mu.Lock()
-	if m := s.members[node]; m != nil {
-		m.said++
+	if m.direct == told {
+		m.said, m.whole = said, said
 	}
-	s.mu.Unlock()
+	m.direct = told
 }
 
 // timeOf decodes a time of another node, and moves the clock beyond it.
@@ -215,8 +235,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 }
 
 // alive handles a heartbeat, and asks for announcements that are missing. One that is
-// sent to this node alone is a greeting, or follows the answer to such a question. A
-// node without ids need not know the ids of others.
+// sent to this node alone is a greeting. A node without ids need not know the ids of others.
 func (s *membership) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: time.Now()}
 	s.timeOf(d)
@@ -234,9 +253,12 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 	case before == nil && len(s.entries) > 0:
 		lost = now.said > 0
 		now.said, now.whole = 0, 0
-	case before != nil && toAll && before.said != now.said:
+	case before != nil && before.said != now.said:
 		lost = true
 		now.said, now.whole = before.said, before.whole
+	}
+	if before != nil {
+		now.direct = before.direct
 	}
 	whole := now.whole
 	s.members[node] = now
@@ -259,8 +281,8 @@ func (s *membership) appeared() {
 	}
 }
 
-// repeat tells a node all ids of the announcements after the first whole ones. The
-// heartbeat behind them says that they are complete.
+// repeat tells a node all ids of the announcements after the first whole ones, and then how many
+// messages should have come.
 func (s *membership) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
@@ -269,5 +291,6 @@ func (s *membership) repeat(node string, whole uint64) {
 		}
 	}
 	s.say(to)
-	s.heartbeatTo(to)
+	b := binary.AppendUvarint(append(appendString(nil, s.id), repeated), s.said)
+	s.publish(to, binary.AppendUvarint(b, s.told[node]))
 }
