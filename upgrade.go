@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -45,6 +46,10 @@ import (
 // valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0 or has no
 // Sec-WebSocket-Key of 16 bytes in base64. If it asks for another version, it gets 426, which names
 // version 13.
+//
+// If the client has already closed its connection, h does not run. A process that was stopped or
+// busy for a while finds many such requests, and each would replace the connection that its user
+// has opened since. Windows and AIX do not tell.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
 // [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,
@@ -82,6 +87,10 @@ func Upgrade(h http.Handler) http.Handler {
 		if err != nil {
 			why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
 			http.Error(w, why, http.StatusInternalServerError)
+			return
+		}
+		if socket.Gone(conn) {
+			conn.Close()
 			return
 		}
 		conn.SetDeadline(time.Time{})

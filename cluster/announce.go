@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -10,10 +11,11 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined  byte = 'j' // ids with a new connection, each with its version
-	alive   byte = 'a' // every second: name, time, announcements to all
-	left    byte = 'l'
-	missing byte = 'm' // asks for all announcements after the number given
+	joined   byte = 'j' // ids with a new connection, each with its version
+	alive    byte = 'a' // every second: name, time, announcements to all
+	left     byte = 'l'
+	missing  byte = 'm' // asks for all announcements after the number given
+	repeated byte = 'e' // ends the answer to that: announcements to all, and to the one who asked
 )
 
 // group is the queue group of all nodes, so that NATS gives a message for an id
@@ -22,11 +24,13 @@ const group = "gcpool"
 
 // A member is another node.
 type member struct {
-	name  string
-	heard time.Time
-	said  uint64 // how many of its announcements to all have been heard
-	whole uint64 // up to here none is missing
-	gone  bool   // silent, or announcements may have been lost
+	name   string
+	heard  time.Time
+	said   uint64 // how many of its announcements to all have been heard
+	whole  uint64 // up to here none is missing
+	direct uint64 // how many of its announcements to this node alone have been heard
+	gone   bool   // silent, or announcements may have been lost
+	over   bool   // it has said farewell: it has nothing, and what it said before may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at
@@ -38,18 +42,16 @@ type entry struct {
 	said    uint64 // the number of the announcement that told it
 }
 
-// An announcer keeps NATS and the other nodes informed of which ids are here. Its
-// goroutine owns the fields.
+// An announcer keeps NATS and the other nodes informed of which ids are here, and closes
+// connections that are older than others elsewhere. Its goroutine owns the fields.
 type announcer struct {
 	*Node
-	entries       map[key]*entry
-	gossip        []byte               // the announcement being built
-	unused        []*nats.Subscription // of ids that have left
-	said          uint64               // how many announcements to all
-	lastHeartbeat time.Time
-	lastPing      time.Time
-	dropped       int  // messages that nats.go has dropped
-	over          bool // it has left: no id is announced any more
+	entries map[key]*entry
+	gossip  []byte               // the announcement being built
+	unused  []*nats.Subscription // of ids that have left
+	said    uint64               // how many announcements to all
+	told    map[string]uint64    // and to one node alone
+	over    bool                 // it has left: no id is announced any more
 }
 
 // A redirect is the node that has an id which has left; "" if unknown.
@@ -78,21 +80,9 @@ func (n remote) Changed(pool, id string) {
 	wake(n.changed)
 }
 
-// versionLocked returns the version of a connection. One from before Join keeps its
-// age.
-func (n *Node) versionLocked(added time.Time) uint64 {
-	if !added.IsZero() && added.Before(n.came) {
-		return n.clock.at(added)
-	}
-	return n.clock.version(time.Now())
-}
-
-// added returns when the connection of an id here was added, zero if there is none.
-func (n *Node) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
-
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &announcer{Node: n, entries: map[key]*entry{}}
+	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -239,7 +229,9 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 // say sends the announcement being built.
 func (s *announcer) say(subject string) {
 	if len(s.gossip) > 0 {
-		if subject == s.subject("s") {
+		if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
+			s.told[node]++
+		} else {
 			s.said++
 		}
 		s.publish(subject, s.gossip)
@@ -260,7 +252,7 @@ func (s *announcer) leave() {
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs { // or other nodes would go on sending to d
+	for _, sub := range s.subs { // or other nodes would go on sending to d; they may still ask at q
 		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
 		if ends && s.nc.IsConnected() {
 			_ = sub.Drain()

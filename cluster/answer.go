@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"encoding/binary"
 	"errors"
 	"slices"
 	"time"
@@ -17,6 +16,7 @@ const (
 	inProgress byte = 'h' // to a probe: the messages wait for their peer
 	taken      byte = 't' // to a probe: it was answered, so that answer is lost
 	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
+	farewell   byte = 'l' // behind a node's last answer; its number is how many there were
 )
 
 // reasons are the outcomes as they travel, each as its index. ErrClosed of another
@@ -47,21 +47,13 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// answerLocked adds an answer to the message for its node. The caller wakes send.
-func (n *Node) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
-	i, ok := n.slots[node]
-	if !ok || len(n.pending[i].data) > piece {
-		i = len(n.pending)
-		n.slots[node] = i
-		n.pending = append(n.pending, message{n.subject("r", node, "0"), appendString(nil, n.id)})
-	}
-	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
-	n.pending[i].data = appendString(appendString(b, codes), name)
-}
+// A replies part decides what becomes of requests that are out, by the answers of other nodes,
+// or by their silence.
+type replies struct{ *outgoing }
 
 // answered handles a message to the node's own subject for answers: a status of NATS,
 // or answers of a node.
-func (n *Node) answered(m *nats.Msg) {
+func (n *replies) answered(m *nats.Msg) {
 	if m.Header.Get("Status") != "" {
 		number, ok := n.numbered(m.Subject, n.id)
 		if !ok || m.Header.Get("Status") != "503" {
@@ -90,7 +82,7 @@ func (n *Node) answered(m *nats.Msg) {
 
 // nobody settles a request to which nobody is subscribed. If it went to one node, that
 // has gone, but another may have the id.
-func (n *Node) nobody(r *request) {
+func (n *replies) nobody(r *request) {
 	if r.node == "" {
 		n.finish(r, gcpool.ErrNotConnected)
 		return
@@ -100,7 +92,7 @@ func (n *Node) nobody(r *request) {
 
 // answer handles one answer, and reports whether it makes sense. One to a request that
 // was given up does.
-func (n *Node) answer(d *decoder, node string) bool {
+func (n *replies) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
@@ -108,7 +100,12 @@ func (n *Node) answer(d *decoder, node string) bool {
 	if d.bad || kind == outcomes && name != "" && !plain(name) {
 		return false
 	}
+	if kind == farewell {
+		n.departed(node, number)
+		return true
+	}
 	n.mu.Lock()
+	n.windowLocked(node).heard++
 	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
 	n.mu.Unlock()
 	if r == nil || n.claim(number) == nil {
@@ -133,7 +130,7 @@ func (n *Node) answer(d *decoder, node string) bool {
 
 // answeredLocked returns the request if the answer ends it, lost if its messages have no
 // outcomes of their own, and whether the answer makes sense.
-func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
+func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {
 	case r == nil:
@@ -159,7 +156,7 @@ func (n *Node) answeredLocked(number uint64, kind byte, codes []byte, node, name
 
 // settled continues with r when a node has answered with outcomes for the first messages.
 // The others belong to the node named, unless they have not been sent yet.
-func (n *Node) settled(r *request, outcomes int, node, name string) {
+func (n *replies) settled(r *request, outcomes int, node, name string) {
 	all := r.kind == push && outcomes == r.sent
 	r.batch = r.batch[outcomes:]
 	if outcomes > 0 {
@@ -185,23 +182,37 @@ func (n *Node) settled(r *request, outcomes int, node, name string) {
 	wake(n.sending)
 }
 
-// retry settles r, which was not taken, with ErrMoved: the pool forwards it again. After
-// WithTimeout the search ends with errNowhere.
-func (n *Node) retry(r *request) {
-	err := gcpool.ErrMoved
+// departed handles a farewell. If all answers of that node have come, what has none was never
+// taken there, and is sent again. If not, the node is as one that has died: it may have taken
+// what is on its way.
+func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
-	if p, ok := n.redirects[r.key]; ok && p.node == r.node {
-		p.node = ""
-		n.redirects[r.key] = p
+	all := n.windowLocked(node).heard == answers
+	delete(n.windows, node)
+	if m := n.members[node]; m == nil && len(n.members) < maxNodes {
+		n.members[node] = &member{heard: time.Now(), gone: true, over: all}
+	} else if m != nil {
+		m.gone, m.over = true, all
 	}
-	for _, hints := range n.hints {
-		delete(hints, r.key)
-	}
-	if time.Since(r.since) > n.timeout {
-		err = errNowhere
-	} else if r.kind == push {
-		n.hints[0][r.key] = hint{since: r.since}
+	var moved, lost []*request
+	for number, r := range n.out {
+		switch {
+		case r.node == node && (all || r.kind == where):
+			moved = append(moved, r)
+		case r.node == node:
+			lost = append(lost, r)
+		default:
+			r.asked = time.Time{} // it may be known now
+			continue
+		}
+		n.uncountLocked(r)
+		delete(n.out, number)
 	}
 	n.mu.Unlock()
-	n.finish(r, err)
+	for _, r := range moved {
+		n.retry(r)
+	}
+	for _, r := range lost {
+		n.finish(r, ErrUncertain)
+	}
 }

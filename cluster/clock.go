@@ -1,6 +1,10 @@
 package cluster
 
-import "time"
+import (
+	"time"
+
+	"github.com/nulijiabei/gcpool/cluster/internal/skew"
+)
 
 // farFuture is how far ahead of a node's clock a time may be that others tell. One
 // beyond is no clock's, and near the end of what a time can be.
@@ -15,6 +19,10 @@ type clock struct {
 	start time.Time // has a monotonic reading
 	ahead uint64    // of start's wall time
 	last  uint64    // version
+}
+
+func startClock() clock {
+	return clock{start: time.Now(), ahead: uint64(skew.Ahead.Microseconds())} // adding it wraps if negative
 }
 
 // at returns the cluster's time at a moment of this process.

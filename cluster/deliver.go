@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,8 +25,16 @@ type origin struct {
 	number uint64
 }
 
+// An incoming part handles what other nodes send to the ids here.
+type incoming struct {
+	*outgoing
+	taken      atomic.Uint64
+	deliveries map[origin]*delivery
+	broadcasts map[string]*broadcast // by pool
+}
+
 // received handles one request.
-func (n *Node) received(m *nats.Msg) {
+func (n *incoming) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	r := &delivery{node: d.string()}
 	kind := d.byte()
@@ -63,7 +72,7 @@ func (n *Node) received(m *nats.Msg) {
 // accept reports whether a request may be taken. One that is out of turn or has expired
 // is refused; its node sends it again if it still waits. One that came twice has its
 // answer already.
-func (n *Node) accept(r *delivery, expires uint64) bool {
+func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.windowLocked(r.node)
@@ -80,20 +89,9 @@ func (n *Node) accept(r *delivery, expires uint64) bool {
 	return false
 }
 
-// windowLocked returns the window of a node.
-func (n *Node) windowLocked(node string) *window {
-	w := n.windows[node]
-	if w == nil {
-		w = new(window)
-		n.windows[node] = w
-	}
-	w.used = time.Now()
-	return w
-}
-
 // probed tells a node what became of some of its requests. Those that never came are
 // refused from now on.
-func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
+func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 	for d.more() {
 		number, k, here := d.number(), key{d.string(), d.string()}, ""
 		if d.bad {
@@ -120,7 +118,7 @@ func (n *Node) probed(node string, d *decoder, m *nats.Msg) {
 }
 
 // locate answers the question where an id is.
-func (n *Node) locate(r *delivery) {
+func (n *incoming) locate(r *delivery) {
 	here := !n.added(r.key).IsZero()
 	defer wake(n.sending)
 	n.mu.Lock()
@@ -134,7 +132,7 @@ func (n *Node) locate(r *delivery) {
 
 // proceed gives what is left of r to the pool, as much as has room, and runs again when
 // that has its outcome, or when there may be room. It reports whether r is answered.
-func (n *Node) proceed(r *delivery) bool {
+func (n *incoming) proceed(r *delivery) bool {
 	for len(r.batch) > 0 {
 		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) {
 			if n.written(r, errs) {
@@ -168,7 +166,7 @@ func (n *Node) proceed(r *delivery) bool {
 
 // written takes the outcomes of the first messages of r. From one whose id has moved,
 // the rest goes back to its node.
-func (n *Node) written(r *delivery, errs []error) bool {
+func (n *incoming) written(r *delivery, errs []error) bool {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
 			return n.end(r)
@@ -180,10 +178,29 @@ func (n *Node) written(r *delivery, errs []error) bool {
 }
 
 // end answers r, of which messages may be left.
-func (n *Node) end(r *delivery) bool {
+func (n *incoming) end(r *delivery) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.deliveries, origin{r.node, r.number})
 	n.answerLocked(r.node, r.number, outcomes, r.codes, n.redirects[r.key].node)
 	return true
+}
+
+// farewell tells each node how many answers it should have got.
+func (n *incoming) farewell() {
+	n.mu.Lock()
+	counts := map[string]uint64{}
+	for node := range n.members {
+		counts[node] = 0
+	}
+	for node, w := range n.windows {
+		counts[node] = w.answers
+	}
+	for node, count := range counts {
+		n.answerLocked(node, count, farewell, nil, "")
+	}
+	n.mu.Unlock()
+	n.publishing.Lock()
+	defer n.publishing.Unlock()
+	n.round()
 }

@@ -9,6 +9,9 @@ type window struct {
 	last  uint64       // the highest number taken or refused
 	taken [1024]uint64 // bits: of the numbers up to last
 	used  time.Time
+
+	answers uint64 // sent to that node
+	heard   uint64 // answers of that node
 }
 
 // size is how many numbers a window remembers.
@@ -47,4 +50,15 @@ func (w *window) take(number uint64) bool {
 func (w *window) never(number uint64) bool {
 	word, bit := w.bit(number)
 	return number <= w.last && w.last-number < size && *word&bit == 0
+}
+
+// windowLocked returns the window of a node.
+func (n *outgoing) windowLocked(node string) *window {
+	w := n.windows[node]
+	if w == nil {
+		w = new(window)
+		n.windows[node] = w
+	}
+	w.used = time.Now()
+	return w
 }

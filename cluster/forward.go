@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"cmp"
+	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -29,6 +31,33 @@ type request struct {
 	heard  time.Time // when it left, or was last reported in progress
 	asked  time.Time // when it was probed last
 	absent []string  // nodes that answered so
+}
+
+// An outgoing part sends: requests of this node, each until it has its outcome, and answers.
+type outgoing struct {
+	*bus
+	sending    chan struct{} // wakes send
+	publishing sync.Mutex    // held by who publishes; locked before mu
+	requests   atomic.Uint64
+	unsent     atomic.Bool // mail may wait that NATS did not take
+
+	// Guarded by mu.
+	queue        []*request // to be sent
+	out          map[uint64]*request
+	number       uint64
+	inFlight     int                // how many of out count
+	open         int                // requests without an outcome
+	buf          []byte             // the request that take has encoded; send's
+	pending      []message          // what else is to be sent
+	slots        map[string]int     // index in pending, of the answers to a node
+	broadcasting int                // bytes of Broadcast in pending
+	limit        int                // of a NATS message
+	away         bool               // no connection to NATS
+	windows      map[string]*window // by node, which of its requests came
+	retries      map[key]retry      // ids with mail that nobody had
+	hints        [2]map[key]hint    // by id, of the last redirectTTL and of the one before
+	rotated      time.Time          // when hints began anew
+	looked       time.Time          // when resume ran last
 }
 
 // A hint is the node that answered for an id last, or when the search for it began.
@@ -73,7 +102,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 }
 
 // enqueue adds a new request to the queue. The caller wakes send.
-func (n *Node) enqueue(r *request) {
+func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
 	h := cmp.Or(n.hints[0][r.key], n.hints[1][r.key])
@@ -84,7 +113,7 @@ func (n *Node) enqueue(r *request) {
 }
 
 // again puts what is left of a request into the queue. The caller wakes send.
-func (n *Node) again(r *request) {
+func (n *outgoing) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended
 	if !ended {

@@ -14,7 +14,7 @@ import (
 // A ghost is a node that a test plays by hand: it says and answers what the test
 // has it say, and no goroutine of its own does more.
 type ghost struct {
-	*announcer
+	*membership
 	t    testing.TB
 	asks chan *nats.Msg // what came for the ids it has, and for itself
 	told chan *nats.Msg // what others announce to it
@@ -22,6 +22,8 @@ type ghost struct {
 	got  chan *nats.Msg // answers
 	rest decoder        // of the last of them
 	sent uint64         // requests
+
+	number uint64 // of the last answer
 }
 
 // haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
@@ -31,7 +33,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
+		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}, t: t,
 		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
@@ -171,8 +173,8 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 		g.rest = decoder{left: g.next(g.got).Data}
 		g.rest.string()
 	}
-	if number := g.rest.number(); number == 0 || number > g.sent {
-		g.t.Errorf("an answer to request %d", number)
+	if g.number = g.rest.number(); g.number == 0 || g.number > g.sent {
+		g.t.Errorf("an answer to request %d", g.number)
 	}
 	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()
 	if g.rest.bad {

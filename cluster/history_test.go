@@ -1,6 +1,11 @@
 package cluster
 
 import (
+	"math/rand/v2"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -31,9 +36,8 @@ func history(rules rules, seed uint64, fault modelFault, node int, at []int) *mo
 	m := newModel(rules, seed)
 	m.nodes[node].wall = fault.skew
 	m.nodes[node].clock.ahead = uint64(fault.skew.Microseconds())
-	ids := []string{"alice", "bob"}
 	for i, n := range at {
-		id := ids[i%2]
+		id := i % modelIDs
 		leaves := m.r.IntN(2) == 0
 		m.after(1500*time.Millisecond+time.Duration(i)*600*time.Millisecond, func() {
 			if leaves { // before it comes back, as with a reload
@@ -44,46 +48,50 @@ func history(rules rules, seed uint64, fault modelFault, node int, at []int) *mo
 			m.after(20*time.Millisecond, func() { m.nodes[n].connect(id) })
 		})
 	}
-	const load = 12 * time.Second
-	for d := 1200 * time.Millisecond; d < load; d += 37 * time.Millisecond {
-		m.after(d, func() { m.nodes[m.r.IntN(modelNodes)].push(ids[m.r.IntN(2)]) })
+	for d := 1200 * time.Millisecond; d < 12*time.Second; d += time.Millisecond + time.Duration(m.r.Int64N(int64(240*time.Millisecond))) {
+		m.after(d, func() { m.nodes[m.r.IntN(modelNodes)].push(m.r.IntN(modelIDs)) })
 	}
 	m.after(2*time.Second, func() { fault.begin(m, node) })
 	m.after(7*time.Second, func() { fault.end(m, node) })
 	m.run(17 * time.Second)
-	m.check(ids...)
+	m.check()
 	return m
 }
 
-// each runs histories with every fault until done, and returns how many: users move in
-// every way that 3 digits in base 3 tell, and at random.
-func each(rules rules, random int, done func(fault string, m *model) bool) (histories int) {
-	var moves [][]int
-	for i := range 27 {
-		moves = append(moves, []int{i % 3, i / 3 % 3, i / 9, 0, i % 3, 1, i / 3 % 3, 2})
-	}
-	for _, fault := range modelFaults {
-		for node := range modelNodes {
-			for i, at := range moves {
-				histories++
-				if done(fault.name, history(rules, uint64(i), fault, node, at)) {
-					return histories
+// each runs so many histories, or until done, and returns how many, with every fault: users move
+// in every way that 5 digits in base 3 tell, and then at random. It uses all processors, so done may be called
+// at once.
+func each(rules rules, most int, done func(fault string, m *model) bool) (histories int) {
+	const exact = 243
+	var next atomic.Int64
+	var over atomic.Bool
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for !over.Load() {
+				i := int(next.Add(1)) - 1
+				if i >= most {
+					return
+				}
+				fault, i := modelFaults[i%len(modelFaults)], i/len(modelFaults)
+				seed, node := uint64(i), i%modelNodes
+				var at []int
+				if i, random := i/modelNodes, i-modelNodes*exact; random < 0 {
+					at = []int{i % 3, i / 3 % 3, i / 9 % 3, i / 27 % 3, i / 81, 1, i % 3, 2}
+				} else {
+					r := rand.New(rand.NewPCG(seed, 2))
+					for range 8 {
+						at = append(at, r.IntN(modelNodes))
+					}
+				}
+				if done(fault.name, history(rules, seed, fault, node, at)) {
+					over.Store(true)
 				}
 			}
-		}
-		for seed := range random {
-			r := newModel(rules, uint64(seed)).r
-			at := make([]int, 8)
-			for i := range at {
-				at[i] = r.IntN(modelNodes)
-			}
-			histories++
-			if done(fault.name, history(rules, uint64(100+seed), fault, r.IntN(modelNodes), at)) {
-				return histories
-			}
-		}
+		})
 	}
-	return histories
+	wg.Wait()
+	return min(int(next.Load()), most)
 }
 
 // faulty returns what is wrong with a history: without a fault, a push that waits for long
@@ -96,16 +104,22 @@ func (m *model) faulty(fault string) []string {
 }
 
 // TestModel: whatever happens, each user is connected once in the end, by the newest
-// connection; no message is written twice, after its outcome, or after later ones; and
-// without a fault no push waits for long.
+// connection, and nothing waits for her; no message is written twice, after its outcome, or
+// after later ones; and without a fault no push waits for long.
 func TestModel(t *testing.T) {
-	start, failed := time.Now(), 0
-	n := each(rules{}, 20, func(fault string, m *model) bool {
+	most := 100_000
+	if raced || testing.Short() {
+		most = 1000
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is all garbage
+	start := time.Now()
+	var failed atomic.Int64
+	n := each(rules{}, most, func(fault string, m *model) bool {
 		if wrong := m.faulty(fault); len(wrong) > 0 {
-			failed++
 			t.Errorf("%s: %s", fault, wrong[0])
+			return failed.Add(1) >= 10
 		}
-		return failed == 10
+		return false
 	})
 	t.Logf("%d histories in %v", n, time.Since(start))
 }
@@ -114,19 +128,24 @@ func TestModel(t *testing.T) {
 // wrong.
 func TestModelFindsTheFaultsOfBefore(t *testing.T) {
 	for what, rules := range map[string]rules{
-		"wall clocks":                 {wallClock: true},
-		"late requests are taken":     {late: true},
-		"nobody asks for what is out": {mute: true},
+		"wall clocks":                      {wallClock: true},
+		"late requests are taken":          {late: true},
+		"nobody asks for what is out":      {mute: true},
+		"nobody looks for whom mail waits": {forgetful: true},
+		"the end tells that all has come":  {trusting: true},
 	} {
-		var found []string
-		n := each(rules, 5, func(fault string, m *model) bool {
-			found = m.faulty(fault)
-			return len(found) > 0
+		var found atomic.Pointer[string]
+		n := each(rules, 10_000, func(fault string, m *model) bool {
+			if wrong := m.faulty(fault); len(wrong) > 0 {
+				found.Store(&wrong[0])
+				return true
+			}
+			return false
 		})
-		if len(found) == 0 {
+		if first := found.Load(); first == nil {
 			t.Errorf("%s: not found in %d histories", what, n)
 		} else {
-			t.Logf("%s: after %d histories %s", what, n, found[0])
+			t.Logf("%s: after %d histories %s", what, n, *first)
 		}
 	}
 }

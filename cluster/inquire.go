@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -14,7 +15,7 @@ const patience = time.Second
 // inquire asks what became of requests of which nothing has been heard, so that a lost
 // one does not keep those behind it waiting for WithTimeout. It asks the nodes that may
 // have got one; after a second all, for one of them may have the id.
-func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
+func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	probes := map[string][]byte{}
@@ -39,30 +40,22 @@ func (n *Node) inquire(silent map[uint64]*request, now time.Time) {
 		}
 	}
 	for node, b := range probes {
-		n.pending = append(n.pending, message{n.subject("d", node), b})
+		n.pending = append(n.pending, message{n.subject("q", node), b})
 	}
 }
 
 // mayHaveLocked returns the nodes that may have received a request.
-func (n *Node) mayHaveLocked(r *request) []string {
+func (n *replies) mayHaveLocked(r *request) []string {
 	if r.node != "" {
 		return []string{r.node}
 	}
 	return n.everybodyLocked()
 }
 
-func (n *Node) everybodyLocked() []string {
-	nodes := []string{n.id}
-	for node := range n.members {
-		nodes = append(nodes, node)
-	}
-	return nodes
-}
-
 // absentLocked notes that a node never received r, and returns the outcome if that
 // decides: ErrMoved if no node has r, and ErrUncertain if one that hangs may have it
 // while this one has its id. A node whose heartbeat is still in control may have r too.
-func (n *Node) absentLocked(r *request, node string, here bool) error {
+func (n *replies) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
 		return !slices.Contains(r.absent, node)
@@ -79,4 +72,78 @@ func (n *Node) absentLocked(r *request, node string, here bool) error {
 		return ErrUncertain
 	}
 	return nil
+}
+
+// resume extends all deadlines by the time for which this process was stopped or had no
+// processor, for answers may wait to be read. It runs each tick and counts one of
+// them, so that no deadline is extended for ever.
+func (n *replies) resume() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	now := time.Now()
+	gap := now.Sub(cmp.Or(n.looked, now)) - tick
+	n.looked = now
+	if gap < 2*tick {
+		return
+	}
+	later := func(t time.Time) time.Time {
+		if t = t.Add(gap); t.After(now) { // it is from after the stop
+			return now
+		}
+		return t
+	}
+	putOff := func(r *request) {
+		r.due, r.since, r.heard = later(r.due.Add(-n.timeout)).Add(n.timeout), later(r.since), later(r.heard)
+	}
+	for _, r := range n.out {
+		putOff(r)
+	}
+	for _, r := range n.queue {
+		putOff(r)
+	}
+	for _, m := range n.members {
+		m.heard = later(m.heard)
+	}
+	n.lastEcho = later(n.lastEcho)
+}
+
+// sweep gives up requests that are overdue, at the end all. Those of which nothing has
+// been heard for two ticks no longer count as in flight, so that a node that hangs
+// does not block the way to others; and inquire asks about them.
+func (n *replies) sweep(end bool) {
+	n.resume()
+	now := time.Now()
+	var lost, unsent []*request
+	silent := map[uint64]*request{}
+	n.mu.Lock()
+	for number, r := range n.out {
+		switch {
+		case end || now.After(r.due):
+			n.uncountLocked(r)
+			delete(n.out, number)
+			lost = append(lost, r)
+		case now.Sub(r.heard) > 2*tick:
+			n.uncountLocked(r)
+			silent[number] = r
+		}
+	}
+	if now.Sub(n.rotated) > redirectTTL {
+		n.hints = [2]map[key]hint{{}, n.hints[0]}
+		n.rotated = now
+	}
+	late := 0
+	for late < len(n.queue) && (end || now.After(n.queue[late].due)) {
+		late++
+	}
+	unsent, n.queue = n.queue[:late:late], n.queue[late:]
+	n.mu.Unlock()
+	for _, r := range lost {
+		n.finish(r, ErrUncertain)
+	}
+	for _, r := range unsent {
+		n.finish(r, errAway)
+		n.unsent.Store(true)
+	}
+	n.inquire(silent, now)
+	wake(n.sending) // to look whether NATS is connected
 }

@@ -115,6 +115,7 @@ func TestAnswerIsLost(t *testing.T) {
 func TestAbsent(t *testing.T) {
 	n := bare("n")
 	n.members["g"], n.members["h"] = &member{}, &member{gone: true}
+	n.members["i"] = &member{gone: true, over: true} // which has said farewell
 	now := time.Now()
 	for what, row := range map[string]struct {
 		node    string // where it went
@@ -165,6 +166,9 @@ func TestInquire(t *testing.T) {
 	for d := time.Duration(0); d < 3*time.Second; d += tick {
 		n.inquire(map[uint64]*request{1: r}, start.Add(d))
 		if len(n.pending) > 0 {
+			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("q", "")) {
+				t.Errorf("asked at %q", to)
+			}
 			times = append(times, d)
 			n.pending = nil
 		}

@@ -49,22 +49,24 @@ func (n *Node) subscribe() error {
 	return errors.Join(
 		add(n.ours, err),
 		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
+		add(n.nc.ChanSubscribe(n.subject("q", n.id), n.in)), // which lasts longer than d, see leave
 		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
 		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
-		(&announcer{Node: n}).permitted(before),
+		(&membership{announcer: &announcer{Node: n}}).permitted(before),
 	)
 }
 
 // permitted returns an error if NATS does not permit what a node publishes or subscribes
 // to: it reports each before it answers a ping, and before was the last error until
 // then. Of what is published here, only the heartbeat concerns other nodes.
-func (s *announcer) permitted(before error) error {
+func (s *membership) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
+	s.publish(s.subject("q", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
 	s.publish(s.subject("b"), appendString(self, ""))
 	s.publish(s.subject("p", s.id, "0"), nil)

@@ -37,6 +37,7 @@ func (n *Node) leave(ctx context.Context) error {
 	}
 	close(n.leaving)
 	err := n.settle(ctx)
+	settled := err == nil
 	close(n.stop)
 	n.mu.Lock()
 	n.ended = true
@@ -47,6 +48,9 @@ func (n *Node) leave(ctx context.Context) error {
 	go func() {
 		n.unsubscribe()
 		n.running.Wait()
+		if settled {
+			n.farewell()
+		}
 		n.flush(ctx)
 		close(ended)
 	}()
@@ -56,17 +60,6 @@ func (n *Node) leave(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
-}
-
-// flush waits until NATS has the last answers, up to WithTimeout.
-func (n *Node) flush(ctx context.Context) {
-	n.publishing.Lock() // a goroutine of the pool may be sending one
-	defer n.publishing.Unlock()
-	if n.nc.IsConnected() {
-		ctx, cancel := context.WithTimeout(ctx, n.timeout)
-		defer cancel()
-		_ = n.nc.FlushWithContext(ctx)
-	}
 }
 
 // settle waits until nothing is on its way. Once the ids are withdrawn no more requests

@@ -2,6 +2,8 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -67,6 +69,88 @@ func TestNobodyIsSentToOneThatLeaves(t *testing.T) {
 	}
 	for kind := inProgress; kind != outcomes; {
 		kind, _, _ = g.answered()
+	}
+}
+
+// parts has the ghost say farewell to a node, after so many answers.
+func (g *ghost) parts(from *site, answers uint64) {
+	g.answerLocked(from.id, answers, farewell, nil, "")
+	for _, p := range g.pending {
+		g.publish(p.subject, p.data)
+	}
+	g.pending = nil
+	clear(g.slots)
+	g.flush()
+}
+
+// TestFarewell: what was on its way to a node that has left, and all of whose answers have
+// come, is sent again at once. If one is missing, it is uncertain.
+func TestFarewell(t *testing.T) {
+	for lost := range uint64(2) {
+		s := serve(t, nil)
+		a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
+		g.serves(name, "alice")
+		outcome := a.background("alice", "x")
+		m, _ := g.asked()
+		g.answers(m, outcomes, []byte{0}, "")
+		if err := <-outcome; err != nil {
+			t.Fatal(err)
+		}
+		outcome = a.background("alice", "y")
+		if m, _ := g.asked(); m.Subject != g.subject("d", g.id) {
+			t.Fatalf("sent to %q", m.Subject)
+		}
+		g.parts(a, 1+lost)
+		if lost == 0 {
+			m, batch := g.asked()
+			if m.Subject != g.subjectOf(alice) || len(batch) != 1 || batch[0] != "y" {
+				t.Errorf("%q came on %q", batch, m.Subject)
+			}
+			g.answers(m, outcomes, []byte{0}, "")
+		}
+		select {
+		case err := <-outcome:
+			if lost == 0 && err != nil || lost == 1 && !errors.Is(err, ErrUncertain) {
+				t.Errorf("%d lost: %v", lost, err)
+			}
+		case <-time.After(20 * time.Second):
+			t.Errorf("%d lost: no outcome", lost)
+		}
+		g.beats() // which is late
+		g.flush()
+		if n := a.Stats().Nodes; lost == 0 && n != 0 {
+			t.Errorf("%d nodes are left", n)
+		}
+	}
+}
+
+// TestSaysFarewell: a node that leaves tells how many answers it has sent, behind the last.
+// Until then it says what became of requests.
+func TestSaysFarewell(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	peer, left := leaving(t, a, g)
+	g.sent = 1000 // which it may have numbered
+	b := binary.AppendUvarint(append(appendString(nil, g.id), probe), 9)
+	g.publish(g.subject("q", a.id), appendString(appendString(b, name), "alice"))
+	answers := uint64(0)
+	next := func() byte {
+		kind, _, _ := g.answered()
+		answers++
+		return kind
+	}
+	for next() != absent {
+	}
+	if _, err := peer.Read(make([]byte, 10)); err != nil {
+		t.Error(err)
+	}
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	for next() != farewell {
+	}
+	if g.number != answers-1 {
+		t.Errorf("%d answers, it says %d", answers-1, g.number)
 	}
 }
 

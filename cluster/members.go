@@ -9,8 +9,17 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// A membership says that this node is there, and hears what others say. It is the
+// announcer's goroutine that owns it.
+type membership struct {
+	*announcer
+	lastHeartbeat time.Time
+	lastPing      time.Time
+	dropped       int // messages that nats.go has dropped
+}
+
 // tick runs every 100 ms.
-func (s *announcer) tick() {
+func (s *membership) tick() {
 	s.resume() // receive may come later
 	now := time.Now()
 	s.lookAtNATS(now)
@@ -28,7 +37,7 @@ func (s *announcer) tick() {
 }
 
 // lookAtNATS finds out whether nc has connected again, or dropped announcements.
-func (s *announcer) lookAtNATS(now time.Time) {
+func (s *membership) lookAtNATS(now time.Time) {
 	dropped := 0
 	for _, sub := range s.subs {
 		if n, err := sub.Dropped(); err == nil {
@@ -55,13 +64,14 @@ func (s *announcer) lookAtNATS(now time.Time) {
 }
 
 // forget removes old members, windows and redirects.
-func (s *announcer) forget(now time.Time) {
+func (s *membership) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
 		if now.Sub(m.heard) > time.Hour {
 			delete(s.members, node)
+			delete(s.told, node)
 		}
 	}
 	for node, w := range s.windows {
@@ -79,7 +89,7 @@ func (s *announcer) forget(now time.Time) {
 // missed treats the other nodes as new, since announcements may have been lost: each
 // heartbeat tells whether any is missing. If nats.go has dropped some, all are asked
 // for again.
-func (s *announcer) missed(dropped bool) {
+func (s *membership) missed(dropped bool) {
 	s.mu.Lock()
 	for _, m := range s.members {
 		m.gone = true
@@ -92,14 +102,15 @@ func (s *announcer) missed(dropped bool) {
 }
 
 // heartbeat tells the others that this node is there.
-func (s *announcer) heartbeat() {
+func (s *membership) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
 		s.heartbeatTo(s.subject("s"))
+		s.lookAgain(s.lastHeartbeat)
 	}
 }
 
-func (s *announcer) heartbeatTo(subject string) {
+func (s *membership) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
@@ -109,7 +120,7 @@ func (s *announcer) heartbeatTo(subject string) {
 }
 
 // hear handles an announcement.
-func (s *announcer) hear(m *nats.Msg) {
+func (s *membership) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
 	switch {
@@ -129,13 +140,17 @@ func (s *announcer) hear(m *nats.Msg) {
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
+	case kind == repeated:
+		s.repeated(node, &d)
 	case kind == missing:
 		if whole := d.number(); !d.bad {
 			s.repeat(node, whole)
 		}
 	case kind == left:
 		s.mu.Lock()
-		delete(s.members, node)
+		if m := s.members[node]; m != nil { // until its farewell it may have what is on its way
+			m.gone = true
+		}
 		s.mu.Unlock()
 	default:
 		d.bad = true
@@ -145,21 +160,38 @@ func (s *announcer) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement to all. One that was lost or refused is not counted,
-// and so asked for.
-func (s *announcer) heardOne(node, subject string) {
-	if subject != s.subject("s") {
+// heardOne counts an announcement. One that was lost or refused is not counted, and so asked
+// for.
+func (s *membership) heardOne(node, subject string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch m := s.members[node]; {
+	case m == nil:
+	case subject == s.subject("s"):
+		m.said++
+	default:
+		m.direct++
+	}
+}
+
+// repeated handles the end of what a node has repeated. If any of that was lost, the next
+// heartbeat asks for it again.
+func (s *membership) repeated(node string, d *decoder) {
+	said, told := d.number(), d.number()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	m := s.members[node]
+	if d.bad || m == nil {
 		return
 	}
-	s.mu.Lock()
-	if m := s.members[node]; m != nil {
-		m.said++
+	if m.direct == told {
+		m.said, m.whole = said, said
 	}
-	s.mu.Unlock()
+	m.direct = told
 }
 
 // timeOf decodes a time of another node, and moves the clock beyond it.
-func (s *announcer) timeOf(d *decoder) uint64 {
+func (s *membership) timeOf(d *decoder) uint64 {
 	t := d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -203,9 +235,8 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 }
 
 // alive handles a heartbeat, and asks for announcements that are missing. One that is
-// sent to this node alone is a greeting, or follows the answer to such a question. A
-// node without ids need not know the ids of others.
-func (s *announcer) alive(node string, d *decoder, toAll bool) {
+// sent to this node alone is a greeting. A node without ids need not know the ids of others.
+func (s *membership) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: time.Now()}
 	s.timeOf(d)
 	now.said = d.number()
@@ -213,7 +244,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
-	if d.bad || s.over {
+	if d.bad || s.over || before != nil && before.over {
 		s.mu.Unlock()
 		return
 	}
@@ -222,9 +253,12 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	case before == nil && len(s.entries) > 0:
 		lost = now.said > 0
 		now.said, now.whole = 0, 0
-	case before != nil && toAll && before.said != now.said:
+	case before != nil && before.said != now.said:
 		lost = true
 		now.said, now.whole = before.said, before.whole
+	}
+	if before != nil {
+		now.direct = before.direct
 	}
 	whole := now.whole
 	s.members[node] = now
@@ -241,15 +275,15 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 }
 
 // appeared has all mail forwarded once more, for some may be for ids of another node.
-func (s *announcer) appeared() {
+func (s *membership) appeared() {
 	for _, p := range s.pool.Stats() {
 		s.local.Appeared(p.Name, "")
 	}
 }
 
-// repeat tells a node all ids of the announcements after the first whole ones. The
-// heartbeat behind them says that they are complete.
-func (s *announcer) repeat(node string, whole uint64) {
+// repeat tells a node all ids of the announcements after the first whole ones, and then how many
+// messages should have come.
+func (s *membership) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
 		if e.said > whole {
@@ -257,5 +291,6 @@ func (s *announcer) repeat(node string, whole uint64) {
 		}
 	}
 	s.say(to)
-	s.heartbeatTo(to)
+	b := binary.AppendUvarint(append(appendString(nil, s.id), repeated), s.said)
+	s.publish(to, binary.AppendUvarint(b, s.told[node]))
 }

@@ -42,7 +42,11 @@ func TestMissed(t *testing.T) {
 	g.takes("bob", 3)
 	g.beats()
 	asks("it has not been repeated")
-	g.heartbeatTo(g.subject("s", a.id)) // after it
+	g.announcer.told[a.id]++ // which was lost too
+	g.repeat(a.id, 3)
+	g.beats()
+	asks("a part of it was lost")
+	g.repeat(a.id, 3)
 	g.beats()
 	g.takes("alice", 1)
 	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
@@ -70,7 +74,7 @@ func TestRepeat(t *testing.T) {
 		if want > 0 {
 			m = g.next(g.told)
 		}
-		if d := (decoder{left: m.Data}); d.string() != a.id || d.byte() != alive {
+		if d := (decoder{left: m.Data}); d.string() != a.id || d.byte() != repeated {
 			t.Errorf("after %d: told %q at the end", whole, m.Data)
 		}
 	}

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"container/heap"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -17,11 +16,14 @@ type rules struct {
 	wallClock bool // versions are the wall clock's, and refused an hour ahead
 	late      bool // requests are taken however late they come
 	mute      bool // nobody asks what became of a request
+	forgetful bool // what is in a mailbox waits until its id is announced
+	trusting  bool // what was repeated has come whenever its end has
 }
 
 const (
 	modelTimeout = 3 * time.Second
 	modelNodes   = 3
+	modelIDs     = 2
 )
 
 type modelEvent struct {
@@ -30,19 +32,54 @@ type modelEvent struct {
 	do    func()
 }
 
+func (e *modelEvent) before(o *modelEvent) bool {
+	return e.at < o.at || e.at == o.at && e.order < o.order
+}
+
+// A modelQueue is a heap. That of container/heap allocates for each event.
 type modelQueue []modelEvent
 
-func (q modelQueue) Len() int { return len(q) }
-func (q modelQueue) Less(i, j int) bool {
-	return q[i].at < q[j].at || q[i].at == q[j].at && q[i].order < q[j].order
+func (q *modelQueue) push(e modelEvent) {
+	*q = append(*q, e)
+	h := *q
+	for i := len(h) - 1; i > 0; {
+		parent := (i - 1) / 2
+		if !h[i].before(&h[parent]) {
+			break
+		}
+		h[i], h[parent] = h[parent], h[i]
+		i = parent
+	}
 }
-func (q modelQueue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *modelQueue) Push(e any)   { *q = append(*q, e.(modelEvent)) }
-func (q *modelQueue) Pop() any {
-	e := (*q)[len(*q)-1]
-	*q = (*q)[:len(*q)-1]
-	return e
+
+func (q *modelQueue) pop() modelEvent {
+	h := *q
+	first, last := h[0], len(h)-1
+	h[0], h[last] = h[last], modelEvent{}
+	*q = h[:last]
+	h = *q
+	for i := 0; ; {
+		least := i
+		for child := 2*i + 1; child <= 2*i+2 && child < len(h); child++ {
+			if h[child].before(&h[least]) {
+				least = child
+			}
+		}
+		if least == i {
+			return first
+		}
+		h[i], h[least] = h[least], h[i]
+		i = least
+	}
 }
+
+// The links: from each node up to its server, down to it, and from each server to the other.
+const (
+	up    = 0
+	down  = up + modelNodes
+	route = down + modelNodes
+	links = route + 2
+)
 
 // A model is one history.
 type model struct {
@@ -52,37 +89,51 @@ type model struct {
 	events  modelQueue
 	order   int
 	nodes   [modelNodes]*modelNode
-	servers [2]map[string]map[int]bool // who is subscribed, as each server knows
-	free    map[string]time.Duration   // when a link delivers next, for it keeps order
-	cut     bool                       // the route
-	lose    float64                    // how many messages of the route are lost
+	servers [2][modelIDs][modelNodes]bool // who is subscribed, as each server knows
+	free    [links]time.Duration          // when a link delivers next, for it keeps order
+	cut     bool                          // the route
+	lose    float64                       // how many messages of the route are lost
 	double  float64
 	mixed   bool // links do not keep order
 	delay   time.Duration
 
-	newest  map[string]int // the last connection of an id
-	written map[string]bool
-	refused map[string]bool // certainly not delivered, by their outcome
-	last    map[string]int  // the last message of an origin on a connection
-	longest time.Duration   // until an outcome
+	newest  [modelIDs]int            // the last connection of an id
+	written [modelNodes]map[int]bool // by origin, messages
+	refused [modelNodes]map[int]bool // certainly not delivered, by their outcome
+	last    map[modelConnection]int  // the last message of an origin on a connection
+	longest time.Duration            // until an outcome
 	wrong   []string
 }
 
+// A modelConnection is a connection, and who pushes to it.
+type modelConnection struct{ id, conn, from int }
+
 type modelEntry struct {
 	version uint64
-	conn    int
+	conn    int // 0 is none
 }
 
-type modelPeer struct{ said, whole int }
+type modelPeer struct {
+	said, whole int
+	direct      int // announcements to this node alone that have come from there
+	told        int // and those that have gone there
+}
 
 type modelRequest struct {
-	id     string
-	seq    int
-	to     int // -1 is whoever has the id
+	number uint64
+	id     int
+	batch  []int
 	begun  time.Duration
 	heard  time.Duration
 	asked  time.Duration
-	absent map[int]bool
+	absent [modelNodes]bool
+}
+
+// A modelMailbox is what waits at a node for an id that nobody had.
+type modelMailbox struct {
+	batch []int
+	due   time.Duration // when it is looked for again
+	pause time.Duration
 }
 
 type modelNode struct {
@@ -90,40 +141,31 @@ type modelNode struct {
 	n       int
 	wall    time.Duration // how wrong its wall clock is
 	clock   clock
-	entries map[string]*modelEntry
-	said    map[int]modelAnnounce // by number
-	count   int
+	entries [modelIDs]modelEntry
+	said    []modelAnnounce // by number - 1
 	peers   [modelNodes]modelPeer
 	windows [modelNodes]window
-	out     map[uint64]*modelRequest
+	out     []*modelRequest // at most one for each id
 	number  uint64
 	seq     int
-	busy    map[string]bool
+	busy    [modelIDs]bool
+	mail    [modelIDs]modelMailbox
 	stopped bool
 	backlog []func()
 }
 
 type modelAnnounce struct {
-	id      string
+	id      int
 	version uint64
 }
 
 var modelStart = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
 func newModel(rules rules, seed uint64) *model {
-	m := &model{
-		rules: rules, r: rand.New(rand.NewPCG(seed, 1)), free: map[string]time.Duration{}, newest: map[string]int{},
-		written: map[string]bool{}, refused: map[string]bool{}, last: map[string]int{}, delay: time.Millisecond,
-	}
-	for i := range m.servers {
-		m.servers[i] = map[string]map[int]bool{}
-	}
+	m := &model{rules: rules, r: rand.New(rand.NewPCG(seed, 1)), last: map[modelConnection]int{}, delay: time.Millisecond}
 	for i := range m.nodes {
-		n := &modelNode{
-			model: m, n: i, entries: map[string]*modelEntry{}, said: map[int]modelAnnounce{}, out: map[uint64]*modelRequest{},
-			busy: map[string]bool{}, clock: clock{start: modelStart},
-		}
-		m.nodes[i] = n
+		n := &modelNode{model: m, n: i, clock: clock{start: modelStart}}
+		m.nodes[i], m.written[i], m.refused[i] = n, map[int]bool{}, map[int]bool{}
 		m.after(time.Duration(i)*30*time.Millisecond, n.tick)
 		m.after(time.Duration(i)*40*time.Millisecond, n.heartbeat)
 	}
@@ -132,12 +174,12 @@ func newModel(rules rules, seed uint64) *model {
 
 func (m *model) after(d time.Duration, do func()) {
 	m.order++
-	heap.Push(&m.events, modelEvent{m.now + d, m.order, do})
+	m.events.push(modelEvent{m.now + d, m.order, do})
 }
 
 func (m *model) run(until time.Duration) {
 	for len(m.events) > 0 && m.events[0].at <= until {
-		e := heap.Pop(&m.events).(modelEvent)
+		e := m.events.pop()
 		m.now = e.at
 		e.do()
 	}
@@ -149,9 +191,11 @@ func (m *model) fail(format string, args ...any) {
 }
 
 // over sends something over a link, which keeps its order.
-func (m *model) over(link string, do func()) {
-	at := m.now + m.delay + time.Duration(m.r.Int64N(int64(m.delay)))
-	if m.mixed {
+func (m *model) over(link int, do func()) { m.inOrder(link, !m.mixed, do) }
+
+func (m *model) inOrder(link int, inOrder bool, do func()) {
+	at := m.now + m.delay + time.Duration(m.r.Uint32N(uint32(m.delay)))
+	if !inOrder {
 		at += time.Duration(m.r.Int64N(int64(200 * time.Millisecond)))
 	} else {
 		at = max(at, m.free[link])
@@ -161,11 +205,11 @@ func (m *model) over(link string, do func()) {
 }
 
 // route sends something from one server to the other.
-func (m *model) route(from int, do func()) {
-	if m.cut || m.r.Float64() < m.lose {
+func (m *model) route(from int, inOrder bool, do func()) {
+	if m.cut || m.lose > 0 && m.r.Float64() < m.lose {
 		return
 	}
-	m.over(fmt.Sprint("route", from), func() {
+	m.inOrder(route+from, inOrder, func() {
 		if !m.cut {
 			do()
 		}
@@ -173,26 +217,25 @@ func (m *model) route(from int, do func()) {
 }
 
 // toServer has do called at the server of a node, and toNode at a node from a server.
-func (n *modelNode) toServer(do func(server int)) {
-	n.over(fmt.Sprint("up", n.n), func() { do(n.n % 2) })
-}
+func (n *modelNode) toServer(do func(server int)) { n.over(up+n.n, func() { do(n.n % 2) }) }
 
 func (m *model) toNode(server, node int, do func()) {
-	n := m.nodes[node]
-	arrive := func() {
-		m.over(fmt.Sprint("down", node), func() {
-			if n.stopped {
-				n.backlog = append(n.backlog, do)
-			} else {
-				do()
-			}
-		})
-	}
 	if server != node%2 {
-		m.route(server, arrive)
+		m.route(server, !m.mixed, func() { m.down(node, do) })
 	} else {
-		arrive()
+		m.down(node, do)
 	}
+}
+
+func (m *model) down(node int, do func()) {
+	n := m.nodes[node]
+	m.over(down+node, func() {
+		if n.stopped {
+			n.backlog = append(n.backlog, do)
+		} else {
+			do()
+		}
+	})
 }
 
 // sendTo sends to another node's own subject.
@@ -210,33 +253,21 @@ func (n *modelNode) others(do func(other *modelNode)) {
 	})
 }
 
-// subscribe tells the servers that an id has come, or gone.
-func (n *modelNode) subscribe(id string, here bool) {
-	note := func(server int) {
-		if n.servers[server][id] == nil {
-			n.servers[server][id] = map[int]bool{}
-		}
+// subscribe tells the servers that an id has come, or gone, which NATS never mixes.
+func (n *modelNode) subscribe(id int, here bool) {
+	server := n.n % 2
+	n.inOrder(up+n.n, true, func() {
 		n.servers[server][id][n.n] = here
-	}
-	n.toServer(func(server int) {
-		note(server)
-		n.route(server, func() { note(1 - server) })
+		n.route(server, true, func() { n.servers[1-server][id][n.n] = here })
 	})
 }
 
 // mend ends all faults of the network: servers tell each other what they know.
 func (m *model) mend() {
 	m.cut, m.lose, m.double, m.mixed = false, 0, 0, false
-	for from := range m.servers {
-		for id, nodes := range m.servers[from] {
-			for node, here := range nodes {
-				if node%2 == from && m.servers[1-from][id] != nil || node%2 == from && here {
-					if m.servers[1-from][id] == nil {
-						m.servers[1-from][id] = map[int]bool{}
-					}
-					m.servers[1-from][id][node] = here
-				}
-			}
+	for id := range modelIDs {
+		for node := range modelNodes {
+			m.servers[1-node%2][id][node] = m.servers[node%2][id][node]
 		}
 	}
 }
@@ -274,22 +305,23 @@ func (n *modelNode) told() uint64 {
 }
 
 // connect gives an id a new connection.
-func (n *modelNode) connect(id string) {
+func (n *modelNode) connect(id int) {
 	n.newest[id]++
-	if n.entries[id] == nil {
+	if n.entries[id].conn == 0 {
 		n.subscribe(id, true)
 	}
-	e := &modelEntry{n.version(), n.newest[id]}
-	n.entries[id] = e
-	n.count++
-	n.said[n.count] = modelAnnounce{id, e.version}
-	number := n.count
-	n.others(func(o *modelNode) { o.joined(n.n, number, modelAnnounce{id, e.version}) })
+	version := n.version()
+	n.entries[id] = modelEntry{version, n.newest[id]}
+	a := modelAnnounce{id, version}
+	n.said = append(n.said, a)
+	number := len(n.said)
+	n.others(func(o *modelNode) { o.joined(n.n, number, a) })
+	n.sendMail(id)
 }
 
-func (n *modelNode) leave(id string) {
-	if n.entries[id] != nil {
-		delete(n.entries, id)
+func (n *modelNode) leave(id int) {
+	if n.entries[id].conn > 0 {
+		n.entries[id] = modelEntry{}
 		n.subscribe(id, false)
 	}
 }
@@ -297,7 +329,9 @@ func (n *modelNode) leave(id string) {
 // joined takes an announcement; number 0 is one that repeats.
 func (n *modelNode) joined(from, number int, a modelAnnounce) {
 	ok := n.hear(a.version)
-	if number > 0 && ok {
+	if number == 0 {
+		n.peers[from].direct++
+	} else if ok {
 		n.peers[from].said++
 	}
 	if !ok {
@@ -305,84 +339,113 @@ func (n *modelNode) joined(from, number int, a modelAnnounce) {
 	}
 	e := n.entries[a.id]
 	switch {
-	case e != nil && (e.version > a.version || e.version == a.version && n.n > from):
+	case e.conn > 0 && (e.version > a.version || e.version == a.version && n.n > from):
 		n.tell(from, a.id)
-	case e != nil:
+	case e.conn > 0:
 		n.leave(a.id)
+	default:
+		n.sendMail(a.id)
 	}
 }
 
-func (n *modelNode) tell(to int, id string) {
+func (n *modelNode) tell(to int, id int) {
 	a := modelAnnounce{id, n.entries[id].version}
+	n.peers[to].told++
 	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, a) })
 }
 
 func (n *modelNode) heartbeat() {
 	if !n.stopped {
-		count, t := n.count, n.told()
-		n.others(func(o *modelNode) { o.alive(n.n, count, t, true) })
+		count, t := len(n.said), n.told()
+		n.others(func(o *modelNode) { o.alive(n.n, count, t) })
 	}
 	n.after(time.Second, n.heartbeat)
 }
 
-func (n *modelNode) alive(from, count int, t uint64, toAll bool) {
+func (n *modelNode) alive(from, count int, t uint64) {
 	n.hear(t)
 	p := &n.peers[from]
-	if !toAll || p.said == count {
-		p.said, p.whole = count, count
+	if p.said == count {
+		p.whole = count
 		return
 	}
 	whole := p.whole
 	n.sendTo(from, func() { n.nodes[from].repeat(n.n, whole) })
 }
 
+// repeated ends what a node repeats.
+func (n *modelNode) repeated(from, count, told int) {
+	p := &n.peers[from]
+	if p.direct == told || n.trusting {
+		p.said, p.whole = count, count
+	}
+	p.direct = told
+}
+
 func (n *modelNode) repeat(to, whole int) {
-	for number := whole + 1; number <= n.count; number++ {
-		if a := n.said[number]; n.entries[a.id] != nil && n.entries[a.id].version == a.version {
+	for _, a := range n.said[whole:] {
+		if n.entries[a.id].conn > 0 && n.entries[a.id].version == a.version {
 			n.tell(to, a.id)
 		}
 	}
-	count, t := n.count, n.told()
-	n.sendTo(to, func() { n.nodes[to].alive(n.n, count, t, false) })
+	count, told := len(n.said), n.peers[to].told
+	n.sendTo(to, func() { n.nodes[to].repeated(n.n, count, told) })
 }
 
-// push has a node push to an id, unless one is on its way.
-func (n *modelNode) push(id string) {
-	if !n.busy[id] && !n.stopped {
+// push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.
+func (n *modelNode) push(id int) {
+	if n.busy[id] || n.stopped {
+		return
+	}
+	n.seq++
+	mail := &n.mail[id]
+	mail.batch = append(mail.batch, n.seq)
+	if n.forgetful && len(mail.batch) > 1 {
+		return
+	}
+	n.sendMail(id)
+}
+
+// sendMail sends all that waits for an id.
+func (n *modelNode) sendMail(id int) {
+	if mail := &n.mail[id]; !n.busy[id] && len(mail.batch) > 0 {
 		n.busy[id] = true
-		n.seq++
-		n.send(&modelRequest{id: id, seq: n.seq, to: -1, begun: n.now})
+		r := &modelRequest{id: id, batch: mail.batch, begun: n.now}
+		mail.batch = nil
+		n.send(r)
 	}
 }
 
 func (n *modelNode) send(r *modelRequest) {
-	if e := n.entries[r.id]; e != nil {
-		n.write(n.n, r.id, r.seq, e.conn)
-		n.settle(r, "written")
+	if e := n.entries[r.id]; e.conn > 0 {
+		n.write(n.n, r, e.conn)
+		n.settle(r, written)
 		return
 	}
 	n.number++
 	number := n.number
-	r.heard, r.asked, r.absent = n.now, n.now, map[int]bool{}
-	n.out[number] = r
+	r.number, r.heard, r.asked, r.absent = number, n.now, n.now, [modelNodes]bool{}
+	n.out = append(n.out, r)
 	expires := n.clock.at(n.time().Add(modelTimeout))
 	n.toServer(func(server int) {
-		var subscribed []int
-		for node := range modelNodes {
-			if n.servers[server][r.id][node] {
-				subscribed = append(subscribed, node)
+		var subscribed [modelNodes]int
+		count := 0
+		for node, here := range n.servers[server][r.id] {
+			if here {
+				subscribed[count] = node
+				count++
 			}
 		}
-		if len(subscribed) == 0 {
-			n.toNode(server, n.n, func() { n.finish(number, "nobody") })
+		if count == 0 {
+			n.toNode(server, n.n, func() { n.finish(number, nobody) })
 			return
 		}
-		node := subscribed[n.r.IntN(len(subscribed))]
-		take := func() { n.nodes[node].take(n.n, number, expires, r.id, r.seq) }
+		node := subscribed[n.r.IntN(count)]
+		take := func() { n.nodes[node].take(n.n, number, expires, r) }
 		arrive := func() { // where there is no subscription any more it is dropped
 			if n.servers[node%2][r.id][node] {
 				n.toNode(node%2, node, take)
-				if n.r.Float64() < n.double {
+				if n.double > 0 && n.r.Float64() < n.double {
 					n.toNode(node%2, node, take)
 				}
 			}
@@ -390,13 +453,23 @@ func (n *modelNode) send(r *modelRequest) {
 		if node%2 == server {
 			arrive()
 		} else {
-			n.route(server, arrive)
+			n.route(server, !n.mixed, arrive)
 		}
 	})
 }
 
+// A modelOutcome is what becomes of a request.
+type modelOutcome byte
+
+const (
+	written modelOutcome = iota
+	moved
+	nobody
+	uncertain
+)
+
 // take is a request that has come.
-func (n *modelNode) take(from int, number, expires uint64, id string, seq int) {
+func (n *modelNode) take(from int, number, expires uint64, r *modelRequest) {
 	w := &n.windows[from]
 	if !n.late {
 		late := n.clock.at(n.time()) > expires
@@ -405,94 +478,122 @@ func (n *modelNode) take(from int, number, expires uint64, id string, seq int) {
 		}
 		if late || !w.take(number) {
 			if w.never(number) {
-				n.sendTo(from, func() { n.nodes[from].finish(number, "moved") })
+				n.sendTo(from, func() { n.nodes[from].finish(number, moved) })
 			}
 			return
 		}
 	}
-	outcome := "moved"
-	if e := n.entries[id]; e != nil {
-		n.write(from, id, seq, e.conn)
-		outcome = "written"
+	outcome := moved
+	if e := n.entries[r.id]; e.conn > 0 {
+		n.write(from, r, e.conn)
+		outcome = written
 	}
 	n.sendTo(from, func() { n.nodes[from].finish(number, outcome) })
 }
 
-func (m *model) write(from int, id string, seq, conn int) {
-	what, on := fmt.Sprint(from, "/", seq), fmt.Sprint(conn, " of ", id, " from ", from)
-	if m.written[what] {
-		m.fail("message %s is written twice", what)
+func (m *model) write(from int, r *modelRequest, conn int) {
+	on := modelConnection{r.id, conn, from}
+	for _, seq := range r.batch {
+		if m.written[from][seq] {
+			m.fail("message %d of node %d is written twice", seq, from)
+		}
+		if m.refused[from][seq] {
+			m.fail("message %d of node %d is written after its outcome", seq, from)
+		}
+		if m.last[on] > seq {
+			m.fail("message %d of node %d is late: %d was before it", seq, from, m.last[on])
+		}
+		m.written[from][seq], m.last[on] = true, max(m.last[on], seq)
 	}
-	if m.refused[what] {
-		m.fail("message %s is written after its outcome", what)
+}
+
+// claim takes a request that is out, nil if it is not.
+func (n *modelNode) claim(number uint64) *modelRequest {
+	for i, r := range n.out {
+		if r.number == number {
+			n.out = slices.Delete(n.out, i, i+1)
+			return r
+		}
 	}
-	if m.last[on] > seq {
-		m.fail("message %s is late: %d was before it", what, m.last[on])
-	}
-	m.written[what], m.last[on] = true, max(m.last[on], seq)
+	return nil
 }
 
 // finish is the answer to a request.
-func (n *modelNode) finish(number uint64, outcome string) {
-	r := n.out[number]
+func (n *modelNode) finish(number uint64, outcome modelOutcome) {
+	r := n.claim(number)
 	if r == nil {
 		return
 	}
-	delete(n.out, number)
-	if outcome == "moved" && n.now-r.begun < modelTimeout {
+	if outcome == moved && n.now-r.begun < modelTimeout {
 		n.after(2*time.Millisecond, func() { n.send(r) })
 		return
 	}
 	n.settle(r, outcome)
 }
 
-func (n *modelNode) settle(r *modelRequest, outcome string) {
-	if outcome == "nobody" || outcome == "moved" {
-		n.refused[fmt.Sprint(n.n, "/", r.seq)] = true
-	}
+func (n *modelNode) settle(r *modelRequest, outcome modelOutcome) {
 	n.longest = max(n.longest, n.now-r.begun)
 	n.busy[r.id] = false
+	mail := &n.mail[r.id]
+	switch outcome {
+	case nobody, moved: // into the mailbox
+		mail.batch = append(r.batch, mail.batch...)
+		mail.due, mail.pause = n.now+time.Second, time.Second
+	default:
+		if !n.forgetful || outcome == written {
+			n.sendMail(r.id)
+		}
+	}
 }
 
-// tick looks after what is on its way.
+// tick looks after what is on its way, or in the mailbox.
 func (n *modelNode) tick() {
 	n.after(100*time.Millisecond, n.tick)
 	if n.stopped {
 		return
 	}
-	for _, number := range sortedKeys(n.out) {
-		r := n.out[number]
+	for i := len(n.out) - 1; i >= 0; i-- {
+		r := n.out[i]
 		silent := n.now - r.heard
 		switch {
 		case silent > modelTimeout:
-			n.finish(number, "uncertain")
+			n.finish(r.number, uncertain)
 		case n.mute || silent <= 200*time.Millisecond || n.now-r.asked < min(300*time.Millisecond+r.asked-r.heard, patience):
 		default:
 			r.asked = n.now
 			for node := range modelNodes {
+				number := r.number
 				n.sendTo(node, func() { n.nodes[node].probed(n.n, number, r.id) })
 			}
 		}
 	}
+	for id := range n.mail {
+		if mail := &n.mail[id]; len(mail.batch) > 0 && !n.busy[id] && n.now >= mail.due && !n.forgetful {
+			pause := 2 * mail.pause
+			n.sendMail(id)
+			mail.due, mail.pause = n.now+pause, pause
+		}
+	}
 }
 
-func (n *modelNode) probed(from int, number uint64, id string) {
+func (n *modelNode) probed(from int, number uint64, id int) {
 	w := &n.windows[from]
 	w.refuse(number)
-	if here := n.entries[id] != nil; w.never(number) {
-		n.sendTo(from, func() { n.nodes[from].absent(n.n, number, here) })
+	if here := n.entries[id].conn > 0; w.never(number) {
+		n.sendTo(from, func() { n.nodes[from].isAbsent(n.n, number, here) })
 	}
 }
 
-func (n *modelNode) absent(from int, number uint64, here bool) {
-	r := n.out[number]
-	if r == nil {
+func (n *modelNode) isAbsent(from int, number uint64, here bool) {
+	i := slices.IndexFunc(n.out, func(r *modelRequest) bool { return r.number == number })
+	if i < 0 {
 		return
 	}
-	if r.absent[from] = true; len(r.absent) == modelNodes {
-		n.finish(number, "moved")
+	r := n.out[i]
+	if r.absent[from] = true; r.absent == [modelNodes]bool{true, true, true} {
+		n.finish(number, moved)
 	} else if here && n.now-r.heard > patience {
-		n.finish(number, "uncertain")
+		n.finish(number, uncertain)
 	}
 }
 
@@ -508,26 +609,26 @@ func (n *modelNode) stop(d time.Duration) {
 	})
 }
 
-// check fails the history unless each id is connected once, by its newest connection.
-func (m *model) check(ids ...string) {
-	for _, id := range ids {
+// check fails the history unless each id is connected once, by its newest connection, and
+// nothing waits for it in a mailbox.
+func (m *model) check() {
+	for id := range modelIDs {
 		var conns []int
+		waiting := 0
 		for _, n := range m.nodes {
-			if e := n.entries[id]; e != nil {
+			if e := n.entries[id]; e.conn > 0 {
 				conns = append(conns, e.conn)
 			}
+			waiting += len(n.mail[id].batch)
 		}
-		if m.newest[id] > 0 && !slices.Equal(conns, []int{m.newest[id]}) {
-			m.fail("%q has connections %v, the newest is %d", id, conns, m.newest[id])
+		if m.newest[id] == 0 {
+			continue
+		}
+		if !slices.Equal(conns, []int{m.newest[id]}) {
+			m.fail("user %d has connections %v, the newest is %d", id, conns, m.newest[id])
+		}
+		if waiting > 0 {
+			m.fail("%d messages wait for user %d, who is connected", waiting, id)
 		}
 	}
-}
-
-func sortedKeys(m map[uint64]*modelRequest) []uint64 {
-	keys := make([]uint64, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }

@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"fmt"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"golang.org/x/net/websocket"
 )
 
 // TestVersionIsOfTheConnection: a connection is as new as when it was added, and no
@@ -156,5 +159,40 @@ func TestOlderThanJoin(t *testing.T) {
 	eventually(t, "the newest wins", func() bool { return b.conns.Len() == 0 })
 	if conns.Len() != 2 {
 		t.Error("the newest is closed")
+	}
+}
+
+// TestGhost: a handshake that a node finds in its backlog when it goes on, and whose client
+// gave up meanwhile, does not replace the connection that the user has elsewhere.
+func TestGhost(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	l, err := net.Listen("tcp", "127.0.0.1:0") // of a, which is stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(gone, "GET /?id=alice HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+		"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n")
+	gone.Close()
+	alice := b.dial("alice")
+	b.known("alice", a)
+	served := make(chan struct{})
+	h := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		a.conns.Add("alice", ws)
+		eventually(t, "it is announced", func() bool { return a.Stats().IDs == 1 })
+	}))
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		func() { h.ServeHTTP(w, r) }() // middleware, so it returns when the handler has
+		close(served)
+	})}
+	go srv.Serve(l)
+	defer srv.Close()
+	<-served
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || alice.read() != "x" {
+		t.Errorf("Deliver: %v", err)
 	}
 }

@@ -42,8 +42,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,67 +101,28 @@ const (
 // A Node is one process's part in a cluster. All methods may be called from any
 // number of goroutines at once.
 type Node struct {
-	pool    *gcpool.Pool
-	local   *gcpool.Local
-	nc      *nats.Conn
-	prefix  string
-	name    string
-	timeout time.Duration
-	logs    *slog.Logger
-	id      string // unique
+	*outgoing
+	replies
+	incoming
 
-	in        chan *nats.Msg       // messages for the ids here, and answers
-	control   chan *nats.Msg       // what other nodes say of themselves
-	subs      []*nats.Subscription // all but those of ids
-	ours      *nats.Subscription   // answers
-	sending   chan struct{}        // wakes send
-	changed   chan struct{}        // wakes the announcer
-	idle      chan struct{}        // received from when receive has nothing to do
-	leaving   chan struct{}        // closed by Leave
-	stop      chan struct{}        // closed when all is settled, or time is over
-	withdrawn atomic.Bool          // no id is announced any more
-	running   sync.WaitGroup
+	in        chan *nats.Msg        // messages for the ids here, and answers
+	subs      []*nats.Subscription  // all but those of ids
+	ours      *nats.Subscription    // answers
+	changed   chan struct{}         // wakes the announcer
+	idle      chan struct{}         // received from when receive has nothing to do
+	leaving   chan struct{}         // closed by Leave
+	withdrawn atomic.Bool           // no id is announced any more
 	gone      atomic.Bool           // Leave has been called
 	left      chan struct{}         // closed when it has ended
-	came      time.Time             // shortly before SetCluster
 	joined    bool                  // the pool is n's
 	self      *atomic.Pointer[Node] // nil after Leave
 	err       error                 // what it returned; valid once left is closed
 
-	requests, taken, malformed atomic.Uint64
-	fault                      atomic.Pointer[error] // the last one
-	faulted                    atomic.Int64          // when it was logged, for one a second is enough
+	// Guarded by mu.
+	dirty map[key]change // ids that came or went, for the announcer
+	ids   int            // how many are announced
 
-	publishing sync.Mutex // held by who publishes; locked before mu
-
-	mu           sync.Mutex // under it only the pool is called, for Since
-	queue        []*request // to be sent
-	out          map[uint64]*request
-	number       uint64
-	inFlight     int                   // how many of out count
-	open         int                   // requests without an outcome
-	buf          []byte                // the request that take has encoded; send's
-	pending      []message             // what else is to be sent
-	slots        map[string]int        // index in pending, of the answers to a node
-	broadcasting int                   // bytes of Broadcast in pending
-	broadcasts   map[string]*broadcast // by pool
-	limit        int                   // of a NATS message
-	away         bool                  // no connection to NATS
-	ended        bool
-	deliveries   map[origin]*delivery
-	windows      map[string]*window // by node, which of its requests came
-	clock        clock
-	dirty        map[key]change   // ids that came or went, for the announcer
-	redirects    map[key]redirect // ids that have left
-	members      map[string]*member
-	hints        [2]map[key]hint // by id, of the last redirectTTL and of the one before
-	rotated      time.Time       // when hints began anew
-	looked       time.Time       // when resume ran last
-	ids          int             // how many are announced
-	unsent       atomic.Bool     // mail may wait that NATS did not take
-	stale        atomic.Bool     // the server has subscriptions that nats.go has forgotten
-	lastEcho     time.Time       // when the last ping of listen came back
-	resumes      uint64          // reconnects of nc that the announcer has seen
+	stale atomic.Bool // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.
@@ -222,31 +181,20 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
-	return &Node{
-		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), limit: 1 << 20, clock: clock{start: time.Now()},
-		in: make(chan *nats.Msg, inbox), control: make(chan *nats.Msg, inbox),
-		sending: make(chan struct{}, 1), changed: make(chan struct{}, 1), idle: make(chan struct{}),
-		leaving: make(chan struct{}), left: make(chan struct{}), stop: make(chan struct{}),
-		out: map[uint64]*request{}, slots: map[string]int{}, hints: [2]map[key]hint{{}, {}},
-		deliveries: map[origin]*delivery{}, windows: map[string]*window{}, broadcasts: map[string]*broadcast{},
-		dirty: map[key]change{}, redirects: map[key]redirect{}, members: map[string]*member{},
+	b := &bus{
+		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
+		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
+		redirects: map[key]redirect{}, members: map[string]*member{},
 	}
-}
-
-// note records an error, and logs at most one a second. A logger may block or panic,
-// hence the goroutine.
-func (n *Node) note(err error) {
-	n.fault.Store(&err)
-	now := time.Now().UnixNano()
-	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
-		logs := n.logs
-		if logs == nil {
-			logs = slog.Default()
-		}
-		go func() {
-			defer func() { _ = recover() }()
-			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
-		}()
+	out := &outgoing{
+		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},
+		hints: [2]map[key]hint{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},
+	}
+	return &Node{
+		outgoing: out, replies: replies{out},
+		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
+		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1), idle: make(chan struct{}),
+		leaving: make(chan struct{}), left: make(chan struct{}), dirty: map[key]change{},
 	}
 }
 

@@ -70,20 +70,6 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	}
 }
 
-// nameOf returns what Where calls a node.
-func (n *Node) nameOf(node, name string) string {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	shared := node != n.id && n.name == name
-	for other, m := range n.members {
-		shared = shared || other != node && m.name == name && !m.gone
-	}
-	if shared {
-		return name + "/" + node
-	}
-	return name
-}
-
 // Online iterates over the ids that are connected in a pool, those here first.
 // Each other node is asked when its turn comes, and its ids are gathered in
 // memory; a node that has gone by then is left out. An id that moves meanwhile
@@ -113,18 +99,6 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 			}
 		}
 	}
-}
-
-// others returns the nodes that are there.
-func (n *Node) others() (nodes []string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for node, m := range n.members {
-		if !m.gone {
-			nodes = append(nodes, node)
-		}
-	}
-	return nodes
 }
 
 // askFor is ask, but ends with ctx also while nc is held up in a write.
@@ -184,7 +158,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 }
 
 // list is called when another node asks for the ids here. It answers in pages.
-func (n *Node) list(m *nats.Msg) {
+func (n *incoming) list(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
 	if d.bad || !plain(node) || !strings.HasPrefix(m.Reply, n.subject("p", node, "")) {

@@ -169,6 +169,36 @@ func TestMailbox(t *testing.T) {
 	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 10 })
 }
 
+// TestMailboxAfterARouteIsDown: what was pushed while a route between two servers was down, and
+// to nobody after that, reaches the user on the other side when it is up, though she was there
+// all the time.
+func TestMailboxAfterARouteIsDown(t *testing.T) {
+	var route *proxy
+	servers := serveCluster(t, 2, &route)
+	a, b := join(t, servers[0].ClientURL(), gcpool.WithMailbox(time.Minute, 1<<20)), join(t, servers[1].ClientURL())
+	u := b.dial("alice")
+	b.known("alice", a)
+	route.cut()
+	eventually(t, "cut", func() bool { return servers[0].NumRoutes() == 0 && servers[1].NumRoutes() == 0 })
+	for i := range 10 {
+		if err := a.stream.Add("alice", fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "in the mailbox", func() bool { return a.conns.Info("alice").Mailbox == 10 })
+	route.mend()
+	for i := range 10 {
+		if got := u.read(); got != fmt.Sprint(i) {
+			t.Errorf("received %q, want %d", got, i)
+		}
+	}
+	eventually(t, "nobody looks for her any more", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return len(a.retries) == 0
+	})
+}
+
 // TestMailboxOfANodeThatComesLater: what waited there before it joined goes to
 // an id that is connected elsewhere.
 func TestMailboxOfANodeThatComesLater(t *testing.T) {

@@ -1,11 +1,7 @@
 package cluster
 
 import (
-	"cmp"
-	"fmt"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // receive is the goroutine that handles requests and answers. It also watches deadlines
@@ -31,39 +27,6 @@ func (n *Node) receive() {
 	}
 }
 
-// resume extends all deadlines by the time for which this process was stopped or had no
-// processor, for answers may wait to be read. It runs each tick and counts one of
-// them, so that no deadline is extended for ever.
-func (n *Node) resume() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := time.Now()
-	gap := now.Sub(cmp.Or(n.looked, now)) - tick
-	n.looked = now
-	if gap < 2*tick {
-		return
-	}
-	later := func(t time.Time) time.Time {
-		if t = t.Add(gap); t.After(now) { // it is from after the stop
-			return now
-		}
-		return t
-	}
-	putOff := func(r *request) {
-		r.due, r.since, r.heard = later(r.due.Add(-n.timeout)).Add(n.timeout), later(r.since), later(r.heard)
-	}
-	for _, r := range n.out {
-		putOff(r)
-	}
-	for _, r := range n.queue {
-		putOff(r)
-	}
-	for _, m := range n.members {
-		m.heard = later(m.heard)
-	}
-	n.lastEcho = later(n.lastEcho)
-}
-
 // listen connects to NATS again if this node's own ping has not come back for
 // natsTimeout. nats.go takes minutes to miss a server whose machine has vanished. It
 // may hold its lock in a write meanwhile, hence the goroutine.
@@ -81,10 +44,4 @@ func (n *Node) listen() {
 			_ = n.nc.ForceReconnect()
 		}
 	})
-}
-
-// reject counts and reports a message that makes no sense.
-func (n *Node) reject(m *nats.Msg) {
-	n.malformed.Add(1)
-	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))
 }

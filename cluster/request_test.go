@@ -314,7 +314,9 @@ func TestBroadcastRefuses(t *testing.T) {
 			t.Fatalf("number %d of %d bytes: %v", i, len(large), err)
 		}
 	}
-	for what, n := range map[string]*Node{"away": {away: true, limit: 1 << 20}, "ended": {ended: true, limit: 1 << 20}} {
+	away, ended := bare("a"), bare("e")
+	away.away, ended.ended = true, true
+	for what, n := range map[string]*Node{"away": away, "ended": ended} {
 		n.sending = make(chan struct{}, 1)
 		if err := (remote{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrNotConnected) {
 			t.Errorf("%s: %v", what, err)

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -13,7 +14,7 @@ import (
 
 // send is the goroutine that publishes. nc blocks while NATS does not read, and others
 // must not wait for that.
-func (n *Node) send() {
+func (n *outgoing) send() {
 	for {
 		select {
 		case <-n.sending:
@@ -30,7 +31,7 @@ func (n *Node) send() {
 
 // sendNow publishes on the caller's goroutine, which saves a switch to another. If
 // somebody is publishing, it leaves the work to send.
-func (n *Node) sendNow() {
+func (n *outgoing) sendNow() {
 	more := true
 	if n.publishing.TryLock() {
 		more = n.round()
@@ -42,7 +43,7 @@ func (n *Node) sendNow() {
 }
 
 // round publishes what waits, and reports whether more has come meanwhile.
-func (n *Node) round() (more bool) {
+func (n *outgoing) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
 	n.limit, n.away = limit, away
@@ -65,17 +66,10 @@ func (n *Node) round() (more bool) {
 	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
-// publish publishes one message, and records an error.
-func (n *Node) publish(subject string, b []byte) {
-	if err := n.nc.Publish(subject, b); err != nil {
-		n.note(err)
-	}
-}
-
 // take moves the first request from the queue to out and encodes it into n.buf, with
 // as many messages as one NATS message holds. It returns nil if the queue is empty or
 // maxInFlight is reached.
-func (n *Node) take() (number uint64, r *request) {
+func (n *outgoing) take() (number uint64, r *request) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) == 0 || n.inFlight >= maxInFlight {
@@ -101,7 +95,7 @@ func (n *Node) take() (number uint64, r *request) {
 }
 
 // request publishes n.buf, into which take has encoded r.
-func (n *Node) request(number uint64, r *request) {
+func (n *outgoing) request(number uint64, r *request) {
 	n.mu.Lock()
 	err, to := error(nil), r.node
 	switch {
@@ -128,7 +122,7 @@ func (n *Node) request(number uint64, r *request) {
 
 // publishRequest publishes n.buf. It returns an error if certainly nothing has left.
 // After other errors, the answer or the deadline decides.
-func (n *Node) publishRequest(subject, reply string) error {
+func (n *outgoing) publishRequest(subject, reply string) error {
 	n.requests.Add(1)
 	err := n.nc.PublishRequest(subject, reply, n.buf)
 	for _, certain := range []error{nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
@@ -148,4 +142,28 @@ func wake(c chan struct{}) {
 	case c <- struct{}{}:
 	default:
 	}
+}
+
+// flush waits until NATS has the last answers, up to WithTimeout.
+func (n *outgoing) flush(ctx context.Context) {
+	n.publishing.Lock() // a goroutine of the pool may be sending one
+	defer n.publishing.Unlock()
+	if n.nc.IsConnected() {
+		ctx, cancel := context.WithTimeout(ctx, n.timeout)
+		defer cancel()
+		_ = n.nc.FlushWithContext(ctx)
+	}
+}
+
+// answerLocked adds an answer to the message for its node. The caller wakes send.
+func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
+	i, ok := n.slots[node]
+	if !ok || len(n.pending[i].data) > piece {
+		i = len(n.pending)
+		n.slots[node] = i
+		n.pending = append(n.pending, message{n.subject("r", node, "0"), appendString(nil, n.id)})
+	}
+	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
+	n.pending[i].data = appendString(appendString(b, codes), name)
+	n.windowLocked(node).answers++
 }

@@ -19,7 +19,7 @@ type broadcast struct {
 
 // receiveBroadcast handles a Broadcast of another node. It does not wait for readers, so
 // that pools do not wait for each other.
-func (n *Node) receiveBroadcast(m *nats.Msg) {
+func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
 	stream := n.pool.GetStream(pool)
@@ -49,7 +49,7 @@ func (n *Node) receiveBroadcast(m *nats.Msg) {
 }
 
 // drain is the goroutine of a broadcast.
-func (n *Node) drain(stream *gcpool.StreamPool, c *broadcast) {
+func (n *incoming) drain(stream *gcpool.StreamPool, c *broadcast) {
 	for {
 		n.mu.Lock()
 		if len(c.waiting) == 0 || n.ended {

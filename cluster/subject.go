@@ -25,12 +25,12 @@ func token(name string) string {
 }
 
 // subject joins tokens behind the prefix.
-func (n *Node) subject(tokens ...string) string {
+func (n *bus) subject(tokens ...string) string {
 	return n.prefix + "." + strings.Join(tokens, ".")
 }
 
 // subjectOf is where messages for an id go.
-func (n *Node) subjectOf(k key) string { return n.subject("m", token(k.pool), token(k.id)) }
+func (n *bus) subjectOf(k key) string { return n.subject("m", token(k.pool), token(k.id)) }
 
 // plain reports whether a node's id is what nuid makes, and so safe in a subject.
 func plain(node string) bool {
@@ -40,7 +40,7 @@ func plain(node string) bool {
 }
 
 // numbered takes the number of a request from where its answer is to go.
-func (n *Node) numbered(reply, node string) (uint64, bool) {
+func (n *bus) numbered(reply, node string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(reply, n.subject("r", node, ""))
 	number, err := strconv.ParseUint(digits, 10, 64)
 	return number, ok && err == nil

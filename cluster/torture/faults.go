@@ -4,57 +4,107 @@ package main
 
 import (
 	"errors"
+	"sync"
 	"syscall"
 	"time"
 )
 
 // A fault is something that happens to a fleet, and is over when do returns.
 type fault struct {
-	name    string
+	name  string
+	setup setup
+	do    func(f *fleet) error
+}
+
+// A setup is how a fleet differs from the usual one.
+type setup struct {
 	mailbox bool
-	do      func(f *fleet) error
+	server  string // lines of the servers' configuration
+	login   string // of nodes, with an @
+	large   int    // one push of so many has 10 KiB
 }
 
 var faults = []fault{
-	{"none", false, func(*fleet) error { time.Sleep(2 * time.Second); return nil }},
-	{"node-killed", false, func(f *fleet) error { return f.nodes[1].restart(time.Second) }},
-	{"node-stopped-2s", false, func(f *fleet) error { return pause(f.nodes[1], 2*time.Second) }},
-	{"node-stopped-6s", false, func(f *fleet) error { return pause(f.nodes[1], 6*time.Second) }},
-	{"server-killed", false, func(f *fleet) error { return f.servers[1].restart(time.Second) }},
-	{"server-stopped-2s", false, func(f *fleet) error { return pause(f.servers[1], 2*time.Second) }},
-	{"server-stopped-6s", false, func(f *fleet) error { return pause(f.servers[1], 6*time.Second) }},
-	{"server-vanished", false, func(f *fleet) error { // for its node; the others lose the node
-		f.way.set(true, false)
-		time.Sleep(10 * time.Second)
-		f.way.set(false, true)
-		f.way.set(false, false)
-		return nil
+	{"none", setup{}, wait},
+	{"rolling-restart", setup{}, roll},
+	{"rolling-restart-mailbox", setup{mailbox: true}, roll},
+	{"node-killed", setup{}, func(f *fleet) error { return f.nodes[1].restart(time.Second) }},
+	{"node-stopped-2s", setup{}, func(f *fleet) error { return pause(f.nodes[1], 2*time.Second) }},
+	{"node-stopped-6s", setup{}, func(f *fleet) error { return pause(f.nodes[1], 6*time.Second) }},
+	{"node-stopped-20s", setup{}, func(f *fleet) error { return pause(f.nodes[1], 20*time.Second) }},
+	{"server-killed", setup{}, func(f *fleet) error { return f.servers[1].restart(time.Second) }},
+	{"server-stopped-2s", setup{}, func(f *fleet) error { return pause(f.servers[1], 2*time.Second) }},
+	{"server-stopped-6s", setup{}, func(f *fleet) error { return pause(f.servers[1], 6*time.Second) }},
+	{"server-stopped-20s", setup{}, func(f *fleet) error { return pause(f.servers[1], 20*time.Second) }},
+	{"server-vanished", setup{}, func(f *fleet) error { // for its node; the others lose the node
+		return f.way.during(10*time.Second, condition{silent: both}, condition{refused: true})
 	}},
-	{"route-reset-1s", false, func(f *fleet) error { return cut(f, time.Second) }},
-	{"route-reset-1s-mailbox", true, func(f *fleet) error { return cut(f, time.Second) }},
-	{"route-cut-5s", false, func(f *fleet) error { return cut(f, 5*time.Second) }},
-	{"node-cut-2s", false, func(f *fleet) error {
-		f.way.set(false, true)
-		time.Sleep(2 * time.Second)
-		f.way.set(false, false)
-		return nil
+	{"node-cut-2s", setup{}, func(f *fleet) error { return f.way.during(2*time.Second, condition{refused: true}) }},
+	{"route-reset-1s", setup{}, routes(time.Second, condition{refused: true})},
+	{"route-reset-1s-mailbox", setup{mailbox: true}, routes(time.Second, condition{refused: true})},
+	{"route-cut-5s", setup{}, routes(5*time.Second, condition{refused: true})},
+	{"route-cut-15s", setup{}, routes(15*time.Second, condition{silent: both})},
+	{"route-cut-30s", setup{}, routes(30*time.Second, condition{silent: both})},
+	{"route-one-way-10s", setup{}, routes(10*time.Second, condition{silent: outward})},
+	{"route-lossy", setup{}, routes(10*time.Second, condition{delay: 50 * time.Millisecond, loss: 0.05})},
+	{"clock-1h", setup{}, func(f *fleet) error { return skewed(f, -time.Hour, wait) }},
+	{"clock-30s-route-cut-5s", setup{}, func(f *fleet) error {
+		return skewed(f, 30*time.Second, routes(5*time.Second, condition{refused: true}))
 	}},
+	{"max-payload-8k", setup{server: "max_payload: 8192", large: 50}, wait},
+	{"permissions", setup{login: "node:secret@", server: `authorization { users = [ { user: node, password: secret, permissions: {
+		publish: "gcpool.>", subscribe: "gcpool.>" } } ] }`}, wait},
+	{"slow-consumer", setup{server: `max_payload: 65536, max_pending: 131072, write_deadline: "500ms"`, large: 1}, func(f *fleet) error {
+		return pause(f.nodes[1], 6*time.Second)
+	}},
+}
+
+func wait(*fleet) error {
+	time.Sleep(2 * time.Second)
+	return nil
+}
+
+// skewed starts a node anew whose wall clock is wrong before something happens.
+func skewed(f *fleet, ahead time.Duration, do func(f *fleet) error) error {
+	last := nodes - 1
+	f.ahead[last] = ahead
+	f.unlist(last)
+	if err := errors.Join(f.nodes[last].stop(), f.nodes[last].restart(0)); err != nil {
+		return err
+	}
+	return do(f)
+}
+
+// routes returns what breaks the routes of the last server for a while.
+func routes(d time.Duration, c condition) func(f *fleet) error {
+	return func(f *fleet) error {
+		var wg sync.WaitGroup
+		for _, p := range f.routes {
+			wg.Go(func() { _ = p.during(d, c) })
+		}
+		wg.Wait()
+		return nil
+	}
+}
+
+// roll restarts all nodes, one after the other, each after the balancer of its users knows.
+func roll(f *fleet) error {
+	for i, p := range f.nodes {
+		f.unlist(i)
+		if err := p.stop(); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+		if err := p.restart(0); err != nil {
+			return err
+		}
+		time.Sleep(time.Second)
+	}
+	return nil
 }
 
 func pause(p *process, d time.Duration) error {
 	err := p.signal(syscall.SIGSTOP)
 	time.Sleep(d)
 	return errors.Join(err, p.signal(syscall.SIGCONT))
-}
-
-// cut cuts the routes of the last server.
-func cut(f *fleet, d time.Duration) error {
-	for _, p := range f.routes {
-		p.set(false, true)
-	}
-	time.Sleep(d)
-	for _, p := range f.routes {
-		p.set(false, false)
-	}
-	return nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -28,24 +29,27 @@ type fleet struct {
 	way     *proxy
 	verdict *verdict
 	started int
+	setup   setup
+	ahead   [nodes]time.Duration // clocks
 
 	mu      sync.Mutex
+	orders  string // for a node that is started
 	inputs  [nodes]io.Writer
 	addrs   [nodes]string
 	answers [nodes]chan string // to what tell has asked
 }
 
 // start builds nats-server and starts a fleet, of which v hears.
-func start(mailbox bool, v *verdict) (*fleet, error) {
-	f := &fleet{verdict: v}
-	if err := f.begin(mailbox); err != nil {
+func start(s setup, v *verdict) (*fleet, error) {
+	f := &fleet{verdict: v, setup: s}
+	if err := f.begin(); err != nil {
 		f.end()
 		return nil, err
 	}
 	return f, nil
 }
 
-func (f *fleet) begin(mailbox bool) (err error) {
+func (f *fleet) begin() (err error) {
 	if f.dir, err = os.MkdirTemp("", "gcpool-torture"); err != nil {
 		return err
 	}
@@ -76,7 +80,7 @@ func (f *fleet) begin(mailbox bool) (err error) {
 			cmd := exec.Command(daemon, "-c", config)
 			return cmd, errors.Join(cmd.Start(), accepts(address(ports[i])))
 		}}
-		f.nodes[i] = &process{begin: func() (*exec.Cmd, error) { return f.node(i, ports, mailbox) }}
+		f.nodes[i] = &process{begin: func() (*exec.Cmd, error) { return f.node(i, ports) }}
 	}
 	for _, p := range append(f.servers[:], f.nodes[:]...) {
 		if err := p.restart(0); err != nil {
@@ -102,20 +106,18 @@ func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 		server_name: "s%d"
 		ping_interval: "2s"
 		cluster { name: c, listen: "%s", no_advertise: true, pool_size: -1, routes: [%s] }
-	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "))
+		%s
+	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "), f.setup.server)
 }
 
 // node starts the process of a node.
-func (f *fleet) node(i int, ports [nodes]int, mailbox bool) (*exec.Cmd, error) {
+func (f *fleet) node(i int, ports [nodes]int) (*exec.Cmd, error) {
 	self, err := os.Executable()
 	if err != nil {
 		return nil, err
 	}
 	f.started++
-	args := fmt.Sprintf("node%d.%d %s", i, f.started, f.urls(i, ports))
-	if mailbox {
-		args += " mailbox"
-	}
+	args := fmt.Sprintf("node%d.%d %s %v %v %v", i, f.started, f.urls(i, ports), f.setup.mailbox, f.setup.large, f.ahead[i])
 	cmd := exec.Command(self)
 	cmd.Env = append(os.Environ(), nodeEnv+"="+args)
 	cmd.Stderr = f.verdict
@@ -136,6 +138,7 @@ func (f *fleet) node(i int, ports [nodes]int, mailbox bool) (*exec.Cmd, error) {
 	case addr := <-ready:
 		f.mu.Lock()
 		f.inputs[i], f.addrs[i], f.answers[i] = in, addr, answers
+		fmt.Fprintln(in, f.orders)
 		f.mu.Unlock()
 		return cmd, nil
 	case <-time.After(20 * time.Second):
@@ -151,7 +154,7 @@ func (f *fleet) urls(i int, ports [nodes]int) string {
 		if i == nodes-1 && j == 0 {
 			to = f.way.Addr().String()
 		}
-		urls = append(urls, "nats://"+to)
+		urls = append(urls, "nats://"+f.setup.login+to)
 	}
 	return strings.Join(urls, ",")
 }
@@ -169,6 +172,15 @@ func (f *fleet) listen(out io.Reader, ready, answers chan<- string) {
 			answers <- lines.Text()
 		}
 	}
+}
+
+// load has all nodes push to users, also those that are started later.
+func (f *fleet) load(users int) {
+	orders := fmt.Sprint("users ", users, "\nload")
+	f.mu.Lock()
+	f.orders = orders
+	f.mu.Unlock()
+	f.tell(orders)
 }
 
 // tell has all nodes do something.
@@ -249,10 +261,23 @@ func (f *fleet) settle(users int) {
 	}
 }
 
-func (f *fleet) addr(i int) string {
+// addr returns the address of any node that is listed, as a balancer does; "" if none is.
+func (f *fleet) addr() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	return f.addrs[i]
+	for _, i := range rand.Perm(nodes) {
+		if f.addrs[i] != "" {
+			return f.addrs[i]
+		}
+	}
+	return ""
+}
+
+// unlist has users no longer connect to a node, until it is started again.
+func (f *fleet) unlist(i int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.addrs[i] = ""
 }
 
 func (f *fleet) end() {

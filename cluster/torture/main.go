@@ -50,7 +50,7 @@ func main() {
 // torture starts a fleet and repeats a fault for as long as told, at least once.
 func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 	v := newVerdict(f.name)
-	fl, err := start(f.mailbox, v)
+	fl, err := start(f.setup, v)
 	if err != nil {
 		return nil, err
 	}
@@ -60,7 +60,7 @@ func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 	if err := fl.reached(users); err != nil {
 		return nil, fmt.Errorf("before any fault: %w", err)
 	}
-	fl.tell("load")
+	fl.load(users)
 	for end := time.Now().Add(lasts); ; {
 		load.moving.Store(true)
 		time.Sleep(time.Second) // of moves without a fault

@@ -4,6 +4,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -13,20 +14,23 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/cluster"
+	"github.com/nulijiabei/gcpool/cluster/internal/skew"
 	"golang.org/x/net/websocket"
 )
 
-// nodeEnv tells a process that it is a node: a name, the addresses of NATS and "mailbox"
-// or nothing, with spaces between.
+// nodeEnv tells a process that it is a node: a name, the addresses of NATS, whether it has a
+// mailbox, how many pushes there are for a large one, and how far its clock is ahead, with spaces between.
 const nodeEnv = "GCPOOL_TORTURE_NODE"
 
 // perPush is how long a node waits between two pushes.
@@ -47,10 +51,17 @@ func runNode() {
 			fmt.Println(line)
 		}
 	}()
-	pool := join(args, out)
+	skew.Ahead, _ = time.ParseDuration(args[4])
+	pool, node := join(args, out)
 	conns := pool.GetConn("users")
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	must(err)
+	terminated := make(chan os.Signal, 1)
+	signal.Notify(terminated, syscall.SIGTERM)
+	go func() {
+		<-terminated
+		leave(pool, node, l)
+	}()
 	go http.Serve(l, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
 		id := ws.Request().FormValue("id")
 		conns.Add(id, ws)
@@ -58,7 +69,9 @@ func runNode() {
 		io.Copy(io.Discard, bufio.NewReader(ws))
 	})))
 	out <- "ready " + l.Addr().String()
-	p := &pusher{name: args[0], stream: pool.GetStream("users")}
+	large, err := strconv.Atoi(args[3])
+	must(err)
+	p := &pusher{name: args[0], stream: pool.GetStream("users"), large: large}
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
 		switch command, arg, _ := strings.Cut(in.Text(), " "); command {
 		case "users":
@@ -79,15 +92,17 @@ func runNode() {
 }
 
 // join returns a pool in the cluster, as README has it.
-func join(args []string, out chan<- string) *gcpool.Pool {
+func join(args []string, out chan<- string) (*gcpool.Pool, *cluster.Node) {
 	opts := []gcpool.Option{gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 		class := "uncertain"
-		if errors.Is(u.Err, gcpool.ErrNotConnected) || errors.Is(u.Err, gcpool.ErrExpired) {
-			class = "certain"
+		for _, certain := range []error{gcpool.ErrNotConnected, gcpool.ErrExpired, gcpool.ErrTooLarge} {
+			if errors.Is(u.Err, certain) {
+				class = "certain"
+			}
 		}
-		out <- fmt.Sprintf("undelivered %s %s", class, u.Data)
+		out <- fmt.Sprintf("undelivered %s %s", class, bytes.TrimRight(u.Data, "x"))
 	})}
-	if len(args) > 2 {
+	if args[2] == "true" {
 		opts = append(opts, gcpool.WithMailbox(time.Minute, 64<<20))
 	}
 	pool := gcpool.NewPool(opts...)
@@ -97,10 +112,20 @@ func join(args []string, out chan<- string) *gcpool.Pool {
 		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(err)
-	_, err = cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))
+	node, err := cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))
 	must(err)
 	pool.Start()
-	return pool
+	return pool, node
+}
+
+// leave ends the process as README has it.
+func leave(pool *gcpool.Pool, node *cluster.Node, l net.Listener) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	l.Close()
+	must(errors.Join(pool.Shutdown(ctx), node.Leave(ctx)))
+	time.Sleep(100 * time.Millisecond) // until the judge has all reports
+	os.Exit(0)
 }
 
 func must(err error) {
@@ -113,6 +138,7 @@ func must(err error) {
 type pusher struct {
 	name    string
 	stream  *gcpool.StreamPool
+	large   int
 	users   atomic.Int64
 	loading atomic.Bool
 }
@@ -122,7 +148,11 @@ type pusher struct {
 func (p *pusher) load() {
 	for n := 1; p.loading.Load(); n++ {
 		id := userID(n * 7 % int(p.users.Load()))
-		_ = p.stream.Add(id, fmt.Appendf(nil, "%s %s %d %d", p.name, id, n, time.Now().UnixNano()))
+		data := fmt.Appendf(nil, "%s %s %d %d ", p.name, id, n, time.Now().UnixNano())
+		if p.large > 0 && n%p.large == 0 {
+			data = append(data, bytes.Repeat([]byte("x"), 10<<10)...)
+		}
+		_ = p.stream.Add(id, data)
 		time.Sleep(perPush)
 	}
 }

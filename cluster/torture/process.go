@@ -27,6 +27,13 @@ func (p *process) restart(after time.Duration) (err error) {
 	return err
 }
 
+// stop has a process end by itself, and kills it after 20 s.
+func (p *process) stop() error {
+	timer := time.AfterFunc(20*time.Second, func() { _ = p.signal(syscall.SIGKILL) })
+	defer timer.Stop()
+	return errors.Join(p.signal(syscall.SIGTERM), p.cmd.Wait())
+}
+
 func (p *process) kill() {
 	if p.cmd != nil {
 		_ = p.cmd.Process.Kill()

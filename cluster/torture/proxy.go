@@ -3,21 +3,40 @@
 package main
 
 import (
+	"math/rand/v2"
 	"net"
 	"sync"
+	"time"
 )
 
-// A proxy is the way of TCP connections, which can be cut, and blocked without a word as
-// by a machine that has vanished.
+// A proxy is the way of TCP connections, on which things happen.
 type proxy struct {
 	net.Listener
 	to      string
 	mu      sync.Mutex
-	blocked *sync.Cond // mu
-	block   bool
-	shut    bool
-	conns   map[net.Conn]struct{}
+	changed *sync.Cond // mu
+	condition
+	conns map[net.Conn]struct{}
 }
+
+// A condition is the state of a way.
+type condition struct {
+	refused bool          // connections are cut and refused
+	silent  direction     // nothing passes, without a word, as if a machine has vanished
+	delay   time.Duration // each way
+	loss    float64       // of packets: TCP sends these again, and what is behind waits
+}
+
+type direction byte
+
+const (
+	outward direction = 1 << iota // from who has dialed
+	inward
+	both = outward | inward
+)
+
+// resend is how long TCP takes to miss a packet, about.
+const resend = 300 * time.Millisecond
 
 func newProxy(to string) (*proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -25,7 +44,7 @@ func newProxy(to string) (*proxy, error) {
 		return nil, err
 	}
 	p := &proxy{Listener: l, to: to, conns: map[net.Conn]struct{}{}}
-	p.blocked = sync.NewCond(&p.mu)
+	p.changed = sync.NewCond(&p.mu)
 	go func() {
 		for {
 			c, err := l.Accept()
@@ -45,52 +64,82 @@ func (p *proxy) pass(c net.Conn) {
 		return
 	}
 	p.mu.Lock()
-	if p.shut {
+	if p.refused {
 		c.Close()
 		d.Close()
 	} else {
 		p.conns[c], p.conns[d] = struct{}{}, struct{}{}
 	}
 	p.mu.Unlock()
-	go p.copy(c, d)
-	p.copy(d, c)
+	go p.copy(c, d, inward)
+	p.copy(d, c, outward)
 }
 
-func (p *proxy) copy(to, from net.Conn) {
-	defer func() {
+// A packet is what was read at once, and when it arrives.
+type packet struct {
+	data []byte
+	at   time.Time
+}
+
+func (p *proxy) copy(to, from net.Conn, way direction) {
+	packets := make(chan packet, 1000)
+	defer close(packets)
+	go func() {
+		for packet := range packets {
+			time.Sleep(time.Until(packet.at))
+			p.mu.Lock()
+			for p.silent&way != 0 && !p.refused {
+				p.changed.Wait()
+			}
+			p.mu.Unlock()
+			_, _ = to.Write(packet.data) // from ends too then
+		}
 		to.Close()
 		p.mu.Lock()
 		delete(p.conns, from)
 		p.mu.Unlock()
 	}()
-	buf := make([]byte, 32<<10)
 	for {
+		buf := make([]byte, 32<<10)
 		n, err := from.Read(buf)
 		p.mu.Lock()
-		for p.block && !p.shut {
-			p.blocked.Wait()
+		at := time.Now().Add(p.delay)
+		if rand.Float64() < p.loss {
+			at = at.Add(resend)
 		}
 		p.mu.Unlock()
-		if _, werr := to.Write(buf[:n]); err != nil || werr != nil {
+		if err != nil {
 			return
 		}
+		packets <- packet{buf[:n], at}
 	}
 }
 
-// set says whether connections are blocked, or cut and refused.
-func (p *proxy) set(block, shut bool) {
+// set changes the condition of the way.
+func (p *proxy) set(c condition) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.block, p.shut = block, shut
-	if shut {
+	p.condition = c
+	if p.refused {
 		for c := range p.conns {
 			c.Close()
 		}
 	}
-	p.blocked.Broadcast()
+	p.changed.Broadcast()
+}
+
+// during has the way be in the first condition for a while, and in the others in passing.
+func (p *proxy) during(d time.Duration, first condition, others ...condition) error {
+	p.set(first)
+	time.Sleep(d)
+	for _, c := range others {
+		p.set(c)
+	}
+	p.set(condition{})
+	return nil
 }
 
 func (p *proxy) end() {
 	p.Close()
-	p.set(false, true)
+	p.set(condition{refused: true})
 }

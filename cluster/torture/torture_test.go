@@ -25,7 +25,10 @@ func TestFaults(t *testing.T) {
 	if _, err := exec.LookPath("go"); err != nil {
 		t.Skip(err)
 	}
-	run := map[string]bool{"node-killed": true, "node-stopped-2s": true, "server-killed": true, "route-reset-1s-mailbox": true}
+	run := map[string]bool{
+		"rolling-restart-mailbox": true, "node-killed": true, "node-stopped-2s": true,
+		"server-killed": true, "route-reset-1s-mailbox": true, "clock-30s-route-cut-5s": true,
+	}
 	for _, f := range faults {
 		if !run[f.name] {
 			continue

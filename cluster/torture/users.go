@@ -62,6 +62,7 @@ func (c *load) live(id string) {
 		case ws := <-ended:
 			if ws == open {
 				open = nil
+				c.verdict.lost()
 			}
 		case <-time.After(time.Second + rand.N(2*time.Second)):
 			if c.moving.Load() {
@@ -77,7 +78,7 @@ func (c *load) live(id string) {
 
 // dial connects a user to a node, nil if that takes too long, and has her read.
 func (c *load) dial(id string, ended chan<- *websocket.Conn) *websocket.Conn {
-	addr := c.addr(rand.IntN(nodes))
+	addr := c.addr()
 	conn, err := net.DialTimeout("tcp", addr, dialTime)
 	if err != nil {
 		return nil

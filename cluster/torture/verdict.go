@@ -19,6 +19,7 @@ type verdict struct {
 	got       map[string]bool // node, user and number
 	refused   map[string]bool // certainly not delivered
 	uncertain int
+	ended     int           // connections of users that were their newest
 	longest   time.Duration // from Add to a user
 	recovery  []time.Duration
 }
@@ -48,7 +49,7 @@ func (v *verdict) breachLocked(format string, args ...any) {
 // received judges a message that a user has. last are the numbers that came over the same
 // connection, by node.
 func (v *verdict) received(id, data string, last map[string]int) {
-	words := strings.Fields(data)
+	words := strings.Fields(strings.TrimRight(data, "x\n"))
 	if len(words) != 4 { // of reach
 		return
 	}
@@ -93,6 +94,12 @@ func (v *verdict) undelivered(report string) {
 	v.refused[what] = true
 }
 
+func (v *verdict) lost() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.ended++
+}
+
 func (v *verdict) recovered(after time.Duration) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
@@ -106,8 +113,8 @@ func (v *verdict) String() string {
 	for _, d := range v.recovery {
 		slowest = max(slowest, d)
 	}
-	s := fmt.Sprintf("%-24s %6d received, %5d not delivered, %4d uncertain, longest delay %.1fs, all reached after at most %.1fs (%d times)",
-		v.fault, len(v.got), len(v.refused), v.uncertain, v.longest.Seconds(), slowest.Seconds(), len(v.recovery))
+	s := fmt.Sprintf("%-24s %6d received, %5d not delivered, %4d uncertain, %4d connections lost, longest delay %.1fs, all reached after at most %.1fs (%d times)",
+		v.fault, len(v.got), len(v.refused), v.uncertain, v.ended, v.longest.Seconds(), slowest.Seconds(), len(v.recovery))
 	for _, b := range v.breaches {
 		s += "\n\t" + b
 	}

@@ -1,0 +1,121 @@
+package cluster
+
+import (
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
+)
+
+// A bus is the node's way to NATS, and what it knows of the cluster. Its mu guards the state of
+// all parts of a node, so that what is decided at once is true at once. Under it only the pool is
+// called, for Since.
+type bus struct {
+	pool    *gcpool.Pool
+	local   *gcpool.Local
+	nc      *nats.Conn
+	prefix  string
+	name    string
+	timeout time.Duration
+	logs    *slog.Logger
+	id      string // unique
+
+	control chan *nats.Msg // what other nodes say of themselves
+	stop    chan struct{}  // closed when all is settled, or time is over
+	running sync.WaitGroup
+	came    time.Time // shortly before SetCluster
+
+	malformed atomic.Uint64
+	fault     atomic.Pointer[error] // the last one
+	faulted   atomic.Int64          // when it was logged, for one a second is enough
+
+	mu        sync.Mutex
+	ended     bool
+	clock     clock
+	redirects map[key]redirect // ids that have left
+	members   map[string]*member
+	lastEcho  time.Time // when the last ping of listen came back
+	resumes   uint64    // reconnects of nc that the announcer has seen
+}
+
+// note records an error, and logs at most one a second. A logger may block or panic,
+// hence the goroutine.
+func (n *bus) note(err error) {
+	n.fault.Store(&err)
+	now := time.Now().UnixNano()
+	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
+		logs := n.logs
+		if logs == nil {
+			logs = slog.Default()
+		}
+		go func() {
+			defer func() { _ = recover() }()
+			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+		}()
+	}
+}
+
+// publish publishes one message, and records an error.
+func (n *bus) publish(subject string, b []byte) {
+	if err := n.nc.Publish(subject, b); err != nil {
+		n.note(err)
+	}
+}
+
+// added returns when the connection of an id here was added, zero if there is none.
+func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
+
+// versionLocked returns the version of a connection. One from before Join keeps its
+// age.
+func (n *bus) versionLocked(added time.Time) uint64 {
+	if !added.IsZero() && added.Before(n.came) {
+		return n.clock.at(added)
+	}
+	return n.clock.version(time.Now())
+}
+
+func (n *bus) everybodyLocked() []string {
+	nodes := []string{n.id}
+	for node, m := range n.members {
+		if !m.over {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// others returns the nodes that are there.
+func (n *bus) others() (nodes []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for node, m := range n.members {
+		if !m.gone {
+			nodes = append(nodes, node)
+		}
+	}
+	return nodes
+}
+
+// nameOf returns what Where calls a node.
+func (n *bus) nameOf(node, name string) string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	shared := node != n.id && n.name == name
+	for other, m := range n.members {
+		shared = shared || other != node && m.name == name && !m.gone
+	}
+	if shared {
+		return name + "/" + node
+	}
+	return name
+}
+
+// reject counts and reports a message that makes no sense.
+func (n *bus) reject(m *nats.Msg) {
+	n.malformed.Add(1)
+	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))
+}
