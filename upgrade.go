@@ -175,14 +175,13 @@ func calledByServer() bool {
 }
 
 // withoutEnd returns a context with the values of ctx, which never ends. If the application has
-// added no values, it keeps only the two of net/http.
+// added no values, it keeps only net/http's server.
 func withoutEnd(ctx context.Context) context.Context {
 	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
 	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
 		return context.WithoutCancel(ctx)
 	}
-	kept := context.WithValue(context.Background(), http.ServerContextKey, srv)
-	return context.WithValue(kept, http.LocalAddrContextKey, ctx.Value(http.LocalAddrContextKey))
+	return context.WithValue(context.Background(), http.ServerContextKey, srv)
 }
 
 // upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it
@@ -231,13 +230,15 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	}
 }
 
-// Value finds u, and its connection, in the handler's context.
+// Value finds u, its connection and its address in the handler's context.
 func (u *upgraded) Value(key any) any {
 	switch key {
 	case upgradedKey{}:
 		return u
 	case upgrade.ConnKey{}:
 		return u.conn
+	case http.LocalAddrContextKey:
+		return u.conn.LocalAddr()
 	}
 	return u.Context.Value(key)
 }

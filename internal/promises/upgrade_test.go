@@ -292,3 +292,29 @@ func TestPanicUnderUpgradeEndsTheConnection(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestUpgradeKeepsTheServersValues: the handler runs after net/http has ended its context, and
+// finds net/http's own values all the same.
+func TestUpgradeKeepsTheServersValues(t *testing.T) {
+	type found struct {
+		server *http.Server
+		addr   net.Addr
+	}
+	values := make(chan found, 1)
+	srv := httptest.NewServer(gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		ctx := ws.Request().Context()
+		var f found
+		f.server, _ = ctx.Value(http.ServerContextKey).(*http.Server)
+		f.addr, _ = ctx.Value(http.LocalAddrContextKey).(net.Addr)
+		values <- f
+	})))
+	defer srv.Close()
+	ws, err := websocket.Dial("ws"+strings.TrimPrefix(srv.URL, "http"), "", srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ws.Close()
+	if f := <-values; f.server != srv.Config || f.addr == nil || f.addr.String() != srv.Listener.Addr().String() {
+		t.Errorf("found %v and %v", f.server == srv.Config, f.addr)
+	}
+}
