@@ -213,12 +213,12 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
-	u.conn.Expire(handshakeTime, cancel)
+	u.conn.Handshake = time.AfterFunc(handshakeTime, cancel)
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()
 		}
-		u.conn.Drain()
+		u.conn.Drain(true)
 	}()
 	defer cancel()
 	if alone {

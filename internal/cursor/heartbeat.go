@@ -43,23 +43,41 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	if left {
 		c.ask(conn, outcome.ErrLeft)
 	}
-	conn.heard = min(conn.heard+lost, now)
-	if heard || !begun || b.Travels() { // nothing can be pinged behind that
-		conn.heard = now
-	}
-	if conn.life == open && (tells && (heard || !begun) || !tells && alive) {
-		conn.written = now
-	}
-	if d == 0 || c.conn != conn {
+	heard = heard || !begun
+	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // nothing can be pinged behind a batch
+	if c.conn != conn {
 		return waits
 	}
-	if (now-conn.heard)/2 >= d {
+	switch silent, ping := conn.overdue(now, d); {
+	case silent:
 		c.RemoveLocked(outcome.ErrSilent, transport.StatusGoingAway)
-	} else if conn.life == open && conn.WebSocket() && now-conn.written >= d {
+	case ping:
 		conn.say(frame.Ping, now)
 		c.WakeLocked()
 	}
 	return waits
+}
+
+// note notes at now that the peer was heard, and that there is no need to ping it. Time that was
+// lost does not count.
+func (conn *Connection) note(now, lost time.Duration, heard, quick bool) {
+	conn.heard = min(conn.heard+lost, now)
+	if heard {
+		conn.heard = now
+	}
+	if quick && conn.life == open {
+		conn.written = now
+	}
+}
+
+// overdue reports whether the peer has been silent for too long at a heartbeat of d, or else is
+// to be pinged.
+func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
+	if d == 0 {
+		return false, false
+	}
+	silent = (now-conn.heard)/2 >= d
+	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.written >= d
 }
 
 // ask has conn removed if it has been closed. The question may block, so it is asked on a

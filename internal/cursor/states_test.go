@@ -254,3 +254,33 @@ func TestRemovalBehindAWrite(t *testing.T) {
 		}
 	}
 }
+
+// TestOverdue: what a beat does about a peer, at a heartbeat of 10 s.
+func TestOverdue(t *testing.T) {
+	link, _, _ := upgraded(t)
+	raw := NewConnection(&sleepy{}, false)
+	const d = 10 * time.Second
+	for name, test := range map[string]struct {
+		conn           *Connection
+		life           life
+		heard, written time.Duration // so long ago
+		heartbeat      time.Duration
+		silent, ping   bool
+	}{
+		"heard just now":           {link, open, 0, 0, d, false, false},
+		"quiet for a heartbeat":    {link, open, d, d, d, false, true},
+		"quiet for less":           {link, open, d - 1, d - 1, d, false, false},
+		"pinged, and not answered": {link, open, d + 1, 1, d, false, false},
+		"silent for two":           {link, open, 2 * d, d, d, true, false},
+		"told goodbye":             {link, goodbye, d, d, d, false, false},
+		"told goodbye, and silent": {link, goodbye, 2 * d, d, d, true, false},
+		"a raw connection":         {raw, open, d, d, d, false, false},
+		"heartbeats are off":       {link, open, 9 * d, 9 * d, 0, false, false},
+	} {
+		now := time.Hour
+		test.conn.life, test.conn.heard, test.conn.written = test.life, now-test.heard, now-test.written
+		if silent, ping := test.conn.overdue(now, test.heartbeat); silent != test.silent || ping != test.ping {
+			t.Errorf("%s: silent %v, ping %v; want %v, %v", name, silent, ping, test.silent, test.ping)
+		}
+	}
+}

@@ -43,7 +43,7 @@ func (c *Conn) End(s frame.Status, after func()) {
 		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
 	}
 	c.update(func(now *closing) {
-		c.finally(after)
+		c.after.add(after)
 		now.ask(s.Code != 0)
 	})
 }
@@ -61,9 +61,9 @@ func (c *Conn) update(change func(*closing)) {
 	if begins {
 		timer := time.AfterFunc(closeGrace, c.Kill)
 		lingerers.join(c)
-		c.finally(func() { timer.Stop(); lingerers.leave(c) })
+		c.after.add(func() { timer.Stop(); lingerers.leave(c) })
 	}
-	after := func() {}
+	after := callback(func() {})
 	if now == ended && c.after != nil {
 		after, c.after = c.after, nil
 	}
@@ -84,12 +84,15 @@ func (c *Conn) update(change func(*closing)) {
 	}
 }
 
-// finally has f called once the socket is closed. c.mu is locked.
-func (c *Conn) finally(f func()) {
-	if before := c.after; before != nil {
-		c.after = func() { before(); f() }
+// A callback is the functions to call; nil is none.
+type callback func()
+
+// add has f called behind the others.
+func (c *callback) add(f func()) {
+	if before := *c; before != nil {
+		*c = func() { before(); f() }
 	} else {
-		c.after = f
+		*c = f
 	}
 }
 

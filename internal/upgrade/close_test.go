@@ -60,7 +60,7 @@ func TestOneCloseFrame(t *testing.T) {
 func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 	for what, drain := range map[string]func(*Conn){
 		"a library that reads":        func(c *Conn) { io.Copy(io.Discard, onlyReads{c}) },
-		"a handler that has returned": (*Conn).Drain,
+		"a handler that has returned": func(c *Conn) { c.Drain(true) },
 	} {
 		for range 20 {
 			c, peer := upgradedPair(t)
@@ -118,7 +118,7 @@ func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 			c, peer := pipe()
 			start, over := time.Now(), make(chan time.Duration, 1)
 			c.End(frame.StatusNormal, func() { over <- time.Since(start) })
-			go c.Drain()
+			go c.Drain(true)
 			expect(t, peer, test.what, close1000)
 			test.peer(peer)
 			if took := <-over; took != test.want {
@@ -258,7 +258,7 @@ func TestCloseThatComesLateIsOrderlyToo(t *testing.T) {
 			start, over := time.Now(), make(chan time.Duration, 1)
 			go func() {
 				c.Write([]byte(said))
-				c.Drain()
+				c.Drain(true)
 			}()
 			synctest.Wait()
 			go NewSender(c).Close(frame.StatusNormal, func() { over <- time.Since(start) })

@@ -24,7 +24,7 @@ import (
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	handshake *time.Timer // until the response is out; guarded by writing
+	Handshake *time.Timer // stopped when the response is out; set before the first Write, then guarded by writing
 
 	in    incoming
 	wrote atomic.Uint64 // bytes, whoever wrote them
@@ -41,7 +41,7 @@ type Conn struct {
 	deadline time.Time // the library's write deadline
 	turns    turns
 	closing  closing
-	after    func() // for when the socket is closed; nil is nothing
+	after    callback // for when the socket is closed
 }
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
@@ -65,10 +65,6 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// Expire calls f after d, unless the response to the handshake is out by then. It comes before
-// the first Write.
-func (c *Conn) Expire(d time.Duration, f func()) { c.handshake = time.AfterFunc(d, f) }
-
 // Read reads what the peer sends, first what came with the handshake. Once the close has
 // begun it drops what comes and returns net.ErrClosed when nothing comes any more.
 func (c *Conn) Read(p []byte) (int, error) {
@@ -77,12 +73,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// Drain is for the goroutine of a handler that has returned. If the close has begun, it reads
-// and drops what comes until the peer has closed.
-func (c *Conn) Drain() { c.drain(true) }
-
-// drain is Drain for a handler that has returned now, or had returned before.
-func (c *Conn) drain(now bool) {
+// Drain reads and drops what comes until the peer has closed, if the close has begun and the
+// handler has returned: now, as its goroutine says, or before.
+func (c *Conn) Drain(now bool) {
 	var drops, more bool
 	c.update(func(s *closing) {
 		if s.returned = s.returned || now; s.returned {
@@ -151,9 +144,9 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.turns.turn = controls // whom the deadline does not bind
 	c.mu.Unlock()
-	if c.handshake != nil && c.speech.phase != response {
-		c.handshake.Stop()
-		c.handshake = nil
+	if c.Handshake != nil && c.speech.phase != response {
+		c.Handshake.Stop()
+		c.Handshake = nil
 	}
 	c.applyDeadline()
 	c.release(controls, cut)

@@ -65,7 +65,7 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 			c.SetReadDeadline(time.Now().Add(-time.Second))
 			c.Close()
 			synctest.Wait()
-			go c.Drain()
+			go c.Drain(true)
 			peer.Write(theirClose)
 		},
 	} {
@@ -119,7 +119,7 @@ func (s *script) Read(p []byte) (int, error) {
 func TestNobodyReadsInVain(t *testing.T) {
 	conn := &script{t: t}
 	for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
-		(&Conn{Conn: conn, closing: now}).Drain()
+		(&Conn{Conn: conn, closing: now}).Drain(true)
 	}
 	conn.reads = [][]byte{[]byte("\x81\x81\x00\x00\x00\x00x"), theirClose}
 	if n, err := (&Conn{Conn: conn, closing: closing{life: ending, said: pool}}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {

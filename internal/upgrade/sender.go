@@ -71,7 +71,7 @@ func (s *Sender) Goodbye(status frame.Status) error { return s.conn.control(stat
 // comes, for about a second at most.
 func (s *Sender) Close(status frame.Status, after func()) {
 	s.conn.End(status, after)
-	s.conn.drain(false)
+	s.conn.Drain(false)
 }
 
 // awaitMost is how long AwaitClose waits.
