@@ -127,7 +127,7 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 			}
 			err = s.place(context.Background())
 			if err == nil {
-				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], Here: true})
+				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], FromRemote: true})
 			}
 			if err == nil {
 				taken++

@@ -215,7 +215,7 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 // that they keep no other waiting, or ctx ends, and waits for the cluster last.
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	elsewhere := func(context.Context) error { return nil }
-	if r := s.conns.group.Remote(); r != nil && !m.Here {
+	if r := s.conns.group.Remote(); r != nil && !m.FromRemote {
 		elsewhere = s.conns.group.BroadcastRemote(r, m.Data)
 	}
 	now, cancel := context.WithCancel(ctx)

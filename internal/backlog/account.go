@@ -112,8 +112,8 @@ func (a *account) tellGivenUp() {
 	}
 }
 
-// sift reports the waiting messages for which judge has a reason. It looks for them only if
-// may says of a chunk that there may be one.
+// sift reports the waiting messages for which judge has a reason. It skips the search if may is
+// false for every chunk.
 func (a *account) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
 	for _, c := range a.Log.Sift(may, judge) {
 		a.fail(c, c.Reason)

@@ -17,12 +17,12 @@ type Backlog struct {
 	Dead      bool // out of the registry; look the id up again
 }
 
-// Full reports whether m has to wait for room. Before Start bounded is false. Then WithBuffer
-// bounds everything except messages from elsewhere for one id.
+// Full reports whether m has to wait for room. Before Start bounded is false. Until then WithBuffer
+// bounds all messages, except those that another process sends to one id.
 func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	s, fits := b.Shared, b.fits(len(m.Data))
 	switch {
-	case !bounded && (!m.Here || m.ID == ""):
+	case !bounded && (!m.FromRemote || m.ID == ""):
 		return false
 	case b.Connected:
 		return !fits
@@ -34,8 +34,8 @@ func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	return !fits && b.undecided()
 }
 
-// Accept takes m in, whatever becomes of it. It reports true if m does not fit and the
-// connection must be removed for that. The caller then wakes the cursor.
+// Accept counts m as accepted, and stores or reports it. It reports true if m does not fit and the
+// connection must be removed for that. The caller always wakes the cursor afterwards.
 func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	s, n, away := b.Shared, len(m.Data), !b.Connected
 	if away && m.ID == "" {
@@ -46,13 +46,13 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	switch {
 	case b.remote():
 		b.append(m, away)
-		b.forwarder().accept(n)
+		b.openForwarder().accept(n)
 	case b.undecided():
 		b.append(m, away)
 	case away && s.mailboxOn() && s.Mailbox.Takes(n+b.idCost()):
 		keep(m)
 		b.append(m, away)
-		b.mailed().add(1, m.Receipts(), n)
+		b.openMail().add(1, m.Receipts(), n)
 	case away:
 		s.refuse(b.ID, m, outcome.ErrNotConnected)
 	case fits || s.Overflow == Disconnect:

@@ -21,8 +21,8 @@ const (
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// A forwarder keeps what is to be forwarded of an id that is away. A nil forwarder has nothing to
-// forward.
+// A forwarder knows which messages of the log go to other processes, and has the batch that is on
+// its way. A nil forwarder has nothing to forward.
 type forwarder struct {
 	backlog *Backlog
 	due     forwarding
@@ -50,8 +50,8 @@ func (b *Batch) Payloads() [][]byte {
 // Len returns how many messages there are.
 func (b *Batch) Len() int { return len(b.messages) }
 
-// forwarder returns b's forwarder, new if need be.
-func (b *Backlog) forwarder() *forwarder {
+// openForwarder returns b's forwarder, new if need be.
+func (b *Backlog) openForwarder() *forwarder {
 	if b.forward == nil {
 		b.forward = &forwarder{backlog: b}
 	}
@@ -143,7 +143,7 @@ func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotCon
 // first message in the mailbox goes alone. Otherwise each push to a user who is away would
 // carry all her mail.
 func (b *Backlog) Load() *Batch {
-	f, batch := b.forwarder(), new(Batch)
+	f, batch := b.openForwarder(), new(Batch)
 	load := func(c *outbox.Chunk) int {
 		for m := range c.All() {
 			batch.messages = append(batch.messages, m)
@@ -190,7 +190,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	case taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll
 	case kept < len(errs) || hadMail && b.Shared.mailboxOn():
-		b.mailed().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
+		b.openMail().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
 	default:
 		f.due = forwardFirst
 	}
@@ -236,7 +236,7 @@ func (f *forwarder) evict() {
 	f.backlog.sift(
 		func(c *outbox.Chunk) bool { return c.Receipts() > 0 },
 		func(m *outbox.Message) error {
-			if m.Here {
+			if m.FromRemote {
 				return outcome.ErrMoved
 			}
 			return nil
@@ -261,6 +261,6 @@ func (b *Backlog) WithoutRemote(reason error) {
 // Appeared notes that the id is connected to another process, so everything goes there.
 func (b *Backlog) Appeared() {
 	if b.remote() {
-		b.forwarder().due = forwardAll
+		b.openForwarder().due = forwardAll
 	}
 }

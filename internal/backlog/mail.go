@@ -17,8 +17,8 @@ type mail struct {
 	receipts int
 }
 
-// mailed returns b's mail, new if need be.
-func (b *Backlog) mailed() *mail {
+// openMail returns b's mail, new if need be.
+func (b *Backlog) openMail() *mail {
 	if b.mail == nil {
 		b.mail = &mail{backlog: b}
 	}
@@ -79,7 +79,7 @@ func (m *mail) collect(large error) {
 		return c.Receipts() > 0 || c.Payload > most
 	}, func(m *outbox.Message) error {
 		switch {
-		case m.Here:
+		case m.FromRemote:
 			return outcome.ErrMoved
 		case len(m.Data) > most:
 			return large

@@ -14,12 +14,12 @@ func (b *Backlog) Connect() {
 
 // Disconnect notes that the id has lost its connection, and why. What waits goes to another
 // process or to the mailbox, or is reported. A write may still be under way: then its messages
-// stay first, and once Settle has left some of them, Disconnect is called again.
+// stay pinned. If Settle then leaves some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.Connected = false
 	if b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll) {
 		b.mail.leave() // it has come behind what a write has left
-		b.forwarder().evict()
+		b.openForwarder().evict()
 	} else {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
@@ -29,7 +29,7 @@ func (b *Backlog) Disconnect(reason error) {
 // Without a mailbox it reports everything with reason, after the write under way.
 func (b *Backlog) giveUp(reason, large error) {
 	if b.Shared.mailboxOn() {
-		b.mailed().collect(large)
+		b.openMail().collect(large)
 		return
 	}
 	b.mail.leave() // if the mailbox has been closed just now
@@ -41,7 +41,7 @@ func (b *Backlog) giveUp(reason, large error) {
 
 // Settle gives the messages of a pinned chunk their outcomes, and then reports what was given up
 // behind it. The first n bytes of the chunk went out. The reason is why the connection was
-// removed; it is nil if the connection is still there, or was replaced. If resends is true, the
+// removed or is about to be; it is nil if the connection stays, or was replaced. If resends is true, the
 // peer cannot use the message that was cut, and it is sent again. Messages stay in the log if
 // they can wait for another connection. Settle reports whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active bool) (left bool) {

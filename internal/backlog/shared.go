@@ -1,6 +1,6 @@
 // Package backlog holds the messages that wait for one id, and gives each its outcome. While
 // the id is away, its messages wait in the mailbox, or leave for other processes. The package
-// decides and records. It knows no connections, starts no writes, and does not block.
+// decides and records; only Room and BroadcastRemote wait. It knows no connections.
 package backlog
 
 import (

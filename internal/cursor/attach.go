@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Attach makes conn, which who adds, the cursor's connection. The newest connection wins. Attach
+// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. Attach
 // reports false, and does nothing, if the backlog is dead.
 func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b := c.backlog
@@ -44,7 +44,8 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 }
 
 // Remove removes and closes the connection with status, and returns it, nil if there is none.
-// It does nothing if who is an owner of another one; the zero Caller may remove any. It also
+// If who is an owner of another connection, it only notes that this owner has left. The zero Caller
+// may remove any. Remove also
 // reports whether it has done its work: not if the backlog is dead.
 func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Connection, done bool) {
 	c.backlog.Lock()

@@ -17,7 +17,7 @@ type Connection struct {
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
 	asking  bool          // a goroutine asks whether it has been closed
-	written time.Duration // when a write was last noticed
+	written time.Duration // when there was last no need to ping: heard, written to, or pinged
 	heard   time.Duration // when the peer was last heard
 	ending  *ending       // nil while it is attached
 }

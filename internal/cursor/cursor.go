@@ -14,7 +14,7 @@ import (
 // out, not the id. The backlog's lock guards it. Exported methods take that lock, unless Locked
 // is in their names. Unexported methods, and those of flight and Connection, expect it to be
 // held, except these, which take it: Cursor.judge and returned; flight.once, write, progress and
-// land.
+// land. The methods of transport.Link need no lock.
 type Cursor struct {
 	schedule.Place
 	backlog *backlog.Backlog

@@ -13,10 +13,9 @@ import (
 // whose handler has returned without Del, and one whose peer has been silent for two
 // heartbeats, and retires the id if nothing keeps it.
 //
-// A peer is silent that neither sends nor takes anything. What it takes counts while a
-// write is stalled, or while the ping may still be behind what the system has for it;
-// once the ping has arrived, only an answer ends the silence. Time in which the process was
-// stopped, or its machine slept, does not count.
+// A peer is silent if it neither sends nor acknowledges anything. Once the ping has reached its
+// system, only an answer counts. Time in which the process was stopped, or its machine slept,
+// does not count.
 //
 // Beat returns how many bytes wait in the outbox.
 func (c *Cursor) Beat(now, lost time.Duration) (waits int) {

@@ -12,8 +12,6 @@ import (
 const (
 	// patience is how long a full outbox waits for a peer that takes nothing.
 	patience = time.Second
-	// stallTime is how long a write has taken when Stalled is called, at least.
-	stallTime = 5 * time.Millisecond
 	// takeoverGrace is how long a write under way may take once its connection has been
 	// replaced or removed: long enough for one that is not stuck. Messages for the new
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
@@ -25,9 +23,8 @@ const (
 	// last is how long after its connection was closed a write may still be stuck before it
 	// is given up.
 	last = 200 * time.Millisecond
-	// lastTries is how often last is waited for once more, unless at Shutdown: on a busy
-	// machine a goroutine may take that long to run, and a message that was taken by then
-	// would be reported.
+	// judge waits lastTries more times for last, except in Shutdown: on a busy machine a write
+	// that has ended may need so long until its goroutine runs.
 	lastTries = 9
 )
 
@@ -36,7 +33,7 @@ func (c *Cursor) Stalled(w *schedule.Writer) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
 	if f := c.flight; f != nil && f.writer == w {
-		f.stall(stallTime)
+		f.stall(schedule.Tick)
 	}
 }
 
@@ -57,8 +54,8 @@ func (c *Cursor) PatienceLocked() time.Duration {
 	return patience - time.Since(f.since)
 }
 
-// stall starts the clock of a write that has not moved for so long already. Where its
-// connection is not the cursor's any more, another clock runs.
+// stall starts the clock of a write that has not moved for the time already. If the connection was
+// replaced or removed it does nothing, because close has started a clock.
 func (f *flight) stall(already time.Duration) {
 	if f.conn != f.cursor.conn {
 		return
@@ -75,9 +72,8 @@ func (f *flight) watch(already time.Duration) {
 	f.pause(already)
 }
 
-// pause puts off the next look at a write that has not moved for so long: to when its
-// time is over. Where the peer's system can be asked it is sooner, for what that
-// acknowledges lets the write go on much later.
+// pause schedules the next look at a write for when its time is over. If the socket tells what the
+// peer has acknowledged, pause looks sooner, because that comes long before the write moves.
 func (f *flight) pause(already time.Duration) {
 	limit := f.cursor.backlog.Shared.WriteTimeout
 	rest := limit - already

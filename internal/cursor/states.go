@@ -7,7 +7,7 @@ package cursor
 //	queued  -> writing  a writer takes it; or a batch leaves for another process
 //	queued  -> stalled  its own writer, which was replaced, goes on with it
 //	queued  -> idle     nothing is left to write
-//	writing -> stalled  the write has taken a tick, and the writer was replaced
+//	writing -> stalled  the write has taken a tick, and the writer was replaced; not a batch
 //	writing -> queued   the write has ended, or was given up, and more waits
 //	writing -> idle     and nothing waits
 //	stalled -> queued   as from writing

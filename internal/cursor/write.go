@@ -16,8 +16,8 @@ import (
 type flight struct {
 	// The writer's.
 	writer *schedule.Writer
-	moved  func(n int)  // progress, and
-	inline func()       // once: naming them takes memory each time
+	moved  func(n int)  // f.progress: each method value takes memory
+	inline func()       // f.once
 	tried  int          // bytes of chunk that went before this write
 	went   atomic.Int64 // bytes of chunk that have gone
 
@@ -34,7 +34,7 @@ type flight struct {
 }
 
 // begin begins a write for w: of the control frame that is due, or of the first chunk. A ping
-// goes first, because its pong tells that the peer is alive. Nothing else is due with a goodbye.
+// goes first, because its pong tells that the peer is alive. When a goodbye is due, no message waits.
 func begin(c *Cursor, w *schedule.Writer) *flight {
 	f, _ := w.Scratch.(*flight)
 	if f == nil {

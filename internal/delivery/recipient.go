@@ -13,7 +13,7 @@ import (
 )
 
 // A Recipient is one id: what waits for it, and the cursor that writes that. The methods of
-// the cursor, and those here, lock the backlog, unless they have Locked in their names.
+// the cursor, and those here, lock the backlog, except ID and those with Locked in their names.
 type Recipient struct {
 	Index int // the registry's, under its lock
 	cursor.Cursor
@@ -72,7 +72,8 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 
 // PushAll accepts a batch from elsewhere for r's connection, but does not wait. It returns
 // how many messages it took, and why not the rest. done is given the outcomes of those, once
-// all are known. None is written that is behind one with ErrMoved, hence the one lock.
+// all are known. It holds the lock throughout, so that no
+// message is written behind one with ErrMoved.
 func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int, err error) {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
@@ -85,7 +86,7 @@ func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int,
 	}
 	defer settle()
 	for i, data := range batch {
-		m := outbox.Message{ID: r.ID(), Data: data, Here: true, Receipt: &outbox.Receipt{Decide: func(err error) func() {
+		m := outbox.Message{ID: r.ID(), Data: data, FromRemote: true, Receipt: &outbox.Receipt{Decide: func(err error) func() {
 			errs[i] = err
 			return settle
 		}}}
@@ -110,7 +111,7 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	switch {
 	case b.Shared.Closed.Load():
 		return 0, outcome.ErrClosed
-	case m.Here && m.ID != "" && (!b.Connected || b.Travels()):
+	case m.FromRemote && m.ID != "" && (!b.Connected || b.Travels()):
 		return 0, outcome.ErrMoved
 	case len(m.Data) > b.Shared.Outbox: // another process may allow more
 		return 0, outcome.ErrTooLarge

@@ -24,7 +24,7 @@ func TestPushToADeadRecipient(t *testing.T) {
 	if _, retired := b.Retire(); !retired {
 		t.Fatal("a new recipient does not retire")
 	}
-	for _, m := range []outbox.Message{{ID: "a"}, {}, {Here: true}} {
+	for _, m := range []outbox.Message{{ID: "a"}, {}, {FromRemote: true}} {
 		if ok, err := b.Push(t.Context(), &m); ok || err != nil {
 			t.Errorf("Push of %+v: %v, %v; want false and no error", m, ok, err)
 		}

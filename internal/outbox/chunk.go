@@ -37,7 +37,7 @@ type Chunk struct {
 type receipt struct {
 	at int
 	*Receipt
-	here bool
+	fromRemote bool
 }
 
 // sizes are the capacities of pooled chunks. A larger message gets a chunk of its own.
@@ -92,7 +92,7 @@ func (c *Chunk) Next() (m Message) {
 		m.Data = m.Data[:len(m.Data)-1]
 	}
 	if len(c.receipts) > 0 && c.receipts[0].at == c.off {
-		m.Receipt, m.Here = c.receipts[0].Receipt, c.receipts[0].here
+		m.Receipt, m.FromRemote = c.receipts[0].Receipt, c.receipts[0].fromRemote
 		c.receipts = c.receipts[1:]
 	}
 	c.off += end
@@ -119,7 +119,7 @@ func (c *Chunk) Fit() {
 // add appends a message, whose frame must fit.
 func (c *Chunk) add(m *Message, f Format) {
 	if m.Receipt != nil {
-		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.Here})
+		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.FromRemote})
 	}
 	c.newline = f.Newline
 	c.buf = frame.Append(c.buf, f.Opcode, m.Data, f.Newline)

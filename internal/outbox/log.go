@@ -15,7 +15,7 @@ const sampled = 64
 //	pinned | given up | waiting
 //
 // Pinned chunks are being written, or are on their way to another process: their bytes do
-// not change, and they stay until Unpin. Chunks that were given up behind them have
+// not change until they are settled or given up. Chunks that were given up behind them have
 // a reason already, which is reported when the write before them has ended. The rest waits.
 type Log struct {
 	format  Format

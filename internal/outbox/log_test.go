@@ -150,7 +150,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	var told []string
 	for i := range 6 {
 		m := message(fmt.Sprint(i))
-		m.Here = i%2 == 0
+		m.FromRemote = i%2 == 0
 		m.Receipt = &Receipt{Decide: func(error) func() { told = append(told, fmt.Sprint(i)); return nil }}
 		if i == 3 {
 			l.begin(1, true)
@@ -159,7 +159,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	}
 	moved := errors.New("moved")
 	removed := l.Sift(func(c *Chunk) bool { return c.Receipts() > 0 }, func(m *Message) error {
-		if m.Here {
+		if m.FromRemote {
 			return moved
 		}
 		return nil

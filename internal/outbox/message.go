@@ -9,23 +9,22 @@ import (
 
 // A Message is what a producer has for an id, or without an id for every one.
 type Message struct {
-	ID      string
-	Data    []byte
-	Receipt *Receipt // nil if nobody asks for the outcome
-	Here    bool     // it came from another process, for a connection here or for nobody
+	ID         string
+	Data       []byte
+	Receipt    *Receipt // nil if nobody asks for the outcome
+	FromRemote bool     // it came from another process, for a connection here or for nobody
 }
 
 // A Receipt asks for the outcome of one message.
 type Receipt struct {
-	// Decide is given the outcome, nil if the message was written, maybe under the lock of its id.
-	// It returns what tells the caller who asks, or nil if nobody does any more.
+	// Decide receives the outcome, which is nil if the message was written. The caller may hold
+	// the id's lock. Decide returns a function that tells whoever asks, or nil if nobody does.
 	Decide func(err error) (tell func())
 	// Stays means that who asks also waits for what becomes of a message in the mailbox.
 	Stays bool
 }
 
-// ReceiptCost is how many messages a Receipt takes as much memory as, also when nobody
-// asks any more.
+// A Receipt takes as much memory as ReceiptCost messages, until its message leaves the log.
 const ReceiptCost = 50
 
 // Receipts returns how many Receipts m has.
@@ -45,8 +44,8 @@ func (r *Receipt) Tell(err error) {
 	}
 }
 
-// Await has the outcome of m waited for, by the function that it returns: until ctx ends,
-// when it returns ctx's error and leaves the outcome to the hook.
+// Await returns a function that waits for the outcome of m. If ctx ends first, the function returns
+// ctx's error, and the hook gets the outcome.
 func (m *Message) Await() (wait func(ctx context.Context) error) {
 	var decided atomic.Bool // by the outcome, or by ctx
 	var outcome error

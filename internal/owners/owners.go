@@ -26,7 +26,7 @@ const (
 // An owner is the goroutine that added a connection.
 type owner struct {
 	goroutine uint64
-	left      bool // its connection was removed by its own Del, or by DelConn
+	left      bool // its connection was removed by its own Del, by DelConn, or because its handler returned
 }
 
 // A List is who added the connections that an id has had. The last one added the present

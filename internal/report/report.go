@@ -73,7 +73,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	hooked := r.Undelivered != nil
 	for c.Receipts() > 0 && c.Messages > 0 {
 		m, err := c.Next(), err
-		if c.Cut && m.Here && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
+		if c.Cut && m.FromRemote && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
 			err = outcome.ErrCut // which a cluster would send again otherwise
 		}
 		var tell func()

@@ -30,7 +30,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 		asked := map[string]error{}
 		log := outbox.NewLog(format)
 		for _, data := range []string{"1", "asked", "2", "nobody asks any more", "here", "3"} {
-			m := &outbox.Message{Data: []byte(data), Here: data == "here"}
+			m := &outbox.Message{Data: []byte(data), FromRemote: data == "here"}
 			if len(data) > 1 {
 				m.Receipt = &outbox.Receipt{Decide: func(err error) func() {
 					if data == "nobody asks any more" {

@@ -17,8 +17,9 @@ import (
 )
 
 const (
-	// tick is how often the monitor looks. A write that it sees twice has its writer replaced.
-	tick = 5 * time.Millisecond
+	// Tick is how often the monitor looks. If it sees a write twice, it replaces the writer. So a
+	// write has taken at least this long when Stalled is called.
+	Tick = 5 * time.Millisecond
 	// several is how many writers replace one that is held up, for a tick. Peers that stop
 	// together, as on a network that has gone, would otherwise each delay the line by a tick.
 	several = 4
@@ -44,9 +45,8 @@ func (p *Place) place() *Place { return p }
 
 // A Line is the cursors of one pool that have something to write, first in, first out.
 // It is the pool's stream of ids and payloads: the payloads of an id gather behind its
-// place. A Go channel cannot be that. Its capacity would have to cover all ids, or Add waits
-// for the room of others; nothing gathers in it; and writers that put back into a channel
-// which only they drain stand still.
+// place. A Go channel cannot be that. It would need room for all ids, and could not gather the
+// messages of one. Its writers would deadlock when they put cursors back into a full channel.
 type Line struct {
 	tasks   *tasks.Tasks
 	start   time.Time
@@ -62,7 +62,7 @@ type Line struct {
 	limit   int       // how many may serve
 	surge   int       // how many may serve instead, while many were replaced
 	ticking bool
-	rested  time.Duration // when a writer had nothing left to do, on Now's clock
+	rested  time.Duration // when a writer was last dismissed, on Now's clock
 	spare   *Writer       // was dismissed
 }
 
@@ -165,7 +165,7 @@ func (l *Line) employLocked(serve func()) {
 	l.tasks.Go(serve)
 	if !l.ticking {
 		l.ticking = true
-		l.tasks.After(tick, l.monitor)
+		l.tasks.After(Tick, l.monitor)
 	}
 }
 
@@ -185,7 +185,7 @@ func (l *Line) monitor() {
 	for l.surge = several * len(held); l.staffLocked(); {
 	}
 	if l.ticking = len(l.serving) > 0; l.ticking {
-		l.tasks.After(tick, l.monitor)
+		l.tasks.After(Tick, l.monitor)
 	}
 	l.mu.Unlock()
 	for w, c := range held {

@@ -107,7 +107,7 @@ func TestAStalledWriterIsReplaced(t *testing.T) {
 		l.Put(&cursor{name: "slow", writes: 3, d: time.Second, log: log})
 		synctest.Wait()
 		l.Put(&cursor{name: "fast", writes: 2, log: log})
-		time.Sleep(3 * tick)
+		time.Sleep(3 * Tick)
 		synctest.Wait()
 		if want := []string{"fast", "fast"}; !slices.Equal(log.all(), want) || l.Stalled() != 1 {
 			t.Errorf("beside a write of a second %v were served, %d are stalled", log.all(), l.Stalled())
@@ -126,8 +126,8 @@ func TestNoWriteStallsBeforeATick(t *testing.T) {
 		l, ended := open(t, 1)
 		log := new(ledger)
 		l.Open(drain)
-		l.Put(&cursor{name: "short", writes: 20, d: 3 * tick / 5, log: log})
-		l.Put(&busy{cursor{name: "busy", writes: 2, d: 3 * tick, log: log}})
+		l.Put(&cursor{name: "short", writes: 20, d: 3 * Tick / 5, log: log})
+		l.Put(&busy{cursor{name: "busy", writes: 2, d: 3 * Tick, log: log}})
 		ended()
 		if len(log.stalled) > 0 || len(log.all()) != 22 {
 			t.Errorf("stalled: %v, served: %v", log.stalled, log.all())
@@ -163,7 +163,7 @@ func TestManyStallAtOnce(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
-		if took := time.Since(start); took > 6*tick { // alone: 32 ticks
+		if took := time.Since(start); took > 6*Tick { // alone: 32 ticks
 			t.Errorf("behind %d that are stuck it takes %v", stuck, took)
 		}
 		ended()
@@ -218,7 +218,7 @@ func TestWritersAreAsManyAsProcessors(t *testing.T) {
 		l, ended := open(t, 3)
 		log := new(ledger)
 		for range 100 {
-			l.Put(&cursor{writes: 1, d: tick / 5, log: log})
+			l.Put(&cursor{writes: 1, d: Tick / 5, log: log})
 		}
 		l.Open(drain)
 		if serving(l) != 3 {

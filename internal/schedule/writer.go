@@ -5,7 +5,7 @@ import "sync/atomic"
 // A Writer serves one cursor after the other, on a goroutine of its own or, for one write,
 // on its caller's.
 type Writer struct {
-	Scratch any // the cursors', kept from one write to the next
+	Scratch any // what a cursor keeps from one write of w to the next
 
 	line     *Line
 	cursor   Cursor        // changed by the writer, under line.mu
