@@ -8,12 +8,11 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Leave ends the node's part in the cluster; its pool serves its own ids as
-// before. Other nodes are told, what is on its way is waited for, and what has
-// no outcome when ctx ends is reported with ErrUncertain; then Leave returns
-// ctx's error. Call it after [gcpool.Pool.Shutdown], which uses the node to
-// deliver what is left. nc stays open. Further calls wait for the first, while
-// their own ctx lasts, and return the same.
+// Leave takes the node out of the cluster. Its pool goes on to serve its own ids. Leave tells the
+// other nodes, and waits for the outcomes of messages that are on their way. If ctx ends first, it
+// reports these messages with ErrUncertain and returns ctx's error. Call Leave after
+// [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. nc stays open. Another
+// call waits for the first one, until its own ctx ends, and returns the same.
 func (n *Node) Leave(ctx context.Context) error {
 	if n == nil || ctx == nil {
 		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)

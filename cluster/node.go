@@ -1,41 +1,38 @@
-// Package cluster has gcpool push to users wherever they are connected: the
-// nodes of a cluster, each a process with a [gcpool.Pool], find each other's
-// users over NATS.
+// Package cluster pushes to users wherever they are connected. Each process of a cluster is a
+// node: a [gcpool.Pool] and a connection to NATS. The nodes find each other's users over NATS.
 //
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1),
 //		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
 //	defer node.Leave(ctx)
 //
-// Everything else in the application stays as it was. StreamPool.Add on any node
-// reaches the id on the node where it is connected, and its outcome comes back:
-// written, or undelivered for the same reasons.
+// The rest of the application stays as it was. StreamPool.Add on any node reaches the id on the
+// node where it is connected. The outcome comes back: written, or undelivered for the same
+// reasons as without a cluster.
 //
 // # Delivery
 //
-// An id that is connected here is served as without a cluster; NATS is not
-// asked. Each other is a subject, to which its node is subscribed. If nobody
-// is, NATS says so, and the outcome is [gcpool.ErrNotConnected] at once. If NATS
-// or the node is lost on the way, it is [ErrUncertain], and the message is never
-// sent a second time.
+// A message for an id that is connected to this node does not touch NATS. Every other id is a NATS
+// subject, to which the id's node subscribes. If no node subscribes to it, NATS says so at once,
+// and the outcome is [gcpool.ErrNotConnected]. If NATS or the other node is lost on the way, the
+// outcome is [ErrUncertain], and the message is never sent a second time.
 //
 // # Order
 //
-// Messages of one producer to one id arrive in the order in which Add accepted
-// them, also while the user moves from node to node. A Broadcast goes its own
-// way, and may overtake them or be overtaken.
+// Messages of one producer to one id arrive in the order in which Add accepted them, even while
+// the user moves from node to node. A Broadcast takes its own way. It may overtake such messages,
+// and they may overtake it.
 //
 // # One connection
 //
-// The newest connection of an id wins, cluster-wide. The older one is closed,
-// and what waited there follows. A node hears of a connection elsewhere within
-// a message's time through NATS; until then both are served.
+// The newest connection of an id wins in the whole cluster. The older one is closed, and what
+// waited for it follows. A node learns of a connection elsewhere as soon as NATS delivers a
+// message. Until then both connections are served.
 //
 // # Goroutines
 //
-// A node has three goroutines, and two of nats.go's, until Leave; and one for each
-// pool in which a Broadcast waits for slow readers. An id costs none: one NATS
-// subscription each.
+// A node has three goroutines, and two of nats.go, until Leave. A Broadcast that waits for slow
+// readers takes one more in each pool. An id takes no goroutine, only a NATS subscription.
 package cluster
 
 import (
@@ -51,8 +48,8 @@ import (
 )
 
 // ErrUncertain is the outcome of a message that left this node and got no answer within
-// [WithTimeout], or within a second while another node has its id: it may have been
-// delivered.
+// [WithTimeout], or within a second if another node has its id by then. The message may have
+// been delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
 // An oversize is ErrTooLarge with its own text, for that of ErrTooLarge names the outbox.
@@ -98,8 +95,8 @@ const (
 	piece = 32 << 10
 )
 
-// A Node is one process's part in a cluster. All methods may be called from any
-// number of goroutines at once.
+// A Node is the part of one process in a cluster. All methods may be called from any number of
+// goroutines at once.
 type Node struct {
 	*outgoing
 	replies
@@ -128,21 +125,21 @@ type Node struct {
 // A key names an id of a pool.
 type key struct{ pool, id string }
 
-// Join has pool push to the ids of all nodes that joined with the same prefix,
-// over nc. Its ids are announced as they come; those that are connected already
-// as well. Join may come before or after Register, but should come before Start,
-// for until then what is pushed to ids elsewhere is undelivered.
+// Join connects pool to the other nodes that have joined with the same prefix, over nc. It announces
+// the ids of pool, those that are connected already and those that come later. Join may come before
+// or after Register. Call it before Start: without a cluster, messages to ids on other nodes are
+// undelivered.
 //
-// It waits for one round trip, no longer than WithTimeout. It returns
-// [gcpool.ErrInvalid] for a nil pool or connection and an option without meaning,
-// [nats.ErrConnectionClosed] if nc is not connected, [nats.ErrPermissionViolation] if NATS
-// does not permit what README lists, [nats.ErrHeadersNotSupported] before NATS 2.2,
-// [gcpool.ErrRegistered] if pool is in a cluster already, and [gcpool.ErrClosed] after
-// its Shutdown. TLS, credentials and permissions are
-// those of nc; it should have MaxReconnects(-1), for a node whose nc is closed
-// cannot come back. The node connects again if NATS does not answer for 5 s; a write of
-// nats.go that is held up delays that by up to its FlusherTimeout, a minute by default,
-// so set 2 s. nats.NoEcho is invalid. One Node should use nc only, and one only a pool.
+// Join waits for one round trip, no longer than WithTimeout. It returns gcpool.ErrInvalid for a nil
+// pool, a nil connection, nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if
+// nc is not connected; nats.ErrPermissionViolation if NATS does not permit what README lists;
+// nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster already;
+// and gcpool.ErrClosed after its Shutdown.
+//
+// TLS, credentials and permissions come with nc. Set MaxReconnects(-1), because a node whose nc is
+// closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
+// that nats.go has begun delays that by up to nats.FlusherTimeout, which is a minute by default: set
+// 2 s. Use each nc, and each pool, for one Node only.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := newNode()
 	n.pool, n.local, n.nc = pool, gcpool.NewLocal(pool), nc
@@ -198,9 +195,9 @@ func newNode() *Node {
 	}
 }
 
-// Err returns the last error of NATS, as a slow consumer or a subject that is not
-// permitted, or the last message of another node that made no sense; nil if
-// there was none. Each is logged too, one a second.
+// Err returns the last error, nil if there was none: an error of NATS, such as a slow consumer or a
+// subject that is not permitted, or a message of another node that made no sense. Errors are also
+// logged, at most one a second.
 func (n *Node) Err() error {
 	if err := n.fault.Load(); err != nil {
 		return *err
@@ -208,5 +205,5 @@ func (n *Node) Err() error {
 	return nil
 }
 
-// Name returns the node's name, see [WithName].
+// Name returns the name of the node; see [WithName].
 func (n *Node) Name() string { return n.name }

@@ -14,15 +14,15 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Stats is a snapshot of a Node. What became of messages is in
-// [gcpool.Pool.Stats]: Forwarded counts those that were written elsewhere.
+// Stats is a snapshot of a Node. For the outcomes of messages see [gcpool.Pool.Stats], where Forwarded
+// counts those that another node has written.
 type Stats struct {
-	Nodes     int    // others that were heard within 3.5 s
-	IDs       int    // connected here, and announced
-	Waiting   int    // requests without an answer: a batch for an id, or a question
+	Nodes     int    // other nodes that were heard within 3.5 s
+	IDs       int    // that are connected here and announced
+	Waiting   int    // requests without an answer; a request is a batch for an id, or a question
 	Requests  uint64 // sent
 	Received  uint64 // requests of other nodes
-	Malformed uint64 // messages that made no sense, and were dropped
+	Malformed uint64 // messages that made no sense and were dropped
 }
 
 // Stats returns a snapshot. It does not block.
@@ -41,11 +41,10 @@ func (n *Node) Stats() Stats {
 	return s
 }
 
-// Where returns the name of the node that id is connected to in a pool. If two nodes have that
-// name, it returns the name, "/" and the node's unique id. Where returns
-// [gcpool.ErrNotConnected] if no node that can be found has the id, or without a connection to
-// NATS; ErrUncertain if no answer comes within WithTimeout; and ctx's error if that ends first.
-// It does not ask NATS if id is connected here.
+// Where returns the name of the node to which id is connected in a pool. If two nodes have that name,
+// it returns the name, "/" and the unique id of the node. Where returns gcpool.ErrNotConnected if no
+// node has the id, and if there is no connection to NATS; ErrUncertain if no answer comes within
+// WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if id is connected here.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
@@ -70,12 +69,11 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	}
 }
 
-// Online iterates over the ids that are connected in a pool, those here first.
-// Each other node is asked when its turn comes, and its ids are gathered in
-// memory; a node that has gone by then is left out. An id that moves meanwhile
-// may come twice, or not at all. Where a node does not answer within WithTimeout,
-// or not completely, an error comes in place of its ids, and the iteration goes
-// on. It ends with ctx's error if that ends.
+// Online iterates over the ids that are connected in a pool: first the ids on this node, then those
+// on the others. It asks each node when its turn comes, gathers that node's ids in memory, and leaves
+// out a node that has gone by then. An id that moves meanwhile may come twice, or not at all. If a
+// node does not answer completely within WithTimeout, an error comes in place of its ids, and the
+// iteration goes on. If ctx ends, the iteration ends with its error.
 func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if n == nil || ctx == nil {
