@@ -47,7 +47,7 @@ func (m *mail) payload() int {
 	return m.bytes
 }
 
-// add counts messages as in the mailbox from now on. The caller then calls Trim without holding
+// add counts messages as in the mailbox from now on. The caller then calls Fit without holding
 // a lock, or Schedule.
 func (m *mail) add(messages, receipts, bytes int) {
 	m.to += uint64(messages)

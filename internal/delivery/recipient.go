@@ -53,7 +53,7 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 			case away && empty:
 				b.Shared.Retire(b.ID)
 			case away:
-				b.Shared.Mailbox.Trim()
+				b.Shared.Mailbox.Fit()
 			}
 			return true, err
 		}

@@ -43,7 +43,7 @@ type run struct {
 func (m *Mailbox) Takes(n int) bool { return n <= m.Bytes }
 
 // Put adds messages of so many bytes together, of which the last has position upTo in the
-// mailbox. The caller calls Trim when it has released its locks, or Schedule.
+// mailbox. The caller calls Fit when it has released its locks, or Schedule.
 func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -81,14 +81,24 @@ func (m *Mailbox) Due(o Owner) bool {
 	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
 }
 
+// Fit has the oldest messages give way until the rest is small enough. It leaves those whose
+// time is over to Trim, for its caller must not wait until many have expired. It must not be
+// called under an owner's lock.
+func (m *Mailbox) Fit() { m.trim(m.fullLocked) }
+
 // Trim has the oldest messages give way until the rest is young and small enough. It must
 // not be called under an owner's lock.
 func (m *Mailbox) Trim() {
+	m.trim(func() bool { return m.restLocked(&m.runs[0]) <= 0 })
+	m.Schedule()
+}
+
+// trim has the oldest messages give way while due says so of the first run.
+func (m *Mailbox) trim(due func() bool) {
 	for {
 		m.mu.Lock()
 		oldest := m.oldestLocked()
-		if oldest == nil || m.restLocked(oldest) > 0 {
-			m.scheduleLocked()
+		if oldest == nil || !due() {
 			m.mu.Unlock()
 			return
 		}
@@ -111,13 +121,18 @@ func (m *Mailbox) oldestLocked() *run {
 	return nil
 }
 
-// restLocked returns how long the oldest run may stay. The bound on the number of messages
-// keeps the overhead of tiny ones in proportion.
+// restLocked returns how long the oldest run may stay.
 func (m *Mailbox) restLocked(oldest *run) time.Duration {
-	if m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.closed {
+	if m.fullLocked() {
 		return 0
 	}
 	return time.Until(oldest.expires)
+}
+
+// fullLocked reports whether messages are to give way whatever their age. The bound on their
+// number keeps the overhead of tiny ones in proportion.
+func (m *Mailbox) fullLocked() bool {
+	return m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.closed
 }
 
 // Schedule has Trim called when the oldest messages are to give way, on a goroutine of its

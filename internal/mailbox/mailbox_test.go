@@ -49,7 +49,7 @@ func (o *owner) lose(n int) {
 func (o *owner) add(n int) {
 	o.put += uint64(n)
 	o.m.Put(o, o.put, n, n)
-	o.m.Trim()
+	o.m.Fit()
 }
 
 func owners(m *Mailbox) (a, b *owner, log *losses) {
@@ -157,5 +157,22 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 		}
 		m.Close()
 		m.Trim()
+	})
+}
+
+// TestFitLeavesWhatHasExpired: who adds a message makes room for it. What has expired meanwhile,
+// maybe very much of it, is for the mailbox's own goroutine.
+func TestFitLeavesWhatHasExpired(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, log := owners(&Mailbox{Bytes: 3}) // nothing lasts
+		a.add(2)
+		b.add(2)
+		if got := log.String(); got != "a" {
+			t.Errorf("to make room these gave way: %q, want %q", got, "a")
+		}
+		synctest.Wait()
+		if got := log.String(); got != "aabb" {
+			t.Errorf("in the end these gave way: %q, want %q", got, "aabb")
+		}
 	})
 }

@@ -155,6 +155,7 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 				add(t, stream, "a", strings.Repeat("x", size))
 			}
 			time.Sleep(time.Minute)
+			synctest.Wait() // until they have expired
 			for range 20 {
 				if err := stream.Deliver(t.Context(), "a", make([]byte, size)); err != gcpool.ErrKept {
 					t.Fatal(err)
