@@ -121,3 +121,20 @@ func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
 		t.Errorf("the other cluster is given %d messages at once, want 1", n)
 	}
 }
+
+// TestTheClusterLeavesDuringABatch: a batch may take long, so what waits behind it for the
+// cluster is reported at once.
+func TestTheClusterLeavesDuringABatch(t *testing.T) {
+	b := backlogWith(t, setting{remote: true})
+	b.accept("1")
+	batch := b.Load()
+	b.accept("2")
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	if got := placeOf(b); got != (place{1, 0, 1}) {
+		t.Errorf("before the batch returns: %+v", got)
+	}
+	if b.Returned(batch, []error{outcome.ErrNotConnected}); placeOf(b) != (place{0, 0, 2}) {
+		t.Errorf("then: %+v", placeOf(b))
+	}
+}
