@@ -10,6 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
 // TestNoPingFollowsAGoodbye: after the close frame of Shutdown nothing is sent.
@@ -120,5 +121,25 @@ func TestQuietIDKeepsNoSpare(t *testing.T) {
 	}
 	if spare() {
 		t.Error("a quiet id keeps a chunk")
+	}
+}
+
+// TestNobodyIsSilentBehindABatch: nothing is pinged before the batch returns, so no peer answers.
+func TestNobodyIsSilentBehindABatch(t *testing.T) {
+	for travels, want := range map[bool]bool{true: false, false: true} {
+		b, remote := newBench(t, backlog.Config{Heartbeat: time.Hour}), new(held)
+		b.Shared.Line.Open(func(*schedule.Writer) {}) // no writer comes
+		b.Shared.SetRemote(remote)
+		b.push("1")
+		b.Serve(&b.writer)
+		link, _, _ := upgraded(t)
+		conn := b.attachLink(link)
+		if !travels {
+			remote.done([]error{nil})
+		}
+		b.Beat(conn.Since+3*b.Shared.Heartbeat, 0)
+		if removed := b.present() == nil; removed != want {
+			t.Errorf("with a batch on its way: %v: removed: %v", travels, removed)
+		}
 	}
 }
