@@ -138,3 +138,16 @@ func TestTheClusterLeavesDuringABatch(t *testing.T) {
 		t.Errorf("then: %+v", placeOf(b))
 	}
 }
+
+// TestAnotherClusterBeginsAnew: it has not said where an id is, and nothing waits for it.
+func TestAnotherClusterBeginsAnew(t *testing.T) {
+	b := backlogWith(t, setting{remote: true, mailbox: true})
+	b.accept("1")
+	b.Appeared()
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	b.Shared.SetRemote(silent{})
+	if bytes := b.Shared.remoteBytes.Load(); b.Due() || bytes != 0 {
+		t.Errorf("it is to be forwarded: %v, and counts %d bytes", b.Due(), bytes)
+	}
+}
