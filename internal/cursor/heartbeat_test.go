@@ -2,6 +2,7 @@ package cursor
 
 import (
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -79,6 +80,11 @@ func TestWhoHasGoneIsRetired(t *testing.T) {
 		"the last message has expired": {[]error{outcome.ErrNotConnected}, func(b *bench, _ func([]error)) {
 			b.Shared.Mailbox.Close()
 			b.Shared.Mailbox.Trim()
+		}},
+		"what waited for Start has no place": {nil, func(b *bench, _ func([]error)) {
+			b.Shared.SetRemote(nil)
+			b.push(strings.Repeat("x", 2000))
+			b.Serve(&b.writer)
 		}},
 		"a batch was taken elsewhere": {[]error{nil}, func(b *bench, done func([]error)) {
 			b.push("2")
