@@ -65,9 +65,17 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// Expire calls f after d, unless the response to the handshake is out by then. It comes before
-// the first Write.
+// Expire calls f after d, unless the response to the handshake is out by then, or the handler has
+// returned. It comes before the first Write.
 func (c *Conn) Expire(d time.Duration, f func()) { c.handshake = time.AfterFunc(d, f) }
+
+// keep ends what Expire has begun. writing is locked.
+func (c *Conn) keep() {
+	if c.handshake != nil {
+		c.handshake.Stop()
+		c.handshake = nil
+	}
+}
 
 // Read reads what the peer sends, first what came with the handshake. Once the close has
 // begun it drops what comes and returns net.ErrClosed when nothing comes any more.
@@ -79,7 +87,13 @@ func (c *Conn) Read(p []byte) (int, error) {
 
 // Drain is for the goroutine of a handler that has returned. If the close has begun, it reads
 // and drops what comes until the peer has closed.
-func (c *Conn) Drain() { c.drain(true) }
+func (c *Conn) Drain() {
+	if c.writing.TryLock() { // else a Write is under way, maybe of the response
+		c.keep()
+		c.writing.Unlock()
+	}
+	c.drain(true)
+}
 
 // drain is Drain for a handler that has returned now, or had returned before.
 func (c *Conn) drain(now bool) {
@@ -151,9 +165,8 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.turns.turn = controls // whom the deadline does not bind
 	c.mu.Unlock()
-	if c.handshake != nil && c.speech.phase != response {
-		c.handshake.Stop()
-		c.handshake = nil
+	if c.speech.phase != response {
+		c.keep()
 	}
 	c.applyDeadline()
 	c.release(controls, cut)
