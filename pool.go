@@ -116,7 +116,7 @@ var (
 type Pool struct {
 	defaults []Option
 
-	// The order of locks is Pool.mu, ConnPool.mu, the lock of an id's Backlog, and then one of the leaves that
+	// The order of locks is Pool.mu, ConnPool.mu, the lock of a Backlog, and one of the leaves that
 	// docs/architecture.md lists. None is held while writing, closing, logging, sending on a
 	// channel or calling the application.
 	mu      sync.RWMutex

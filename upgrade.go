@@ -213,7 +213,9 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
-	u.conn.Handshake = time.AfterFunc(handshakeTime, cancel)
+	timer := time.AfterFunc(handshakeTime, cancel)
+	defer timer.Stop() // nobody may ever answer
+	u.conn.Handshake = timer
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()

@@ -194,6 +194,9 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	default:
 		f.due = forwardFirst
 	}
+	if !remote { // what it has told holds for no other
+		f.due = forwardNone
+	}
 	return true
 }
 

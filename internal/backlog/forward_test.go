@@ -101,3 +101,53 @@ func TestABatchReturnsOnce(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// TestAnAnswerAfterTheClusterHasLeft: who has taken a batch tells nothing about another cluster.
+// That is asked with the first message alone, and not before one comes.
+func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
+	b := backlogWith(t, setting{remote: true, mailbox: true})
+	b.accept("1")
+	batch := b.Load()
+	b.accept("2")
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	b.Returned(batch, []error{nil})
+	b.Shared.SetRemote(silent{})
+	if b.Due() {
+		t.Error("the mailbox is to be forwarded, and nothing has woken the cursor")
+	}
+	b.accept("3")
+	if n := b.Load().Len(); n != 1 {
+		t.Errorf("the other cluster is given %d messages at once, want 1", n)
+	}
+}
+
+// TestTheClusterLeavesDuringABatch: a batch may take long, so what waits behind it for the
+// cluster is reported at once.
+func TestTheClusterLeavesDuringABatch(t *testing.T) {
+	b := backlogWith(t, setting{remote: true})
+	b.accept("1")
+	batch := b.Load()
+	b.accept("2")
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	if got := placeOf(b); got != (place{1, 0, 1}) {
+		t.Errorf("before the batch returns: %+v", got)
+	}
+	if b.Returned(batch, []error{outcome.ErrNotConnected}); placeOf(b) != (place{0, 0, 2}) {
+		t.Errorf("then: %+v", placeOf(b))
+	}
+}
+
+// TestAnotherClusterBeginsAnew: it has not said where an id is, and nothing waits for it.
+func TestAnotherClusterBeginsAnew(t *testing.T) {
+	b := backlogWith(t, setting{remote: true, mailbox: true})
+	b.accept("1")
+	b.Appeared()
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	b.Shared.SetRemote(silent{})
+	if bytes := b.Shared.remoteBytes.Load(); b.Due() || bytes != 0 {
+		t.Errorf("it is to be forwarded: %v, and counts %d bytes", b.Due(), bytes)
+	}
+}

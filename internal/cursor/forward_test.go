@@ -108,3 +108,19 @@ func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
 		t.Errorf("%d undelivered, %d waiting, %d in the mailbox; want 2, 0 and 0", s.Undelivered, s.Waiting, r.mail()[0])
 	}
 }
+
+// TestABatchThatNeverReturnsKeepsNoID: Shutdown reports it, and then nothing keeps its id.
+func TestABatchThatNeverReturnsKeepsNoID(t *testing.T) {
+	b, remote := newBench(t, backlog.Config{}), new(held)
+	b.Shared.SetRemote(remote)
+	b.push("1")
+	b.Serve(&b.writer)
+	b.Shared.Close()
+	b.Leave(true, false)
+	if _, retired := b.Retire(); !retired || b.stats().Closed != 1 {
+		t.Errorf("nothing keeps it: %v, %+v", retired, b.stats())
+	}
+	if remote.done([]error{nil}); b.stats().Forwarded != 0 {
+		t.Error("the batch has a second outcome")
+	}
+}

@@ -2,6 +2,7 @@ package cursor
 
 import (
 	"reflect"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
+	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
 // TestNoPingFollowsAGoodbye: after the close frame of Shutdown nothing is sent.
@@ -79,6 +81,11 @@ func TestWhoHasGoneIsRetired(t *testing.T) {
 			b.Shared.Mailbox.Close()
 			b.Shared.Mailbox.Trim()
 		}},
+		"what waited for Start has no place": {nil, func(b *bench, _ func([]error)) {
+			b.Shared.SetRemote(nil)
+			b.push(strings.Repeat("x", 2000))
+			b.Serve(&b.writer)
+		}},
 		"a batch was taken elsewhere": {[]error{nil}, func(b *bench, done func([]error)) {
 			b.push("2")
 			b.Serve(&b.writer)
@@ -120,5 +127,25 @@ func TestQuietIDKeepsNoSpare(t *testing.T) {
 	}
 	if spare() {
 		t.Error("a quiet id keeps a chunk")
+	}
+}
+
+// TestNobodyIsSilentBehindABatch: nothing is pinged before the batch returns, so no peer answers.
+func TestNobodyIsSilentBehindABatch(t *testing.T) {
+	for travels, want := range map[bool]bool{true: false, false: true} {
+		b, remote := newBench(t, backlog.Config{Heartbeat: time.Hour}), new(held)
+		b.Shared.Line.Open(func(*schedule.Writer) {}) // no writer comes
+		b.Shared.SetRemote(remote)
+		b.push("1")
+		b.Serve(&b.writer)
+		link, _, _ := upgraded(t)
+		conn := b.attachLink(link)
+		if !travels {
+			remote.done([]error{nil})
+		}
+		b.Beat(conn.Since+3*b.Shared.Heartbeat, 0)
+		if removed := b.present() == nil; removed != want {
+			t.Errorf("with a batch on its way: %v: removed: %v", travels, removed)
+		}
 	}
 }

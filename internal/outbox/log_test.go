@@ -197,7 +197,7 @@ func TestWrittenKeepsASmallChunk(t *testing.T) {
 			t.Errorf("%s: kept: %v", name, kept)
 		}
 		if l.Spare.Free(); l.Spare.chunk != nil {
-			t.Errorf("%s: FreeSpare leaves it", name)
+			t.Errorf("%s: Free leaves it", name)
 		}
 	}
 }

@@ -3,14 +3,17 @@ package promises
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
+	"weak"
 
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
@@ -147,4 +150,33 @@ func TestUpgradeTakesDeadlines(t *testing.T) {
 			t.Errorf("got %q", got)
 		}
 	})
+}
+
+// TestHandshakeThatIsNeverAnsweredKeepsNothing: what bounds a handshake ends with its handler, and
+// does not keep the request for the rest of its 10 s.
+func TestHandshakeThatIsNeverAnsweredKeepsNothing(t *testing.T) {
+	type key struct{}
+	kept := make(chan weak.Pointer[http.Request], 1)
+	around := func(h http.Handler) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			mark := new(http.Request)
+			kept <- weak.Make(mark)
+			gcpool.Upgrade(h).ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), key{}, mark)))
+		})
+	}
+	addr := serve(t, around, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		conn.Close()
+	}))
+	ask(t, addr, http.MethodGet, "")
+	request := <-kept
+	for end := time.Now().Add(8 * time.Second); request.Value() != nil; runtime.GC() {
+		if time.Now().After(end) {
+			t.Fatal("it is still there")
+		}
+	}
 }

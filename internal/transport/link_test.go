@@ -219,3 +219,60 @@ func newLink(conn net.Conn, binary bool) *Link {
 	}
 	return nil
 }
+
+// A moved connection is one whose deadline the application moves as often as left says.
+type moved struct {
+	net.Conn
+	left int
+}
+
+func (m *moved) SetWriteDeadline(t time.Time) error {
+	if m.left--; m.left >= 0 {
+		return nil
+	}
+	return m.Conn.SetWriteDeadline(t)
+}
+
+// plain is what net/http gives to x/net without Upgrade.
+type plain struct {
+	*httptest.ResponseRecorder
+	conn net.Conn
+}
+
+func (p plain) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	return p.conn, bufio.NewReadWriter(bufio.NewReader(p.conn), bufio.NewWriter(p.conn)), nil
+}
+
+// TestKillOfXNetWhoseDeadlineIsMoved: Kill sets its deadline until the stuck write lets go.
+func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
+	ours, peer := net.Pipe()
+	defer peer.Close()
+	conn, links, done := &moved{ours, 60}, make(chan *Link), make(chan bool)
+	go func() {
+		req, _ := http.ReadRequest(bufio.NewReader(ours))
+		websocket.Handler(func(ws *websocket.Conn) {
+			links <- newLink(ws, false)
+			<-done
+		}).ServeHTTP(plain{httptest.NewRecorder(), conn}, req)
+	}()
+	config, err := websocket.NewConfig("ws://localhost/", "http://localhost")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := websocket.NewClient(config, peer); err != nil {
+		t.Fatal(err)
+	}
+	link, sent := <-links, make(chan error)
+	go func() {
+		_, err := link.Send(frame.Append(nil, frame.Text, []byte("x"), false), func(int) {})
+		sent <- err
+	}()
+	if _, err := peer.Read(make([]byte, 1)); err != nil { // from here on Send is stuck
+		t.Fatal(err)
+	}
+	link.Kill()
+	if err := <-sent; err == nil {
+		t.Error("the peer has not read it")
+	}
+	close(done)
+}

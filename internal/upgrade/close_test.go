@@ -296,3 +296,23 @@ func certificate(t *testing.T) tls.Certificate {
 	defer server.Close()
 	return server.TLS.Certificates[0]
 }
+
+// TestPoolsCloseLeavesThePeersAnswerToALibrary whose handler still runs, and which has said a close
+// frame before: it expects the peer's.
+func TestPoolsCloseLeavesThePeersAnswerToALibrary(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := pipe()
+		go c.Write([]byte(close1000))
+		expect(t, peer, "a peer", close1000)
+		go NewSender(c).Close(frame.StatusNormal, func() {})
+		synctest.Wait()
+		const answer = "\x88\x82\x00\x00\x00\x00\x03\xe8"
+		go peer.Write([]byte(answer))
+		b := make([]byte, 2*len(answer))
+		if n, err := c.Read(b); string(b[:n]) != answer || err != nil {
+			t.Errorf("the library reads %q, %v", b[:n], err)
+		}
+		peer.Close()
+		c.Kill()
+	})
+}
