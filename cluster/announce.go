@@ -39,7 +39,7 @@ type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.Local.Since]
 	version uint64
-	said    uint64 // the number of the announcement that told it
+	said    uint64 // the number of its announcement
 }
 
 // An announcer keeps NATS and the other nodes informed of which ids are here, and closes
@@ -50,7 +50,7 @@ type announcer struct {
 	gossip  []byte               // the announcement being built
 	unused  []*nats.Subscription // of ids that have left
 	said    uint64               // how many announcements to all
-	told    map[string]uint64    // and to one node alone
+	direct  map[string]uint64    // and to one node alone
 	over    bool                 // it has left: no id is announced any more
 }
 
@@ -82,7 +82,7 @@ func (n remote) Changed(pool, id string) {
 
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}
+	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -230,7 +230,7 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 func (s *announcer) say(subject string) {
 	if len(s.gossip) > 0 {
 		if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
-			s.told[node]++
+			s.direct[node]++
 		} else {
 			s.said++
 		}

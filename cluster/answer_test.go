@@ -220,7 +220,7 @@ func TestBroadcastElsewhere(t *testing.T) {
 	b.fault.Store(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- b.pool.Shutdown(ctx) }() // and waits for her, who is not told yet
+	go func() { ended <- b.pool.Shutdown(ctx) }() // and waits for her, who does not know yet
 	eventually(t, "Shutdown", func() bool { return b.stream.Broadcast(nil) == gcpool.ErrClosed })
 	spread(node, name, "late")
 	cancel()

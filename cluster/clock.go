@@ -12,7 +12,7 @@ const farFuture = 100 * 365 * 24 * uint64(time.Hour/time.Microsecond)
 
 // A clock tells the cluster's time, in microseconds since 1970. It begins with the
 // wall clock and goes on with the monotonic one, so that a wall clock that is set does
-// not matter. It is never behind a time that another node has told (Lamport), so all
+// not matter. It is never behind a time of another node (Lamport), so all
 // nodes that have heard of each other agree, to within a message's time, also during a
 // partition. Times given to connections are unique within a node.
 type clock struct {
@@ -30,7 +30,7 @@ func (c *clock) at(t time.Time) uint64 {
 	return uint64(max(0, c.start.UnixMicro()+t.Sub(c.start).Microseconds())) + c.ahead
 }
 
-// hear moves the clock beyond a time that another node has told, and reports false if
+// hear moves the clock beyond a time of another node, and reports false if
 // that makes no sense.
 func (c *clock) hear(t uint64, at time.Time) bool {
 	now := c.at(at)

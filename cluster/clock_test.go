@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// TestClock: the cluster's time does not go back, is never behind one that was told, and
+// TestClock: the cluster's time does not go back, is never behind one that it has heard, and
 // gives each version once.
 func TestClock(t *testing.T) {
 	now := time.Now()
@@ -14,11 +14,11 @@ func TestClock(t *testing.T) {
 	if wall := uint64(now.UnixMicro()); c.at(now) != wall || c.at(now.Add(-time.Second)) != wall-1e6 {
 		t.Errorf("it begins at %d, the wall clock at %d", c.at(now), wall)
 	}
-	told := c.at(time.Now()) + 30e6
-	if !c.hear(told, time.Now()) || c.at(time.Now()) <= told || c.version(time.Now()) <= told {
-		t.Error("it is behind a time that was told")
+	heard := c.at(time.Now()) + 30e6
+	if !c.hear(heard, time.Now()) || c.at(time.Now()) <= heard || c.version(time.Now()) <= heard {
+		t.Error("it is behind a time that was heard")
 	}
-	if before := c.ahead; !c.hear(told-10e6, time.Now()) || c.ahead != before {
+	if before := c.ahead; !c.hear(heard-10e6, time.Now()) || c.ahead != before {
 		t.Error("an older time moves it")
 	}
 	if before := c.ahead; c.hear(c.at(time.Now())+2*farFuture, time.Now()) || c.hear(^uint64(0), time.Now()) || c.ahead != before {
@@ -71,7 +71,7 @@ func TestClocksInAPartition(t *testing.T) {
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", older)
-	if told := g.version(g.told, "alice"); told <= older || a.conns.Len() != 1 {
+	if told := g.version(g.hears, "alice"); told <= older || a.conns.Len() != 1 {
 		t.Errorf("told version %d, the older is %d, and %d connections", told, older, a.conns.Len())
 	}
 }
@@ -87,7 +87,7 @@ func TestRefusedIsNotHeard(t *testing.T) {
 	g.say(g.subject("s"))
 	g.beats()
 	want := append(append(appendString(nil, a.id), missing), 0)
-	if m := g.next(g.told); !bytes.Equal(m.Data, want) {
+	if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
 		t.Errorf("told %q, want a question for what was refused", m.Data)
 	}
 }

@@ -15,13 +15,13 @@ import (
 // has it say, and no goroutine of its own does more.
 type ghost struct {
 	*membership
-	t    testing.TB
-	asks chan *nats.Msg // what came for the ids it has, and for itself
-	told chan *nats.Msg // what others announce to it
-	all  chan *nats.Msg // what others announce to all
-	got  chan *nats.Msg // answers
-	rest decoder        // of the last of them
-	sent uint64         // requests
+	t     testing.TB
+	asks  chan *nats.Msg // what came for the ids it has, and for itself
+	hears chan *nats.Msg // what others announce to it
+	all   chan *nats.Msg // what others announce to all
+	got   chan *nats.Msg // answers
+	rest  decoder        // of the last of them
+	sent  uint64         // requests
 
 	number uint64 // of the last answer
 }
@@ -33,12 +33,12 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, told: map[string]uint64{}}}, t: t,
-		asks: make(chan *nats.Msg, inbox), told: make(chan *nats.Msg, inbox),
+		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}}, t: t,
+		asks: make(chan *nats.Msg, inbox), hears: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
 	for subject, c := range map[string]chan *nats.Msg{
-		n.subject("s", n.id): g.told, n.subject("s"): g.all, n.subject("r", n.id, "*"): g.got,
+		n.subject("s", n.id): g.hears, n.subject("s"): g.all, n.subject("r", n.id, "*"): g.got,
 	} {
 		if _, err := n.nc.ChanSubscribe(subject, c); err != nil {
 			t.Fatal(err)
@@ -226,7 +226,7 @@ func (g *ghost) beats() {
 // the version that is in it.
 func (g *ghost) greeted() uint64 {
 	g.t.Helper()
-	m := g.next(g.told)
+	m := g.next(g.hears)
 	d := decoder{left: m.Data}
 	if d.string(); d.byte() != alive {
 		g.t.Errorf("told %q at first", m.Data)

@@ -44,7 +44,7 @@ func TestSameVersion(t *testing.T) {
 	a.dial("alice")
 	version := low.version(low.all, "alice")
 	low.takes("alice", version)
-	if told := low.version(low.told, "alice"); told != version {
+	if told := low.version(low.hears, "alice"); told != version {
 		t.Errorf("the lower is told version %d, want %d", told, version)
 	}
 	if a.conns.Len() != 1 {
@@ -62,7 +62,7 @@ func TestOlderIsTold(t *testing.T) {
 	a.dial("alice")
 	version := g.version(g.all, "alice")
 	g.takes("alice", version-1)
-	if told := g.version(g.told, "alice"); told != version || a.conns.Len() != 1 {
+	if told := g.version(g.hears, "alice"); told != version || a.conns.Len() != 1 {
 		t.Errorf("told version %d of %d, %d connections", told, version, a.conns.Len())
 	}
 }
@@ -102,13 +102,13 @@ func TestNewcomer(t *testing.T) {
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", 1) // which is older
-	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
 		t.Errorf("told %q, and there was no id here", m.Data)
 	}
 	h.beats()
 	h.greeted()
 	want := append(append(appendString(nil, a.id), missing), 0)
-	if m := h.next(h.told); !bytes.Equal(m.Data, want) {
+	if m := h.next(h.hears); !bytes.Equal(m.Data, want) {
 		t.Errorf("told %q, want a question for all", m.Data)
 	}
 }
@@ -128,7 +128,7 @@ func TestGreeting(t *testing.T) {
 	}
 	h.heartbeatTo(h.subject("s", a.id))
 	h.takes("alice", 1)
-	if m := h.next(h.told); h.announced(m)["alice"] == 0 {
+	if m := h.next(h.hears); h.announced(m)["alice"] == 0 {
 		t.Errorf("told %q", m.Data)
 	}
 }
@@ -141,7 +141,7 @@ func TestBeat(t *testing.T) {
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", 1)
-	g.version(g.told, "alice")
+	g.version(g.hears, "alice")
 	for {
 		d := decoder{left: g.next(g.all).Data}
 		if node := d.string(); node != a.id || d.byte() != alive {

@@ -71,7 +71,7 @@ func (s *membership) forget(now time.Time) {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
 		if now.Sub(m.heard) > time.Hour {
 			delete(s.members, node)
-			delete(s.told, node)
+			delete(s.direct, node)
 		}
 	}
 	for node, w := range s.windows {
@@ -177,17 +177,17 @@ func (s *membership) heardOne(node, subject string) {
 // repeated handles the end of what a node has repeated. If any of that was lost, the next
 // heartbeat asks for it again.
 func (s *membership) repeated(node string, d *decoder) {
-	said, told := d.number(), d.number()
+	said, direct := d.number(), d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	m := s.members[node]
 	if d.bad || m == nil {
 		return
 	}
-	if m.direct == told {
+	if m.direct == direct {
 		m.said, m.whole = said, said
 	}
-	m.direct = told
+	m.direct = direct
 }
 
 // timeOf decodes a time of another node, and moves the clock beyond it.
@@ -292,5 +292,5 @@ func (s *membership) repeat(node string, whole uint64) {
 	}
 	s.say(to)
 	b := binary.AppendUvarint(append(appendString(nil, s.id), repeated), s.said)
-	s.publish(to, binary.AppendUvarint(b, s.told[node]))
+	s.publish(to, binary.AppendUvarint(b, s.direct[node]))
 }

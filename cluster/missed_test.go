@@ -26,13 +26,13 @@ func TestMissed(t *testing.T) {
 	g.version(g.all, "alice")
 	g.takes("alice", 1)
 	g.beats()
-	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
 		t.Errorf("told %q, and nothing was lost", m.Data)
 	}
 	asks := func(what string) {
 		t.Helper()
 		want := append(append(appendString(nil, a.id), missing), 3)
-		if m := g.next(g.told); !bytes.Equal(m.Data, want) {
+		if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
 			t.Errorf("told %q, and %s", m.Data, what)
 		}
 	}
@@ -42,14 +42,14 @@ func TestMissed(t *testing.T) {
 	g.takes("bob", 3)
 	g.beats()
 	asks("it has not been repeated")
-	g.announcer.told[a.id]++ // which was lost too
+	g.announcer.direct[a.id]++ // which was lost too
 	g.repeat(a.id, 3)
 	g.beats()
 	asks("a part of it was lost")
 	g.repeat(a.id, 3)
 	g.beats()
 	g.takes("alice", 1)
-	if m := g.next(g.told); g.announced(m)["alice"] == 0 {
+	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
 		t.Errorf("told %q, and all was repeated", m.Data)
 	}
 }
@@ -67,12 +67,12 @@ func TestRepeat(t *testing.T) {
 		b := append(append(appendString(nil, g.id), missing), byte(whole))
 		g.publish(g.subject("s", a.id), b[:len(b)-1])
 		g.publish(g.subject("s", a.id), b)
-		m := g.next(g.told)
+		m := g.next(g.hears)
 		if ids := g.announced(m); len(ids) != want || want > 0 && ids["carol"] == 0 {
 			t.Errorf("after %d: told %v", whole, ids)
 		}
 		if want > 0 {
-			m = g.next(g.told)
+			m = g.next(g.hears)
 		}
 		if d := (decoder{left: m.Data}); d.string() != a.id || d.byte() != repeated {
 			t.Errorf("after %d: told %q at the end", whole, m.Data)
@@ -118,7 +118,7 @@ func TestAnnouncementsLost(t *testing.T) {
 	}
 	h.heartbeatTo(h.subject("s"))
 	g.hear(h.next(h.all))
-	if m := h.next(h.told); string(m.Data) != string(append(appendString(nil, g.id), missing, 0)) {
+	if m := h.next(h.hears); string(m.Data) != string(append(appendString(nil, g.id), missing, 0)) {
 		t.Errorf("told %q, and all may have been lost", m.Data)
 	}
 	g.members[h.id] = &member{said: 3, whole: 2}

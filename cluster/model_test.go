@@ -116,7 +116,7 @@ type modelEntry struct {
 type modelPeer struct {
 	said, whole int
 	direct      int // announcements to this node alone that have come from there
-	told        int // and those that have gone there
+	toOne       int // and those that have gone there
 }
 
 type modelRequest struct {
@@ -297,7 +297,7 @@ func (n *modelNode) hear(t uint64) bool {
 	return n.clock.hear(t, n.time())
 }
 
-func (n *modelNode) told() uint64 {
+func (n *modelNode) toOne() uint64 {
 	if n.wallClock {
 		return n.clock.last
 	}
@@ -350,13 +350,13 @@ func (n *modelNode) joined(from, number int, a modelAnnounce) {
 
 func (n *modelNode) tell(to int, id int) {
 	a := modelAnnounce{id, n.entries[id].version}
-	n.peers[to].told++
+	n.peers[to].toOne++
 	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, a) })
 }
 
 func (n *modelNode) heartbeat() {
 	if !n.stopped {
-		count, t := len(n.said), n.told()
+		count, t := len(n.said), n.toOne()
 		n.others(func(o *modelNode) { o.alive(n.n, count, t) })
 	}
 	n.after(time.Second, n.heartbeat)
@@ -374,12 +374,12 @@ func (n *modelNode) alive(from, count int, t uint64) {
 }
 
 // repeated ends what a node repeats.
-func (n *modelNode) repeated(from, count, told int) {
+func (n *modelNode) repeated(from, count, toOne int) {
 	p := &n.peers[from]
-	if p.direct == told || n.trusting {
+	if p.direct == toOne || n.trusting {
 		p.said, p.whole = count, count
 	}
-	p.direct = told
+	p.direct = toOne
 }
 
 func (n *modelNode) repeat(to, whole int) {
@@ -388,8 +388,8 @@ func (n *modelNode) repeat(to, whole int) {
 			n.tell(to, a.id)
 		}
 	}
-	count, told := len(n.said), n.peers[to].told
-	n.sendTo(to, func() { n.nodes[to].repeated(n.n, count, told) })
+	count, toOne := len(n.said), n.peers[to].toOne
+	n.sendTo(to, func() { n.nodes[to].repeated(n.n, count, toOne) })
 }
 
 // push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.

@@ -76,7 +76,7 @@ func TestVersionFromTheFuture(t *testing.T) {
 	g.takes("alice", ahead(0)+2*farFuture)
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
 	g.takes("alice", version-1)
-	if told := g.version(g.told, "alice"); told != version {
+	if told := g.version(g.hears, "alice"); told != version {
 		t.Errorf("alice has version %d, she had %d", told, version)
 	}
 }

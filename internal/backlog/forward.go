@@ -194,7 +194,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	default:
 		f.due = forwardFirst
 	}
-	if !remote { // what it has told holds for no other
+	if !remote { // its answers hold for no other
 		f.due = forwardNone
 	}
 	return true

@@ -26,7 +26,6 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	conn.LimitUnsent()
 	conn.Since = b.Shared.Moment()
 	conn.written, conn.heard, c.conn = conn.Since, conn.Since, conn
-	c.active = false
 	c.owners = c.owners.Add(who)
 	b.Connect()
 	if old == nil {

@@ -122,5 +122,4 @@ func (c *Cursor) WithoutRemote(reason error, over bool) {
 		c.turn = idle
 	}
 	c.backlog.WithoutRemote(reason)
-	c.WakeLocked()
 }

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
-	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
 // TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
@@ -90,20 +89,4 @@ func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
 		t.Errorf("a mailbox of %d bytes takes %d", limit, used)
 	}
 	runtime.KeepAlive(ids)
-}
-
-// TestMailOfAClosedMailbox: the cluster leaves just when Shutdown has closed the mailbox. What
-// waits there is reported once.
-func TestMailOfAClosedMailbox(t *testing.T) {
-	b := newBench(t, backlog.Config{MailboxTTL: time.Hour, MailboxBytes: 1000})
-	b.Shared.Line.Open(drain)
-	b.push("1")
-	b.push("2")
-	b.Shared.Closed.Store(true)
-	b.Shared.Mailbox.Close()
-	b.Cursor.WithoutRemote(outcome.ErrNotConnected, false)
-	b.Shared.Mailbox.Trim()
-	if s := b.stats(); s.Undelivered != 2 || s.Waiting != 0 || b.mail()[0] != 0 {
-		t.Errorf("%d are in the mailbox: %+v", b.mail()[0], s)
-	}
 }

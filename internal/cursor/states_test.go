@@ -272,8 +272,8 @@ func TestOverdue(t *testing.T) {
 		"quiet for less":           {link, open, d - 1, d - 1, d, false, false},
 		"pinged, and not answered": {link, open, d + 1, 1, d, false, false},
 		"silent for two":           {link, open, 2 * d, d, d, true, false},
-		"told goodbye":             {link, goodbye, d, d, d, false, false},
-		"told goodbye, and silent": {link, goodbye, 2 * d, d, d, true, false},
+		"goodbye was said":         {link, goodbye, d, d, d, false, false},
+		"goodbye said, and silent": {link, goodbye, 2 * d, d, d, true, false},
 		"a raw connection":         {raw, open, d, d, d, false, false},
 		"heartbeats are off":       {link, open, 9 * d, 9 * d, 0, false, false},
 	} {

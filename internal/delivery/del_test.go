@@ -21,8 +21,7 @@ import (
 // Add comes first it removes nothing.
 func TestDelRacedWithTakeover(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
-	old, _, _ := upgraded(t) // their handlers run until the test ends
-	next, _, _ := upgraded(t)
+	old, next := upgraded(t), upgraded(t)
 	bad, rounds := 0, 40
 	for range rounds {
 		g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})

@@ -128,7 +128,7 @@ func (l *Log) Settled(messages, receipts, payload int) {
 }
 
 // Written removes the only pinned chunk, which was written whole, and keeps it as the spare if
-// told so.
+// keep is true.
 func (l *Log) Written(keep bool) {
 	c := l.take(0)
 	l.pinned = 0

@@ -19,7 +19,7 @@ import (
 )
 
 // TestUpgradeOverHTTP2SaysWhy: a stream of HTTP/2 cannot be hijacked (RFC 8441), and a client
-// that asks for a WebSocket there is told so. net/http looks for the setting when it starts.
+// that asks for a WebSocket there gets an error that says so. net/http looks for the setting when it starts.
 func TestUpgradeOverHTTP2SaysWhy(t *testing.T) {
 	const setting = "http2xconnect=1"
 	if os.Getenv("GODEBUG") != setting {

@@ -51,7 +51,7 @@ func TestConnWithoutUpgradeIsNil(t *testing.T) {
 }
 
 // TestNewConnTakesTurnsAndCloses: the frames of a library without net/http and those of the
-// pool pass in turn, and the peer is told the code though it has sent what nobody has read.
+// pool pass in turn, and the peer gets the code though it has sent what nobody has read.
 func TestNewConnTakesTurnsAndCloses(t *testing.T) {
 	if c := gcpool.NewConn(nil); c != nil {
 		t.Errorf("NewConn of no connection is %v", c)

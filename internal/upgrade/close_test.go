@@ -272,16 +272,23 @@ func TestCloseThatComesLateIsOrderlyToo(t *testing.T) {
 	}
 }
 
-// TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
-func TestTLSEndsWithCloseNotify(t *testing.T) {
+// tlsPair returns the two ends of a TLS connection over TCP, after the handshake.
+func tlsPair(t *testing.T) (server, client *tls.Conn) {
+	t.Helper()
 	conn, peer := nettest.TCP(t)
-	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
-	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+	server = tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
+	client = tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
 	go server.Handshake()
 	if err := client.Handshake(); err != nil {
 		t.Fatal(err)
 	}
 	server.Handshake() // until it is over here too
+	return server, client
+}
+
+// TestTLSEndsWithCloseNotify: without it, crypto/tls reports io.ErrUnexpectedEOF.
+func TestTLSEndsWithCloseNotify(t *testing.T) {
+	server, client := tlsPair(t)
 	(&Conn{Conn: server, speech: speech{phase: frames}}).End(frame.StatusNormal, func() {})
 	client.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if got, err := io.ReadAll(client); string(got) != close1000 || err != nil {

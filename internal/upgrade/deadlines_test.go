@@ -3,7 +3,6 @@ package upgrade
 import (
 	"bufio"
 	"bytes"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,7 +13,6 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
-	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
 // TestDeadlineIsTheLibrarysOwn: it bounds the wait for a turn, and cuts no frame of the
@@ -52,14 +50,7 @@ func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
 // TestDeadlineThatIsOverReachesNoSocket: TLS would be broken for good, though nothing has gone.
 // gorilla sets a deadline before one write and may leave it for the next.
 func TestDeadlineThatIsOverReachesNoSocket(t *testing.T) {
-	conn, peer := nettest.TCP(t)
-	server := tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}})
-	client := tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
-	go server.Handshake()
-	if err := client.Handshake(); err != nil {
-		t.Fatal(err)
-	}
-	server.Handshake() // until it is over here too
+	server, client := tlsPair(t)
 	c := NewOpen(server)
 	c.SetWriteDeadline(time.Now().Add(-time.Second))
 	if n, err := c.Write([]byte("\x81\x01x")); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
