@@ -5,6 +5,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os/exec"
 	"syscall"
@@ -43,24 +44,27 @@ func (p *process) kill() {
 
 func address(port int) string { return fmt.Sprint("127.0.0.1:", port) }
 
-// freePorts returns ports for the servers and for the routes between them.
+// freePorts returns ports for the servers and for the routes between them. They lie below those
+// that the system gives to connections: one of them might have the port when its server begins.
 func freePorts() (ports, routes [nodes]int, err error) {
-	for i := range nodes {
-		var first, second error
-		ports[i], first = freePort()
-		routes[i], second = freePort()
-		err = errors.Join(err, first, second)
+	for i := range 2 * nodes {
+		port := &ports[i%nodes]
+		if i >= nodes {
+			port = &routes[i%nodes]
+		}
+		for range 100 {
+			*port = 10_000 + rand.N(20_000)
+			l, e := net.Listen("tcp", address(*port))
+			if err = e; err == nil {
+				defer l.Close() // once there are all, so that no port comes twice
+				break
+			}
+		}
+		if err != nil {
+			return ports, routes, err
+		}
 	}
-	return ports, routes, err
-}
-
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	defer l.Close()
-	return l.Addr().(*net.TCPAddr).Port, nil
+	return ports, routes, nil
 }
 
 // accepts waits until somebody listens at an address.

@@ -15,19 +15,21 @@ import (
 const (
 	backoff  = 100 * time.Millisecond
 	dialTime = time.Second
+	perMove  = time.Second / 30 // between two moves, of whichever user
 )
 
 // A load is users that connect to any node, read, and move to another now and then.
 type load struct {
 	*fleet
 	verdict *verdict
+	pause   time.Duration // the mean time between two moves of a user
 	moving  atomic.Bool
 	over    chan struct{}
 	wg      sync.WaitGroup
 }
 
 func gather(f *fleet, v *verdict, users int) *load {
-	c := &load{fleet: f, verdict: v, over: make(chan struct{})}
+	c := &load{fleet: f, verdict: v, pause: time.Duration(users) * perMove, over: make(chan struct{})}
 	for i := range users {
 		c.wg.Go(func() { c.live(userID(i)) })
 	}
@@ -44,9 +46,12 @@ func (c *load) end() {
 func (c *load) live(id string) {
 	ended := make(chan *websocket.Conn, 100)
 	var open *websocket.Conn
+	var lost time.Time // when she had no connection any more
 	for {
 		if open == nil {
-			if open = c.dial(id, ended); open == nil {
+			if open = c.dial(id, ended); open != nil {
+				c.verdict.back(lost)
+			} else {
 				select {
 				case <-c.over:
 					return
@@ -61,10 +66,9 @@ func (c *load) live(id string) {
 			return
 		case ws := <-ended:
 			if ws == open {
-				open = nil
-				c.verdict.lost()
+				open, lost = nil, time.Now()
 			}
-		case <-time.After(time.Second + rand.N(2*time.Second)):
+		case <-time.After(c.pause/2 + rand.N(c.pause)):
 			if c.moving.Load() {
 				if ws := c.dial(id, ended); ws != nil {
 					before := open

@@ -4,6 +4,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -19,8 +20,8 @@ type verdict struct {
 	got       map[string]bool // node, user and number
 	refused   map[string]bool // certainly not delivered
 	uncertain int
-	ended     int           // connections of users that were their newest
-	longest   time.Duration // from Add to a user
+	away      []time.Duration // of users whose newest connection had ended
+	longest   time.Duration   // from Add to a user
 	recovery  []time.Duration
 }
 
@@ -94,10 +95,14 @@ func (v *verdict) undelivered(report string) {
 	v.refused[what] = true
 }
 
-func (v *verdict) lost() {
+// back takes that a user is connected again, who was lost then, or never before.
+func (v *verdict) back(lost time.Time) {
+	if lost.IsZero() {
+		return
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.ended++
+	v.away = append(v.away, time.Since(lost))
 }
 
 func (v *verdict) recovered(after time.Duration) {
@@ -109,14 +114,22 @@ func (v *verdict) recovered(after time.Duration) {
 func (v *verdict) String() string {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	slowest := time.Duration(0)
-	for _, d := range v.recovery {
-		slowest = max(slowest, d)
-	}
-	s := fmt.Sprintf("%-24s %6d received, %5d not delivered, %4d uncertain, %4d connections lost, longest delay %.1fs, all reached after at most %.1fs (%d times)",
-		v.fault, len(v.got), len(v.refused), v.uncertain, v.ended, v.longest.Seconds(), slowest.Seconds(), len(v.recovery))
+	_, slowest := spread(v.recovery)
+	median, longest := spread(v.away)
+	s := fmt.Sprintf("%-24s %6d received, %5d not delivered, %4d uncertain, longest delay %.1fs, %5d times away for %.2fs (median) to %.1fs, all reached after at most %.1fs (%d times)",
+		v.fault, len(v.got), len(v.refused), v.uncertain, v.longest.Seconds(),
+		len(v.away), median.Seconds(), longest.Seconds(), slowest.Seconds(), len(v.recovery))
 	for _, b := range v.breaches {
 		s += "\n\t" + b
 	}
 	return s
+}
+
+// spread returns the median and the longest of some times, 0 if there are none.
+func spread(all []time.Duration) (median, longest time.Duration) {
+	if len(all) == 0 {
+		return 0, 0
+	}
+	slices.Sort(all)
+	return all[len(all)/2], all[len(all)-1]
 }

@@ -4,6 +4,7 @@ package recipes
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -187,13 +188,17 @@ func await(t *testing.T, addr string) net.Conn {
 	}
 }
 
-// free returns an address that nobody listens on.
+// free returns an address that nobody listens on. It lies below the ports that the system gives to
+// connections: one of them might have it when the server begins.
 func free(t *testing.T) string {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.N(20_000))
+		if listener, err := net.Listen("tcp", addr); err == nil {
+			listener.Close()
+			return addr
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().String()
+	t.Fatal("there is no free port")
+	return ""
 }
