@@ -33,18 +33,19 @@ type forwarder struct {
 // A Batch is messages of one id on their way to another process. They stay pinned in the log
 // until their outcomes come.
 type Batch struct {
+	remote   *Remote // who takes it
 	messages []outbox.Message
 	mailed   int // so many of its first messages are in the mailbox
 	late     int // so many of its first messages have given way there meanwhile
 }
 
-// Payloads returns the messages.
-func (b *Batch) Payloads() [][]byte {
+// Forward hands the batch to the remote, and may block. The remote calls done.
+func (b *Batch) Forward(pool, id string, done func(errs []error)) {
 	all := make([][]byte, len(b.messages))
 	for i, m := range b.messages {
 		all[i] = m.Data
 	}
-	return all
+	(*b.remote).Forward(pool, id, all, done)
 }
 
 // Len returns how many messages there are.
@@ -141,9 +142,12 @@ func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotCon
 
 // Load pins a batch of what waits, and returns it. While nobody is known to have the id, the
 // first message in the mailbox goes alone. Otherwise each push to a user who is away would
-// carry all her mail.
+// carry all her mail. Load returns nil, and does nothing, if there is no remote.
 func (b *Backlog) Load() *Batch {
-	f, batch := b.openForwarder(), new(Batch)
+	f, batch := b.openForwarder(), &Batch{remote: b.Shared.remote.Load()}
+	if batch.remote == nil {
+		return nil
+	}
 	load := func(c *outbox.Chunk) int {
 		for m := range c.All() {
 			batch.messages = append(batch.messages, m)
@@ -166,35 +170,36 @@ func (b *Backlog) Load() *Batch {
 // and of those that came meanwhile. It reports false, and does nothing, if the batch was given
 // up, or has returned before.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
-	f, remote := b.forward, b.Shared.remote.Load() != nil
+	f, current := b.forward, b.Shared.remote.Load()
 	if f.batch != batch {
 		return false
 	}
+	same := current != nil && current == batch.remote // else the answers tell nothing about the current one
 	hadMail, taken := batch.mailed > 0, false
-	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), remote)
+	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), same)
 	for i, err := range errs[:kept] {
 		taken = taken || err == nil
 		f.settle(i, err)
 	}
-	moved := remote && slices.Contains(errs[kept:], outcome.ErrMoved)
+	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
 	b.tellGivenUp()
 	b.Log.Unpin()
 	f.batch = nil
 	switch {
 	case b.Connected:
-	case remote && (moved || f.due == forwardAll):
+	case current != nil && (moved || f.due == forwardAll):
 		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && b.mail.messages() > max(0, batch.mailed-kept) {
 			b.mail.leave() // some has come behind what is left
 		}
 		f.evict()
-	case taken && kept == len(errs): // whoever took these takes the rest
+	case same && taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll
 	case kept < len(errs) || hadMail && b.Shared.mailboxOn():
 		b.openMail().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
 	default:
 		f.due = forwardFirst
 	}
-	if !remote { // its answers hold for no other
+	if current == nil {
 		f.due = forwardNone
 	}
 	return true

@@ -102,23 +102,28 @@ func TestABatchReturnsOnce(t *testing.T) {
 	}
 }
 
-// TestAnAnswerAfterTheClusterHasLeft: who has taken a batch tells nothing about another cluster.
-// That is asked with the first message alone, and not before one comes.
+// TestAnAnswerAfterTheClusterHasLeft: who has taken a batch tells nothing about another cluster,
+// even if that is there already. It is asked with the first message alone, and not before one comes.
 func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
-	b := backlogWith(t, setting{remote: true, mailbox: true})
-	b.accept("1")
-	batch := b.Load()
-	b.accept("2")
-	b.Shared.SetRemote(nil)
-	b.WithoutRemote(outcome.ErrNotConnected)
-	b.Returned(batch, []error{nil})
-	b.Shared.SetRemote(silent{})
-	if b.Due() {
-		t.Error("the mailbox is to be forwarded, and nothing has woken the cursor")
-	}
-	b.accept("3")
-	if n := b.Load().Len(); n != 1 {
-		t.Errorf("the other cluster is given %d messages at once, want 1", n)
+	for _, replaced := range []bool{false, true} {
+		b := backlogWith(t, setting{remote: true, mailbox: true})
+		b.accept("1")
+		batch := b.Load()
+		b.accept("2")
+		b.Shared.SetRemote(nil)
+		b.WithoutRemote(outcome.ErrNotConnected)
+		if replaced {
+			b.Shared.SetRemote(silent{})
+		}
+		b.Returned(batch, []error{nil})
+		b.Shared.SetRemote(silent{})
+		if !replaced && b.Due() {
+			t.Error("the mailbox is to be forwarded, and nothing has woken the cursor")
+		}
+		b.accept("3")
+		if n := b.Load().Len(); n != 1 {
+			t.Errorf("replaced %v: the other cluster is given %d messages at once, want 1", replaced, n)
+		}
 	}
 }
 

@@ -81,19 +81,18 @@ func (c *Cursor) InlineLocked() (write func()) {
 // and what gathers meanwhile goes together.
 func (c *Cursor) forward(w *schedule.Writer) {
 	b := c.backlog
-	remote := b.Shared.Remote() // asked once: it may come or go meanwhile
-	if remote == nil {
+	batch := b.Load()
+	if batch == nil {
 		c.turn = idle
 		b.Decide()
 		b.Unlock()
 		b.Shared.Retire(b.ID)
 		return
 	}
-	batch := b.Load()
 	c.turn = writing
 	b.Unlock()
 	w.Begin()
-	remote.Forward(b.Shared.Pool, b.ID, batch.Payloads(), func(errs []error) { c.returned(batch, errs) })
+	batch.Forward(b.Shared.Pool, b.ID, func(errs []error) { c.returned(batch, errs) })
 	w.End()
 }
 
