@@ -144,7 +144,7 @@ func (o Origins) others() string {
 	if len(o.hosts) == 0 {
 		return ""
 	}
-	return ", nor one that is allowed"
+	return ", nor an allowed host"
 }
 
 // A host is the authority of a URL, or a pattern for some.

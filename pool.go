@@ -141,7 +141,7 @@ func NewPool(defaults ...Option) *Pool {
 // check refuses a Pool that NewPool has not made.
 func (p *Pool) check() error {
 	if p == nil || p.ended == nil {
-		return fmt.Errorf("%w: NewPool has not made this Pool", ErrInvalid)
+		return fmt.Errorf("%w: NewPool did not make this Pool", ErrInvalid)
 	}
 	return nil
 }

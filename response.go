@@ -48,7 +48,7 @@ func (u *upgraded) Write(p []byte) (int, error) {
 		return 0, http.ErrHijacked
 	}
 	if u.cut = u.cut || len(u.body)+len(p) > responseMax; u.cut {
-		return 0, fmt.Errorf("gcpool: response to a handshake of more than %d bytes", responseMax)
+		return 0, fmt.Errorf("gcpool: the response to a handshake is larger than %d bytes", responseMax)
 	}
 	u.WriteHeader(http.StatusOK)
 	if u.status < 200 || u.status == http.StatusNoContent || u.status == http.StatusNotModified { // RFC 9110 section 6.4.1

@@ -68,7 +68,7 @@ func TestEachPeerDeliversAllInOrder(t *testing.T) {
 	}
 }
 
-// held is the message that the fault "reordered" holds back.
+// held is the message that the fault "reordered" delays.
 var held []byte
 
 // broken is a peer that does one thing wrong, to the messages of user 7.
@@ -86,7 +86,7 @@ func (b *broken) Push(user int, p []byte) error {
 	return b.wrong(b.Peer, b.n, p)
 }
 
-// faults are what a peer can do wrong, and what the clients must say.
+// faults are the faults of a peer, and the errors that the clients must report.
 var faults = map[string]struct {
 	wrong func(to peers.Peer, n int, payload []byte) error
 	fault string

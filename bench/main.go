@@ -27,8 +27,8 @@ func main() {
 	}
 }
 
-// run runs what the flags say. Its error is a fault of a peer or of the benchmark. A missed
-// target is not an error.
+// run runs the scenarios that the flags select. Its error is a fault of a peer or of the
+// benchmark. A missed target is not an error.
 func run() error {
 	quick := flag.Bool("quick", false, "a smoke test in under a minute; saves nothing unless -out is given")
 	names := flag.String("run", "", "scenarios to run, separated by commas (default all)")
@@ -68,8 +68,8 @@ func run() error {
 	return measure(b, scenarios, *out)
 }
 
-// home returns the folder of the benchmark, from the repository's root or from
-// within.
+// home returns the folder of the benchmark, whether the program runs in the repository's
+// root or in that folder.
 func home() string {
 	if _, err := os.Stat(filepath.Join("bench", "go.mod")); err == nil {
 		return "bench"
@@ -77,7 +77,7 @@ func home() string {
 	return "."
 }
 
-// measure runs the scenarios and shows, and saves, what came of them.
+// measure runs the scenarios, and shows and saves their results.
 func measure(b *suite.Bench, scenarios []suite.Scenario, out string) error {
 	began := time.Now()
 	r := &report.Report{
@@ -112,7 +112,7 @@ func measure(b *suite.Bench, scenarios []suite.Scenario, out string) error {
 	return nil
 }
 
-// choose returns the elements of all whose names are in a list, in the order of all.
+// choose returns the elements of all that are named in a list, in the order of all.
 func choose[T any](all []T, names string, name func(T) string) (chosen []T, err error) {
 	if names == "" {
 		return all, nil
@@ -130,7 +130,7 @@ func choose[T any](all []T, names string, name func(T) string) (chosen []T, err 
 	return chosen, nil
 }
 
-// command returns how the run is repeated. Where its files go is left out.
+// command returns the command that repeats the run, without the folders for its files.
 func command() string {
 	text := "go run ./bench"
 	flag.Visit(func(f *flag.Flag) {

@@ -1,11 +1,11 @@
 "use strict";
-// Charts: what one looks like. Nothing here knows where figures come from.
+// Charts: how they look. This file does not know where the figures come from.
 
-const span = 300, least = 10; // seconds that a chart shows at most, and at least
-const left = 52, right = 10, above = 8, below = 20, high = 150; // px around the lines, and of the whole
+const span = 300, least = 10; // a chart shows at most and at least this many seconds
+const left = 52, right = 10, above = 8, below = 20, high = 150; // px around the lines, and the height of the chart
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumSignificantDigits: 3 });
 
-// Units say how a number is written, and which scale suits it.
+// Units say how to write a number, and which scale suits it.
 const units = {
   count: { write: writeWhole, whole: true, base: 10 },
   rate: { write: writeWhole, whole: true, base: 10 },
@@ -13,7 +13,7 @@ const units = {
   byteRate: { write: writeBytes, base: 2 },
   seconds: { write: writeSeconds, base: 10 },
 };
-// writeWhole writes messages and ids, of which there are no halves.
+// writeWhole writes numbers of messages and ids, which are whole.
 function writeWhole(n) { return n > 0 && n < 0.5 ? "<1" : compact.format(n < 1000 ? Math.round(n) : n); }
 function writeBytes(n) {
   let unit = 0;
@@ -26,14 +26,14 @@ function writeSeconds(n) {
   const [factor, unit] = n < 0.001 ? [1e6, "µs"] : n < 1 ? [1e3, "ms"] : [1, "s"];
   return `${Number((n * factor).toPrecision(2))} ${unit}`;
 }
-// writeTime writes a time of day as the page of examples/push does: 9:05.
+// writeTime writes a time of day, such as 9:05, like the page of examples/push.
 function writeTime(at) {
   const time = new Date(at);
   return `${time.getHours()}:${String(time.getMinutes()).padStart(2, "0")}`;
 }
 // writeAgo writes how many seconds ago something was.
 function writeAgo(seconds) { return !seconds ? "now" : seconds % 60 ? `−${seconds} s` : `−${seconds / 60} min`; }
-// ceiling returns the end of a scale that n fits on.
+// ceiling returns the upper end of a scale for n.
 function ceiling(n, unit) {
   if (!(n > 0)) return unit.base === 2 ? 1024 : unit === units.seconds ? 0.001 : 1;
   if (unit.base === 2) return Math.max(1024, 2 ** Math.ceil(Math.log2(n)));
@@ -55,8 +55,8 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// A Chart is a figure with its lines and, for those who do not see them, a table
-// of the same. Each series is {name, value(sample, ...)}; see dashboard.js.
+// A Chart is a figure with lines. For people who cannot see them, it also has a table of the same
+// values. Each series is {name, value(sample, ...)}; see dashboard.js.
 class Chart {
   constructor({ title, note, unit, series }) {
     Object.assign(this, { title, series, unit: units[unit] });
@@ -69,9 +69,8 @@ class Chart {
       make("table", { "aria-label": title }, make("thead", {}, make("tr", {}, ...heads)), make("tbody", {}, ...rows)));
   }
 
-  // show draws points[i], those of series i: {t, value}, oldest first, with null
-  // for a moment at which there is no value. from is when the history begins; the chart is
-  // as wide as the history is long.
+  // show draws the points of each series, points[i] for series i. A point is {t, value}, oldest
+  // first; value is null if there is none. The history begins at from, and fills the chart's width.
   show(points, from, now) {
     const long = Math.min(span, Math.max(least, now - from));
     const values = points.map(line => line.map(p => p.value).filter(v => v !== null));
@@ -86,7 +85,7 @@ class Chart {
     this.tell(values, Math.min(span, now - from));
   }
 
-  // ground is the grid below the lines.
+  // ground returns the grid behind the lines.
   ground(x, y, top, long, now) {
     const all = [];
     for (const v of this.unit.whole && top < 2 ? [0, top] : [0, top / 2, top]) {
@@ -100,7 +99,7 @@ class Chart {
     return all;
   }
 
-  // tell puts the same into words, and into the table.
+  // tell writes the same values in words, and into the table.
   tell(values, seconds) {
     const words = values.map((all, i) => {
       const sum = all.reduce((a, b) => a + b, 0);
@@ -115,12 +114,12 @@ class Chart {
 
 function label(x, y, anchor, text) { return draw("text", { x, y, "text-anchor": anchor }, text); }
 
-// swatch shows how a series is drawn, by its dashes too.
+// swatch shows the color and the dashes of a series.
 function swatch(i) {
   return draw("svg", { class: "swatch", viewBox: "0 0 26 8", "aria-hidden": "true" }, draw("path", { class: `s${i}`, d: "M2 4H24" }));
 }
 
-// path joins the points; it is broken where there is none.
+// path joins the points. Where a value is missing, it has a break.
 function path(points, x, y) {
   let d = "", pen = "M";
   for (const { t, value } of points) {
@@ -129,7 +128,7 @@ function path(points, x, y) {
       continue;
     }
     const at = `${x(t).toFixed(1)} ${y(value).toFixed(1)}`;
-    d += pen === "M" ? `M${at}L${at}` : `L${at}`; // a point alone is a dot
+    d += pen === "M" ? `M${at}L${at}` : `L${at}`; // a single point becomes a dot
     pen = "L";
   }
   return d;

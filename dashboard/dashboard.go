@@ -8,16 +8,16 @@
 //
 // # Security
 //
-// The page can change nothing, and shows no ids and no payloads. But it tells everybody who
-// can reach it which pools exist and how busy they are. Put it behind your operators'
-// authentication, or on a port that only they reach. Its policy lets only its own scripts
-// run, and no other site frame it or read it.
+// The page can change nothing, and shows no ids and no payloads. But everybody who can reach
+// it sees which pools exist and how busy they are. Put it behind your operators'
+// authentication, or on a port that only they reach. Its headers let only its own scripts
+// run. No other site can show it in a frame, or read it.
 //
 // # History
 //
-// The server records nothing: it has no goroutine and no timer for the page, and a request
-// leaves nothing behind. The browser asks once a second and keeps the answers, so the
-// charts begin when you open the page, and say so.
+// The server records nothing. It has no goroutine and no timer for the page, and keeps
+// nothing after a request. The browser asks once a second and keeps the answers. So the
+// charts begin when you open the page, and the page says so.
 package dashboard
 
 import (
@@ -44,11 +44,11 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 // registered at that moment; a nil pool has none. You may call Handler before Start, and
 // use it after Shutdown.
 //
-// It answers where you mount it, with or without [http.StripPrefix] and a slash at the end.
-// There, ?format=json returns the figures, and so does data.json below it: an object with
-// started and now (RFC 3339), uptime (seconds), and pools, sorted by name, with the fields
-// of [gcpool.Stats]. Durations are in seconds; started is when Handler was called. Other
-// paths get 404, and methods other than GET and HEAD get 405.
+// It answers at the path where you mount it, with or without [http.StripPrefix], and with or
+// without a slash at the end. ?format=json at that path, or data.json below it, returns the
+// figures: an object with started and now (RFC 3339), uptime (seconds), and pools, sorted by
+// name, with the fields of [gcpool.Stats]. Durations are in seconds; started is when Handler
+// was called. Other paths get 404, and methods other than GET and HEAD get 405.
 //
 // Handler does not authenticate anybody: see the security notes of the package. It may
 // serve any number of requests at once, and does not block.
@@ -111,10 +111,10 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
-// below returns the part of the path below the handler's mount point. A ServeMux tells
-// where that is, unless something has been stripped since. Otherwise it is whatever follows
-// the last slash. The page names its files by query alone, so that the browser finds them
-// with and without a slash at the end of the path.
+// below returns the part of the path below the handler's mount point. A ServeMux tells the
+// mount point, unless something has stripped the path since. Otherwise below returns the part
+// after the last slash. The page names its files only in the query, so that the browser finds
+// them with and without a slash at the end of the path.
 func below(r *http.Request) string {
 	path, pattern := r.URL.Path, r.Pattern
 	if i := strings.IndexByte(pattern, '/'); i >= 0 { // after a method and a host

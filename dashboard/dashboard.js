@@ -1,13 +1,14 @@
 "use strict";
 // The dashboard: asks for the figures, keeps five minutes of them, and shows them.
 
-const pause = 1000, retry = 5000, patience = 5000; // ms between two questions, after a failure, and for an answer
-const gap = 5; // seconds without a sample after which a line is broken
-const recent = 30; // seconds of which quantiles are taken, for only a few messages are timed
+const pause = 1000, retry = 5000, patience = 5000; // ms between two requests, after a failure, and for an answer
+const gap = 5; // after this many seconds without a sample, a line has a break
+const recent = 30; // quantiles cover this many seconds, because the pool times only a few messages
 const $ = id => document.getElementById(id);
 
-// A sample is {t, all, pools}: an array of figures for each pool by name, and
-// their sum (of the fullest outboxes the largest), in this order. Arrays, since five minutes of many pools are many.
+// A sample is {t, all, pools}. pools has an array of figures for each pool, by name; all is their
+// sum, but the maximum for the fullest outbox. Arrays keep five minutes of many pools small. Their
+// order is:
 const fields = ["connections", "waiting", "waiting_bytes", "fullest_outbox", "stalled", "accepted", "written", "forwarded", "undelivered",
   "written_bytes", "joins", "leaves", "takeovers"];
 const why = ["not_connected", "slow", "deleted", "expired", "closed", "other"];
@@ -21,7 +22,7 @@ function flatten(pool) {
   return Float64Array.from([...fields.map(f => pool[f]), ...why.map(r => pool.reasons[r]), ...pool.latency.counts]);
 }
 
-// A series' value at sample i is null if it cannot be known.
+// The value of a series at sample i is null if it is unknown.
 const level = (name, text = name) => ({ name: text, value: (s, i) => s[i].figures[at(name)] });
 const rate = (name, text = name.replaceAll("_", " ")) => ({ name: text, value: (s, i) => perSecond(s[i - 1], s[i], at(name)) });
 const quantile = (q, text) => ({ name: text, value: (s, i) => quantileAt(s, i, q) });
@@ -46,8 +47,8 @@ function perSecond(before, now, i) {
   return Math.max(0, now.figures[i] - before.figures[i]) / (now.t - before.t);
 }
 
-// quantileAt reads a quantile off the histogram of what was written lately, as
-// if the messages of a bucket were spread evenly over it.
+// quantileAt estimates a quantile from the histogram of the last seconds. It assumes that the
+// messages of a bucket are spread evenly over it.
 function quantileAt(s, i, q) {
   let first = i;
   while (first > 0 && s[i].t - s[first - 1].t <= recent) first--;
@@ -63,7 +64,7 @@ function quantileAt(s, i, q) {
   return bounds.at(-1); // or more
 }
 
-// The question.
+// The request.
 async function ask() {
   clearTimeout(timer);
   let next = pause;
@@ -113,7 +114,7 @@ function list(pools) {
   if (rows.length) $("pools").tBodies[0].replaceChildren(...rows);
 }
 
-// The pool that the charts are of. Values are numbers, for a pool may have any name.
+// The pool that the charts show. The options' values are numbers, because a pool may have any name.
 function choose(now) {
   if (now.length === names.length && now.every((name, i) => name === names[i])) return;
   const chosen = names[$("pool").value];
@@ -124,7 +125,7 @@ function choose(now) {
 }
 
 function show() {
-  if (samples.length > 1) $("live").hidden = false; // one sample has no rate, and makes no line
+  if (samples.length > 1) $("live").hidden = false; // one sample has no rate and no line
   if ($("live").hidden || !samples.length) return;
   const name = names[$("pool").value], { t: now } = samples.at(-1), from = samples[0].t;
   const mine = samples.map(s => ({ t: s.t, figures: name === undefined ? s.all : s.pools.get(name) ?? new Float64Array(s.all.length) }));
@@ -146,7 +147,7 @@ function spread(mine, series) {
 
 function state(name, text) {
   document.body.dataset.state = name;
-  if ($("state").textContent !== text) $("state").textContent = text; // else it is read out each second
+  if ($("state").textContent !== text) $("state").textContent = text; // otherwise screen readers read it out each second
 }
 
 $("pause").onclick = () => {

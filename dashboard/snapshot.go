@@ -9,7 +9,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A snapshot has all figures at one moment. Its times are for people; the script uses
+// A snapshot has all figures at one moment. Its times are for people. The script uses
 // uptime, because somebody may set the clock.
 type snapshot struct {
 	Started time.Time `json:"started"` // changes when the process does
@@ -49,8 +49,8 @@ type reasons struct {
 	Other        uint64 `json:"other"`
 }
 
-// latency is a histogram: Counts[i] messages took up to Bounds[i] seconds, and longer than
-// the bound before. The last count has no bound; it counts the rest.
+// latency is a histogram: Counts[i] messages took more than Bounds[i-1] seconds and at most
+// Bounds[i]. The last count has no bound; it counts all slower messages.
 type latency struct {
 	Bounds []float64 `json:"bounds"`
 	Counts []uint64  `json:"counts"`
@@ -92,7 +92,7 @@ func figuresOf(s *gcpool.Stats) figures {
 }
 
 // printable returns a name that JSON can hold. JSON would replace bytes that are not UTF-8,
-// and two names could look the same.
+// so two names could look the same.
 func printable(name string) string {
 	if utf8.ValidString(name) {
 		return name

@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// BenchmarkCollect is what a scrape takes of the process, without the encoding.
+// BenchmarkCollect measures a scrape without the encoding.
 func BenchmarkCollect(b *testing.B) {
 	for _, pools := range []int{1, 100} {
 		b.Run(fmt.Sprint("pools=", pools), func(b *testing.B) {
@@ -44,8 +44,8 @@ type sink struct{ net.Conn }
 
 func (sink) Write(p []byte) (int, error) { return len(p), nil }
 
-// BenchmarkAdd is a push of 64 B, while nobody looks, and while a scrape follows
-// on the other; ordinary is one in 15 s.
+// BenchmarkAdd measures a push of 64 B, without scrapes and with a scrape at each interval.
+// In production, an interval of 15 s is usual.
 func BenchmarkAdd(b *testing.B) {
 	for _, pause := range []time.Duration{0, time.Second, 100 * time.Millisecond, 10 * time.Millisecond} {
 		name := fmt.Sprint("scraped=every-", pause)

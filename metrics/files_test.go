@@ -38,7 +38,7 @@ func names(t *testing.T) (metrics, series []string) {
 	return metrics, series
 }
 
-// mentioned returns the names of metrics in a text, each once.
+// mentioned returns the names of the metrics in a text, each name once.
 func mentioned(text string) []string {
 	all := regexp.MustCompile(`\bgcpool_\w+`).FindAllString(text, -1)
 	slices.Sort(all)
@@ -54,7 +54,7 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// A dashboard is what these tests look at of grafana.json.
+// A dashboard has the parts of grafana.json that these tests check.
 type dashboard struct {
 	ID         *int
 	Templating struct{ List []variable }
@@ -89,8 +89,8 @@ func readDashboard(t *testing.T) (d dashboard) {
 	return d
 }
 
-// expressions returns every query of the dashboard, with Grafana's variables
-// replaced by what it would put there.
+// expressions returns every query of the dashboard, with values in place of Grafana's
+// variables.
 func (d *dashboard) expressions() []string {
 	variables := strings.NewReplacer("$job", "gcpool", "$instance", ".*", "$pool", "users|chat", "$__rate_interval", "1m")
 	var all []string
@@ -137,8 +137,8 @@ func TestDashboardAndAlertsNameMetricsThatExist(t *testing.T) {
 	}
 }
 
-// TestDashboardCanBeImported: the data source is chosen on import, no id of
-// another Grafana is in it, and no panel lies on another.
+// TestDashboardCanBeImported: Grafana asks for the data source on import, the file has no id
+// of another Grafana, and no panel overlaps another.
 func TestDashboardCanBeImported(t *testing.T) {
 	t.Parallel()
 	board := readDashboard(t)
@@ -220,7 +220,7 @@ func TestEachRuleSaysWhenHowBadAndWhat(t *testing.T) {
 	}
 }
 
-// promtool runs Prometheus' own checks, where they are installed.
+// promtool runs Prometheus's own checks, if promtool is installed.
 func promtool(t *testing.T, stdin string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -248,7 +248,7 @@ func TestRulesFireWhenTheyShould(t *testing.T) {
 	promtool(t, "", "test", "rules", "alerts_test.yml")
 }
 
-// TestPromtoolAcceptsTheQueries has each query of the dashboard parsed, as the
+// TestPromtoolAcceptsTheQueries lets promtool parse each query of the dashboard, as the
 // expression of a rule.
 func TestPromtoolAcceptsTheQueries(t *testing.T) {
 	t.Parallel()

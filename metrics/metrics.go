@@ -2,7 +2,7 @@
 //
 // [NewCollector] returns a [prometheus.Collector] for a pool. Register it once: every
 // named pool appears with the label pool, even one that you register later. Ids are never
-// labels, so the number of series depends only on the number of pools: 38 for each, of
+// labels, so the number of series depends only on the number of pools: 38 for each pool, of
 // which 18 belong to the histogram.
 //
 // The package counts nothing. A scrape reads [gcpool.Pool.Stats], which costs the same for
@@ -39,9 +39,9 @@ type collector struct {
 }
 
 // NewCollector returns a [prometheus.Collector] for all named pools of pool. README.md lists
-// its metrics, in seconds, bytes and messages. You may register it before the first
-// Register and before Start, and scrape it after Shutdown. Any number of scrapes may run at
-// once, and none waits for the pool. For a nil pool it collects nothing.
+// its metrics, in seconds, bytes and messages. You may register the collector before the
+// pool's first Register and before Start, and scrape it after Shutdown. Any number of scrapes
+// may run at once, and none waits for the pool. For a nil pool it collects nothing.
 //
 // If a process has two gcpool.Pools, give each collector a label. Otherwise the registry
 // refuses the second:
@@ -84,7 +84,7 @@ func (c *collector) Collect(to chan<- prometheus.Metric) {
 	}
 }
 
-// cumulate returns a histogram as Prometheus wants it: each bucket counts all messages that
+// cumulate returns a histogram in Prometheus's form: each bucket counts all messages that
 // took its bound or less.
 func cumulate(s *gcpool.Stats) (count uint64, buckets map[float64]uint64) {
 	last := len(s.Latency) - 1
@@ -131,7 +131,7 @@ func gauges() []figure {
 			func(s *gcpool.Stats) int { return s.WaitingBytes }),
 		gauge("outbox_limit_bytes", "Payload bytes that may wait for one id: WithOutbox.",
 			func(s *gcpool.Stats) int { return s.OutboxLimit }),
-		gauge("fullest_outbox_bytes", "Payload bytes that wait in the fullest outbox; what is in the mailbox does not count.",
+		gauge("fullest_outbox_bytes", "Payload bytes that wait in the fullest outbox; messages in the mailbox do not count.",
 			func(s *gcpool.Stats) int { return s.FullestOutbox }),
 		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),

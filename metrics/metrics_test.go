@@ -21,8 +21,8 @@ import (
 	dto "github.com/prometheus/client_model/go"
 )
 
-// registered returns a started pool, and a registry with its collector that
-// also checks what a usual one takes on trust.
+// registered returns a started pool, and a registry with its collector. The registry is
+// pedantic: it checks what a usual registry does not.
 func registered(t testing.TB, names ...string) (*gcpool.Pool, *prometheus.Registry) {
 	t.Helper()
 	pool := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)))
@@ -53,8 +53,8 @@ func connect(t testing.TB, conns *gcpool.ConnPool, id string) {
 	}
 }
 
-// gather returns what a scrape finds: by the name and the labels for counters
-// and gauges, by name alone for histograms.
+// gather returns the values of a scrape. The key is the name and the labels for counters and
+// gauges, and only the name for histograms.
 func gather(t testing.TB, from prometheus.Gatherer) (values map[string]float64, histograms map[string]*dto.Histogram) {
 	t.Helper()
 	families, err := from.Gather()
@@ -96,7 +96,7 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 		}
 	}
 	conns.Del("carol")
-	for range 3 { // two find room in the mailbox, the oldest gives way
+	for range 3 { // the mailbox has room for two, and drops the oldest
 		if err := stream.Add("carol", []byte("12345")); err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +135,7 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 func TestEachReasonHasItsSeries(t *testing.T) {
 	pool, registry := registered(t, "users")
 	stream := pool.GetStream("users")
-	// net.Pipe takes nothing that is not read, so what comes second waits.
+	// net.Pipe takes only bytes that its peer reads, so the second message waits.
 	near, far := net.Pipe()
 	defer far.Close()
 	if err := pool.GetConn("users").Add("bob", near); err != nil {
@@ -186,7 +186,7 @@ func TestHistogramIsCumulative(t *testing.T) {
 	}
 }
 
-// TestMetricsFollowTheRules: names, units and help as promlint wants them.
+// TestMetricsFollowTheRules: promlint accepts the names, units and help texts.
 func TestMetricsFollowTheRules(t *testing.T) {
 	_, registry := registered(t, "users")
 	problems, err := testutil.GatherAndLint(registry)
@@ -240,7 +240,8 @@ func TestIDsAreNoLabels(t *testing.T) {
 	}
 }
 
-// TestCountersNeverFall, and the sum holds, however a scrape and a push meet.
+// TestCountersNeverFall: counters never fall, and accepted = written + forwarded + undelivered
+// + waiting, however scrapes and pushes overlap.
 func TestCountersNeverFall(t *testing.T) {
 	pool, registry := registered(t, "users")
 	done := make(chan struct{})

@@ -1,12 +1,12 @@
-// closeAll opens n WebSockets to url and the numbers from 0 on, and returns how each has
-// ended. The WebSocket may be a browser's, or one that looks like it.
+// closeAll opens n WebSockets, to url followed by 0, 1 and so on, and returns how each ended.
+// The class WebSocket may be a browser's, or one with the same methods.
 async function closeAll(WebSocket, url, n, sends) {
   const ended = Promise.all(Array.from({ length: n }, (_, i) => closeOne(new WebSocket(url + i), sends)));
   return await ended;
 }
 
-// closeOne does what the messages say. It sends text all the time, if it is to: what a
-// browser has room for, and a little at a time where the buffered amount tells nothing.
+// closeOne does what the messages say. With sends, it sends text all the time: as much as the
+// browser's buffer holds, or a little at a time if bufferedAmount says nothing.
 function closeOne(ws, sends) {
   const text = "x".repeat(1000);
   const send = () => {
@@ -22,7 +22,7 @@ function closeOne(ws, sends) {
       if (data === "return") ws.send(data);
     });
     ws.addEventListener("close", ({ code, reason, wasClean }) => {
-      // For Chromium no end is clean, whatever the server does, while the page's own data waits.
+      // While the page's own data waits, Chromium calls no end clean, whatever the server does.
       resolve({ code, reason, clean: wasClean || ws.bufferedAmount > 0, why });
     });
   });

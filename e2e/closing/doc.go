@@ -1,10 +1,10 @@
-// Package closing has nothing but tests: they count how a WebSocket ends, as its client
-// sees it. Each way to end one, with each library and each shape of handler, is tried by
-// Chromium, by the ws package of Node.js, and by a client that reads bare frames.
+// Package closing has nothing but tests. They count how WebSockets end for their clients.
+// Chromium, the ws package of Node.js, and a client that reads bare frames try each way to
+// end a WebSocket, with each library and each kind of handler.
 //
 //	e2e/setup.sh
 //	go test ./e2e/closing
 //	go test ./e2e/closing -closes 200 -timeout 1h
 //
-// The last one closes 200 connections in each case, where the first closes a few.
+// The last command closes 200 connections in each case; the command before it, a few.
 package closing

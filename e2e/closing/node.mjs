@@ -1,5 +1,5 @@
-// For each line of JSON, with the arguments of closeAll in closes.js, it prints one with
-// the result.
+// Reads lines of JSON with the arguments of closeAll in closes.js, and prints a line with the
+// result of each.
 import { readFileSync } from "node:fs";
 import { createInterface } from "node:readline";
 import WebSocket from "ws";

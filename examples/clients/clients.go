@@ -12,9 +12,9 @@
 // depends on the order. After the message "report", the client sends its record as a line
 // of JSON.
 //
-// Each client obeys the close code, if its library tells it. After 1000, and from 4500 to
-// 4999, it stays away. Otherwise it comes back, after a random time that grows with each
-// failure.
+// Each client obeys the close code, if its library reports it. After 1000, and after 4500 to
+// 4999, it stays away. Otherwise it comes back after a random time, whose limit grows with
+// each failure.
 //
 // setup.sh installs what is missing. A test skips itself if its client is missing, or fails
 // if GCPOOL_REQUIRE_CLIENTS is 1.

@@ -25,7 +25,7 @@ var (
 	ErrLeft     error = reason("gcpool: handler returned")
 	ErrSilent   error = reason("gcpool: peer silent for two heartbeats")
 
-	ErrCut        = errors.New("gcpool: cut off, and its peer may have it") // for a cluster, which must not send it again
+	ErrCut        = errors.New("gcpool: message cut off; the peer may have it") // for a cluster, which must not send it again
 	ErrUnfinished = fmt.Errorf("%w: the application has begun a message and not ended it", ErrSlow)
 )
 

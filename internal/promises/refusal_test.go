@@ -62,9 +62,9 @@ func TestRefusedOriginIsToldWhy(t *testing.T) {
 		body string
 	}{
 		"SameOrigin":     {websocket.Server{Handshake: gcpool.SameOrigin, Handler: never}, `origin "https://evil.example" is not this host`},
-		"AllowOrigins":   {websocket.Server{Handshake: gcpool.AllowOrigins("a.example").Handshake, Handler: never}, "nor one that is allowed"},
+		"AllowOrigins":   {websocket.Server{Handshake: gcpool.AllowOrigins("a.example").Handshake, Handler: never}, "nor an allowed host"},
 		"Subprotocols":   {websocket.Server{Handshake: gcpool.Subprotocols(nil, "x"), Handler: never}, `origin "https://evil.example" is not this host`},
-		"a bare 403":     {answers("Forbidden"), "nor one that is allowed"},
+		"a bare 403":     {answers("Forbidden"), "nor an allowed host"},
 		"a 403 with why": {answers("who are you?"), "who are you?"},
 	} {
 		for order, wrap := range map[string]wrapper{"alone": gcpool.Upgrade, "under middleware": func(h http.Handler) http.Handler {

@@ -66,7 +66,7 @@ var (
 	rest   = group{len(rules), "anything else", ""}
 )
 
-// account is what one peer's connection takes.
+// account is the memory of one peer's connection.
 type account struct {
 	name       string
 	bytes      map[group]float64
@@ -98,7 +98,7 @@ func (a *account) add(g group, bytes float64) {
 	a.sum += bytes
 }
 
-// difference returns what after has more than before, most bytes first.
+// difference returns the memory that after has and before has not, most bytes first.
 func difference(before, after []server.Site) (all []server.Site) {
 	sum := make(map[string]server.Site)
 	count := func(sites []server.Site, sign int64) {
@@ -113,8 +113,8 @@ func difference(before, after []server.Site) (all []server.Site) {
 	return slices.SortedFunc(maps.Values(sum), func(a, b server.Site) int { return cmp.Compare(b.Bytes, a.Bytes) })
 }
 
-// groupOf returns the group of a call stack; false is for what the account itself
-// takes to be sent.
+// groupOf returns the group of a call stack. It returns false for memory that sending the
+// account itself takes.
 func groupOf(frames []string) (group, bool) {
 	for _, f := range frames {
 		if strings.HasPrefix(f, "encoding/gob.") || strings.HasPrefix(f, "net/rpc.") {

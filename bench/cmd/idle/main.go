@@ -2,9 +2,9 @@
 // made them, and the stacks of its goroutines. It prints a table in Markdown. Run
 // go run ./bench/cmd/idle in the root of the repository.
 //
-// The server is a separate process that records every allocation, and the clients are
-// another. The table shows the difference between the server with connections and without,
-// divided by the number of connections.
+// The server is one process, which records every allocation; the clients are another. The
+// table shows the difference between the server with connections and without, divided by
+// the number of connections.
 package main
 
 import (

@@ -25,11 +25,11 @@ const (
 // processes in it, and its TUN device.
 type end struct {
 	space int // the namespace's file
-	tun   int // the device's
+	tun   int // the device's file
 }
 
-// newLine joins two network namespaces by a line that delays every IP packet, so that the
-// servers' TCP sees the round trip. It returns how to start processes at either end.
+// newLine joins two network namespaces with a line that delays every IP packet, so that the
+// server's TCP sees the round trip. It returns a spawner for each end.
 func newLine(delay time.Duration, mtu int, sysctls []string) (near, far spawner, err error) {
 	a, err := newEnd(nearAddr, farAddr, mtu, sysctls)
 	if err != nil {
@@ -97,7 +97,7 @@ func (e *end) spawn(role string, l load) (c *child, err error) {
 	return c, err
 }
 
-// apart calls f on a thread of its own, which ends with it.
+// apart calls f on a thread of its own, which ends with f.
 func apart(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -108,7 +108,7 @@ func apart(f func()) {
 	<-done
 }
 
-// openTUN makes a device that hands over bare IP packets, one a read or a write.
+// openTUN makes a device that carries bare IP packets, one with each read or write.
 func openTUN(name string) (int, error) {
 	fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
 	if err != nil {

@@ -46,10 +46,10 @@ type load struct {
 
 const none = 1 << 30
 
-// A result is what one run came to.
+// A result has the figures of one run.
 type result struct {
 	MBs      float64 // megabytes of payload a second, from the first Add to the last byte read
-	Writes   float64 // write system calls of the server a second, also those that found no room
+	Writes   float64 // write system calls of the server a second, including those that found no room
 	Switches float64 // voluntary context switches of the server a second
 	CPU      float64 // milliseconds of the server's CPU time per megabyte
 }
@@ -91,7 +91,7 @@ func measure() error {
 
 func comma(r rune) bool { return r == ',' }
 
-// numbers parses a list; "none" is none as KiB.
+// numbers parses a list of KiB. "none" becomes the constant none.
 func numbers(list string) (all []int) {
 	for _, field := range strings.FieldsFunc(list, comma) {
 		n, err := strconv.Atoi(field)

@@ -18,8 +18,8 @@ import (
 const handshake = "GET /?id=%d HTTP/1.1\r\nHost: %s\r\nOrigin: http://%s\r\nUpgrade: websocket\r\n" +
 	"Connection: Upgrade\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
-// discard is the peer process: raw TCP that reads and forgets. It tells when it has read
-// the last byte, by the clock that all processes share.
+// discard is the peer process: it reads raw TCP and drops the bytes. It reports when it has
+// read the last byte, by the clock that all processes share.
 func discard(l load) error {
 	errs := make([]error, l.Users)
 	var wg sync.WaitGroup
@@ -33,7 +33,7 @@ func discard(l load) error {
 	return json.NewEncoder(os.Stdout).Encode(clock.Now())
 }
 
-// frameLen is RFC 6455 section 5.2, unmasked.
+// frameLen is the length of an unmasked frame (RFC 6455 section 5.2).
 func frameLen(payload int) int {
 	switch {
 	case payload < 126:
@@ -44,8 +44,8 @@ func frameLen(payload int) int {
 	return 10 + payload
 }
 
-// read connects as user and reads so many bytes. A ping among them, after 15 s, would
-// count for two.
+// read connects as user and reads a number of bytes. A ping, which would come after 15 s,
+// would count as two of them.
 func read(addr string, user int, bytes int64) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

@@ -19,7 +19,7 @@ const patience = 2 * time.Minute
 // A spawner starts a process of this program: on this host, or at one end of the line.
 type spawner func(role string, l load) (*child, error)
 
-// A child is such a process. It is asked to end by the end of its standard input.
+// A child is a process that a spawner started. It ends when its standard input ends.
 type child struct {
 	cmd *exec.Cmd
 	in  io.Closer
@@ -49,8 +49,8 @@ func spawn(role string, l load) (*child, error) {
 	return c, c.cmd.Start()
 }
 
-// until plays role in a child, whose standard input ends when the parent wants it to, and
-// with the parent.
+// until plays a role in a child until its standard input ends. That happens when the parent
+// closes it, or ends.
 func until(role func(load) error, text string) error {
 	var l load
 	if err := json.Unmarshal([]byte(text), &l); err != nil {

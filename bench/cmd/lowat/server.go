@@ -22,11 +22,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// producers push at once, each to users of its own.
+// producers push at once, each to its own users.
 const producers = 16
 
-// served is what the server process counted, from the first Add until the last message
-// was written.
+// served has the server process's counts, from the first Add until the last message was
+// written.
 type served struct {
 	Began, CPU       int64 // nanoseconds
 	Writes, Switches int64
@@ -69,7 +69,7 @@ func serve(l load) error {
 	return errors.Join(err, out.Encode(after))
 }
 
-// listen opens the server's socket; those that it accepts have its congestion control.
+// listen opens the server's socket. Accepted sockets inherit its congestion control.
 func listen(l load) (net.Listener, error) {
 	control := func(_, _ string, raw syscall.RawConn) (err error) {
 		failed := raw.Control(func(fd uintptr) {
@@ -82,7 +82,7 @@ func listen(l load) (net.Listener, error) {
 	return (&net.ListenConfig{Control: control}).Listen(context.Background(), "tcp", l.Addr)
 }
 
-// join adds each connection to pool under the id in its URL, and changes its bound then.
+// join adds each connection to pool under the id in its URL, and then changes its bound.
 func join(pool *gcpool.Pool, at *listener, bound int, ready chan<- error) http.Handler {
 	return websocket.Handler(func(ws *websocket.Conn) {
 		req := ws.Request()
@@ -99,7 +99,7 @@ func join(pool *gcpool.Pool, at *listener, bound int, ready chan<- error) http.H
 	})
 }
 
-// push adds l's messages for each user. It returns when the last of each is written.
+// push adds l's messages for each user. It returns when each user's last message is written.
 func push(stream *gcpool.StreamPool, l load) error {
 	data := make([]byte, l.Size)
 	errs := make([]error, producers)
@@ -151,8 +151,8 @@ func (l *listener) limit(peer string, bound int) error {
 	return errors.Join(failed, err)
 }
 
-// count reads the process's counters. The system counts writes of every kind; those of
-// Go's runtime, to wake its own poller, are among them.
+// count reads the process's counters. The system counts writes of every kind, including the
+// writes with which Go's runtime wakes its own poller.
 func count() served {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

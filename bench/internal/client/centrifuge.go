@@ -9,8 +9,8 @@ import (
 // protocol, in Protobuf with its length in front, as a frame.
 var centrifugeConnect = masked(binaryFrame, []byte{4, 0x08, 1, 0x22, 0})
 
-// The Protobuf keys (field number and wire type) on the way to a publication's
-// data, and that of the reply to connect.
+// The Protobuf keys (field number and wire type) on the way to a publication's data, and
+// the key of the reply to connect.
 const (
 	replyConnect = 5<<3 | 2
 	replyError   = 2<<3 | 2

@@ -1,6 +1,6 @@
-// Package client is the benchmark's other side: thousands of WebSocket clients
-// in a process of their own, which read raw TCP and check every byte. It does
-// as little as it can, since it runs on the processors that it measures.
+// Package client has the benchmark's WebSocket clients: thousands in one process of their
+// own, which read raw TCP and check every byte. It does as little as it can, because it
+// shares the processors with the server.
 package client
 
 import (
@@ -15,30 +15,30 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/peers"
 )
 
-// Client is the set of connections. Its exported methods are called by the
-// benchmark's main process through net/rpc.
+// Client is the set of connections. The benchmark's main process calls its exported
+// methods through net/rpc.
 type Client struct {
 	conns  []*conn
 	poll   *poller
 	closed atomic.Bool
 	rest   atomic.Bool // read in rounds, not at once
 
-	mu   sync.Mutex // held while bytes are looked at
+	mu   sync.Mutex // held while bytes are checked
 	test round
 }
 
-// round is what is measured from one Prepare to the next.
+// round has the measurements from one Prepare to the next.
 type round struct {
 	Prepare
 	began   int64
 	count   int           // messages received
-	healthy int           // those of users that are to read
+	healthy int           // messages received by users that should read
 	last    int64         // when the last message was read
 	late    []int64       // nanoseconds of each message, with Prepare.Latency
 	err     error         // the first fault
 	failed  chan struct{} // closed with err
 	target  int           // messages after which done is closed; -1 is none
-	partial bool          // only the healthy count for target
+	partial bool          // only healthy counts for target
 	done    chan struct{}
 }
 
@@ -47,31 +47,31 @@ type Connect struct {
 	Addr    string
 	Conns   int
 	Dialect peers.Dialect
-	Stall   int // every so many'th user will stop reading; 0 is none
+	Stall   int // with n, every nth user will stop reading; 0 is none
 }
 
 // Prepare begins a round.
 type Prepare struct {
 	Size    int  // bytes of each payload
 	Latency bool // payloads carry the time at which they were due
-	Rest    bool // read in rounds: throughput counts, not when a message is read
+	Rest    bool // read in rounds, to measure throughput and not the time of each message
 }
 
 // Finish waits for the end of a round.
 type Finish struct {
 	Total    int           // messages that must arrive
-	Healthy  bool          // count only those of users that are to read
+	Healthy  bool          // count only messages of users that should read
 	AtOnce   bool          // do not wait
 	Patience time.Duration // how long nothing may arrive
 }
 
-// Result is what a round brought.
+// Result is the result of a round.
 type Result struct {
 	Count    int
 	Last     int64 // when the last message was read, on clock.Now
 	P50, P99 time.Duration
 	Max      time.Duration
-	Fault    string // what was wrong with what arrived; empty if nothing
+	Fault    string // what was wrong with the messages; empty if nothing
 }
 
 // Connect connects all users, a few at a time, and starts reading.
@@ -116,7 +116,7 @@ func (k *Client) connect(c Connect, user int) error {
 	return err
 }
 
-// Prepare begins a round. What arrives from now on counts for it.
+// Prepare begins a round. Messages that arrive from now on count for it.
 func (k *Client) Prepare(p Prepare, _ *struct{}) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -126,8 +126,8 @@ func (k *Client) Prepare(p Prepare, _ *struct{}) error {
 	return err
 }
 
-// Finish waits until the round's messages have arrived, or its time is over, or
-// something is wrong.
+// Finish waits until the round's messages have arrived, its time is over, or a fault has
+// been found.
 func (k *Client) Finish(f Finish, r *Result) error {
 	if f.AtOnce {
 		*r = k.result(f)
@@ -157,7 +157,7 @@ func (k *Client) Finish(f Finish, r *Result) error {
 	return nil
 }
 
-// Stall has the users that Connect chose stop reading.
+// Stall makes the users that Connect chose stop reading.
 func (k *Client) Stall(_ struct{}, _ *struct{}) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -201,8 +201,8 @@ func (k *Client) result(f Finish) Result {
 	return r
 }
 
-// arrived takes the bytes that were read for c into b, after what c had left
-// over. The poller calls it, from one goroutine at a time for each connection.
+// arrived takes the bytes in b: first those that c had left over, then those that were read
+// now. The poller calls it, from one goroutine at a time for each connection.
 func (k *Client) arrived(c *conn, b []byte, now int64) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -115,8 +115,8 @@ func (c *conn) message(body []byte, t *round, now int64) error {
 	return nil
 }
 
-// masked returns a frame from a client, with the mask 0: a server has to take it
-// as any other, and there is nothing to compute (RFC 6455 section 5.3).
+// masked returns a frame from a client, with the mask 0. A server must accept this mask,
+// and the client computes nothing (RFC 6455 section 5.3).
 func masked(first byte, body []byte) []byte {
 	return append([]byte{first, 0x80 | byte(len(body)), 0, 0, 0, 0}, body...)
 }

@@ -45,8 +45,8 @@ func handshake(nc net.Conn, addr string, user int) error {
 	if err != nil {
 		return err
 	}
-	// A byte at a time at its end would be slow, and nothing follows the header
-	// before the benchmark pushes.
+	// Reading byte by byte up to the end of the header would be slow. Nothing follows the
+	// header before the benchmark pushes.
 	var answer []byte
 	for !bytes.HasSuffix(answer, []byte("\r\n\r\n")) {
 		b := make([]byte, 1024)

@@ -12,14 +12,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// poller reads all connections in one thread, with epoll and one buffer. A
-// goroutine a connection on Go's own poller took twice the processor time.
+// poller reads all connections in one thread, with epoll and one buffer. A goroutine for
+// each connection, on Go's own poller, took twice the CPU time.
 type poller struct{ epoll int }
 
 // socket is a file descriptor of the poller's own.
 type socket int
 
-// pause is how long the poller rests between two looks in a round that measures
+// pause is how long the poller rests between two reads in a round that measures
 // throughput, so that it takes many messages with each read.
 const pause = 5 * time.Millisecond
 
@@ -28,8 +28,8 @@ func newPoller() (*poller, error) {
 	return &poller{fd}, err
 }
 
-// add takes nc over. It closes nc and keeps its socket, so that Go's poller does
-// not watch it as well.
+// add takes nc over. It closes nc and keeps its socket, so that Go's poller does not watch
+// the socket, too.
 func (p *poller) add(user int, nc net.Conn) (socket, error) {
 	defer nc.Close()
 	raw, err := nc.(syscall.Conn).SyscallConn()
@@ -68,18 +68,17 @@ func (p *poller) run(k *Client) {
 	}
 }
 
-// read takes what has come for c; if that is more than the buffer, epoll says so
-// again.
+// read takes the bytes that have come for c. If they do not fit into the buffer, epoll
+// reports c again.
 func (p *poller) read(k *Client, c *conn, buffer []byte) {
 	had := copy(buffer, c.left)
-	// Once the sockets are closed, their numbers may be somebody else's.
+	// Once the sockets are closed, other files may get their numbers.
 	k.mu.Lock()
 	if k.closed.Load() {
 		k.mu.Unlock()
 		return
 	}
-	// A raw system call: the socket does not block, so that the scheduler need
-	// not know.
+	// A raw system call: the socket does not block, so the scheduler need not know.
 	n, _, e := unix.RawSyscall(unix.SYS_READ, uintptr(c.socket), uintptr(unsafe.Pointer(&buffer[had])), uintptr(len(buffer)-had))
 	k.mu.Unlock()
 	switch {
@@ -95,13 +94,13 @@ func (p *poller) read(k *Client, c *conn, buffer []byte) {
 	}
 }
 
-// write is for a few bytes, for which there is always room.
+// write writes a few bytes, for which there is always room.
 func (s socket) write(b []byte) { _, _ = unix.Write(int(s), b) }
 
 func (s socket) close() { _ = unix.Close(int(s)) }
 
-// shrink makes the kernel's buffers small on both sides, by a small receive
-// window and small segments, so that a user who stops reading is felt at once.
+// shrink makes the kernel's buffers small on both sides, with a small receive window and
+// small segments, so that the server soon notices a user who stops reading.
 func shrink(raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {

@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/clock"
 )
 
-// poller reads each connection in a goroutine of its own. It costs more than
-// that of Linux, and never rests.
+// poller reads each connection in its own goroutine. It costs more than the poller for
+// Linux, and never rests.
 type poller struct{ conns map[int]net.Conn }
 
 type socket struct{ net.Conn }

@@ -1,16 +1,15 @@
-// Package clock measures time and CPU time. Its times can be compared between
-// the processes of one machine.
+// Package clock measures time and CPU time. Processes on one machine can compare its times.
 package clock
 
 import "time"
 
-// base is a moment that the process knows on both clocks: the system's
-// monotonic one and Go's. From then on Go's is enough, and much cheaper.
+// base is one moment on both clocks, the system's monotonic clock and Go's. From then on
+// Go's clock is enough, and much cheaper.
 var start, base = together()
 
-// together reads both clocks at once. One try may be interrupted between the two
-// for milliseconds, by which this process would then be ahead of the others; the
-// shortest of many has not been.
+// together reads both clocks at once. The system may interrupt a try between the two reads
+// for milliseconds, and this process's clock would then be ahead by that time. So together
+// tries many times and takes the shortest try.
 func together() (start time.Time, base int64) {
 	shortest := time.Hour
 	for range 100 {

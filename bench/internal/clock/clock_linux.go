@@ -14,8 +14,8 @@ func monotonic() int64 {
 	return t.Nano()
 }
 
-// CPU returns the nanoseconds that the process has computed, in user space and
-// in the kernel.
+// CPU returns the CPU time that the process has used, in user space and in the kernel, in
+// nanoseconds.
 func CPU() int64 {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
@@ -24,12 +24,12 @@ func CPU() int64 {
 	return u.Utime.Nano() + u.Stime.Nano()
 }
 
-// Precise makes the sleeps of the calling thread end on time; the kernel may
-// else prolong each by 50 us. The goroutine must be locked to its thread.
+// Precise makes the sleeps of the calling thread end on time. Otherwise the kernel may
+// prolong each by 50 µs. The goroutine must be locked to its thread.
 func Precise() { _ = unix.Prctl(unix.PR_SET_TIMERSLACK, 1, 0, 0, 0) }
 
-// SleepUntil sleeps until Now is t. time.Sleep would be late by up to a
-// millisecond in a process that is idle otherwise.
+// SleepUntil sleeps until Now is t. In a process that is otherwise idle, time.Sleep would be
+// up to a millisecond late.
 func SleepUntil(t int64) {
 	for {
 		d := t - Now()

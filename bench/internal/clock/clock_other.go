@@ -4,7 +4,7 @@ package clock
 
 import "time"
 
-// Without the system's monotonic clock, the wall clock has to do.
+// Without the system's monotonic clock, we use the wall clock.
 func monotonic() int64 { return time.Now().UnixNano() }
 
 // CPU returns 0: it is measured on Linux only.

@@ -1,8 +1,8 @@
 // Package payload makes the messages of the benchmark and checks them.
 //
 // A payload is a header of 17 bytes (user, sequence number, time) and a fixed
-// pattern up to its size. Every byte is below 0x80, so that it is valid UTF-8
-// and may travel in a text frame; seven bits a byte cost less than hex.
+// pattern up to its size. Every byte is below 0x80, so the payload is valid UTF-8 and may
+// travel in a text frame. Seven bits in each byte cost less than hex.
 package payload
 
 import (
@@ -31,7 +31,7 @@ var pattern = func() []byte {
 	return p
 }()
 
-// New returns a payload of so many bytes, with an empty header.
+// New returns a payload of size bytes, with an empty header.
 func New(size int) []byte { return bytes.Clone(pattern[:max(size, Header)]) }
 
 // Stamp writes the header of p.
@@ -42,8 +42,8 @@ func Stamp(p []byte, user int, sequence, time int64) {
 	put(p[userBytes+sequenceBytes:Header], time)
 }
 
-// Check returns the time of p, and an error unless p is what New and Stamp made
-// for the user, or for everyone, and that sequence number.
+// Check returns the time of p. It returns an error unless New and Stamp made p for the user,
+// or for everyone, and for that sequence number.
 func Check(p []byte, user int, sequence int64) (time int64, err error) {
 	if len(p) < Header || len(p) > Max {
 		return 0, fmt.Errorf("user %d: a payload of %d bytes", user, len(p))

@@ -13,14 +13,14 @@ import (
 	"sync/atomic"
 )
 
-// bare is a limit and no library: the handshake by hand, then conn.Write in the
-// producer, for each frame or for each batch of frames. It has no registry, no
-// lock, and nothing to close a peer that does not read. Only the goroutine that
-// pushes to a user, and Flush after it, touch that user's frames.
+// bare is a limit and no library. It writes the handshake by hand. Then the producer
+// calls conn.Write for each frame, or for each batch of frames. It has no registry and
+// no lock, and never closes a client that does not read. Only the goroutine that pushes
+// to a user, and Flush after it, touch that user's frames.
 type bare struct {
-	batch  int // bytes that are gathered for one write
+	batch  int // bytes to gather for one write
 	users  [MaxUsers]atomic.Pointer[bareUser]
-	frames [MaxUsers][]byte // what has been gathered for a user
+	frames [MaxUsers][]byte // gathered for each user
 	count  atomic.Int64
 	flush  sync.Mutex
 }
@@ -67,7 +67,7 @@ func (b *bare) Push(user int, payload []byte) error {
 	return nil
 }
 
-// Flush writes what has been gathered.
+// Flush writes the gathered frames.
 func (b *bare) Flush() error {
 	b.flush.Lock()
 	defer b.flush.Unlock()

@@ -10,10 +10,10 @@ import (
 	"github.com/centrifugal/centrifuge"
 )
 
-// centrifugal is a centrifuge node with the memory broker. Each user is
-// subscribed, by the server, to a channel of his own and to one for everyone.
-// Publish has no backpressure: a client whose queue is full is disconnected. The
-// queue is 16 MiB (the default is 1), so that saturation alone does not do it.
+// centrifugal is a centrifuge node with the memory broker. The server subscribes each
+// user to the user's own channel and to a channel for everyone. Publish has no
+// backpressure: it disconnects a client whose queue is full. The queue is 16 MiB (the
+// default is 1 MiB), so that saturation alone disconnects nobody.
 type centrifugal struct {
 	node      *centrifuge.Node
 	connected atomic.Int64

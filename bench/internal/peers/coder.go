@@ -10,9 +10,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// coder is coder/websocket as in its chat example: a channel and a goroutine a
-// connection, each write under a timeout of its own. A full channel is waited
-// for, where the example gives the subscriber up.
+// coder is coder/websocket as in its chat example: a channel and a goroutine for each
+// connection, and a timeout for each write. If the channel is full, the producer waits;
+// the example closes the connection.
 type coder struct{ hub[*subscriber] }
 
 type subscriber struct {
@@ -87,7 +87,7 @@ func (s *subscriber) push(data []byte) error {
 	}
 }
 
-// pooledCoder has the read loop in the handler, which has nothing to send.
+// pooledCoder runs the read loop in the handler, which has nothing to send.
 func pooledCoder(conns *gcpool.ConnPool) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := websocket.Accept(w, r, nil)

@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// pooled is gcpool with its defaults. Only the newline is off, so that its
-// payloads have the same length with every peer.
+// pooled is gcpool with its defaults. Only the newline is off, so that payloads have the
+// same length with every peer.
 type pooled struct {
 	pool    *gcpool.Pool
 	conns   *gcpool.ConnPool
@@ -23,7 +23,7 @@ type pooled struct {
 // adds each connection to conns.
 type library func(conns *gcpool.ConnPool) http.Handler
 
-// with returns how gcpool is made with a library.
+// with returns the constructor of gcpool with a library.
 func with(l library) func() (Peer, error) {
 	return func() (Peer, error) {
 		pool := gcpool.NewPool(gcpool.WithNewline(false))

@@ -16,10 +16,10 @@ const (
 	pingPeriod = pongWait * 9 / 10
 )
 
-// gorilla is the hub of gorilla's chat example, with a channel and a writePump
-// for each connection. Two things differ: each message is a frame of its own,
-// where the example joins what is queued with newlines, and a full channel is
-// waited for, where the example gives the client up.
+// gorilla is the hub of gorilla's chat example, with a channel and a writePump for each
+// connection. Two things differ. Each message has its own frame; the example joins queued
+// messages with newlines. If a channel is full, the producer waits; the example drops the
+// client.
 type gorilla struct {
 	hub[*pump]
 	upgrader websocket.Upgrader
@@ -85,7 +85,7 @@ func (p *pump) push(data []byte) error {
 	}
 }
 
-// write is the example's writePump: what is queued leaves in one turn.
+// write is the example's writePump: queued messages leave in one turn.
 func (p *pump) write() {
 	ticker := time.NewTicker(pingPeriod)
 	defer func() {
@@ -116,7 +116,7 @@ func (p *pump) write() {
 
 func (p *pump) frame(data []byte) error { return p.conn.WriteMessage(websocket.TextMessage, data) }
 
-// readPump is the example's.
+// readPump is the example's readPump.
 func readPump(conn *websocket.Conn) {
 	defer conn.Close()
 	conn.SetReadLimit(512)
@@ -129,8 +129,8 @@ func readPump(conn *websocket.Conn) {
 	}
 }
 
-// pooledGorilla is the example with the pool in place of the hub and the
-// writePump. Its Upgrader has no sizes, so that it takes Upgrade's small buffers.
+// pooledGorilla is the example with the pool in place of the hub and the writePump. Its
+// Upgrader sets no buffer sizes, so it takes Upgrade's small buffers.
 func pooledGorilla(conns *gcpool.ConnPool) http.Handler {
 	var upgrader websocket.Upgrader
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// goWS is lxzan/gws. Its WriteAsync queues without a bound; its callback, which
-// also says when the payload may be used again, bounds what is under way.
+// goWS is lxzan/gws. Its WriteAsync queues without a bound. Its callback bounds how many
+// messages are queued, and says when the payload may be used again.
 type goWS struct {
 	hub[*gwsUser]
 	gws.BuiltinEventHandler
@@ -29,8 +29,8 @@ func newGws() (Peer, error) {
 	return p, nil
 }
 
-// Handler is that of gws's best practice: it returns, so that the request can
-// be collected, and leaves the read loop to a goroutine.
+// Handler follows gws's best practice: it returns, so that the request can be collected,
+// and leaves the read loop to a goroutine.
 func (p *goWS) Handler() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, err := p.upgrader.Upgrade(w, r)
@@ -81,7 +81,7 @@ func (p *goWS) Close() {
 	}
 }
 
-// pooledGws returns as well, and leaves the read loop to a goroutine.
+// pooledGws also returns, and leaves the read loop to a goroutine.
 func pooledGws(conns *gcpool.ConnPool) http.Handler {
 	upgrader := gws.NewUpgrader(new(goWS), nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

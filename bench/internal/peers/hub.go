@@ -6,12 +6,12 @@ import (
 	"sync"
 )
 
-// queue is how many messages may wait for one connection, wherever that can be
-// set: the length of the channel in gorilla's chat example, and melody's default.
+// queue is how many messages may wait for one connection, with each peer that lets us set
+// it. It is the length of the channel in gorilla's chat example, and melody's default.
 const queue = 256
 
-// hub knows the connections by id, as an application with any of the peers
-// that have no such registry must.
+// hub knows the connections by id. Peers without a registry need it; so would an
+// application that uses them.
 type hub[T comparable] struct {
 	mu    sync.RWMutex
 	users map[string]T
@@ -54,9 +54,9 @@ func (h *hub[T]) Len() int {
 	return len(h.users)
 }
 
-// gate lets so many messages be under way on one connection. It is the
-// backpressure for peers whose queue drops or grows when it is full, but which
-// tell when a message has left.
+// gate bounds how many messages are queued on one connection. It gives backpressure to
+// peers whose queue drops messages or grows when it is full, but which report when a
+// message has left.
 type gate struct {
 	mu     sync.Mutex
 	room   sync.Cond
@@ -81,8 +81,8 @@ func (g *gate) enter() bool {
 	return !g.closed
 }
 
-// leave makes room. A producer that waits is woken when half of it is free, for
-// a wake-up a message would slow the peer down.
+// leave makes room. It wakes a waiting producer only when half of the room is free,
+// because a wake-up for each message would slow the peer down.
 func (g *gate) leave() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

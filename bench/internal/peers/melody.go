@@ -8,9 +8,9 @@ import (
 	"github.com/olahol/melody"
 )
 
-// melodic is olahol/melody. It drops a message when a session's buffer is full,
-// so that no more than the buffer holds are under way: HandleSentMessage tells
-// when one has been written.
+// melodic is olahol/melody. It drops a message when a session's buffer is full. So we let
+// no more messages wait than the buffer holds: HandleSentMessage reports when a message
+// has been written.
 type melodic struct {
 	hub[*melody.Session]
 	m *melody.Melody
@@ -56,7 +56,7 @@ func (p *melodic) Broadcast(payload []byte) error {
 
 func (p *melodic) Close() { _ = p.m.Close() }
 
-// pooledMelody adds each session's connection when it begins.
+// pooledMelody adds a session's connection when the session begins.
 func pooledMelody(conns *gcpool.ConnPool) http.Handler {
 	m := melody.New()
 	m.HandleConnect(func(s *melody.Session) {

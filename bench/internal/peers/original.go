@@ -8,9 +8,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// original is the design of the first gcpool, written anew: a channel of ids
-// and payloads, and one goroutine that writes each to its connection. It logs
-// nothing, which the first one does for every message.
+// original is the design of the original gcpool, rewritten: a channel of ids and payloads,
+// and one goroutine that writes each payload to its connection. It does not log every
+// message, as the original does.
 type original struct {
 	hub[*websocket.Conn]
 	stream chan addressed
@@ -68,8 +68,7 @@ func serveXnet(h *hub[*websocket.Conn]) http.Handler {
 	})
 }
 
-// readLines is the read loop of the original's README, until the connection
-// ends.
+// readLines is the read loop of the original's README. It ends with the connection.
 func readLines(ws *websocket.Conn) {
 	r := bufio.NewReader(ws)
 	for {

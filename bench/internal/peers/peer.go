@@ -1,5 +1,5 @@
-// Package peers holds the libraries that the benchmark compares, each behind
-// the same small interface and used as its own documentation says.
+// Package peers holds the libraries that the benchmark compares. Each is behind the same
+// small interface, and is used as its documentation says.
 package peers
 
 import (
@@ -8,15 +8,15 @@ import (
 	"strconv"
 )
 
-// A Peer pushes payloads to the users that are connected to its handler. Push
-// and Broadcast may be called by several goroutines at once, but only by one
-// for the same user. The caller reuses the payload once they have returned; a
-// peer that keeps it must copy it, as an application would have to.
+// A Peer pushes payloads to the users that are connected to its handler. Several
+// goroutines may call Push and Broadcast at once, but only one goroutine for the same
+// user. The caller reuses the payload after they have returned. If a peer keeps the
+// payload, it must copy it; an application would have to do the same.
 type Peer interface {
 	// Handler serves WebSocket handshakes for /?id=<ID of the user>.
 	Handler() http.Handler
-	// Push sends payload to one user. It waits where the peer has a way to wait
-	// for a user that takes less than is sent.
+	// Push sends payload to one user. If the peer has backpressure, Push waits for a user
+	// that takes less than is sent.
 	Push(user int, payload []byte) error
 	// Broadcast sends payload to every user.
 	Broadcast(payload []byte) error
@@ -26,29 +26,29 @@ type Peer interface {
 	Close()
 }
 
-// A Flusher is a Peer that holds messages back until it is told that no more
-// will come for now.
+// A Flusher is a Peer that holds messages back until Flush tells it that no more will
+// come for now.
 type Flusher interface{ Flush() error }
 
 // Dialect is what a peer's clients must speak.
 type Dialect string
 
 const (
-	// Plain is one frame a message, the payload and nothing else.
+	// Plain is one frame for each message, with nothing but the payload.
 	Plain Dialect = "plain"
 	// Centrifuge is the Protobuf form of centrifugal's client protocol.
 	Centrifuge Dialect = "centrifuge"
 )
 
-// A Spec names a peer and tells how it is made.
+// A Spec names a peer and has its constructor.
 type Spec struct {
 	Name    string
-	Library string // the peer whose library this one uses with gcpool; empty if it is without
+	Library string // the peer whose library this peer uses with gcpool; empty without gcpool
 	Module  string // whose version the report names
 	Text    string // one line for the report
 	Dialect Dialect
-	Limit   bool // no library but a bound: it is never the best peer
-	Batched bool // only whole batches leave: without meaning for one message
+	Limit   bool // a limit and no library: it is never the best peer
+	Batched bool // sends only whole batches, so one message means nothing
 	New     func() (Peer, error)
 }
 
@@ -86,7 +86,7 @@ func All() []Spec {
 	}
 }
 
-// Find returns the peer of a name.
+// Find returns the peer with that name.
 func Find(name string) (Spec, error) {
 	for _, s := range All() {
 		if s.Name == name {
@@ -110,5 +110,5 @@ var ids = func() []string {
 	return all
 }()
 
-// ID returns the id of a user, made beforehand.
+// ID returns the id of a user. All ids are made in advance.
 func ID(user int) string { return ids[user] }

@@ -6,8 +6,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// xnet is what one writes without a library: the producer finds the connection
-// and writes to it.
+// xnet is what you would write without a library: the producer finds the connection and
+// writes to it.
 type xnet struct{ hub[*websocket.Conn] }
 
 func newXnet() (Peer, error) { return new(xnet), nil }

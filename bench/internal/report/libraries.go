@@ -10,7 +10,7 @@ import (
 // Pair is a library alone and with gcpool.
 type Pair struct{ Alone, With *Row }
 
-// Pairs returns the libraries of which the metric has both figures.
+// Pairs returns the libraries for which the metric has both figures.
 func (m *Metric) Pairs() (all []Pair) {
 	for _, with := range m.Rows {
 		if with.Library == "" {
@@ -32,8 +32,8 @@ var columns = []struct{ scenario, metric, head string }{
 	{"idle", "heap + stacks/connection", "an idle connection"},
 }
 
-// Libraries writes what each library gains from gcpool, as a table in Markdown,
-// if that was measured.
+// Libraries writes a table in Markdown of what each library gains from gcpool, if the run
+// measured it.
 func (r *Report) Libraries(w io.Writer) {
 	if table := r.libraries(); table != nil {
 		fmt.Fprintf(w, "\nEach library alone, with gcpool, and the median of the rounds' ratios:\n\n%s", table)

@@ -6,7 +6,7 @@ import (
 )
 
 // measured is a report of one scenario with gorilla alone, gorilla with gcpool,
-// and a library of which one half is missing.
+// and a library with only one of the two.
 func measured() *Report {
 	m := &Metric{Name: "messages/s", Higher: true, Rows: []*Row{
 		{Name: "gcpool", Library: "xnet"}, {Name: "gorilla"}, {Name: "gorilla+gcpool", Library: "gorilla"},

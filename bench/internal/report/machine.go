@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// Here returns what the program runs on. What the system does not tell stays
-// empty.
+// Here returns the machine that the program runs on. A field stays empty if the system does
+// not report it.
 func Here() Machine {
 	m := Machine{CPU: line("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), System: runtime.GOOS + "/" + runtime.GOARCH}
 	if m.CPU == "" {
@@ -39,8 +39,7 @@ func line(file, key string) string {
 	return ""
 }
 
-// Versions returns the versions of the modules that are named, as they were
-// built into the program.
+// Versions returns the versions of the named modules that were built into the program.
 func Versions(names []string) map[string]string {
 	all := make(map[string]string)
 	info, ok := debug.ReadBuildInfo()

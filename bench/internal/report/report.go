@@ -1,5 +1,4 @@
-// Package report holds what the benchmark has measured and shows it: as a table,
-// as JSON and as charts.
+// Package report holds the benchmark's figures, and shows them as tables, JSON and charts.
 package report
 
 import (
@@ -32,7 +31,7 @@ type Machine struct {
 	System   string `json:"system"`
 }
 
-// Scenario is one load, with what came of it.
+// Scenario is one load and its results.
 type Scenario struct {
 	Name     string    `json:"name"`
 	Load     string    `json:"load"`
@@ -40,7 +39,7 @@ type Scenario struct {
 	Verdicts []Verdict `json:"verdicts"`
 }
 
-// Metric is one thing that was measured, of each peer.
+// Metric is one measured quantity, with a row for each peer.
 type Metric struct {
 	Name   string `json:"name"`
 	Unit   string `json:"unit"`
@@ -48,18 +47,17 @@ type Metric struct {
 	Rows   []*Row `json:"rows"`
 }
 
-// Row is one peer's figures, one for each round. Zero is a peer that came to a
-// halt.
+// Row is one peer's figures, one for each round. Zero means that the peer halted.
 type Row struct {
 	Name    string    `json:"name"`
-	Library string    `json:"library,omitempty"` // the peer whose library this is, with gcpool
+	Library string    `json:"library,omitempty"` // the peer whose library this peer uses with gcpool
 	Limit   bool      `json:"limit,omitempty"`
 	Values  []float64 `json:"values"`
 	Median  float64   `json:"median"`
 	Failed  string    `json:"failed,omitempty"`
 }
 
-// Verdict is a target and how it was met.
+// Verdict is a target, and whether the run met it.
 type Verdict struct {
 	Target   string    `json:"target"`
 	Measured string    `json:"measured"`
@@ -102,7 +100,7 @@ func (m *Metric) Best() *Row {
 	return best
 }
 
-// Add adds the figure of one round, without the digits that mean nothing.
+// Add adds the figure of one round, rounded to the digits that mean something.
 func (r *Row) Add(v float64) {
 	if math.Abs(v) >= 1000 {
 		v = math.Round(v)
@@ -113,8 +111,8 @@ func (r *Row) Add(v float64) {
 	r.Median = Median(r.Values)
 }
 
-// Over returns r divided by other, round by round. Rounds in which one came to a
-// halt are left out.
+// Over returns r divided by other, round by round. It leaves out rounds in which either peer
+// halted.
 func (r *Row) Over(other *Row) (ratios []float64) {
 	for i := range min(len(r.Values), len(other.Values)) {
 		if r.Values[i] > 0 && other.Values[i] > 0 {
@@ -124,7 +122,7 @@ func (r *Row) Over(other *Row) (ratios []float64) {
 	return ratios
 }
 
-// Median returns the median, 0 of nothing.
+// Median returns the median, or 0 if there are no values.
 func Median(values []float64) float64 {
 	if len(values) == 0 {
 		return 0
@@ -133,7 +131,7 @@ func Median(values []float64) float64 {
 	return (s[(len(s)-1)/2] + s[len(s)/2]) / 2
 }
 
-// Failures returns a line for each peer that did not do what it should.
+// Failures returns a line for each peer that failed.
 func (r *Report) Failures() (all []string) {
 	for _, s := range r.Scenarios {
 		for _, line := range s.failures() {

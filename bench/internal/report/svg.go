@@ -15,7 +15,7 @@ type chart struct {
 	metrics           []*Metric
 }
 
-// charts returns the charts of the scenarios that were run.
+// charts returns the charts of the scenarios that the run had.
 func (r *Report) charts() (all []chart) {
 	names := map[string][]string{
 		"broadcast": {"until the last"},
@@ -54,7 +54,7 @@ const (
 	barGap     = 10
 )
 
-// style has the colors follow the reader's choice of light or dark.
+// style makes the colors follow the reader's choice of light or dark.
 const style = `<style>
 text{font:13px system-ui,-apple-system,"Segoe UI",sans-serif;fill:#1f2328}
 .title{font-size:16px;font-weight:600}.note{fill:#59636e}.name{text-anchor:end}

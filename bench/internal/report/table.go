@@ -13,7 +13,7 @@ import (
 // subject is the peer that the others are compared with.
 const subject = "gcpool"
 
-// Header writes where and with what the benchmark ran.
+// Header writes the machine, the versions and the command of the run.
 func (r *Report) Header(w io.Writer) {
 	m := r.Machine
 	fmt.Fprintf(w, "%s, %d CPUs, %d MB, %s\n%s", m.CPU, m.Cores, m.MemoryMB, m.System, r.Go)
@@ -73,7 +73,7 @@ func (s *Scenario) line(w io.Writer, first *Row) {
 	fmt.Fprintln(w)
 }
 
-// ratio returns the median of one over the other, pair by pair.
+// ratio returns the median of the ratios of two rows, round by round.
 func ratio(us, row *Row) string {
 	if us == row || us.Failed != "" || len(us.Over(row)) == 0 {
 		return ""

@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// Account is what the process holds, after a collection.
+// Account is the memory that the process holds after a garbage collection.
 type Account struct {
 	Sites      []Site
 	Heap       int64          // bytes of all objects
@@ -13,14 +13,14 @@ type Account struct {
 	Goroutines map[string]int // by the function that they began with
 }
 
-// Site is a call stack that has allocated what is still in use.
+// Site is a call stack that allocated memory which is still in use.
 type Site struct {
 	Frames         []string // functions with their lines, the innermost first
 	Bytes, Objects int64
 }
 
-// Account accounts for the memory in use. The process must have been started with
-// GODEBUG=memprofilerate=1, or Sites is a sample.
+// Account accounts for the memory in use. Start the process with
+// GODEBUG=memprofilerate=1; otherwise Sites is only a sample.
 func (s *Server) Account(_ struct{}, r *Account) error {
 	live()
 	var m runtime.MemStats

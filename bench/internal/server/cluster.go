@@ -41,7 +41,7 @@ type Carry struct {
 	Bare bool // NATS alone
 }
 
-// Carried is what came of it.
+// Carried is the result of a Carry.
 type Carried struct {
 	Rate     float64 // messages/s, saturated
 	P50, P99 int64   // nanoseconds from one end to the other and back, one at a time
@@ -87,7 +87,7 @@ func (s *Server) Carry(c Carry, r *Carried) error {
 	return errors.Join(errs...)
 }
 
-// A way is how messages get from one node to another.
+// A way brings messages from one node to another.
 type way struct {
 	push    func(user int, data []byte) error
 	ask     func(user int, data []byte) error // and wait for the answer
@@ -197,13 +197,13 @@ func nodes(w *way, c Carry, from, to *nats.Conn) error {
 	return nil
 }
 
-// Joined is what an id costs a node.
+// Joined is the cost of ids for a node.
 type Joined struct {
 	Seconds float64 // until NATS knows of all
-	Bytes   float64 // an id, beyond what it costs a pool without a cluster
+	Bytes   float64 // for each id, beyond its cost in a pool without a cluster
 }
 
-// Join measures so many ids that are connected to one node.
+// Join measures the cost of ids that are connected to one node.
 func (s *Server) Join(c Carry, r *Joined) error {
 	nc, err := nats.Connect(c.Addr)
 	if err != nil {

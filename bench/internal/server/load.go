@@ -17,26 +17,26 @@ type Load struct {
 	Users     int // as many as are connected
 	Size      int // bytes of each payload
 	Burst     int // messages in a row to each user
-	Producers int // goroutines, each with users of its own
+	Producers int // goroutines, each with its own users
 	Window    time.Duration
-	Passes    int           // how often each user gets Burst messages at most; 0 is no limit
+	Passes    int           // each user gets Burst messages at most this often; 0 is no limit
 	At        int64         // when to begin, on clock.Now; 0 is at once
-	Rate      int           // messages a second, on schedule and from one goroutine; 0 is as fast as it goes
-	Stall     int           // every so many'th user has stopped reading; 0 is none
+	Rate      int           // messages a second, on schedule and from one goroutine; 0 is as fast as possible
+	Stall     int           // with n, every nth user has stopped reading; 0 is none
 	Patience  time.Duration // how long after the window a Push may hang
 }
 
-// Pushed is what has been pushed.
+// Pushed is the result of a Push.
 type Pushed struct {
 	Start   int64 // on clock.Now
 	CPU     int64 // of the process, at Start
 	Count   int
 	Healthy int  // to users that read
-	Hung    bool // a Push has not returned: the peer must be given up
+	Hung    bool // a Push has not returned, so the peer cannot be used any more
 }
 
-// producer pushes to every so many'th user, so that each user's messages have
-// an order.
+// producer pushes to its own share of the users, so that each user's messages have an
+// order.
 type producer struct {
 	server         *Server
 	load           Load
@@ -47,7 +47,7 @@ type producer struct {
 	err            error
 }
 
-// tick is how often a schedule has messages. They are due together, then.
+// tick is the interval of a schedule. All messages of a tick are due together.
 const tick = 100 * time.Microsecond
 
 // Push runs a load until its window is over.
@@ -87,9 +87,9 @@ func (s *Server) Push(l Load, r *Pushed) error {
 	return err
 }
 
-// Fill pushes so many messages to each user that has stopped reading, each from
-// a goroutine of its own, and waits until they are out or hang for long. Nobody
-// will check them.
+// Fill pushes messages to each user that has stopped reading, with a goroutine for each
+// user. It waits until the messages are out, or have hung for long. Nobody checks these
+// messages.
 func (s *Server) Fill(l Load, _ *struct{}) error {
 	var wg sync.WaitGroup
 	for user := l.Stall - 1; user < l.Users; user += l.Stall {
@@ -158,9 +158,9 @@ func (p *producer) saturate() error {
 	return nil
 }
 
-// onSchedule pushes what is due at each tick, with the time at which it was due.
-// A Push that waits makes the later ones late, which counts: no omission is
-// coordinated with the peer.
+// onSchedule pushes the messages of each tick, with the time at which they were due. A
+// Push that waits makes later messages late, and their delay counts, so there is no
+// coordinated omission.
 func (p *producer) onSchedule() error {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()

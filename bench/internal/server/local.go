@@ -18,21 +18,21 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// Registered is what gcpool's registry costs: nanoseconds a call and bytes an id;
-// and what a lookup in a bare map and a look at what it finds cost, which no
-// registry can do without.
+// Registered is the cost of gcpool's registry: nanoseconds for each call, and bytes for
+// each id. It also has the cost that no registry can avoid: a lookup in a bare map, and
+// one read of the value.
 type Registered struct{ Add, Get, Del, Bytes, Map float64 }
 
-// Registry adds so many ids on connections in memory, looks them up in any
-// order, and deletes them. Few ids are done many times over, each time in a
-// new pool, so that the map grows in both cases.
+// Registry adds ids on connections in memory, looks them up in any order, and deletes them.
+// If there are few ids, it repeats this many times, each time in a new pool, so that the
+// map grows in both cases.
 func (s *Server) Registry(ids int, r *Registered) error {
 	names, conns := make([]string, ids), make([]memory, ids)
 	for i := range names {
 		names[i] = "user-" + strconv.Itoa(i)
 	}
-	// Later, ids come in any order, but their bytes lie side by side, as those of
-	// an id that has just arrived are in the cache.
+	// Later, ids come in any order, but their bytes lie side by side. This imitates a
+	// server, where the bytes of an id that has just arrived are in the cache.
 	shuffled := make([]string, ids)
 	for i, j := range rand.Perm(ids) {
 		shuffled[i] = strings.Clone(names[j])
@@ -52,8 +52,8 @@ func (s *Server) Registry(ids int, r *Registered) error {
 	return nil
 }
 
-// pass adds the ids, looks up and deletes them. weigh has it measure the memory,
-// which takes long.
+// pass adds the ids, looks them up and deletes them. With weigh, it also measures the
+// memory, which takes long.
 func (r *Registered) pass(ids, shuffled []string, conns []memory, weigh bool) error {
 	var before int64
 	if weigh {
@@ -100,18 +100,17 @@ func each(n int, call func(i int)) float64 {
 	return float64(clock.Now()-began) / float64(n)
 }
 
-// Added is what an Add costs, the same while the pool is scraped, the part of it
-// that sampling its latency may take, and a send on a bare channel: nanoseconds
-// of elapsed time over all producers.
+// Added is the cost of an Add, of an Add while the pool is scraped, of the sampling of its
+// latency, and of a send on a bare channel: nanoseconds of elapsed time over all producers.
 type Added struct{ Add, Scraped, Sampling, Send, Allocations float64 }
 
-// scrapes is how often Add has the metrics collected meanwhile; ordinary is one
-// in 15 s.
+// scrapes is the interval at which Add collects the metrics meanwhile. In production, 15 s
+// is usual.
 const scrapes = 100 * time.Millisecond
 
-// Add measures gcpool's StreamPool.Add, with connections in memory that take
-// everything at once, and a channel of gcpool's default length that carries as
-// many bytes and is drained by one goroutine.
+// Add measures gcpool's StreamPool.Add, with connections in memory that take everything at
+// once. It also measures a channel of gcpool's default length, which carries the same
+// number of bytes, and which one goroutine drains.
 func (s *Server) Add(l Load, r *Added) error {
 	pool := gcpool.NewPool()
 	if err := pool.Register("bench"); err != nil {
@@ -157,13 +156,13 @@ func (s *Server) Add(l Load, r *Added) error {
 	return err
 }
 
-// started and sampled are how the pool samples: one message of so many reads the
-// clock twice.
+// started and sampled do what the pool does to sample: for one message of many, it reads
+// the clock twice.
 var started = time.Now()
 
 const sampled = 64
 
-// scrape has the pool's metrics collected until stop is called.
+// scrape collects the pool's metrics until stop is called.
 func scrape(pool *gcpool.Pool) (stop func()) {
 	registry := prometheus.NewPedanticRegistry()
 	registry.MustRegister(metrics.NewCollector(pool))
@@ -187,8 +186,8 @@ func scrape(pool *gcpool.Pool) (stop func()) {
 	}
 }
 
-// crowd has producers push for a while. It returns the nanoseconds and the
-// allocations of one push.
+// crowd lets producers push for a while. It returns the nanoseconds and the allocations of
+// one push.
 func crowd(l Load, push func(user int, p []byte) error) (ns, allocations float64, err error) {
 	var wg sync.WaitGroup
 	var total atomic.Int64

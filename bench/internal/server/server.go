@@ -1,5 +1,5 @@
-// Package server is the side of the benchmark that is measured: one peer behind
-// an HTTP server, and the goroutines that push to it, in a process of their own.
+// Package server is the side that the benchmark measures: one peer behind an HTTP server,
+// and the goroutines that push to it, in a process of their own.
 package server
 
 import (
@@ -14,10 +14,10 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/peers"
 )
 
-// Server runs one peer. Its exported methods are called by the benchmark's main
-// process through net/rpc.
+// Server runs one peer. The benchmark's main process calls its exported methods through
+// net/rpc.
 type Server struct {
-	// Wrap, if set, is put around the peer: tests have it do wrong.
+	// Wrap, if set, wraps the peer. Tests use it to break the peer.
 	Wrap func(peers.Peer) peers.Peer
 
 	peer peers.Peer
@@ -28,7 +28,7 @@ type Server struct {
 // Started says where the peer listens.
 type Started struct{ Addr string }
 
-// Usage is what the process has used.
+// Usage is the CPU time and memory that the process has used.
 type Usage struct {
 	CPU    int64 // nanoseconds, so far
 	Memory int64 // bytes of live heap and stacks, after a collection
@@ -67,13 +67,13 @@ func (s *Server) Await(users int, _ *struct{}) error {
 	return nil
 }
 
-// Measure returns the processor time that the process has used, and cheaply.
+// Measure returns the CPU time that the process has used. It is cheap.
 func (s *Server) Measure(_ struct{}, r *Usage) error {
 	r.CPU = clock.CPU()
 	return nil
 }
 
-// Weigh returns the memory that lives, after a thorough collection.
+// Weigh returns the memory in use after a thorough garbage collection.
 func (s *Server) Weigh(_ struct{}, r *Usage) error {
 	r.Memory = live()
 	return nil

@@ -7,9 +7,9 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/server"
 )
 
-// Account returns what a peer's server holds without a connection, and with so
-// many idle ones, each of which has got a message if greet says so. Every
-// allocation of the server is recorded.
+// Account returns the memory that a peer's server holds without connections, and with idle
+// ones. If greet is set, each connection has got one message. The server records every
+// allocation.
 func Account(spec peers.Spec, users int, greet bool) (before, after server.Account, err error) {
 	s, err := start(spec, 0, "GODEBUG=memprofilerate=1")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package suite runs the benchmark's scenarios: every peer in every scenario,
-// peers in turn round by round.
+// Package suite runs the benchmark's scenarios: every peer in every scenario. In each
+// round, the peers take turns.
 package suite
 
 import (
@@ -16,20 +16,20 @@ import (
 type Bench struct {
 	Peers  []peers.Spec
 	Rounds int
-	Window time.Duration // how long a saturated load is pushed
+	Window time.Duration // how long producers push a saturated load
 	Quick  bool          // fewer connections where there are many
 	Log    func(format string, args ...any)
 }
 
-// Scenario is one of the loads that are measured.
+// Scenario is one of the loads that the benchmark measures.
 type Scenario struct {
 	Name string
 	Load string
 	run  func(*Bench, *report.Scenario) error
 }
 
-// producers is how many goroutines push at once. The peers are fastest with 8 to
-// 32 of them; all get the same.
+// producers is how many goroutines push at once, for every peer. The peers are fastest with
+// 8 to 32.
 const producers = 16
 
 // subject is the peer that the verdicts are about.
@@ -50,24 +50,24 @@ func (b *Bench) Run(s Scenario) (*report.Scenario, error) {
 // trial is one round of one peer. It returns a figure for each metric.
 type trial func(s *session) ([]float64, error)
 
-// plan says how a scenario's rounds are run.
+// plan says how to run a scenario's rounds.
 type plan struct {
 	users   int
 	stall   int
 	procs   int
-	fresh   bool // a session of its own for each trial, which connects by itself
-	halts   int  // a peer that has halted so often is not tried again; 0 is always
+	fresh   bool // each trial gets its own session, and connects the users
+	halts   int  // after this many halts, a peer is not tried again; 0 is no limit
 	rounds  int  // at most; 0 is no limit
 	limits  bool // the limits take part
 	with    bool // also the libraries with gcpool, besides x/net
-	batched bool // also those that cannot send one message at once
+	batched bool // also the peers that send only whole batches
 	only    []string
-	warm    server.Load // pushed once to each session, unmeasured
+	warm    server.Load // pushed once to each session, and not measured
 	try     trial
 }
 
-// interleave runs the rounds, peers in turn, and adds a row for each peer to
-// each of the metrics.
+// interleave runs the rounds, in which the peers take turns. It adds a row for each peer to
+// each metric.
 func (b *Bench) interleave(r *report.Scenario, p plan, metrics ...*report.Metric) {
 	r.Metrics = append(r.Metrics, metrics...)
 	all := b.entrants(p, metrics)
@@ -87,7 +87,7 @@ func (b *Bench) interleave(r *report.Scenario, p plan, metrics ...*report.Metric
 	}
 	for round := range rounds {
 		for i := range all {
-			// The order turns, so that none always follows the same one.
+			// The order rotates, so that no peer always follows the same peer.
 			e := all[(i+round)%len(all)]
 			if e.rows[0].Failed == "" && (p.halts == 0 || e.halts < p.halts) {
 				e.note(e.round(p))
@@ -168,7 +168,7 @@ func (e *entrant) round(p plan) (err error) {
 	return nil
 }
 
-// note keeps a failure: the peer is out of the scenario.
+// note records a failure: the peer leaves the scenario.
 func (e *entrant) note(err error) {
 	if err == nil {
 		return

@@ -22,18 +22,18 @@ const (
 	clientRole = "Client"
 )
 
-// roleFlag is the first argument of a child process, which is this very program.
+// roleFlag is the first argument of a child process. The child runs the same program.
 const roleFlag = "-role="
 
-// Child runs the role that the program was started for, if any, until the main
-// process closes its pipe.
+// Child runs the role that the program was started for, until the main process closes its
+// pipe. It returns false if the program was started without a role.
 func Child(args []string) bool {
 	if len(args) < 2 {
 		return false
 	}
 	pipe := stdio{os.Stdin, os.Stdout}
 	os.Stdout = os.Stderr // what a peer prints must not end up in the pipe
-	// Peers log as they do by default; it is made, and not shown.
+	// Peers log as they do by default. The process formats these lines and drops them.
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	switch args[1] {
 	case roleFlag + serverRole:
@@ -47,8 +47,8 @@ func Child(args []string) bool {
 	return true
 }
 
-// ProfilesIn names the environment variable with the folder for CPU profiles of
-// the server processes; without it there are none.
+// ProfilesIn names the environment variable with the folder for CPU profiles of the server
+// processes. If it is not set, they write none.
 const ProfilesIn = "GCPOOL_BENCH_PROFILES"
 
 // profile writes this process's CPU profile until the function that it returns is
@@ -121,7 +121,7 @@ func spawn(role string, procs int, env ...string) (*child, error) {
 	return &child{role, cmd, rpc.NewClient(stdio{out, in})}, nil
 }
 
-// patience is how long a call may take that has no time of its own.
+// patience is the limit for a call that sets no limit.
 const patience = 60 * time.Second
 
 // call calls a method of the child.
@@ -134,8 +134,8 @@ func (c *child) call(method string, args, reply any) error {
 	}
 }
 
-// end ends the child. There is nothing in it to save but its profile, for which
-// it has a second after its pipe has been closed.
+// end ends the child. The child saves nothing but its profile, and has a second for that
+// after its pipe has been closed.
 func (c *child) end() {
 	if c == nil {
 		return

@@ -7,11 +7,11 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/server"
 )
 
-// bareNATS is the row of NATS without a cluster of ours on top.
+// bareNATS is the row of NATS without gcpool.
 const bareNATS = "nats"
 
-// cluster measures messages from one node to another, against NATS alone. NATS
-// has a process of its own; both nodes are in one.
+// cluster measures messages from one node to another, and compares them with NATS alone.
+// The NATS server has its own process; both nodes share another.
 func (b *Bench) cluster(r *report.Scenario) error {
 	if !b.has(subject) {
 		return nil
@@ -49,7 +49,7 @@ func (b *Bench) cluster(r *report.Scenario) error {
 	return b.joined(r, at.Addr)
 }
 
-// joined measures what ids cost a node.
+// joined measures the cost of ids for a node.
 func (b *Bench) joined(r *report.Scenario, addr string) error {
 	seconds, bytes := &report.Metric{Name: "ids joined", Unit: "s"}, &report.Metric{Name: "memory/id", Unit: "B"}
 	r.Metrics = append(r.Metrics, seconds, bytes)

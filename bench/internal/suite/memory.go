@@ -8,9 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/server"
 )
 
-// idle measures what a connection costs that has nothing to do. It has got one
-// message, as any will have had. Rounds differ by less than 1 %, so that two are
-// enough.
+// idle measures the cost of a connection that has nothing to do. It has got one message, as
+// most idle connections have. Rounds differ by less than 1 %, so two are enough.
 func (b *Bench) idle(r *report.Scenario) error {
 	users := b.fewer(9000)
 	each := &report.Metric{Name: "heap + stacks/connection", Unit: "B"}
@@ -35,7 +34,7 @@ func (b *Bench) idle(r *report.Scenario) error {
 	return nil
 }
 
-// local runs a measurement that needs no clients in a process of its own.
+// local runs a measurement without clients, in a process of its own.
 func local(method string, args, reply any) error {
 	c, err := spawn(serverRole, 0)
 	if err != nil {
@@ -78,7 +77,7 @@ func (b *Bench) registry(r *report.Scenario) error {
 	return nil
 }
 
-// add measures StreamPool.Add alone, against a channel.
+// add measures StreamPool.Add alone, and compares it with a channel.
 func (b *Bench) add(r *report.Scenario) error {
 	if !b.has(subject) {
 		return nil
@@ -121,7 +120,7 @@ func (b *Bench) has(name string) bool {
 	return false
 }
 
-// row returns the row of that name, a new one if need be.
+// row returns the row of that name, and makes it if there is none.
 func row(m *report.Metric, name string) *report.Row {
 	if r := m.Row(name); r != nil {
 		return r

@@ -30,9 +30,9 @@ func Scenarios() []Scenario {
 func perSecond() *report.Metric { return &report.Metric{Name: "messages/s", Higher: true} }
 func cpuEach() *report.Metric   { return &report.Metric{Name: "CPU/message", Unit: "ns"} }
 
-// saturated returns a scenario that pushes as fast as it goes. The target is for
-// gcpool against the best peer and, if they take part, for each library with
-// gcpool against the library alone.
+// saturated returns a scenario that pushes as fast as possible. The target compares gcpool
+// with the best peer. If the libraries with gcpool take part, it also compares each with the
+// library alone.
 func saturated(name, load string, users, size, burst int, target float64, with bool) Scenario {
 	return Scenario{name, load, func(b *Bench, r *report.Scenario) error {
 		users := b.fewer(users)
@@ -102,8 +102,8 @@ func (b *Bench) latency(r *report.Scenario) error {
 
 func micro(d time.Duration) float64 { return float64(d) / 1e3 }
 
-// scaling measures the processor time a message: the rate also tells how much of
-// the machine the clients leave.
+// scaling measures the CPU time of a message. The rate would also depend on how much of the
+// machine the clients leave.
 func (b *Bench) scaling(r *report.Scenario) error {
 	users := []int{b.fewer(100), b.fewer(1000), b.fewer(9000)}
 	at := make(map[[2]int]*report.Metric)
@@ -132,16 +132,16 @@ func (b *Bench) scaling(r *report.Scenario) error {
 	return nil
 }
 
-// flood returns a load that saturates: as fast as it goes until the window is
-// over, or, since some peers queue far more than they have sent by then,
-// two million messages or 256 MiB have been pushed.
+// flood returns a load that saturates: it pushes as fast as possible until the window is
+// over. It stops earlier after two million messages or 256 MiB, because some peers queue far
+// more than they send in that time.
 func (b *Bench) flood(users, size, burst int) server.Load {
 	messages := b.fewer(min(2_000_000, 256<<20/size))
 	return server.Load{Size: size, Burst: burst, Producers: producers, Window: b.Window,
 		Passes: max(1, messages/(users*burst))}
 }
 
-// fewer returns n, or a tenth in a quick run.
+// fewer returns n, or a tenth of n in a quick run.
 func (b *Bench) fewer(n int) int {
 	if b.Quick {
 		return n / 10

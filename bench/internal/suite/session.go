@@ -13,13 +13,13 @@ import (
 type session struct {
 	spec           peers.Spec
 	users          int
-	stall          int // every so many'th user stops reading when told to
+	stall          int // with n, every nth user stops reading when told to
 	at             server.Started
 	server, client *child
 }
 
-// start starts a session without users. procs is the server's GOMAXPROCS, 0 the
-// default; env is added to its environment.
+// start starts a session without users. procs is the server's GOMAXPROCS; 0 means the
+// default. The server's environment also gets env.
 func start(spec peers.Spec, procs int, env ...string) (s *session, err error) {
 	s = &session{spec: spec}
 	if s.server, err = spawn(serverRole, procs, env...); err != nil {
@@ -34,7 +34,7 @@ func start(spec peers.Spec, procs int, env ...string) (s *session, err error) {
 	return s, err
 }
 
-// connect connects the users. Every so many'th will stop reading when told to.
+// connect connects the users. With stall n, every nth user will stop reading when told to.
 func (s *session) connect(users, stall int) error {
 	s.users, s.stall = users, stall
 	to := client.Connect{Addr: s.at.Addr, Conns: users, Dialect: s.spec.Dialect, Stall: stall}
@@ -47,7 +47,7 @@ func (s *session) connect(users, stall int) error {
 // nothing is a reply without content.
 var nothing = new(struct{})
 
-// end ends the session; nil has ended already.
+// end ends the session. A nil session has already ended.
 func (s *session) end() {
 	if s == nil {
 		return
@@ -56,20 +56,20 @@ func (s *session) end() {
 	s.server.end()
 }
 
-// outcome is what a load came to.
+// outcome is the result of a load.
 type outcome struct {
 	pushed  server.Pushed
 	arrived client.Result
 	cpu     int64 // nanoseconds of the server process
 }
 
-// seconds is how long it took until the last message was read.
+// seconds is the time until the last message was read.
 func (o outcome) seconds() float64 { return float64(o.arrived.Last-o.pushed.Start) / 1e9 }
 
-// rate is the messages a second until the last was read.
+// rate is the number of messages a second until the last was read.
 func (o outcome) rate() float64 { return float64(o.arrived.Count) / o.seconds() }
 
-// cost is the nanoseconds of processor time a message.
+// cost is the CPU time of a message in nanoseconds.
 func (o outcome) cost() float64 { return float64(o.cpu) / float64(max(1, o.arrived.Count)) }
 
 // load runs a load and waits for all of its messages.
@@ -109,7 +109,7 @@ func (s *session) measure(method string, l server.Load) (o outcome, err error) {
 	return o, err
 }
 
-// why prefers the fault that the clients have seen to err.
+// why returns the fault that the clients have found, or else err.
 func (s *session) why(err error) error {
 	var r client.Result
 	if s.client.call("Finish", client.Finish{AtOnce: true}, &r) == nil && r.Fault != "" {

@@ -14,9 +14,9 @@ import (
 // everyTenth user stops reading in the scenario stalled.
 const everyTenth = 10
 
-// stalled measures the users that read, alone and beside those that have
-// stopped. The latter are filled first, until what may wait for them is full, so
-// that what is measured is not how long that takes.
+// stalled measures the users that read, before and after others have stopped. Before the
+// second measurement it fills the queues of the users that have stopped, so that it
+// measures the lasting state.
 func (b *Bench) stalled(r *report.Scenario) error {
 	metrics := []*report.Metric{
 		{Name: "messages/s", Higher: true},
@@ -28,7 +28,7 @@ func (b *Bench) stalled(r *report.Scenario) error {
 	saturate := b.flood(users, 64, 1)
 	schedule := server.Load{Size: 64, Rate: 50_000, Window: b.Window}
 	p := plan{fresh: true, halts: 2}
-	if b.Quick { // a peer that halts takes its time
+	if b.Quick { // a peer that halts takes long
 		p.only = []string{subject, "original", "gws", "centrifuge"}
 	}
 	p.try = func(s *session) (values []float64, err error) {
@@ -46,7 +46,7 @@ func (b *Bench) stalled(r *report.Scenario) error {
 	return nil
 }
 
-// stalledTrial sets the four values of a trial, as far as it comes.
+// stalledTrial sets the four values of a trial, or fewer if the peer halts.
 func (s *session) stalledTrial(saturate, schedule server.Load, values []float64) error {
 	for i, stalled := range []bool{false, true} {
 		if stalled {
@@ -67,21 +67,21 @@ func (s *session) stalledTrial(saturate, schedule server.Load, values []float64)
 	return nil
 }
 
-// errHalted is a peer that pushes no more: the rest of its figures is 0.
+// errHalted means that a peer has halted: its remaining figures are 0.
 var errHalted = errors.New("a Push has not returned")
 
-// stallAll has every tenth user stop reading, and fills what may wait for it.
+// stallAll makes every tenth user stop reading, and fills the queues of these users.
 func (s *session) stallAll() error {
 	if err := s.client.call("Stall", *nothing, nothing); err != nil {
 		return err
 	}
-	// 1.5 MiB is more than gcpool and most peers queue for a user, and 2 s do for
-	// what they do about it.
+	// gcpool and most peers queue less than 1.5 MiB for a user. In 2 s they react to a full
+	// queue.
 	fill := server.Load{Users: s.users, Stall: s.stall, Size: 1 << 10, Burst: 1500, Patience: 2 * time.Second}
 	return s.server.call("Fill", fill, nothing)
 }
 
-// healthy runs a load, and waits only for the users that read if others do not.
+// healthy runs a load. If some users do not read, it waits only for the others.
 func (s *session) healthy(l server.Load, stalled bool) (o outcome, err error) {
 	l.Users, l.Patience = s.users, 20*time.Second
 	if stalled {
@@ -104,8 +104,8 @@ func (s *session) healthy(l server.Load, stalled bool) (o outcome, err error) {
 	return o, err
 }
 
-// judgeStalled compares each peer with itself, and one that stalled peers do not
-// harm either with the subject.
+// judgeStalled compares each peer's figures before and after users stop reading. A peer that
+// keeps its figures is also compared with the subject.
 func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
 	us := m[0].Row(subject)
 	var others []string
@@ -134,7 +134,7 @@ func (b *Bench) judgeStalled(r *report.Scenario, m []*report.Metric) {
 	}
 }
 
-// halted counts the rounds in which nothing more came.
+// halted counts the rounds in which the peer halted.
 func halted(r *report.Row) (n int) {
 	for _, v := range r.Values {
 		if v <= 0 {

@@ -7,7 +7,7 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/report"
 )
 
-// best judges the subject against the best peer of a metric, pair by pair.
+// best compares the subject with the best peer of a metric, round by round.
 func best(r *report.Scenario, m *report.Metric, target float64, text string) {
 	us, peer := m.Row(subject), m.Best()
 	if us == nil {
@@ -25,7 +25,7 @@ func best(r *report.Scenario, m *report.Metric, target float64, text string) {
 	r.Verdicts = append(r.Verdicts, v)
 }
 
-// versus judges the subject against a peer that is named.
+// versus compares the subject with a named peer.
 func versus(r *report.Scenario, m *report.Metric, name string, target float64, text string) {
 	us, peer := m.Row(subject), m.Row(name)
 	if us == nil || peer == nil {
@@ -36,8 +36,8 @@ func versus(r *report.Scenario, m *report.Metric, name string, target float64, t
 	r.Verdicts = append(r.Verdicts, v)
 }
 
-// itself judges each library with gcpool against the library alone, whose name is
-// put into the text.
+// itself compares each library with gcpool with the library alone. The text gets the
+// library's name.
 func itself(r *report.Scenario, m *report.Metric, target float64, text string) {
 	for _, p := range m.Pairs() {
 		v := report.Verdict{Target: fmt.Sprintf(text, p.Alone.Name)}
@@ -46,7 +46,7 @@ func itself(r *report.Scenario, m *report.Metric, target float64, text string) {
 	}
 }
 
-// grows judges by how much the subject's figures grow from one metric to another.
+// grows judges how much the subject's figures grow from one metric to another.
 func grows(r *report.Scenario, from, to *report.Metric, text string) {
 	if us, more := from.Row(subject), to.Row(subject); us != nil && more != nil {
 		v := report.Verdict{Target: text}

@@ -1,5 +1,5 @@
-// Receives pushes with the ws package, which answers pings by itself, and comes back
-// unless the close code says that it should not.
+// Receives pushes with the ws package, which answers pings. Comes back after a close, unless
+// the close code says to stay away.
 // Usage: node client.mjs URL ORIGIN COOKIE
 import { createHash } from "node:crypto";
 import WebSocket from "ws";
@@ -11,7 +11,7 @@ const kinds = new Set();
 let digest = Buffer.alloc(32);
 let failures = 0; // since the last message
 
-// 1000 is the end, and 4500 to 4999 mean: stay away.
+// After 1000, and after 4500 to 4999, the client stays away.
 const comesBack = (code) => code !== 1000 && (code < 4500 || code > 4999);
 
 function connect() {

@@ -1,10 +1,11 @@
 """Receives pushes over a raw socket: the handshake and the frames of RFC 6455
-with nothing but the standard library. It comes back unless the close code says
-that it should not.
+with nothing but the standard library. Comes back after a close, unless the
+close code says to stay away.
 
 Usage: client.py HOST:PORT PATH ORIGIN COOKIE [--mute]
 
-With --mute it does not answer pings, as a peer that is dead, nor come back.
+With --mute it behaves like a dead peer: it answers no pings and does not come
+back.
 """
 
 import base64
@@ -76,14 +77,14 @@ def send(sock, opcode, payload):
 
 
 class Record:
-    """What has come, over all connections."""
+    """The messages of all connections."""
 
     def __init__(self):
         self.lengths, self.kinds, self.digest = [], set(), bytes(32)
 
     def add(self, opcode, payload):
         if opcode == TEXT:
-            payload.decode()  # which fails for what is not UTF-8
+            payload.decode()  # fails if the payload is not UTF-8
         self.kinds.add({TEXT: "text", BINARY: "binary"}[opcode])
         self.lengths.append(len(payload))
         self.digest = hashlib.sha256(self.digest + payload).digest()
@@ -94,7 +95,7 @@ class Record:
 
 
 def receive(sock, stream, record, mute):
-    """Serves the connection until its end and returns the status of that."""
+    """Serves the connection until its end and returns its close code."""
     while True:
         opcode, payload = frame(stream)
         if opcode == PING:
@@ -110,7 +111,7 @@ def receive(sock, stream, record, mute):
 
 
 def connect(host, path, origin, cookie, record, mute):
-    """Serves one connection and returns the status of its end, 1006 if it was cut."""
+    """Serves one connection and returns its close code, or 1006 if it was cut."""
     name, _, port = host.rpartition(":")
     try:
         with socket.create_connection((name, int(port)), timeout=60) as sock:
@@ -123,7 +124,7 @@ def connect(host, path, origin, cookie, record, mute):
 
 
 def comes_back(status):
-    """1000 is the end, and 4500 to 4999 mean: stay away."""
+    """Tells whether to come back: not after 1000, nor after 4500 to 4999."""
     return status != 1000 and not 4500 <= status <= 4999
 
 

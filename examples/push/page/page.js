@@ -1,11 +1,11 @@
 "use strict";
 const $ = id => document.getElementById(id);
 const lineMax = 64 * 1024, entriesMax = 500, everyone = "*", gone = "The server went away";
-const sent = new Map(); // ref -> what was sent, while its entry is there
-let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a server alone has no node
+const sent = new Map(); // ref -> the sent message, while the page shows its entry
+let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a single server has no node
 let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, turn = 0, tries = 0, timer = 0;
-let fresh = !me && location.search === "?new"; // somebody else in this browser: the cookie's session is not this tab's
-let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // an earlier tab of this name has counted elsewhere
+let fresh = !me && location.search === "?new"; // for another user in this browser: ignores the session in the cookie
+let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // random, so that it differs from an earlier tab's numbers
 // make returns an element. Strings become text nodes, never markup.
 function make(tag, props, ...children) {
   const e = Object.assign(document.createElement(tag), props);
@@ -43,8 +43,8 @@ function refuse(problem, name = $("name").value) {
   $("name").ariaInvalid = String(problem !== "");
   $("name").select();
 }
-// The session: this tab stays who it is, whoever the browser's cookie says.
-async function ask(path, form) { // returns who the server says we are, and notes where
+// The session: this tab keeps its user, whichever user the browser's cookie names.
+async function ask(path, form) { // returns the name that the server knows us by, and notes the node
   const r = await fetch(path, { signal: AbortSignal.timeout(5000), ...(form && { method: "POST", body: new URLSearchParams(form) }) });
   if (!r.ok) throw Object.assign(new Error(), { problem: r.status === 400 && await r.text() });
   const hello = await r.json();
@@ -68,8 +68,8 @@ async function identify() {
   }
   sessionStorage.setItem("name", me ||= known);
 }
-// The connection. It comes back after a close, but not after 1000, its end, nor after codes of 4500 and above: two tabs
-// that come back whatever the code throw each other out for ever.
+// The connection. It comes back after a close, but not after 1000 nor after 4500 to 4999: two tabs that come back after
+// every close throw each other out for ever.
 const stays = code => code >= 4500 && code < 5000;
 async function connect() {
   const mine = ++turn;
@@ -93,7 +93,7 @@ function open(mine) {
     let since = 0;
     ws.onmessage = event => {
       const line = JSON.parse(event.data);
-      if ((line.kind === "hello" || line.kind === "people") && line.node !== node) return; // of the node that we have just left
+      if ((line.kind === "hello" || line.kind === "people") && line.node !== node) return; // from the node that we have just left
       if (mine !== turn || line.kind === "hello" && line.name !== me) return ws.close();
       if (line.kind !== "hello") return receive(line);
       clearTimeout(hurry);
@@ -162,7 +162,7 @@ function seePeople(line) {
   places = new Map(line.on?.map((place, i) => [names[i], place]));
   const rest = [more && `And ${more} more, who are connected but not listed.`, partial && "Not all nodes answer, so somebody may be missing."];
   const text = rest.filter(Boolean).join(" ");
-  if ($("rest").textContent !== text) $("rest").textContent = text; // or it is read out each time
+  if ($("rest").textContent !== text) $("rest").textContent = text; // otherwise screen readers read it out each time
   listPeople();
 }
 function listPeople() {
@@ -171,10 +171,10 @@ function listPeople() {
   $("to").textContent = picked || "everyone";
   guide();
   for (const li of [...list.children]) if (!wanted.includes(li.name)) li.remove();
-  wanted.forEach((name, i) => { // what stays is not touched, so it keeps the focus
+  wanted.forEach((name, i) => { // buttons that stay are not touched, so they keep the focus
     if (list.children[i]?.name !== name) list.insertBefore(person(name), list.children[i] ?? null);
     const button = list.children[i].firstChild, [hint, badge] = [...button.children].slice(2), place = places.get(name);
-    const away = live && name && !names.includes(name) && !more && !partial; // else nobody knows
+    const away = live && name && !names.includes(name) && !more && !partial; // otherwise it is unknown
     button.ariaPressed = String(name === picked);
     button.disabled = !live;
     hint.textContent = away ? "away" : name && name === me ? "you" : "";
@@ -214,7 +214,7 @@ function receive(line) {
   if (line.kind === "people") seePeople(line);
   else if (line.kind === "outcome" && s && !line.error) settle(s, "delivered", s.to === everyone ? "Sent to everyone connected." : "Delivered.");
   else if (line.kind !== "message" && s) settle(s, "failed", `${line.uncertain ? "Unknown" : s.to === everyone ? "Not to all" : "Not delivered"}. ${line.error}`);
-  else if (line.kind === "message" && !(all && s && line.from === me)) { // that one has its entry
+  else if (line.kind === "message" && !(all && s && line.from === me)) { // our own message to everyone already has an entry
     entry("in", line.from + (all ? " to everyone" : ""), line.at, line.text);
     say(`${line.from}: ${line.text.slice(0, 300)}`);
   }

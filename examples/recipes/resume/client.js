@@ -1,18 +1,18 @@
 // resume connects, and calls show(text) once for each message, in order. It comes back after
-// a close, unless the close code says not to. localStorage.has is the last number that was
-// shown, and survives a reload; keep it together with what you show.
+// a close, unless the close code says to stay away. localStorage.has is the number of the last
+// message that was shown. It survives a reload; keep it together with the messages that you show.
 function resume(show, failures = 0) {
   const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
   const has = () => Number(localStorage.has ?? 0);
-  let asked = -1; // for all after this number; -1 once the answer has begun
+  let asked = -1; // we asked for all messages after this number; -1 once the answer has begun
   const ask = () => { asked = has(); send({ after: asked }); };
   ws.onopen = ask;
   ws.onmessage = ({ data }) => {
     failures = 0;
     const { n, text, after, from } = JSON.parse(data);
     if (after !== undefined) {
-      if (after !== asked) return; // to an earlier connection, whose messages this one inherits
+      if (after !== asked) return; // it answers an earlier connection, whose messages this connection inherits
       if (from !== after) localStorage.has = from;
       asked = -1;
     } else if (n === has() + 1) {
@@ -20,7 +20,7 @@ function resume(show, failures = 0) {
       show(text);
       send({ ack: n });
     } else if (n > has() && asked < 0) {
-      ask(); // one is missing
+      ask(); // a message is missing
     }
   };
   ws.onclose = ({ code }) => code === 1000 || code >= 4500 ||

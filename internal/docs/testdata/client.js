@@ -1,10 +1,10 @@
 "use strict";
-// Runs the client on standard input, with WebSockets and timers that do nothing by
-// themselves, and checks when it comes back.
+// Runs the client on standard input, with WebSockets and timers that the test controls, and
+// checks when the client comes back.
 const assert = require("node:assert");
 const source = require("node:fs").readFileSync(0, "utf8");
 
-// client starts one, and returns its WebSockets, and the delays and calls of its timers.
+// client starts a client, and returns its WebSockets, and the delays and calls of its timers.
 function client() {
   const sockets = [], delays = [], calls = [];
   class WebSocket { constructor(url) { this.url = url; sockets.push(this); } }

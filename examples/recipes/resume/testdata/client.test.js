@@ -20,22 +20,22 @@ const message = n => ({ n, text: `m${n}` });
 
 let c = client("5"); // as localStorage has it
 assert.deepStrictEqual(c.sent, [{ after: 5 }]);
-c.gets(message(7)); // one is missing, but it has asked already
-c.gets({ after: 3, from: 4 }, message(5), message(6)); // to an earlier connection
+c.gets(message(7)); // a message is missing, but the client has already asked
+c.gets({ after: 3, from: 4 }, message(5), message(6)); // answers an earlier connection
 assert.deepStrictEqual(c.shown, ["m6"]);
 c.gets({ after: 5, from: 5 }, message(6), message(7));
 assert.deepStrictEqual(c.shown, ["m6", "m7"]);
 assert.deepStrictEqual(c.sent, [{ after: 5 }, { ack: 6 }, { ack: 7 }]);
-c.gets(message(9), message(10)); // one is missing: it asks, but once
+c.gets(message(9), message(10)); // a message is missing: the client asks, but only once
 assert.deepStrictEqual(c.sent.slice(3), [{ after: 7 }]);
 c.gets({ after: 7, from: 7 }, message(8), message(9), message(10), message(9));
 assert.deepStrictEqual(c.shown, ["m6", "m7", "m8", "m9", "m10"]);
 
-c = client("9"); // of a store that has been lost
+c = client("9"); // the server has lost its store
 c.gets({ after: 9, from: 0 }, message(1), message(2));
 assert.deepStrictEqual(c.shown, ["m1", "m2"]);
 
-c = client(); // new, of a user who has acknowledged elsewhere
+c = client(); // a new client of a user who has acknowledged messages elsewhere
 c.gets({ after: 0, from: 8 }, message(9));
 assert.deepStrictEqual(c.shown, ["m9"]);
 
