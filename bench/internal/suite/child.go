@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/pprof"
+	"strings"
 	"time"
 
 	"github.com/nulijiabei/gcpool/bench/internal/client"
@@ -31,18 +32,19 @@ func Child(args []string) bool {
 	if len(args) < 2 {
 		return false
 	}
+	role, ok := strings.CutPrefix(args[1], roleFlag)
+	if !ok {
+		return false
+	}
 	pipe := stdio{os.Stdin, os.Stdout}
 	os.Stdout = os.Stderr // what a peer prints must not end up in the pipe
 	// Peers log as they do by default. The process formats these lines and drops them.
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
-	switch args[1] {
-	case roleFlag + serverRole:
+	if role == serverRole {
 		defer profile()()
-		serve(serverRole, new(server.Server), pipe)
-	case roleFlag + clientRole:
-		serve(clientRole, new(client.Client), pipe)
-	default:
-		return false
+		serve(role, new(server.Server), pipe)
+	} else {
+		serve(role, new(client.Client), pipe)
 	}
 	return true
 }
