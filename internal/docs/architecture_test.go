@@ -2,9 +2,11 @@ package docs
 
 import (
 	"fmt"
+	"go/ast"
 	"go/parser"
 	"go/scanner"
 	"go/token"
+	"go/types"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -65,8 +67,12 @@ func codeLines(t *testing.T, file string) int {
 		t.Error(err)
 		return 0
 	}
+	return tokenLines(text)
+}
+
+func tokenLines(text []byte) int {
 	set := token.NewFileSet()
-	source := set.AddFile(file, -1, len(text))
+	source := set.AddFile("", -1, len(text))
 	var s scanner.Scanner
 	s.Init(source, text, nil, 0)
 	lines := map[int]bool{}
@@ -82,6 +88,72 @@ func codeLines(t *testing.T, file string) int {
 			lines[source.Line(pos)+i] = true
 		}
 	}
+}
+
+// TestTheLibraryIsInSmallParts: of code, a file has at most 300 lines, a function 40, a package of
+// internal 800, and a type 20 methods.
+func TestTheLibraryIsInSmallParts(t *testing.T) {
+	for _, pattern := range []string{"*.go", "internal/*/*.go", "cluster/*.go"} {
+		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: no files, %v", pattern, err)
+		}
+		packages, methods := map[string]int{}, map[string]int{}
+		for _, file := range files {
+			if strings.HasSuffix(file, "_test.go") {
+				continue
+			}
+			n, dir := codeLines(t, file), filepath.Dir(file)
+			if packages[dir] += n; n > 300 {
+				t.Errorf("%s has %d lines", file, n)
+			}
+			for name, lines := range functions(t, file) {
+				if lines > 40 {
+					t.Errorf("%s: %s has %d lines", file, name, lines)
+				}
+				if receiver, _, ok := strings.Cut(name, "."); ok {
+					methods[dir+" "+receiver]++
+				}
+			}
+		}
+		for dir, n := range packages {
+			if n > 800 && strings.HasPrefix(pattern, "internal") {
+				t.Errorf("%s has %d lines", dir, n)
+			}
+		}
+		for receiver, n := range methods {
+			if n > 20 {
+				t.Errorf("%s has %d methods", receiver, n)
+			}
+		}
+	}
+}
+
+// functions returns the lines of code of each function in a file. The name of a method begins
+// with the type of its receiver and a dot.
+func functions(t *testing.T, file string) map[string]int {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	set := token.NewFileSet()
+	parsed, err := parser.ParseFile(set, file, text, parser.SkipObjectResolution)
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := map[string]int{}
+	for _, decl := range parsed.Decls {
+		f, ok := decl.(*ast.FuncDecl)
+		if !ok {
+			continue
+		}
+		name := f.Name.Name
+		if f.Recv != nil {
+			name = strings.TrimPrefix(types.ExprString(f.Recv.List[0].Type), "*") + "." + name
+		}
+		all[name] = tokenLines(text[set.Position(f.Pos()).Offset:set.Position(f.End()).Offset])
+	}
+	return all
 }
 
 // TestPackagesImportDownward: a package of internal imports only what stands below it in
