@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// stash puts messages of u's queue into the mailbox.
-func (p *pool) stash(u *user, now time.Time, all ...*message) {
+// keep puts messages of u's queue into the mailbox.
+func (p *pool) keep(u *user, now time.Time, all ...*message) {
 	for _, m := range all {
 		p.mail = append(p.mail, mailed{u, m, now.Add(ttl)})
 		if m.deliver { // waits no longer
@@ -43,15 +43,15 @@ func (p *pool) giveWay(reason error) {
 	u := p.mail[0].user
 	first := u.queue[0]
 	u.queue = u.queue[1:]
-	p.unstash(first)
+	p.forget(first)
 	p.fail(u, first, reason)
 }
 
-func (p *pool) isLetter(m *message) bool {
+func (p *pool) isMail(m *message) bool {
 	return slices.ContainsFunc(p.mail, func(l mailed) bool { return l.message == m })
 }
 
-func (p *pool) unstash(m *message) {
+func (p *pool) forget(m *message) {
 	for i, l := range p.mail {
 		if l.message == m {
 			p.mail = append(p.mail[:i:i], p.mail[i+1:]...)

@@ -95,10 +95,10 @@ func (u *user) wait(n int, now time.Time) time.Duration {
 // early accepts m for u before Start: it waits for that, but behind what is in the mailbox.
 func (p *pool) early(u *user, m *message, now time.Time) {
 	p.stats.Accepted++
-	behind := u.conn == nil && len(u.queue) > 0 && p.isLetter(u.queue[0])
+	behind := u.conn == nil && len(u.queue) > 0 && p.isMail(u.queue[0])
 	u.queue = append(u.queue, m)
 	if behind {
-		p.stash(u, now, m)
+		p.keep(u, now, m)
 	} else {
 		u.line = true
 	}
@@ -110,7 +110,7 @@ func (p *pool) push(u *user, m *message, now time.Time) {
 	switch c := u.conn; {
 	case c == nil && p.mailbox && len(m.data) <= mailboxBytes:
 		u.queue = append(u.queue, m)
-		p.stash(u, now, m)
+		p.keep(u, now, m)
 	case c == nil:
 		p.fail(u, m, gcpool.ErrNotConnected)
 	case c.choked:
@@ -189,7 +189,7 @@ func (p *pool) add(u *user, c *conn, now time.Time) {
 		}
 	}
 	for _, m := range u.queue {
-		p.unstash(m)
+		p.forget(m)
 		if p.started {
 			p.write(u, m)
 		}
@@ -228,9 +228,9 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 	if wrote && (c.kind != raw && reason != gcpool.ErrSlow || p.over(append(writing, all...))) {
 		p.chance = true
 	}
-	p.stash(u, now, all...)
+	p.keep(u, now, all...)
 	u.queue = append(writing, u.queue...)
-	p.stash(u, now, writing...)
+	p.keep(u, now, writing...)
 }
 
 // drain decides what was added before Start. Of several users who are away, it may be any
@@ -245,7 +245,7 @@ func (p *pool) drain(now time.Time) {
 		u.line = false
 		all := u.queue
 		switch {
-		case len(all) == 0 || u.conn == nil && p.isLetter(all[0]):
+		case len(all) == 0 || u.conn == nil && p.isMail(all[0]):
 		case u.conn != nil:
 			u.queue = nil
 			for _, m := range all {
@@ -255,7 +255,7 @@ func (p *pool) drain(now time.Time) {
 			if kept++; kept > 1 {
 				p.chance = true
 			}
-			p.stash(u, now, all...)
+			p.keep(u, now, all...)
 		default:
 			u.queue = nil
 			for _, m := range all {

@@ -126,15 +126,15 @@ func (s *Server) Add(l Load, r *Added) error {
 	}
 	stream := pool.GetStream("bench")
 	push := func(user int, p []byte) error { return stream.Add(names[user], p) }
-	if _, _, err := crowd(l, push); err != nil { // what is allocated once
+	if _, _, err := produce(l, push); err != nil { // what is allocated once
 		return err
 	}
 	var err error
-	if r.Add, r.Allocations, err = crowd(l, push); err != nil {
+	if r.Add, r.Allocations, err = produce(l, push); err != nil {
 		return err
 	}
 	stop := scrape(pool)
-	r.Scraped, _, err = crowd(l, push)
+	r.Scraped, _, err = produce(l, push)
 	if stop(); err != nil {
 		return err
 	}
@@ -149,7 +149,7 @@ func (s *Server) Add(l Load, r *Added) error {
 		for range messages {
 		}
 	}()
-	r.Send, _, err = crowd(l, func(user int, p []byte) error {
+	r.Send, _, err = produce(l, func(user int, p []byte) error {
 		messages <- message{names[user], [64]byte(p)}
 		return nil
 	})
@@ -186,9 +186,9 @@ func scrape(pool *gcpool.Pool) (stop func()) {
 	}
 }
 
-// crowd lets producers push for a while. It returns the nanoseconds and the allocations of
+// produce lets producers push for a while. It returns the nanoseconds and the allocations of
 // one push.
-func crowd(l Load, push func(user int, p []byte) error) (ns, allocations float64, err error) {
+func produce(l Load, push func(user int, p []byte) error) (ns, allocations float64, err error) {
 	var wg sync.WaitGroup
 	var total atomic.Int64
 	errs := make([]error, l.Producers)
