@@ -93,7 +93,7 @@ func TestShutdownDeliversWhatWasNeverStarted(t *testing.T) {
 		line, _ := bufio.NewReader(peer).ReadString('\n')
 		got <- line
 	}()
-	if err := shutdown(p, 5*time.Second); err != nil {
+	if err := shutdown(p, 20*time.Second); err != nil {
 		t.Error(err)
 	}
 	if line := <-got; line != "early\n" {
