@@ -207,7 +207,9 @@ func besideAGoneNetwork(t *testing.T) (worst time.Duration) {
 		if err := stream.Deliver(t.Context(), fmt.Sprint(gone), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		worst = max(worst, time.Since(start))
+		if worst = max(worst, time.Since(start)); worst > 10*time.Second {
+			break
+		}
 	}
 	t.Logf("%d stalled; the one that reads waited up to %v", p.Stats()[0].Stalled, worst)
 	shutdown(p, 10*time.Millisecond)

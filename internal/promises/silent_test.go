@@ -37,7 +37,7 @@ func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 				if err := <-outcome; err != nil {
 					t.Fatal(err)
 				}
-				for pings := 0; pings < 2; { // it answers now
+				for pings := 0; pings < 3; { // it answers now
 					b, err := r.ReadByte()
 					if err != nil {
 						t.Fatalf("after %d pings: %v; %+v", pings, err, p.Stats()[0])
