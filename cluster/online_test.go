@@ -48,8 +48,9 @@ func (s *site) gather() (ids *[]string, errs *[]error, ended chan struct{}) {
 // TestOnlineWithoutAnAnswer: a node that does not answer, or not completely, is an
 // error in place of its ids, and those of others come all the same.
 func TestOnlineWithoutAnAnswer(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
-	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(3 * time.Second)}) // for those who answer, too
 	b := join(t, s.ClientURL())
 	b.dial("bob")
 	g := haunt(t, s.ClientURL(), "g", nil)
@@ -69,6 +70,7 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 		"half":          {[][]byte{page(0, 0, "x")}, context.DeadlineExceeded, 0},
 	} {
 		before := a.Stats().Malformed
+		g.beats() // or it is forgotten
 		ids, errs, ended := a.gather()
 		m := g.next(asks)
 		for _, p := range row.pages {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"strings"
 	"sync"
 	"testing"
@@ -18,9 +17,10 @@ import (
 // TestNATSGone: local delivery goes on, messages for elsewhere end at once, and
 // when NATS is back all is whole again, with what happened meanwhile.
 func TestNATSGone(t *testing.T) {
-	s := serve(t, nil)
-	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
-	port := s.Addr().(*net.TCPAddr).Port
+	port := freePort(t)
+	onPort := func(o *server.Options) { o.Port = port }
+	s := serve(t, onPort)
+	a, b := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), join(t, s.ClientURL())
 	here, there := a.dial("here"), b.dial("there")
 	both := a.dial("both")
 	b.known("there", a)
@@ -28,7 +28,6 @@ func TestNATSGone(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	eventually(t, "outage seen", func() bool { return !a.nc.IsConnected() && !b.nc.IsConnected() })
-	time.Sleep(2 * tick)
 	if err := a.stream.Deliver(t.Context(), "here", []byte("1")); err != nil || here.read() != "1" {
 		t.Errorf("local delivery: %v", err)
 	}
@@ -36,7 +35,7 @@ func TestNATSGone(t *testing.T) {
 	if err := a.stream.Deliver(t.Context(), "there", []byte("1")); !errors.Is(err, gcpool.ErrNotConnected) || errors.Is(err, ErrUncertain) {
 		t.Errorf("delivery elsewhere: %v", err)
 	}
-	if d := time.Since(start); d > time.Second {
+	if d := time.Since(start); d > 10*time.Second { // a minute, if it waits for an answer
 		t.Errorf("after %v", d)
 	}
 	if err := a.stream.Broadcast([]byte("2")); !errors.Is(err, gcpool.ErrNotConnected) || here.read() != "2" {
@@ -45,8 +44,8 @@ func TestNATSGone(t *testing.T) {
 	both.read()
 	newest := b.dial("both")
 	late := b.dial("late")
-	time.Sleep(memberTimeout) // and all are forgotten
-	serve(t, func(o *server.Options) { o.Port = port })
+	eventually(t, "all are forgotten", func() bool { return a.Stats().Nodes == 0 && b.Stats().Nodes == 0 })
+	serve(t, onPort)
 	start = time.Now()
 	both.ends()
 	b.known("late", a)
@@ -77,7 +76,7 @@ func TestLostOnTheWay(t *testing.T) {
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("lost")); !errors.Is(err, ErrUncertain) {
 		t.Errorf("Deliver: %v, want ErrUncertain", err)
 	}
-	if d := time.Since(start); d < time.Second || d > 5*time.Second {
+	if d := time.Since(start); d < time.Second || d > 10*time.Second {
 		t.Errorf("after %v, want a second", d)
 	}
 	p.hold(false)
@@ -103,15 +102,15 @@ func TestPausedNode(t *testing.T) {
 			t.Errorf("Deliver: %v", err)
 		}
 	})
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); {
-		start := time.Now()
+	delivered := 0
+	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); delivered++ {
 		if err := a.stream.Deliver(t.Context(), "other", []byte("y")); err != nil || other.read() != "y" {
 			t.Fatalf("Deliver: %v", err)
 		}
-		if d := time.Since(start); d > time.Second {
-			t.Errorf("Deliver to another node took %v", d)
-		}
 		time.Sleep(10 * time.Millisecond)
+	}
+	if delivered < 10 { // of 250 or so; one or two, if they wait for the node that is stuck
+		t.Errorf("delivered %d to another node", delivered)
 	}
 	p.hold(false)
 	if got := stuck.read(); got != "x" {
@@ -129,12 +128,11 @@ func TestNodeDies(t *testing.T) {
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 })
 	b.nc.Close()
 	eventually(t, "the server knows", func() bool { return s.NumClients() == 1 })
-	start := time.Now()
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
-	if d := time.Since(start); d > time.Second {
-		t.Errorf("after %v", d)
+	if a.Stats().Nodes == 0 {
+		t.Error("Deliver has waited until the node was forgotten")
 	}
 	eventually(t, "forgotten", func() bool { return a.Stats().Nodes == 0 })
 	if b.Err() == nil {
@@ -255,24 +253,32 @@ func TestLeaveWithoutNATS(t *testing.T) {
 	p.hold(true)
 	a.stream.Add("alice", []byte("x"))
 	eventually(t, "it is out", func() bool { return a.Stats().Requests > 0 && a.Stats().Waiting > 0 })
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	start, first := time.Now(), make(chan error, 1)
+	ctx, end := context.WithCancel(t.Context())
+	defer end()
+	first := make(chan error, 1)
 	go func() { first <- a.Leave(ctx) }()
 	eventually(t, "it leaves", a.gone.Load)
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := a.Leave(now); !errors.Is(err, context.Canceled) || ctx.Err() != nil {
+	if err := a.Leave(now); !errors.Is(err, context.Canceled) {
 		t.Errorf("once more, with a context of its own: %v", err)
 	}
-	if err := <-first; !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Leave: %v", err)
+	select {
+	case err := <-first:
+		t.Fatalf("Leave: %v, though its context lasts", err)
+	case <-time.After(time.Second):
 	}
-	if err := a.Leave(t.Context()); !errors.Is(err, context.DeadlineExceeded) {
+	end()
+	select {
+	case err := <-first:
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Leave: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("Leave does not end with its context")
+	}
+	if err := a.Leave(t.Context()); !errors.Is(err, context.Canceled) {
 		t.Errorf("after it: %v, want the same", err)
-	}
-	if d := time.Since(start); d > 3*time.Second {
-		t.Errorf("after %v", d)
 	}
 	eventually(t, "an outcome", func() bool { return a.stats().Waiting == 0 })
 	if st := a.stats(); st.Other != 1 {

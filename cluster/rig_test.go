@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"net"
 	"net/http/httptest"
 	"net/url"
@@ -45,6 +46,21 @@ func serve(t testing.TB, edit func(*server.Options)) *server.Server {
 		t.Fatal("no NATS server")
 	}
 	return s
+}
+
+// freePort returns a port that nobody listens on, for a server that is to come back on it. It lies
+// below those that the system gives to connections: one of them might have it meanwhile.
+func freePort(t testing.TB) int {
+	t.Helper()
+	for range 100 {
+		port := 10_000 + rand.N(20_000)
+		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
+			l.Close()
+			return port
+		}
+	}
+	t.Fatal("there is no free port")
+	return 0
 }
 
 // serveCluster starts NATS servers with routes between them; that of the last

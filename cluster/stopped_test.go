@@ -23,14 +23,16 @@ func TestStoppedProcess(t *testing.T) {
 		}
 		out, queued, other := overdue(), overdue(), &member{heard: stopped.Add(-heartbeat)}
 		g.out[1], g.queue, g.members["h"], g.looked = out, []*request{queued}, other, stopped
+		before := time.Now()
 		look(g)
 		look(g)
+		after := time.Now()
 		if len(given) > 0 || other.gone {
 			t.Errorf("%s: %v are given up, and the other node is %+v", what, given, other)
 		}
 		for _, r := range []*request{out, queued} {
-			if left := time.Until(r.due); left < tick || left > time.Second+tick || time.Since(r.since) > 3*time.Second {
-				t.Errorf("%s: %v are left, and it is looked for since %v", what, left, time.Since(r.since))
+			if least, most := r.due.Sub(before), r.due.Sub(after); least < tick || most > time.Second+tick || before.Sub(r.since) > 3*time.Second {
+				t.Errorf("%s: %v to %v are left, and it is looked for since %v", what, most, least, before.Sub(r.since))
 			}
 		}
 	}

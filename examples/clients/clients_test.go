@@ -165,8 +165,9 @@ func TestPython(t *testing.T) {
 func TestClientWithoutPongsIsClosed(t *testing.T) {
 	need(t, "python3")
 	f := newFixture(t, heartbeat)
+	began := time.Now()
 	output := start(t, "python3", "python/client.py", f.host, "/ws", f.origin(), f.cookie(), "--mute")
-	conn, began := <-f.joined, time.Now()
+	conn := f.join()
 	f.await("its end", func() bool { return f.conns.Len() == 0 })
 	took := time.Since(began)
 	if took < 3*heartbeat/2 || took > 10*heartbeat {

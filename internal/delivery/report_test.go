@@ -26,7 +26,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 		})
 	}
 	joining.Wait()
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := g.Room(ctx); err != nil {
 		t.Errorf("Room: %v", err)

@@ -130,11 +130,8 @@ func TestShutdownLeavesNoMailboxTimer(t *testing.T) {
 	w := weak.Make(p.GetConn(name))
 	shutdown(p, time.Second)
 	p = nil
-	for range 20 {
+	eventually(t, "nothing refers to the pool after Shutdown, such as a timer of 24 h", func() bool {
 		runtime.GC()
-		time.Sleep(100 * time.Millisecond)
-	}
-	if w.Value() != nil {
-		t.Error("the pool is still referred to, by a timer of 24 h, after Shutdown")
-	}
+		return w.Value() == nil
+	})
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -13,24 +14,30 @@ import (
 	"golang.org/x/net/websocket"
 )
 
+// long is a write timeout, far beyond the time for which a busy machine may keep a peer from
+// reading.
+const long = 5 * time.Second
+
 // TestLargeWriteOfTheApplicationIsProgress: the pool's message waits behind a large
 // write of the application. That is no timeout while the peer reads.
 func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
-	_, c, s := started(t, gcpool.WithWriteTimeout(500*time.Millisecond), gcpool.WithHeartbeat(0))
+	t.Parallel()
+	_, c, s := started(t, gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
 		c.Add("a", ws)
 		go ws.Write(make([]byte, 1<<20))
 		io.Copy(io.Discard, ws)
 	}))("")
 	eventually(t, "joined", func() bool { return c.Len() == 1 })
-	time.Sleep(100 * time.Millisecond)
-	add(t, s, "a", "hello")
 	buf := make([]byte, 64<<10)
-	for i := range 16 { // it reads slowly: 64 KiB every 100 ms
+	for start, i := time.Now(), 0; i < 16; i++ { // it reads slowly, for longer than the timeout
 		if _, err := io.ReadFull(raw, buf); err != nil {
-			t.Fatalf("a peer that reads all the time, after %d ms: %v", i*100, err)
+			t.Fatalf("a peer that reads all the time, after %v: %v", time.Since(start), err)
 		}
-		time.Sleep(100 * time.Millisecond)
+		if i == 0 { // the write is under way
+			add(t, s, "a", "hello")
+		}
+		time.Sleep(long / 10)
 	}
 }
 
@@ -38,7 +45,8 @@ func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 // of the application. The write timeout begins when that write makes no more progress.
 // This runs on real time, see TestFullOutboxWaitsForAWriteOfTheApplication.
 func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
-	_, conns, stream := started(t, gcpool.WithWriteTimeout(300*time.Millisecond), gcpool.WithHeartbeat(0))
+	t.Parallel()
+	_, conns, stream := started(t, gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 	large := make(chan bool)
 	raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
 		conns.Add("a", ws)
@@ -50,8 +58,8 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
 	outcome := make(chan error, 1)
 	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
-	for range 10 { // longer than the timeout
-		time.Sleep(50 * time.Millisecond)
+	for range 12 { // longer than the timeout
+		time.Sleep(long / 10)
 		if conns.Len() == 0 {
 			t.Fatal("closed while its peer read")
 		}
@@ -69,8 +77,12 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 
 // TestFullOutboxWaitsForAWriteOfTheApplication: Add waits for room while the peer reads
 // what the application writes. This runs on real time: a writer that waits for the end
-// of a frame holds up a simulated clock.
+// of a frame holds up a simulated clock. A peer that has taken nothing for a second is slow.
 func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
+	undisturbed(t, func() error { return waitForAWriteOfTheApplication(t) })
+}
+
+func waitForAWriteOfTheApplication(t *testing.T) error {
 	const pieces = 12
 	_, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithHeartbeat(0))
 	large := make(chan bool)
@@ -81,6 +93,7 @@ func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
 		ws.Write(bytes.Repeat([]byte("x"), pieces<<16))
 	}))
 	raw, _ := open("")
+	defer raw.Close()
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	large <- true
 	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
@@ -92,7 +105,7 @@ func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
 	if err := stream.AddContext(ctx, "a", make([]byte, 60)); !errors.Is(err, context.DeadlineExceeded) || conns.Len() != 1 {
-		t.Errorf("Add: %v, %d connected, though the peer reads", err, conns.Len())
+		return fmt.Errorf("Add: %v, %d connected, though the peer reads", err, conns.Len())
 	}
-	raw.Close()
+	return nil
 }

@@ -35,7 +35,7 @@ func TestErrorThatCallsThePool(t *testing.T) {
 		go func() { fail(); close(done) }()
 		select {
 		case <-done:
-		case <-time.After(3 * time.Second):
+		case <-time.After(20 * time.Second):
 			t.Fatal("the pool holds a lock while it asks an error what it is")
 		}
 	}

@@ -131,7 +131,7 @@ func TestClusterComesAndGoes(t *testing.T) {
 		runtime.Gosched()
 	}
 	wg.Wait()
-	if err := shutdown(pool, 5*time.Second); err != nil {
+	if err := shutdown(pool, 20*time.Second); err != nil {
 		t.Error(err)
 	}
 	settled(t, pool)

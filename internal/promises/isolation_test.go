@@ -116,7 +116,7 @@ func goroutines() int {
 }
 
 func TestDeliveryGoesOnUnderTheWatchOfAStalledMajority(t *testing.T) {
-	_, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest))
+	_, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Hour))
 	for i := range 100 {
 		tcp(t, conns, fmt.Sprint("stalled", i))
 	}
@@ -130,12 +130,12 @@ func TestDeliveryGoesOnUnderTheWatchOfAStalledMajority(t *testing.T) {
 		}
 	}
 	go io.Copy(io.Discard, in)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
 	for range 200 {
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		if err := stream.Deliver(ctx, "reading", []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		cancel()
 	}
 }
 
@@ -164,6 +164,16 @@ func TestManyPeersThatStallAtOnceDelayNobody(t *testing.T) {
 // TestNetworkThatGoesAwayDelaysNobody: over TCP, 400 peers stop reading, and a message
 // goes to each of them again and again. The one peer that reads is not delayed.
 func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
+	undisturbed(t, func() error {
+		if worst := besideAGoneNetwork(t); worst > time.Second { // 2 s if each holds up the others for a tick
+			return fmt.Errorf("the one that reads waited up to %v", worst)
+		}
+		return nil
+	})
+}
+
+// besideAGoneNetwork returns the longest time for which the one peer that reads waited.
+func besideAGoneNetwork(t *testing.T) (worst time.Duration) {
 	const gone = 400
 	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Minute), gcpool.WithOverflow(gcpool.DropNewest))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -189,7 +199,6 @@ func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
 		conns.Add(fmt.Sprint(i), ours)
 	}
 	go io.Copy(io.Discard, in)
-	worst := time.Duration(0)
 	for range 20 {
 		for i := range gone {
 			add(t, stream, fmt.Sprint(i), string(make([]byte, 16<<10)))
@@ -198,11 +207,11 @@ func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
 		if err := stream.Deliver(t.Context(), fmt.Sprint(gone), []byte("x")); err != nil {
 			t.Fatal(err)
 		}
-		worst = max(worst, time.Since(start))
+		if worst = max(worst, time.Since(start)); worst > 10*time.Second {
+			break
+		}
 	}
 	t.Logf("%d stalled; the one that reads waited up to %v", p.Stats()[0].Stalled, worst)
-	if worst > time.Second {
-		t.Errorf("the one that reads waited up to %v", worst)
-	}
 	shutdown(p, 10*time.Millisecond)
+	return worst
 }

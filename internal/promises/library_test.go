@@ -137,12 +137,13 @@ func TestLibraryThatClosesIsRemoved(t *testing.T) {
 // TestUnfinishedMessageOfTheApplication: the pool's messages wait while the
 // application's message is unfinished. That is not taken for a slow peer.
 func TestUnfinishedMessageOfTheApplication(t *testing.T) {
+	t.Parallel()
 	var mu sync.Mutex
 	var log bytes.Buffer
 	logger := slog.New(slog.NewTextHandler(locked{&mu, &log}, nil))
 	var r reports
 	p, conns, stream := started(t, gcpool.WithLogger(logger), gcpool.WithUndelivered(r.hook),
-		gcpool.WithWriteTimeout(200*time.Millisecond), gcpool.WithNewline(false))
+		gcpool.WithWriteTimeout(long), gcpool.WithNewline(false))
 	more := make(chan string)
 	addr := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
 		io.WriteString(conn, "\x01\x02he")
@@ -158,8 +159,8 @@ func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	_, in := handshake(t, addr, "", 0)
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	add(t, stream, "a", "pushed")
-	for range 4 { // progress of the application's message counts
-		time.Sleep(100 * time.Millisecond)
+	for range 4 { // progress of the application's message counts, longer than the timeout
+		time.Sleep(long * 3 / 10)
 		more <- "\x00\x01."
 	}
 	more <- "\x80\x00"

@@ -97,6 +97,10 @@ func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 // TestManyMessagesOfOneID: when many messages of one id expire, they do not delay other
 // ids. Many messages do not delay Shutdown either.
 func TestManyMessagesOfOneID(t *testing.T) {
+	undisturbed(t, func() error { return manyMessagesOfOneID(t) })
+}
+
+func manyMessagesOfOneID(t *testing.T) error {
 	const messages = 200_000
 	p, conns, stream := started(t, gcpool.WithMailbox(time.Second, 16<<20), gcpool.WithOutbox(16<<20))
 	pipe(t, conns, "alice")
@@ -112,7 +116,7 @@ func TestManyMessagesOfOneID(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	if worst > 2*time.Second { // it takes 10 ms; if the time were quadratic, 8 s
-		t.Errorf("an Add for another waited for %v", worst)
+		return fmt.Errorf("an Add for another waited for %v", worst)
 	}
 	for range messages {
 		stream.Add("carol", make([]byte, 64))
@@ -120,8 +124,9 @@ func TestManyMessagesOfOneID(t *testing.T) {
 	start := time.Now()
 	shutdown(p, 100*time.Millisecond)
 	if d := time.Since(start); d > 2*time.Second {
-		t.Errorf("Shutdown with 100 ms took %v", d)
+		return fmt.Errorf("Shutdown with 100 ms took %v", d)
 	}
+	return nil
 }
 
 // TestMessageThatNoMailboxTakes: a message that is too large for the mailbox does not

@@ -27,6 +27,11 @@ func TestShutdownWithStalledPeersEndsWithItsContext(t *testing.T) {
 }
 
 func testShutdownWithStalledPeersEndsWithItsContext(t *testing.T, wrap wrapper) {
+	undisturbed(t, func() error { return shutdownWithStalledPeers(t, wrap) })
+}
+
+// shutdownWithStalledPeers returns an error if Shutdown ends too late.
+func shutdownWithStalledPeers(t *testing.T, wrap wrapper) (late error) {
 	const peers, size = 10, 8 << 20 // more than the system buffers
 	var reported atomic.Int64
 	p, conns, stream := started(t, gcpool.WithOutbox(size), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
@@ -53,7 +58,7 @@ func testShutdownWithStalledPeersEndsWithItsContext(t *testing.T, wrap wrapper) 
 	start := time.Now()
 	err := shutdown(p, 200*time.Millisecond)
 	if took := time.Since(start); took > 500*time.Millisecond {
-		t.Errorf("Shutdown took %v, want at most 300 ms more than its context", took)
+		late = fmt.Errorf("Shutdown took %v, want at most 300 ms more than its context", took)
 	}
 	if !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("Shutdown: %v", err)
@@ -64,6 +69,7 @@ func testShutdownWithStalledPeersEndsWithItsContext(t *testing.T, wrap wrapper) 
 	if err := stream.Add("0", nil); err != gcpool.ErrClosed {
 		t.Errorf("Add after Shutdown: %v", err)
 	}
+	return late
 }
 
 func TestShutdownDeadlineOnSimulatedTime(t *testing.T) {
@@ -122,41 +128,48 @@ func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrappe
 // TestShutdownDoesNotWaitForTLS: closing a TLS connection can take five seconds,
 // because it sends an alert first.
 func TestShutdownDoesNotWaitForTLS(t *testing.T) {
+	cert := httptest.NewUnstartedServer(nil)
+	cert.StartTLS() // only its certificate is used
+	defer cert.Close()
 	both(t, func(t *testing.T, wrap wrapper) {
-		p, c, s := started(t)
-		h := websocket.Handler(func(ws *websocket.Conn) {
-			c.Add("a", ws)
-			defer c.Del("a")
-			io.Copy(io.Discard, ws)
-		})
-		cert := httptest.NewUnstartedServer(nil)
-		cert.StartTLS() // only its certificate is used
-		defer cert.Close()
-		m := newMemory()
-		srv := &http.Server{Handler: wrap.around(h)}
-		go srv.Serve(tls.NewListener(m, cert.TLS))
-		defer srv.Close()
-		ours, theirs := net.Pipe()
-		m.conns <- theirs
-		conn := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
-		config, _ := websocket.NewConfig("wss://x", "https://x")
-		if _, err := websocket.NewClient(config, conn); err != nil {
-			t.Fatal(err)
-		}
-		eventually(t, "joined", func() bool { return c.Len() == 1 })
-		s.Add("a", []byte("the peer does not read"))
-		time.Sleep(50 * time.Millisecond)
-		start := time.Now()
-		err := shutdown(p, 100*time.Millisecond)
-		t.Log(err, time.Since(start))
-		buf := make([]byte, 1<<20)
-		stacks := string(buf[:runtime.Stack(buf, true)])
-		for _, g := range strings.Split(stacks, "\n\n") {
-			if strings.Contains(g, "tasks.(*Tasks).Go") {
-				t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
-			}
-		}
+		synctest.Test(t, func(t *testing.T) { testShutdownDoesNotWaitForTLS(t, wrap, cert.TLS.Clone()) })
 	})
+}
+
+func testShutdownDoesNotWaitForTLS(t *testing.T, wrap wrapper, config *tls.Config) {
+	p, c, s := started(t)
+	h := websocket.Handler(func(ws *websocket.Conn) {
+		c.Add("a", ws)
+		defer c.Del("a")
+		io.Copy(io.Discard, ws)
+	})
+	m := newMemory()
+	srv := &http.Server{Handler: wrap.around(h)}
+	go srv.Serve(tls.NewListener(m, config))
+	defer srv.Close()
+	ours, theirs := net.Pipe()
+	m.conns <- theirs
+	conn := tls.Client(ours, &tls.Config{InsecureSkipVerify: true})
+	client, _ := websocket.NewConfig("wss://x", "https://x")
+	if _, err := websocket.NewClient(client, conn); err != nil {
+		t.Fatal(err)
+	}
+	synctest.Wait()
+	s.Add("a", []byte("the peer does not read"))
+	time.Sleep(50 * time.Millisecond)
+	start := time.Now()
+	t.Log(shutdown(p, 100*time.Millisecond))
+	within(t, "Shutdown", start, 100*time.Millisecond, 300*time.Millisecond)
+	synctest.Wait()
+	buf := make([]byte, 1<<20)
+	stacks := string(buf[:runtime.Stack(buf, true)])
+	for _, g := range strings.Split(stacks, "\n\n") {
+		if strings.Contains(g, "tasks.(*Tasks).Go") && strings.Contains(g, "synctest") {
+			t.Errorf("a goroutine of the pool runs after Shutdown:\n%s", g)
+		}
+	}
+	ours.Close()
+	time.Sleep(time.Minute)
 }
 
 // A stubborn connection blocks in SetWriteDeadline.
@@ -213,7 +226,7 @@ func TestShutdownDoesNotWaitForAConnectionsDeadline(t *testing.T) {
 	select {
 	case err := <-done:
 		t.Log(err)
-	case <-time.After(3 * time.Second):
+	case <-time.After(20 * time.Second):
 		t.Error("Shutdown hangs past its context in SetWriteDeadline")
 	}
 }

@@ -20,7 +20,7 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 	for _, upgrade := range []bool{true, false} {
 		t.Run(fmt.Sprint("upgrade ", upgrade), func(t *testing.T) {
 			t.Parallel()
-			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 			l := line{"unix", upgrade, 64 << 10}
 			_, r, _ := l.open(t, conns)
 			for range 4 {
@@ -28,8 +28,8 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			const rate = 20 << 10 // a tenth of a buffer of 208 KiB within the timeout
-			got, err := read(r, 4*rate, rate)
+			const rate = 4 << 10 // a tenth of a buffer of 208 KiB within the timeout
+			got, err := read(r, 12*rate, rate)
 			if s := p.Stats()[0]; err != nil || s.Connections != 1 {
 				t.Errorf("read %d KiB at %d KiB/s: %v; closed, %d slow", got>>10, rate>>10, err, s.Slow)
 			}
@@ -42,7 +42,7 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 	slowLines(t)
 	t.Parallel()
-	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+	p, conns, stream := started(t, gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 	l := line{"unix", true, 64 << 10}
 	_, r, _ := l.open(t, conns)
 	conns.Get("a", func(ws net.Conn) error {
@@ -53,8 +53,8 @@ func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 		t.Fatal(err)
 	}
 	add(t, stream, "a", "behind")
-	const rate = 20 << 10 // a tenth of a buffer of 208 KiB within the timeout
-	got, err := read(r, 4*rate, rate)
+	const rate = 4 << 10 // a tenth of a buffer of 208 KiB within the timeout
+	got, err := read(r, 12*rate, rate)
 	if s := p.Stats()[0]; err != nil || s.Connections != 1 {
 		t.Errorf("read %d KiB at %d KiB/s: %v; closed, %d slow", got>>10, rate>>10, err, s.Slow)
 	}
@@ -68,7 +68,7 @@ func TestSmallSendBufferHidesNoReader(t *testing.T) {
 		for _, upgrade := range []bool{true, false} {
 			t.Run(fmt.Sprint(kind, " upgrade ", upgrade), func(t *testing.T) {
 				t.Parallel()
-				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Second), gcpool.WithHeartbeat(0))
+				p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 				l := line{kind, upgrade, 4 << 10}
 				_, r, under := l.open(t, conns)
 				under.(interface{ SetWriteBuffer(int) error }).SetWriteBuffer(4 << 10)
@@ -77,8 +77,8 @@ func TestSmallSendBufferHidesNoReader(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for i := range 16 { // a burst every so often
-					time.Sleep(240 * time.Millisecond)
+				for i := range 12 { // a burst every so often
+					time.Sleep(long / 4)
 					if n, err := io.ReadFull(r, make([]byte, 8<<10)); err != nil {
 						t.Fatalf("after %d bytes: %v; %+v", i*8<<10+n, err, p.Stats()[0])
 					}

@@ -167,26 +167,29 @@ func TestSteadyReaderIsNotSlow(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
-			p, conns, stream := started(t)
-			_, r, _ := l.open(t, conns)
-			ctx, stop := context.WithCancel(t.Context())
-			ended := make(chan bool)
-			go func() {
-				defer close(ended)
-				for data := make([]byte, 32<<10); stream.AddContext(ctx, "a", data) == nil && conns.Len() == 1; {
-				}
-			}()
-			const rate = 1 << 20
-			if got, err := read(r, 3*rate, rate); err != nil {
-				t.Errorf("after %d bytes: %v", got, err)
-			}
-			stop()
-			<-ended
-			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 || s.Written == 0 {
-				t.Errorf("%+v", s)
-			}
+			undisturbed(t, func() error { return steadyReader(t, l) })
 		})
 	}
+}
+
+func steadyReader(t *testing.T, l line) error {
+	p, conns, stream := started(t)
+	_, r, _ := l.open(t, conns)
+	ctx, stop := context.WithCancel(t.Context())
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		for data := make([]byte, 32<<10); stream.AddContext(ctx, "a", data) == nil && conns.Len() == 1; {
+		}
+	}()
+	const rate = 1 << 20
+	got, err := read(r, 3*rate, rate)
+	stop()
+	<-ended
+	if s := p.Stats()[0]; err != nil || s.Connections != 1 || s.Undelivered != 0 || s.Written == 0 {
+		return fmt.Errorf("after %d bytes: %v, %+v", got, err, s)
+	}
+	return nil
 }
 
 // TestWhoAcknowledgesIsNotTimedOut: the waiting messages take far longer than the write
@@ -195,11 +198,11 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
-			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(2*time.Second))
+			p, conns, stream := started(t, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
 			_, r, _ := l.open(t, conns)
 			start, gone := time.Now(), make(chan int, 1)
 			go func() {
-				got, _ := read(r, 1<<30, 200<<10)
+				got, _ := read(r, 1<<30, 100<<10)
 				gone <- got
 			}()
 			for range 24 {
@@ -208,7 +211,7 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 			select {
 			case got := <-gone:
 				t.Errorf("closed after %d bytes", got)
-			case <-time.After(time.Until(start.Add(5 * time.Second))):
+			case <-time.After(time.Until(start.Add(2*long + time.Second))):
 			}
 			if s := p.Stats()[0]; s.Connections != 1 || s.Undelivered != 0 {
 				t.Errorf("%+v", s)
@@ -250,27 +253,32 @@ func TestFullOutboxOfASlowPeer(t *testing.T) {
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
-			p, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Minute))
-			_, r, _ := l.open(t, conns)
-			var stop atomic.Bool
-			ended := make(chan bool)
-			go func() {
-				defer close(ended)
-				for !stop.Load() {
-					if err := stream.Add("a", make([]byte, 32<<10)); err != nil {
-						t.Error(err)
-					}
-				}
-			}()
-			defer func() { <-ended }()
-			defer stop.Store(true)
-			if got, err := read(r, 500<<10, 200<<10); err != nil {
-				t.Fatalf("after %d bytes: %v", got, err)
-			}
-			if s := p.Stats()[0]; s.Slow > 0 {
-				t.Errorf("%d gave way while the peer read", s.Slow)
-			}
-			eventually(t, "one gives way when it does not", func() bool { return p.Stats()[0].Slow > 0 })
+			undisturbed(t, func() error { return slowPeer(t, l) })
 		})
 	}
+}
+
+func slowPeer(t *testing.T, l line) error {
+	p, conns, stream := started(t, gcpool.WithOverflow(gcpool.DropNewest), gcpool.WithWriteTimeout(time.Minute))
+	_, r, _ := l.open(t, conns)
+	var stop atomic.Bool
+	ended := make(chan bool)
+	go func() {
+		defer close(ended)
+		for !stop.Load() {
+			if err := stream.Add("a", make([]byte, 32<<10)); err != nil {
+				t.Error(err)
+			}
+		}
+	}()
+	defer func() { <-ended }()
+	defer stop.Store(true)
+	if got, err := read(r, 500<<10, 200<<10); err != nil {
+		t.Fatalf("after %d bytes: %v", got, err)
+	}
+	if s := p.Stats()[0]; s.Slow > 0 {
+		return fmt.Errorf("%d gave way while the peer read", s.Slow)
+	}
+	eventually(t, "one gives way when it does not", func() bool { return p.Stats()[0].Slow > 0 })
+	return nil
 }

@@ -31,22 +31,33 @@ func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 		{"a goodbye, and no WebSocket", goodbye, whole, refused, refused},
 		{"a goodbye, no WebSocket, and no halves", goodbye, unhalved, refused, refused},
 	} {
-		conn, peer := nettest.TCP(t)
-		c := &Conn{Conn: test.side(conn)}
-		test.pool(c)
-		for _, b := range []byte(test.says) {
-			if _, err := c.Write([]byte{b}); err != nil {
-				t.Fatalf("%s: response: %v", test.what, err)
+		for n := 1; ; n++ {
+			conn, peer := nettest.TCP(t)
+			c := &Conn{Conn: test.side(conn)}
+			test.pool(c)
+			for _, b := range []byte(test.says) {
+				if _, err := c.Write([]byte{b}); err != nil {
+					t.Fatalf("%s: response: %v", test.what, err)
+				}
 			}
-		}
-		expect(t, peer, test.what, test.want)
-		if test.says == switching {
-			continue
-		}
-		start := time.Now()
-		c.Close()
-		if rest, err := io.ReadAll(peer); len(rest) > 0 || err != nil || time.Since(start) > closeGrace/2 {
-			t.Errorf("%s: after the response %q, %v, in %v", test.what, rest, err, time.Since(start))
+			expect(t, peer, test.what, test.want)
+			if test.says == switching {
+				break
+			}
+			start := time.Now()
+			c.Close()
+			rest, err := io.ReadAll(peer)
+			took := time.Since(start)
+			if len(rest) > 0 || err != nil {
+				t.Errorf("%s: after the response %q, %v", test.what, rest, err)
+			}
+			if took < closeGrace/2 {
+				break
+			}
+			if n == 5 { // a machine that stalls for as long does not do so each time
+				t.Errorf("%s: closed after %v, as if there were a close handshake", test.what, took)
+				break
+			}
 		}
 	}
 }

@@ -63,14 +63,20 @@ func dial(t *testing.T, addr, id, offer string, early []byte) *client {
 // answer sends pongs until the test ends.
 func (c *client) answer() {
 	var answers sync.WaitGroup
+	over := make(chan struct{}) // not c.pongs itself: who reads may come to a ping still
 	answers.Go(func() {
-		for p := range c.pongs {
-			c.send(final|opPong, p)
+		for {
+			select {
+			case p := <-c.pongs:
+				c.send(final|opPong, p)
+			case <-over:
+				return
+			}
 		}
 	})
 	c.t.Cleanup(func() {
 		c.Close()
-		close(c.pongs)
+		close(over)
 		answers.Wait()
 	})
 }

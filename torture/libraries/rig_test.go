@@ -135,15 +135,15 @@ func (r *rig) pushing(id string, size int) (stop func()) {
 	}
 }
 
-// deliver delivers size bytes and fails if that takes longer than most.
-func (r *rig) deliver(id string, size int, most time.Duration) {
+// deliver delivers n messages of size bytes, all within patience.
+func (r *rig) deliver(id string, n, size int) {
 	r.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	start := time.Now()
-	err := r.to(id).Deliver(size, func(data []byte) error { return r.stream.Deliver(ctx, id, data) })
-	if took := time.Since(start); err != nil || took > most {
-		r.t.Fatalf("Deliver to %s: %v after %v", id, err, took)
+	for i := range n {
+		if err := r.to(id).Deliver(size, func(data []byte) error { return r.stream.Deliver(ctx, id, data) }); err != nil {
+			r.t.Fatalf("Deliver %d to %s: %v", i, id, err)
+		}
 	}
 }
 
@@ -154,12 +154,16 @@ func (r *rig) stats() gcpool.Stats {
 	return s
 }
 
-// done shuts the pool down within d, has everybody read to the end, and judges.
-func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
+// done shuts the pool down, has everybody read to the end, and judges.
+func (r *rig) done() (gcpool.Stats, error) {
 	r.t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), d)
-	defer cancel()
-	err := r.pool.Shutdown(ctx)
+	err := r.shutdown()
+	return r.judge(), err
+}
+
+// judge has everybody read to the end of a pool that is shut down, and judges.
+func (r *rig) judge() gcpool.Stats {
+	r.t.Helper()
 	for _, u := range r.users {
 		if u.ended == nil {
 			u.run()
@@ -178,5 +182,5 @@ func (r *rig) done(d time.Duration) (gcpool.Stats, error) {
 	if err := r.ledger.Check(); err != nil {
 		r.t.Error(err)
 	}
-	return s, err
+	return s
 }

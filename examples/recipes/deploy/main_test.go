@@ -22,7 +22,7 @@ func counts(t *testing.T, p *try.Process) (accepted, written, reported int) {
 
 func TestReadinessGoesFirstAndGoodbyesComeLast(t *testing.T) {
 	t.Parallel()
-	p := try.Start(t, []string{"-addr", "127.0.0.1:0", "-drain", "1s"})
+	p := try.Start(t, []string{"-addr", "127.0.0.1:0", "-drain", "6s"}) // for all of this, on a busy machine
 	url := p.Addr()
 	alice := try.Dial(t, url+"/ws", "demo-alice")
 	alice.Next()
@@ -77,7 +77,7 @@ func TestPeerThatDoesNotReadIsNotWaitedForLongerThanTheGrace(t *testing.T) {
 	if code := p.ExitCode(); code != 0 {
 		t.Errorf("exit code %d, stderr %q", code, p.Stderr())
 	}
-	if took := time.Since(began); took > 5*time.Second {
+	if took := time.Since(began); took > 8*time.Second { // it waits for a write for ten
 		t.Errorf("it took %v", took)
 	}
 }
