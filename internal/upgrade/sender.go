@@ -83,7 +83,8 @@ func (s *Sender) AwaitClose() {
 	until := time.Now().Add(awaitMost)
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	for s.conn.closing.life == alive && s.conn.mu.wait(until) == nil {
+	for s.conn.closing.life == alive && time.Now().Before(until) {
+		s.conn.wait(until)
 	}
 }
 
