@@ -118,16 +118,9 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 		return 0, ErrNotRegistered
 	}
 	if id == "" {
-		for taken < len(batch) && err == nil {
-			if len(batch[taken]) > s.conns.group.Outbox {
-				return taken, ErrTooLarge
-			}
-			if s.conns.absent() == ErrClosed {
-				return taken, ErrClosed
-			}
-			err = s.place(context.Background())
-			if err == nil {
-				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], FromRemote: true})
+		for ctx := context.Background(); taken < len(batch) && err == nil; {
+			if err = s.check(ctx, "*", batch[taken]); err == nil {
+				err = s.add(ctx, &outbox.Message{Data: batch[taken], FromRemote: true})
 			}
 			if err == nil {
 				taken++

@@ -164,12 +164,10 @@ func (c *ConnPool) Name() string {
 
 // absent returns why an id has no connection.
 func (c *ConnPool) absent() error {
-	select {
-	case <-c.group.Done:
+	if c.group.Closed.Load() {
 		return ErrClosed
-	default:
-		return ErrNotConnected
 	}
+	return ErrNotConnected
 }
 
 // find returns the recipient of id, nil if there is none.
