@@ -213,9 +213,6 @@ func (p *Pool) Start() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
-	}
 	p.started = true
 	for _, s := range p.pools {
 		s.start()

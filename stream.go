@@ -242,7 +242,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// start opens the stream. It is called under Pool.mu, or once that is closed.
+// start opens the stream, the first time.
 func (s *StreamPool) start() {
 	if s.conns.group.Line.Open(s.drain) {
 		close(s.begun)
