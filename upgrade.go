@@ -160,8 +160,7 @@ func NewConn(conn net.Conn) net.Conn {
 func calledByServer() bool {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
-	for {
-		frame, more := frames.Next()
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
 		switch frame.Function {
 		case "net/http.serverHandler.ServeHTTP":
 			return true
@@ -169,10 +168,8 @@ func calledByServer() bool {
 		default:
 			return false
 		}
-		if !more {
-			return false
-		}
 	}
+	return false
 }
 
 // withoutEnd returns a context with the values of ctx, which never ends. If the application has
