@@ -130,10 +130,8 @@ func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil
 	}
-	if c := upgrade.FromContext(r.Context()); c != nil {
-		return c
-	}
-	return nil
+	c, _ := r.Context().Value(upgrade.ConnKey{}).(net.Conn) // nil without a type
+	return c
 }
 
 // NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
