@@ -34,10 +34,9 @@ import (
 // Whoever closes a connection first sends its only close frame (RFC 6455 section 5.5.1): the
 // library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then Upgrade
 // shuts the write side, TLS with close_notify. It reads and drops what the peer still sends, until
-// the peer closes too: for at most a second and 8 MiB. The more connections of the process are
-// closing, the less time the next one gets: beyond 1,024 it is 20 ms. Meanwhile a Read of the
-// library waits, and then returns [net.ErrClosed]; Close returns at once. So a browser sees the
-// code that was sent, and not 1006.
+// the peer closes too: for at most a second and 8 MiB, and for at most 1,024 connections of the
+// process at a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
+// returns at once. So a browser sees the code that was sent, and not 1006.
 //
 // # The handshake
 //

@@ -1,7 +1,6 @@
 package upgrade
 
 import (
-	"sync/atomic"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -14,20 +13,9 @@ import (
 // 7.1.1). A library inside Read drops what comes. If its handler has returned, the goroutine
 // of the handler drops it, or that of the pool's close. Else nobody does, and a timer closes.
 
-const (
-	// closeGrace is how long a close frame may wait for room in the socket, and the socket for
-	// its peer to close it.
-	closeGrace = time.Second
-	// closeGraceLeast is how long that is at least, however many connections are closing. Our
-	// close frame leaves in that time.
-	closeGraceLeast = 20 * time.Millisecond
-	// closingMost bounds how many may be between the begin and the end of their close: the
-	// more there are, the less time the next one has. No list is needed to end the oldest.
-	closingMost = 1024
-)
-
-// closers counts these connections, of all pools, because the process has so many sockets.
-var closers atomic.Int64
+// closeGrace is how long a close frame may wait for room in the socket, and the socket for
+// its peer to close it.
+const closeGrace = time.Second
 
 // Close closes c for the library, and returns at once. It sends a close frame if nobody has:
 // with status 1001 (come back) if Away is set, else 1000. The socket is closed when the peer
@@ -71,9 +59,9 @@ func (c *Conn) update(change func(*closing)) {
 	now := c.closing.move()
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {
-		grace := closeGrace - closeGrace/closingMost*time.Duration(closers.Add(1)-1)
-		timer := time.AfterFunc(max(grace, closeGraceLeast), c.Kill)
-		c.after.add(func() { timer.Stop(); closers.Add(-1) })
+		timer := time.AfterFunc(closeGrace, c.Kill)
+		lingerers.join(c)
+		c.after.add(func() { timer.Stop(); lingerers.leave(c) })
 	}
 	after := callback(func() {})
 	if now == ended && c.after != nil {
