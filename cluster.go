@@ -91,13 +91,6 @@ func (l *Local) stream(pool string) *StreamPool {
 	return l.pool.GetStream(pool)
 }
 
-func (l *Local) conns(pool string) *ConnPool {
-	if l == nil {
-		return nil
-	}
-	return l.pool.GetConn(pool)
-}
-
 // Receive has a batch of messages from another process written to the connection of id. It
 // copies the batch and does not wait: it takes as many messages as have room now, and returns
 // how many. When the last of those has its outcome, it calls done with all outcomes, in order, on
@@ -118,16 +111,9 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 		return 0, ErrNotRegistered
 	}
 	if id == "" {
-		for taken < len(batch) && err == nil {
-			if len(batch[taken]) > s.conns.group.Outbox {
-				return taken, ErrTooLarge
-			}
-			if s.conns.absent() == ErrClosed {
-				return taken, ErrClosed
-			}
-			err = s.place(context.Background())
-			if err == nil {
-				err = s.spread(context.Background(), &outbox.Message{Data: batch[taken], FromRemote: true})
+		for ctx := context.Background(); taken < len(batch) && err == nil; {
+			if err = s.check(ctx, "*", batch[taken]); err == nil {
+				err = s.add(ctx, &outbox.Message{Data: batch[taken], FromRemote: true})
 			}
 			if err == nil {
 				taken++
@@ -149,7 +135,7 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 // reports whether it was: id is connected to another process now, and what waits for it goes
 // there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
-	r, present := l.conns(pool).connection(id)
+	r, present := l.stream(pool).connections().connection(id)
 	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved)
 }
 
@@ -157,7 +143,7 @@ func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 // now; with an empty id, for all ids, because the Cluster cannot tell which have appeared.
 // Messages that come back to the mailbox keep the time that they had there. It does not block.
 func (l *Local) Appeared(pool, id string) {
-	conns := l.conns(pool)
+	conns := l.stream(pool).connections()
 	if id == "" {
 		for _, r := range conns.snapshot() {
 			r.Appeared()
@@ -170,7 +156,7 @@ func (l *Local) Appeared(pool, id string) {
 // Since returns when the connection of id was added, or the zero time if id has none here. No two
 // connections of a pool have the same time.
 func (l *Local) Since(pool, id string) time.Time {
-	if r := l.conns(pool).find(id); r != nil {
+	if r := l.stream(pool).connections().find(id); r != nil {
 		_, since := r.Conn()
 		return since
 	}

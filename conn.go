@@ -74,17 +74,14 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if added == nil {
 		return fmt.Errorf("%w: nil connection; Conn returns nil for a request that Upgrade does not serve", ErrInvalid)
 	}
+	if c.group.Presence != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), gate)
+		_ = c.group.Room(ctx) // there is room, or time is over, or the pool is closed
+		cancel()
+	}
 	if c.absent() == ErrClosed {
 		transport.GoAway(conn)
 		return ErrClosed
-	}
-	if c.group.Presence != nil {
-		ctx, cancel := context.WithTimeout(context.Background(), gate)
-		err := c.group.Room(ctx)
-		if cancel(); err == ErrClosed {
-			transport.GoAway(conn)
-			return err
-		}
 	}
 	c.group.Report.AskLogger()
 	caller := owners.WhoCalls()
@@ -164,12 +161,10 @@ func (c *ConnPool) Name() string {
 
 // absent returns why an id has no connection.
 func (c *ConnPool) absent() error {
-	select {
-	case <-c.group.Done:
+	if c.group.Closed.Load() {
 		return ErrClosed
-	default:
-		return ErrNotConnected
 	}
+	return ErrNotConnected
 }
 
 // find returns the recipient of id, nil if there is none.

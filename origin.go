@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -35,9 +36,9 @@ func SameOrigin(config *websocket.Config, req *http.Request) error {
 // pages of the hosts that [AllowOrigins] names. The zero Origins let in what [SameOrigin] lets in.
 // Origins do not change, so any number of goroutines may use them at once. No method blocks.
 type Origins struct {
-	hosts   []host
-	missing bool  // a client without Origin is let in
-	err     error // what of AllowOrigins is no host; then nobody is let in
+	patterns []string // for path.Match, of name or name:port
+	missing  bool     // a client without Origin is let in
+	err      error    // what of AllowOrigins is no host; then nobody is let in
 }
 
 // AllowOrigins returns Origins that let in pages of hosts, and pages of the host that the request
@@ -61,12 +62,12 @@ type Origins struct {
 func AllowOrigins(hosts ...string) Origins {
 	var o Origins
 	for _, text := range hosts {
-		h, ok := parseHost(text)
+		p, ok := pattern(text)
 		if !ok {
 			o.err = fmt.Errorf("%w: AllowOrigins: %q is not a host such as example.com, example.com:8443 or *.example.com", ErrInvalid, text)
 			return o
 		}
-		o.hosts = append(o.hosts, h)
+		o.patterns = append(o.patterns, p)
 	}
 	return o
 }
@@ -103,8 +104,13 @@ func (o Origins) Check(req *http.Request) bool {
 // also lets in the host of the request and a missing Origin, without being asked.
 func (o Origins) Patterns() []string {
 	var all []string
-	for _, h := range o.hosts {
-		all = append(all, h.pattern())
+	for _, p := range o.patterns {
+		for scheme, port := range impliedPorts { // which browsers leave out
+			if name, ok := strings.CutSuffix(p, ":"+port); ok {
+				p = scheme + "://" + name
+			}
+		}
+		all = append(all, p)
 	}
 	return all
 }
@@ -124,93 +130,61 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 		return nil, errNoOrigin
 	}
 	origin, err := url.Parse(text)
-	if err != nil || origin.Host == "" || origin.Scheme != "http" && origin.Scheme != "https" {
+	if err != nil || origin.Host == "" || impliedPorts[origin.Scheme] == "" {
 		return nil, fmt.Errorf("gcpool: origin %s is not a web page", quoted(text))
 	}
-	page, implied := splitHost(origin.Host), "80"
-	if origin.Scheme == "https" {
-		implied = "443"
+	implied := impliedPorts[origin.Scheme]
+	name, port := splitHost(origin.Host, implied)
+	host, hostPort := splitHost(req.Host, implied)
+	matches := func(pattern string) bool {
+		given, _ := path.Match(pattern, name+":"+port) // no pattern is malformed
+		added, _ := path.Match(pattern+":"+implied, name+":"+port)
+		return given || added
 	}
-	page.port = cmp.Or(page.port, implied)
-	matches := func(h host) bool { return h.matches(page, implied) }
-	if !matches(splitHost(req.Host)) && !slices.ContainsFunc(o.hosts, matches) {
-		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s", quoted(text), quoted(req.Host)+o.others())
+	if (name != host || port != hostPort) && !slices.ContainsFunc(o.patterns, matches) {
+		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host", quoted(text), quoted(req.Host))
 	}
 	return origin, nil
 }
 
-// others is what an error says of the hosts beside the request's.
-func (o Origins) others() string {
-	if len(o.hosts) == 0 {
-		return ""
-	}
-	return ", nor an allowed host"
-}
+// impliedPorts are the ports that the schemes of web pages imply.
+var impliedPorts = map[string]string{"http": "80", "https": "443"}
 
-// A host is the authority of a URL, or a pattern for some.
-type host struct {
-	name  string // in lower case, an IP address in its usual form; below: with the dot in front
-	port  string // "" is the one that the scheme implies
-	below bool   // for all below name
-}
-
-// splitHost returns host, or host:port, as a host.
-func splitHost(text string) host {
+// splitHost returns the parts of host, or host:port, as browsers write them: the name in
+// lower case, and an IP address in its usual form. defaultPort is for a host without one.
+func splitHost(text, defaultPort string) (name, port string) {
 	u := url.URL{Host: text}
-	h := host{name: strings.ToLower(u.Hostname()), port: u.Port()}
-	if ip, err := netip.ParseAddr(h.name); err == nil {
-		h.name = ip.String()
+	name = strings.ToLower(u.Hostname())
+	if ip, err := netip.ParseAddr(name); err == nil {
+		if name = ip.String(); ip.Is6() {
+			name = "[" + name + "]"
+		}
 	}
-	return h
+	return name, cmp.Or(u.Port(), defaultPort)
 }
 
-// parseHost is splitHost for a pattern of AllowOrigins.
-func parseHost(text string) (h host, ok bool) {
+// pattern returns a host of AllowOrigins for [path.Match], to which a bracket means something.
+func pattern(text string) (p string, ok bool) {
 	rest, below := strings.CutPrefix(text, "*")
-	if _, err := url.Parse("//" + rest); err != nil || strings.HasSuffix(rest, ":") {
-		return host{}, false
+	u, err := url.Parse("//" + rest)
+	if err != nil || u.Host != rest || strings.HasSuffix(rest, ":") {
+		return "", false
 	}
-	h = splitHost(rest)
-	h.below = below
-	if port, err := strconv.ParseUint(cmp.Or(h.port, "80"), 10, 16); err != nil || port == 0 {
-		return host{}, false
-	}
-	if _, err := netip.ParseAddr(h.name); err == nil {
-		return h, !below
+	p, port := splitHost(rest, "")
+	if n, err := strconv.ParseUint(cmp.Or(port, "80"), 10, 16); err != nil || n == 0 {
+		return "", false
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
-	name, dot := strings.CutPrefix(h.name, ".")
-	return h, name != "" && dot == below && strings.Trim(h.name, letters) == ""
-}
-
-// matches reports whether h is, or is a pattern for, a page's host.
-func (h host) matches(page host, implied string) bool {
-	if page.port != cmp.Or(h.port, implied) {
-		return false
+	name, dot := strings.CutPrefix(p, ".")
+	if name == "" || dot != below || p[0] != '[' && strings.Trim(p, letters) != "" {
+		return "", false
 	}
-	if h.below {
-		return len(page.name) > len(h.name) && strings.HasSuffix(page.name, h.name)
+	p = strings.NewReplacer("[", `\[`, "]", `\]`).Replace(p)
+	if below {
+		p = "*" + p
 	}
-	return page.name == h.name
-}
-
-// pattern returns h for [path.Match], to which a bracket means something. A browser
-// leaves out a port that its scheme implies.
-func (h host) pattern() string {
-	name := h.name
-	if strings.Contains(name, ":") {
-		name = `\[` + name + `\]`
+	if port != "" {
+		p += ":" + port
 	}
-	if h.below {
-		name = "*" + name
-	}
-	switch h.port {
-	case "":
-		return name
-	case "80":
-		return "http://" + name
-	case "443":
-		return "https://" + name
-	}
-	return name + ":" + h.port
+	return p, true
 }

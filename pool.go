@@ -189,10 +189,7 @@ func (p *Pool) Register(name string, opts ...Option) error {
 // GetConn returns the connections of a name, or nil if the name is not registered. The methods of
 // a nil *ConnPool may be called; they return ErrNotRegistered.
 func (p *Pool) GetConn(name string) *ConnPool {
-	if s := p.GetStream(name); s != nil {
-		return s.conns
-	}
-	return nil
+	return p.GetStream(name).connections()
 }
 
 // GetStream returns the stream of a name, or nil if the name is not registered. The methods of a
@@ -216,9 +213,6 @@ func (p *Pool) Start() {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
-		return
-	}
 	p.started = true
 	for _, s := range p.pools {
 		s.start()

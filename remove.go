@@ -26,9 +26,9 @@ import (
 // for at least the 16,384 ids that went last.
 //
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the caller's
-// stack, which takes about 5 µs. It waits until a WebSocket begins to close, because the handler
-// may be about to return: for 20 ms at most, and under [Upgrade] no longer than for a write that
-// is under way.
+// stack, which takes about 5 µs. Under [Upgrade] it does not wait. Without Upgrade it waits until
+// a WebSocket has got its close frame, for 20 ms at most, because the handler may be about to
+// return.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
@@ -42,7 +42,7 @@ func (c *ConnPool) Del(id string) bool {
 	caller := owners.WhoCalls()
 	if r != nil {
 		if removed, done := r.Remove(caller, transport.StatusNormal); removed != nil {
-			removed.AwaitClose()
+			removed.Announce(transport.StatusNormal)
 			return true
 		} else if done {
 			return false
@@ -74,8 +74,9 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 		return 0, fmt.Errorf("%w: close reason longer than 123 bytes, or not UTF-8", ErrInvalid)
 	}
 	if r := c.find(id); r != nil {
-		if removed, _ := r.Remove(owners.Caller{}, transport.Status{Code: code, Reason: reason}); removed != nil {
-			removed.AwaitClose()
+		status := transport.Status{Code: code, Reason: reason}
+		if removed, _ := r.Remove(owners.Caller{}, status); removed != nil {
+			removed.Announce(status)
 			return 1, nil
 		}
 	}
@@ -90,6 +91,6 @@ func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	if present == nil || !present.Is(conn) || !r.Detach(present, ErrDeleted) {
 		return false
 	}
-	present.AwaitClose()
+	present.Announce(transport.StatusNormal)
 	return true
 }

@@ -144,11 +144,14 @@ func (s *StreamPool) Cap() int {
 }
 
 // Name returns the name under which the pool was registered.
-func (s *StreamPool) Name() string {
+func (s *StreamPool) Name() string { return s.connections().Name() }
+
+// connections returns nil for a nil s, as GetConn does for the same name.
+func (s *StreamPool) connections() *ConnPool {
 	if s == nil {
-		return ""
+		return nil
 	}
-	return s.conns.Name()
+	return s.conns
 }
 
 // check refuses what cannot be a message.
@@ -239,7 +242,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// start opens the stream. It is called under Pool.mu, or once that is closed.
+// start opens the stream, the first time.
 func (s *StreamPool) start() {
 	if s.conns.group.Line.Open(s.drain) {
 		close(s.begun)

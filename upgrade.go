@@ -129,10 +129,8 @@ func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil
 	}
-	if c := upgrade.FromContext(r.Context()); c != nil {
-		return c
-	}
-	return nil
+	c, _ := r.Context().Value(upgrade.ConnKey{}).(net.Conn) // nil without a type
+	return c
 }
 
 // NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
@@ -159,8 +157,7 @@ func NewConn(conn net.Conn) net.Conn {
 func calledByServer() bool {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
-	for {
-		frame, more := frames.Next()
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
 		switch frame.Function {
 		case "net/http.serverHandler.ServeHTTP":
 			return true
@@ -168,10 +165,8 @@ func calledByServer() bool {
 		default:
 			return false
 		}
-		if !more {
-			return false
-		}
 	}
+	return false
 }
 
 // withoutEnd returns a context with the values of ctx, which never ends. If the application has

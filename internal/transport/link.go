@@ -62,9 +62,9 @@ type kind interface {
 	// close_notify, if the peer takes them within a second; Close may block so long. after is
 	// called once the socket is closed.
 	Close(s Status, after func())
-	// AwaitClose is for a handler that is about to return. It waits until a Close under way
-	// no longer needs the handler, but 20 ms at most.
-	AwaitClose()
+	// Announce is for a handler that is about to return when a Close with s is about to begin.
+	// Behind it the handler's return changes nothing. It takes 20 ms at most.
+	Announce(s Status)
 	// Kill closes the connection at once.
 	Kill()
 	// Socket returns the connection that package socket can ask, or nil.

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -137,6 +138,19 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 			conn.Close()
 		}
 		stuck.Wait()
+	}
+}
+
+// TestStreamTellsHowFarItCame after each piece.
+func TestStreamTellsHowFarItCame(t *testing.T) {
+	conn, peer := nettest.TCP(t)
+	go io.Copy(io.Discard, peer)
+	frames := frame.Append(nil, frame.Text, make([]byte, 2*socket.Piece), true)
+	frames = frame.Append(frames, frame.Text, []byte("x"), true)
+	var told []int
+	n, err := newLink(conn, false).Send(frames, func(n int) { told = append(told, n) })
+	if n != len(frames) || err != nil || !slices.Equal(told, []int{socket.Piece, 2 * socket.Piece}) {
+		t.Errorf("%d of %d bytes, %v; told %v", n, len(frames), err, told)
 	}
 }
 

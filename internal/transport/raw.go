@@ -19,7 +19,7 @@ func (r *raw) Goodbye(Status) error { return errors.ErrUnsupported }
 func (r *raw) Ping() error          { return errors.ErrUnsupported }
 func (r *raw) Left() bool           { return false }
 func (r *raw) Closed() bool         { return socket.Closed(r.conn) }
-func (r *raw) AwaitClose()          {}
+func (r *raw) Announce(Status)      {}
 func (r *raw) Socket() net.Conn     { return r.conn }
 
 // Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.

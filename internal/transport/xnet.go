@@ -82,8 +82,8 @@ func (x *xnet) Close(s Status, after func()) {
 	x.Kill()
 }
 
-// AwaitClose gives the close frame a moment, for the handler may be about to return.
-func (x *xnet) AwaitClose() {
+// Announce gives Close a moment to send its frame: Goodbye could wait for a write that is stuck.
+func (x *xnet) Announce(Status) {
 	select {
 	case <-x.out:
 	case <-time.After(again):

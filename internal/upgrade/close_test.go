@@ -230,22 +230,39 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	}
 }
 
-// TestAwaitCloseEndsWithTheBegin of the close, and without one after a moment.
-func TestAwaitCloseEndsWithTheBegin(t *testing.T) {
-	for wait, closes := range map[time.Duration]bool{awaitMost / 2: true, awaitMost: false} {
+// TestCloseEndsTheWaitForATurn of a pool that waits for the end of a message.
+func TestCloseEndsTheWaitForATurn(t *testing.T) {
+	for what, end := range map[string]func(*Conn){"Close": func(c *Conn) { c.Close() }, "Kill": (*Conn).Kill} {
 		synctest.Test(t, func(t *testing.T) {
 			c, peer := pipe()
 			go io.Copy(io.Discard, peer)
+			c.Write([]byte("\x01\x01x")) // which goes on
+			sent := make(chan error, 1)
+			go func() {
+				_, err := NewSender(c).Send([]byte("\x81\x01y"), func(int) {})
+				sent <- err
+			}()
+			synctest.Wait()
 			start := time.Now()
-			if closes {
-				time.AfterFunc(wait, func() { c.Close() })
+			end(c)
+			if err := <-sent; !errors.Is(err, net.ErrClosed) || time.Since(start) > 0 {
+				t.Errorf("%s: Send returns %v after %v", what, err, time.Since(start))
 			}
-			if NewSender(c).AwaitClose(); time.Since(start) != wait {
-				t.Errorf("waited for %v, want %v", time.Since(start), wait)
-			}
-			c.Kill()
 			peer.Close()
 		})
+	}
+}
+
+// TestAnnouncedStatusIsTheOnlyOne, although the handler closes before the pool does.
+func TestAnnouncedStatusIsTheOnlyOne(t *testing.T) {
+	c, peer := upgradedPair(t)
+	s := NewSender(c)
+	s.Announce(takeover)
+	c.Close()
+	s.Close(takeover, func() {})
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if got, err := io.ReadAll(peer); string(got) != close4500 || err != nil {
+		t.Errorf("received %q, %v; want %q", got, err, close4500)
 	}
 }
 

@@ -36,9 +36,10 @@ type Conn struct {
 
 	Away atomic.Bool // a pool that is shut down has refused the connection; see Close
 
-	mu       monitor   // a leaf; guards what follows
-	speech   speech    // only Write changes it, so Write reads it without mu
-	deadline time.Time // the library's write deadline
+	mu       sync.Mutex // a leaf; guards what follows
+	change   *sync.Cond // of what it guards; nil until somebody waits
+	speech   speech     // only Write changes it, so Write reads it without mu
+	deadline time.Time  // the library's write deadline
 	turns    turns
 	closing  closing
 	after    callback // for when the socket is closed

@@ -2,7 +2,6 @@ package upgrade
 
 import (
 	"net"
-	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -74,18 +73,9 @@ func (s *Sender) Close(status frame.Status, after func()) {
 	s.conn.Drain(false)
 }
 
-// awaitMost is how long AwaitClose waits.
-const awaitMost = 20 * time.Millisecond
-
-// AwaitClose waits for a close that a pool is about to begin. If the handler returned sooner, it
-// might close with a status of its own.
-func (s *Sender) AwaitClose() {
-	until := time.Now().Add(awaitMost)
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
-	for s.conn.closing.life == alive && s.conn.mu.wait(until) == nil {
-	}
-}
+// Announce sends the close frame of a Close that is about to begin. If the handler returned
+// sooner, it might close with a status of its own. Announce never waits.
+func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 
 // Kill closes the socket at once, as Conn.Kill does.
 func (s *Sender) Kill() { s.conn.Kill() }

@@ -3,6 +3,7 @@ package upgrade
 import (
 	"bytes"
 	"os"
+	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -17,7 +18,7 @@ func (c *Conn) acquire(w writer) (err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.turns.waiting[w-1]++
-	for err == nil {
+	for {
 		var until time.Time
 		if w == library {
 			until = c.deadline
@@ -29,13 +30,36 @@ func (c *Conn) acquire(w writer) (err error) {
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
 		}
-		err = c.mu.wait(until)
+		c.wait(until)
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
-		c.mu.wake() // whoever has let w go first
+		c.wake() // whoever has let w go first
 	}
 	return err
+}
+
+// wait waits for the next wake, and no longer than until, unless that is zero. c.mu is locked,
+// but not meanwhile.
+func (c *Conn) wait(until time.Time) {
+	if c.change == nil {
+		c.change = sync.NewCond(&c.mu)
+	}
+	if !until.IsZero() {
+		defer time.AfterFunc(time.Until(until), func() {
+			c.mu.Lock()
+			defer c.mu.Unlock()
+			c.wake()
+		}).Stop()
+	}
+	c.change.Wait()
+}
+
+// wake ends every wait. c.mu is locked.
+func (c *Conn) wake() {
+	if c.change != nil {
+		c.change.Broadcast()
+	}
 }
 
 // release ends the turn of from. err, if any, has cut a frame for good. Control frames that
@@ -67,7 +91,7 @@ func (c *Conn) release(from writer, err error) {
 	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
 	if !shut { // else nobody gets a turn any more
 		c.turns.turn = nobody
-		c.mu.wake()
+		c.wake()
 	}
 	c.mu.Unlock()
 	if shut {
