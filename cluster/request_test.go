@@ -210,7 +210,7 @@ func TestTake(t *testing.T) {
 		n.limit = limit
 		r, _ := pending("before", strings.Repeat("x", size), "after")
 		n.enqueue(r)
-		number, got := n.take()
+		got, _, _ := n.take()
 		if got != r || r.sent < 1 || len(n.buf) > limit {
 			t.Fatalf("size %d: %d messages in %d bytes", size, r.sent, len(n.buf))
 		}
@@ -218,7 +218,7 @@ func TestTake(t *testing.T) {
 			t.Errorf("size %d: one message in %d bytes", size, len(n.buf))
 		}
 		sent := r.sent
-		n.claim(number)
+		n.claim(n.number)
 		n.settled(r, sent, n.id, "")
 		if sent == 3 {
 			continue
@@ -255,22 +255,6 @@ func TestTooLargeInABatch(t *testing.T) {
 	eventually(t, "outcomes", func() bool { return a.stats().Waiting == 0 })
 	if st := a.stats(); st.Forwarded != 2 || st.Undelivered != 1 {
 		t.Errorf("%+v", st)
-	}
-}
-
-// TestGivenUpIsNotSent: what was given up before it left does not leave.
-func TestGivenUpIsNotSent(t *testing.T) {
-	s := serve(t, nil)
-	g := haunt(t, s.ClientURL(), "g", nil)
-	g.serves(name, "alice")
-	r, _ := pending("x")
-	g.enqueue(r)
-	number, _ := g.take()
-	g.sweep(true)
-	g.request(number, r)
-	g.flush()
-	if len(g.asks) > 0 {
-		t.Error("it was sent")
 	}
 }
 

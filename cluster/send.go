@@ -55,25 +55,31 @@ func (n *outgoing) round() (more bool) {
 		n.publish(p.subject, p.data)
 	}
 	for range maxInFlight / 16 {
-		number, r := n.take()
+		r, subject, err := n.take()
 		if r == nil {
 			break
 		}
-		n.request(number, r)
+		if err == nil {
+			err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(n.number, 10)))
+		}
+		if err != nil && n.claim(n.number) != nil {
+			n.fail(r, err)
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
-// take moves the first request from the queue to out and encodes it into n.buf, with
-// as many messages as one NATS message holds. It returns nil if the queue is empty or
-// maxInFlight is reached.
-func (n *outgoing) take() (number uint64, r *request) {
+// take moves the first request from the queue to out, where n.number is its number. It
+// encodes the request into n.buf, with as many messages as one NATS message holds, and
+// returns the subject, or why the request cannot be sent. It returns nil if the queue is
+// empty or maxInFlight is reached.
+func (n *outgoing) take() (r *request, subject string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) == 0 || n.inFlight >= maxInFlight {
-		return 0, nil
+		return nil, "", nil
 	}
 	r = n.queue[0]
 	n.queue[0] = nil
@@ -91,33 +97,15 @@ func (n *outgoing) take() (number uint64, r *request) {
 		r.sent++
 	}
 	n.buf = b
-	return n.number, r
-}
-
-// request publishes n.buf, into which take has encoded r.
-func (n *outgoing) request(number uint64, r *request) {
-	n.mu.Lock()
-	err, to := error(nil), r.node
 	switch {
-	case n.out[number] != r: // given up meanwhile
-		n.mu.Unlock()
-		return
 	case n.away:
 		err = errAway
-	case len(n.buf) > n.limit || r.sent < min(1, len(r.batch)):
+	case len(b) > n.limit || r.sent < min(1, len(r.batch)):
 		err = errTooLarge
+	case r.node != "":
+		return r, n.subject("d", r.node), nil
 	}
-	n.mu.Unlock()
-	if err == nil {
-		subject := n.subject("d", to)
-		if to == "" {
-			subject = n.subject("m", token(r.pool), token(r.id))
-		}
-		err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)))
-	}
-	if err != nil && n.claim(number) != nil {
-		n.fail(r, err)
-	}
+	return r, n.subjectOf(r.key), err
 }
 
 // publishRequest publishes n.buf. It returns an error if certainly nothing has left.
