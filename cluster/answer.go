@@ -59,7 +59,7 @@ func (n *replies) answered(m *nats.Msg) {
 		if !ok || m.Header.Get("Status") != "503" {
 			n.reject(m)
 		} else if r := n.claim(number); r != nil {
-			n.nobody(r)
+			n.finish(r, r.noResponders())
 		}
 		return
 	}
@@ -80,14 +80,13 @@ func (n *replies) answered(m *nats.Msg) {
 	}
 }
 
-// nobody settles a request to which nobody is subscribed. If it went to one node, that
-// has gone, but another may have the id.
-func (n *replies) nobody(r *request) {
-	if r.node == "" {
-		n.finish(r, gcpool.ErrNotConnected)
-		return
+// noResponders returns the outcome of a request to which nobody is subscribed. A node to which
+// it was sent has gone, but another may have the id.
+func (r *request) noResponders() error {
+	if r.node != "" {
+		return gcpool.ErrMoved
 	}
-	n.retry(r)
+	return gcpool.ErrNotConnected
 }
 
 // answer handles one answer, and reports whether it makes sense. One to a request that
@@ -112,8 +111,6 @@ func (n *replies) answer(d *decoder, node string) bool {
 		return ok
 	}
 	switch {
-	case lost == gcpool.ErrMoved:
-		n.retry(r)
 	case lost != nil:
 		n.finish(r, lost)
 	case kind == found:
@@ -173,7 +170,7 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 		}
 		r.node = node // for what did not fit into one message
 	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
-		n.retry(r)
+		n.finish(r, gcpool.ErrMoved)
 		return
 	default:
 		r.node = name
@@ -194,25 +191,19 @@ func (n *replies) departed(node string, answers uint64) {
 	} else if m != nil {
 		m.gone, m.over = true, all
 	}
-	var moved, lost []*request
+	ended := map[*request]error{}
 	for number, r := range n.out {
 		switch {
-		case r.node == node && (all || r.kind == where):
-			moved = append(moved, r)
-		case r.node == node:
-			lost = append(lost, r)
-		default:
+		case r.node != node:
 			r.asked = time.Time{} // it may be known now
-			continue
+		case all || r.kind == where:
+			ended[n.claimLocked(number)] = gcpool.ErrMoved
+		default:
+			ended[n.claimLocked(number)] = ErrUncertain
 		}
-		n.uncountLocked(r)
-		delete(n.out, number)
 	}
 	n.mu.Unlock()
-	for _, r := range moved {
-		n.retry(r)
-	}
-	for _, r := range lost {
-		n.finish(r, ErrUncertain)
+	for r, err := range ended {
+		n.finish(r, err)
 	}
 }

@@ -113,15 +113,12 @@ func (n *replies) resume() {
 func (n *replies) sweep(end bool) {
 	n.resume()
 	now := time.Now()
-	var lost, unsent []*request
-	silent := map[uint64]*request{}
+	ended, silent := map[*request]error{}, map[uint64]*request{}
 	n.mu.Lock()
 	for number, r := range n.out {
 		switch {
 		case end || now.After(r.due):
-			n.uncountLocked(r)
-			delete(n.out, number)
-			lost = append(lost, r)
+			ended[n.claimLocked(number)] = ErrUncertain
 		case now.Sub(r.heard) > 2*tick:
 			n.uncountLocked(r)
 			silent[number] = r
@@ -131,18 +128,14 @@ func (n *replies) sweep(end bool) {
 		n.hints = [2]map[key]hint{{}, n.hints[0]}
 		n.rotated = now
 	}
-	late := 0
-	for late < len(n.queue) && (end || now.After(n.queue[late].due)) {
-		late++
-	}
-	unsent, n.queue = n.queue[:late:late], n.queue[late:]
-	n.mu.Unlock()
-	for _, r := range lost {
-		n.finish(r, ErrUncertain)
-	}
-	for _, r := range unsent {
-		n.finish(r, errAway)
+	for len(n.queue) > 0 && (end || now.After(n.queue[0].due)) {
+		ended[n.queue[0]] = errAway
+		n.queue = n.queue[1:]
 		n.unsent.Store(true)
+	}
+	n.mu.Unlock()
+	for r, err := range ended {
+		n.finish(r, err)
 	}
 	n.inquire(silent, now)
 	wake(n.sending) // to look whether NATS is connected

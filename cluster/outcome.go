@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"errors"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
@@ -12,6 +11,10 @@ import (
 func (n *outgoing) claim(number uint64) *request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.claimLocked(number)
+}
+
+func (n *outgoing) claimLocked(number uint64) *request {
 	r := n.out[number]
 	if r != nil {
 		n.uncountLocked(r)
@@ -45,6 +48,9 @@ func (n *outgoing) fail(r *request, err error) {
 // finish settles a request with err as the outcome of all messages that have none.
 // ErrMoved is delayed, so that the next try finds the id at its new node.
 func (n *outgoing) finish(r *request, err error) {
+	if err == gcpool.ErrMoved {
+		err = n.moved(r)
+	}
 	left := len(r.batch)
 	if r.kind == where {
 		left = 1
@@ -61,18 +67,18 @@ func (n *outgoing) finish(r *request, err error) {
 		n.open--
 		n.mu.Unlock()
 	}
-	if errors.Is(err, gcpool.ErrMoved) {
+	if err == gcpool.ErrMoved {
 		time.AfterFunc(retryDelay, settle)
 	} else {
 		settle()
 	}
 }
 
-// retry settles r, which was not taken, with ErrMoved: the pool forwards it again. After
-// WithTimeout the search ends with errNowhere.
-func (n *outgoing) retry(r *request) {
-	err := gcpool.ErrMoved
+// moved forgets where a request went that was not taken there. It returns ErrMoved, and
+// the pool forwards the messages again. After WithTimeout the search ends with errNowhere.
+func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
+	defer n.mu.Unlock()
 	if p, ok := n.redirects[r.key]; ok && p.node == r.node {
 		p.node = ""
 		n.redirects[r.key] = p
@@ -81,10 +87,10 @@ func (n *outgoing) retry(r *request) {
 		delete(hints, r.key)
 	}
 	if time.Since(r.since) > n.timeout {
-		err = errNowhere
-	} else if r.kind == push {
+		return errNowhere
+	}
+	if r.kind == push {
 		n.hints[0][r.key] = hint{since: r.since}
 	}
-	n.mu.Unlock()
-	n.finish(r, err)
+	return gcpool.ErrMoved
 }
