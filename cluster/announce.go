@@ -40,6 +40,7 @@ type entry struct {
 	added   time.Time // see [gcpool.Local.Since]
 	version uint64
 	said    uint64 // the number of its announcement
+	next    string // the node with a newer connection
 }
 
 // An announcer keeps NATS and the other nodes informed of which ids are here, and closes
@@ -52,12 +53,6 @@ type announcer struct {
 	said    uint64               // how many announcements to all
 	direct  map[string]uint64    // and to one node alone
 	over    bool                 // it has left: no id is announced any more
-}
-
-// A redirect is the node that has an id which has left; "" if unknown.
-type redirect struct {
-	node  string
-	until time.Time
 }
 
 // A change is an id's connection at the time of Changed; the announcer may come to it
@@ -154,25 +149,21 @@ func (s *announcer) refresh(k key) {
 		s.entries[k] = e
 		fallthrough
 	case here && !e.added.Equal(c.added):
-		e.added, e.version = c.added, c.version
-		s.mu.Lock()
-		delete(s.redirects, k)
-		s.mu.Unlock()
+		e.added, e.version, e.next = c.added, c.version, ""
 		s.tell(s.subject("s"), k, e)
 		e.said = s.said + 1 // or one less, if tell has sent it already
 	}
 }
 
-// drop removes an id that has left. For redirectTTL, requests for it are redirected,
-// once another node has announced it.
+// drop removes an id that has left. For hintTTL, requests for it are redirected, once
+// another node has announced it.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	if e.sub != nil {
 		s.unused = append(s.unused, e.sub)
 	}
-	until := time.Now().Add(redirectTTL)
 	s.mu.Lock()
-	s.redirects[k] = redirect{s.redirects[k].node, until} // elsewhere may have set the node
+	s.hints[0][k] = hint{node: e.next}
 	s.mu.Unlock()
 }
 

@@ -33,13 +33,12 @@ type bus struct {
 	fault     atomic.Pointer[error] // the last one
 	faulted   atomic.Int64          // when it was logged, for one a second is enough
 
-	mu        sync.Mutex
-	ended     bool
-	clock     clock
-	redirects map[key]redirect // ids that have left
-	members   map[string]*member
-	lastEcho  time.Time // when the last ping of listen came back
-	resumes   uint64    // reconnects of nc that the announcer has seen
+	mu       sync.Mutex
+	ended    bool
+	clock    clock
+	members  map[string]*member
+	lastEcho time.Time // when the last ping of listen came back
+	resumes  uint64    // reconnects of nc that the announcer has seen
 }
 
 // note records an error, and logs at most one a second. A logger may block or panic,

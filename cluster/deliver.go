@@ -126,7 +126,8 @@ func (n *incoming) locate(r *delivery) {
 	if here {
 		n.answerLocked(r.node, r.number, found, nil, n.name)
 	} else {
-		n.answerLocked(r.node, r.number, outcomes, nil, n.redirects[r.key].node)
+		h, _ := n.hintLocked(r.key)
+		n.answerLocked(r.node, r.number, outcomes, nil, h.node)
 	}
 }
 
@@ -182,7 +183,8 @@ func (n *incoming) end(r *delivery) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.deliveries, origin{r.node, r.number})
-	n.answerLocked(r.node, r.number, outcomes, r.codes, n.redirects[r.key].node)
+	h, _ := n.hintLocked(r.key)
+	n.answerLocked(r.node, r.number, outcomes, r.codes, h.node)
 	return true
 }
 

@@ -55,12 +55,13 @@ type outgoing struct {
 	away         bool               // no connection to NATS
 	windows      map[string]*window // by node, which of its requests came
 	retries      map[key]retry      // ids with mail that nobody had
-	hints        [2]map[key]hint    // by id, of the last redirectTTL and of the one before
+	hints        [2]map[key]hint    // by id, of the last hintTTL and of the one before
 	rotated      time.Time          // when hints began anew
 	looked       time.Time          // when resume ran last
 }
 
-// A hint is the node that answered for an id last, or when the search for it began.
+// A hint is where an id was last, by an answer or an announcement; "" is unknown. If the node
+// there did not have it, since is when the search for it began.
 type hint struct {
 	node  string
 	since time.Time
@@ -105,9 +106,8 @@ func (n remote) Broadcast(pool string, data []byte) error {
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
-	h := cmp.Or(n.hints[0][r.key], n.hints[1][r.key])
-	r.node = cmp.Or(n.redirects[r.key].node, h.node)
-	r.since = cmp.Or(r.since, h.since, time.Now())
+	h, _ := n.hintLocked(r.key)
+	r.node, r.since = h.node, cmp.Or(r.since, h.since, time.Now())
 	n.mu.Unlock()
 	n.again(r)
 }
@@ -124,4 +124,13 @@ func (n *outgoing) again(r *request) {
 	if ended {
 		n.finish(r, errAway)
 	}
+}
+
+// hintLocked returns the hint for an id.
+func (n *outgoing) hintLocked(k key) (hint, bool) {
+	if h, ok := n.hints[0][k]; ok {
+		return h, true
+	}
+	h, ok := n.hints[1][k]
+	return h, ok
 }

@@ -183,20 +183,21 @@ func TestMembersAreForgotten(t *testing.T) {
 	}
 }
 
-// TestPlacesLinger: where an id is that has left is known for a while, not cut short
-// by when it left before; nor is where one is about to go.
+// TestPlacesLinger: where an id is that has left is known for a second at least, and then
+// forgotten; where it was before is not what counts.
 func TestPlacesLinger(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
-	past := time.Now().Add(-1)
-	bob, carol := key{name, "bob"}, key{name, "carol"}
-	g.entries[alice], g.entries[bob] = &entry{}, &entry{}
-	g.redirects[alice], g.redirects[carol] = redirect{node: "somewhere"}, redirect{"somewhere", past}
-	g.drop(bob, g.entries[bob])
-	g.tick()
-	_, known := g.redirects[bob]
-	if g.redirects[alice].node == "" || !known || len(g.redirects) != 2 {
-		t.Errorf("%v", g.redirects)
+	g.entries[alice] = &entry{next: "somewhere"}
+	g.hints[0][alice] = hint{node: "before"}
+	g.drop(alice, g.entries[alice])
+	for _, known := range []bool{true, true, false} {
+		h, ok := g.hintLocked(alice)
+		if ok != known || known && h.node != "somewhere" {
+			t.Errorf("she is at %q, known %v, want %v", h.node, ok, known)
+		}
+		g.rotated = time.Time{}
+		g.sweep(false)
 	}
 }
 

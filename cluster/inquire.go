@@ -124,7 +124,7 @@ func (n *replies) sweep(end bool) {
 			silent[number] = r
 		}
 	}
-	if now.Sub(n.rotated) > redirectTTL {
+	if now.Sub(n.rotated) > hintTTL {
 		n.hints = [2]map[key]hint{{}, n.hints[0]}
 		n.rotated = now
 	}

@@ -63,7 +63,7 @@ func (s *membership) lookAtNATS(now time.Time) {
 	}
 }
 
-// forget removes old members, windows and redirects.
+// forget removes old members and windows.
 func (s *membership) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -77,11 +77,6 @@ func (s *membership) forget(now time.Time) {
 	for node, w := range s.windows {
 		if now.Sub(w.used) > time.Hour {
 			delete(s.windows, node)
-		}
-	}
-	for k, r := range s.redirects {
-		if s.entries[k] == nil && now.After(r.until) {
-			delete(s.redirects, k)
 		}
 	}
 }
@@ -210,15 +205,13 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if p, ok := s.redirects[k]; ok || e != nil {
-		s.redirects[k] = redirect{node, p.until}
-	}
-	for _, hints := range s.hints {
-		if h, ok := hints[k]; ok { // that node may hang
-			hints[k] = hint{node, h.since}
-		}
+	if h, ok := s.hintLocked(k); ok || e != nil { // the node of the hint may hang
+		s.hints[0][k] = hint{node, h.since}
 	}
 	s.mu.Unlock()
+	if e != nil {
+		e.next = node
+	}
 	if e == nil || !s.evict(k, e) {
 		s.local.Appeared(k.pool, k.id)
 	}

@@ -80,8 +80,8 @@ const (
 	// natsTimeout is how long NATS may be silent before the node connects again: a server
 	// that is only slow keeps its nodes.
 	natsTimeout = 5 * heartbeat
-	// redirectTTL is how long a node redirects requests for an id that has left.
-	redirectTTL = time.Second
+	// hintTTL is how long a node remembers at least where an id was last.
+	hintTTL = time.Second
 	// maxInFlight bounds the requests that are out for less than two ticks, so that a
 	// node's inbox holds those of many nodes.
 	maxInFlight = 4096
@@ -181,7 +181,7 @@ func newNode() *Node {
 	b := &bus{
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
 		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
-		redirects: map[key]redirect{}, members: map[string]*member{},
+		members: map[string]*member{},
 	}
 	out := &outgoing{
 		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},

@@ -79,18 +79,10 @@ func (n *outgoing) finish(r *request, err error) {
 func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if p, ok := n.redirects[r.key]; ok && p.node == r.node {
-		p.node = ""
-		n.redirects[r.key] = p
-	}
-	for _, hints := range n.hints {
-		delete(hints, r.key)
-	}
 	if time.Since(r.since) > n.timeout {
+		n.hints[0][r.key] = hint{}
 		return errNowhere
 	}
-	if r.kind == push {
-		n.hints[0][r.key] = hint{since: r.since}
-	}
+	n.hints[0][r.key] = hint{since: r.since}
 	return gcpool.ErrMoved
 }

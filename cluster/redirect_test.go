@@ -148,16 +148,15 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 				}
 				a.mu.Lock()
 				version := a.clock.version(time.Now()) + 1
+				a.hints[0][alice] = hint{node: h.id} // where she was before she came
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
 					a.mu.Lock()
 					defer a.mu.Unlock()
-					return a.ids == 0 && a.redirects[alice].node == g.id
+					at, _ := a.hintLocked(alice)
+					return a.ids == 0 && at.node == g.id
 				})
-				a.mu.Lock() // where she was before she came
-				a.hints[0][alice] = hint{node: h.id}
-				a.mu.Unlock()
 				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
 			})
 			outcome := a.background("alice", "x")
@@ -317,6 +316,6 @@ func TestPlacesAreForgotten(t *testing.T) {
 	eventually(t, "nothing stays", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return len(a.redirects)+len(a.hints[0])+len(a.hints[1])+len(a.dirty)+len(a.out) == 0
+		return len(a.hints[0])+len(a.hints[1])+len(a.dirty)+len(a.out) == 0
 	})
 }
