@@ -243,12 +243,6 @@ func (s *announcer) leave() {
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs { // or other nodes would go on sending to d; they may still ask at q
-		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
-		if ends && s.nc.IsConnected() {
-			_ = sub.Drain()
-		}
-	}
 	s.unsubscribeAll()
 	s.count()
 	s.publish(s.subject("s"), append(appendString(nil, s.id), left))

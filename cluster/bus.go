@@ -27,7 +27,9 @@ type bus struct {
 	control chan *nats.Msg // what other nodes say of themselves
 	stop    chan struct{}  // closed when all is settled, or time is over
 	running sync.WaitGroup
-	came    time.Time // shortly before SetCluster
+
+	withdrawn atomic.Bool // no id is announced any more, and no request is taken
+	came      time.Time   // shortly before SetCluster
 
 	malformed atomic.Uint64
 	fault     atomic.Pointer[error] // the last one

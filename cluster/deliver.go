@@ -69,15 +69,14 @@ func (n *incoming) received(m *nats.Msg) {
 	}
 }
 
-// accept reports whether a request may be taken. One that is out of turn or has expired
-// is refused; its node sends it again if it still waits. One that came twice has its
-// answer already.
+// accept reports whether a request may be taken. A request that is out of turn, has
+// expired or comes while this node leaves is refused; its node sends it again if it still
+// waits. A request that came twice has its answer already.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.windowLocked(r.node)
-	late := n.clock.at(time.Now()) > expires
-	if late {
+	if n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
 		w.refuse(r.number)
 	} else if w.take(r.number) {
 		return true

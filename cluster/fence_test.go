@@ -93,7 +93,7 @@ func TestProbed(t *testing.T) {
 			b = appendString(appendString(append(b, byte(number)), name), id)
 		}
 	}
-	g.publish(g.subject("q", a.id), b)
+	g.publish(g.subject("d", a.id), b)
 	heard := map[string]bool{}
 	eventually(t, "all are answered", func() bool {
 		kind, _, node := g.answered()
@@ -111,6 +111,6 @@ func TestProbed(t *testing.T) {
 		}
 	}
 	before := a.Stats().Malformed
-	g.publish(g.subject("q", a.id), append(b, 9))
+	g.publish(g.subject("d", a.id), append(b, 9))
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == before+1 })
 }

@@ -40,7 +40,7 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 		}
 	}
 	for node, b := range probes {
-		n.pending = append(n.pending, message{n.subject("q", node), b})
+		n.pending = append(n.pending, message{n.subject("d", node), b})
 	}
 }
 

@@ -166,7 +166,7 @@ func TestInquire(t *testing.T) {
 	for d := time.Duration(0); d < 3*time.Second; d += tick {
 		n.inquire(map[uint64]*request{1: r}, start.Add(d))
 		if len(n.pending) > 0 {
-			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("q", "")) {
+			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("d", "")) {
 				t.Errorf("asked at %q", to)
 			}
 			times = append(times, d)

@@ -49,7 +49,6 @@ func (n *Node) subscribe() error {
 	return errors.Join(
 		add(n.ours, err),
 		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
-		add(n.nc.ChanSubscribe(n.subject("q", n.id), n.in)), // which lasts longer than d, see leave
 		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
@@ -66,7 +65,6 @@ func (s *membership) permitted(before error) error {
 	s.heartbeatTo(s.subject("s"))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
-	s.publish(s.subject("q", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
 	s.publish(s.subject("b"), appendString(self, ""))
 	s.publish(s.subject("p", s.id, "0"), nil)

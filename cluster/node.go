@@ -102,18 +102,17 @@ type Node struct {
 	replies
 	incoming
 
-	in        chan *nats.Msg        // messages for the ids here, and answers
-	subs      []*nats.Subscription  // all but those of ids
-	ours      *nats.Subscription    // answers
-	changed   chan struct{}         // wakes the announcer
-	idle      chan struct{}         // received from when receive has nothing to do
-	leaving   chan struct{}         // closed by Leave
-	withdrawn atomic.Bool           // no id is announced any more
-	gone      atomic.Bool           // Leave has been called
-	left      chan struct{}         // closed when it has ended
-	joined    bool                  // the pool is n's
-	self      *atomic.Pointer[Node] // nil after Leave
-	err       error                 // what it returned; valid once left is closed
+	in      chan *nats.Msg        // messages for the ids here, and answers
+	subs    []*nats.Subscription  // all but those of ids
+	ours    *nats.Subscription    // answers
+	changed chan struct{}         // wakes the announcer
+	idle    chan struct{}         // received from when receive has nothing to do
+	leaving chan struct{}         // closed by Leave
+	gone    atomic.Bool           // Leave has been called
+	left    chan struct{}         // closed when it has ended
+	joined  bool                  // the pool is n's
+	self    *atomic.Pointer[Node] // nil after Leave
+	err     error                 // what it returned; valid once left is closed
 
 	// Guarded by mu.
 	dirty map[key]change // ids that came or went, for the announcer

@@ -27,7 +27,7 @@ func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	case d.bad || !plain(node):
 		n.reject(m)
 		return
-	case node == n.id || stream == nil:
+	case node == n.id || stream == nil || n.withdrawn.Load():
 		return
 	}
 	n.mu.Lock()
