@@ -13,7 +13,6 @@ import (
 const (
 	joined   byte = 'j' // ids with a new connection, each with its version
 	alive    byte = 'a' // every second: name, time, announcements to all
-	left     byte = 'l'
 	missing  byte = 'm' // asks for all announcements after the number given
 	repeated byte = 'e' // ends the answer to that: announcements to all, and to the one who asked
 )
@@ -237,7 +236,7 @@ func (s *announcer) count() {
 	s.mu.Unlock()
 }
 
-// leave withdraws all ids and says goodbye.
+// leave withdraws all ids.
 func (s *announcer) leave() {
 	s.over = true
 	for k, e := range s.entries {
@@ -245,7 +244,6 @@ func (s *announcer) leave() {
 	}
 	s.unsubscribeAll()
 	s.count()
-	s.publish(s.subject("s"), append(appendString(nil, s.id), left))
 	if s.nc.IsConnected() {
 		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends nothing more here
 	}

@@ -121,18 +121,16 @@ func TestTroubleIsLoggedOnceASecond(t *testing.T) {
 // TestLeaveIsAnnounced: others know at once that a node has left.
 func TestLeaveIsAnnounced(t *testing.T) {
 	s := serve(t, nil)
-	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", gcpool.NewPool())
-	a.dial("alice")
-	g.version(g.all, "alice")
-	g.members[a.id] = &member{heard: time.Now()}
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	eventually(t, "they have met", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
 	if err := a.Leave(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for g.Stats().Nodes > 0 {
-		g.hear(g.next(g.all))
-	}
-	if g.malformed.Load() > 0 {
-		t.Error("it makes no sense")
+	eventually(t, "it is gone", func() bool { return b.Stats().Nodes == 0 })
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.members[a.id].over || b.malformed.Load() > 0 {
+		t.Error("it was missed, and had not said farewell")
 	}
 }
 

@@ -141,12 +141,6 @@ func (s *membership) hear(m *nats.Msg) {
 		if whole := d.number(); !d.bad {
 			s.repeat(node, whole)
 		}
-	case kind == left:
-		s.mu.Lock()
-		if m := s.members[node]; m != nil { // until its farewell it may have what is on its way
-			m.gone = true
-		}
-		s.mu.Unlock()
 	default:
 		d.bad = true
 	}

@@ -154,7 +154,6 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		return nil, err
 	}
 	if err := n.subscribe(); err != nil {
-		n.publish(n.subject("s"), append(appendString(nil, n.id), left))
 		n.unsubscribe()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
