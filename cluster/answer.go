@@ -67,7 +67,7 @@ func (n *replies) answered(m *nats.Msg) {
 	node := d.string()
 	if node == n.id && !d.more() {
 		n.mu.Lock()
-		n.lastEcho = time.Now()
+		n.lastEcho = n.now()
 		n.mu.Unlock()
 	}
 	for ok := plain(node) && d.more(); ok && d.more(); {
@@ -132,8 +132,7 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 	switch {
 	case r == nil:
 	case kind == inProgress:
-		r.since = time.Now()
-		r.due, r.heard = r.since.Add(n.timeout), r.since
+		r.since, r.heard = n.now(), n.now()
 		n.uncountLocked(r)
 	case kind == taken && r.kind == where:
 		return r, gcpool.ErrMoved, true // ask again
@@ -157,7 +156,7 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 	all := r.kind == push && outcomes == r.sent
 	r.batch = r.batch[outcomes:]
 	if outcomes > 0 {
-		r.since = time.Now()
+		r.since = n.now()
 	}
 	switch {
 	case all:
@@ -169,7 +168,7 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 			return
 		}
 		r.node = node // for what did not fit into one message
-	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
+	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
 		n.finish(r, gcpool.ErrMoved)
 		return
 	default:
@@ -187,7 +186,7 @@ func (n *replies) departed(node string, answers uint64) {
 	all := n.windowLocked(node).heard == answers
 	delete(n.windows, node)
 	if m := n.members[node]; m == nil && len(n.members) < maxNodes {
-		n.members[node] = &member{heard: time.Now(), gone: true, over: all}
+		n.members[node] = &member{heard: n.now(), gone: true, over: all}
 	} else if m != nil {
 		m.gone, m.over = true, all
 	}

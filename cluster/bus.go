@@ -35,8 +35,11 @@ type bus struct {
 	fault     atomic.Pointer[error] // the last one
 	faulted   atomic.Int64          // when it was logged, for one a second is enough
 
+	age atomic.Int64 // of the node, in nanoseconds; see now
+
 	mu       sync.Mutex
 	ended    bool
+	looked   time.Time // when advanceLocked ran last
 	clock    clock
 	members  map[string]*member
 	lastEcho time.Time // when the last ping of listen came back
@@ -58,6 +61,18 @@ func (n *bus) note(err error) {
 			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
 		}()
 	}
+}
+
+// now returns the time by which the node measures how long it has heard nothing. It goes on with
+// each tick, by two ticks at most: what came while this process was stopped, or had no
+// processor, can be read before its absence is noticed.
+func (n *bus) now() time.Time { return n.clock.start.Add(time.Duration(n.age.Load())) }
+
+// advanceLocked runs each tick.
+func (n *bus) advanceLocked() {
+	now := time.Now()
+	n.age.Add(int64(min(now.Sub(n.looked), 2*tick)))
+	n.looked = now
 }
 
 // publish publishes one message, and records an error.

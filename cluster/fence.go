@@ -59,6 +59,6 @@ func (n *outgoing) windowLocked(node string) *window {
 		w = new(window)
 		n.windows[node] = w
 	}
-	w.used = time.Now()
+	w.used = n.now()
 	return w
 }

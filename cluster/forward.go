@@ -27,8 +27,7 @@ type request struct {
 	sent   int       // how many of batch have left
 	counts bool      // in Node.inFlight
 	since  time.Time // when the search for its id began
-	due    time.Time
-	heard  time.Time // when it left, or was last reported in progress
+	heard  time.Time // when it came into the queue, left, or was last reported in progress
 	asked  time.Time // when it was probed last
 	absent []string  // nodes that answered so
 }
@@ -57,7 +56,6 @@ type outgoing struct {
 	retries      map[key]retry      // ids with mail that nobody had
 	hints        [2]map[key]hint    // by id, of the last hintTTL and of the one before
 	rotated      time.Time          // when hints began anew
-	looked       time.Time          // when resume ran last
 }
 
 // A hint is where an id was last, by an answer or an announcement; "" is unknown. If the node
@@ -107,7 +105,7 @@ func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
 	h, _ := n.hintLocked(r.key)
-	r.node, r.since = h.node, cmp.Or(r.since, h.since, time.Now())
+	r.node, r.since = h.node, cmp.Or(r.since, h.since, n.now())
 	n.mu.Unlock()
 	n.again(r)
 }
@@ -117,7 +115,7 @@ func (n *outgoing) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended
 	if !ended {
-		r.due = time.Now().Add(n.timeout)
+		r.heard = n.now()
 		n.queue = append(n.queue, r)
 	}
 	n.mu.Unlock()

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -67,57 +66,24 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 		return nil
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
-	case time.Since(r.heard) > patience:
+	case n.now().Sub(r.heard) > patience:
 		n.hints[0][r.key] = hint{node: node}
 		return ErrUncertain
 	}
 	return nil
 }
 
-// resume extends all deadlines by the time for which this process was stopped or had no
-// processor, for answers may wait to be read. It runs each tick and counts one of
-// them, so that no deadline is extended for ever.
-func (n *replies) resume() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := time.Now()
-	gap := now.Sub(cmp.Or(n.looked, now)) - tick
-	n.looked = now
-	if gap < 2*tick {
-		return
-	}
-	later := func(t time.Time) time.Time {
-		if t = t.Add(gap); t.After(now) { // it is from after the stop
-			return now
-		}
-		return t
-	}
-	putOff := func(r *request) {
-		r.due, r.since, r.heard = later(r.due.Add(-n.timeout)).Add(n.timeout), later(r.since), later(r.heard)
-	}
-	for _, r := range n.out {
-		putOff(r)
-	}
-	for _, r := range n.queue {
-		putOff(r)
-	}
-	for _, m := range n.members {
-		m.heard = later(m.heard)
-	}
-	n.lastEcho = later(n.lastEcho)
-}
-
 // sweep gives up requests that are overdue, at the end all. Those of which nothing has
 // been heard for two ticks no longer count as in flight, so that a node that hangs
 // does not block the way to others; and inquire asks about them.
 func (n *replies) sweep(end bool) {
-	n.resume()
-	now := time.Now()
 	ended, silent := map[*request]error{}, map[uint64]*request{}
 	n.mu.Lock()
+	n.advanceLocked()
+	now := n.now()
 	for number, r := range n.out {
 		switch {
-		case end || now.After(r.due):
+		case end || now.Sub(r.heard) > n.timeout:
 			ended[n.claimLocked(number)] = ErrUncertain
 		case now.Sub(r.heard) > 2*tick:
 			n.uncountLocked(r)
@@ -128,7 +94,7 @@ func (n *replies) sweep(end bool) {
 		n.hints = [2]map[key]hint{{}, n.hints[0]}
 		n.rotated = now
 	}
-	for len(n.queue) > 0 && (end || now.After(n.queue[0].due)) {
+	for len(n.queue) > 0 && (end || now.Sub(n.queue[0].heard) > n.timeout) {
 		ended[n.queue[0]] = errAway
 		n.queue = n.queue[1:]
 		n.unsent.Store(true)

@@ -46,7 +46,7 @@ func (n *outgoing) lookAgain(now time.Time) {
 			n.mu.Unlock()
 			continue
 		}
-		n.enqueue(&request{key: k, kind: where, since: now, done: func(errs []error) {
+		n.enqueue(&request{key: k, kind: where, done: func(errs []error) {
 			if errs[0] == nil {
 				n.local.Appeared(k.pool, k.id)
 			}

@@ -20,9 +20,8 @@ type membership struct {
 
 // tick runs every 100 ms.
 func (s *membership) tick() {
-	s.resume() // receive may come later
 	now := time.Now()
-	s.lookAtNATS(now)
+	s.lookAtNATS()
 	if now.Sub(s.lastHeartbeat) >= heartbeat {
 		s.heartbeat()
 	}
@@ -33,11 +32,11 @@ func (s *membership) tick() {
 	if s.nc.IsConnected() && s.unsent.Swap(false) {
 		s.appeared() // nothing else tells that NATS goes on
 	}
-	s.forget(now)
+	s.forget(s.now())
 }
 
 // lookAtNATS finds out whether nc has connected again, or dropped announcements.
-func (s *membership) lookAtNATS(now time.Time) {
+func (s *membership) lookAtNATS() {
 	dropped := 0
 	for _, sub := range s.subs {
 		if n, err := sub.Dropped(); err == nil {
@@ -51,7 +50,7 @@ func (s *membership) lookAtNATS(now time.Time) {
 	s.mu.Lock()
 	back := resumes != s.resumes
 	if back {
-		s.resumes, s.lastEcho = resumes, now
+		s.resumes, s.lastEcho = resumes, s.now()
 	}
 	s.mu.Unlock()
 	if back || dropped != s.dropped {
@@ -224,7 +223,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 // alive handles a heartbeat, and asks for announcements that are missing. One that is
 // sent to this node alone is a greeting. A node without ids need not know the ids of others.
 func (s *membership) alive(node string, d *decoder, toAll bool) {
-	now := &member{name: d.string(), heard: time.Now()}
+	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
 	now.said = d.number()
 	now.whole = now.said

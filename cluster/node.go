@@ -161,7 +161,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
-	n.lastEcho, n.resumes = time.Now(), nc.Stats().Reconnects
+	n.lastEcho, n.resumes = n.now(), nc.Stats().Reconnects
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.announce)
@@ -177,7 +177,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
 	b := &bus{
-		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
+		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(), looked: time.Now(),
 		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
 		members: map[string]*member{},
 	}

@@ -79,7 +79,7 @@ func (n *outgoing) finish(r *request, err error) {
 func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if time.Since(r.since) > n.timeout {
+	if n.now().Sub(r.since) > n.timeout {
 		n.hints[0][r.key] = hint{}
 		return errNowhere
 	}

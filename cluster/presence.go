@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -49,7 +48,7 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
 	}
-	for since := time.Now(); ; {
+	for since := n.now(); ; {
 		if !n.added(key{pool, id}).IsZero() {
 			return n.nameOf(n.id, n.name), nil
 		}

@@ -33,10 +33,10 @@ func (n *Node) receive() {
 func (n *Node) listen() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if len(n.in) > 0 || time.Since(n.lastEcho) < natsTimeout {
+	if len(n.in) > 0 || n.now().Sub(n.lastEcho) < natsTimeout {
 		return
 	}
-	n.lastEcho = time.Now() // the next try is natsTimeout later
+	n.lastEcho = n.now() // the next try is natsTimeout later
 	resumes := n.resumes
 	n.running.Go(func() {
 		if n.nc.IsConnected() && n.nc.Stats().Reconnects == resumes {

@@ -87,10 +87,10 @@ func (n *outgoing) take() (r *request, subject string, err error) {
 	n.inFlight++
 	n.number++
 	n.out[n.number] = r
-	r.counts, r.heard, r.sent = true, time.Now(), 0
-	r.due, r.asked, r.absent = r.heard.Add(n.timeout), r.heard, nil
+	r.counts, r.sent, r.absent = true, 0, nil
+	r.heard, r.asked = n.now(), n.now()
 	b := append(appendString(n.buf[:0], n.id), r.kind)
-	b = binary.AppendUvarint(b, n.clock.at(r.due))
+	b = binary.AppendUvarint(b, n.clock.at(time.Now().Add(n.timeout)))
 	b = appendString(appendString(b, r.pool), r.id)
 	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
 		b = appendString(b, r.batch[r.sent])
