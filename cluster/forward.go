@@ -38,7 +38,6 @@ type outgoing struct {
 	sending    chan struct{} // wakes send
 	publishing sync.Mutex    // held by who publishes; locked before mu
 	requests   atomic.Uint64
-	unsent     atomic.Bool // mail may wait that NATS did not take
 
 	// Guarded by mu.
 	queue        []*request // to be sent

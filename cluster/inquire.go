@@ -97,7 +97,6 @@ func (n *replies) sweep(end bool) {
 	for len(n.queue) > 0 && (end || now.Sub(n.queue[0].heard) > n.timeout) {
 		ended[n.queue[0]] = errAway
 		n.queue = n.queue[1:]
-		n.unsent.Store(true)
 	}
 	n.mu.Unlock()
 	for r, err := range ended {

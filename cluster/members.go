@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"encoding/binary"
-	"math"
 	"net"
 	"time"
 
@@ -15,7 +14,6 @@ type membership struct {
 	*announcer
 	lastHeartbeat time.Time
 	lastPing      time.Time
-	dropped       int // messages that nats.go has dropped
 }
 
 // tick runs every 100 ms.
@@ -29,20 +27,11 @@ func (s *membership) tick() {
 		s.lastPing = now
 		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // see listen
 	}
-	if s.nc.IsConnected() && s.unsent.Swap(false) {
-		s.appeared() // nothing else tells that NATS goes on
-	}
 	s.forget(s.now())
 }
 
-// lookAtNATS finds out whether nc has connected again, or dropped announcements.
+// lookAtNATS finds out whether nc has connected again.
 func (s *membership) lookAtNATS() {
-	dropped := 0
-	for _, sub := range s.subs {
-		if n, err := sub.Dropped(); err == nil {
-			dropped += n
-		}
-	}
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
 	}
@@ -53,9 +42,8 @@ func (s *membership) lookAtNATS() {
 		s.resumes, s.lastEcho = resumes, s.now()
 	}
 	s.mu.Unlock()
-	if back || dropped != s.dropped {
-		s.missed(dropped != s.dropped)
-		s.dropped = dropped
+	if back {
+		s.missed()
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
 		_ = s.nc.ForceReconnect() // drops the server's stale subscriptions
@@ -80,16 +68,12 @@ func (s *membership) forget(now time.Time) {
 	}
 }
 
-// missed treats the other nodes as new, since announcements may have been lost: each
-// heartbeat tells whether any is missing. If nats.go has dropped some, all are asked
-// for again.
-func (s *membership) missed(dropped bool) {
+// missed counts the other nodes as gone until their next heartbeats, which tell whether
+// announcements were lost. What waits in mailboxes is then sent.
+func (s *membership) missed() {
 	s.mu.Lock()
 	for _, m := range s.members {
 		m.gone = true
-		if dropped {
-			m.said, m.whole = math.MaxUint64, 0
-		}
 	}
 	s.mu.Unlock()
 	s.lastHeartbeat = time.Time{}
@@ -236,7 +220,7 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 	}
 	back, lost := before == nil || before.gone, false
 	switch {
-	case before == nil && len(s.entries) > 0:
+	case before == nil && len(s.entries)+len(s.dirty) > 0:
 		lost = now.said > 0
 		now.said, now.whole = 0, 0
 	case before != nil && before.said != now.said:
