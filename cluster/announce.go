@@ -122,7 +122,7 @@ func (s *announcer) update() {
 	}
 	s.say(s.subject("s"))
 	s.unsubscribeAll()
-	s.count()
+	s.ids.Store(int64(len(s.entries)))
 }
 
 // refresh updates the entry of an id that has changed. If it has changed again since,
@@ -150,7 +150,7 @@ func (s *announcer) refresh(k key) {
 	case here && !e.added.Equal(c.added):
 		e.added, e.version, e.next = c.added, c.version, ""
 		s.tell(s.subject("s"), k, e)
-		e.said = s.said + 1 // or one less, if tell has sent it already
+		e.said = s.said + 1
 	}
 }
 
@@ -193,27 +193,24 @@ func (s *announcer) unsubscribeAll() {
 	s.unused = nil
 }
 
-// tell adds an id to the announcement being built, and sends that when it is full.
+// tell adds an id to the announcement being built. If there is no room, it sends that first.
 func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
 	s.mu.Unlock()
 	size := len(k.pool) + len(k.id) + 3*binary.MaxVarintLen64
-	if len(s.gossip)+size > limit {
-		s.say(subject)
-	}
 	if len(s.id)+2+size > limit {
 		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
 		return
+	}
+	if len(s.gossip)+size > min(limit, piece) {
+		s.say(subject)
 	}
 	if len(s.gossip) == 0 {
 		s.gossip = append(appendString(nil, s.id), joined)
 	}
 	s.gossip = appendString(appendString(s.gossip, k.pool), k.id)
 	s.gossip = binary.AppendUvarint(s.gossip, e.version)
-	if len(s.gossip) > piece {
-		s.say(subject)
-	}
 }
 
 // say sends the announcement being built.
@@ -229,13 +226,6 @@ func (s *announcer) say(subject string) {
 	}
 }
 
-// count publishes how many ids are here.
-func (s *announcer) count() {
-	s.mu.Lock()
-	s.ids = len(s.entries)
-	s.mu.Unlock()
-}
-
 // leave withdraws all ids.
 func (s *announcer) leave() {
 	s.over = true
@@ -243,7 +233,7 @@ func (s *announcer) leave() {
 		s.drop(k, e)
 	}
 	s.unsubscribeAll()
-	s.count()
+	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
 		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends nothing more here
 	}

@@ -201,6 +201,23 @@ func TestPlacesLinger(t *testing.T) {
 	}
 }
 
+// TestBackBeforeItLeft: an id that has a new connection here, before it was seen to have left
+// for another node, is not looked for there when it leaves.
+func TestBackBeforeItLeft(t *testing.T) {
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
+	pool.GetConn(name).Add("alice", pipe(t))
+	g.entries[alice] = &entry{next: "elsewhere"}
+	remote{g.Node}.Changed(name, "alice")
+	if g.update(); g.entries[alice].next != "" {
+		t.Errorf("she is at %q", g.entries[alice].next)
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestLeaveWaitsForNATS: when a node has left, none is sent anything there.
 func TestLeaveWaitsForNATS(t *testing.T) {
 	s := serve(t, nil)

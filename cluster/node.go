@@ -116,9 +116,9 @@ type Node struct {
 
 	// Guarded by mu.
 	dirty map[key]change // ids that came or went, for the announcer
-	ids   int            // how many are announced
 
-	stale atomic.Bool // the server has subscriptions that nats.go has forgotten
+	ids   atomic.Int64 // how many are announced
+	stale atomic.Bool  // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.

@@ -29,7 +29,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	s := Stats{
-		IDs: n.ids, Waiting: n.open,
+		IDs: int(n.ids.Load()), Waiting: n.open,
 		Requests: n.requests.Load(), Received: n.taken.Load(), Malformed: n.malformed.Load(),
 	}
 	for _, m := range n.members {

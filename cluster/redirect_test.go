@@ -155,7 +155,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 					a.mu.Lock()
 					defer a.mu.Unlock()
 					at, _ := a.hintLocked(alice)
-					return a.ids == 0 && at.node == g.id
+					return a.ids.Load() == 0 && at.node == g.id
 				})
 				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
 			})
@@ -251,13 +251,14 @@ func TestHomes(t *testing.T) {
 // since, not to the one that answered last and may hang.
 func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
-	bob, carol := key{name, "bob"}, key{name, "carol"}
+	bob, carol, dave := key{name, "bob"}, key{name, "carol"}, key{name, "dave"}
 	since := time.Now()
+	g.entries[dave] = &entry{version: 1} // which is older
 	g.hints = [2]map[key]hint{{alice: {node: "hung"}}, {bob: {"hung", since}}}
-	for _, k := range []key{alice, bob, carol} {
+	for _, k := range []key{alice, bob, carol, dave} {
 		g.elsewhere(k, "well", ahead(0))
 	}
-	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}} {
+	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}, dave: {node: "well"}} {
 		r := &request{key: k, kind: push}
 		if g.enqueue(r); r.node != want.node || !want.since.IsZero() && r.since != since {
 			t.Errorf("%q goes to %q, looked for since %v", k.id, r.node, r.since)
