@@ -13,7 +13,7 @@ import (
 
 // A bus is the node's way to NATS, and what it knows of the cluster. Its mu guards the state of
 // all parts of a node, so that what is decided at once is true at once. Under it only the pool is
-// called, for Since.
+// called, for Since and Info.
 type bus struct {
 	pool    *gcpool.Pool
 	local   *gcpool.Local

@@ -13,10 +13,9 @@ import (
 // A delivery is a push of another node on its way to an id here.
 type delivery struct {
 	key
-	node   string
-	number uint64
-	batch  [][]byte // messages without an outcome
-	codes  []byte   // outcomes of the messages before
+	origin
+	batch [][]byte // messages without an outcome
+	codes []byte   // outcomes of the messages before
 }
 
 // An origin identifies a request: its node and number.
@@ -36,7 +35,7 @@ type incoming struct {
 // received handles one request.
 func (n *incoming) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
-	r := &delivery{node: d.string()}
+	r := &delivery{origin: origin{node: d.string()}}
 	kind := d.byte()
 	if kind == probe && plain(r.node) {
 		n.probed(r.node, &d, m)
@@ -62,7 +61,7 @@ func (n *incoming) received(m *nats.Msg) {
 		return
 	}
 	n.mu.Lock()
-	n.deliveries[origin{r.node, number}] = r
+	n.deliveries[r.origin] = r
 	n.mu.Unlock()
 	if n.proceed(r) {
 		wake(n.sending)
@@ -181,7 +180,7 @@ func (n *incoming) written(r *delivery, errs []error) bool {
 func (n *incoming) end(r *delivery) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.deliveries, origin{r.node, r.number})
+	delete(n.deliveries, r.origin)
 	h, _ := n.hintLocked(r.key)
 	n.answerLocked(r.node, r.number, outcomes, r.codes, h.node)
 	return true

@@ -33,19 +33,17 @@ func (n *outgoing) lookAgain(now time.Time) {
 	var due []key
 	n.mu.Lock()
 	for k, r := range n.retries {
-		if now.After(r.due) {
+		switch {
+		case now.Before(r.due):
+		case n.hasMail(k):
 			due = append(due, k)
 			n.retries[k] = retry{now.Add(2 * r.pause), 2 * r.pause}
+		default:
+			delete(n.retries, k)
 		}
 	}
 	n.mu.Unlock()
 	for _, k := range due {
-		if !n.hasMail(k) {
-			n.mu.Lock()
-			delete(n.retries, k)
-			n.mu.Unlock()
-			continue
-		}
 		n.enqueue(&request{key: k, kind: where, done: func(errs []error) {
 			if errs[0] == nil {
 				n.local.Appeared(k.pool, k.id)
