@@ -25,9 +25,8 @@ const group = "gcpool"
 type member struct {
 	name   string
 	heard  time.Time
-	said   uint64 // how many of its announcements to all have been heard
-	whole  uint64 // up to here none is missing
-	direct uint64 // how many of its announcements to this node alone have been heard
+	whole  uint64 // its announcements to all have been heard up to this number
+	direct uint64 // and its announcements to this node alone
 	gone   bool   // silent, or announcements may have been lost
 	over   bool   // it has said farewell: it has nothing, and what it said before may come late
 }
@@ -198,16 +197,13 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
 	s.mu.Unlock()
-	size := len(k.pool) + len(k.id) + 3*binary.MaxVarintLen64
+	size := len(k.pool) + len(k.id) + 4*binary.MaxVarintLen64
 	if len(s.id)+2+size > limit {
 		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
 		return
 	}
-	if len(s.gossip)+size > min(limit, piece) {
+	if len(s.id)+2+len(s.gossip)+size > min(limit, piece) {
 		s.say(subject)
-	}
-	if len(s.gossip) == 0 {
-		s.gossip = append(appendString(nil, s.id), joined)
 	}
 	s.gossip = appendString(appendString(s.gossip, k.pool), k.id)
 	s.gossip = binary.AppendUvarint(s.gossip, e.version)
@@ -215,15 +211,20 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 
 // say sends the announcement being built.
 func (s *announcer) say(subject string) {
-	if len(s.gossip) > 0 {
-		if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
-			s.direct[node]++
-		} else {
-			s.said++
-		}
-		s.publish(subject, s.gossip)
-		s.gossip = nil
+	if len(s.gossip) == 0 {
+		return
 	}
+	var number uint64
+	if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
+		s.direct[node]++
+		number = s.direct[node]
+	} else {
+		s.said++
+		number = s.said
+	}
+	b := binary.AppendUvarint(append(appendString(nil, s.id), joined), number)
+	s.publish(subject, append(b, s.gossip...))
+	s.gossip = s.gossip[:0]
 }
 
 // leave withdraws all ids.

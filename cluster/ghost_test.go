@@ -190,6 +190,7 @@ func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	if d.string(); d.byte() != joined {
 		return nil
 	}
+	d.number()
 	ids := map[string]uint64{}
 	for d.more() {
 		d.string()

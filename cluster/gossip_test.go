@@ -246,7 +246,7 @@ func TestLookAfterTheEnd(t *testing.T) {
 	if g.update(); len(g.entries) != 0 || len(g.dirty) != 0 {
 		t.Error("announced after the end")
 	}
-	b := append(appendString(nil, strings.Repeat("h", 22)), joined)
+	b := append(appendString(nil, strings.Repeat("h", 22)), joined, 1)
 	b = append(appendString(appendString(b, name), "alice"), 1)
 	g.hear(&nats.Msg{Subject: g.subject("s"), Data: b})
 	if pool.GetConn(name).Len() != 1 {

@@ -106,6 +106,7 @@ func (s *membership) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
+		number := d.number()
 		for d.more() {
 			k, version := key{d.string(), d.string()}, s.timeOf(&d)
 			d.bad = d.bad || k.id == ""
@@ -114,7 +115,7 @@ func (s *membership) hear(m *nats.Msg) {
 			}
 		}
 		if !d.bad {
-			s.heardOne(node, m.Subject)
+			s.heardOne(node, m.Subject, number)
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
@@ -132,17 +133,17 @@ func (s *membership) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement. One that was lost or refused is not counted, and so asked
-// for.
-func (s *membership) heardOne(node, subject string) {
+// heardOne notes the number of an announcement if it is the next one. Behind an announcement
+// that was lost or refused none is noted, so all of them are asked for.
+func (s *membership) heardOne(node, subject string, number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m := s.members[node]; {
 	case m == nil:
-	case subject == s.subject("s"):
-		m.said++
-	default:
-		m.direct++
+	case subject == s.subject("s") && number == m.whole+1:
+		m.whole = number
+	case subject != s.subject("s") && number == m.direct+1:
+		m.direct = number
 	}
 }
 
@@ -157,7 +158,7 @@ func (s *membership) repeated(node string, d *decoder) {
 		return
 	}
 	if m.direct == direct {
-		m.said, m.whole = said, said
+		m.whole = said
 	}
 	m.direct = direct
 }
@@ -209,8 +210,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 func (s *membership) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
-	now.said = d.number()
-	now.whole = now.said
+	said := d.number()
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
@@ -218,17 +218,10 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 		s.mu.Unlock()
 		return
 	}
-	back, lost := before == nil || before.gone, false
-	switch {
-	case before == nil && len(s.entries)+len(s.dirty) > 0:
-		lost = now.said > 0
-		now.said, now.whole = 0, 0
-	case before != nil && before.said != now.said:
-		lost = true
-		now.said, now.whole = before.said, before.whole
-	}
 	if before != nil {
-		now.direct = before.direct
+		now.whole, now.direct = before.whole, before.direct
+	} else if len(s.entries)+len(s.dirty) == 0 {
+		now.whole = said
 	}
 	whole := now.whole
 	s.members[node] = now
@@ -236,10 +229,10 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 	if before == nil && toAll {
 		s.heartbeatTo(s.subject("s", node)) // its clock may be behind
 	}
-	if lost {
+	if whole != said {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if back {
+	if before == nil || before.gone {
 		s.appeared()
 	}
 }
