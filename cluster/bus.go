@@ -35,11 +35,10 @@ type bus struct {
 	fault     atomic.Pointer[error] // the last one
 	faulted   atomic.Int64          // when it was logged, for one a second is enough
 
-	age atomic.Int64 // of the node, in nanoseconds; see now
+	ticked atomic.Pointer[reading] // at the last tick; see now
 
 	mu       sync.Mutex
 	ended    bool
-	looked   time.Time // when advanceLocked ran last
 	clock    clock
 	members  map[string]*member
 	lastEcho time.Time // when the last ping of listen came back
@@ -63,17 +62,19 @@ func (n *bus) note(err error) {
 	}
 }
 
-// now returns the time by which the node measures how long it has heard nothing. It goes on with
-// each tick, by two ticks at most: what came while this process was stopped, or had no
-// processor, can be read before its absence is noticed.
-func (n *bus) now() time.Time { return n.clock.start.Add(time.Duration(n.age.Load())) }
+// A reading is the time of a node at a moment of its process.
+type reading struct{ process, node time.Time }
 
-// advanceLocked runs each tick.
-func (n *bus) advanceLocked() {
-	now := time.Now()
-	n.age.Add(int64(min(now.Sub(n.looked), 2*tick)))
-	n.looked = now
+// now returns the time by which the node measures how long it has heard nothing. Between two
+// ticks it goes on by 200 ms at most. So what came while this process was stopped, or had no
+// processor, can be read before its absence is noticed.
+func (n *bus) now() time.Time {
+	r := n.ticked.Load()
+	return r.node.Add(min(time.Since(r.process), 2*tick))
 }
+
+// ticks starts the time of the node, and runs each tick.
+func (n *bus) ticks(now time.Time) { n.ticked.Store(&reading{time.Now(), now}) }
 
 // publish publishes one message, and records an error.
 func (n *bus) publish(subject string, b []byte) {

@@ -79,8 +79,8 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 func (n *replies) sweep(end bool) {
 	ended, silent := map[*request]error{}, map[uint64]*request{}
 	n.mu.Lock()
-	n.advanceLocked()
 	now := n.now()
+	n.ticks(now)
 	for number, r := range n.out {
 		switch {
 		case end || now.Sub(r.heard) > n.timeout:

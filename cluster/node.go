@@ -177,10 +177,11 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 // newNode returns a node with the defaults, which does nothing yet.
 func newNode() *Node {
 	b := &bus{
-		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(), looked: time.Now(),
+		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
 		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
 		members: map[string]*member{},
 	}
+	b.ticks(time.Now())
 	out := &outgoing{
 		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},
 		hints: [2]map[key]hint{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},

@@ -23,7 +23,7 @@ func TestStoppedProcess(t *testing.T) {
 		out, queued, other := waits(), waits(), &member{heard: g.now().Add(-heartbeat)}
 		g.out[1], g.queue, g.members["h"] = out, []*request{queued}, other
 		start := g.now()
-		g.looked = time.Now().Add(-6 * time.Second)
+		g.ticked.Store(&reading{time.Now().Add(-6 * time.Second), start})
 		look(g)
 		look(g)
 		if len(given) > 0 || other.gone {
@@ -39,14 +39,13 @@ func TestStoppedProcess(t *testing.T) {
 // what it sends before it looks at them has no more time than others.
 func TestSlowProcess(t *testing.T) {
 	n := bare("n")
-	n.looked = time.Now().Add(-time.Minute)
 	var given error
 	n.out[1] = &request{heard: n.now(), batch: [][]byte{{}}, done: func(errs []error) { given = errs[0] }}
 	for range n.timeout/(2*tick) + 1 {
 		if given != nil {
 			t.Error("given up too soon")
 		}
-		n.looked = time.Now().Add(-time.Minute)
+		n.ticked.Store(&reading{time.Now().Add(-time.Minute), n.ticked.Load().node})
 		n.sweep(false)
 	}
 	if given != ErrUncertain {
