@@ -41,8 +41,9 @@ type entry struct {
 	next    string // the node with a newer connection
 }
 
-// An announcer keeps NATS and the other nodes informed of which ids are here, and closes
-// connections that are older than others elsewhere. Its goroutine owns the fields.
+// An announcer tells NATS and the other nodes which ids are here, and that this node is there. It
+// hears what the others tell, and closes connections here that are older than theirs. Its
+// goroutine owns the fields.
 type announcer struct {
 	*Node
 	entries map[key]*entry
@@ -51,6 +52,9 @@ type announcer struct {
 	said    uint64               // how many announcements to all
 	direct  map[string]uint64    // and to one node alone
 	over    bool                 // it has left: no id is announced any more
+
+	lastHeartbeat time.Time
+	lastPing      time.Time
 }
 
 // A change is an id's connection at the time of Changed; the announcer may come to it
@@ -75,7 +79,7 @@ func (n remote) Changed(pool, id string) {
 
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}}
+	s := &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()

@@ -95,6 +95,15 @@ func (n *bus) versionLocked(added time.Time) uint64 {
 	return n.clock.version(time.Now())
 }
 
+// timeOf decodes a time of another node, and moves the clock beyond it.
+func (n *bus) timeOf(d *decoder) uint64 {
+	t := d.number()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d.bad = d.bad || !n.clock.hear(t, time.Now())
+	return t
+}
+
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {

@@ -53,14 +53,14 @@ func (n *Node) subscribe() error {
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
 		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
-		(&membership{announcer: &announcer{Node: n}}).permitted(before),
+		(&announcer{Node: n}).permitted(before),
 	)
 }
 
 // permitted returns an error if NATS does not permit what a node publishes or subscribes
 // to: it reports each before it answers a ping, and before was the last error until
 // then. Of what is published here, only the heartbeat concerns other nodes.
-func (s *membership) permitted(before error) error {
+func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))
 	s.heartbeatTo(s.subject("s", s.id))

@@ -8,16 +8,8 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// A membership says that this node is there, and hears what others say. It is the
-// announcer's goroutine that owns it.
-type membership struct {
-	*announcer
-	lastHeartbeat time.Time
-	lastPing      time.Time
-}
-
 // tick runs every 100 ms.
-func (s *membership) tick() {
+func (s *announcer) tick() {
 	now := time.Now()
 	s.lookAtNATS()
 	if now.Sub(s.lastHeartbeat) >= heartbeat {
@@ -30,28 +22,29 @@ func (s *membership) tick() {
 	s.forget(s.now())
 }
 
-// lookAtNATS finds out whether nc has connected again.
-func (s *membership) lookAtNATS() {
+// lookAtNATS finds out whether nc has connected again. The other nodes count as gone then until
+// their next heartbeats, which tell whether announcements were lost.
+func (s *announcer) lookAtNATS() {
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
-	}
-	resumes := s.nc.Stats().Reconnects
-	s.mu.Lock()
-	back := resumes != s.resumes
-	if back {
-		s.resumes, s.lastEcho = resumes, s.now()
-	}
-	s.mu.Unlock()
-	if back {
-		s.missed()
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
 		_ = s.nc.ForceReconnect() // drops the server's stale subscriptions
 	}
+	resumes := s.nc.Stats().Reconnects
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if resumes == s.resumes {
+		return
+	}
+	s.resumes, s.lastEcho, s.lastHeartbeat = resumes, s.now(), time.Time{}
+	for _, m := range s.members {
+		m.gone = true
+	}
 }
 
 // forget removes old members and windows.
-func (s *membership) forget(now time.Time) {
+func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
@@ -68,19 +61,8 @@ func (s *membership) forget(now time.Time) {
 	}
 }
 
-// missed counts the other nodes as gone until their next heartbeats, which tell whether
-// announcements were lost. What waits in mailboxes is then sent.
-func (s *membership) missed() {
-	s.mu.Lock()
-	for _, m := range s.members {
-		m.gone = true
-	}
-	s.mu.Unlock()
-	s.lastHeartbeat = time.Time{}
-}
-
 // heartbeat tells the others that this node is there.
-func (s *membership) heartbeat() {
+func (s *announcer) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
 		s.heartbeatTo(s.subject("s"))
@@ -88,7 +70,7 @@ func (s *membership) heartbeat() {
 	}
 }
 
-func (s *membership) heartbeatTo(subject string) {
+func (s *announcer) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
@@ -98,7 +80,7 @@ func (s *membership) heartbeatTo(subject string) {
 }
 
 // hear handles an announcement.
-func (s *membership) hear(m *nats.Msg) {
+func (s *announcer) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
 	switch {
@@ -135,7 +117,7 @@ func (s *membership) hear(m *nats.Msg) {
 
 // heardOne notes the number of an announcement if it is the next one. Behind an announcement
 // that was lost or refused none is noted, so all of them are asked for.
-func (s *membership) heardOne(node, subject string, number uint64) {
+func (s *announcer) heardOne(node, subject string, number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m := s.members[node]; {
@@ -149,7 +131,7 @@ func (s *membership) heardOne(node, subject string, number uint64) {
 
 // repeated handles the end of what a node has repeated. If any of that was lost, the next
 // heartbeat asks for it again.
-func (s *membership) repeated(node string, d *decoder) {
+func (s *announcer) repeated(node string, d *decoder) {
 	said, direct := d.number(), d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -161,15 +143,6 @@ func (s *membership) repeated(node string, d *decoder) {
 		m.whole = said
 	}
 	m.direct = direct
-}
-
-// timeOf decodes a time of another node, and moves the clock beyond it.
-func (s *membership) timeOf(d *decoder) uint64 {
-	t := d.number()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d.bad = d.bad || !s.clock.hear(t, time.Now())
-	return t
 }
 
 // elsewhere handles a connection of an id at another node. If the one here is newer, that
@@ -207,7 +180,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 
 // alive handles a heartbeat, and asks for announcements that are missing. One that is
 // sent to this node alone is a greeting. A node without ids need not know the ids of others.
-func (s *membership) alive(node string, d *decoder, toAll bool) {
+func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
 	said := d.number()
@@ -232,21 +205,16 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 	if whole != said {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if before == nil || before.gone {
-		s.appeared()
-	}
-}
-
-// appeared has all mail forwarded once more, for some may be for ids of another node.
-func (s *membership) appeared() {
-	for _, p := range s.pool.Stats() {
-		s.local.Appeared(p.Name, "")
+	if before == nil || before.gone { // some mail may be for ids of that node
+		for _, p := range s.pool.Stats() {
+			s.local.Appeared(p.Name, "")
+		}
 	}
 }
 
 // repeat tells a node all ids of the announcements after the first whole ones, and then how many
 // messages should have come.
-func (s *membership) repeat(node string, whole uint64) {
+func (s *announcer) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
 		if e.said > whole {
