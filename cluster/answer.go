@@ -11,8 +11,7 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	outcomes   byte = 'o' // of the first messages; the others belong to the node named
-	found      byte = 'f' // the name of the node that has the id
+	outcomes   byte = 'o' // of the first messages; the node named has the id
 	inProgress byte = 'h' // to a probe: the messages wait for their peer
 	taken      byte = 't' // to a probe: it was answered, so that answer is lost
 	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
@@ -96,7 +95,7 @@ func (n *replies) answer(d *decoder, node string) bool {
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
-	if d.bad || kind == outcomes && name != "" && !plain(name) {
+	if d.bad {
 		return false
 	}
 	if kind == farewell {
@@ -113,9 +112,6 @@ func (n *replies) answer(d *decoder, node string) bool {
 	switch {
 	case lost != nil:
 		n.finish(r, lost)
-	case kind == found:
-		r.name = n.nameOf(node, name)
-		n.finish(r, nil)
 	default:
 		for _, c := range codes {
 			r.errs = append(r.errs, reasons[c])
@@ -142,7 +138,7 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 		if lost = n.absentLocked(r, node, name != ""); lost != nil {
 			return r, lost, true
 		}
-	case kind == outcomes && len(codes) <= r.sent, kind == found && r.kind == where:
+	case kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name))):
 		return r, nil, true
 	default:
 		return nil, nil, false
@@ -153,7 +149,7 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 // settled continues with r when a node has answered with outcomes for the first messages.
 // The others belong to the node named, unless they have not been sent yet.
 func (n *replies) settled(r *request, outcomes int, node, name string) {
-	all := r.kind == push && outcomes == r.sent
+	all := outcomes == r.sent
 	r.batch = r.batch[outcomes:]
 	if outcomes > 0 {
 		r.since = n.now()
@@ -164,6 +160,7 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 		n.hints[0][r.key] = hint{node: node}
 		n.mu.Unlock()
 		if len(r.batch) == 0 {
+			r.node, r.name = node, name
 			n.finish(r, nil)
 			return
 		}

@@ -92,7 +92,7 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Hour, 1<<20)), join(t, s.ClientURL())
 	held, hold := make(chan struct{}), make(chan struct{})
-	a.enqueue(&request{key: key{"x", "y"}, kind: where, done: func([]error) { // holds up receive, as a busy machine does
+	a.enqueue(&request{key: key{"x", "y"}, kind: where, batch: [][]byte{nil}, done: func([]error) { // holds up receive, as a busy machine does
 		close(held)
 		<-hold
 	}})

@@ -34,7 +34,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		"any reply":              {"secret", encode(g.id, push, "alice", "bad")},
 		"no id":                  {good, encode(g.id, push, "", "bad")},
 		"no messages":            {good, encode(g.id, push, "alice")},
-		"messages in a question": {good, encode(g.id, where, "alice", "bad")},
+		"no message, a question": {good, encode(g.id, where, "alice")},
 		"a kind that is none":    {good, encode(g.id, '?', "alice", "bad")},
 		"a node with wildcards":  {g.subject("r", star, "7"), encode(star, push, "alice", "bad")},
 		"a node that is short":   {g.subject("r", "g", "7"), encode("g", push, "alice", "bad")},

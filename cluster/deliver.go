@@ -47,7 +47,7 @@ func (n *incoming) received(m *nats.Msg) {
 		r.batch = append(r.batch, d.bytes())
 	}
 	number, ok := n.numbered(m.Reply, r.node)
-	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || (kind == where) != (len(r.batch) == 0) {
+	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || len(r.batch) == 0 {
 		n.reject(m)
 		return
 	}
@@ -122,7 +122,7 @@ func (n *incoming) locate(r *delivery) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if here {
-		n.answerLocked(r.node, r.number, found, nil, n.name)
+		n.answerLocked(r.node, r.number, outcomes, []byte{0}, n.name)
 	} else {
 		h, _ := n.hintLocked(r.key)
 		n.answerLocked(r.node, r.number, outcomes, nil, h.node)
@@ -189,15 +189,11 @@ func (n *incoming) end(r *delivery) bool {
 // farewell tells each node how many answers it should have got.
 func (n *incoming) farewell() {
 	n.mu.Lock()
-	counts := map[string]uint64{}
 	for node := range n.members {
-		counts[node] = 0
+		n.windowLocked(node)
 	}
 	for node, w := range n.windows {
-		counts[node] = w.answers
-	}
-	for node, count := range counts {
-		n.answerLocked(node, count, farewell, nil, "")
+		n.answerLocked(node, w.answers, farewell, nil, "")
 	}
 	n.mu.Unlock()
 	n.publishing.Lock()

@@ -77,8 +77,8 @@ func TestProbed(t *testing.T) {
 	a.conns.Add("slow", pipe(t))
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	g.sent = 9
-	g.sendsNumber(2, ahead(time.Minute), a, where, "slow")
-	if kind, _, _ := g.answered(); kind != found {
+	g.sendsNumber(2, ahead(time.Minute), a, where, "slow", "")
+	if kind, codes, name := g.answered(); kind != outcomes || len(codes) != 1 || name != a.Name() {
 		t.Errorf("answer %c", kind)
 	}
 	g.sendsNumber(3, ahead(time.Minute), a, push, "slow", "x")

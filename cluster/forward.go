@@ -10,7 +10,7 @@ import (
 // The kinds of request.
 const (
 	push  byte = 'm' // messages for an id
-	where byte = 'w' // which node has the id?
+	where byte = 'w' // which node has the id? Like a push of one message
 	probe byte = 'q' // what became of these requests?
 )
 
@@ -19,10 +19,10 @@ type request struct {
 	key
 	kind  byte
 	node  string   // where it goes; "" is whoever has the id
-	batch [][]byte // messages without an outcome
+	batch [][]byte // messages without an outcome; one of a question is empty
 	errs  []error  // outcomes of the messages before
 	done  func(errs []error)
-	name  string // the answer to where
+	name  string // of that node; the answer to a question
 
 	sent   int       // how many of batch have left
 	counts bool      // in Node.inFlight

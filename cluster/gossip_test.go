@@ -113,6 +113,20 @@ func TestNewcomer(t *testing.T) {
 	}
 }
 
+// TestNewcomerBeforeAnAnnouncement: ids that wait to be announced count as well.
+func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
+	g.dirty[alice] = change{}
+	h.said = 3
+	h.beats()
+	g.hear(g.next(g.all))
+	h.greeted()
+	if m := h.next(h.hears); !bytes.Equal(m.Data, append(append(appendString(nil, g.id), missing), 0)) {
+		t.Errorf("told %q, want a question for all", m.Data)
+	}
+}
+
 // TestGreeting: a node that comes is told at once of the highest version, since its clock
 // may be behind; not so one that answers, or that would have no end.
 func TestGreeting(t *testing.T) {

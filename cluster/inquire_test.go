@@ -104,7 +104,7 @@ func TestAnswerIsLost(t *testing.T) {
 	m, _ = g.asked()
 	g.answers(m, taken, nil, "")
 	m, _ = g.asked()
-	g.answers(m, found, nil, "node g")
+	g.answers(m, outcomes, []byte{0}, "node g")
 	if got := <-where; got != "node g" {
 		t.Errorf("she is at %q", got)
 	}

@@ -44,7 +44,7 @@ func (n *outgoing) lookAgain(now time.Time) {
 	}
 	n.mu.Unlock()
 	for _, k := range due {
-		n.enqueue(&request{key: k, kind: where, done: func(errs []error) {
+		n.enqueue(&request{key: k, kind: where, batch: [][]byte{nil}, done: func(errs []error) {
 			if errs[0] == nil {
 				n.local.Appeared(k.pool, k.id)
 			}

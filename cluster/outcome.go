@@ -51,11 +51,7 @@ func (n *outgoing) finish(r *request, err error) {
 	if err == gcpool.ErrMoved {
 		err = n.moved(r)
 	}
-	left := len(r.batch)
-	if r.kind == where {
-		left = 1
-	}
-	for range left {
+	for range r.batch {
 		r.errs = append(r.errs, err)
 	}
 	settle := func() {

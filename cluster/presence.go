@@ -53,14 +53,16 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 			return n.nameOf(n.id, n.name), nil
 		}
 		answer := make(chan error, 1)
-		r := &request{key: key{pool, id}, kind: where, since: since}
+		r := &request{key: key{pool, id}, kind: where, batch: [][]byte{nil}, since: since}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
 		wake(n.sending)
 		select {
 		case err := <-answer:
-			if err == nil || !errors.Is(err, gcpool.ErrMoved) {
-				return r.name, err
+			if err == nil {
+				return n.nameOf(r.node, r.name), nil
+			} else if !errors.Is(err, gcpool.ErrMoved) {
+				return "", err
 			}
 		case <-ctx.Done():
 			return "", ctx.Err()

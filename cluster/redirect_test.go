@@ -173,11 +173,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 // another.
 func (g *ghost) sentOn(s *site, kind byte, to string) bool {
 	g.t.Helper()
-	var batch []string
-	if kind == push {
-		batch = append(batch, "x")
-	}
-	g.sends(s, kind, "alice", batch...)
+	g.sends(s, kind, "alice", "x")
 	answer, codes, node := g.answered()
 	return answer == outcomes && len(codes) == 0 && node == to
 }
