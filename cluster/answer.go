@@ -172,7 +172,6 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 		r.node = name
 	}
 	n.again(r)
-	wake(n.sending)
 }
 
 // departed handles a farewell. If all answers of that node have come, what has none was never

@@ -213,11 +213,12 @@ func TestAnnouncementsFit(t *testing.T) {
 func TestTooLateForAnAnswer(t *testing.T) {
 	n := bare("n")
 	n.stop = make(chan struct{})
-	if r := (&delivery{batch: [][]byte{nil}}); !n.proceed(r) || len(n.pending) != 1 {
+	if n.proceed(&delivery{batch: [][]byte{nil}}); len(n.pending) != 1 {
 		t.Error("no answer before")
 	}
+	n.pending, n.slots = nil, map[string]int{}
 	close(n.stop)
-	if r := (&delivery{batch: [][]byte{nil}}); n.proceed(r) || len(n.pending) != 1 {
+	if n.proceed(&delivery{batch: [][]byte{nil}}); len(n.pending) != 0 {
 		t.Error("an answer after")
 	}
 }

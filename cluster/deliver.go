@@ -63,9 +63,7 @@ func (n *incoming) received(m *nats.Msg) {
 	n.mu.Lock()
 	n.deliveries[r.origin] = r
 	n.mu.Unlock()
-	if n.proceed(r) {
-		wake(n.sending)
-	}
+	n.proceed(r)
 }
 
 // accept reports whether a request may be taken. A request that is out of turn, has
@@ -82,7 +80,6 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 	}
 	if w.never(r.number) {
 		n.answerLocked(r.node, r.number, outcomes, nil, "")
-		wake(n.sending)
 	}
 	return false
 }
@@ -112,13 +109,11 @@ func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 		}
 		n.mu.Unlock()
 	}
-	wake(n.sending)
 }
 
 // locate answers the question where an id is.
 func (n *incoming) locate(r *delivery) {
 	here := !n.added(r.key).IsZero()
-	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if here {
@@ -130,60 +125,53 @@ func (n *incoming) locate(r *delivery) {
 }
 
 // proceed gives what is left of r to the pool, as much as has room, and runs again when
-// that has its outcome, or when there may be room. It reports whether r is answered.
-func (n *incoming) proceed(r *delivery) bool {
+// that has its outcome, or when there may be room. When nothing is left, r is answered.
+func (n *incoming) proceed(r *delivery) {
 	for len(r.batch) > 0 {
-		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) {
-			if n.written(r, errs) {
-				n.sendNow()
-			}
-		})
+		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
 		if taken > 0 {
-			return false // r is written's now
+			return // r is written's now
 		}
 		select {
 		case <-n.stop:
-			return false // too late for an answer
+			return // too late for an answer
 		default:
 		}
 		switch {
 		case errors.Is(err, context.Canceled):
-			time.AfterFunc(retryDelay, func() {
-				if n.proceed(r) {
-					n.sendNow()
-				}
-			})
-			return false
+			time.AfterFunc(retryDelay, func() { n.proceed(r) })
+			return
 		case errors.Is(err, gcpool.ErrMoved):
-			return n.end(r)
+			n.end(r)
+			return
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	return n.end(r)
+	n.end(r)
 }
 
 // written takes the outcomes of the first messages of r. From one whose id has moved,
 // the rest goes back to its node.
-func (n *incoming) written(r *delivery, errs []error) bool {
+func (n *incoming) written(r *delivery, errs []error) {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
-			return n.end(r)
+			n.end(r)
+			return
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	return n.proceed(r)
+	n.proceed(r)
 }
 
 // end answers r, of which messages may be left.
-func (n *incoming) end(r *delivery) bool {
+func (n *incoming) end(r *delivery) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.deliveries, r.origin)
 	h, _ := n.hintLocked(r.key)
 	n.answerLocked(r.node, r.number, outcomes, r.codes, h.node)
-	return true
 }
 
 // farewell tells each node how many answers it should have got.
@@ -196,7 +184,5 @@ func (n *incoming) farewell() {
 		n.answerLocked(node, w.answers, farewell, nil, "")
 	}
 	n.mu.Unlock()
-	n.publishing.Lock()
-	defer n.publishing.Unlock()
 	n.round()
 }

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"cmp"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -35,9 +34,8 @@ type request struct {
 // An outgoing part sends: requests of this node, each until it has its outcome, and answers.
 type outgoing struct {
 	*bus
-	sending    chan struct{} // wakes send
-	publishing sync.Mutex    // held by who publishes; locked before mu
-	requests   atomic.Uint64
+	sending  chan struct{} // wakes send
+	requests atomic.Uint64
 
 	// Guarded by mu.
 	queue        []*request // to be sent
@@ -73,10 +71,9 @@ type message struct {
 // A remote is a Node as its pool sees it.
 type remote struct{ *Node }
 
-// Forward implements [gcpool.Cluster]. It may block while NATS does not read.
+// Forward implements [gcpool.Cluster]. It does not block.
 func (n remote) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
 	n.enqueue(&request{key: key{pool, id}, kind: push, batch: batch, done: done})
-	n.sendNow()
 }
 
 // Broadcast implements [gcpool.Cluster]. It does not block.
@@ -99,7 +96,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue adds a new request to the queue. The caller wakes send.
+// enqueue adds a new request to the queue.
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
@@ -109,13 +106,14 @@ func (n *outgoing) enqueue(r *request) {
 	n.again(r)
 }
 
-// again puts what is left of a request into the queue. The caller wakes send.
+// again puts what is left of a request into the queue.
 func (n *outgoing) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended
 	if !ended {
 		r.heard = n.now()
 		n.queue = append(n.queue, r)
+		wake(n.sending)
 	}
 	n.mu.Unlock()
 	if ended {

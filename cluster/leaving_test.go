@@ -172,24 +172,6 @@ func TestLeaveWaitsForItsAnswers(t *testing.T) {
 	}
 }
 
-// TestFlushWaitsForWhoPublishes: they may be the pool's goroutines, with an answer.
-func TestFlushWaitsForWhoPublishes(t *testing.T) {
-	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
-	g.publishing.Lock()
-	flushed := make(chan struct{})
-	go func() {
-		defer close(flushed)
-		g.Node.flush(t.Context())
-	}()
-	select {
-	case <-flushed:
-		t.Error("flushed before all was published")
-	case <-time.After(50 * time.Millisecond):
-	}
-	g.publishing.Unlock()
-	<-flushed
-}
-
 // TestSettle: Leave waits for all that is on its way, until its context ends.
 func TestSettle(t *testing.T) {
 	for what, begin := range map[string]func(n *Node){

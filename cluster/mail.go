@@ -50,5 +50,4 @@ func (n *outgoing) lookAgain(now time.Time) {
 			}
 		}})
 	}
-	wake(n.sending)
 }

@@ -56,7 +56,6 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 		r := &request{key: key{pool, id}, kind: where, batch: [][]byte{nil}, since: since}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
-		wake(n.sending)
 		select {
 		case err := <-answer:
 			if err == nil {

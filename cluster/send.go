@@ -21,24 +21,8 @@ func (n *outgoing) send() {
 		case <-n.stop:
 			return
 		}
-		for more := true; more; {
-			n.publishing.Lock()
-			more = n.round()
-			n.publishing.Unlock()
+		for n.round() {
 		}
-	}
-}
-
-// sendNow publishes on the caller's goroutine, which saves a switch to another. If
-// somebody is publishing, it leaves the work to send.
-func (n *outgoing) sendNow() {
-	more := true
-	if n.publishing.TryLock() {
-		more = n.round()
-		n.publishing.Unlock()
-	}
-	if more {
-		wake(n.sending)
 	}
 }
 
@@ -134,8 +118,6 @@ func wake(c chan struct{}) {
 
 // flush waits until NATS has the last answers, up to WithTimeout.
 func (n *outgoing) flush(ctx context.Context) {
-	n.publishing.Lock() // a goroutine of the pool may be sending one
-	defer n.publishing.Unlock()
 	if n.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(ctx, n.timeout)
 		defer cancel()
@@ -143,7 +125,7 @@ func (n *outgoing) flush(ctx context.Context) {
 	}
 }
 
-// answerLocked adds an answer to the message for its node. The caller wakes send.
+// answerLocked adds an answer to the message for its node.
 func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	i, ok := n.slots[node]
 	if !ok || len(n.pending[i].data) > piece {
@@ -154,4 +136,5 @@ func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []b
 	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
 	n.pending[i].data = appendString(appendString(b, codes), name)
 	n.windowLocked(node).answers++
+	wake(n.sending)
 }
