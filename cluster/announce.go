@@ -14,25 +14,25 @@ const (
 	joined   byte = 'j' // ids with a new connection, each with its version
 	alive    byte = 'a' // every second: name, time, announcements to all
 	missing  byte = 'm' // asks for all announcements after the number given
-	repeated byte = 'e' // ends the answer to that: announcements to all, and to the one who asked
+	repeated byte = 'e' // ends the answer to missing: announcements to all, and to the node that asked
 )
 
-// group is the queue group of all nodes, so that NATS gives a message for an id
-// to one of them, should two have it for a moment.
+// group is the queue group of all nodes. If two nodes have an id for a moment, NATS gives each
+// message for the id to only one of them.
 const group = "gcpool"
 
 // A member is another node.
 type member struct {
 	name   string
 	heard  time.Time
-	whole  uint64 // its announcements to all have been heard up to this number
+	whole  uint64 // its announcements to all are heard up to this number
 	direct uint64 // and its announcements to this node alone
 	gone   bool   // silent, or announcements may have been lost
-	over   bool   // it has said farewell: it has nothing, and what it said before may come late
+	over   bool   // it has said farewell and has no ids; earlier announcements may come late
 }
 
-// An entry is an id that is connected here. Its version is the cluster's time at
-// which the connection came: the higher one is newer.
+// An entry is an id that is connected here. Its version is the cluster's time at which the
+// connection came. Of two connections, the higher version is the newer one.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.Local.Since]
@@ -41,25 +41,25 @@ type entry struct {
 	next    string // the node with a newer connection
 }
 
-// An announcer tells NATS and the other nodes which ids are here, and that this node is there. It
-// hears what the others tell, and closes connections here that are older than theirs. Its
-// goroutine owns the fields.
+// An announcer tells NATS and the other nodes which ids are here, and that this node is alive. It
+// handles the announcements of other nodes, and closes connections here that are older than
+// theirs. Its goroutine owns the fields.
 type announcer struct {
 	*Node
 	entries map[key]*entry
 	gossip  []byte               // the announcement being built
-	unused  []*nats.Subscription // of ids that have left
-	said    uint64               // how many announcements to all
-	direct  map[string]uint64    // and to one node alone
-	over    bool                 // it has left: no id is announced any more
+	unused  []*nats.Subscription // ids that have left no longer need these
+	said    uint64               // how many announcements went to all
+	direct  map[string]uint64    // how many went to each node alone
+	over    bool                 // the node has left and announces no id any more
 
 	lastHeartbeat time.Time
 	lastPing      time.Time
 }
 
-// A change is an id's connection at the time of Changed; the announcer may come to it
-// much later. The time when it was added identifies a connection, for not all types
-// can be compared.
+// A change is the connection of an id at the time of Changed. The announcer may handle it much
+// later. The time when a connection was added identifies it, because not all types of
+// connection can be compared.
 type change struct {
 	added   time.Time // zero if there is none
 	version uint64
@@ -70,7 +70,7 @@ func (n remote) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
 	added := n.added(k)
-	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version
+	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version already
 		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
@@ -128,8 +128,8 @@ func (s *announcer) update() {
 	s.ids.Store(int64(len(s.entries)))
 }
 
-// refresh updates the entry of an id that has changed. If it has changed again since,
-// the next update handles that.
+// refresh updates the entry of an id that has changed. If the id has changed again since then,
+// the next update handles it.
 func (s *announcer) refresh(k key) {
 	s.mu.Lock()
 	c := s.dirty[k]
@@ -157,8 +157,8 @@ func (s *announcer) refresh(k key) {
 	}
 }
 
-// drop removes an id that has left. For hintTTL, requests for it are redirected, once
-// another node has announced it.
+// drop removes an id that has left. If another node announces the id, this node redirects
+// requests for it there for at least hintTTL.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	if e.sub != nil {
@@ -169,9 +169,9 @@ func (s *announcer) drop(k key, e *entry) {
 	s.mu.Unlock()
 }
 
-// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It
-// does so in groups, for nats.go uses a goroutine for each. Without a connection
-// nothing is on its way, and nats.go would subscribe again to what it drains.
+// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It drains
+// them in groups, because nats.go uses a goroutine for each. Without a connection nothing is on
+// its way, and nats.go would restore a draining subscription when it connects again.
 func (s *announcer) unsubscribeAll() {
 	for len(s.unused) > 0 {
 		some := s.unused[:min(len(s.unused), 512)]
@@ -180,7 +180,7 @@ func (s *announcer) unsubscribeAll() {
 			if s.nc.IsConnected() {
 				resumes := s.nc.Stats().Reconnects
 				sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
-					if s.nc.Reconnects != resumes { // nats.go has subscribed it again
+					if s.nc.Reconnects != resumes { // nats.go has restored it
 						s.stale.Store(true)
 					}
 				})
@@ -196,7 +196,8 @@ func (s *announcer) unsubscribeAll() {
 	s.unused = nil
 }
 
-// tell adds an id to the announcement being built. If there is no room, it sends that first.
+// tell adds an id to the announcement that is being built. If the id does not fit, tell sends the
+// announcement first.
 func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
@@ -213,7 +214,7 @@ func (s *announcer) tell(subject string, k key, e *entry) {
 	s.gossip = binary.AppendUvarint(s.gossip, e.version)
 }
 
-// say sends the announcement being built.
+// say sends the announcement that is being built.
 func (s *announcer) say(subject string) {
 	if len(s.gossip) == 0 {
 		return
@@ -240,7 +241,7 @@ func (s *announcer) leave() {
 	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
-		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends nothing more here
+		_ = s.nc.FlushTimeout(time.Second) // then NATS sends nothing more for these ids
 	}
 	s.withdrawn.Store(true)
 }

@@ -11,15 +11,18 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	outcomes   byte = 'o' // of the first messages; the node named has the id
-	inProgress byte = 'h' // to a probe: the messages wait for their peer
-	taken      byte = 't' // to a probe: it was answered, so that answer is lost
-	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
-	farewell   byte = 'l' // behind a node's last answer; its number is how many there were
+	outcomes byte = 'o' // of the first messages; the others belong to the node named
+
+	// Answers to a probe.
+	inProgress byte = 'h' // the messages wait for their peer
+	taken      byte = 't' // the request was answered, so the answer was lost
+	absent     byte = 'n' // it never came, and is refused from now on; names a node that has the id
+
+	farewell byte = 'l' // follows the last answer; its number is how many answers there were
 )
 
-// reasons are the outcomes as they travel, each as its index. ErrClosed of another
-// node is errShutDown here, for the pool here is not closed.
+// reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed of
+// another node is errShutDown here, because the pool here is not closed.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -46,8 +49,8 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// A replies part decides what becomes of requests that are out, by the answers of other nodes,
-// or by their silence.
+// A replies part decides what becomes of requests that are out. It goes by the answers of other
+// nodes, or by their silence.
 type replies struct{ *outgoing }
 
 // answered handles a message to the node's own subject for answers: a status of NATS,
@@ -79,8 +82,8 @@ func (n *replies) answered(m *nats.Msg) {
 	}
 }
 
-// noResponders returns the outcome of a request to which nobody is subscribed. A node to which
-// it was sent has gone, but another may have the id.
+// noResponders returns the outcome of a request for which NATS had no subscriber. If it was sent
+// to one node, that node has gone, but another may have the id.
 func (r *request) noResponders() error {
 	if r.node != "" {
 		return gcpool.ErrMoved
@@ -88,8 +91,8 @@ func (r *request) noResponders() error {
 	return gcpool.ErrNotConnected
 }
 
-// answer handles one answer, and reports whether it makes sense. One to a request that
-// was given up does.
+// answer handles one answer, and reports whether it makes sense. An answer to a request that was
+// given up makes sense.
 func (n *replies) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
@@ -121,8 +124,8 @@ func (n *replies) answer(d *decoder, node string) bool {
 	return true
 }
 
-// answeredLocked returns the request if the answer ends it, lost if its messages have no
-// outcomes of their own, and whether the answer makes sense.
+// answeredLocked returns the request if the answer ends it. lost is then the outcome of all its
+// messages, nil if each has its own. ok reports whether the answer makes sense.
 func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {
@@ -146,8 +149,8 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 	return nil, nil, true
 }
 
-// settled continues with r when a node has answered with outcomes for the first messages.
-// The others belong to the node named, unless they have not been sent yet.
+// settled continues with r when a node has answered with outcomes for the first messages. The
+// others go to the node named, unless they have not been sent yet.
 func (n *replies) settled(r *request, outcomes int, node, name string) {
 	all := outcomes == r.sent
 	r.batch = r.batch[outcomes:]
@@ -164,7 +167,7 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 			n.finish(r, nil)
 			return
 		}
-		r.node = node // for what did not fit into one message
+		r.node = node // the rest did not fit into one message
 	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
 		n.finish(r, gcpool.ErrMoved)
 		return
@@ -174,9 +177,9 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 	n.again(r)
 }
 
-// departed handles a farewell. If all answers of that node have come, what has none was never
-// taken there, and is sent again. If not, the node is as one that has died: it may have taken
-// what is on its way.
+// departed handles a farewell. If all answers of that node have come, it never took a request
+// without an answer, and this node sends the request again. If an answer is missing, the node may
+// have taken what is on its way, like a node that has died.
 func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
 	all := n.windowLocked(node).heard == answers
@@ -190,7 +193,7 @@ func (n *replies) departed(node string, answers uint64) {
 	for number, r := range n.out {
 		switch {
 		case r.node != node:
-			r.asked = time.Time{} // it may be known now
+			r.asked = time.Time{} // ask at once: the outcome may be known now
 		case all || r.kind == where:
 			ended[n.claimLocked(number)] = gcpool.ErrMoved
 		default:

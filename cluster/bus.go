@@ -11,9 +11,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A bus is the node's way to NATS, and what it knows of the cluster. Its mu guards the state of
-// all parts of a node, so that what is decided at once is true at once. Under it only the pool is
-// called, for Since and Info.
+// A bus is the node's connection to NATS, and its knowledge of the cluster. mu guards the state of
+// all parts of a node, so that each decision sees one consistent state. Nothing outside is called
+// under mu, except the pool's Since and Info.
 type bus struct {
 	pool    *gcpool.Pool
 	local   *gcpool.Local
@@ -24,16 +24,16 @@ type bus struct {
 	logs    *slog.Logger
 	id      string // unique
 
-	control chan *nats.Msg // what other nodes say of themselves
-	stop    chan struct{}  // closed when all is settled, or time is over
+	control chan *nats.Msg // announcements of other nodes
+	stop    chan struct{}  // closed when all is settled, or when Leave gives up
 	running sync.WaitGroup
 
 	withdrawn atomic.Bool // no id is announced any more, and no request is taken
-	came      time.Time   // shortly before SetCluster
+	came      time.Time   // the time shortly before SetCluster
 
 	malformed atomic.Uint64
 	fault     atomic.Pointer[error] // the last one
-	faulted   atomic.Int64          // when it was logged, for one a second is enough
+	faulted   atomic.Int64          // when an error was logged last
 
 	ticked atomic.Pointer[reading] // at the last tick; see now
 
@@ -45,8 +45,8 @@ type bus struct {
 	resumes  uint64    // reconnects of nc that the announcer has seen
 }
 
-// note records an error, and logs at most one a second. A logger may block or panic,
-// hence the goroutine.
+// note records an error, and logs at most one a second. It logs on a goroutine, because a logger
+// may block or panic.
 func (n *bus) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()
@@ -62,18 +62,18 @@ func (n *bus) note(err error) {
 	}
 }
 
-// A reading is the time of a node at a moment of its process.
+// A reading is the time of a node, and when the process read it.
 type reading struct{ process, node time.Time }
 
-// now returns the time by which the node measures how long it has heard nothing. Between two
-// ticks it goes on by 200 ms at most. So what came while this process was stopped, or had no
-// processor, can be read before its absence is noticed.
+// now returns the time by which a node measures silence. Between two ticks it advances by 200 ms
+// at most. So when this process was stopped, or had no processor, the node reads what has come
+// before it counts anything as missing.
 func (n *bus) now() time.Time {
 	r := n.ticked.Load()
 	return r.node.Add(min(time.Since(r.process), 2*tick))
 }
 
-// ticks starts the time of the node, and runs each tick.
+// ticks notes the time of the node at each tick.
 func (n *bus) ticks(now time.Time) { n.ticked.Store(&reading{time.Now(), now}) }
 
 // publish publishes one message, and records an error.
@@ -86,8 +86,7 @@ func (n *bus) publish(subject string, b []byte) {
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 
-// versionLocked returns the version of a connection. One from before Join keeps its
-// age.
+// versionLocked returns the version of a connection. A connection from before Join keeps its age.
 func (n *bus) versionLocked(added time.Time) uint64 {
 	if !added.IsZero() && added.Before(n.came) {
 		return n.clock.at(added)
@@ -104,6 +103,7 @@ func (n *bus) timeOf(d *decoder) uint64 {
 	return t
 }
 
+// everybodyLocked returns the nodes that may have received a request, this node included.
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {
@@ -114,7 +114,7 @@ func (n *bus) everybodyLocked() []string {
 	return nodes
 }
 
-// others returns the nodes that are there.
+// others returns the other nodes that are alive.
 func (n *bus) others() (nodes []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

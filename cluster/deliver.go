@@ -15,7 +15,7 @@ type delivery struct {
 	key
 	origin
 	batch [][]byte // messages without an outcome
-	codes []byte   // outcomes of the messages before
+	codes []byte   // outcomes of the messages before them
 }
 
 // An origin identifies a request: its node and number.
@@ -84,8 +84,8 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 	return false
 }
 
-// probed tells a node what became of some of its requests. Those that never came are
-// refused from now on.
+// probed tells a node what became of some of its requests. From now on it refuses requests that
+// never came.
 func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 	for d.more() {
 		number, k, here := d.number(), key{d.string(), d.string()}, ""
@@ -104,7 +104,7 @@ func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 			n.answerLocked(node, number, inProgress, nil, "")
 		case w.never(number):
 			n.answerLocked(node, number, absent, nil, here)
-		default: // behind its answer
+		default: // its answer was sent before this one
 			n.answerLocked(node, number, taken, nil, "")
 		}
 		n.mu.Unlock()
@@ -124,13 +124,13 @@ func (n *incoming) locate(r *delivery) {
 	}
 }
 
-// proceed gives what is left of r to the pool, as much as has room, and runs again when
-// that has its outcome, or when there may be room. When nothing is left, r is answered.
+// proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
+// when these have their outcomes, or when there may be room. At the end it answers r.
 func (n *incoming) proceed(r *delivery) {
 	for len(r.batch) > 0 {
 		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
 		if taken > 0 {
-			return // r is written's now
+			return // written continues with r
 		}
 		select {
 		case <-n.stop:
@@ -151,8 +151,8 @@ func (n *incoming) proceed(r *delivery) {
 	n.end(r)
 }
 
-// written takes the outcomes of the first messages of r. From one whose id has moved,
-// the rest goes back to its node.
+// written notes the outcomes of the first messages of r. If the id moved before one of them was
+// written, that message and the rest go back to the node that sent them.
 func (n *incoming) written(r *delivery, errs []error) {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
@@ -165,7 +165,7 @@ func (n *incoming) written(r *delivery, errs []error) {
 	n.proceed(r)
 }
 
-// end answers r, of which messages may be left.
+// end answers r. Messages that are left in its batch were not taken.
 func (n *incoming) end(r *delivery) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -9,7 +9,7 @@ import (
 // The kinds of request.
 const (
 	push  byte = 'm' // messages for an id
-	where byte = 'w' // which node has the id? Like a push of one message
+	where byte = 'w' // which node has the id? It has one empty message
 	probe byte = 'q' // what became of these requests?
 )
 
@@ -18,20 +18,20 @@ type request struct {
 	key
 	kind  byte
 	node  string   // where it goes; "" is whoever has the id
-	batch [][]byte // messages without an outcome; one of a question is empty
-	errs  []error  // outcomes of the messages before
+	batch [][]byte // messages without an outcome
+	errs  []error  // outcomes of the messages before them
 	done  func(errs []error)
-	name  string // of that node; the answer to a question
+	name  string // of that node, if it has answered a question
 
 	sent   int       // how many of batch have left
-	counts bool      // in Node.inFlight
+	counts bool      // it counts in inFlight
 	since  time.Time // when the search for its id began
 	heard  time.Time // when it came into the queue, left, or was last reported in progress
 	asked  time.Time // when it was probed last
-	absent []string  // nodes that answered so
+	absent []string  // nodes that have answered absent
 }
 
-// An outgoing part sends: requests of this node, each until it has its outcome, and answers.
+// An outgoing part sends answers, and the requests of this node, each until it has its outcome.
 type outgoing struct {
 	*bus
 	sending  chan struct{} // wakes send
@@ -41,34 +41,34 @@ type outgoing struct {
 	queue        []*request // to be sent
 	out          map[uint64]*request
 	number       uint64
-	inFlight     int                // how many of out count
+	inFlight     int                // how many of out count; see maxInFlight
 	open         int                // requests without an outcome
-	buf          []byte             // the request that take has encoded; send's
+	buf          []byte             // the request that take has encoded; owned by send
 	pending      []message          // what else is to be sent
 	slots        map[string]int     // index in pending, of the answers to a node
 	broadcasting int                // bytes of Broadcast in pending
-	limit        int                // of a NATS message
+	limit        int                // max_payload of NATS
 	away         bool               // no connection to NATS
-	windows      map[string]*window // by node, which of its requests came
+	windows      map[string]*window // by node
 	retries      map[key]retry      // ids with mail that nobody had
-	hints        [2]map[key]hint    // by id, of the last hintTTL and of the one before
+	hints        [2]map[key]hint    // those of the last hintTTL, and those of the hintTTL before
 	rotated      time.Time          // when hints began anew
 }
 
-// A hint is where an id was last, by an answer or an announcement; "" is unknown. If the node
-// there did not have it, since is when the search for it began.
+// A hint is the node where an id was last, according to an answer or an announcement; "" is
+// unknown. If that node did not have the id, since is when the search for the id began.
 type hint struct {
 	node  string
 	since time.Time
 }
 
-// A message is published by send; nobody waits for it.
+// A message is something else that send publishes. Nobody waits for it.
 type message struct {
 	subject string
 	data    []byte
 }
 
-// A remote is a Node as its pool sees it.
+// A remote is the [gcpool.Cluster] of a pool. Its methods are not part of Node's API.
 type remote struct{ *Node }
 
 // Forward implements [gcpool.Cluster]. It does not block.

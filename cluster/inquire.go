@@ -8,12 +8,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// patience is how long nothing may be heard of a push while another node has its id.
+// patience is how long a push may stay without an answer while another node has its id.
 const patience = time.Second
 
-// inquire asks what became of requests of which nothing has been heard, so that a lost
-// one does not keep those behind it waiting for WithTimeout. It asks the nodes that may
-// have got one; after a second all, for one of them may have the id.
+// inquire asks what became of silent requests. Otherwise a lost request would hold up the next
+// ones for WithTimeout. It asks the nodes that may have received the request. After a second it
+// asks all nodes, because one of them may have the id.
 func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -31,7 +31,7 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 			if b == nil {
 				b = append(appendString(nil, n.id), probe)
 			}
-			if len(b) < piece { // else the next time
+			if len(b) < piece { // else it asks the next time
 				b = appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
 				r.asked = now
 			}
@@ -51,9 +51,9 @@ func (n *replies) mayHaveLocked(r *request) []string {
 	return n.everybodyLocked()
 }
 
-// absentLocked notes that a node never received r, and returns the outcome if that
-// decides: ErrMoved if no node has r, and ErrUncertain if one that hangs may have it
-// while this one has its id. A node whose heartbeat is still in control may have r too.
+// absentLocked notes that a node never received r, and returns an outcome once there is one. It is
+// ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
+// absent node has the id. A node whose heartbeat still waits in control may have r as well.
 func (n *replies) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
@@ -73,9 +73,9 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	return nil
 }
 
-// sweep gives up requests that are overdue, at the end all. Those of which nothing has
-// been heard for two ticks no longer count as in flight, so that a node that hangs
-// does not block the way to others; and inquire asks about them.
+// sweep gives up overdue requests, and at the end all requests. A request that has been silent for
+// two ticks no longer counts as in flight, so that a node that hangs does not block requests to
+// others. inquire asks about silent requests.
 func (n *replies) sweep(end bool) {
 	ended, silent := map[*request]error{}, map[uint64]*request{}
 	n.mu.Lock()
@@ -103,5 +103,5 @@ func (n *replies) sweep(end bool) {
 		n.finish(r, err)
 	}
 	n.inquire(silent, now)
-	wake(n.sending) // to look whether NATS is connected
+	wake(n.sending) // it checks whether NATS is connected
 }

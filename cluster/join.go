@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// check refuses what cannot work.
+// check returns an error for arguments and options that cannot work.
 func (n *Node) check() error {
 	wrong := ""
 	switch {
@@ -35,7 +35,7 @@ func (n *Node) check() error {
 	return nil
 }
 
-// subscribe has what concerns the node itself come in.
+// subscribe subscribes to the subjects of the node itself, and checks permissions.
 func (n *Node) subscribe() error {
 	add := func(sub *nats.Subscription, err error) error {
 		if err == nil {
@@ -57,9 +57,9 @@ func (n *Node) subscribe() error {
 	)
 }
 
-// permitted returns an error if NATS does not permit what a node publishes or subscribes
-// to: it reports each before it answers a ping, and before was the last error until
-// then. Of what is published here, only the heartbeat concerns other nodes.
+// permitted returns an error if NATS does not permit a subject that a node needs. NATS reports
+// each violation before it answers a ping, and before was the last error until then. Other nodes
+// mind only the heartbeat among these messages.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))
@@ -94,15 +94,15 @@ func (s *announcer) permitted(before error) error {
 
 func (n *Node) unsubscribe() {
 	for _, sub := range n.subs {
-		_ = sub.Unsubscribe() // fails if nc is closed, and then it is done
+		_ = sub.Unsubscribe() // it fails only if nc is closed, which has ended it
 	}
 }
 
-// watch has the errors of NATS noted, and passed on to the handler that nc had.
+// watch notes the errors of NATS, and passes them on to the handler that nc had before.
 func (n *Node) watch() {
 	before, self := n.nc.ErrorHandler(), n.self
 	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if n := self.Load(); n != nil { // which nc, that stays, does not keep
+		if n := self.Load(); n != nil { // nc outlives the node, and must not keep it
 			noted := err
 			if sub != nil {
 				noted = fmt.Errorf("%w: %q", err, sub.Subject)

@@ -7,16 +7,16 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A retry is when an id is looked for again whose messages wait in the mailbox here. NATS said
-// that nobody has it, which is also what it says while a route is down, and nothing tells when
-// that ends. Each pause is twice the one before, so that an id costs a question for each
-// doubling of the ttl.
+// A retry is the next time to look for an id whose messages wait in the mailbox here. NATS said
+// that nobody has the id, but it also says so while a route is down, and nothing shows when the
+// route is up again. Each pause is twice the last one, so an id that stays away costs few
+// questions.
 type retry struct {
 	due   time.Time
 	pause time.Duration
 }
 
-// keep has an id looked for again in a second, if what nobody took is in the mailbox.
+// keep adds a retry for an id if a message that nobody took went into its mailbox.
 func (n *outgoing) keep(k key, err error) {
 	nobody := errors.Is(err, gcpool.ErrNotConnected) && !errors.Is(err, gcpool.ErrMoved)
 	if nobody && n.hasMail(k) {
@@ -28,7 +28,7 @@ func (n *outgoing) keep(k key, err error) {
 
 func (n *outgoing) hasMail(k key) bool { return n.pool.GetConn(k.pool).Info(k.id).Mailbox > 0 }
 
-// lookAgain asks where the ids of retries are. What waits for those that are found goes there.
+// lookAgain asks where ids with mail are. The mail of an id that is found goes to its node.
 func (n *outgoing) lookAgain(now time.Time) {
 	var due []key
 	n.mu.Lock()

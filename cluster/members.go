@@ -22,8 +22,8 @@ func (s *announcer) tick() {
 	s.forget(s.now())
 }
 
-// lookAtNATS finds out whether nc has connected again. The other nodes count as gone then until
-// their next heartbeats, which tell whether announcements were lost.
+// lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
+// as gone until their next heartbeats, which show whether announcements were lost.
 func (s *announcer) lookAtNATS() {
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
@@ -61,7 +61,7 @@ func (s *announcer) forget(now time.Time) {
 	}
 }
 
-// heartbeat tells the others that this node is there.
+// heartbeat tells the other nodes that this node is alive.
 func (s *announcer) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
@@ -115,8 +115,8 @@ func (s *announcer) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne notes the number of an announcement if it is the next one. Behind an announcement
-// that was lost or refused none is noted, so all of them are asked for.
+// heardOne notes the number of an announcement if it follows the last number noted. After an
+// announcement that was lost or refused it notes none, so this node asks for all of them.
 func (s *announcer) heardOne(node, subject string, number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,8 +129,8 @@ func (s *announcer) heardOne(node, subject string, number uint64) {
 	}
 }
 
-// repeated handles the end of what a node has repeated. If any of that was lost, the next
-// heartbeat asks for it again.
+// repeated handles the end of repeated announcements. If some of them were lost, this node asks
+// again at the next heartbeat.
 func (s *announcer) repeated(node string, d *decoder) {
 	said, direct := d.number(), d.number()
 	s.mu.Lock()
@@ -145,9 +145,9 @@ func (s *announcer) repeated(node string, d *decoder) {
 	m.direct = direct
 }
 
-// elsewhere handles a connection of an id at another node. If the one here is newer, that
-// node is told; else it is closed. One that has no entry yet is left alone: when it is
-// announced, the other node decides.
+// elsewhere handles a connection of an id at another node. If the connection here is newer, it
+// tells that node, and else closes the connection here. It leaves a connection without an entry
+// alone: when this node announces it, the other node decides.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
@@ -156,7 +156,7 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if h, ok := s.hintLocked(k); ok || e != nil { // the node of the hint may hang
+	if h, ok := s.hintLocked(k); ok || e != nil { // the node in the hint may hang
 		s.hints[0][k] = hint{node, h.since}
 	}
 	s.mu.Unlock()
@@ -168,8 +168,8 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	}
 }
 
-// evict closes the connection of an entry, but not one that came after it, and reports
-// whether it did. Changed is called then.
+// evict closes the connection of an entry, but not a later connection of its id. It reports
+// whether it closed it. The pool then calls Changed.
 func (s *announcer) evict(k key, e *entry) (done bool) {
 	_ = s.pool.GetConn(k.pool).Get(k.id, func(conn net.Conn) error {
 		done = s.added(k).Equal(e.added) && s.local.Evict(k.pool, k.id, conn)
@@ -178,8 +178,8 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive handles a heartbeat, and asks for announcements that are missing. One that is
-// sent to this node alone is a greeting. A node without ids need not know the ids of others.
+// alive handles a heartbeat, and asks for missing announcements. A heartbeat to this node alone is
+// a greeting. A node without ids does not need to know the ids of a newcomer.
 func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
@@ -205,15 +205,15 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	if whole != said {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if before == nil || before.gone { // some mail may be for ids of that node
+	if before == nil || before.gone { // some mail may be for ids there
 		for _, p := range s.pool.Stats() {
 			s.local.Appeared(p.Name, "")
 		}
 	}
 }
 
-// repeat tells a node all ids of the announcements after the first whole ones, and then how many
-// messages should have come.
+// repeat tells a node the ids of all announcements whose numbers are above whole, and then how
+// many messages it should have received.
 func (s *announcer) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {

@@ -52,7 +52,7 @@ import (
 // been delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
-// An oversize is ErrTooLarge with its own text, for that of ErrTooLarge names the outbox.
+// An oversize is ErrTooLarge with a text of its own, because ErrTooLarge names the outbox.
 type oversize struct{}
 
 func (oversize) Error() string { return "gcpool/cluster: message larger than max_payload of NATS" }
@@ -73,17 +73,17 @@ const (
 	tick = 100 * time.Millisecond
 	// retryDelay is how long a message whose id has just moved waits for its next try.
 	retryDelay = 2 * time.Millisecond
-	// heartbeat is how often a node says that it is there. After memberTimeout without
-	// one it counts as gone.
+	// heartbeat is how often a node announces that it is alive. After memberTimeout without a
+	// heartbeat it counts as gone.
 	heartbeat     = time.Second
 	memberTimeout = 7 * heartbeat / 2
 	// natsTimeout is how long NATS may be silent before the node connects again: a server
 	// that is only slow keeps its nodes.
 	natsTimeout = 5 * heartbeat
-	// hintTTL is how long a node remembers at least where an id was last.
+	// hintTTL is how long, at least, a node remembers where an id was last.
 	hintTTL = time.Second
-	// maxInFlight bounds the requests that are out for less than two ticks, so that a
-	// node's inbox holds those of many nodes.
+	// maxInFlight bounds the requests that are out for less than two ticks, so that the
+	// requests of many nodes fit into a node's inbox.
 	maxInFlight = 4096
 	inbox       = 1 << 16
 	// broadcastBytes bounds the Broadcasts that wait for NATS, and for readers of a pool.

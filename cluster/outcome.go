@@ -6,8 +6,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// claim removes a request from out, for the caller to settle. It returns nil if that
-// has been done.
+// claim removes a request from out, and the caller settles it. It returns nil if another caller
+// has claimed the request.
 func (n *outgoing) claim(number uint64) *request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -45,7 +45,7 @@ func (n *outgoing) fail(r *request, err error) {
 	n.finish(r, err)
 }
 
-// finish settles a request with err as the outcome of all messages that have none.
+// finish settles a request. err is the outcome of all messages that have none.
 // ErrMoved is delayed, so that the next try finds the id at its new node.
 func (n *outgoing) finish(r *request, err error) {
 	if err == gcpool.ErrMoved {
@@ -70,8 +70,8 @@ func (n *outgoing) finish(r *request, err error) {
 	}
 }
 
-// moved forgets where a request went that was not taken there. It returns ErrMoved, and
-// the pool forwards the messages again. After WithTimeout the search ends with errNowhere.
+// moved forgets the node that did not take a request. It returns ErrMoved, and the pool forwards
+// the messages again. After WithTimeout the search ends with errNowhere.
 func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()

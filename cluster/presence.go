@@ -17,9 +17,9 @@ import (
 // counts those that another node has written.
 type Stats struct {
 	Nodes     int    // other nodes that were heard within 3.5 s
-	IDs       int    // that are connected here and announced
+	IDs       int    // ids that are connected here and announced
 	Waiting   int    // requests without an answer; a request is a batch for an id, or a question
-	Requests  uint64 // sent
+	Requests  uint64 // requests sent
 	Received  uint64 // requests of other nodes
 	Malformed uint64 // messages that made no sense and were dropped
 }
@@ -99,7 +99,7 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 	}
 }
 
-// askFor is ask, but ends with ctx also while nc is held up in a write.
+// askFor is ask, but it ends with ctx even while nc is held up in a write.
 func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err error) {
 	done := make(chan struct{})
 	var all []string
@@ -116,7 +116,7 @@ func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err
 	}
 }
 
-// ask returns the ids of another node, nothing if there is no such node.
+// ask returns the ids of another node, and none if the node has gone.
 func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err error) {
 	inbox := n.subject("p", n.id, nuid.Next())
 	sub, err := n.nc.SubscribeSync(inbox)
@@ -155,7 +155,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 	}
 }
 
-// list is called when another node asks for the ids here. It answers in pages.
+// list answers another node that asks for the ids here, in pages.
 func (n *incoming) list(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()

@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// send is the goroutine that publishes. nc blocks while NATS does not read, and others
-// must not wait for that.
+// send is the goroutine that publishes requests and answers. nc blocks while NATS does not read,
+// and no other goroutine should wait for that.
 func (n *outgoing) send() {
 	for {
 		select {
@@ -26,7 +26,7 @@ func (n *outgoing) send() {
 	}
 }
 
-// round publishes what waits, and reports whether more has come meanwhile.
+// round publishes what waits, and reports whether more has come in the meantime.
 func (n *outgoing) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
@@ -108,7 +108,7 @@ func (n *outgoing) publishRequest(subject, reply string) error {
 	return nil
 }
 
-// wake wakes the goroutine that waits at c, or will.
+// wake wakes the goroutine that waits at c. If none waits, the next one does not have to.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
