@@ -184,10 +184,8 @@ func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
 	all := n.windowLocked(node).heard == answers
 	delete(n.windows, node)
-	if m := n.members[node]; m == nil && len(n.members) < maxNodes {
+	if n.members[node] != nil || len(n.members) < maxNodes {
 		n.members[node] = &member{heard: n.now(), gone: true, over: all}
-	} else if m != nil {
-		m.gone, m.over = true, all
 	}
 	ended := map[*request]error{}
 	for number, r := range n.out {

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -51,13 +52,9 @@ func (n *bus) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()
 	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
-		logs := n.logs
-		if logs == nil {
-			logs = slog.Default()
-		}
 		go func() {
 			defer func() { _ = recover() }()
-			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+			cmp.Or(n.logs, slog.Default()).Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
 		}()
 	}
 }

@@ -36,6 +36,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -147,9 +148,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 			opt(n)
 		}
 	}
-	if n.name == "" {
-		n.name = n.id
-	}
+	n.name = cmp.Or(n.name, n.id)
 	if err := n.check(); err != nil {
 		return nil, err
 	}

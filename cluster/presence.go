@@ -26,18 +26,13 @@ type Stats struct {
 
 // Stats returns a snapshot. It does not block.
 func (n *Node) Stats() Stats {
+	nodes := len(n.others())
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := Stats{
-		IDs: int(n.ids.Load()), Waiting: n.open,
+	return Stats{
+		Nodes: nodes, IDs: int(n.ids.Load()), Waiting: n.open,
 		Requests: n.requests.Load(), Received: n.taken.Load(), Malformed: n.malformed.Load(),
 	}
-	for _, m := range n.members {
-		if !m.gone {
-			s.Nodes++
-		}
-	}
-	return s
 }
 
 // Where returns the name of the node to which id is connected in a pool. If two nodes have that name,
