@@ -127,28 +127,24 @@ func (n *incoming) locate(r *delivery) {
 // proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
 // when these have their outcomes, or when there may be room. At the end it answers r.
 func (n *incoming) proceed(r *delivery) {
-	for len(r.batch) > 0 {
-		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
-		if taken > 0 {
-			return // written continues with r
-		}
-		select {
-		case <-n.stop:
-			return // too late for an answer
-		default:
-		}
-		switch {
-		case errors.Is(err, context.Canceled):
-			time.AfterFunc(retryDelay, func() { n.proceed(r) })
-			return
-		case errors.Is(err, gcpool.ErrMoved):
-			n.end(r)
-			return
-		}
-		r.codes = append(r.codes, reason(err))
-		r.batch = r.batch[1:]
+	if len(r.batch) == 0 {
+		n.end(r)
+		return
 	}
-	n.end(r)
+	taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
+	if taken > 0 {
+		return // written continues with r
+	}
+	select {
+	case <-n.stop:
+		return // too late for an answer
+	default:
+	}
+	if errors.Is(err, context.Canceled) {
+		time.AfterFunc(retryDelay, func() { n.proceed(r) })
+	} else {
+		n.written(r, []error{err})
+	}
 }
 
 // written notes the outcomes of the first messages of r. If the id moved before one of them was
