@@ -89,6 +89,20 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestWakesSend: requests and answers do not wait in line for the next tick.
+func TestWakesSend(t *testing.T) {
+	for what, add := range map[string]func(n *Node){
+		"a request": func(n *Node) { n.again(&request{}) },
+		"an answer": func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
+		"Broadcast": func(n *Node) { remote{n}.Broadcast(name, nil) },
+	} {
+		n := bare("n")
+		if add(n); len(n.sending) == 0 {
+			t.Errorf("%s: send is not woken", what)
+		}
+	}
+}
+
 // TestInHand: as long as its node says that it is in progress, a request is not given up.
 func TestInHand(t *testing.T) {
 	n := bare("n")
