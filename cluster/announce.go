@@ -13,56 +13,53 @@ import (
 const (
 	joined   byte = 'j' // ids with a new connection, each with its version
 	alive    byte = 'a' // every second: name, time, announcements to all
-	left     byte = 'l'
 	missing  byte = 'm' // asks for all announcements after the number given
-	repeated byte = 'e' // ends the answer to that: announcements to all, and to the one who asked
+	repeated byte = 'e' // ends the answer to missing: announcements to all, and to the node that asked
 )
 
-// group is the queue group of all nodes, so that NATS gives a message for an id
-// to one of them, should two have it for a moment.
+// group is the queue group of all nodes. If two nodes have an id for a moment, NATS gives each
+// message for the id to only one of them.
 const group = "gcpool"
 
 // A member is another node.
 type member struct {
 	name   string
 	heard  time.Time
-	said   uint64 // how many of its announcements to all have been heard
-	whole  uint64 // up to here none is missing
-	direct uint64 // how many of its announcements to this node alone have been heard
+	whole  uint64 // its announcements to all are heard up to this number
+	direct uint64 // and its announcements to this node alone
 	gone   bool   // silent, or announcements may have been lost
-	over   bool   // it has said farewell: it has nothing, and what it said before may come late
+	over   bool   // it has said farewell and has no ids; earlier announcements may come late
 }
 
-// An entry is an id that is connected here. Its version is the cluster's time at
-// which the connection came: the higher one is newer.
+// An entry is an id that is connected here. Its version is the cluster's time at which the
+// connection came. Of two connections, the higher version is the newer one.
 type entry struct {
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.Local.Since]
 	version uint64
 	said    uint64 // the number of its announcement
+	next    string // the node with a newer connection
 }
 
-// An announcer keeps NATS and the other nodes informed of which ids are here, and closes
-// connections that are older than others elsewhere. Its goroutine owns the fields.
+// An announcer tells NATS and the other nodes which ids are here, and that this node is alive. It
+// handles the announcements of other nodes, and closes connections here that are older than
+// theirs. Its goroutine owns the fields.
 type announcer struct {
 	*Node
 	entries map[key]*entry
 	gossip  []byte               // the announcement being built
-	unused  []*nats.Subscription // of ids that have left
-	said    uint64               // how many announcements to all
-	direct  map[string]uint64    // and to one node alone
-	over    bool                 // it has left: no id is announced any more
+	unused  []*nats.Subscription // ids that have left no longer need these
+	said    uint64               // how many announcements went to all
+	direct  map[string]uint64    // how many went to each node alone
+	over    bool                 // the node has left and announces no id any more
+
+	lastHeartbeat time.Time
+	lastPing      time.Time
 }
 
-// A redirect is the node that has an id which has left; "" if unknown.
-type redirect struct {
-	node  string
-	until time.Time
-}
-
-// A change is an id's connection at the time of Changed; the announcer may come to it
-// much later. The time when it was added identifies a connection, for not all types
-// can be compared.
+// A change is the connection of an id at the time of Changed. The announcer may handle it much
+// later. The time when a connection was added identifies it, because not all types of
+// connection can be compared.
 type change struct {
 	added   time.Time // zero if there is none
 	version uint64
@@ -73,7 +70,7 @@ func (n remote) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
 	added := n.added(k)
-	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version
+	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version already
 		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
@@ -82,7 +79,7 @@ func (n remote) Changed(pool, id string) {
 
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}}
+	s := &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -128,11 +125,11 @@ func (s *announcer) update() {
 	}
 	s.say(s.subject("s"))
 	s.unsubscribeAll()
-	s.count()
+	s.ids.Store(int64(len(s.entries)))
 }
 
-// refresh updates the entry of an id that has changed. If it has changed again since,
-// the next update handles that.
+// refresh updates the entry of an id that has changed. If the id has changed again since then,
+// the next update handles it.
 func (s *announcer) refresh(k key) {
 	s.mu.Lock()
 	c := s.dirty[k]
@@ -154,31 +151,27 @@ func (s *announcer) refresh(k key) {
 		s.entries[k] = e
 		fallthrough
 	case here && !e.added.Equal(c.added):
-		e.added, e.version = c.added, c.version
-		s.mu.Lock()
-		delete(s.redirects, k)
-		s.mu.Unlock()
+		e.added, e.version, e.next = c.added, c.version, ""
 		s.tell(s.subject("s"), k, e)
-		e.said = s.said + 1 // or one less, if tell has sent it already
+		e.said = s.said + 1
 	}
 }
 
-// drop removes an id that has left. For redirectTTL, requests for it are redirected,
-// once another node has announced it.
+// drop removes an id that has left. If another node announces the id, this node redirects
+// requests for it there for at least hintTTL.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	if e.sub != nil {
 		s.unused = append(s.unused, e.sub)
 	}
-	until := time.Now().Add(redirectTTL)
 	s.mu.Lock()
-	s.redirects[k] = redirect{s.redirects[k].node, until} // elsewhere may have set the node
+	s.hints[0][k] = hint{node: e.next}
 	s.mu.Unlock()
 }
 
-// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It
-// does so in groups, for nats.go uses a goroutine for each. Without a connection
-// nothing is on its way, and nats.go would subscribe again to what it drains.
+// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It drains
+// them in groups, because nats.go uses a goroutine for each. Without a connection nothing is on
+// its way, and nats.go would restore a draining subscription when it connects again.
 func (s *announcer) unsubscribeAll() {
 	for len(s.unused) > 0 {
 		some := s.unused[:min(len(s.unused), 512)]
@@ -187,7 +180,7 @@ func (s *announcer) unsubscribeAll() {
 			if s.nc.IsConnected() {
 				resumes := s.nc.Stats().Reconnects
 				sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
-					if s.nc.Reconnects != resumes { // nats.go has subscribed it again
+					if s.nc.Reconnects != resumes { // nats.go has restored it
 						s.stale.Store(true)
 					}
 				})
@@ -203,66 +196,52 @@ func (s *announcer) unsubscribeAll() {
 	s.unused = nil
 }
 
-// tell adds an id to the announcement being built, and sends that when it is full.
+// tell adds an id to the announcement that is being built. If the id does not fit, tell sends the
+// announcement first.
 func (s *announcer) tell(subject string, k key, e *entry) {
 	s.mu.Lock()
 	limit := s.limit
 	s.mu.Unlock()
-	size := len(k.pool) + len(k.id) + 3*binary.MaxVarintLen64
-	if len(s.gossip)+size > limit {
-		s.say(subject)
-	}
+	size := len(k.pool) + len(k.id) + 4*binary.MaxVarintLen64
 	if len(s.id)+2+size > limit {
 		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
 		return
 	}
-	if len(s.gossip) == 0 {
-		s.gossip = append(appendString(nil, s.id), joined)
+	if len(s.id)+2+len(s.gossip)+size > min(limit, piece) {
+		s.say(subject)
 	}
 	s.gossip = appendString(appendString(s.gossip, k.pool), k.id)
 	s.gossip = binary.AppendUvarint(s.gossip, e.version)
-	if len(s.gossip) > piece {
-		s.say(subject)
-	}
 }
 
-// say sends the announcement being built.
+// say sends the announcement that is being built.
 func (s *announcer) say(subject string) {
-	if len(s.gossip) > 0 {
-		if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
-			s.direct[node]++
-		} else {
-			s.said++
-		}
-		s.publish(subject, s.gossip)
-		s.gossip = nil
+	if len(s.gossip) == 0 {
+		return
 	}
+	var number uint64
+	if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
+		s.direct[node]++
+		number = s.direct[node]
+	} else {
+		s.said++
+		number = s.said
+	}
+	b := binary.AppendUvarint(append(appendString(nil, s.id), joined), number)
+	s.publish(subject, append(b, s.gossip...))
+	s.gossip = s.gossip[:0]
 }
 
-// count publishes how many ids are here.
-func (s *announcer) count() {
-	s.mu.Lock()
-	s.ids = len(s.entries)
-	s.mu.Unlock()
-}
-
-// leave withdraws all ids and says goodbye.
+// leave withdraws all ids.
 func (s *announcer) leave() {
 	s.over = true
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
-	for _, sub := range s.subs { // or other nodes would go on sending to d; they may still ask at q
-		ends := sub.Subject == s.subject("d", s.id) || sub.Subject == s.subject("b")
-		if ends && s.nc.IsConnected() {
-			_ = sub.Drain()
-		}
-	}
 	s.unsubscribeAll()
-	s.count()
-	s.publish(s.subject("s"), append(appendString(nil, s.id), left))
+	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
-		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends nothing more here
+		_ = s.nc.FlushTimeout(time.Second) // then NATS sends nothing more for these ids
 	}
 	s.withdrawn.Store(true)
 }

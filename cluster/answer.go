@@ -11,16 +11,18 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	outcomes   byte = 'o' // of the first messages; the others belong to the node named
-	found      byte = 'f' // the name of the node that has the id
-	inProgress byte = 'h' // to a probe: the messages wait for their peer
-	taken      byte = 't' // to a probe: it was answered, so that answer is lost
-	absent     byte = 'n' // to a probe: not here, and refused from now on; names the node if it has the id
-	farewell   byte = 'l' // behind a node's last answer; its number is how many there were
+	outcomes byte = 'o' // of the first messages; the others belong to the node named
+
+	// Answers to a probe.
+	inProgress byte = 'h' // the messages wait for their peer
+	taken      byte = 't' // the request was answered, so the answer was lost
+	absent     byte = 'n' // it never came, and is refused from now on; names a node that has the id
+
+	farewell byte = 'l' // follows the last answer; its number is how many answers there were
 )
 
-// reasons are the outcomes as they travel, each as its index. ErrClosed of another
-// node is errShutDown here, for the pool here is not closed.
+// reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed of
+// another node is errShutDown here, because the pool here is not closed.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -47,8 +49,8 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// A replies part decides what becomes of requests that are out, by the answers of other nodes,
-// or by their silence.
+// A replies part decides what becomes of requests that are out. It goes by the answers of other
+// nodes, or by their silence.
 type replies struct{ *outgoing }
 
 // answered handles a message to the node's own subject for answers: a status of NATS,
@@ -59,7 +61,7 @@ func (n *replies) answered(m *nats.Msg) {
 		if !ok || m.Header.Get("Status") != "503" {
 			n.reject(m)
 		} else if r := n.claim(number); r != nil {
-			n.nobody(r)
+			n.finish(r, r.noResponders())
 		}
 		return
 	}
@@ -67,7 +69,7 @@ func (n *replies) answered(m *nats.Msg) {
 	node := d.string()
 	if node == n.id && !d.more() {
 		n.mu.Lock()
-		n.lastEcho = time.Now()
+		n.lastEcho = n.now()
 		n.mu.Unlock()
 	}
 	for ok := plain(node) && d.more(); ok && d.more(); {
@@ -80,24 +82,23 @@ func (n *replies) answered(m *nats.Msg) {
 	}
 }
 
-// nobody settles a request to which nobody is subscribed. If it went to one node, that
-// has gone, but another may have the id.
-func (n *replies) nobody(r *request) {
-	if r.node == "" {
-		n.finish(r, gcpool.ErrNotConnected)
-		return
+// noResponders returns the outcome of a request for which NATS had no subscriber. If it was sent
+// to one node, that node has gone, but another may have the id.
+func (r *request) noResponders() error {
+	if r.node != "" {
+		return gcpool.ErrMoved
 	}
-	n.retry(r)
+	return gcpool.ErrNotConnected
 }
 
-// answer handles one answer, and reports whether it makes sense. One to a request that
-// was given up does.
+// answer handles one answer, and reports whether it makes sense. An answer to a request that was
+// given up makes sense.
 func (n *replies) answer(d *decoder, node string) bool {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
-	if d.bad || kind == outcomes && name != "" && !plain(name) {
+	if d.bad {
 		return false
 	}
 	if kind == farewell {
@@ -112,13 +113,8 @@ func (n *replies) answer(d *decoder, node string) bool {
 		return ok
 	}
 	switch {
-	case lost == gcpool.ErrMoved:
-		n.retry(r)
 	case lost != nil:
 		n.finish(r, lost)
-	case kind == found:
-		r.name = n.nameOf(node, name)
-		n.finish(r, nil)
 	default:
 		for _, c := range codes {
 			r.errs = append(r.errs, reasons[c])
@@ -128,15 +124,14 @@ func (n *replies) answer(d *decoder, node string) bool {
 	return true
 }
 
-// answeredLocked returns the request if the answer ends it, lost if its messages have no
-// outcomes of their own, and whether the answer makes sense.
+// answeredLocked returns the request if the answer ends it. lost is then the outcome of all its
+// messages, nil if each has its own. ok reports whether the answer makes sense.
 func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {
 	case r == nil:
 	case kind == inProgress:
-		r.since = time.Now()
-		r.due, r.heard = r.since.Add(n.timeout), r.since
+		r.since, r.heard = n.now(), n.now()
 		n.uncountLocked(r)
 	case kind == taken && r.kind == where:
 		return r, gcpool.ErrMoved, true // ask again
@@ -146,7 +141,7 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 		if lost = n.absentLocked(r, node, name != ""); lost != nil {
 			return r, lost, true
 		}
-	case kind == outcomes && len(codes) <= r.sent, kind == found && r.kind == where:
+	case kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name))):
 		return r, nil, true
 	default:
 		return nil, nil, false
@@ -154,13 +149,13 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 	return nil, nil, true
 }
 
-// settled continues with r when a node has answered with outcomes for the first messages.
-// The others belong to the node named, unless they have not been sent yet.
+// settled continues with r when a node has answered with outcomes for the first messages. The
+// others go to the node named, unless they have not been sent yet.
 func (n *replies) settled(r *request, outcomes int, node, name string) {
-	all := r.kind == push && outcomes == r.sent
+	all := outcomes == r.sent
 	r.batch = r.batch[outcomes:]
 	if outcomes > 0 {
-		r.since = time.Now()
+		r.since = n.now()
 	}
 	switch {
 	case all:
@@ -168,51 +163,43 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 		n.hints[0][r.key] = hint{node: node}
 		n.mu.Unlock()
 		if len(r.batch) == 0 {
+			r.node, r.name = node, name
 			n.finish(r, nil)
 			return
 		}
-		r.node = node // for what did not fit into one message
-	case name == "" || name == n.id || name == r.node || time.Since(r.since) > n.timeout:
-		n.retry(r)
+		r.node = node // the rest did not fit into one message
+	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
+		n.finish(r, gcpool.ErrMoved)
 		return
 	default:
 		r.node = name
 	}
 	n.again(r)
-	wake(n.sending)
 }
 
-// departed handles a farewell. If all answers of that node have come, what has none was never
-// taken there, and is sent again. If not, the node is as one that has died: it may have taken
-// what is on its way.
+// departed handles a farewell. If all answers of that node have come, it never took a request
+// without an answer, and this node sends the request again. If an answer is missing, the node may
+// have taken what is on its way, like a node that has died.
 func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
 	all := n.windowLocked(node).heard == answers
 	delete(n.windows, node)
-	if m := n.members[node]; m == nil && len(n.members) < maxNodes {
-		n.members[node] = &member{heard: time.Now(), gone: true, over: all}
-	} else if m != nil {
-		m.gone, m.over = true, all
+	if n.members[node] != nil || len(n.members) < maxNodes {
+		n.members[node] = &member{heard: n.now(), gone: true, over: all}
 	}
-	var moved, lost []*request
+	ended := map[*request]error{}
 	for number, r := range n.out {
 		switch {
-		case r.node == node && (all || r.kind == where):
-			moved = append(moved, r)
-		case r.node == node:
-			lost = append(lost, r)
+		case r.node != node:
+			r.asked = time.Time{} // ask at once: the outcome may be known now
+		case all || r.kind == where:
+			ended[n.claimLocked(number)] = gcpool.ErrMoved
 		default:
-			r.asked = time.Time{} // it may be known now
-			continue
+			ended[n.claimLocked(number)] = ErrUncertain
 		}
-		n.uncountLocked(r)
-		delete(n.out, number)
 	}
 	n.mu.Unlock()
-	for _, r := range moved {
-		n.retry(r)
-	}
-	for _, r := range lost {
-		n.finish(r, ErrUncertain)
+	for r, err := range ended {
+		n.finish(r, err)
 	}
 }

@@ -48,7 +48,6 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 	}{
 		"a reason that is none":     {outcomes, []byte{byte(len(reasons))}, ""},
 		"more than were sent":       {outcomes, []byte{0, 0}, ""},
-		"a node to a push":          {found, nil, g.id},
 		"a kind that is none":       {'?', nil, ""},
 		"a node that is a wildcard": {outcomes, nil, strings.Repeat("*", 22)},
 		"a node that is short":      {outcomes, nil, "g"},
@@ -97,7 +96,7 @@ func TestWhereWhileMoving(t *testing.T) {
 	m, _ := g.asked()
 	g.answers(m, outcomes, nil, "")
 	m, _ = g.asked()
-	g.answers(m, found, nil, "node g")
+	g.answers(m, outcomes, []byte{0}, "node g")
 	if got := <-where; got != "node g<nil>" {
 		t.Errorf("she is at %q", got)
 	}

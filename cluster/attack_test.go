@@ -92,7 +92,7 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Hour, 1<<20)), join(t, s.ClientURL())
 	held, hold := make(chan struct{}), make(chan struct{})
-	a.enqueue(&request{key: key{"x", "y"}, kind: where, done: func([]error) { // holds up receive, as a busy machine does
+	a.enqueue(&request{key: key{"x", "y"}, kind: where, batch: [][]byte{nil}, done: func([]error) { // holds up receive, as a busy machine does
 		close(held)
 		<-hold
 	}})
@@ -106,7 +106,7 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
 		m := a.members[b.id]
-		return announced && m != nil && m.said == 1
+		return announced && m != nil && m.whole == 1
 	})
 	close(hold)
 	if got := u.read(); got != "x" {
@@ -315,7 +315,7 @@ func TestEmptyIDs(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
 	bus := connect(t, s.ClientURL())
-	b := append(appendString(nil, strings.Repeat("x", 22)), joined)
+	b := append(appendString(nil, strings.Repeat("x", 22)), joined, 1)
 	bus.Publish(a.subject("s", a.id), append(appendString(appendString(b, name), ""), 1))
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 1 })
 }

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -11,9 +12,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A bus is the node's way to NATS, and what it knows of the cluster. Its mu guards the state of
-// all parts of a node, so that what is decided at once is true at once. Under it only the pool is
-// called, for Since.
+// A bus is the node's connection to NATS, and its knowledge of the cluster. mu guards the state of
+// all parts of a node, so that each decision sees one consistent state. Nothing outside is called
+// under mu, except the pool's Since and Info.
 type bus struct {
 	pool    *gcpool.Pool
 	local   *gcpool.Local
@@ -24,40 +25,53 @@ type bus struct {
 	logs    *slog.Logger
 	id      string // unique
 
-	control chan *nats.Msg // what other nodes say of themselves
-	stop    chan struct{}  // closed when all is settled, or time is over
+	control chan *nats.Msg // announcements of other nodes
+	stop    chan struct{}  // closed when all is settled, or when Leave gives up
 	running sync.WaitGroup
-	came    time.Time // shortly before SetCluster
+
+	withdrawn atomic.Bool // no id is announced any more, and no request is taken
+	came      time.Time   // the time shortly before SetCluster
 
 	malformed atomic.Uint64
 	fault     atomic.Pointer[error] // the last one
-	faulted   atomic.Int64          // when it was logged, for one a second is enough
+	faulted   atomic.Int64          // when an error was logged last
 
-	mu        sync.Mutex
-	ended     bool
-	clock     clock
-	redirects map[key]redirect // ids that have left
-	members   map[string]*member
-	lastEcho  time.Time // when the last ping of listen came back
-	resumes   uint64    // reconnects of nc that the announcer has seen
+	ticked atomic.Pointer[reading] // at the last tick; see now
+
+	mu       sync.Mutex
+	ended    bool
+	clock    clock
+	members  map[string]*member
+	lastEcho time.Time // when the last ping of listen came back
+	resumes  uint64    // reconnects of nc that the announcer has seen
 }
 
-// note records an error, and logs at most one a second. A logger may block or panic,
-// hence the goroutine.
+// note records an error, and logs at most one a second. It logs on a goroutine, because a logger
+// may block or panic.
 func (n *bus) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()
 	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
-		logs := n.logs
-		if logs == nil {
-			logs = slog.Default()
-		}
 		go func() {
 			defer func() { _ = recover() }()
-			logs.Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+			cmp.Or(n.logs, slog.Default()).Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
 		}()
 	}
 }
+
+// A reading is the time of a node, and when the process read it.
+type reading struct{ process, node time.Time }
+
+// now returns the time by which a node measures silence. Between two ticks it advances by 200 ms
+// at most. So when this process was stopped, or had no processor, the node reads what has come
+// before it counts anything as missing.
+func (n *bus) now() time.Time {
+	r := n.ticked.Load()
+	return r.node.Add(min(time.Since(r.process), 2*tick))
+}
+
+// ticks notes the time of the node at each tick.
+func (n *bus) ticks(now time.Time) { n.ticked.Store(&reading{time.Now(), now}) }
 
 // publish publishes one message, and records an error.
 func (n *bus) publish(subject string, b []byte) {
@@ -69,8 +83,7 @@ func (n *bus) publish(subject string, b []byte) {
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 
-// versionLocked returns the version of a connection. One from before Join keeps its
-// age.
+// versionLocked returns the version of a connection. A connection from before Join keeps its age.
 func (n *bus) versionLocked(added time.Time) uint64 {
 	if !added.IsZero() && added.Before(n.came) {
 		return n.clock.at(added)
@@ -78,6 +91,16 @@ func (n *bus) versionLocked(added time.Time) uint64 {
 	return n.clock.version(time.Now())
 }
 
+// timeOf decodes a time of another node, and moves the clock beyond it.
+func (n *bus) timeOf(d *decoder) uint64 {
+	t := d.number()
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	d.bad = d.bad || !n.clock.hear(t, time.Now())
+	return t
+}
+
+// everybodyLocked returns the nodes that may have received a request, this node included.
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {
@@ -88,7 +111,7 @@ func (n *bus) everybodyLocked() []string {
 	return nodes
 }
 
-// others returns the nodes that are there.
+// others returns the other nodes that are alive.
 func (n *bus) others() (nodes []string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -6,19 +6,18 @@ import (
 	"github.com/nulijiabei/gcpool/cluster/internal/skew"
 )
 
-// farFuture is how far ahead of a node's clock a time may be that others tell. One
-// beyond is no clock's, and near the end of what a time can be.
+// farFuture is how far ahead of a node's clock the time of another node may be. No clock shows a
+// later time, and versions could not rise much beyond it.
 const farFuture = 100 * 365 * 24 * uint64(time.Hour/time.Microsecond)
 
-// A clock tells the cluster's time, in microseconds since 1970. It begins with the
-// wall clock and goes on with the monotonic one, so that a wall clock that is set does
-// not matter. It is never behind a time of another node (Lamport), so all
-// nodes that have heard of each other agree, to within a message's time, also during a
-// partition. Times given to connections are unique within a node.
+// A clock tells the cluster's time, in microseconds since 1970. It starts from the wall clock and
+// runs by the monotonic clock, so it does not matter if somebody sets the wall clock. It is never
+// behind a time that another node has sent (Lamport). So nodes that have heard of each other agree
+// to within the delay of a message, also during a partition. Versions are unique within a node.
 type clock struct {
 	start time.Time // has a monotonic reading
-	ahead uint64    // of start's wall time
-	last  uint64    // version
+	ahead uint64    // how far the clock is ahead of the wall time of start
+	last  uint64    // the last version
 }
 
 func startClock() clock {
@@ -30,8 +29,8 @@ func (c *clock) at(t time.Time) uint64 {
 	return uint64(max(0, c.start.UnixMicro()+t.Sub(c.start).Microseconds())) + c.ahead
 }
 
-// hear moves the clock beyond a time of another node, and reports false if
-// that makes no sense.
+// hear moves the clock beyond a time of another node. It reports false if that time makes no
+// sense.
 func (c *clock) hear(t uint64, at time.Time) bool {
 	now := c.at(at)
 	if t >= now && t-now > farFuture {
@@ -43,7 +42,7 @@ func (c *clock) hear(t uint64, at time.Time) bool {
 	return true
 }
 
-// version returns the version of a connection that came at a moment.
+// version returns the version of a connection that came at that moment.
 func (c *clock) version(at time.Time) uint64 {
 	c.last = max(c.last+1, c.at(at))
 	return c.last

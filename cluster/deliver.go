@@ -13,10 +13,9 @@ import (
 // A delivery is a push of another node on its way to an id here.
 type delivery struct {
 	key
-	node   string
-	number uint64
-	batch  [][]byte // messages without an outcome
-	codes  []byte   // outcomes of the messages before
+	origin
+	batch [][]byte // messages without an outcome
+	codes []byte   // outcomes of the messages before them
 }
 
 // An origin identifies a request: its node and number.
@@ -36,7 +35,7 @@ type incoming struct {
 // received handles one request.
 func (n *incoming) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
-	r := &delivery{node: d.string()}
+	r := &delivery{origin: origin{node: d.string()}}
 	kind := d.byte()
 	if kind == probe && plain(r.node) {
 		n.probed(r.node, &d, m)
@@ -48,7 +47,7 @@ func (n *incoming) received(m *nats.Msg) {
 		r.batch = append(r.batch, d.bytes())
 	}
 	number, ok := n.numbered(m.Reply, r.node)
-	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || (kind == where) != (len(r.batch) == 0) {
+	if d.bad || !ok || r.id == "" || !plain(r.node) || kind != push && kind != where || len(r.batch) == 0 {
 		n.reject(m)
 		return
 	}
@@ -62,35 +61,31 @@ func (n *incoming) received(m *nats.Msg) {
 		return
 	}
 	n.mu.Lock()
-	n.deliveries[origin{r.node, number}] = r
+	n.deliveries[r.origin] = r
 	n.mu.Unlock()
-	if n.proceed(r) {
-		wake(n.sending)
-	}
+	n.proceed(r)
 }
 
-// accept reports whether a request may be taken. One that is out of turn or has expired
-// is refused; its node sends it again if it still waits. One that came twice has its
-// answer already.
+// accept reports whether a request may be taken. A request that is out of turn, has
+// expired or comes while this node leaves is refused; its node sends it again if it still
+// waits. A request that came twice has its answer already.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.windowLocked(r.node)
-	late := n.clock.at(time.Now()) > expires
-	if late {
+	if n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
 		w.refuse(r.number)
 	} else if w.take(r.number) {
 		return true
 	}
 	if w.never(r.number) {
 		n.answerLocked(r.node, r.number, outcomes, nil, "")
-		wake(n.sending)
 	}
 	return false
 }
 
-// probed tells a node what became of some of its requests. Those that never came are
-// refused from now on.
+// probed tells a node what became of some of its requests. From now on it refuses requests that
+// never came.
 func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 	for d.more() {
 		number, k, here := d.number(), key{d.string(), d.string()}, ""
@@ -109,98 +104,81 @@ func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 			n.answerLocked(node, number, inProgress, nil, "")
 		case w.never(number):
 			n.answerLocked(node, number, absent, nil, here)
-		default: // behind its answer
+		default: // its answer was sent before this one
 			n.answerLocked(node, number, taken, nil, "")
 		}
 		n.mu.Unlock()
 	}
-	wake(n.sending)
 }
 
 // locate answers the question where an id is.
 func (n *incoming) locate(r *delivery) {
 	here := !n.added(r.key).IsZero()
-	defer wake(n.sending)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if here {
-		n.answerLocked(r.node, r.number, found, nil, n.name)
+		n.answerLocked(r.node, r.number, outcomes, []byte{0}, n.name)
 	} else {
-		n.answerLocked(r.node, r.number, outcomes, nil, n.redirects[r.key].node)
+		h, _ := n.hintLocked(r.key)
+		n.answerLocked(r.node, r.number, outcomes, nil, h.node)
 	}
 }
 
-// proceed gives what is left of r to the pool, as much as has room, and runs again when
-// that has its outcome, or when there may be room. It reports whether r is answered.
-func (n *incoming) proceed(r *delivery) bool {
-	for len(r.batch) > 0 {
-		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) {
-			if n.written(r, errs) {
-				n.sendNow()
-			}
-		})
-		if taken > 0 {
-			return false // r is written's now
-		}
-		select {
-		case <-n.stop:
-			return false // too late for an answer
-		default:
-		}
-		switch {
-		case errors.Is(err, context.Canceled):
-			time.AfterFunc(retryDelay, func() {
-				if n.proceed(r) {
-					n.sendNow()
-				}
-			})
-			return false
-		case errors.Is(err, gcpool.ErrMoved):
-			return n.end(r)
-		}
-		r.codes = append(r.codes, reason(err))
-		r.batch = r.batch[1:]
+// proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
+// when these have their outcomes, or when there may be room. At the end it answers r.
+func (n *incoming) proceed(r *delivery) {
+	if len(r.batch) == 0 {
+		n.end(r)
+		return
 	}
-	return n.end(r)
+	taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
+	if taken > 0 {
+		return // written continues with r
+	}
+	select {
+	case <-n.stop:
+		return // too late for an answer
+	default:
+	}
+	if errors.Is(err, context.Canceled) {
+		time.AfterFunc(retryDelay, func() { n.proceed(r) })
+	} else {
+		n.written(r, []error{err})
+	}
 }
 
-// written takes the outcomes of the first messages of r. From one whose id has moved,
-// the rest goes back to its node.
-func (n *incoming) written(r *delivery, errs []error) bool {
+// written notes the outcomes of the first messages of r. If the id moved before one of them was
+// written, that message and the rest go back to the node that sent them.
+func (n *incoming) written(r *delivery, errs []error) {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
-			return n.end(r)
+			n.end(r)
+			return
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	return n.proceed(r)
+	n.proceed(r)
 }
 
-// end answers r, of which messages may be left.
-func (n *incoming) end(r *delivery) bool {
+// end answers r. Messages that are left in its batch were not taken.
+func (n *incoming) end(r *delivery) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	delete(n.deliveries, origin{r.node, r.number})
-	n.answerLocked(r.node, r.number, outcomes, r.codes, n.redirects[r.key].node)
-	return true
+	delete(n.deliveries, r.origin)
+	h, _ := n.hintLocked(r.key)
+	n.answerLocked(r.node, r.number, outcomes, r.codes, h.node)
 }
 
 // farewell tells each node how many answers it should have got.
 func (n *incoming) farewell() {
 	n.mu.Lock()
-	counts := map[string]uint64{}
 	for node := range n.members {
-		counts[node] = 0
+		n.windowLocked(node)
 	}
 	for node, w := range n.windows {
-		counts[node] = w.answers
-	}
-	for node, count := range counts {
-		n.answerLocked(node, count, farewell, nil, "")
+		n.answerLocked(node, w.answers, farewell, nil, "")
 	}
 	n.mu.Unlock()
-	n.publishing.Lock()
-	defer n.publishing.Unlock()
 	n.round()
 }

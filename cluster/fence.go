@@ -2,16 +2,16 @@ package cluster
 
 import "time"
 
-// A window knows which of the latest requests of one node have been taken, and
-// refuses what comes out of turn, as the anti-replay window of RFC 4303 does: a
-// request that was delayed must not be written after those that came later.
+// A window knows which of the latest requests of one node have been taken. It refuses requests
+// that come out of order, like the anti-replay window of RFC 4303: a delayed request must not be
+// written after later ones.
 type window struct {
 	last  uint64       // the highest number taken or refused
-	taken [1024]uint64 // bits: of the numbers up to last
+	taken [1024]uint64 // one bit for each of the last numbers
 	used  time.Time
 
-	answers uint64 // sent to that node
-	heard   uint64 // answers of that node
+	answers uint64 // answers sent to that node
+	heard   uint64 // answers that came from that node
 }
 
 // size is how many numbers a window remembers.
@@ -34,8 +34,8 @@ func (w *window) refuse(number uint64) {
 	}
 }
 
-// take reports whether a request may be taken: once, and only if it is newer than all
-// before.
+// take reports whether a request may be taken. It may be taken once, and only if its number is
+// above all numbers before.
 func (w *window) take(number uint64) bool {
 	if number <= w.last {
 		return false
@@ -46,7 +46,7 @@ func (w *window) take(number uint64) bool {
 	return true
 }
 
-// never reports whether a request certainly was not taken, and will not be.
+// never reports whether a request certainly was not taken, and never will be.
 func (w *window) never(number uint64) bool {
 	word, bit := w.bit(number)
 	return number <= w.last && w.last-number < size && *word&bit == 0
@@ -59,6 +59,6 @@ func (n *outgoing) windowLocked(node string) *window {
 		w = new(window)
 		n.windows[node] = w
 	}
-	w.used = time.Now()
+	w.used = n.now()
 	return w
 }

@@ -77,8 +77,8 @@ func TestProbed(t *testing.T) {
 	a.conns.Add("slow", pipe(t))
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	g.sent = 9
-	g.sendsNumber(2, ahead(time.Minute), a, where, "slow")
-	if kind, _, _ := g.answered(); kind != found {
+	g.sendsNumber(2, ahead(time.Minute), a, where, "slow", "")
+	if kind, codes, name := g.answered(); kind != outcomes || len(codes) != 1 || name != a.Name() {
 		t.Errorf("answer %c", kind)
 	}
 	g.sendsNumber(3, ahead(time.Minute), a, push, "slow", "x")
@@ -93,7 +93,7 @@ func TestProbed(t *testing.T) {
 			b = appendString(appendString(append(b, byte(number)), name), id)
 		}
 	}
-	g.publish(g.subject("q", a.id), b)
+	g.publish(g.subject("d", a.id), b)
 	heard := map[string]bool{}
 	eventually(t, "all are answered", func() bool {
 		kind, _, node := g.answered()
@@ -111,6 +111,6 @@ func TestProbed(t *testing.T) {
 		}
 	}
 	before := a.Stats().Malformed
-	g.publish(g.subject("q", a.id), append(b, 9))
+	g.publish(g.subject("d", a.id), append(b, 9))
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == before+1 })
 }

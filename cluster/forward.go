@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"cmp"
-	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -10,7 +9,7 @@ import (
 // The kinds of request.
 const (
 	push  byte = 'm' // messages for an id
-	where byte = 'w' // which node has the id?
+	where byte = 'w' // which node has the id? It has one empty message
 	probe byte = 'q' // what became of these requests?
 )
 
@@ -20,65 +19,61 @@ type request struct {
 	kind  byte
 	node  string   // where it goes; "" is whoever has the id
 	batch [][]byte // messages without an outcome
-	errs  []error  // outcomes of the messages before
+	errs  []error  // outcomes of the messages before them
 	done  func(errs []error)
-	name  string // the answer to where
+	name  string // of that node, if it has answered a question
 
 	sent   int       // how many of batch have left
-	counts bool      // in Node.inFlight
+	counts bool      // it counts in inFlight
 	since  time.Time // when the search for its id began
-	due    time.Time
-	heard  time.Time // when it left, or was last reported in progress
+	heard  time.Time // when it came into the queue, left, or was last reported in progress
 	asked  time.Time // when it was probed last
-	absent []string  // nodes that answered so
+	absent []string  // nodes that have answered absent
 }
 
-// An outgoing part sends: requests of this node, each until it has its outcome, and answers.
+// An outgoing part sends answers, and the requests of this node, each until it has its outcome.
 type outgoing struct {
 	*bus
-	sending    chan struct{} // wakes send
-	publishing sync.Mutex    // held by who publishes; locked before mu
-	requests   atomic.Uint64
-	unsent     atomic.Bool // mail may wait that NATS did not take
+	sending  chan struct{} // wakes send
+	requests atomic.Uint64
 
 	// Guarded by mu.
 	queue        []*request // to be sent
 	out          map[uint64]*request
 	number       uint64
-	inFlight     int                // how many of out count
+	inFlight     int                // how many of out count; see maxInFlight
 	open         int                // requests without an outcome
-	buf          []byte             // the request that take has encoded; send's
+	buf          []byte             // the request that take has encoded; owned by send
 	pending      []message          // what else is to be sent
 	slots        map[string]int     // index in pending, of the answers to a node
 	broadcasting int                // bytes of Broadcast in pending
-	limit        int                // of a NATS message
+	limit        int                // max_payload of NATS
 	away         bool               // no connection to NATS
-	windows      map[string]*window // by node, which of its requests came
+	windows      map[string]*window // by node
 	retries      map[key]retry      // ids with mail that nobody had
-	hints        [2]map[key]hint    // by id, of the last redirectTTL and of the one before
+	hints        [2]map[key]hint    // those of the last hintTTL, and those of the hintTTL before
 	rotated      time.Time          // when hints began anew
-	looked       time.Time          // when resume ran last
 }
 
-// A hint is the node that answered for an id last, or when the search for it began.
+// A hint is the node where an id was last, according to an answer or an announcement; "" is
+// unknown. If that node did not have the id, since is when the search for the id began.
 type hint struct {
 	node  string
 	since time.Time
 }
 
-// A message is published by send; nobody waits for it.
+// A message is something else that send publishes. Nobody waits for it.
 type message struct {
 	subject string
 	data    []byte
 }
 
-// A remote is a Node as its pool sees it.
+// A remote is the [gcpool.Cluster] of a pool. Its methods are not part of Node's API.
 type remote struct{ *Node }
 
-// Forward implements [gcpool.Cluster]. It may block while NATS does not read.
+// Forward implements [gcpool.Cluster]. It does not block.
 func (n remote) Forward(pool, id string, batch [][]byte, done func(errs []error)) {
 	n.enqueue(&request{key: key{pool, id}, kind: push, batch: batch, done: done})
-	n.sendNow()
 }
 
 // Broadcast implements [gcpool.Cluster]. It does not block.
@@ -101,27 +96,36 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue adds a new request to the queue. The caller wakes send.
+// enqueue adds a new request to the queue.
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	n.open++
-	h := cmp.Or(n.hints[0][r.key], n.hints[1][r.key])
-	r.node = cmp.Or(n.redirects[r.key].node, h.node)
-	r.since = cmp.Or(r.since, h.since, time.Now())
+	h, _ := n.hintLocked(r.key)
+	r.node, r.since = h.node, cmp.Or(r.since, h.since, n.now())
 	n.mu.Unlock()
 	n.again(r)
 }
 
-// again puts what is left of a request into the queue. The caller wakes send.
+// again puts what is left of a request into the queue.
 func (n *outgoing) again(r *request) {
 	n.mu.Lock()
 	ended := n.ended
 	if !ended {
-		r.due = time.Now().Add(n.timeout)
+		r.heard = n.now()
 		n.queue = append(n.queue, r)
+		wake(n.sending)
 	}
 	n.mu.Unlock()
 	if ended {
 		n.finish(r, errAway)
 	}
+}
+
+// hintLocked returns the hint for an id.
+func (n *outgoing) hintLocked(k key) (hint, bool) {
+	if h, ok := n.hints[0][k]; ok {
+		return h, true
+	}
+	h, ok := n.hints[1][k]
+	return h, ok
 }

@@ -14,7 +14,7 @@ import (
 // A ghost is a node that a test plays by hand: it says and answers what the test
 // has it say, and no goroutine of its own does more.
 type ghost struct {
-	*membership
+	*announcer
 	t     testing.TB
 	asks  chan *nats.Msg // what came for the ids it has, and for itself
 	hears chan *nats.Msg // what others announce to it
@@ -33,7 +33,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		membership: &membership{announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}}, t: t,
+		announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), hears: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
@@ -190,6 +190,7 @@ func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	if d.string(); d.byte() != joined {
 		return nil
 	}
+	d.number()
 	ids := map[string]uint64{}
 	for d.more() {
 		d.string()

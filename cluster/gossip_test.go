@@ -113,6 +113,20 @@ func TestNewcomer(t *testing.T) {
 	}
 }
 
+// TestNewcomerBeforeAnAnnouncement: ids that wait to be announced count as well.
+func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
+	s := serve(t, nil)
+	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
+	g.dirty[alice] = change{}
+	h.said = 3
+	h.beats()
+	g.hear(g.next(g.all))
+	h.greeted()
+	if m := h.next(h.hears); !bytes.Equal(m.Data, append(append(appendString(nil, g.id), missing), 0)) {
+		t.Errorf("told %q, want a question for all", m.Data)
+	}
+}
+
 // TestGreeting: a node that comes is told at once of the highest version, since its clock
 // may be behind; not so one that answers, or that would have no end.
 func TestGreeting(t *testing.T) {
@@ -183,20 +197,38 @@ func TestMembersAreForgotten(t *testing.T) {
 	}
 }
 
-// TestPlacesLinger: where an id is that has left is known for a while, not cut short
-// by when it left before; nor is where one is about to go.
+// TestPlacesLinger: where an id is that has left is known for a second at least, and then
+// forgotten; where it was before is not what counts.
 func TestPlacesLinger(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
-	past := time.Now().Add(-1)
-	bob, carol := key{name, "bob"}, key{name, "carol"}
-	g.entries[alice], g.entries[bob] = &entry{}, &entry{}
-	g.redirects[alice], g.redirects[carol] = redirect{node: "somewhere"}, redirect{"somewhere", past}
-	g.drop(bob, g.entries[bob])
-	g.tick()
-	_, known := g.redirects[bob]
-	if g.redirects[alice].node == "" || !known || len(g.redirects) != 2 {
-		t.Errorf("%v", g.redirects)
+	g.entries[alice] = &entry{next: "somewhere"}
+	g.hints[0][alice] = hint{node: "before"}
+	g.drop(alice, g.entries[alice])
+	for _, known := range []bool{true, true, false} {
+		h, ok := g.hintLocked(alice)
+		if ok != known || known && h.node != "somewhere" {
+			t.Errorf("she is at %q, known %v, want %v", h.node, ok, known)
+		}
+		g.rotated = time.Time{}
+		g.sweep(false)
+	}
+}
+
+// TestBackBeforeItLeft: an id that has a new connection here, before it was seen to have left
+// for another node, is not looked for there when it leaves.
+func TestBackBeforeItLeft(t *testing.T) {
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
+	pool.GetConn(name).Add("alice", pipe(t))
+	g.entries[alice] = &entry{next: "elsewhere"}
+	remote{g.Node}.Changed(name, "alice")
+	if g.update(); g.entries[alice].next != "" {
+		t.Errorf("she is at %q", g.entries[alice].next)
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -228,7 +260,7 @@ func TestLookAfterTheEnd(t *testing.T) {
 	if g.update(); len(g.entries) != 0 || len(g.dirty) != 0 {
 		t.Error("announced after the end")
 	}
-	b := append(appendString(nil, strings.Repeat("h", 22)), joined)
+	b := append(appendString(nil, strings.Repeat("h", 22)), joined, 1)
 	b = append(appendString(appendString(b, name), "alice"), 1)
 	g.hear(&nats.Msg{Subject: g.subject("s"), Data: b})
 	if pool.GetConn(name).Len() != 1 {

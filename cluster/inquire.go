@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"encoding/binary"
 	"slices"
 	"time"
@@ -9,12 +8,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// patience is how long nothing may be heard of a push while another node has its id.
+// patience is how long a push may stay without an answer while another node has its id.
 const patience = time.Second
 
-// inquire asks what became of requests of which nothing has been heard, so that a lost
-// one does not keep those behind it waiting for WithTimeout. It asks the nodes that may
-// have got one; after a second all, for one of them may have the id.
+// inquire asks what became of silent requests. Otherwise a lost request would hold up the next
+// ones for WithTimeout. It asks the nodes that may have received the request. After a second it
+// asks all nodes, because one of them may have the id.
 func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -32,7 +31,7 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 			if b == nil {
 				b = append(appendString(nil, n.id), probe)
 			}
-			if len(b) < piece { // else the next time
+			if len(b) < piece { // else it asks the next time
 				b = appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
 				r.asked = now
 			}
@@ -40,7 +39,7 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 		}
 	}
 	for node, b := range probes {
-		n.pending = append(n.pending, message{n.subject("q", node), b})
+		n.pending = append(n.pending, message{n.subject("d", node), b})
 	}
 }
 
@@ -52,9 +51,9 @@ func (n *replies) mayHaveLocked(r *request) []string {
 	return n.everybodyLocked()
 }
 
-// absentLocked notes that a node never received r, and returns the outcome if that
-// decides: ErrMoved if no node has r, and ErrUncertain if one that hangs may have it
-// while this one has its id. A node whose heartbeat is still in control may have r too.
+// absentLocked notes that a node never received r, and returns an outcome once there is one. It is
+// ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
+// absent node has the id. A node whose heartbeat still waits in control may have r as well.
 func (n *replies) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
@@ -67,83 +66,42 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 		return nil
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
-	case time.Since(r.heard) > patience:
+	case n.now().Sub(r.heard) > patience:
 		n.hints[0][r.key] = hint{node: node}
 		return ErrUncertain
 	}
 	return nil
 }
 
-// resume extends all deadlines by the time for which this process was stopped or had no
-// processor, for answers may wait to be read. It runs each tick and counts one of
-// them, so that no deadline is extended for ever.
-func (n *replies) resume() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	now := time.Now()
-	gap := now.Sub(cmp.Or(n.looked, now)) - tick
-	n.looked = now
-	if gap < 2*tick {
-		return
-	}
-	later := func(t time.Time) time.Time {
-		if t = t.Add(gap); t.After(now) { // it is from after the stop
-			return now
-		}
-		return t
-	}
-	putOff := func(r *request) {
-		r.due, r.since, r.heard = later(r.due.Add(-n.timeout)).Add(n.timeout), later(r.since), later(r.heard)
-	}
-	for _, r := range n.out {
-		putOff(r)
-	}
-	for _, r := range n.queue {
-		putOff(r)
-	}
-	for _, m := range n.members {
-		m.heard = later(m.heard)
-	}
-	n.lastEcho = later(n.lastEcho)
-}
-
-// sweep gives up requests that are overdue, at the end all. Those of which nothing has
-// been heard for two ticks no longer count as in flight, so that a node that hangs
-// does not block the way to others; and inquire asks about them.
+// sweep gives up overdue requests, and at the end all requests. A request that has been silent for
+// two ticks no longer counts as in flight, so that a node that hangs does not block requests to
+// others. inquire asks about silent requests.
 func (n *replies) sweep(end bool) {
-	n.resume()
-	now := time.Now()
-	var lost, unsent []*request
-	silent := map[uint64]*request{}
+	ended, silent := map[*request]error{}, map[uint64]*request{}
 	n.mu.Lock()
+	now := n.now()
+	n.ticks(now)
 	for number, r := range n.out {
 		switch {
-		case end || now.After(r.due):
-			n.uncountLocked(r)
-			delete(n.out, number)
-			lost = append(lost, r)
+		case end || now.Sub(r.heard) > n.timeout:
+			ended[n.claimLocked(number)] = ErrUncertain
 		case now.Sub(r.heard) > 2*tick:
 			n.uncountLocked(r)
 			silent[number] = r
 		}
 	}
-	if now.Sub(n.rotated) > redirectTTL {
+	if now.Sub(n.rotated) > hintTTL {
 		n.hints = [2]map[key]hint{{}, n.hints[0]}
 		n.rotated = now
 	}
-	late := 0
-	for late < len(n.queue) && (end || now.After(n.queue[late].due)) {
-		late++
+	for len(n.queue) > 0 && (end || now.Sub(n.queue[0].heard) > n.timeout) {
+		ended[n.queue[0]] = errAway
+		n.queue = n.queue[1:]
 	}
-	unsent, n.queue = n.queue[:late:late], n.queue[late:]
 	n.mu.Unlock()
-	for _, r := range lost {
-		n.finish(r, ErrUncertain)
-	}
-	for _, r := range unsent {
-		n.finish(r, errAway)
-		n.unsent.Store(true)
+	for r, err := range ended {
+		n.finish(r, err)
 	}
 	n.inquire(silent, now)
-	wake(n.sending) // to look whether NATS is connected
+	wake(n.sending) // it checks whether NATS is connected
 }

@@ -104,7 +104,7 @@ func TestAnswerIsLost(t *testing.T) {
 	m, _ = g.asked()
 	g.answers(m, taken, nil, "")
 	m, _ = g.asked()
-	g.answers(m, found, nil, "node g")
+	g.answers(m, outcomes, []byte{0}, "node g")
 	if got := <-where; got != "node g" {
 		t.Errorf("she is at %q", got)
 	}
@@ -166,7 +166,7 @@ func TestInquire(t *testing.T) {
 	for d := time.Duration(0); d < 3*time.Second; d += tick {
 		n.inquire(map[uint64]*request{1: r}, start.Add(d))
 		if len(n.pending) > 0 {
-			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("q", "")) {
+			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("d", "")) {
 				t.Errorf("asked at %q", to)
 			}
 			times = append(times, d)

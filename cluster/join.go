@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// check refuses what cannot work.
+// check returns an error for arguments and options that cannot work.
 func (n *Node) check() error {
 	wrong := ""
 	switch {
@@ -35,7 +35,7 @@ func (n *Node) check() error {
 	return nil
 }
 
-// subscribe has what concerns the node itself come in.
+// subscribe subscribes to the subjects of the node itself, and checks permissions.
 func (n *Node) subscribe() error {
 	add := func(sub *nats.Subscription, err error) error {
 		if err == nil {
@@ -49,24 +49,22 @@ func (n *Node) subscribe() error {
 	return errors.Join(
 		add(n.ours, err),
 		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
-		add(n.nc.ChanSubscribe(n.subject("q", n.id), n.in)), // which lasts longer than d, see leave
 		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
 		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
-		(&membership{announcer: &announcer{Node: n}}).permitted(before),
+		(&announcer{Node: n}).permitted(before),
 	)
 }
 
-// permitted returns an error if NATS does not permit what a node publishes or subscribes
-// to: it reports each before it answers a ping, and before was the last error until
-// then. Of what is published here, only the heartbeat concerns other nodes.
-func (s *membership) permitted(before error) error {
+// permitted returns an error if NATS does not permit a subject that a node needs. NATS reports
+// each violation before it answers a ping, and before was the last error until then. Other nodes
+// mind only the heartbeat among these messages.
+func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
-	s.publish(s.subject("q", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
 	s.publish(s.subject("b"), appendString(self, ""))
 	s.publish(s.subject("p", s.id, "0"), nil)
@@ -96,15 +94,15 @@ func (s *membership) permitted(before error) error {
 
 func (n *Node) unsubscribe() {
 	for _, sub := range n.subs {
-		_ = sub.Unsubscribe() // fails if nc is closed, and then it is done
+		_ = sub.Unsubscribe() // it fails only if nc is closed, which has ended it
 	}
 }
 
-// watch has the errors of NATS noted, and passed on to the handler that nc had.
+// watch notes the errors of NATS, and passes them on to the handler that nc had before.
 func (n *Node) watch() {
 	before, self := n.nc.ErrorHandler(), n.self
 	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if n := self.Load(); n != nil { // which nc, that stays, does not keep
+		if n := self.Load(); n != nil { // nc outlives the node, and must not keep it
 			noted := err
 			if sub != nil {
 				noted = fmt.Errorf("%w: %q", err, sub.Subject)

@@ -55,14 +55,14 @@ func (n *Node) leave(ctx context.Context) error {
 	}()
 	select {
 	case <-ended:
-	case <-ctx.Done(): // nc may be held up in a write; they end after it
+	case <-ctx.Done(): // nc may be held up in a write; the goroutines end after it
 		err = ctx.Err()
 	}
 	return err
 }
 
-// settle waits until nothing is on its way. Once the ids are withdrawn no more requests
-// come, and once receive is idle all that came are in deliveries.
+// settle waits until nothing is on its way. Once the ids are withdrawn, the node takes no more
+// requests. Once receive is idle, all requests that it took are in deliveries.
 func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {

@@ -2,27 +2,16 @@ package cluster
 
 import (
 	"encoding/binary"
-	"math"
 	"net"
 	"time"
 
 	"github.com/nats-io/nats.go"
 )
 
-// A membership says that this node is there, and hears what others say. It is the
-// announcer's goroutine that owns it.
-type membership struct {
-	*announcer
-	lastHeartbeat time.Time
-	lastPing      time.Time
-	dropped       int // messages that nats.go has dropped
-}
-
 // tick runs every 100 ms.
-func (s *membership) tick() {
-	s.resume() // receive may come later
+func (s *announcer) tick() {
 	now := time.Now()
-	s.lookAtNATS(now)
+	s.lookAtNATS()
 	if now.Sub(s.lastHeartbeat) >= heartbeat {
 		s.heartbeat()
 	}
@@ -30,41 +19,32 @@ func (s *membership) tick() {
 		s.lastPing = now
 		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // see listen
 	}
-	if s.nc.IsConnected() && s.unsent.Swap(false) {
-		s.appeared() // nothing else tells that NATS goes on
-	}
-	s.forget(now)
+	s.forget(s.now())
 }
 
-// lookAtNATS finds out whether nc has connected again, or dropped announcements.
-func (s *membership) lookAtNATS(now time.Time) {
-	dropped := 0
-	for _, sub := range s.subs {
-		if n, err := sub.Dropped(); err == nil {
-			dropped += n
-		}
-	}
+// lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
+// as gone until their next heartbeats, which show whether announcements were lost.
+func (s *announcer) lookAtNATS() {
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
-	}
-	resumes := s.nc.Stats().Reconnects
-	s.mu.Lock()
-	back := resumes != s.resumes
-	if back {
-		s.resumes, s.lastEcho = resumes, now
-	}
-	s.mu.Unlock()
-	if back || dropped != s.dropped {
-		s.missed(dropped != s.dropped)
-		s.dropped = dropped
 	}
 	if s.nc.IsConnected() && s.stale.Swap(false) {
 		_ = s.nc.ForceReconnect() // drops the server's stale subscriptions
 	}
+	resumes := s.nc.Stats().Reconnects
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if resumes == s.resumes {
+		return
+	}
+	s.resumes, s.lastEcho, s.lastHeartbeat = resumes, s.now(), time.Time{}
+	for _, m := range s.members {
+		m.gone = true
+	}
 }
 
-// forget removes old members, windows and redirects.
-func (s *membership) forget(now time.Time) {
+// forget removes old members and windows.
+func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for node, m := range s.members {
@@ -79,30 +59,10 @@ func (s *membership) forget(now time.Time) {
 			delete(s.windows, node)
 		}
 	}
-	for k, r := range s.redirects {
-		if s.entries[k] == nil && now.After(r.until) {
-			delete(s.redirects, k)
-		}
-	}
 }
 
-// missed treats the other nodes as new, since announcements may have been lost: each
-// heartbeat tells whether any is missing. If nats.go has dropped some, all are asked
-// for again.
-func (s *membership) missed(dropped bool) {
-	s.mu.Lock()
-	for _, m := range s.members {
-		m.gone = true
-		if dropped {
-			m.said, m.whole = math.MaxUint64, 0
-		}
-	}
-	s.mu.Unlock()
-	s.lastHeartbeat = time.Time{}
-}
-
-// heartbeat tells the others that this node is there.
-func (s *membership) heartbeat() {
+// heartbeat tells the other nodes that this node is alive.
+func (s *announcer) heartbeat() {
 	if !s.over && s.nc.IsConnected() {
 		s.lastHeartbeat = time.Now()
 		s.heartbeatTo(s.subject("s"))
@@ -110,7 +70,7 @@ func (s *membership) heartbeat() {
 	}
 }
 
-func (s *membership) heartbeatTo(subject string) {
+func (s *announcer) heartbeatTo(subject string) {
 	b := appendString(append(appendString(nil, s.id), alive), s.name)
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
@@ -120,7 +80,7 @@ func (s *membership) heartbeatTo(subject string) {
 }
 
 // hear handles an announcement.
-func (s *membership) hear(m *nats.Msg) {
+func (s *announcer) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.byte()
 	switch {
@@ -128,6 +88,7 @@ func (s *membership) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
+		number := d.number()
 		for d.more() {
 			k, version := key{d.string(), d.string()}, s.timeOf(&d)
 			d.bad = d.bad || k.id == ""
@@ -136,7 +97,7 @@ func (s *membership) hear(m *nats.Msg) {
 			}
 		}
 		if !d.bad {
-			s.heardOne(node, m.Subject)
+			s.heardOne(node, m.Subject, number)
 		}
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
@@ -146,12 +107,6 @@ func (s *membership) hear(m *nats.Msg) {
 		if whole := d.number(); !d.bad {
 			s.repeat(node, whole)
 		}
-	case kind == left:
-		s.mu.Lock()
-		if m := s.members[node]; m != nil { // until its farewell it may have what is on its way
-			m.gone = true
-		}
-		s.mu.Unlock()
 	default:
 		d.bad = true
 	}
@@ -160,23 +115,23 @@ func (s *membership) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne counts an announcement. One that was lost or refused is not counted, and so asked
-// for.
-func (s *membership) heardOne(node, subject string) {
+// heardOne notes the number of an announcement if it follows the last number noted. After an
+// announcement that was lost or refused it notes none, so this node asks for all of them.
+func (s *announcer) heardOne(node, subject string, number uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch m := s.members[node]; {
 	case m == nil:
-	case subject == s.subject("s"):
-		m.said++
-	default:
-		m.direct++
+	case subject == s.subject("s") && number == m.whole+1:
+		m.whole = number
+	case subject != s.subject("s") && number == m.direct+1:
+		m.direct = number
 	}
 }
 
-// repeated handles the end of what a node has repeated. If any of that was lost, the next
-// heartbeat asks for it again.
-func (s *membership) repeated(node string, d *decoder) {
+// repeated handles the end of repeated announcements. If some of them were lost, this node asks
+// again at the next heartbeat.
+func (s *announcer) repeated(node string, d *decoder) {
 	said, direct := d.number(), d.number()
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -185,23 +140,14 @@ func (s *membership) repeated(node string, d *decoder) {
 		return
 	}
 	if m.direct == direct {
-		m.said, m.whole = said, said
+		m.whole = said
 	}
 	m.direct = direct
 }
 
-// timeOf decodes a time of another node, and moves the clock beyond it.
-func (s *membership) timeOf(d *decoder) uint64 {
-	t := d.number()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	d.bad = d.bad || !s.clock.hear(t, time.Now())
-	return t
-}
-
-// elsewhere handles a connection of an id at another node. If the one here is newer, that
-// node is told; else it is closed. One that has no entry yet is left alone: when it is
-// announced, the other node decides.
+// elsewhere handles a connection of an id at another node. If the connection here is newer, it
+// tells that node, and else closes the connection here. It leaves a connection without an entry
+// alone: when this node announces it, the other node decides.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
@@ -210,22 +156,20 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if p, ok := s.redirects[k]; ok || e != nil {
-		s.redirects[k] = redirect{node, p.until}
-	}
-	for _, hints := range s.hints {
-		if h, ok := hints[k]; ok { // that node may hang
-			hints[k] = hint{node, h.since}
-		}
+	if h, ok := s.hintLocked(k); ok || e != nil { // the node in the hint may hang
+		s.hints[0][k] = hint{node, h.since}
 	}
 	s.mu.Unlock()
+	if e != nil {
+		e.next = node
+	}
 	if e == nil || !s.evict(k, e) {
 		s.local.Appeared(k.pool, k.id)
 	}
 }
 
-// evict closes the connection of an entry, but not one that came after it, and reports
-// whether it did. Changed is called then.
+// evict closes the connection of an entry, but not a later connection of its id. It reports
+// whether it closed it. The pool then calls Changed.
 func (s *announcer) evict(k key, e *entry) (done bool) {
 	_ = s.pool.GetConn(k.pool).Get(k.id, func(conn net.Conn) error {
 		done = s.added(k).Equal(e.added) && s.local.Evict(k.pool, k.id, conn)
@@ -234,13 +178,12 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive handles a heartbeat, and asks for announcements that are missing. One that is
-// sent to this node alone is a greeting. A node without ids need not know the ids of others.
-func (s *membership) alive(node string, d *decoder, toAll bool) {
-	now := &member{name: d.string(), heard: time.Now()}
+// alive handles a heartbeat, and asks for missing announcements. A heartbeat to this node alone is
+// a greeting. A node without ids does not need to know the ids of a newcomer.
+func (s *announcer) alive(node string, d *decoder, toAll bool) {
+	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
-	now.said = d.number()
-	now.whole = now.said
+	said := d.number()
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
@@ -248,17 +191,10 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 		s.mu.Unlock()
 		return
 	}
-	back, lost := before == nil || before.gone, false
-	switch {
-	case before == nil && len(s.entries) > 0:
-		lost = now.said > 0
-		now.said, now.whole = 0, 0
-	case before != nil && before.said != now.said:
-		lost = true
-		now.said, now.whole = before.said, before.whole
-	}
 	if before != nil {
-		now.direct = before.direct
+		now.whole, now.direct = before.whole, before.direct
+	} else if len(s.entries)+len(s.dirty) == 0 {
+		now.whole = said
 	}
 	whole := now.whole
 	s.members[node] = now
@@ -266,24 +202,19 @@ func (s *membership) alive(node string, d *decoder, toAll bool) {
 	if before == nil && toAll {
 		s.heartbeatTo(s.subject("s", node)) // its clock may be behind
 	}
-	if lost {
+	if whole != said {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if back {
-		s.appeared()
+	if before == nil || before.gone { // some mail may be for ids there
+		for _, p := range s.pool.Stats() {
+			s.local.Appeared(p.Name, "")
+		}
 	}
 }
 
-// appeared has all mail forwarded once more, for some may be for ids of another node.
-func (s *membership) appeared() {
-	for _, p := range s.pool.Stats() {
-		s.local.Appeared(p.Name, "")
-	}
-}
-
-// repeat tells a node all ids of the announcements after the first whole ones, and then how many
-// messages should have come.
-func (s *membership) repeat(node string, whole uint64) {
+// repeat tells a node the ids of all announcements whose numbers are above whole, and then how
+// many messages it should have received.
+func (s *announcer) repeat(node string, whole uint64) {
 	to := s.subject("s", node)
 	for k, e := range s.entries {
 		if e.said > whole {

@@ -114,9 +114,9 @@ type modelEntry struct {
 }
 
 type modelPeer struct {
-	said, whole int
-	direct      int // announcements to this node alone that have come from there
-	toOne       int // and those that have gone there
+	whole  int // announcements to all from there have come up to this number
+	direct int // announcements to this node alone that have come from there
+	toOne  int // and those that have gone there
 }
 
 type modelRequest struct {
@@ -331,8 +331,8 @@ func (n *modelNode) joined(from, number int, a modelAnnounce) {
 	ok := n.hear(a.version)
 	if number == 0 {
 		n.peers[from].direct++
-	} else if ok {
-		n.peers[from].said++
+	} else if p := &n.peers[from]; ok && number == p.whole+1 {
+		p.whole = number
 	}
 	if !ok {
 		return
@@ -365,19 +365,16 @@ func (n *modelNode) heartbeat() {
 func (n *modelNode) alive(from, count int, t uint64) {
 	n.hear(t)
 	p := &n.peers[from]
-	if p.said == count {
-		p.whole = count
-		return
+	if whole := p.whole; whole != count {
+		n.sendTo(from, func() { n.nodes[from].repeat(n.n, whole) })
 	}
-	whole := p.whole
-	n.sendTo(from, func() { n.nodes[from].repeat(n.n, whole) })
 }
 
 // repeated ends what a node repeats.
 func (n *modelNode) repeated(from, count, toOne int) {
 	p := &n.peers[from]
 	if p.direct == toOne || n.trusting {
-		p.said, p.whole = count, count
+		p.whole = count
 	}
 	p.direct = toOne
 }

@@ -75,7 +75,7 @@ func TestConnectionThatCannotBeCompared(t *testing.T) {
 		eventually(t, "seen", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.ids == 1 && len(a.dirty) == 0
+			return a.ids.Load() == 1 && len(a.dirty) == 0
 		})
 	}
 	for range 3 {

@@ -36,6 +36,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -52,7 +53,7 @@ import (
 // been delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
-// An oversize is ErrTooLarge with its own text, for that of ErrTooLarge names the outbox.
+// An oversize is ErrTooLarge with a text of its own, because ErrTooLarge names the outbox.
 type oversize struct{}
 
 func (oversize) Error() string { return "gcpool/cluster: message larger than max_payload of NATS" }
@@ -73,17 +74,17 @@ const (
 	tick = 100 * time.Millisecond
 	// retryDelay is how long a message whose id has just moved waits for its next try.
 	retryDelay = 2 * time.Millisecond
-	// heartbeat is how often a node says that it is there. After memberTimeout without
-	// one it counts as gone.
+	// heartbeat is how often a node announces that it is alive. After memberTimeout without a
+	// heartbeat it counts as gone.
 	heartbeat     = time.Second
 	memberTimeout = 7 * heartbeat / 2
 	// natsTimeout is how long NATS may be silent before the node connects again: a server
 	// that is only slow keeps its nodes.
 	natsTimeout = 5 * heartbeat
-	// redirectTTL is how long a node redirects requests for an id that has left.
-	redirectTTL = time.Second
-	// maxInFlight bounds the requests that are out for less than two ticks, so that a
-	// node's inbox holds those of many nodes.
+	// hintTTL is how long, at least, a node remembers where an id was last.
+	hintTTL = time.Second
+	// maxInFlight bounds the requests that are out for less than two ticks, so that the
+	// requests of many nodes fit into a node's inbox.
 	maxInFlight = 4096
 	inbox       = 1 << 16
 	// broadcastBytes bounds the Broadcasts that wait for NATS, and for readers of a pool.
@@ -102,24 +103,23 @@ type Node struct {
 	replies
 	incoming
 
-	in        chan *nats.Msg        // messages for the ids here, and answers
-	subs      []*nats.Subscription  // all but those of ids
-	ours      *nats.Subscription    // answers
-	changed   chan struct{}         // wakes the announcer
-	idle      chan struct{}         // received from when receive has nothing to do
-	leaving   chan struct{}         // closed by Leave
-	withdrawn atomic.Bool           // no id is announced any more
-	gone      atomic.Bool           // Leave has been called
-	left      chan struct{}         // closed when it has ended
-	joined    bool                  // the pool is n's
-	self      *atomic.Pointer[Node] // nil after Leave
-	err       error                 // what it returned; valid once left is closed
+	in      chan *nats.Msg        // messages for the ids here, and answers
+	subs    []*nats.Subscription  // all but those of ids
+	ours    *nats.Subscription    // answers
+	changed chan struct{}         // wakes the announcer
+	idle    chan struct{}         // received from when receive has nothing to do
+	leaving chan struct{}         // closed by Leave
+	gone    atomic.Bool           // Leave has been called
+	left    chan struct{}         // closed when it has ended
+	joined  bool                  // the pool is n's
+	self    *atomic.Pointer[Node] // nil after Leave
+	err     error                 // what it returned; valid once left is closed
 
 	// Guarded by mu.
 	dirty map[key]change // ids that came or went, for the announcer
-	ids   int            // how many are announced
 
-	stale atomic.Bool // the server has subscriptions that nats.go has forgotten
+	ids   atomic.Int64 // how many are announced
+	stale atomic.Bool  // the server has subscriptions that nats.go has forgotten
 }
 
 // A key names an id of a pool.
@@ -148,14 +148,11 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 			opt(n)
 		}
 	}
-	if n.name == "" {
-		n.name = n.id
-	}
+	n.name = cmp.Or(n.name, n.id)
 	if err := n.check(); err != nil {
 		return nil, err
 	}
 	if err := n.subscribe(); err != nil {
-		n.publish(n.subject("s"), append(appendString(nil, n.id), left))
 		n.unsubscribe()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
@@ -163,7 +160,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
-	n.lastEcho, n.resumes = time.Now(), nc.Stats().Reconnects
+	n.lastEcho, n.resumes = n.now(), nc.Stats().Reconnects
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.announce)
@@ -181,8 +178,9 @@ func newNode() *Node {
 	b := &bus{
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
 		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
-		redirects: map[key]redirect{}, members: map[string]*member{},
+		members: map[string]*member{},
 	}
+	b.ticks(time.Now())
 	out := &outgoing{
 		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},
 		hints: [2]map[key]hint{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},

@@ -1,17 +1,20 @@
 package cluster
 
 import (
-	"errors"
 	"time"
 
 	"github.com/nulijiabei/gcpool"
 )
 
-// claim removes a request from out, for the caller to settle. It returns nil if that
-// has been done.
+// claim removes a request from out, and the caller settles it. It returns nil if another caller
+// has claimed the request.
 func (n *outgoing) claim(number uint64) *request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
+	return n.claimLocked(number)
+}
+
+func (n *outgoing) claimLocked(number uint64) *request {
 	r := n.out[number]
 	if r != nil {
 		n.uncountLocked(r)
@@ -42,14 +45,13 @@ func (n *outgoing) fail(r *request, err error) {
 	n.finish(r, err)
 }
 
-// finish settles a request with err as the outcome of all messages that have none.
+// finish settles a request. err is the outcome of all messages that have none.
 // ErrMoved is delayed, so that the next try finds the id at its new node.
 func (n *outgoing) finish(r *request, err error) {
-	left := len(r.batch)
-	if r.kind == where {
-		left = 1
+	if err == gcpool.ErrMoved {
+		err = n.moved(r)
 	}
-	for range left {
+	for range r.batch {
 		r.errs = append(r.errs, err)
 	}
 	settle := func() {
@@ -61,30 +63,22 @@ func (n *outgoing) finish(r *request, err error) {
 		n.open--
 		n.mu.Unlock()
 	}
-	if errors.Is(err, gcpool.ErrMoved) {
+	if err == gcpool.ErrMoved {
 		time.AfterFunc(retryDelay, settle)
 	} else {
 		settle()
 	}
 }
 
-// retry settles r, which was not taken, with ErrMoved: the pool forwards it again. After
-// WithTimeout the search ends with errNowhere.
-func (n *outgoing) retry(r *request) {
-	err := gcpool.ErrMoved
+// moved forgets the node that did not take a request. It returns ErrMoved, and the pool forwards
+// the messages again. After WithTimeout the search ends with errNowhere.
+func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
-	if p, ok := n.redirects[r.key]; ok && p.node == r.node {
-		p.node = ""
-		n.redirects[r.key] = p
+	defer n.mu.Unlock()
+	if n.now().Sub(r.since) > n.timeout {
+		n.hints[0][r.key] = hint{}
+		return errNowhere
 	}
-	for _, hints := range n.hints {
-		delete(hints, r.key)
-	}
-	if time.Since(r.since) > n.timeout {
-		err = errNowhere
-	} else if r.kind == push {
-		n.hints[0][r.key] = hint{since: r.since}
-	}
-	n.mu.Unlock()
-	n.finish(r, err)
+	n.hints[0][r.key] = hint{since: r.since}
+	return gcpool.ErrMoved
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"iter"
 	"strings"
-	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -18,27 +17,22 @@ import (
 // counts those that another node has written.
 type Stats struct {
 	Nodes     int    // other nodes that were heard within 3.5 s
-	IDs       int    // that are connected here and announced
+	IDs       int    // ids that are connected here and announced
 	Waiting   int    // requests without an answer; a request is a batch for an id, or a question
-	Requests  uint64 // sent
+	Requests  uint64 // requests sent
 	Received  uint64 // requests of other nodes
 	Malformed uint64 // messages that made no sense and were dropped
 }
 
 // Stats returns a snapshot. It does not block.
 func (n *Node) Stats() Stats {
+	nodes := len(n.others())
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	s := Stats{
-		IDs: n.ids, Waiting: n.open,
+	return Stats{
+		Nodes: nodes, IDs: int(n.ids.Load()), Waiting: n.open,
 		Requests: n.requests.Load(), Received: n.taken.Load(), Malformed: n.malformed.Load(),
 	}
-	for _, m := range n.members {
-		if !m.gone {
-			s.Nodes++
-		}
-	}
-	return s
 }
 
 // Where returns the name of the node to which id is connected in a pool. If two nodes have that name,
@@ -49,19 +43,20 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
 	}
-	for since := time.Now(); ; {
+	for since := n.now(); ; {
 		if !n.added(key{pool, id}).IsZero() {
 			return n.nameOf(n.id, n.name), nil
 		}
 		answer := make(chan error, 1)
-		r := &request{key: key{pool, id}, kind: where, since: since}
+		r := &request{key: key{pool, id}, kind: where, batch: [][]byte{nil}, since: since}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
-		wake(n.sending)
 		select {
 		case err := <-answer:
-			if err == nil || !errors.Is(err, gcpool.ErrMoved) {
-				return r.name, err
+			if err == nil {
+				return n.nameOf(r.node, r.name), nil
+			} else if !errors.Is(err, gcpool.ErrMoved) {
+				return "", err
 			}
 		case <-ctx.Done():
 			return "", ctx.Err()
@@ -99,7 +94,7 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 	}
 }
 
-// askFor is ask, but ends with ctx also while nc is held up in a write.
+// askFor is ask, but it ends with ctx even while nc is held up in a write.
 func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err error) {
 	done := make(chan struct{})
 	var all []string
@@ -116,7 +111,7 @@ func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err
 	}
 }
 
-// ask returns the ids of another node, nothing if there is no such node.
+// ask returns the ids of another node, and none if the node has gone.
 func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err error) {
 	inbox := n.subject("p", n.id, nuid.Next())
 	sub, err := n.nc.SubscribeSync(inbox)
@@ -155,7 +150,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 	}
 }
 
-// list is called when another node asks for the ids here. It answers in pages.
+// list answers another node that asks for the ids here, in pages.
 func (n *incoming) list(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()

@@ -148,16 +148,15 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 				}
 				a.mu.Lock()
 				version := a.clock.version(time.Now()) + 1
+				a.hints[0][alice] = hint{node: h.id} // where she was before she came
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
 					a.mu.Lock()
 					defer a.mu.Unlock()
-					return a.ids == 0 && a.redirects[alice].node == g.id
+					at, _ := a.hintLocked(alice)
+					return a.ids.Load() == 0 && at.node == g.id
 				})
-				a.mu.Lock() // where she was before she came
-				a.hints[0][alice] = hint{node: h.id}
-				a.mu.Unlock()
 				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
 			})
 			outcome := a.background("alice", "x")
@@ -174,11 +173,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 // another.
 func (g *ghost) sentOn(s *site, kind byte, to string) bool {
 	g.t.Helper()
-	var batch []string
-	if kind == push {
-		batch = append(batch, "x")
-	}
-	g.sends(s, kind, "alice", batch...)
+	g.sends(s, kind, "alice", "x")
 	answer, codes, node := g.answered()
 	return answer == outcomes && len(codes) == 0 && node == to
 }
@@ -252,13 +247,14 @@ func TestHomes(t *testing.T) {
 // since, not to the one that answered last and may hang.
 func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
-	bob, carol := key{name, "bob"}, key{name, "carol"}
+	bob, carol, dave := key{name, "bob"}, key{name, "carol"}, key{name, "dave"}
 	since := time.Now()
+	g.entries[dave] = &entry{version: 1} // which is older
 	g.hints = [2]map[key]hint{{alice: {node: "hung"}}, {bob: {"hung", since}}}
-	for _, k := range []key{alice, bob, carol} {
+	for _, k := range []key{alice, bob, carol, dave} {
 		g.elsewhere(k, "well", ahead(0))
 	}
-	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}} {
+	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}, dave: {node: "well"}} {
 		r := &request{key: k, kind: push}
 		if g.enqueue(r); r.node != want.node || !want.since.IsZero() && r.since != since {
 			t.Errorf("%q goes to %q, looked for since %v", k.id, r.node, r.since)
@@ -317,6 +313,6 @@ func TestPlacesAreForgotten(t *testing.T) {
 	eventually(t, "nothing stays", func() bool {
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return len(a.redirects)+len(a.hints[0])+len(a.hints[1])+len(a.dirty)+len(a.out) == 0
+		return len(a.hints[0])+len(a.hints[1])+len(a.dirty)+len(a.out) == 0
 	})
 }

@@ -68,7 +68,7 @@ func TestWindow(t *testing.T) {
 		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.inFlight, len(n.queue))
 	}
 	for _, r := range n.out { // however slow the machine is
-		r.heard, r.due = time.Now().Add(time.Hour), time.Now().Add(time.Hour)
+		r.heard = time.Now().Add(time.Hour)
 	}
 	for _, step := range []struct {
 		what       string
@@ -79,8 +79,8 @@ func TestWindow(t *testing.T) {
 		{"a request has its answer", func() { n.claim(1) }, maxInFlight - 1, maxInFlight - 1, 1},
 		{"one is in progress", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 1},
 		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 0},
-		{"one is stuck", func() { n.out[3].heard = time.Now().Add(-3 * tick); n.sweep(false) }, maxInFlight - 3, maxInFlight - 1, 1},
-		{"one is lost", func() { n.out[4].due = time.Now().Add(-1); n.sweep(false) }, maxInFlight - 4, maxInFlight - 2, 1},
+		{"one is stuck", func() { n.out[3].heard = n.now().Add(-3 * tick); n.sweep(false) }, maxInFlight - 3, maxInFlight - 1, 1},
+		{"one is lost", func() { n.out[4].heard = n.now().Add(-n.timeout); n.sweep(false) }, maxInFlight - 4, maxInFlight - 2, 1},
 	} {
 		n.sending = make(chan struct{}, 1)
 		if step.do(); n.inFlight != step.count || len(n.out) != step.out || len(n.sending) != step.woken {
@@ -89,14 +89,28 @@ func TestWindow(t *testing.T) {
 	}
 }
 
+// TestWakesSend: requests and answers do not wait in line for the next tick.
+func TestWakesSend(t *testing.T) {
+	for what, add := range map[string]func(n *Node){
+		"a request": func(n *Node) { n.again(&request{}) },
+		"an answer": func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
+		"Broadcast": func(n *Node) { remote{n}.Broadcast(name, nil) },
+	} {
+		n := bare("n")
+		if add(n); len(n.sending) == 0 {
+			t.Errorf("%s: send is not woken", what)
+		}
+	}
+}
+
 // TestInHand: as long as its node says that it is in progress, a request is not given up.
 func TestInHand(t *testing.T) {
 	n := bare("n")
 	r, _ := pending("x")
-	r.due = time.Now().Add(time.Millisecond)
+	r.heard = n.now().Add(-n.timeout)
 	n.out[1] = r
 	n.answer(&decoder{left: []byte{1, inProgress, 0, 0}}, n.id)
-	if left := time.Until(r.due); left < n.timeout/2 {
+	if left := n.timeout - n.now().Sub(r.heard); left < n.timeout/2 {
 		t.Errorf("it is given up in %v", left)
 	}
 }
@@ -131,19 +145,19 @@ func TestSearchBeginsAnew(t *testing.T) {
 func TestSweep(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		n := bare("n")
-		due, later := time.Now().Add(-time.Second), time.Now().Add(time.Hour)
-		if end {
-			due = later
+		heard := n.now()
+		if !end {
+			heard = heard.Add(-n.timeout)
 		}
 		lost, lostOutcome := pending("x", "y")
 		unsent, unsentOutcome := pending("x")
 		n.out[1], n.queue = lost, []*request{unsent}
-		lost.due, unsent.due, lost.heard = due, due, time.Now()
+		lost.heard, unsent.heard = heard, heard
 		n.open = 2
 		if !end {
 			for range 2 {
 				r, _ := pending("z")
-				r.due, r.heard = later, time.Now()
+				r.heard = n.now()
 				n.queue = append(n.queue, r)
 				n.out[uint64(len(n.queue))] = r
 			}
@@ -210,7 +224,7 @@ func TestTake(t *testing.T) {
 		n.limit = limit
 		r, _ := pending("before", strings.Repeat("x", size), "after")
 		n.enqueue(r)
-		number, got := n.take()
+		got, _, _ := n.take()
 		if got != r || r.sent < 1 || len(n.buf) > limit {
 			t.Fatalf("size %d: %d messages in %d bytes", size, r.sent, len(n.buf))
 		}
@@ -218,7 +232,7 @@ func TestTake(t *testing.T) {
 			t.Errorf("size %d: one message in %d bytes", size, len(n.buf))
 		}
 		sent := r.sent
-		n.claim(number)
+		n.claim(n.number)
 		n.settled(r, sent, n.id, "")
 		if sent == 3 {
 			continue
@@ -255,22 +269,6 @@ func TestTooLargeInABatch(t *testing.T) {
 	eventually(t, "outcomes", func() bool { return a.stats().Waiting == 0 })
 	if st := a.stats(); st.Forwarded != 2 || st.Undelivered != 1 {
 		t.Errorf("%+v", st)
-	}
-}
-
-// TestGivenUpIsNotSent: what was given up before it left does not leave.
-func TestGivenUpIsNotSent(t *testing.T) {
-	s := serve(t, nil)
-	g := haunt(t, s.ClientURL(), "g", nil)
-	g.serves(name, "alice")
-	r, _ := pending("x")
-	g.enqueue(r)
-	number, _ := g.take()
-	g.sweep(true)
-	g.request(number, r)
-	g.flush()
-	if len(g.asks) > 0 {
-		t.Error("it was sent")
 	}
 }
 

@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// send is the goroutine that publishes. nc blocks while NATS does not read, and others
-// must not wait for that.
+// send is the goroutine that publishes requests and answers. nc blocks while NATS does not read,
+// and no other goroutine should wait for that.
 func (n *outgoing) send() {
 	for {
 		select {
@@ -21,28 +21,12 @@ func (n *outgoing) send() {
 		case <-n.stop:
 			return
 		}
-		for more := true; more; {
-			n.publishing.Lock()
-			more = n.round()
-			n.publishing.Unlock()
+		for n.round() {
 		}
 	}
 }
 
-// sendNow publishes on the caller's goroutine, which saves a switch to another. If
-// somebody is publishing, it leaves the work to send.
-func (n *outgoing) sendNow() {
-	more := true
-	if n.publishing.TryLock() {
-		more = n.round()
-		n.publishing.Unlock()
-	}
-	if more {
-		wake(n.sending)
-	}
-}
-
-// round publishes what waits, and reports whether more has come meanwhile.
+// round publishes what waits, and reports whether more has come in the meantime.
 func (n *outgoing) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
@@ -55,25 +39,31 @@ func (n *outgoing) round() (more bool) {
 		n.publish(p.subject, p.data)
 	}
 	for range maxInFlight / 16 {
-		number, r := n.take()
+		r, subject, err := n.take()
 		if r == nil {
 			break
 		}
-		n.request(number, r)
+		if err == nil {
+			err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(n.number, 10)))
+		}
+		if err != nil && n.claim(n.number) != nil {
+			n.fail(r, err)
+		}
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
-// take moves the first request from the queue to out and encodes it into n.buf, with
-// as many messages as one NATS message holds. It returns nil if the queue is empty or
-// maxInFlight is reached.
-func (n *outgoing) take() (number uint64, r *request) {
+// take moves the first request from the queue to out, where n.number is its number. It
+// encodes the request into n.buf, with as many messages as one NATS message holds, and
+// returns the subject, or why the request cannot be sent. It returns nil if the queue is
+// empty or maxInFlight is reached.
+func (n *outgoing) take() (r *request, subject string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if len(n.queue) == 0 || n.inFlight >= maxInFlight {
-		return 0, nil
+		return nil, "", nil
 	}
 	r = n.queue[0]
 	n.queue[0] = nil
@@ -81,43 +71,25 @@ func (n *outgoing) take() (number uint64, r *request) {
 	n.inFlight++
 	n.number++
 	n.out[n.number] = r
-	r.counts, r.heard, r.sent = true, time.Now(), 0
-	r.due, r.asked, r.absent = r.heard.Add(n.timeout), r.heard, nil
+	r.counts, r.sent, r.absent = true, 0, nil
+	r.heard, r.asked = n.now(), n.now()
 	b := append(appendString(n.buf[:0], n.id), r.kind)
-	b = binary.AppendUvarint(b, n.clock.at(r.due))
+	b = binary.AppendUvarint(b, n.clock.at(time.Now().Add(n.timeout)))
 	b = appendString(appendString(b, r.pool), r.id)
 	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
 		b = appendString(b, r.batch[r.sent])
 		r.sent++
 	}
 	n.buf = b
-	return n.number, r
-}
-
-// request publishes n.buf, into which take has encoded r.
-func (n *outgoing) request(number uint64, r *request) {
-	n.mu.Lock()
-	err, to := error(nil), r.node
 	switch {
-	case n.out[number] != r: // given up meanwhile
-		n.mu.Unlock()
-		return
 	case n.away:
 		err = errAway
-	case len(n.buf) > n.limit || r.sent < min(1, len(r.batch)):
+	case len(b) > n.limit || r.sent < min(1, len(r.batch)):
 		err = errTooLarge
+	case r.node != "":
+		return r, n.subject("d", r.node), nil
 	}
-	n.mu.Unlock()
-	if err == nil {
-		subject := n.subject("d", to)
-		if to == "" {
-			subject = n.subject("m", token(r.pool), token(r.id))
-		}
-		err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(number, 10)))
-	}
-	if err != nil && n.claim(number) != nil {
-		n.fail(r, err)
-	}
+	return r, n.subjectOf(r.key), err
 }
 
 // publishRequest publishes n.buf. It returns an error if certainly nothing has left.
@@ -136,7 +108,7 @@ func (n *outgoing) publishRequest(subject, reply string) error {
 	return nil
 }
 
-// wake wakes the goroutine that waits at c, or will.
+// wake wakes the goroutine that waits at c. If none waits, the next one does not have to.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -146,8 +118,6 @@ func wake(c chan struct{}) {
 
 // flush waits until NATS has the last answers, up to WithTimeout.
 func (n *outgoing) flush(ctx context.Context) {
-	n.publishing.Lock() // a goroutine of the pool may be sending one
-	defer n.publishing.Unlock()
 	if n.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(ctx, n.timeout)
 		defer cancel()
@@ -155,7 +125,7 @@ func (n *outgoing) flush(ctx context.Context) {
 	}
 }
 
-// answerLocked adds an answer to the message for its node. The caller wakes send.
+// answerLocked adds an answer to the message for its node.
 func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	i, ok := n.slots[node]
 	if !ok || len(n.pending[i].data) > piece {
@@ -166,4 +136,5 @@ func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []b
 	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
 	n.pending[i].data = appendString(appendString(b, codes), name)
 	n.windowLocked(node).answers++
+	wake(n.sending)
 }

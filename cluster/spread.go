@@ -7,7 +7,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// broadcastCost is what a waiting Broadcast takes besides its data, in bytes.
+// broadcastCost is how many bytes a waiting Broadcast takes besides its data.
 const broadcastCost = 256
 
 // A broadcast holds the Broadcasts of other nodes that wait for slow readers of a pool.
@@ -17,8 +17,8 @@ type broadcast struct {
 	bytes   int
 }
 
-// receiveBroadcast handles a Broadcast of another node. It does not wait for readers, so
-// that pools do not wait for each other.
+// receiveBroadcast handles a Broadcast of another node. It does not wait for readers, because
+// then one pool would wait for the readers of another.
 func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()
@@ -27,7 +27,7 @@ func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	case d.bad || !plain(node):
 		n.reject(m)
 		return
-	case node == n.id || stream == nil:
+	case node == n.id || stream == nil || n.withdrawn.Load():
 		return
 	}
 	n.mu.Lock()

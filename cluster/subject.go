@@ -8,11 +8,11 @@ import (
 	"strings"
 )
 
-// long is how many bytes a name may have that is readable in its subject; NATS
+// long is how many bytes of a name its subject can hold. Longer names are hashed, because NATS
 // bounds a line of its protocol to 4 KiB.
 const long = 64
 
-// token encodes a name so that nothing in it can mean anything to NATS.
+// token encodes a name so that none of its characters means anything to NATS.
 func token(name string) string {
 	switch {
 	case name == "":
@@ -24,35 +24,35 @@ func token(name string) string {
 	return base64.RawURLEncoding.EncodeToString([]byte(name))
 }
 
-// subject joins tokens behind the prefix.
+// subject joins the prefix and tokens.
 func (n *bus) subject(tokens ...string) string {
 	return n.prefix + "." + strings.Join(tokens, ".")
 }
 
-// subjectOf is where messages for an id go.
+// subjectOf returns the subject of messages for an id.
 func (n *bus) subjectOf(k key) string { return n.subject("m", token(k.pool), token(k.id)) }
 
-// plain reports whether a node's id is what nuid makes, and so safe in a subject.
+// plain reports whether nuid may have made a node's id, so that it is safe in a subject.
 func plain(node string) bool {
 	return len(node) == 22 && !strings.ContainsFunc(node, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }
 
-// numbered takes the number of a request from where its answer is to go.
+// numbered returns the number of a request, which is in the subject for its answer.
 func (n *bus) numbered(reply, node string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(reply, n.subject("r", node, ""))
 	number, err := strconv.ParseUint(digits, 10, 64)
 	return number, ok && err == nil
 }
 
-// appendString appends s and its length.
+// appendString appends the length of s, and s.
 func appendString[S string | []byte](b []byte, s S) []byte {
 	return append(binary.AppendUvarint(b, uint64(len(s))), s...)
 }
 
-// A decoder takes apart what came over NATS, which is not trusted: once
-// something is missing, all that follows is empty, and bad is true.
+// A decoder decodes a message that came over NATS. It does not trust the message: once something
+// is missing, all that follows is empty, and bad is true.
 type decoder struct {
 	left []byte
 	bad  bool
@@ -78,7 +78,7 @@ func (d *decoder) number() uint64 {
 	return v
 }
 
-// bytes returns a part of what came.
+// bytes returns a part of the message, and does not copy it.
 func (d *decoder) bytes() []byte {
 	n := d.number()
 	if n > uint64(len(d.left)) {

@@ -112,7 +112,7 @@ func TestIDs(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	type rights struct{ publish, subscribe []string } // that are denied
 	rows := map[string]rights{"node": {}}
-	for _, kind := range []string{"m", "d", "q", "r", "s", "b", "l", "p"} {
+	for _, kind := range []string{"m", "d", "r", "s", "b", "l", "p"} {
 		all := []string{"gcpool." + kind, "gcpool." + kind + ".>"}
 		rows["publish-"+kind] = rights{publish: all}
 		rows["subscribe-"+kind] = rights{subscribe: all}
