@@ -37,7 +37,7 @@ type Conn struct {
 	Away atomic.Bool // a pool that is shut down has refused the connection; see Close
 
 	mu       sync.Mutex // a leaf; guards what follows
-	change   *sync.Cond // of what it guards; nil until somebody waits
+	change   signal     // of what it guards
 	speech   speech     // only Write changes it, so Write reads it without mu
 	deadline time.Time  // the library's write deadline
 	turns    turns

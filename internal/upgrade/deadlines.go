@@ -39,7 +39,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 		return net.ErrClosed
 	}
 	c.deadline = t
-	c.wake()
+	c.change.wake()
 	c.mu.Unlock()
 	return c.applyDeadline()
 }

@@ -30,35 +30,38 @@ func (c *Conn) acquire(w writer) (err error) {
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
 		}
-		c.wait(until)
+		c.change.wait(&c.mu, until)
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
-		c.wake() // whoever has let w go first
+		c.change.wake() // whoever has let w go first
 	}
 	return err
 }
 
-// wait waits for the next wake, and no longer than until, unless that is zero. c.mu is locked,
-// but not meanwhile.
-func (c *Conn) wait(until time.Time) {
-	if c.change == nil {
-		c.change = sync.NewCond(&c.mu)
+// A signal wakes whoever waits for a change of what a mutex guards.
+type signal struct{ cond *sync.Cond } // nil until somebody waits
+
+// wait waits for the next wake, and no longer than until, unless that is zero. mu is locked, but
+// not meanwhile.
+func (s *signal) wait(mu *sync.Mutex, until time.Time) {
+	if s.cond == nil {
+		s.cond = sync.NewCond(mu)
 	}
 	if !until.IsZero() {
 		defer time.AfterFunc(time.Until(until), func() {
-			c.mu.Lock()
-			defer c.mu.Unlock()
-			c.wake()
+			mu.Lock()
+			defer mu.Unlock()
+			s.wake()
 		}).Stop()
 	}
-	c.change.Wait()
+	s.cond.Wait()
 }
 
-// wake ends every wait. c.mu is locked.
-func (c *Conn) wake() {
-	if c.change != nil {
-		c.change.Broadcast()
+// wake ends every wait. The mutex is locked.
+func (s *signal) wake() {
+	if s.cond != nil {
+		s.cond.Broadcast()
 	}
 }
 
@@ -91,7 +94,7 @@ func (c *Conn) release(from writer, err error) {
 	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
 	if !shut { // else nobody gets a turn any more
 		c.turns.turn = nobody
-		c.wake()
+		c.change.wake()
 	}
 	c.mu.Unlock()
 	if shut {
