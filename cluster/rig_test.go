@@ -152,10 +152,16 @@ func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *
 	return s
 }
 
-// handle is the original README's handler.
+// handle is the original README's handler, which looks at what Add returns.
 func (s *site) handle(ws *websocket.Conn) {
 	id := ws.Request().FormValue("id")
-	add := func() error { return s.conns.Add(id, ws) }
+	add := func() error {
+		err := s.conns.Add(id, ws)
+		if err != nil {
+			ws.Close() // a user who comes during Shutdown would wait for ever
+		}
+		return err
+	}
 	if v, ok := s.joins.Load(ws.Request().FormValue("n")); ok {
 		v.(func(func() error))(add)
 	} else {
