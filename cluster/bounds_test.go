@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -210,6 +211,28 @@ func TestAnnouncementsFit(t *testing.T) {
 		if ids := g.announced(g.next(g.all)); len(ids) != 1 {
 			t.Errorf("%d ids in one", len(ids))
 		}
+	}
+}
+
+// TestManyRefusals: a push with as many messages as fit, none of which the pool takes, needs no
+// more stack than one.
+func TestManyRefusals(t *testing.T) {
+	n := bare("n")
+	n.pool = gcpool.NewPool() // without pools
+	n.local = gcpool.NewLocal(n.pool)
+	node := strings.Repeat("g", 22)
+	var m, before runtime.MemStats
+	runtime.ReadMemStats(&before)
+	n.received(&nats.Msg{
+		Reply: n.subject("r", node, "1"),
+		Data:  encode(node, push, ahead(time.Minute), "alice", make([]string, 1<<18)...),
+	})
+	runtime.ReadMemStats(&m)
+	if m.StackInuse > before.StackInuse+1<<20 {
+		t.Errorf("%d bytes of stack, before it %d", m.StackInuse, before.StackInuse)
+	}
+	if len(n.pending) != 1 || len(n.deliveries) > 0 {
+		t.Errorf("%d answers, %d deliveries", len(n.pending), len(n.deliveries))
 	}
 }
 

@@ -125,40 +125,48 @@ func (n *incoming) locate(r *delivery) {
 }
 
 // proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
-// when these have their outcomes, or when there may be room. At the end it answers r.
+// when these have their outcomes, or when there may be room. At the end it answers r. It loops
+// over messages that the pool refuses, because there may be more of them than a stack holds calls.
 func (n *incoming) proceed(r *delivery) {
-	if len(r.batch) == 0 {
+	for moved := false; !moved && len(r.batch) > 0; {
+		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
+		if taken > 0 {
+			return // written continues with r
+		}
+		select {
+		case <-n.stop:
+			return // too late for an answer
+		default:
+		}
+		if errors.Is(err, context.Canceled) {
+			time.AfterFunc(retryDelay, func() { n.proceed(r) })
+			return
+		}
+		moved = r.note([]error{err})
+	}
+	n.end(r)
+}
+
+// written continues with r when its first messages have their outcomes.
+func (n *incoming) written(r *delivery, errs []error) {
+	if r.note(errs) {
 		n.end(r)
-		return
-	}
-	taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
-	if taken > 0 {
-		return // written continues with r
-	}
-	select {
-	case <-n.stop:
-		return // too late for an answer
-	default:
-	}
-	if errors.Is(err, context.Canceled) {
-		time.AfterFunc(retryDelay, func() { n.proceed(r) })
 	} else {
-		n.written(r, []error{err})
+		n.proceed(r)
 	}
 }
 
-// written notes the outcomes of the first messages of r. If the id moved before one of them was
-// written, that message and the rest go back to the node that sent them.
-func (n *incoming) written(r *delivery, errs []error) {
+// note notes the outcomes of the first messages of r. It reports whether the id moved before one of
+// them was written. That message and the rest then go back to the node that sent them.
+func (r *delivery) note(errs []error) (moved bool) {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) {
-			n.end(r)
-			return
+			return true
 		}
 		r.codes = append(r.codes, reason(err))
 		r.batch = r.batch[1:]
 	}
-	n.proceed(r)
+	return false
 }
 
 // end answers r. Messages that are left in its batch were not taken.
