@@ -146,9 +146,18 @@ func (s *announcer) repeated(node string, d *decoder) {
 }
 
 // elsewhere handles a connection of an id at another node. If the connection here is newer, it
-// tells that node, and else closes the connection here. It leaves a connection without an entry
-// alone: when this node announces it, the other node decides.
+// tells that node, and else closes the connection here. A connection here that waits to be
+// announced is announced first: if it were left alone and is older, only what the other node then
+// tells this one would close it, and no count shows if that is lost. A connection of which Changed
+// comes later is newer, because the clock has heard of the version.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
+	s.mu.Lock()
+	_, waits := s.dirty[k]
+	s.mu.Unlock()
+	if waits {
+		s.refresh(k)
+		s.say(s.subject("s"))
+	}
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.tell(s.subject("s", node), k, e)

@@ -3,6 +3,8 @@ package cluster
 import (
 	"bytes"
 	"testing"
+
+	"github.com/nulijiabei/gcpool"
 )
 
 // TestMissed: a node that has announced more than was heard is asked to say it again,
@@ -49,6 +51,30 @@ func TestMissed(t *testing.T) {
 	g.takes("alice", 1)
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
 		t.Errorf("told %q, and all was repeated", m.Data)
+	}
+}
+
+// TestOlderThanItsAnnouncement: a connection that waits to be announced is closed when its node
+// hears of a newer one, though all that the other node tells this one alone is lost.
+func TestOlderThanItsAnnouncement(t *testing.T) {
+	s := serve(t, nil)
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	g, h := haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
+	pool.GetConn(name).Add("alice", pipe(t))
+	remote{g.Node}.Changed(name, "alice")
+	version := g.Node.clock.last
+	h.takes("alice", version+1)
+	g.hear(g.next(g.all))
+	g.update()
+	if n := pool.GetConn(name).Len(); n != 0 {
+		t.Error("two nodes have her")
+	}
+	if got := h.version(h.all, "alice"); got != version {
+		t.Errorf("she was announced with version %d, want %d", got, version)
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }
 
