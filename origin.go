@@ -139,7 +139,7 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 	matches := func(pattern string) bool {
 		given, _ := path.Match(pattern, name+":"+port) // no pattern is malformed
 		added, _ := path.Match(pattern+":"+implied, name+":"+port)
-		return given || added
+		return (given || added) && !strings.HasPrefix(name, ".") // a * also matches nothing
 	}
 	if (name != host || port != hostPort) && !slices.ContainsFunc(o.patterns, matches) {
 		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host", quoted(text), quoted(req.Host))

@@ -86,6 +86,13 @@ func TestAllowOrigins(t *testing.T) {
 	}
 }
 
+// TestBelowIsNotNothing: a host below example.net has a name there.
+func TestBelowIsNotNothing(t *testing.T) {
+	if gcpool.AllowOrigins("*.example.net").Check(asked("example.com", "https://.example.net")) {
+		t.Error("a host without a name below example.net is let in")
+	}
+}
+
 // TestPatternsAllowWhatTheirOriginsDo, as coder/websocket matches them.
 func TestPatternsAllowWhatTheirOriginsDo(t *testing.T) {
 	for _, test := range origins {
