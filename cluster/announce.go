@@ -152,6 +152,11 @@ func (s *announcer) refresh(k key) {
 		fallthrough
 	case here && !e.added.Equal(c.added):
 		e.added, e.version, e.next = c.added, c.version, ""
+		s.mu.Lock()
+		for _, hints := range s.hints {
+			delete(hints, k)
+		}
+		s.mu.Unlock()
 		s.tell(s.subject("s"), k, e)
 		e.said = s.said + 1
 	}

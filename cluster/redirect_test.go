@@ -288,6 +288,33 @@ func TestHomeThatDied(t *testing.T) {
 	}
 }
 
+// TestNotSentBackToWhereSheWas: a node to which an id has come, and that still waits for what
+// it had sent to the node before, does not send others there.
+func TestNotSentBackToWhereSheWas(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)})
+	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	g.serves(name, "alice")
+	first, second := a.background("alice", "x"), (<-chan error)(nil)
+	m, _ := g.asked()
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	second = a.background("alice", "y")
+	m, _ = g.asked()
+	a.dial("alice")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
+	h.sends(a, push, "alice", "z")
+	if kind, codes, node := h.answered(); kind != outcomes || len(codes) > 0 || node != "" {
+		t.Errorf("answer %c %v, she is at %q", kind, codes, node)
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-second; err != nil {
+		t.Error(err)
+	}
+}
+
 // TestPlacesAreForgotten: of ids that have left, of ids elsewhere, and of those that
 // somebody looked for, nothing stays.
 func TestPlacesAreForgotten(t *testing.T) {
