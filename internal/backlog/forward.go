@@ -174,9 +174,9 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	if f.batch != batch {
 		return false
 	}
-	same := current != nil && current == batch.remote // else the answers tell nothing about the current one
+	same := current != nil && current == batch.remote // else the answers do not tell who has the id now
 	hadMail, taken := batch.mailed > 0, false
-	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), same)
+	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {
 		taken = taken || err == nil
 		f.settle(i, err)
@@ -194,7 +194,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 		f.evict()
 	case same && taken && kept == len(errs): // whoever took these takes the rest
 		f.due = forwardAll
-	case kept < len(errs) || hadMail && b.Shared.mailboxOn():
+	case b.Shared.mailboxOn() && (kept < len(errs) || hadMail):
 		b.openMail().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
 	default:
 		f.due = forwardFirst

@@ -127,6 +127,21 @@ func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
 	}
 }
 
+// TestMovedForAnotherCluster: what the first cluster did not deliver, because the id had moved,
+// goes to the one that has been set meanwhile.
+func TestMovedForAnotherCluster(t *testing.T) {
+	b := backlogWith(t, setting{remote: true})
+	b.accept("1")
+	batch := b.Load()
+	b.Shared.SetRemote(nil)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	b.Shared.SetRemote(silent{})
+	b.Returned(batch, []error{outcome.ErrMoved})
+	if got := placeOf(b); got != (place{1, 0, 0}) || !b.Due() || b.Load().Len() != 1 {
+		t.Errorf("%+v", got)
+	}
+}
+
 // TestTheClusterLeavesDuringABatch: a batch may take long, so what waits behind it for the
 // cluster is reported at once.
 func TestTheClusterLeavesDuringABatch(t *testing.T) {
