@@ -87,12 +87,13 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// shut notes that our side is shut, or that it cannot be.
+// shut notes that our side is shut, or that it cannot be. A peer that got no close frame, because a
+// frame was cut before it, gets no more time.
 func (c *closing) shut(failed bool) {
 	if c.life == ending {
 		c.life = lingering
 	}
-	c.done = c.done || failed
+	c.done = c.done || failed || c.cut != nil
 }
 
 // came notes n bytes from the peer, and whether it is over. It reports whether to drop the

@@ -37,6 +37,7 @@ func TestClosing(t *testing.T) {
 		"the peer floods":                       {{closes, ending, pool}, {flood, ending, pool}, {shut, lingering, pool}, {flood, ended, pool}},
 		"nothing was said, nor is to be":        {{silent, ended, nobody}},
 		"a frame was cut":                       {{cut, alive, nobody}, {closes, ended, nobody}},
+		"a frame is cut before the close frame": {{closes, ending, pool}, {cut, ending, pool}, {shut, ended, pool}},
 		"the library closes first":              {{answer, alive, library}, {over, ending, library}, {shut, ended, library}},
 		"the peer closes, the library answers":  {{over, alive, nobody}, {answer, ending, library}},
 		"goodbye, and the peer and it answer":   {{goodbye, alive, pool}, {over, alive, pool}, {answer, ending, library}},
