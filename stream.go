@@ -169,9 +169,14 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// add passes m on, once there is room for reports and, before Start, a place.
+// add passes m on, once there is room for reports and, before Start, a place. What comes from
+// another process waits for no hook, which may wait for that process.
 func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
-	if err := s.conns.group.Room(ctx); err != nil {
+	if m.FromRemote {
+		if s.conns.absent() == ErrClosed {
+			return ErrClosed
+		}
+	} else if err := s.conns.group.Room(ctx); err != nil {
 		return err
 	}
 	if err := s.place(ctx); err != nil {

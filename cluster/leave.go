@@ -12,9 +12,7 @@ import (
 // other nodes, and waits for the outcomes of messages that are on their way. If ctx ends first, it
 // reports these messages with ErrUncertain and returns ctx's error. Call Leave after
 // [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. nc stays open. Another
-// call waits for the first one, until its own ctx ends, and returns the same. A hook of the pool that
-// calls Leave before Shutdown needs a ctx that ends, because Leave also waits for Broadcasts of other
-// nodes, and these wait for slow hooks.
+// call waits for the first one, until its own ctx ends, and returns the same.
 func (n *Node) Leave(ctx context.Context) error {
 	if n == nil || ctx == nil {
 		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)

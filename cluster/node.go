@@ -32,7 +32,7 @@
 // # Goroutines
 //
 // A node has three goroutines, and two of nats.go, until Leave. A Broadcast that waits for slow
-// readers or hooks takes one more in each pool. An id takes no goroutine, only a NATS subscription.
+// readers takes one more in each pool. An id takes no goroutine, only a NATS subscription.
 package cluster
 
 import (

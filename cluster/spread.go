@@ -10,7 +10,7 @@ import (
 // broadcastCost is how many bytes a waiting Broadcast takes besides its data.
 const broadcastCost = 256
 
-// A broadcast holds the Broadcasts of other nodes that wait for slow readers or hooks of a pool.
+// A broadcast holds the Broadcasts of other nodes that wait for slow readers of a pool.
 // It exists while its goroutine runs.
 type broadcast struct {
 	waiting [][]byte

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"net"
@@ -217,5 +218,25 @@ func TestLargestOutboxAndACluster(t *testing.T) {
 		if err := stream.Deliver(ctx, "a", []byte("x")); err != nil {
 			t.Error(err)
 		}
+	})
+}
+
+// TestReceivedBroadcastWaitsForNoHook: a hook may wait for the other process.
+func TestReceivedBroadcastWaitsForNoHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		release := make(chan struct{})
+		p, conns, stream := started(t, gcpool.WithBuffer(1), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-release }))
+		peer := pipe(t, conns, "a")
+		go io.Copy(io.Discard, peer)
+		for range 3 { // one in the hook, and two that wait
+			add(t, stream, "nobody", "")
+		}
+		start := time.Now()
+		time.AfterFunc(time.Minute, func() { close(release) })
+		if n, err := gcpool.NewLocal(p).Receive(name, "", [][]byte{[]byte("all")}, nil); n != 1 || err != nil || time.Since(start) > 0 {
+			t.Errorf("Receive took %d, %v, after %v", n, err, time.Since(start))
+		}
+		<-release
+		shutdown(p, time.Second)
 	})
 }
