@@ -103,8 +103,8 @@ func (l *Local) stream(pool string) *StreamPool {
 // ErrInvalid for a nil done; and ErrClosed after Shutdown.
 //
 // With an empty id Receive is a Broadcast to the connections of this process. It may wait as
-// Broadcast does, but not for hooks, and does not call done. Before Start, a Broadcast takes a place of WithBuffer;
-// for one id WithOutbox bounds what Receive takes.
+// Broadcast does, but not for hooks, and does not call done. Before Start, a Broadcast takes a
+// place of WithBuffer; for one id WithOutbox bounds what Receive takes.
 func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
 	s := l.stream(pool)
 	if s == nil {

@@ -169,8 +169,8 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// add passes m on, once there is room for reports and, before Start, a place. What comes from
-// another process waits for no hook, which may wait for that process.
+// add passes m on, once there is room for reports and, before Start, a place. A message from
+// another process does not wait for room for reports, because a hook may wait for that process.
 func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
 	if m.FromRemote {
 		if s.conns.absent() == ErrClosed {

@@ -88,6 +88,6 @@ func TestRefusedIsNotHeard(t *testing.T) {
 	g.beats()
 	want := append(append(appendString(nil, a.id), missing), 0)
 	if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
-		t.Errorf("told %q, want a question for what was refused", m.Data)
+		t.Errorf("sent %q, want a question for what was refused", m.Data)
 	}
 }

@@ -109,7 +109,7 @@ func TestNewcomer(t *testing.T) {
 	h.greeted()
 	want := append(append(appendString(nil, a.id), missing), 0)
 	if m := h.next(h.hears); !bytes.Equal(m.Data, want) {
-		t.Errorf("told %q, want a question for all", m.Data)
+		t.Errorf("sent %q, want a question for all", m.Data)
 	}
 }
 
@@ -123,7 +123,7 @@ func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	g.hear(g.next(g.all))
 	h.greeted()
 	if m := h.next(h.hears); !bytes.Equal(m.Data, append(append(appendString(nil, g.id), missing), 0)) {
-		t.Errorf("told %q, want a question for all", m.Data)
+		t.Errorf("sent %q, want a question for all", m.Data)
 	}
 }
 

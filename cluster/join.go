@@ -59,7 +59,7 @@ func (n *Node) subscribe() error {
 
 // permitted returns an error if NATS does not permit a subject that a node needs. NATS reports
 // each violation before it answers a ping, and before was the last error until then. Other nodes
-// mind only the heartbeat among these messages.
+// take only the heartbeat among these messages.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.heartbeatTo(s.subject("s"))

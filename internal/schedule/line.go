@@ -54,7 +54,7 @@ type Line struct {
 	stalled atomic.Int64  // writers that were replaced
 	opened  atomic.Bool   // changed under mu
 
-	_       [64]byte   // every Add reads opened, and writers change mu
+	_       [64]byte   // StreamPool.Add reads opened; writers change mu
 	mu      sync.Mutex // a leaf
 	first   Cursor
 	last    Cursor

@@ -62,8 +62,8 @@ type kind interface {
 	// close_notify, if the peer takes them within a second; Close may block so long. after is
 	// called once the socket is closed.
 	Close(s Status, after func())
-	// Announce is for a handler that is about to return when a Close with s is about to begin.
-	// Behind it the handler's return changes nothing. It takes 20 ms at most.
+	// Announce is for a handler that may return before a Close with s begins. After it, the
+	// handler's return does not change the status. It takes 20 ms at most.
 	Announce(s Status)
 	// Kill closes the connection at once.
 	Kill()
