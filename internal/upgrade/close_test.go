@@ -129,6 +129,22 @@ func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 	}
 }
 
+// TestResetEndsTheLinger: behind a reset nothing comes any more.
+func TestResetEndsTheLinger(t *testing.T) {
+	conn, peer := nettest.TCP(t)
+	c := &Conn{Conn: conn, speech: speech{phase: frames}}
+	c.End(frame.StatusNormal, func() {})
+	expect(t, peer, "the close frame", close1000)
+	peer.(*net.TCPConn).SetLinger(0)
+	peer.Close()
+	c.Drain(true)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closing.life != ended {
+		t.Errorf("after the reset its life is %d, and it waits for the timer", c.closing.life)
+	}
+}
+
 // TestCloseNeverBlocks, though the peer takes nothing.
 func TestCloseNeverBlocks(t *testing.T) {
 	c, _ := upgradedPair(t)

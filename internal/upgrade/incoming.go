@@ -1,7 +1,7 @@
 package upgrade
 
 import (
-	"io"
+	"errors"
 	"net"
 	"strings"
 	"sync"
@@ -20,18 +20,22 @@ type incoming struct {
 }
 
 // read reads into p, and begins with the early bytes. over tells that nothing will follow:
-// the peer has closed, or has sent a close frame. in is locked.
+// the peer has closed or reset the connection, or has sent a close frame. in is locked.
 func (in *incoming) read(conn net.Conn, p []byte) (n int, over bool, err error) {
 	if in.early != "" {
 		n = copy(p, in.early)
 		in.early = strings.Clone(in.early[n:]) // at the end it keeps no memory
 	} else {
-		err = socket.Guard(func() error { n, err = conn.Read(p); return err })
+		err = socket.Guard(func() error {
+			n, err = conn.Read(p)
+			var late net.Error
+			over = err != nil && !(errors.As(err, &late) && late.Timeout())
+			return err
+		})
 	}
 	if n > 0 {
 		in.reads.Add(1)
 	}
-	over = err == io.EOF
 	for p = p[:n]; len(p) > 0; {
 		took, ended := in.parser.Next(p)
 		p = p[took:]
