@@ -23,7 +23,7 @@ func TestInlineWriterServesNobodyElse(t *testing.T) {
 	stuck := &gate{free: make(chan bool)}
 	a.attach(link)
 	b.attach(NewConnection(stuck, false))
-	time.Sleep(schedule.InlinePause)
+	time.Sleep(schedule.InlineCredit)
 	w := a.accept("1")
 	if w == nil {
 		t.Fatal("an idle pool gives the caller no writer")
@@ -76,7 +76,7 @@ func TestInlineWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	if _, err := conn.Write(application[:5]); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(schedule.InlinePause)
+	time.Sleep(schedule.InlineCredit)
 	w := a.accept("1")
 	if w == nil {
 		t.Fatal("an idle pool gives the caller no writer")

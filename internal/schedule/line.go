@@ -23,9 +23,12 @@ const (
 	// several is how many writers replace one that is held up, for a tick. Peers that stop
 	// together, as on a network that has gone, would otherwise each delay the line by a tick.
 	several = 4
-	// InlinePause is how long the line must have been idle before Add writes by itself. A
-	// caller of Add in a loop does so at most once in that time, and the rest gathers.
-	InlinePause = 100 * time.Microsecond
+	// InlineCredit bounds the writes that Add makes by itself. Time earns credit, up to this
+	// much, and a write costs inlinePrice times as long as it takes. So messages that come one by
+	// one need no other goroutine. A caller of Add in a loop soon has no credit left, and then
+	// the rest gathers.
+	InlineCredit = 100 * time.Microsecond
+	inlinePrice  = 2
 )
 
 // A Cursor is where one connection stands in the log of its id. It embeds a Place.
@@ -63,7 +66,7 @@ type Line struct {
 	limit   int       // how many may serve
 	surge   int       // how many may serve instead, while many were replaced
 	ticking bool
-	rested  time.Duration // when a writer was last dismissed, on Now's clock
+	ready   time.Duration // when Add has credit again, on Now's clock
 	spare   *Writer       // was dismissed
 }
 
@@ -125,16 +128,17 @@ func (l *Line) putLocked(c Cursor) {
 }
 
 // Inline returns a writer with which the caller serves c by itself, if the line is open and
-// idle; it must call Done or GoOn then. Else Inline puts c in line, and returns nil.
+// idle, and there is credit; it must call Done or GoOn then. Else Inline puts c in line, and
+// returns nil.
 func (l *Line) Inline(c Cursor) *Writer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.serving) > 0 || l.first != nil || !l.opened.Load() || l.Now()-l.rested < InlinePause {
+	if len(l.serving) > 0 || l.first != nil || !l.opened.Load() || l.Now() < l.ready {
 		l.putLocked(c)
 		return nil
 	}
 	w := l.hireLocked()
-	w.cursor = c
+	w.cursor, w.inline = c, l.Now()
 	return w
 }
 
@@ -158,7 +162,13 @@ func (l *Line) hireLocked() *Writer {
 }
 
 func (l *Line) dismissLocked(w *Writer) {
-	l.rested, l.spare = l.Now(), w
+	now := l.Now()
+	if w.inline > 0 {
+		l.ready = max(l.ready, w.inline-InlineCredit) + inlinePrice*min(now-w.inline, InlineCredit)
+	} else { // the line was busy, so credit begins at nothing
+		l.ready = max(l.ready, now)
+	}
+	l.spare, w.inline = w, 0
 	l.serving = slices.DeleteFunc(l.serving, func(o *Writer) bool { return o == w })
 }
 

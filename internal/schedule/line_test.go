@@ -170,20 +170,19 @@ func TestManyStallAtOnce(t *testing.T) {
 	})
 }
 
-// TestInlineOnlyWhenIdle: the caller writes by itself if the line is open and idle, and has
-// been so for a moment.
+// TestInlineOnlyWhenIdle: the caller writes by itself if the line is open and idle.
 func TestInlineOnlyWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
 		log := new(ledger)
 		c := &cursor{name: "a", writes: 1, log: log}
-		time.Sleep(InlinePause)
+		time.Sleep(InlineCredit)
 		if l.Inline(c) != nil {
 			t.Error("inline before Open")
 		}
 		l.Open(drain)
 		synctest.Wait()
-		time.Sleep(InlinePause)
+		time.Sleep(InlineCredit)
 		w := l.Inline(c)
 		if w == nil {
 			t.Fatal("not inline in an idle line")
@@ -192,19 +191,65 @@ func TestInlineOnlyWhenIdle(t *testing.T) {
 			t.Error("inline beside another write")
 		}
 		w.Done(false)
-		synctest.Wait()
-		if l.Inline(&cursor{name: "c", writes: 1, log: log}) != nil {
-			t.Error("inline right after a write")
-		}
 		ended()
 		if w = l.Inline(c); w == nil {
 			t.Fatal("not inline in an idle line")
 		}
 		w.GoOn(func() bool { c.writes = 2; return true }) // the rest is for a goroutine
 		ended()
-		if want := []string{"a", "b", "c", "a", "a"}; !slices.Equal(log.all(), want) {
+		if want := []string{"a", "b", "a", "a"}; !slices.Equal(log.all(), want) {
 			t.Errorf("served %v, want %v", log.all(), want)
 		}
+	})
+}
+
+// TestInlineCredit: of writes that follow each other the caller makes a few by itself, and then
+// half of the time at most. Behind a busy line it begins with one.
+func TestInlineCredit(t *testing.T) {
+	const d = InlineCredit / 5
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		l.Open(drain)
+		log := new(ledger)
+		inline := func(pause time.Duration) (n int) {
+			time.Sleep(pause)
+			for n < 100 {
+				w := l.Inline(&cursor{writes: 1, log: log})
+				if w == nil {
+					break
+				}
+				time.Sleep(d)
+				w.Done(false)
+				n++
+			}
+			synctest.Wait() // for the goroutine that makes the last one
+			return n
+		}
+		for i, step := range []struct {
+			pause time.Duration
+			want  int
+		}{
+			{time.Hour, 6}, // 5 d of credit; each write takes 2 d and earns d, and the last one may overdraw
+			{0, 0}, {d / 2, 0}, {d / 2, 1}, {d, 1}, {3 * d, 3}, {time.Hour, 6},
+		} {
+			if n := inline(step.pause); n != step.want {
+				t.Errorf("step %d, after %v: %d inline, want %d", i, step.pause, n, step.want)
+			}
+		}
+		time.Sleep(time.Hour)
+		w := l.Inline(&cursor{writes: 1, log: log})
+		time.Sleep(time.Hour) // as on a machine that was stopped
+		w.Done(false)
+		if n := inline(InlineCredit * inlinePrice); n == 0 {
+			t.Error("one slow write costs more than all the credit")
+		}
+		time.Sleep(time.Hour)
+		l.Put(&cursor{writes: 1, log: log})
+		synctest.Wait()
+		if n := inline(0); n != 1 {
+			t.Errorf("right behind a busy line: %d inline, want 1", n)
+		}
+		ended()
 	})
 }
 

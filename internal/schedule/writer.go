@@ -1,6 +1,9 @@
 package schedule
 
-import "sync/atomic"
+import (
+	"sync/atomic"
+	"time"
+)
 
 // A Writer serves one cursor after the other, on a goroutine of its own or, for one write,
 // on its caller's.
@@ -10,6 +13,7 @@ type Writer struct {
 	line     *Line
 	cursor   Cursor        // changed by the writer, under line.mu
 	more     bool          // the cursor has more to write
+	inline   time.Duration // when Add began its write, on the line's clock; 0 for a goroutine
 	replaced atomic.Bool   // its peer holds it up
 	steps    atomic.Uint32 // odd while in a write
 	seen     uint32        // steps at the monitor's last tick; line.mu
@@ -93,6 +97,7 @@ func (w *Writer) GoOn(rest func() (more bool)) {
 func (w *Writer) employ(present func()) {
 	w.line.mu.Lock()
 	defer w.line.mu.Unlock()
+	w.inline = 0
 	w.line.employLocked(func() {
 		present()
 		w.line.drain(w)
