@@ -68,6 +68,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/report"
+	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
 // The reasons why a call or a message came to nothing. Compare with [errors.Is], because some
@@ -119,7 +120,7 @@ type Pool struct {
 	// The order of locks is Pool.mu, ConnPool.mu, the lock of a Backlog, and one of the leaves that
 	// docs/architecture.md lists. None is held while writing, closing, logging, sending on a
 	// channel or calling the application.
-	mu      sync.RWMutex
+	mu      stripes.RWMutex
 	pools   map[string]*StreamPool
 	cluster Cluster // nil if there is none
 	started bool
@@ -198,8 +199,8 @@ func (p *Pool) GetStream(name string) *StreamPool {
 	if p == nil {
 		return nil
 	}
-	p.mu.RLock()
-	defer p.mu.RUnlock()
+	mu := p.mu.RLock()
+	defer mu.RUnlock()
 	return p.pools[name]
 }
 

@@ -33,9 +33,9 @@ func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
 	}
-	c.mu.RLock()
+	mu := c.mu.RLock()
 	r, known := c.recipients[id], c.past.Knows(id)
-	c.mu.RUnlock()
+	mu.RUnlock()
 	if r == nil && !known {
 		return false
 	}

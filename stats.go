@@ -46,9 +46,9 @@ func (p *Pool) Stats() []Stats {
 	if p == nil {
 		return nil
 	}
-	p.mu.RLock()
+	mu := p.mu.RLock()
 	streams := slices.Collect(maps.Values(p.pools))
-	p.mu.RUnlock()
+	mu.RUnlock()
 	all := make([]Stats, 0, len(streams))
 	for _, s := range streams {
 		all = append(all, Stats(s.conns.group.Stats()))

@@ -1,10 +1,9 @@
 package backlog
 
 import (
-	"strings"
-
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
 // An account is the log of one id, and where its messages get their outcomes.
@@ -16,19 +15,6 @@ type account struct {
 	mail    *mail         // what of Log is in the mailbox; nil if nothing has been
 	forward *forwarder    // what of Log goes to other processes; nil if nothing has
 	room    chan struct{} // closed when something leaves; nil while nobody waits
-}
-
-// Init makes the account the empty one of id.
-func (a *account) Init(s *Shared, id string) {
-	a.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
-	a.Shared, a.Log = s, outbox.NewLog(s.format)
-}
-
-// append appends m to the log. A tight message may wait for long.
-func (a *account) append(m *outbox.Message, tight bool) {
-	if timed := a.Log.Append(m, tight); timed != nil {
-		timed.Born = a.Shared.Line.Now()
-	}
 }
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
@@ -86,7 +72,7 @@ func (a *account) fail(c *outbox.Chunk, err error) {
 }
 
 // done counts a message that has left the log as delivered.
-func (a *account) done(m outbox.Message, as *outcome.Tally) {
+func (a *account) done(m outbox.Message, as *stripes.Tally) {
 	as.Add(1, len(m.Data))
 	a.settled(1, m.Receipts(), len(m.Data))
 	m.Receipt.Tell(nil)
@@ -115,7 +101,7 @@ func (a *account) tellGivenUp() {
 // sift reports the waiting messages for which judge has a reason. It skips the search if may is
 // false for every chunk.
 func (a *account) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
-	for _, c := range a.Log.Sift(may, judge) {
+	for _, c := range a.Log.Sift(a.Shared.format, may, judge) {
 		a.fail(c, c.Reason)
 	}
 }

@@ -1,6 +1,8 @@
 package backlog
 
 import (
+	"math/rand/v2"
+	"strings"
 	"sync"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
@@ -14,7 +16,18 @@ type Backlog struct {
 	sync.Mutex
 	account
 	Connected bool
-	Dead      bool // out of the registry; look the id up again
+	Dead      bool  // out of the registry; look the id up again
+	begun     uint8 // how many chunks were begun, for sampled
+	Index     int32 // the registry's, under its lock
+}
+
+// sampled means that the way of one chunk in 64 is timed: the clock costs as much as a lock.
+const sampled = 64
+
+// Init makes b the empty backlog of id.
+func (b *Backlog) Init(s *Shared, id string) {
+	b.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
+	b.Shared, b.begun = s, uint8(rand.Uint32())
 }
 
 // Full reports whether m has to wait for room. Before Start bounded is false. Until then WithBuffer
@@ -62,6 +75,17 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 		s.refuse(b.ID, m, outcome.ErrSlow)
 	}
 	return false
+}
+
+// append appends m to the log. A tight message may wait for long.
+func (b *Backlog) append(m *outbox.Message, tight bool) {
+	begun := b.Log.Append(m, b.Shared.format, tight)
+	if begun == nil {
+		return
+	}
+	if b.begun++; b.begun%sampled == 0 {
+		begun.Born = b.Shared.Line.Now()
+	}
 }
 
 // undecided reports whether a message for an id that is away waits for its turn in line:

@@ -114,7 +114,7 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 		b.Connect()
 		b.accept("1")
 		chunk := b.Log.Pin(false)
-		b.Log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, false)
+		b.Log.Append(&outbox.Message{ID: "a", Data: []byte("2")}, b.Shared.format, false)
 		b.Shared.Accepted.Add(1, 1)
 		b.Disconnect(test.reason)
 		if got := placeOf(b); got != test.behind {

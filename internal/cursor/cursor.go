@@ -16,10 +16,10 @@ import (
 // held, except these, which take it: Cursor.judge and returned; flight.once, write, progress and
 // land. The methods of transport.Link need no lock.
 type Cursor struct {
+	turn   turn
+	active bool // written to since the last beat
 	schedule.Place
 	backlog *backlog.Backlog
-	turn    turn
-	active  bool        // written to since the last beat
 	conn    *Connection // nil while the id is away
 	flight  *flight     // the write under way, maybe to an older connection; nil if none is
 	owners  owners.List // who added this connection, and those before

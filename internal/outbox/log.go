@@ -1,14 +1,10 @@
 package outbox
 
 import (
-	"math/rand/v2"
 	"slices"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
-
-// sampled means that the way of one chunk in 64 is timed: the clock costs as much as a lock.
-const sampled = 64
 
 // A Log is what waits for one id, oldest first, in three parts:
 //
@@ -17,9 +13,8 @@ const sampled = 64
 // Pinned chunks are being written, or are on their way to another process: their bytes do
 // not change until they are settled or given up. Chunks that were given up behind them have
 // a reason already, which is reported when the write before them has ended. The rest waits.
+// The zero Log is empty.
 type Log struct {
-	format  Format
-	began   uint8 // how many chunks were begun, for sampled
 	chunks  []*Chunk
 	pinned  int32
 	givenUp int32
@@ -28,9 +23,6 @@ type Log struct {
 	Bytes    int // payload of all messages that have no outcome yet
 	Messages int // those messages, and what their receipts cost
 }
-
-// NewLog returns an empty log.
-func NewLog(f Format) Log { return Log{format: f, began: uint8(rand.Uint32())} }
 
 // Empty reports whether nothing is left of l.
 func (l *Log) Empty() bool { return len(l.chunks) == 0 }
@@ -42,8 +34,8 @@ func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 
 // Append appends a message. The last chunk moves to a larger one while it is small, so that
 // a short log leaves in one write. A tight chunk has none of the pooled sizes, because it may
-// wait for long. Append returns a chunk that it has begun, if its way is to be timed.
-func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
+// wait for long. Append returns the chunk if it has begun a new one, else nil.
+func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Bytes += len(m.Data)
 	l.Messages += 1 + m.Receipts()*ReceiptCost
 	n := len(m.Data) + frame.Overhead
@@ -56,14 +48,12 @@ func (l *Log) Append(m *Message, tight bool) (timed *Chunk) {
 	}
 	if last == nil || len(last.buf)+n > max(cap(last.buf), Piece) {
 		last = l.begin(n, tight)
-		if l.began++; l.began%sampled == 0 {
-			timed = last
-		}
+		begun = last
 	} else if size := len(last.buf) + n; size > cap(last.buf) {
 		last.grow(max(size, min(2*cap(last.buf), Piece)), tight)
 	}
-	last.add(m, l.format)
-	return timed
+	last.add(m, f)
+	return begun
 }
 
 // begin appends an empty chunk for n bytes.
@@ -217,7 +207,7 @@ func (l *Log) Waiting() (messages, receipts, bytes int) {
 // Sift asks judge about each message that waits, and removes and returns those for which it
 // has a reason. It does so only if may says of a chunk that there may be one. It lets go of
 // memory that the rest does not need.
-func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (removed []*Chunk) {
+func (l *Log) Sift(f Format, may func(c *Chunk) bool, judge func(m *Message) error) (removed []*Chunk) {
 	if !slices.ContainsFunc(l.waiting(), may) {
 		for _, c := range l.waiting() {
 			c.Fit()
@@ -231,12 +221,12 @@ func (l *Log) Sift(may func(c *Chunk) bool, judge func(m *Message) error) (remov
 			m := c.Next()
 			receipts, reason := m.Receipts(), judge(&m)
 			if reason != nil {
-				removed = append(removed, Single(&m, l.format))
+				removed = append(removed, Single(&m, f))
 				removed[len(removed)-1].Reason = reason
 				continue
 			}
 			l.Settled(1, receipts, len(m.Data))
-			l.Append(&m, true)
+			l.Append(&m, f, true)
 		}
 		c.Free()
 	}

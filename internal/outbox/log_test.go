@@ -17,7 +17,7 @@ func message(data string) *Message { return &Message{ID: "a", Data: []byte(data)
 
 // filled returns a log with messages, each in a chunk of its own.
 func filled(all ...string) *Log {
-	l := NewLog(text)
+	var l Log
 	for _, data := range all {
 		l.Bytes += len(data)
 		l.Messages++
@@ -52,24 +52,24 @@ func same(t *testing.T, what string, got []string, want ...string) {
 // bytes, for a write may be reading them.
 func TestPinnedBytesStay(t *testing.T) {
 	for name, do := range map[string]func(l *Log){
-		"append":  func(l *Log) { l.Append(message("next"), false) },
+		"append":  func(l *Log) { l.Append(message("next"), text, false) },
 		"give up": func(l *Log) { l.GiveUp(errors.New("removed")) },
 		"first":   func(l *Log) { l.First() },
 		"sift": func(l *Log) {
-			l.Sift(func(*Chunk) bool { return true }, func(*Message) error { return errors.New("no") })
+			l.Sift(text, func(*Chunk) bool { return true }, func(*Message) error { return errors.New("no") })
 		},
 		"abandon":  func(l *Log) { l.Abandon()[0].Next() },
 		"expire":   func(l *Log) { l.GiveUpFirst(l.First(), errors.New("expired")) },
-		"many":     func(l *Log) { fill(l, 10_000) },
-		"abandon+": func(l *Log) { l.Abandon()[0].Free(); fill(l, 10_000) },
+		"many":     func(l *Log) { fill(l, 10_000, text) },
+		"abandon+": func(l *Log) { l.Abandon()[0].Free(); fill(l, 10_000, text) },
 	} {
-		l := NewLog(text)
-		l.Append(message("pinned 1"), false)
-		l.Append(message("pinned 2"), false)
+		var l Log
+		l.Append(message("pinned 1"), text, false)
+		l.Append(message("pinned 2"), text, false)
 		c := l.Pin(false)
 		frames := c.Frames()
 		before := bytes.Clone(frames)
-		l.Append(message("behind"), false)
+		l.Append(message("behind"), text, false)
 		do(&l)
 		if !bytes.Equal(frames, before) {
 			t.Errorf("%s has changed %q to %q", name, before, frames)
@@ -77,9 +77,9 @@ func TestPinnedBytesStay(t *testing.T) {
 	}
 }
 
-func fill(l *Log, n int) {
+func fill(l *Log, n int, f Format) {
 	for i := range n {
-		l.Append(message(fmt.Sprint("message ", i)), false)
+		l.Append(message(fmt.Sprint("message ", i)), f, false)
 	}
 }
 
@@ -89,9 +89,9 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 	l, removed, again := filled("1", "2"), errors.New("removed"), errors.New("removed again")
 	pinned := l.Pin(false)
 	l.GiveUp(removed)
-	l.Append(message("3"), false)
+	l.Append(message("3"), text, false)
 	l.GiveUp(again)
-	l.Append(message("4"), false)
+	l.Append(message("4"), text, false)
 	same(t, "waits", rest(l), "4")
 	same(t, "first of the batch", texts(l.FirstPinned()), "1")
 	for i, reason := range []error{removed, again} {
@@ -111,12 +111,12 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 // TestWhatAWriteLeavesComesFirst: the rest of a chunk waits again, before what has come
 // meanwhile.
 func TestWhatAWriteLeavesComesFirst(t *testing.T) {
-	l := NewLog(text)
+	var l Log
 	for _, data := range []string{"1", "2", "3"} {
-		l.Append(message(data), false)
+		l.Append(message(data), text, false)
 	}
 	c := l.Pin(false)
-	l.Append(message("4"), false)
+	l.Append(message("4"), text, false)
 	size := 2 + len("1\n")
 	if m, took, ok := c.NextWithin(2*size - 1); !ok || took != size || string(m.Data) != "1" {
 		t.Errorf("%q, %d, %v", m.Data, took, ok)
@@ -130,8 +130,8 @@ func TestWhatAWriteLeavesComesFirst(t *testing.T) {
 
 // TestPinAlone pins one message of a chunk. Its frame stays as it was.
 func TestPinAlone(t *testing.T) {
-	l := NewLog(Format{frame.Binary, true})
-	fill(&l, 3)
+	var l Log
+	fill(&l, 3, Format{frame.Binary, true})
 	same(t, "pinned", texts(l.Pin(true)), "message 0")
 	same(t, "waits", rest(&l), "message 1", "message 2")
 	l.Unpin()
@@ -146,7 +146,7 @@ func TestPinAlone(t *testing.T) {
 // TestSiftKeepsTheOrder: the messages that stay keep their order and their receipts, in more
 // than one chunk.
 func TestSiftKeepsTheOrder(t *testing.T) {
-	l := NewLog(text)
+	var l Log
 	var told []string
 	for i := range 6 {
 		m := message(fmt.Sprint(i))
@@ -155,10 +155,10 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 		if i == 3 {
 			l.begin(1, true)
 		}
-		l.Append(m, false)
+		l.Append(m, text, false)
 	}
 	moved := errors.New("moved")
-	removed := l.Sift(func(c *Chunk) bool { return c.Receipts() > 0 }, func(m *Message) error {
+	removed := l.Sift(text, func(c *Chunk) bool { return c.Receipts() > 0 }, func(m *Message) error {
 		if m.FromRemote {
 			return moved
 		}
@@ -189,8 +189,8 @@ func TestWrittenKeepsASmallChunk(t *testing.T) {
 		"small, of an idler": {100, false, false},
 		"large":              {10_000, true, false},
 	} {
-		l := NewLog(text)
-		l.Append(message(string(make([]byte, test.size))), false)
+		var l Log
+		l.Append(message(string(make([]byte, test.size))), text, false)
 		l.Pin(false)
 		l.Written(test.keep)
 		if kept := l.Spare.chunk != nil; kept != test.want || !l.Empty() {
@@ -204,9 +204,9 @@ func TestWrittenKeepsASmallChunk(t *testing.T) {
 
 // TestFirstLetsGoOfMemory: the fewer messages are left of a chunk, the smaller it is.
 func TestFirstLetsGoOfMemory(t *testing.T) {
-	l := NewLog(text)
+	var l Log
 	for i := 0; len(l.chunks) < 2; i++ {
-		l.Append(message(fmt.Sprint("message ", i)), false)
+		l.Append(message(fmt.Sprint("message ", i)), text, false)
 	}
 	for len(l.chunks) == 2 {
 		if c := l.chunks[0]; cap(c.buf) > 5*len(c.Frames()) {
@@ -221,7 +221,7 @@ func TestFirstLetsGoOfMemory(t *testing.T) {
 func TestLogAgainstASlice(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 0))
-		l := NewLog(text)
+		var l Log
 		var pinned, givenUp, waiting []string // what is in the log
 		settle := func(want *[]string, c *Chunk) {
 			for _, got := range texts(c) {
@@ -240,7 +240,7 @@ func TestLogAgainstASlice(t *testing.T) {
 				if rng.IntN(3) == 0 {
 					m.Receipt = &Receipt{Decide: func(error) func() { return nil }}
 				}
-				l.Append(m, rng.IntN(2) == 0)
+				l.Append(m, text, rng.IntN(2) == 0)
 				waiting = append(waiting, data)
 			case op < 6 && len(pinned) == 0 && len(waiting) > 0:
 				n := len(texts(l.Pin(rng.IntN(2) == 0)))

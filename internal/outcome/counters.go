@@ -3,6 +3,8 @@ package outcome
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
 // Stats is what package gcpool documents under the same name.
@@ -28,30 +30,19 @@ type Stats struct {
 // fastest is the first bound of Stats.Latency; each is twice the one before.
 const fastest = 100 * time.Microsecond
 
-// Counters are what a pool counts. What producers change and what writers change stand
-// apart: a cache line that two cores write costs more than the rest of Add.
+// Counters are what a pool counts.
 type Counters struct {
-	_         [64]byte
-	Accepted  Tally
-	_         [64]byte
-	Written   Tally
-	Forwarded Tally
-	failed    [other + 1]Tally // by the index of the reason
+	_         [64]byte // keeps what is counted for each message out of other cache lines
+	Accepted  stripes.Tally
+	Written   stripes.Tally
+	Forwarded stripes.Tally
+	failed    [other + 1]stripes.Tally // by the index of the reason
 	Joins     atomic.Uint64
 	Leaves    atomic.Uint64
 	Takeovers atomic.Uint64
 	latency   [16]atomic.Uint64
 	took      atomic.Int64 // the sum of what latency counts, in ns
 	_         [64]byte
-}
-
-// A Tally counts messages and their payload.
-type Tally struct{ messages, bytes atomic.Uint64 }
-
-// Add counts so many messages, of so many bytes together.
-func (t *Tally) Add(messages, bytes int) {
-	t.bytes.Add(uint64(bytes))
-	t.messages.Add(uint64(messages))
 }
 
 // Fail counts messages that were not delivered, for the reason err.
@@ -85,27 +76,24 @@ func (c *Counters) moves() (joins, leaves uint64) {
 
 // Read returns the counters. It reads outcomes before what was accepted, so that a
 // message in between counts as waiting.
-func (c *Counters) Read() Stats {
-	s := Stats{
-		Written:      c.Written.messages.Load(),
-		WrittenBytes: c.Written.bytes.Load(),
-		Forwarded:    c.Forwarded.messages.Load(),
-		Takeovers:    c.Takeovers.Load(),
-	}
-	done := s.WrittenBytes + c.Forwarded.bytes.Load()
+func (c *Counters) Read() (s Stats) {
+	var done, acceptedBytes, bytes uint64
+	s.Written, s.WrittenBytes = c.Written.Read()
+	s.Forwarded, done = c.Forwarded.Read()
 	for i, n := range []*uint64{&s.Slow, &s.Deleted, &s.Expired, &s.Closed, &s.NotConnected, &s.Other} {
-		*n = c.failed[i].messages.Load()
+		*n, bytes = c.failed[i].Read()
 		s.Undelivered += *n
-		done += c.failed[i].bytes.Load()
+		done += bytes
 	}
+	s.Takeovers = c.Takeovers.Load()
 	for i := range c.latency {
 		s.Latency[i] = c.latency[i].Load()
 	}
 	s.LatencySum = time.Duration(c.took.Load())
 	s.Joins, s.Leaves = c.moves()
 	s.Connections = int(s.Joins - s.Leaves)
-	s.Accepted = c.Accepted.messages.Load()
+	s.Accepted, acceptedBytes = c.Accepted.Read()
 	s.Waiting = int(s.Accepted - s.Written - s.Forwarded - s.Undelivered)
-	s.WaitingBytes = int(c.Accepted.bytes.Load() - done)
+	s.WaitingBytes = int(acceptedBytes - s.WrittenBytes - done)
 	return s
 }

@@ -28,7 +28,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 			hook = append(hook, id+" "+string(data)+" "+err.Error())
 		}}, format, &counters, &all)
 		asked := map[string]error{}
-		log := outbox.NewLog(format)
+		var log outbox.Log
 		for _, data := range []string{"1", "asked", "2", "nobody asks any more", "here", "3"} {
 			m := &outbox.Message{Data: []byte(data), FromRemote: data == "here"}
 			if len(data) > 1 {
@@ -44,7 +44,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 					}
 				}}
 			}
-			log.Append(m, false)
+			log.Append(m, format, false)
 		}
 		c := log.Pin(false)
 		c.Cut = true
@@ -119,9 +119,10 @@ func TestHookMayAppend(t *testing.T) {
 			got = append(got, string(data))
 			_ = append(data, make([]byte, 20)...)
 		}}, format, &counters, &all)
-		log, want := outbox.NewLog(format), []string{strings.Repeat("1", 200), "2", "3"}
+		var log outbox.Log
+		want := []string{strings.Repeat("1", 200), "2", "3"}
 		for _, data := range want {
-			log.Append(&outbox.Message{Data: []byte(data)}, false)
+			log.Append(&outbox.Message{Data: []byte(data)}, format, false)
 		}
 		r.Fail("a", log.Pin(false), outcome.ErrSlow)
 		if synctest.Wait(); !slices.Equal(got, want) {
