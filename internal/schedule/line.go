@@ -24,11 +24,10 @@ const (
 	// together, as on a network that has gone, would otherwise each delay the line by a tick.
 	several = 4
 	// InlineCredit bounds the writes that Add makes by itself. Time earns credit, up to this
-	// much, and a write costs inlinePrice times as long as it takes. So messages that come one by
+	// much, and a write costs half as much again as the time that it takes. So messages that come one by
 	// one need no other goroutine. A caller of Add in a loop soon has no credit left, and then
 	// the rest gathers.
 	InlineCredit = 100 * time.Microsecond
-	inlinePrice  = 2
 )
 
 // A Cursor is where one connection stands in the log of its id. It embeds a Place.
@@ -164,7 +163,8 @@ func (l *Line) hireLocked() *Writer {
 func (l *Line) dismissLocked(w *Writer) {
 	now := l.Now()
 	if w.inline > 0 {
-		l.ready = max(l.ready, w.inline-InlineCredit) + inlinePrice*min(now-w.inline, InlineCredit)
+		took := min(now-w.inline, InlineCredit)
+		l.ready = max(l.ready, w.inline-InlineCredit) + took + took/2
 	} else { // the line was busy, so credit begins at nothing
 		l.ready = max(l.ready, now)
 	}

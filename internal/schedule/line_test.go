@@ -204,7 +204,7 @@ func TestInlineOnlyWhenIdle(t *testing.T) {
 }
 
 // TestInlineCredit: of writes that follow each other the caller makes a few by itself, and then
-// half of the time at most. Behind a busy line it begins with one.
+// two thirds of the time at most. Behind a busy line it begins with one.
 func TestInlineCredit(t *testing.T) {
 	const d = InlineCredit / 5
 	synctest.Test(t, func(t *testing.T) {
@@ -229,8 +229,8 @@ func TestInlineCredit(t *testing.T) {
 			pause time.Duration
 			want  int
 		}{
-			{time.Hour, 6}, // 5 d of credit; each write takes 2 d and earns d, and the last one may overdraw
-			{0, 0}, {d / 2, 0}, {d / 2, 1}, {d, 1}, {3 * d, 3}, {time.Hour, 6},
+			{time.Hour, 11}, // 5 d of credit; each write takes d/2 more than it earns, and the last one may overdraw
+			{0, 0}, {d / 4, 0}, {d / 4, 1}, {d / 2, 1}, {3 * d, 6}, {time.Hour, 11},
 		} {
 			if n := inline(step.pause); n != step.want {
 				t.Errorf("step %d, after %v: %d inline, want %d", i, step.pause, n, step.want)
@@ -240,7 +240,7 @@ func TestInlineCredit(t *testing.T) {
 		w := l.Inline(&cursor{writes: 1, log: log})
 		time.Sleep(time.Hour) // as on a machine that was stopped
 		w.Done(false)
-		if n := inline(InlineCredit * inlinePrice); n == 0 {
+		if n := inline(InlineCredit * 3 / 2); n == 0 {
 			t.Error("one slow write costs more than all the credit")
 		}
 		time.Sleep(time.Hour)
