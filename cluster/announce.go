@@ -49,6 +49,7 @@ type announcer struct {
 	entries map[key]*entry
 	gossip  []byte               // the announcement being built
 	unused  []*nats.Subscription // ids that have left no longer need these
+	held    []held               // ids that Shutdown has closed
 	said    uint64               // how many announcements went to all
 	direct  map[string]uint64    // how many went to each node alone
 	over    bool                 // the node has left and announces no id any more
@@ -56,6 +57,17 @@ type announcer struct {
 	lastHeartbeat time.Time
 	lastPing      time.Time
 }
+
+// A held id keeps its subscription, because its user is expected at another node. Until that node
+// announces it, or the time is over, this node sends back the messages for it.
+type held struct {
+	key
+	sub   *nats.Subscription
+	until time.Time
+}
+
+// homecoming is how long an id is held.
+const homecoming = time.Second
 
 // A change is the connection of an id at the time of Changed. The announcer may handle it much
 // later. The time when a connection was added identifies it, because not all types of
@@ -93,23 +105,24 @@ func (n *Node) announce() {
 		case <-ticker.C:
 			s.tick()
 		case <-leaving:
-			leaving = nil
-			s.leave()
-		case <-n.stop:
-			if leaving != nil {
-				s.leave()
+			for leaving = nil; s.update(); {
 			}
+		case <-n.stop:
+			s.leave()
 			return
+		}
+		if leaving == nil && len(s.held) == 0 {
+			s.leave()
 		}
 	}
 }
 
-// update handles some of the ids that have changed.
-func (s *announcer) update() {
+// update handles some of the ids that have changed, and reports whether there are more.
+func (s *announcer) update() (more bool) {
 	const most = 1024
 	batch := make([]key, 0, most)
 	s.mu.Lock()
-	more := len(s.dirty) > most
+	more = len(s.dirty) > most
 	for k := range s.dirty {
 		if len(batch) == most {
 			break
@@ -126,6 +139,7 @@ func (s *announcer) update() {
 	s.say(s.subject("s"))
 	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
+	return more
 }
 
 // refresh updates the entry of an id that has changed. If the id has changed again since then,
@@ -166,7 +180,11 @@ func (s *announcer) refresh(k key) {
 // requests for it there for at least hintTTL.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
-	if e.sub != nil {
+	switch {
+	case e.sub == nil:
+	case e.next == "" && !s.over && s.shutDown(k):
+		s.held = append(s.held, held{k, e.sub, s.now().Add(homecoming)})
+	default:
 		s.unused = append(s.unused, e.sub)
 	}
 	s.mu.Lock()
@@ -237,12 +255,19 @@ func (s *announcer) say(subject string) {
 	s.gossip = s.gossip[:0]
 }
 
-// leave withdraws all ids.
+// leave withdraws all ids, once.
 func (s *announcer) leave() {
+	if s.over {
+		return
+	}
 	s.over = true
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
+	for _, h := range s.held {
+		s.unused = append(s.unused, h.sub)
+	}
+	s.held = nil
 	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {

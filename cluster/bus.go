@@ -2,8 +2,10 @@ package cluster
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -82,6 +84,11 @@ func (n *bus) publish(subject string, b []byte) {
 
 // added returns when the connection of an id here was added, zero if there is none.
 func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
+
+// shutDown reports whether the pool of an id that is not connected here has been shut down.
+func (n *bus) shutDown(k key) bool {
+	return errors.Is(n.pool.GetConn(k.pool).Get(k.id, func(net.Conn) error { return nil }), gcpool.ErrClosed)
+}
 
 // versionLocked returns the version of a connection. A connection from before Join keeps its age.
 func (n *bus) versionLocked(added time.Time) uint64 {

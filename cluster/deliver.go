@@ -142,7 +142,7 @@ func (n *incoming) proceed(r *delivery) {
 			time.AfterFunc(retryDelay, func() { n.proceed(r) })
 			return
 		}
-		moved = r.note([]error{err})
+		moved = errors.Is(err, gcpool.ErrClosed) || r.note([]error{err}) // its user is about to connect elsewhere
 	}
 	n.end(r)
 }

@@ -10,9 +10,13 @@ import (
 
 // Leave takes the node out of the cluster. Its pool goes on to serve its own ids. Leave tells the
 // other nodes, and waits for the outcomes of messages that are on their way. If ctx ends first, it
-// reports these messages with ErrUncertain and returns ctx's error. Call Leave after
-// [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. nc stays open. Another
-// call waits for the first one, until its own ctx ends, and returns the same.
+// reports these messages with ErrUncertain and returns ctx's error. nc stays open. Another call
+// waits for the first one, until its own ctx ends, and returns the same.
+//
+// Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. Leave
+// then waits until each user of this node is connected to another one, for a second at most.
+// Meanwhile the other nodes keep what is pushed to these users, so a restart loses no message for a
+// user who comes back in time.
 func (n *Node) Leave(ctx context.Context) error {
 	if n == nil || ctx == nil {
 		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)

@@ -3,6 +3,7 @@ package cluster
 import (
 	"encoding/binary"
 	"net"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -20,6 +21,7 @@ func (s *announcer) tick() {
 		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // see listen
 	}
 	s.forget(s.now())
+	s.unsubscribeAll()
 }
 
 // lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
@@ -43,7 +45,7 @@ func (s *announcer) lookAtNATS() {
 	}
 }
 
-// forget removes old members and windows.
+// forget removes old members and windows, and ids that need not be held any more.
 func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -59,6 +61,14 @@ func (s *announcer) forget(now time.Time) {
 			delete(s.windows, node)
 		}
 	}
+	s.held = slices.DeleteFunc(s.held, func(h held) bool {
+		last, _ := s.hintLocked(h.key)
+		over := last.node != "" || !now.Before(h.until)
+		if over {
+			s.unused = append(s.unused, h.sub)
+		}
+		return over
+	})
 }
 
 // heartbeat tells the other nodes that this node is alive.

@@ -72,8 +72,10 @@ var (
 const (
 	// tick is how often deadlines are checked.
 	tick = 100 * time.Millisecond
-	// retryDelay is how long a message whose id has just moved waits for its next try.
-	retryDelay = 2 * time.Millisecond
+	// retryDelay is how long a message whose id has just moved waits for its next try. The pauses
+	// grow with the time of the search, up to maxRetryDelay.
+	retryDelay    = 2 * time.Millisecond
+	maxRetryDelay = 50 * time.Millisecond
 	// heartbeat is how often a node announces that it is alive. After memberTimeout without a
 	// heartbeat it counts as gone.
 	heartbeat     = time.Second

@@ -46,7 +46,7 @@ func (n *outgoing) fail(r *request, err error) {
 }
 
 // finish settles a request. err is the outcome of all messages that have none.
-// ErrMoved is delayed, so that the next try finds the id at its new node.
+// ErrMoved is delayed, so that the next try finds the id at its new node; see retryDelay.
 func (n *outgoing) finish(r *request, err error) {
 	if err == gcpool.ErrMoved {
 		err = n.moved(r)
@@ -64,7 +64,8 @@ func (n *outgoing) finish(r *request, err error) {
 		n.mu.Unlock()
 	}
 	if err == gcpool.ErrMoved {
-		time.AfterFunc(retryDelay, settle)
+		searched := n.now().Sub(r.since)
+		time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), settle)
 	} else {
 		settle()
 	}

@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+)
+
+// shutDown shuts the pool of s down and has its node leave.
+func (s *site) shutDown() (left chan error) {
+	s.t.Helper()
+	if err := s.pool.Shutdown(s.t.Context()); err != nil {
+		s.t.Fatal(err)
+	}
+	left = make(chan error, 1)
+	go func() { left <- s.Leave(context.Background()) }()
+	return left
+}
+
+// leaves closes the connection when the server has, as a browser does.
+func (u *user) leaves() {
+	u.ends()
+	u.Close()
+}
+
+// TestRestartLosesNothing: a node is restarted, and its user connects to another node half a
+// second later. All pushes meanwhile reach her, in order, without a mailbox.
+func TestRestartLosesNothing(t *testing.T) {
+	s := serve(t, nil)
+	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
+	u := a.dial("alice")
+	go u.leaves()
+	a.known("alice", b, c)
+	outcomes := make(chan error, 1000)
+	stop, stopped := make(chan struct{}), make(chan int, 1)
+	push := func(i int) {
+		if err := c.stream.AddFunc("alice", fmt.Append(nil, i), func(err error) { outcomes <- err }); err != nil {
+			t.Error(err)
+		}
+	}
+	left := a.shutDown()
+	go func() {
+		i := 0
+		for ; ; i++ {
+			select {
+			case <-stop:
+				stopped <- i
+				return
+			case <-time.After(5 * time.Millisecond):
+				push(i)
+			}
+		}
+	}()
+	time.Sleep(500 * time.Millisecond)
+	select {
+	case err := <-left:
+		t.Errorf("Leave waits for nobody: %v", err)
+	default:
+	}
+	u = b.dial("alice")
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	close(stop)
+	n := <-stopped
+	for i := range n {
+		if got := u.read(); got != fmt.Sprint(i) {
+			t.Fatalf("message %d is %q", i, got)
+		}
+		if err := <-outcomes; err != nil {
+			t.Errorf("outcome %d: %v", i, err)
+		}
+	}
+	if n < 20 {
+		t.Errorf("only %d pushes", n)
+	}
+}
+
+// TestRestartEndsForWhoStaysAway: a node that leaves waits for a user for a second. A push ends
+// then, as it does for any user who is away.
+func TestRestartEndsForWhoStaysAway(t *testing.T) {
+	s := serve(t, nil)
+	a, c := join(t, s.ClientURL()), join(t, s.ClientURL())
+	go a.dial("alice").leaves()
+	a.known("alice", c)
+	start := time.Now()
+	left := a.shutDown()
+	if err := c.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver: %v", err)
+	}
+	if took := time.Since(start); took < homecoming/2 {
+		t.Errorf("given up after %v", took)
+	}
+	if n := c.Stats().Requests; n > 150 { // one each 2 ms would be 500
+		t.Errorf("it took %d requests", n)
+	}
+	if err := <-left; err != nil {
+		t.Error(err)
+	}
+	if took := time.Since(start); took > 20*homecoming {
+		t.Errorf("Leave took %v", took)
+	}
+}
+
+// TestShutdownSendsBack: the old connection of a user who has gone elsewhere may last as long as
+// its peer does not answer the close frame. Nothing is lost because of it.
+func TestShutdownSendsBack(t *testing.T) {
+	s := serve(t, nil)
+	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
+	u := a.dial("alice")
+	a.known("alice", b, c)
+	down := make(chan error, 1)
+	go func() { down <- a.pool.Shutdown(context.Background()) }()
+	u.ends()
+	outcome := c.background("alice", "x")
+	select {
+	case err := <-outcome:
+		t.Errorf("pushed to a node that shuts down: %v", err)
+	case <-time.After(100 * time.Millisecond):
+	}
+	if got := b.dial("alice").read(); got != "x" {
+		t.Errorf("read %q", got)
+	}
+	if err := <-outcome; err != nil {
+		t.Error(err)
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestLeaveWaitsNoLongerThanItsContext for users who are expected elsewhere.
+func TestLeaveWaitsNoLongerThanItsContext(t *testing.T) {
+	s := serve(t, nil)
+	pool := gcpool.NewPool()
+	if err := pool.Register(name); err != nil {
+		t.Fatal(err)
+	}
+	node, err := Join(pool, connect(t, s.ClientURL()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := pool.GetConn(name).Add("alice", pipe(t)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "announced", func() bool { return node.Stats().IDs == 1 })
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := node.Leave(ctx); err != context.Canceled {
+		t.Errorf("Leave: %v", err)
+	}
+}
+
+// TestNobodyIsExpectedBackWithoutShutdown: who leaves a node that goes on is away at once.
+func TestNobodyIsExpectedBackWithoutShutdown(t *testing.T) {
+	s := serve(t, nil)
+	a, c := join(t, s.ClientURL()), join(t, s.ClientURL())
+	u := a.dial("alice")
+	a.known("alice", c)
+	u.Close()
+	eventually(t, "away", func() bool { return a.Stats().IDs == 0 })
+	before := c.Stats().Requests
+	if err := c.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Errorf("Deliver: %v", err)
+	}
+	if n := c.Stats().Requests - before; n > 2 { // the first may find the subscription
+		t.Errorf("it took %d requests", n)
+	}
+}
