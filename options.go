@@ -37,8 +37,10 @@ const (
 func WithBuffer(messages int) Option { return func(c *config) { c.Buffer = messages } }
 
 // WithOutbox sets how many bytes of payload may wait for one id. The default is 1 MiB; the
-// least is 1. In memory an outbox takes up to twice its payload and a few bytes for each
-// message, but at least 16 KiB once much has waited.
+// least is 1. It also bounds the number of messages: one for each 4 bytes, and 1,024 more. A
+// message of [StreamPool.Deliver] or [StreamPool.AddFunc] counts as 51 there. In memory an outbox
+// takes up to twice its payload and a few bytes for each message, but at least 16 KiB once much
+// has waited.
 //
 // Messages that the network has not taken wait in the outbox. There they are bounded, and
 // they follow the user to the next connection. On Linux and macOS the pool therefore sets

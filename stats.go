@@ -32,7 +32,10 @@ type Stats struct {
 	NotConnected, Slow, Deleted, Expired, Closed, Other uint64
 
 	Joins, Leaves, Takeovers uint64 // a takeover is neither a join nor a leave
-	Stalled                  int    // connections whose peer has held up a write for 5 ms or more
+
+	// Stalled is how many connections have peers that hold up a write for 5 ms or more. A call of
+	// Cluster.Forward that takes so long counts, too.
+	Stalled int
 
 	// Latency counts messages by the time from Add to written. Latency[i] counts those that took
 	// 100 µs << i or less, and the last element the slower ones. It samples one write in 64.

@@ -38,7 +38,7 @@ func (a *account) dropOldest(n int) bool {
 	return a.fits(n)
 }
 
-// Room returns a channel that is closed when a message has left.
+// Room returns a channel that is closed when there may be room.
 func (a *account) Room() <-chan struct{} {
 	if a.room == nil {
 		a.room = make(chan struct{})
@@ -59,6 +59,11 @@ func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.payload() }
 func (a *account) settled(messages, receipts, payload int) {
 	a.Log.Settled(messages, receipts, payload)
 	a.forward.count(-messages, -payload)
+	a.wake()
+}
+
+// wake has those who wait for room look again.
+func (a *account) wake() {
 	if a.room != nil {
 		close(a.room)
 		a.room = nil

@@ -96,6 +96,7 @@ func (m *mail) collect(large error) {
 	if messages -= m.messages(); messages > 0 {
 		m.add(messages, receipts-m.receipts, bytes-m.bytes)
 	}
+	b.wake()
 	b.Shared.Mailbox.Schedule()
 }
 
@@ -129,8 +130,11 @@ func (m *mail) Expire() {
 	if b.Shared.Mailbox.Due(m) {
 		m.expireOldest()
 	}
+	empty := b.Log.Empty()
 	b.Unlock()
-	b.Shared.Retire(b.ID)
+	if empty {
+		b.Shared.Retire(b.ID)
+	}
 }
 
 func (m *mail) expireOldest() {

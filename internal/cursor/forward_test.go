@@ -1,6 +1,7 @@
 package cursor
 
 import (
+	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -103,7 +104,7 @@ func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
 	g.Closed.Store(true)
 	g.Mailbox.Close()
 	r.Cursor.WithoutRemote(outcome.ErrNotConnected, false)
-	g.Mailbox.Trim()
+	g.Mailbox.Trim(context.Background())
 	if s := g.Read(); s.Undelivered != 2 || s.Waiting != 0 || r.mail() != [2]int{} {
 		t.Errorf("%d undelivered, %d waiting, %d in the mailbox; want 2, 0 and 0", s.Undelivered, s.Waiting, r.mail()[0])
 	}

@@ -1,6 +1,7 @@
 package cursor
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -143,7 +144,7 @@ func (h *history) end() {
 		h.Shared.Close()
 		for i := range 100 {
 			h.Leave(i > 30, i > 90)
-			h.Shared.Mailbox.Trim()
+			h.Shared.Mailbox.Trim(context.Background())
 			time.Sleep(20 * time.Millisecond)
 		}
 	} else {

@@ -1,6 +1,7 @@
 package cursor
 
 import (
+	"context"
 	"io"
 	"runtime"
 	"strings"
@@ -84,7 +85,7 @@ func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
 		}
 		ids[i] = b
 	}
-	g.Mailbox.Trim()
+	g.Mailbox.Trim(context.Background())
 	if used := heap() - before; used > 4*limit {
 		t.Errorf("a mailbox of %d bytes takes %d", limit, used)
 	}

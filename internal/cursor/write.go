@@ -43,6 +43,7 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 		w.Scratch = f
 	}
 	f.cursor, f.conn, f.chunk = c, c.conn, nil
+	f.went.Store(0)
 	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
 	if f.op = c.conn.control; f.op == 0 {
 		f.chunk = c.backlog.Log.Pin(false)
@@ -64,6 +65,7 @@ func (f *flight) once() {
 	n, all := f.conn.Try(frames)
 	if !all {
 		f.tried = n
+		f.went.Store(int64(n))
 		f.writer.GoOn(f.write)
 		return
 	}
@@ -72,7 +74,6 @@ func (f *flight) once() {
 
 // write writes what f carries, and reports whether more waits.
 func (f *flight) write() (more bool) {
-	f.went.Store(int64(f.tried))
 	conn := f.conn
 	f.writer.Begin()
 	var n int

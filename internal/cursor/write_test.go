@@ -4,10 +4,12 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
 // TestWhatAWriteLeaves: a write of three messages ends after each number of bytes, and a
@@ -117,4 +119,27 @@ func TestTurnOfABatch(t *testing.T) {
 			t.Errorf("%s: it ends at %d, %+v", name, b.turn, b.stats())
 		}
 	}
+}
+
+// TestGivenUpBeforeItBegan: Add has a write and does not come to make it before Shutdown gives
+// it up. What its writer wrote before does not count as this write's.
+func TestGivenUpBeforeItBegan(t *testing.T) {
+	g := begun(backlog.Config{WriteTimeout: time.Minute})
+	link, _, peer := upgraded(t)
+	a := newID(g)
+	a.attach(link)
+	large := strings.Repeat("x", 300_000)
+	a.push(large)
+	receive(t, peer, large)
+	dismissed(t, g)
+	time.Sleep(2 * schedule.InlineCredit)
+	write := a.accept("never sent")
+	if write == nil {
+		t.Fatal("an idle pool gives the caller no writer")
+	}
+	a.Leave(true, true)
+	if s := g.Read(); s.Written != 1 || s.Closed != 1 {
+		t.Errorf("%d written, %d closed", s.Written, s.Closed)
+	}
+	write()
 }

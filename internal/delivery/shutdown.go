@@ -26,7 +26,7 @@ func (g *Group) Shutdown(ctx context.Context) (err error) {
 		for _, r := range g.all() {
 			r.Leave(err != nil, false)
 		}
-		g.Mailbox.Trim()
+		g.Mailbox.Trim(ctx) // as long as ctx lasts; then Leave gives up all at once
 		if len(g.all()) == 0 && g.Tasks.None() {
 			return err
 		}

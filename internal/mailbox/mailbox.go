@@ -3,6 +3,7 @@
 package mailbox
 
 import (
+	"context"
 	"slices"
 	"sync"
 	"time"
@@ -81,15 +82,26 @@ func (m *Mailbox) Due(o Owner) bool {
 	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
 }
 
-// Fit has the oldest messages give way until the rest is small enough. It leaves those whose
-// time is over to Trim, for its caller must not wait until many have expired. It must not be
-// called under an owner's lock.
-func (m *Mailbox) Fit() { m.trim(m.fullLocked) }
+// fitMost is how many messages may give way in one Fit. Its caller must not wait for more.
+const fitMost = 64
 
-// Trim has the oldest messages give way until the rest is young and small enough. It must
-// not be called under an owner's lock.
-func (m *Mailbox) Trim() {
-	m.trim(func() bool { return m.restLocked(&m.runs[0]) <= 0 })
+// Fit has some of the oldest messages give way if there are too many. It leaves the rest, and
+// those whose time is over, to Trim. It must not be called under an owner's lock.
+func (m *Mailbox) Fit() {
+	left := fitMost
+	m.trim(func() bool {
+		left--
+		return left >= 0 && m.fullLocked()
+	})
+	if left < 0 {
+		m.Schedule()
+	}
+}
+
+// Trim has the oldest messages give way until the rest is young and small enough, or until ctx
+// ends. It must not be called under an owner's lock.
+func (m *Mailbox) Trim(ctx context.Context) {
+	m.trim(func() bool { return ctx.Err() == nil && m.restLocked(&m.runs[0]) <= 0 })
 	m.Schedule()
 }
 
@@ -148,6 +160,6 @@ func (m *Mailbox) scheduleLocked() {
 		m.timer.Stop()
 	}
 	if oldest := m.oldestLocked(); oldest != nil {
-		m.timer = time.AfterFunc(max(0, m.restLocked(oldest)), m.Trim)
+		m.timer = time.AfterFunc(max(0, m.restLocked(oldest)), func() { m.Trim(context.Background()) })
 	}
 }

@@ -1,6 +1,7 @@
 package mailbox
 
 import (
+	"context"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -99,7 +100,7 @@ func TestOldestGiveWay(t *testing.T) {
 			t.Error("Takes")
 		}
 		m.Close()
-		m.Trim()
+		m.Trim(context.Background())
 		if a.left()+b.left() > 0 {
 			t.Errorf("after Close %d and %d are left", a.left(), b.left())
 		}
@@ -122,7 +123,7 @@ func TestDueIsTheOldest(t *testing.T) {
 			t.Errorf("the owner of the oldest message has to give way: %v, another: %v", m.Due(a), m.Due(b))
 		}
 		m.Close()
-		m.Trim()
+		m.Trim(context.Background())
 	})
 }
 
@@ -138,7 +139,7 @@ func TestTinyMessagesAreBounded(t *testing.T) {
 			t.Errorf("%d messages are left, want %d", left, want)
 		}
 		m.Close()
-		m.Trim()
+		m.Trim(context.Background())
 	})
 }
 
@@ -156,7 +157,7 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 			t.Errorf("%d runs are kept of 1 message", len(m.runs))
 		}
 		m.Close()
-		m.Trim()
+		m.Trim(context.Background())
 	})
 }
 
@@ -173,6 +174,24 @@ func TestFitLeavesWhatHasExpired(t *testing.T) {
 		synctest.Wait()
 		if got := log.String(); got != "aabb" {
 			t.Errorf("in the end these gave way: %q, want %q", got, "aabb")
+		}
+	})
+}
+
+// TestFitIsShort: who adds a message does not wait until thousands of others have given way.
+func TestFitIsShort(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, _, log := owners(&Mailbox{TTL: time.Hour, Bytes: 10})
+		a.add(1) // it starts the timer
+		a.put += 1000
+		a.m.Put(a, a.put, 1000, 1000)
+		a.m.Fit()
+		if n := len(log.String()); n != fitMost {
+			t.Errorf("%d gave way at once, want %d", n, fitMost)
+		}
+		time.Sleep(time.Second)
+		if n := len(log.String()); n != 991 {
+			t.Errorf("%d gave way in the end, want 991", n)
 		}
 	})
 }

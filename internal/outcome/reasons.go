@@ -64,7 +64,7 @@ func (a *answer) Unwrap() error { return a.error }
 
 // Ask asks an error of the application's what it wraps. It runs the application's code, so
 // it must not be called under a lock; the error that it returns may be counted under one.
-// An error that panics wraps nothing.
+// An error that panics wraps nothing, and one that wraps ErrMoved is ErrMoved.
 func Ask(err error) (asked error) {
 	switch err {
 	case nil, ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected, ErrMoved:
@@ -75,6 +75,9 @@ func Ask(err error) (asked error) {
 			asked = &answer{err, other}
 		}
 	}()
+	if errors.Is(err, ErrMoved) {
+		return ErrMoved
+	}
 	return &answer{err, class(err)}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -230,4 +231,32 @@ func TestPushBehindADyingWriteAsks(t *testing.T) {
 			t.Errorf("a push to an id that is away was never forwarded: %+v", s)
 		}
 	})
+}
+
+// TestMovedMayBeWrapped: what a Cluster says of an id that has moved is forwarded again, also
+// when the error wraps ErrMoved.
+func TestMovedMayBeWrapped(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, _, stream := started(t)
+		c := &answers{all: []error{fmt.Errorf("node b: %w", gcpool.ErrMoved), nil}}
+		if err := p.SetCluster(c); err != nil {
+			t.Fatal(err)
+		}
+		if err := stream.Deliver(t.Context(), "a", []byte("x")); err != nil || len(c.all) != 0 {
+			t.Errorf("Deliver: %v; %d answers are left", err, len(c.all))
+		}
+	})
+}
+
+// answers is a Cluster that gives one of them to each batch.
+type answers struct{ all []error }
+
+func (a *answers) Changed(string, string) {}
+
+func (a *answers) Broadcast(string, []byte) error { return nil }
+
+func (a *answers) Forward(_, _ string, batch [][]byte, done func([]error)) {
+	err := a.all[0]
+	a.all = a.all[1:]
+	done(slices.Repeat([]error{err}, len(batch)))
 }

@@ -2,6 +2,7 @@ package promises
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 	"golang.org/x/net/websocket"
 )
 
@@ -236,4 +238,24 @@ func TestConnectionWithUncomparableInsides(t *testing.T) {
 	conn := struct{ net.Conn }{slice{}}
 	c.Add("a", conn)
 	c.Add("a", conn)
+}
+
+// TestRawConnectionThatItsHandlerClosed without Del is removed at a heartbeat, where the system
+// tells.
+func TestRawConnectionThatItsHandlerClosed(t *testing.T) {
+	_, conns, _ := started(t, gcpool.WithHeartbeat(100*time.Millisecond))
+	ours, _ := nettest.TCP(t)
+	stays, _ := nettest.TCP(t)
+	secure := tls.Client(func() net.Conn { c, _ := nettest.TCP(t); return c }(), &tls.Config{})
+	for id, conn := range map[string]net.Conn{"gone": ours, "stays": stays, "tls": secure} {
+		if err := conns.Add(id, conn); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ours.Close()
+	secure.NetConn().Close()
+	eventually(t, "removed", func() bool { return conns.Connected("gone")+conns.Connected("tls") == 0 })
+	if conns.Connected("stays") != 1 {
+		t.Error("one that is open was removed")
+	}
 }

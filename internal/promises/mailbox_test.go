@@ -2,6 +2,8 @@ package promises
 
 import (
 	"bufio"
+	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -198,4 +200,48 @@ func TestMailboxStaysInBoundsWhenConnectionsEnd(t *testing.T) {
 			t.Errorf("a mailbox of 1000 bytes holds %d after an hour", st.WaitingBytes)
 		}
 	})
+}
+
+// TestShutdownOfAFullMailboxEndsWithItsContext: a million messages take longer to report than
+// ctx lasts, so they are given up together.
+func TestShutdownOfAFullMailboxEndsWithItsContext(t *testing.T) {
+	const messages = 1_000_000
+	p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 64<<20))
+	for i := range messages {
+		add(t, stream, fmt.Sprint(i%1000), "12345678")
+	}
+	if err := shutdown(p, time.Millisecond); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if s := p.Stats()[0]; s.Waiting != 0 || s.Closed != messages {
+		t.Errorf("%d wait, %d closed", s.Waiting, s.Closed)
+	}
+}
+
+// TestWhoWaitsForRoomGoesOnWhenTheIDGoes: the outbox of an id is full, and then the id goes away.
+// What waited for room is for the mailbox, or for nobody, at once.
+func TestWhoWaitsForRoomGoesOnWhenTheIDGoes(t *testing.T) {
+	for name, want := range map[string]error{"mailbox": gcpool.ErrKept, "nothing": gcpool.ErrNotConnected} {
+		synctest.Test(t, func(t *testing.T) {
+			opts := []gcpool.Option{gcpool.WithOutbox(10), gcpool.WithWriteTimeout(time.Hour)}
+			if name == "mailbox" {
+				opts = append(opts, gcpool.WithMailbox(time.Hour, 1000))
+			}
+			p, conns, stream := started(t, opts...)
+			pipe(t, conns, "a") // does not read
+			add(t, stream, "a", "12345")
+			add(t, stream, "a", "12345")
+			outcome := make(chan error, 1)
+			go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("12345")) }()
+			time.Sleep(100 * time.Millisecond)
+			start := time.Now()
+			conns.Kick("a", 1000, "")
+			if err := <-outcome; !errors.Is(err, want) || time.Since(start) > 0 {
+				t.Errorf("with %s: %v after %v", name, err, time.Since(start))
+			}
+			if err := shutdown(p, time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
 }

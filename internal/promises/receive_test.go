@@ -199,7 +199,7 @@ func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 func TestReceiveAfterShutdown(t *testing.T) {
 	p, _, s := started(t)
 	shutdown(p, time.Second)
-	for _, id := range []string{""} {
+	for _, id := range []string{"", "a"} {
 		if taken, err := local(s).Receive(name, id, [][]byte{[]byte("x")}, func([]error) {}); taken != 0 || err != gcpool.ErrClosed {
 			t.Errorf("Receive(%q) after Shutdown: %d, %v", id, taken, err)
 		}

@@ -67,6 +67,13 @@ func Closed(conn net.Conn) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
+// Ended reports whether the socket under conn has been closed on this side. Unlike Closed it
+// changes nothing and does not block, but it can tell for the system's own connections only.
+func Ended(conn net.Conn) bool {
+	raw := rawConn(Under(conn))
+	return raw != nil && raw.Control(func(uintptr) {}) != nil
+}
+
 // Close closes conn at once. Under TLS the socket goes first, for tls.Conn.Close waits up to
 // 5 s to send its last alert.
 func Close(conn net.Conn) {

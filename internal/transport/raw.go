@@ -17,7 +17,7 @@ func (r *raw) Kind() string         { return "net.Conn" }
 func (r *raw) WebSocket() bool      { return false }
 func (r *raw) Goodbye(Status) error { return errors.ErrUnsupported }
 func (r *raw) Ping() error          { return errors.ErrUnsupported }
-func (r *raw) Left() bool           { return false }
+func (r *raw) Left() bool           { return socket.Ended(r.conn) }
 func (r *raw) Closed() bool         { return socket.Closed(r.conn) }
 func (r *raw) Announce(Status)      {}
 func (r *raw) Socket() net.Conn     { return r.conn }
