@@ -79,8 +79,17 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, err
 		}
 	}
-	u.hijacked, u.header, u.sent = true, nil, nil
+	if u.hijacked, u.sent = true, nil; u.status != 0 {
+		u.header = nil // has gone out; else whoever writes the response by itself may want it
+	}
 	u.conn.SetDeadline(time.Time{})
 	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)
 	return u.conn, bufio.NewReadWriter(in, out), nil
+}
+
+// Flush has nothing to do: a response to a handshake leaves whole.
+func (u *upgraded) Flush() {
+	if !u.hijacked {
+		u.WriteHeader(http.StatusOK)
+	}
 }

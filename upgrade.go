@@ -49,7 +49,8 @@ import (
 //
 // If the client has already closed its connection, h does not run. A process that was stopped or
 // busy for a while finds many such requests, and each would replace the connection that its user
-// has opened since. Windows and AIX do not tell.
+// has opened since. Windows and AIX do not tell, nor do
+// the connections of a listener that wraps them.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
 // [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,
@@ -146,7 +147,7 @@ func Conn(r *http.Request) net.Conn {
 // closes the connection at the end, and should then read until an error comes. That completes the
 // close handshake; if nobody reads, the end comes after a second.
 func NewConn(conn net.Conn) net.Conn {
-	if conn == nil {
+	if socket.IsNil(conn) {
 		return nil
 	}
 	return upgrade.NewOpen(conn)

@@ -16,6 +16,10 @@ const (
 	// replaced or removed: long enough for one that is not stuck. Messages for the new
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
+	// A peer that was seen to acknowledge something within takeoverPatience gets more time, up to
+	// takeoverMost: it reads, and is to read why it is closed, or it would come back.
+	takeoverPatience = patience / 2
+	takeoverMost     = time.Second
 	// closeGrace is the same for a WebSocket while no new connection and no Shutdown waits:
 	// a close frame is to follow, and a peer that is busy, or far away, takes longer to make
 	// room for it.
@@ -125,7 +129,11 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	switch {
 	case already < b.Shared.WriteTimeout:
 		f.pause(already)
+	case conn.life != closed && f.tries < int(takeoverMost/takeoverGrace) && f.reads():
+		f.tries++
+		f.judgeAfter(takeoverGrace)
 	case conn.life != closed:
+		f.tries = 0
 		f.close()
 		f.judgeAfter(last)
 	case f.tries < lastTries && !b.Shared.Closed.Load():
@@ -138,6 +146,18 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 		}
 		f.abandon(reason)
 	}
+}
+
+// reads reports whether the peer of a connection that was replaced goes on reading: its system has
+// acknowledged something within takeoverPatience, or the write has begun since.
+func (f *flight) reads() bool {
+	if f.conn == f.cursor.conn || f.cursor.conn == nil || f.conn.ending.status.Code == 0 {
+		return false
+	}
+	if now := f.conn.Progress(); f.since.IsZero() || now.Since(f.taken) {
+		f.since, f.taken = time.Now(), now
+	}
+	return f.taken.Tells() && time.Since(f.since) < takeoverPatience
 }
 
 // close closes the connection that f is stuck in.

@@ -3,6 +3,7 @@ package promises
 import (
 	"bufio"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -257,5 +258,32 @@ func TestRawConnectionThatItsHandlerClosed(t *testing.T) {
 	eventually(t, "removed", func() bool { return conns.Connected("gone")+conns.Connected("tls") == 0 })
 	if conns.Connected("stays") != 1 {
 		t.Error("one that is open was removed")
+	}
+}
+
+// TestOneConnectionByTwoNames: under Upgrade, x/net's connection and Conn of its request are one.
+func TestOneConnectionByTwoNames(t *testing.T) {
+	p, conns, _ := started(t)
+	added := make(chan error, 4)
+	url := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+		added <- conns.Add("a", ws)
+		added <- conns.Add("a", gcpool.Conn(ws.Request()))
+		if conns.Connected("a") != 1 || !conns.DelConn("a", gcpool.Conn(ws.Request())) {
+			added <- errors.New("it is another one by its other name")
+		}
+		added <- nil
+		io.Copy(io.Discard, ws)
+	}))
+	_, r := handshake(t, url, "", 0)
+	if op, payload, err := frame(r); op != 0x88 || payload != "\x03\xe8" {
+		t.Errorf("frame %x %q, %v; want a close frame with 1000", op, payload, err)
+	}
+	for range 3 {
+		if err := <-added; err != nil {
+			t.Error(err)
+		}
+	}
+	if n := p.Stats()[0].Takeovers; n != 0 {
+		t.Errorf("it was replaced by itself %d times", n)
 	}
 }

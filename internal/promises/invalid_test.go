@@ -2,9 +2,12 @@ package promises
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"fmt"
 	"log/slog"
 	"math"
+	"net"
 	"testing"
 	"time"
 
@@ -45,4 +48,30 @@ func TestHugeBufferIsRefused(t *testing.T) {
 		}
 	}()
 	t.Log(gcpool.NewPool().Register("x", gcpool.WithBuffer(math.MaxInt)))
+}
+
+// TestNothingBehindANil: a nil pointer in place of a connection, also under TLS, panics nowhere.
+func TestNothingBehindANil(t *testing.T) {
+	p, conns, stream := started(t)
+	var tcp *net.TCPConn
+	var unix *net.UnixConn
+	for i, conn := range []net.Conn{
+		tls.Server(nil, &tls.Config{}), tls.Client(tcp, &tls.Config{}), tls.Server(unix, &tls.Config{}), new(tls.Conn),
+		gcpool.NewConn(tls.Server(nil, &tls.Config{})), gcpool.NewConn(new(tls.Conn)),
+	} {
+		id := fmt.Sprint(i)
+		if err := conns.Add(id, conn); err != nil {
+			t.Errorf("%T: %v", conn, err)
+		}
+		stream.Add(id, []byte("x"))
+		conns.Del(id)
+	}
+	for _, conn := range []net.Conn{tcp, unix, gcpool.NewConn(tcp), gcpool.NewConn(nil)} {
+		if err := conns.Add("a", conn); !errors.Is(err, gcpool.ErrInvalid) {
+			t.Errorf("%T: %v", conn, err)
+		}
+	}
+	if err := shutdown(p, 20*time.Second); err != nil { // when all are closed
+		t.Error(err)
+	}
 }

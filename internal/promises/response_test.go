@@ -174,3 +174,33 @@ func TestInterimStatusIsNotTheFinalOne(t *testing.T) {
 		}
 	})
 }
+
+// TestResponseMayBeFlushed: what refuses a handshake may flush, as some middleware does, and a
+// proxy may set headers before it hijacks and send them afterwards.
+func TestResponseMayBeFlushed(t *testing.T) {
+	url := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("X-Flush") != "" {
+			w.WriteHeader(http.StatusForbidden)
+			if err := http.NewResponseController(w).Flush(); err != nil {
+				t.Error(err)
+			}
+			w.(http.Flusher).Flush()
+			io.WriteString(w, "no")
+			return
+		}
+		w.Header().Set("X-Request-Id", "7")
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nX-Request-Id: %s\r\n\r\n", w.Header().Get("X-Request-Id"))
+	}))
+	if resp, body := response(t, ask(t, url, http.MethodGet, "Connection: close\r\nX-Flush: 1\r\n")); resp.StatusCode != http.StatusForbidden || body != "no" {
+		t.Errorf("flushed: %+v %q", resp, body)
+	}
+	if resp, _ := response(t, ask(t, url, http.MethodGet, "")); resp.Header.Get("X-Request-Id") != "7" {
+		t.Errorf("hijacked: %+v", resp)
+	}
+}

@@ -78,7 +78,7 @@ func Ended(conn net.Conn) bool {
 // 5 s to send its last alert.
 func Close(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
-		_ = Guard(secure.NetConn().Close)
+		_ = Guard(func() error { return secure.NetConn().Close() })
 	}
 	_ = Guard(conn.Close)
 }

@@ -6,6 +6,7 @@ package socket
 import (
 	"crypto/tls"
 	"net"
+	"reflect"
 	"syscall"
 )
 
@@ -49,6 +50,12 @@ func control(conn net.Conn, f func(fd uintptr)) {
 	}
 }
 
+// IsNil reports whether conn is nil, or a nil pointer.
+func IsNil(conn net.Conn) bool {
+	v := reflect.ValueOf(conn)
+	return !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil()
+}
+
 // Under returns the connection under conn's TLS.
 func Under(conn net.Conn) net.Conn {
 	if secure, ok := conn.(*tls.Conn); ok {
@@ -61,9 +68,11 @@ func Under(conn net.Conn) net.Conn {
 // for nothing but the socket. A type of the application's may do anything when it is asked,
 // so a socket inside it is out of reach.
 func System(conn net.Conn) bool {
-	switch conn.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		return true
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		return c != nil
+	case *net.UnixConn:
+		return c != nil
 	}
 	return false
 }

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/net/websocket"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -74,7 +75,7 @@ type kind interface {
 // Init makes l the Link of conn, and reports false if conn is nil or a nil pointer. Messages
 // are binary or text, but an x/net connection says which itself, by its PayloadType.
 func (l *Link) Init(conn net.Conn, binary bool) bool {
-	if v := reflect.ValueOf(conn); !v.IsValid() || v.Kind() == reflect.Pointer && v.IsNil() {
+	if socket.IsNil(conn) {
 		return false
 	}
 	l.Conn, l.Opcode = conn, frame.Text
@@ -98,8 +99,12 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 	return true
 }
 
-// Is reports whether conn is l's connection. Types that cannot be compared never are.
+// Is reports whether conn is l's connection. Types that cannot be compared never are. Under
+// Upgrade an x/net connection and the Conn under it are one.
 func (l *Link) Is(conn net.Conn) bool {
+	if up := l.upgraded(); up != nil && up.Over(unwrap(conn)) {
+		return true
+	}
 	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn
 }
 

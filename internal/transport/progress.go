@@ -47,6 +47,9 @@ func (l *Link) Progress() (p Progress) {
 // system has acknowledged some of them since the last call. One call may run at a time.
 func (l *Link) Taking() bool {
 	before, now := l.last, l.Progress()
+	if up := l.upgraded(); up != nil && up.Due() { // the ping waits for the end of a long frame
+		l.pinged.Store(now.Acked + uint64(max(0, now.Left)) + 1)
+	}
 	l.last = &now
 	switch {
 	case before == nil:

@@ -60,6 +60,16 @@ func (s *Sender) Held() uint64 {
 	return s.conn.speech.bytes
 }
 
+// Over reports whether s sends over c.
+func (s *Sender) Over(c *Conn) bool { return s.conn == c }
+
+// Due reports whether control frames wait for the end of a frame.
+func (s *Sender) Due() bool {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	return len(s.conn.turns.due) > 0
+}
+
 // Ping sends an empty ping. It never waits.
 func (s *Sender) Ping() error { return s.conn.control(frame.Append(nil, frame.Ping, nil, false), pool) }
 

@@ -1,0 +1,110 @@
+//go:build linux
+
+package promises
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"github.com/nulijiabei/gcpool"
+	gframe "github.com/nulijiabei/gcpool/internal/frame"
+)
+
+// slowly reads a little at a time, about 270 KB/s.
+type slowly struct{ io.Reader }
+
+func (s slowly) Read(p []byte) (int, error) {
+	time.Sleep(15 * time.Millisecond)
+	return s.Reader.Read(p[:min(len(p), 4<<10)])
+}
+
+// TestPeerThatReadsALongMessageIsNotSilent: the application writes a frame that takes many
+// heartbeats. The ping waits behind it, so it is no fault of the peer's that nothing answers it.
+func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
+	undisturbed(t, func() error {
+		_, conns, _ := started(t, gcpool.WithHeartbeat(300*time.Millisecond))
+		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			go conn.Write(gframe.Append(nil, gframe.Binary, make([]byte, 32<<20), false))
+			io.Copy(io.Discard, conn)
+		}))
+		_, r := handshake(t, url, "", 64<<10)
+		buf := make([]byte, 64<<10)
+		for start := time.Now(); time.Since(start) < 2*time.Second; time.Sleep(15 * time.Millisecond) {
+			if _, err := io.ReadFull(r, buf); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// TestReplacedPeerThatReadsIsTold: a connection is replaced while a write to it is under way, and
+// its peer is slow. It reads why it was closed. Otherwise it would come back, and replace the newer
+// connection.
+func TestReplacedPeerThatReadsIsTold(t *testing.T) {
+	undisturbed(t, func() error {
+		_, conns, stream := started(t)
+		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			io.Copy(io.Discard, conn)
+		}))
+		_, old := handshake(t, url, "", 64<<10)
+		eventually(t, "connected", func() bool { return conns.Connected("a") == 1 })
+		for range 9 {
+			add(t, stream, "a", string(make([]byte, 100<<10)))
+		}
+		told := make(chan error, 1)
+		go func() {
+			r := bufio.NewReaderSize(slowly{old}, 4<<10)
+			for {
+				op, payload, err := frame(r)
+				switch {
+				case err != nil:
+					told <- err
+					return
+				case op == 0x88:
+					if payload != "\x11\x94" { // 4500
+						t.Errorf("close frame %q", payload)
+					}
+					told <- nil
+					return
+				}
+			}
+		}()
+		time.Sleep(40 * time.Millisecond)
+		handshake(t, url, "", 64<<10)
+		return <-told
+	})
+}
+
+// TestTakeoverDoesNotWaitForADeadPeer: the write to a replaced connection has been stuck for long,
+// so its peer is given no more time.
+func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
+	undisturbed(t, func() error {
+		_, conns, stream := started(t)
+		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			io.Copy(io.Discard, conn)
+		}))
+		handshake(t, url, "", 4<<10)
+		eventually(t, "connected", func() bool { return conns.Connected("a") == 1 })
+		add(t, stream, "a", string(make([]byte, 900<<10)))
+		eventually(t, "stalled", func() bool { return !conns.Info("a").Stalled.IsZero() })
+		time.Sleep(700 * time.Millisecond)
+		start := time.Now()
+		_, r := handshake(t, url, "", 0)
+		if _, payload, err := frame(r); len(payload) != 900<<10+1 || err != nil { // once more, whole
+			return fmt.Errorf("read %d bytes, %v", len(payload), err)
+		}
+		if took := time.Since(start); took > 400*time.Millisecond {
+			return fmt.Errorf("the newer connection waited for %v", took)
+		}
+		return nil
+	})
+}
