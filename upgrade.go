@@ -209,9 +209,7 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
-	timer := time.AfterFunc(handshakeTime, cancel)
-	defer timer.Stop() // nobody may ever answer
-	u.conn.Handshake = timer
+	u.conn.Handshake.Timer = time.AfterFunc(handshakeTime, cancel)
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()

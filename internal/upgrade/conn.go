@@ -24,7 +24,7 @@ import (
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	Handshake *time.Timer // stopped when the response is out; set before the first Write, then guarded by writing
+	Handshake Countdown // stopped when the response is out; set before the first Write, then guarded by writing
 
 	in    incoming
 	wrote atomic.Uint64 // bytes, whoever wrote them
@@ -43,6 +43,17 @@ type Conn struct {
 	turns    turns
 	closing  closing
 	after    callback // for when the socket is closed
+}
+
+// A Countdown is a timer that takes no memory once it is stopped.
+type Countdown struct{ *time.Timer }
+
+// Stop stops the timer, if there is one.
+func (c *Countdown) Stop() {
+	if c.Timer != nil {
+		c.Timer.Stop()
+		c.Timer = nil
+	}
 }
 
 // NewConn returns a Conn over conn, whose peer has already sent early.
@@ -78,6 +89,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 // handler has returned: now, as its goroutine says, or before.
 func (c *Conn) Drain(now bool) {
 	var drops, more bool
+	if now && c.writing.TryLock() { // nobody may ever answer
+		c.Handshake.Stop()
+		c.writing.Unlock()
+	}
 	c.update(func(s *closing) {
 		if s.returned = s.returned || now; s.returned {
 			drops, more = s.came(0, false, true)
@@ -145,9 +160,8 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.turns.turn = controls // whom the deadline does not bind
 	c.mu.Unlock()
-	if c.Handshake != nil && c.speech.phase != response {
+	if c.speech.phase != response {
 		c.Handshake.Stop()
-		c.Handshake = nil
 	}
 	c.applyDeadline()
 	c.release(controls, cut)
