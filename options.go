@@ -90,10 +90,14 @@ func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbea
 
 // WithMailbox keeps messages for ids that are not connected. A message is kept for ttl, counted
 // from Add, from the disconnect if it was already waiting, or from Start if it was added
-// before. All messages together may have so many bytes of payload, and there may be one
-// message for every 16 of those bytes, and 1,024 more. Beyond that the oldest give way. A
-// message that expires or gives way is reported with ErrExpired. The default, and a zero for
-// either, is no mailbox: messages for an id that is not connected are reported at once.
+// before. The argument bytes bounds the payload of all kept messages together; their number is
+// at most bytes/16 + 1,024. Beyond that the oldest give way, whoever they are for. A message that
+// expires or gives way is reported with ErrExpired. The default, and a zero for either, is no
+// mailbox: messages for an id that is not connected are reported at once.
+//
+// A mailbox lives in its process. Shutdown reports at once, with ErrClosed, what waits there; in a
+// cluster, too, it does not move to another node. To keep messages across a restart, store them
+// before you push them, or when [WithUndelivered] reports them.
 //
 // In memory a mailbox takes up to twice its payload, about 100 bytes for each message, and
 // 400 bytes for each id. An id longer than 128 bytes counts the rest of its length as payload

@@ -40,7 +40,7 @@
 //
 // A WebSocket that the pool closes is told why (RFC 6455 section 7.4):
 //
-//	1000   Del, DelConn, or its handler has returned
+//	1000   Del, DelConn, or the library has closed it without a code
 //	1001   Shutdown, or the peer answered no ping: come back
 //	4500   a newer connection has the id: do not come back by yourself
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
@@ -71,7 +71,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// The reasons why a call or a message came to nothing. Compare with [errors.Is], because some
+// Why a call failed, or a message was not delivered. Compare with [errors.Is], because some
 // are wrapped. The text of each stands in quotes.
 var (
 	// ErrNotRegistered, "gcpool: pool not registered", is returned by the methods of a nil
@@ -221,7 +221,8 @@ func (p *Pool) Start() {
 }
 
 // Shutdown ends the pool. From its first moment, every call that would add something returns
-// ErrClosed. Messages that were accepted are delivered, even if Start was never called. Then each
+// ErrClosed. Messages for ids that are connected are delivered, even if Start was never called;
+// those in the mailbox are reported with ErrClosed. Then each
 // WebSocket gets a close frame with code 1001 (going away, RFC 6455 section 7.4.1), and Shutdown
 // waits for its peer to leave: for the handler to return, or for Del. A peer that does not leave
 // within WithWriteTimeout is closed. A raw connection is closed once its messages are written.

@@ -55,7 +55,7 @@ func (c *ConnPool) Del(id string) bool {
 }
 
 // Kick removes and closes the connection of id, whoever calls it, and returns how many
-// connections it has closed: 1, or 0 if id is not connected. The peer of a WebSocket gets code
+// connections it has closed: 1, or 0 if id is not connected to this process. The peer of a WebSocket gets code
 // and reason in the close frame (RFC 6455 section 5.5.1). What waits for id goes to the mailbox,
 // or is reported with ErrDeleted. Kick waits as Del does.
 //

@@ -38,8 +38,8 @@ type Undelivered struct {
 
 // Add copies data and queues it for id, behind everything that this goroutine has added for id
 // before. A nil error means that the message was accepted: it has exactly one outcome from now
-// on. It is written to the connection of id, or reported to WithUndelivered. It is no error of
-// Add's if id is not connected.
+// on. It is written to the connection of id, or reported to WithUndelivered. Add returns nil even
+// if id is not connected.
 //
 // Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
 // the outbox of id is full, it waits as long as the peer has acknowledged something within the
@@ -72,9 +72,12 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 }
 
 // Deliver is AddContext that waits for the outcome and returns it: nil when the message was
-// written, or else the reason. The hook is not told then. If ctx ends first, Deliver returns the
-// error of ctx, and the outcome is reported later, as for any other message. Written means that the
-// system took every byte; only the peer can tell that it has read them.
+// written, or else the reason. The hook is not told then. Written means that the system took every
+// byte; only the peer can tell that it has read them.
+//
+// If ctx ends first, Deliver returns the error of ctx. If it was still waiting for room, the message
+// was not accepted, and has no outcome; otherwise the outcome is reported later, as for any other
+// message. To tell the two apart, use AddContext or AddFunc.
 //
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
 // soon as the message is in the mailbox, and the outcome is reported later.
@@ -126,8 +129,8 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, &outbox.Message{Data: data})
 }
 
-// Len returns how many connections stand in the stream. Each stands there once, however many
-// messages wait for it; [Stats].Waiting counts those.
+// Len returns how many connections stand in the stream: ids with messages that wait for a writer.
+// Each stands there once, however many messages wait for it; [Stats].Waiting counts those.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0

@@ -32,13 +32,23 @@ import (
 )
 func _(pool *gcpool.Pool) {
 `},
-	"cluster/README.md": {"cluster", []string{"."}, `package p
+	"cluster/README.md": {"cluster", []string{".", "net/http"}, `package p
 import (
 	"context"
+	"net/http"
+	"sync/atomic"
 	"time"
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/cluster"
+)
+var (
+	nc     *nats.Conn
+	node   *cluster.Node
+	ready  atomic.Bool
+	drain  time.Duration
+	server http.Server
+	within func(time.Duration) context.Context
 )
 func _(ctx context.Context, pool *gcpool.Pool, url string, data []byte) {
 `},

@@ -6,11 +6,12 @@
 //	go run ./examples/recipes/connect -session demo-alice 'ws://localhost:8080/ws?tab=2'
 //	curl -i -H 'Authorization: Bearer secret' -d 'lunch?' http://localhost:8080/push/alice
 //
-// The answer is "delivered to 2 of 2 tabs". A page names its tab once, and keeps the name, so
-// that a tab that comes back takes over its own connection:
+// The answer is "delivered to 2 of 2 tabs". A page names its tab when it is loaded, and keeps
+// the name, so that it takes over its own connection when it comes back. The name must not be in
+// sessionStorage, which browsers copy to a duplicate of the tab:
 //
-//	sessionStorage.tab ??= crypto.randomUUID();
-//	new WebSocket(`wss://${location.host}/ws?tab=${sessionStorage.tab}`);
+//	const tab = crypto.randomUUID();
+//	const connect = () => new WebSocket(`wss://${location.host}/ws?tab=${tab}`);
 package main
 
 import (
