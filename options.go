@@ -71,7 +71,7 @@ func WithOverflow(o Overflow) Option {
 // d must be long enough for the largest message, and a send buffer of several megabytes can
 // hide for seconds that a peer reads.
 //
-// Under Upgrade, a ping or pong that finds no room in the socket waits for 10 s, whatever d is.
+// Under Upgrade, a ping or pong that finds no room in the socket waits up to 10 s, whatever d is.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(c *config) { c.WriteTimeout = d }
 }

@@ -49,7 +49,7 @@ type announcer struct {
 	entries map[key]*entry
 	gossip  []byte               // the announcement being built
 	unused  []*nats.Subscription // ids that have left no longer need these
-	held    []held               // ids that Shutdown has closed
+	held    []held               // ids whose connections ended with Shutdown
 	said    uint64               // how many announcements went to all
 	direct  map[string]uint64    // how many went to each node alone
 	over    bool                 // the node has left and announces no id any more
@@ -58,16 +58,17 @@ type announcer struct {
 	lastPing      time.Time
 }
 
-// A held id keeps its subscription, because its user is expected at another node. Until that node
-// announces it, or the time is over, this node sends back the messages for it.
+// A held id keeps its subscription, because its user is expected at another node. Until another
+// node announces it, or until holdTime has passed, this node answers that its messages were not
+// taken, and their sender tries again.
 type held struct {
 	key
 	sub   *nats.Subscription
 	until time.Time
 }
 
-// homecoming is how long an id is held.
-const homecoming = time.Second
+// holdTime is how long an id is held after its connection has ended.
+const holdTime = time.Second
 
 // A change is the connection of an id at the time of Changed. The announcer may handle it much
 // later. The time when a connection was added identifies it, because not all types of
@@ -183,7 +184,7 @@ func (s *announcer) drop(k key, e *entry) {
 	switch {
 	case e.sub == nil:
 	case e.next == "" && !s.over && s.shutDown(k):
-		s.held = append(s.held, held{k, e.sub, s.now().Add(homecoming)})
+		s.held = append(s.held, held{k, e.sub, s.now().Add(holdTime)})
 	default:
 		s.unused = append(s.unused, e.sub)
 	}

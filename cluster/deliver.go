@@ -142,7 +142,7 @@ func (n *incoming) proceed(r *delivery) {
 			time.AfterFunc(retryDelay, func() { n.proceed(r) })
 			return
 		}
-		moved = errors.Is(err, gcpool.ErrClosed) || r.note([]error{err}) // its user is about to connect elsewhere
+		moved = r.note([]error{err})
 	}
 	n.end(r)
 }
@@ -156,11 +156,12 @@ func (n *incoming) written(r *delivery, errs []error) {
 	}
 }
 
-// note notes the outcomes of the first messages of r. It reports whether the id moved before one of
-// them was written. That message and the rest then go back to the node that sent them.
+// note notes the outcomes of the first messages of r. It reports whether the id moved, or its pool
+// was shut down, before one of them was written. That message and the rest then go back to the
+// node that sent them.
 func (r *delivery) note(errs []error) (moved bool) {
 	for _, err := range errs {
-		if errors.Is(err, gcpool.ErrMoved) {
+		if errors.Is(err, gcpool.ErrMoved) || errors.Is(err, gcpool.ErrClosed) {
 			return true
 		}
 		r.codes = append(r.codes, reason(err))

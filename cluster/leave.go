@@ -14,9 +14,9 @@ import (
 // waits for the first one, until its own ctx ends, and returns the same.
 //
 // Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. Leave
-// then waits until each user of this node is connected to another one, for a second at most.
-// Meanwhile the other nodes keep what is pushed to these users, so a restart loses no message for a
-// user who comes back in time.
+// then waits until each user of this node is connected to another one, up to a second after her
+// connection here has ended. Until then the other nodes keep what is pushed to her, and deliver it
+// there.
 func (n *Node) Leave(ctx context.Context) error {
 	if n == nil || ctx == nil {
 		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)

@@ -38,7 +38,8 @@ func (n *Node) Stats() Stats {
 // Where returns the name of the node to which id is connected in a pool. If two nodes have that name,
 // it returns the name, "/" and the unique id of the node. Where returns gcpool.ErrNotConnected if no
 // node has the id, and if there is no connection to NATS; ErrUncertain if no answer comes within
-// WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if id is connected here.
+// WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if id is connected here. For up
+// to a second after the Shutdown of a node, Where waits for its users to connect elsewhere.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if n == nil || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)

@@ -55,7 +55,7 @@ func TestRestartLosesNothing(t *testing.T) {
 			}
 		}
 	}()
-	time.Sleep(homecoming / 5)
+	time.Sleep(holdTime / 5)
 	select {
 	case err := <-left:
 		t.Errorf("Leave waits for nobody: %v", err)
@@ -92,7 +92,7 @@ func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	if err := c.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
-	if took := time.Since(start); took < homecoming/2 {
+	if took := time.Since(start); took < holdTime/2 {
 		t.Errorf("given up after %v", took)
 	}
 	if n := c.Stats().Requests - before; n > 150 { // one each 2 ms would be 500
@@ -101,7 +101,7 @@ func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	if err := <-left; err != nil {
 		t.Error(err)
 	}
-	if took := time.Since(start); took > 20*homecoming {
+	if took := time.Since(start); took > 20*holdTime {
 		t.Errorf("Leave took %v", took)
 	}
 }
@@ -153,8 +153,9 @@ func TestLeaveWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := node.Leave(ctx); err != context.Canceled {
-		t.Errorf("Leave: %v", err)
+	start := time.Now()
+	if err := node.Leave(ctx); err != context.Canceled || time.Since(start) > holdTime/2 {
+		t.Errorf("Leave: %v after %v", err, time.Since(start))
 	}
 }
 
@@ -172,5 +173,45 @@ func TestNobodyIsExpectedBackWithoutShutdown(t *testing.T) {
 	}
 	if n := c.Stats().Requests - before; n > 2 { // the first may find the subscription
 		t.Errorf("it took %d requests", n)
+	}
+}
+
+// TestRestartOfASlowUser: a node has taken messages for a user who does not read, and Shutdown's
+// time ends. What was not written goes to her next connection, in order.
+func TestRestartOfASlowUser(t *testing.T) {
+	s := serve(t, nil)
+	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
+	if err := a.conns.Add("alice", pipe(t)); err != nil {
+		t.Fatal(err)
+	}
+	a.known("alice", b, c)
+	const messages = 10
+	outcomes := make(chan error, messages)
+	for i := range messages {
+		if err := c.stream.AddFunc("alice", fmt.Append(nil, i), func(err error) { outcomes <- err }); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "taken", func() bool { return a.stats().Waiting > 0 })
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if err := a.pool.Shutdown(ctx); err != context.DeadlineExceeded {
+		t.Errorf("Shutdown: %v", err)
+	}
+	go a.Leave(context.Background())
+	u, lost := b.dial("alice"), 0
+	for range messages {
+		if err := <-outcomes; err != nil {
+			lost++
+			t.Log(err)
+		}
+	}
+	if lost > 1 { // the one that was under way, to a connection that cannot tell how far it came
+		t.Errorf("%d are lost", lost)
+	}
+	for i := lost; i < messages; i++ {
+		if got := u.read(); got != fmt.Sprint(i) {
+			t.Errorf("read %q, want %d", got, i)
+		}
 	}
 }

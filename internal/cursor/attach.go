@@ -20,7 +20,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 		return false, nil
 	case b.Shared.Closed.Load():
 		return true, outcome.ErrClosed
-	case old != nil && old.Is(conn.Conn):
+	case old != nil && old.Same(&conn.Link):
 		return true, nil
 	}
 	conn.LimitUnsent()
@@ -44,8 +44,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 
 // Remove removes and closes the connection with status, and returns it, nil if there is none.
 // If who is an owner of another connection, it only notes that this owner has left. The zero Caller
-// may remove any. Remove also
-// reports whether it has done its work: not if the backlog is dead.
+// may remove any. Remove also reports whether it has done its work: not if the backlog is dead.
 func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Connection, done bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()

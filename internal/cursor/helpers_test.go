@@ -43,7 +43,7 @@ func (i *id) push(data string) {
 	if write := i.accept(data); write != nil {
 		write()
 	} else {
-		i.Shared.Mailbox.Fit()
+		i.Shared.Mailbox.Fit(len(data))
 	}
 }
 

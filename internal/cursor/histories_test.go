@@ -110,7 +110,7 @@ func (h *history) push() {
 	if write != nil {
 		write()
 	}
-	h.Shared.Mailbox.Fit()
+	h.Shared.Mailbox.Fit(0)
 }
 
 // check looks whether the cursor and the backlog are as they may be.

@@ -16,9 +16,10 @@ const (
 	// replaced or removed: long enough for one that is not stuck. Messages for the new
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
-	// A peer that was seen to acknowledge something within takeoverPatience gets more time, up to
-	// takeoverMost: it reads, and is to read why it is closed, or it would come back.
-	takeoverPatience = patience / 2
+	// The peer of a WebSocket that has acknowledged something within takeoverPatience gets up to
+	// takeoverMost. It is reading, and must see the close frame that says why; otherwise its client
+	// connects again, and replaces the newer connection.
+	takeoverPatience = 300 * time.Millisecond
 	takeoverMost     = time.Second
 	// closeGrace is the same for a WebSocket while no new connection and no Shutdown waits:
 	// a close frame is to follow, and a peer that is busy, or far away, takes longer to make
@@ -148,10 +149,10 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	}
 }
 
-// reads reports whether the peer of a connection that was replaced goes on reading: its system has
-// acknowledged something within takeoverPatience, or the write has begun since.
+// reads reports whether the peer of a WebSocket that was replaced goes on reading: its system has
+// acknowledged something within takeoverPatience, or the write began less than that ago.
 func (f *flight) reads() bool {
-	if f.conn == f.cursor.conn || f.cursor.conn == nil || f.conn.ending.status.Code == 0 {
+	if f.conn == f.cursor.conn || f.cursor.conn == nil || !f.conn.WebSocket() || f.conn.ending.status.Code == 0 {
 		return false
 	}
 	if now := f.conn.Progress(); f.since.IsZero() || now.Since(f.taken) {

@@ -30,7 +30,7 @@ type flight struct {
 	since time.Time          // when the write last moved; zero until it is watched
 	taken transport.Progress // of the connection then
 	timer *time.Timer        // judges the write; nil until it is watched
-	tries int                // how often it was waited for since its connection was closed
+	tries int                // how often it was waited for since its connection was replaced, or since it was closed
 }
 
 // begin begins a write for w: of the control frame that is due, or of the first chunk. A ping

@@ -59,7 +59,7 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 			case away && empty:
 				b.Shared.Retire(b.ID)
 			case away:
-				b.Shared.Mailbox.Fit()
+				b.Shared.Mailbox.Fit(len(m.Data) + len(b.ID))
 			}
 			return true, err
 		}

@@ -82,16 +82,20 @@ func (m *Mailbox) Due(o Owner) bool {
 	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
 }
 
-// fitMost is how many messages may give way in one Fit. Its caller must not wait for more.
+// fitMost is how many messages may give way in one Fit, or more until n bytes have left. Its
+// caller must not wait for all that others have brought.
 const fitMost = 64
 
-// Fit has some of the oldest messages give way if there are too many. It leaves the rest, and
-// those whose time is over, to Trim. It must not be called under an owner's lock.
-func (m *Mailbox) Fit() {
-	left := fitMost
+// Fit has some of the oldest messages give way if there are too many, for one of n bytes that the
+// caller has put. It leaves the rest, and those whose time is over, to Trim. It must not be called
+// under an owner's lock.
+func (m *Mailbox) Fit(n int) {
+	left, enough := fitMost, -1
 	m.trim(func() bool {
-		left--
-		return left >= 0 && m.fullLocked()
+		if left--; enough < 0 {
+			enough = max(0, m.bytes-n)
+		}
+		return (left >= 0 || m.bytes > enough) && m.fullLocked()
 	})
 	if left < 0 {
 		m.Schedule()

@@ -50,7 +50,7 @@ func (o *owner) lose(n int) {
 func (o *owner) add(n int) {
 	o.put += uint64(n)
 	o.m.Put(o, o.put, n, n)
-	o.m.Fit()
+	o.m.Fit(n)
 }
 
 func owners(m *Mailbox) (a, b *owner, log *losses) {
@@ -185,7 +185,7 @@ func TestFitIsShort(t *testing.T) {
 		a.add(1) // it starts the timer
 		a.put += 1000
 		a.m.Put(a, a.put, 1000, 1000)
-		a.m.Fit()
+		a.m.Fit(1)
 		if n := len(log.String()); n != fitMost {
 			t.Errorf("%d gave way at once, want %d", n, fitMost)
 		}

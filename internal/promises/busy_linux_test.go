@@ -108,3 +108,24 @@ func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
 		return nil
 	})
 }
+
+// TestTakeoverDoesNotWaitForARawPeer: a raw connection has no close frame for its slow peer to read.
+func TestTakeoverDoesNotWaitForARawPeer(t *testing.T) {
+	undisturbed(t, func() error {
+		_, conns, stream := started(t)
+		old := tcp(t, conns, "a")
+		go io.Copy(io.Discard, slowly{old})
+		add(t, stream, "a", string(make([]byte, 1<<20-1)))
+		eventually(t, "stalled", func() bool { return !conns.Info("a").Stalled.IsZero() })
+		start := time.Now()
+		r := bufio.NewReader(tcp(t, conns, "a"))
+		add(t, stream, "a", "hello")
+		if got, err := r.ReadString('\n'); got != "hello\n" {
+			return fmt.Errorf("read %d bytes, %v", len(got), err)
+		}
+		if took := time.Since(start); took > 400*time.Millisecond {
+			return fmt.Errorf("the newer connection waited for %v", took)
+		}
+		return nil
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync"
 	"testing"
@@ -285,5 +286,33 @@ func TestOneConnectionByTwoNames(t *testing.T) {
 	}
 	if n := p.Stats()[0].Takeovers; n != 0 {
 		t.Errorf("it was replaced by itself %d times", n)
+	}
+}
+
+// asking is a library's wrapper that asks the application when it is unwrapped.
+type asking struct {
+	net.Conn
+	ask func()
+}
+
+func (a *asking) NetConn() net.Conn { a.ask(); return a.Conn }
+
+// TestNoLockWhileAConnectionIsUnwrapped: NetConn is the application's, and may call the pool.
+func TestNoLockWhileAConnectionIsUnwrapped(t *testing.T) {
+	_, conns, _ := started(t)
+	done := make(chan bool)
+	url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+		conns.Add("a", gcpool.Conn(r))
+		wrapped := &asking{conn, func() { conns.Connected("a"); conns.Kick("a", 999, "") }}
+		conns.Add("a", wrapped)
+		conns.DelConn("b", wrapped)
+		close(done)
+		io.Copy(io.Discard, conn)
+	}))
+	handshake(t, url, "", 0)
+	select {
+	case <-done:
+	case <-time.After(20 * time.Second):
+		t.Fatal("Add waits for itself")
 	}
 }

@@ -245,3 +245,20 @@ func TestWhoWaitsForRoomGoesOnWhenTheIDGoes(t *testing.T) {
 		})
 	}
 }
+
+// TestLargeMailMakesItsOwnRoom: the mailbox is full of small messages, and large ones come faster
+// than small ones can give way one by one. It stays within its bound all the same.
+func TestLargeMailMakesItsOwnRoom(t *testing.T) {
+	const bound, large = 4 << 20, 256 << 10
+	p, _, stream := started(t, gcpool.WithMailbox(time.Hour, bound))
+	for i := range 200_000 {
+		add(t, stream, fmt.Sprint(i%100), "12345678")
+	}
+	for range 100 {
+		add(t, stream, "large", strings.Repeat("x", large))
+		if n := p.Stats()[0].WaitingBytes; n > bound+2*large {
+			t.Fatalf("%d KiB in a mailbox of %d", n>>10, bound>>10)
+		}
+	}
+	shutdown(p, time.Millisecond)
+}

@@ -1,6 +1,6 @@
 // Package stripes has a lock and a counter for many goroutines at once. Each is split into
-// stripes, one a cache line: if two processors change the same line for each message, that
-// takes longer than everything else that StreamPool.Add does.
+// stripes, one a cache line. If two processors change one line for each message, passing it
+// between them costs more than the rest of StreamPool.Add.
 package stripes
 
 import (
@@ -15,8 +15,8 @@ const (
 	lineSize = 64        // bytes of a cache line
 )
 
-// mine returns the stripe of the calling goroutine. Only its stack tells a goroutine from others
-// at no cost. Two may have the same stripe, and one may have another later.
+// mine returns the stripe of the calling goroutine. The address of its stack is the only thing
+// that tells a goroutine from others at no cost. Two may have the same stripe, and one may have another later.
 func mine() int {
 	var here byte
 	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbors fall far apart

@@ -99,13 +99,20 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 	return true
 }
 
-// Is reports whether conn is l's connection. Types that cannot be compared never are. Under
-// Upgrade an x/net connection and the Conn under it are one.
+// Is reports whether conn is l's connection, as Same does. It may call conn's methods.
 func (l *Link) Is(conn net.Conn) bool {
-	if up := l.upgraded(); up != nil && up.Over(unwrap(conn)) {
-		return true
+	var o Link
+	return o.Init(conn, false) && l.Same(&o)
+}
+
+// Same reports whether o is over the same connection as l. Types that cannot be compared never
+// are. Under Upgrade an x/net connection and the Conn under it are one. Same calls nothing of the
+// application's.
+func (l *Link) Same(o *Link) bool {
+	if up, other := l.upgraded(), o.upgraded(); up != nil && other != nil {
+		return up.Same(other)
 	}
-	return conn != nil && reflect.ValueOf(conn).Comparable() && l.Conn == conn
+	return reflect.ValueOf(o.Conn).Comparable() && l.Conn == o.Conn
 }
 
 // upgraded returns l's kind if that is a connection under Upgrade, else nil.

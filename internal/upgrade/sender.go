@@ -60,8 +60,8 @@ func (s *Sender) Held() uint64 {
 	return s.conn.speech.bytes
 }
 
-// Over reports whether s sends over c.
-func (s *Sender) Over(c *Conn) bool { return s.conn == c }
+// Same reports whether s and o send over the same Conn.
+func (s *Sender) Same(o *Sender) bool { return s.conn == o.conn }
 
 // Due reports whether control frames wait for the end of a frame.
 func (s *Sender) Due() bool {
