@@ -179,6 +179,9 @@ func TestWhatComesBeforeTheCloseFrameIsOutCountsNot(t *testing.T) {
 // TestLingerersAreBounded: the oldest gives way, even one whose Close blocks, and those that
 // have ended do not count.
 func TestLingerersAreBounded(t *testing.T) {
+	lingerers.mu.Lock()
+	lingerers.all = nil // of other tests, outside the bubble
+	lingerers.mu.Unlock()
 	synctest.Test(t, func(t *testing.T) {
 		over := make(chan int, 2*lingerersMost)
 		lets := make(chan struct{})
