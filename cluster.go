@@ -30,8 +30,8 @@ type Cluster interface {
 	// certainly was not written, because the id has moved on; or an error of the Cluster. The
 	// pool forwards at once what ended with ErrMoved. So if a Cluster does not know yet where the id
 	// is, it should wait before it reports ErrMoved, and report ErrNotConnected if it never finds
-	// out. Until done is called, no more messages
-	// come for this id, so they keep their order. The Cluster may read the batch until then.
+	// out. Until done is called, no more messages come for this id, so they keep their order. The
+	// Cluster may read the batch until then.
 	// Forward may block, as a write does; the messages of other ids go on meanwhile.
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 

@@ -72,7 +72,7 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 }
 
 // Deliver is AddContext that waits for the outcome and returns it: nil when the message was
-// written, or else the reason. The hook is not told then. Written means that the system took every
+// written, or else the reason. The hook does not hear of it then. Written means that the system took every
 // byte; only the peer can tell that it has read them.
 //
 // If ctx ends first, Deliver returns the error of ctx. If it was still waiting for room, the message

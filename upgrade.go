@@ -49,8 +49,8 @@ import (
 //
 // If the client has already closed its connection, h does not run. A process that was stopped or
 // busy for a while finds many such requests, and each would replace the connection that its user
-// has opened since. Upgrade cannot see this on Windows
-// and AIX, nor through a listener that wraps its connections.
+// has opened since. Upgrade cannot see this on Windows and AIX, nor through a listener that wraps
+// its connections.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
 // [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,

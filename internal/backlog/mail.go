@@ -96,7 +96,6 @@ func (m *mail) collect(large error) {
 	if messages -= m.messages(); messages > 0 {
 		m.add(messages, receipts-m.receipts, bytes-m.bytes)
 	}
-	b.wake()
 	b.Shared.Mailbox.Schedule()
 }
 

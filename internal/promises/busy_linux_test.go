@@ -23,6 +23,15 @@ func (s slowly) Read(p []byte) (int, error) {
 	return s.Reader.Read(p[:min(len(p), 4<<10)])
 }
 
+// upgradedTCP serves connections of "a" under Upgrade, and reads from them.
+func upgradedTCP(t *testing.T) (*gcpool.ConnPool, *gcpool.StreamPool, string) {
+	_, conns, stream := started(t)
+	return conns, stream, serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+		conns.Add("a", gcpool.Conn(r))
+		io.Copy(io.Discard, conn)
+	}))
+}
+
 // TestPeerThatReadsALongMessageIsNotSilent: the application writes a frame that takes many
 // heartbeats. The ping waits behind it, so it is no fault of the peer's that nothing answers it.
 func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
@@ -49,37 +58,33 @@ func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
 // connection.
 func TestReplacedPeerThatReadsIsTold(t *testing.T) {
 	undisturbed(t, func() error {
-		_, conns, stream := started(t)
-		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
-			conns.Add("a", gcpool.Conn(r))
-			io.Copy(io.Discard, conn)
-		}))
+		conns, stream, url := upgradedTCP(t)
 		_, old := handshake(t, url, "", 64<<10)
 		eventually(t, "connected", func() bool { return conns.Connected("a") == 1 })
 		for range 9 {
 			add(t, stream, "a", string(make([]byte, 100<<10)))
 		}
-		told := make(chan error, 1)
+		closed := make(chan error, 1)
 		go func() {
 			r := bufio.NewReaderSize(slowly{old}, 4<<10)
 			for {
 				op, payload, err := frame(r)
 				switch {
 				case err != nil:
-					told <- err
+					closed <- err
 					return
 				case op == 0x88:
 					if payload != "\x11\x94" { // 4500
 						t.Errorf("close frame %q", payload)
 					}
-					told <- nil
+					closed <- nil
 					return
 				}
 			}
 		}()
 		time.Sleep(40 * time.Millisecond)
 		handshake(t, url, "", 64<<10)
-		return <-told
+		return <-closed
 	})
 }
 
@@ -87,11 +92,7 @@ func TestReplacedPeerThatReadsIsTold(t *testing.T) {
 // so its peer is given no more time.
 func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
 	undisturbed(t, func() error {
-		_, conns, stream := started(t)
-		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
-			conns.Add("a", gcpool.Conn(r))
-			io.Copy(io.Discard, conn)
-		}))
+		conns, stream, url := upgradedTCP(t)
 		handshake(t, url, "", 4<<10)
 		eventually(t, "connected", func() bool { return conns.Connected("a") == 1 })
 		add(t, stream, "a", string(make([]byte, 900<<10)))

@@ -24,9 +24,9 @@ const (
 	// together, as on a network that has gone, would otherwise each delay the line by a tick.
 	several = 4
 	// InlineCredit bounds the writes that Add makes by itself. Time earns credit, up to this
-	// much, and a write costs one and a half times as long as it takes. So messages that come one by
-	// one need no other goroutine. A caller of Add in a loop soon has no credit left, and then
-	// the rest gathers.
+	// much, and a write costs one and a half times as long as it takes. So messages that come
+	// one by one need no other goroutine. A caller of Add in a loop soon has no credit left, and
+	// then the rest gathers.
 	InlineCredit = 100 * time.Microsecond
 )
 

@@ -105,9 +105,9 @@ func (l *Link) Is(conn net.Conn) bool {
 	return o.Init(conn, false) && l.Same(&o)
 }
 
-// Same reports whether o is over the same connection as l. Types that cannot be compared never
-// are. Under Upgrade an x/net connection and the Conn under it are one. Same calls nothing of the
-// application's.
+// Same reports whether o is over the same connection as l. Under Upgrade, whatever wraps one Conn
+// is one connection. Elsewhere a type that cannot be compared is never the same. Same calls nothing
+// of the application's.
 func (l *Link) Same(o *Link) bool {
 	if up, other := l.upgraded(), o.upgraded(); up != nil && other != nil {
 		return up.Same(other)
