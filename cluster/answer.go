@@ -21,8 +21,8 @@ const (
 	farewell byte = 'l' // follows the last answer; its number is how many answers there were
 )
 
-// reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed of
-// another node is errShutDown here, because the pool here is not closed.
+// reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed does
+// not travel: what a pool that is shut down has not written goes back, see delivery.note.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -30,17 +30,13 @@ var reasons = []error{
 	gcpool.ErrDeleted,
 	gcpool.ErrExpired,
 	gcpool.ErrTooLarge,
-	errShutDown,
 	ErrUncertain,
 }
 
 // reason returns the number of an outcome.
 func reason(err error) byte {
-	switch {
-	case err == nil:
+	if err == nil {
 		return 0
-	case errors.Is(err, gcpool.ErrClosed):
-		return byte(slices.Index(reasons, errShutDown))
 	}
 	i := slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })
 	if i < 0 {

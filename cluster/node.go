@@ -64,7 +64,6 @@ var (
 	errTooLarge error = oversize{}
 	errAway           = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
 	errNowhere        = fmt.Errorf("%w: no node took it", gcpool.ErrNotConnected)
-	errShutDown       = fmt.Errorf("%w: its node was shut down", gcpool.ErrNotConnected)
 	errDeaf           = errors.New("gcpool/cluster: NATS does not answer, connecting again")
 	errOverflow       = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
 )
