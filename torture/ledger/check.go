@@ -106,17 +106,22 @@ func (s *Stream) judgeLocked(last uint64) {
 			continue
 		}
 		reported := s.reported.has(t.sequence) || s.failed.has(t.sequence) || s.unsure.has(t.sequence)
-		if !reported && !s.cameAfterLocked(t) {
-			s.ledger.Breach("%s was torn on connection %d and not reported", s.name(t.sequence), t.generation)
+		if !reported && !s.sentAgainLocked(t) {
+			s.ledger.Breach("%s was torn on connection %d, and neither reported nor sent again", s.name(t.sequence), t.generation)
 		}
 	}
 }
 
-// cameAfterLocked reports whether a torn message came whole on a later connection.
-func (s *Stream) cameAfterLocked(t tear) bool {
-	return s.received.has(t.sequence) && slices.ContainsFunc(s.spans, func(sp span) bool {
-		return sp.first <= t.sequence && t.sequence <= sp.last && sp.generation > t.generation
-	})
+// sentAgainLocked reports whether a torn message came whole on a later connection,
+// or may have been lost with one that was cut.
+func (s *Stream) sentAgainLocked(t tear) bool {
+	if s.received.has(t.sequence) {
+		return slices.ContainsFunc(s.spans, func(sp span) bool {
+			return sp.first <= t.sequence && t.sequence <= sp.last && sp.generation > t.generation
+		})
+	}
+	_, to := s.around(run{t.sequence, t.sequence})
+	return s.who.cutLocked(t.generation+1, to)
 }
 
 // around returns on which connections lost messages may have been written: not

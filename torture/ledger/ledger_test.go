@@ -170,7 +170,15 @@ var breaches = []struct {
 		w.send("a", 1)
 		c.Torn(w.sent[0][:60])
 		c.End(true)
-		w.connect("a")
+		w.connect("a").End(true)
+	}},
+	{"torn, and sent again on none", "torn on connection", func(w *world) {
+		c := w.connect("a")
+		w.send("a", 2)
+		c.Torn(w.sent[0][:60])
+		c.End(true)
+		w.connect("a").Receive(w.sent[1])
+		w.connect("a").End(false)
 	}},
 	{"torn, and come before", "torn on connection", func(w *world) {
 		first := w.connect("a")
@@ -280,6 +288,22 @@ func TestATornMessageMayComeAgain(t *testing.T) {
 	second.Receive(w.sent[1])
 	second.Receive(w.sent[2])
 	second.End(true)
+	if err := w.Check(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestATornMessageMayBeLost: sent again, with a connection that was cut.
+func TestATornMessageMayBeLost(t *testing.T) {
+	w := newWorld()
+	w.send("a", 2)
+	first := w.connect("a")
+	first.Torn(w.sent[0][:60])
+	first.End(true)
+	w.connect("a").End(false)
+	third := w.connect("a")
+	third.Receive(w.sent[1])
+	third.End(true)
 	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
