@@ -14,6 +14,7 @@ require (
 	github.com/lxzan/gws v1.8.9
 	github.com/nulijiabei/gcpool v1.0.0-rc.2
 	github.com/olahol/melody v1.1.4
+	golang.org/x/mod v0.43.0
 	golang.org/x/net v0.62.0
 )
 
