@@ -37,6 +37,7 @@ func main() { demo.Main("notify", serve) }
 
 func serve(ctx context.Context, listener net.Listener) error {
 	pool := gcpool.NewPool(
+		gcpool.WithNewline(false), // a frame holds the text, nothing else
 		gcpool.WithMailbox(*keep, 16<<20),
 		gcpool.WithUndelivered(func(u gcpool.Undelivered) { // kept, and not fetched in time
 			fmt.Printf("notify: %q did not get %q: %v\n", u.ID, u.Data, u.Err)
@@ -81,7 +82,7 @@ func (u users) notify(w http.ResponseWriter, r *http.Request) {
 		outcome = "kept"
 	case errors.Is(err, gcpool.ErrNotConnected):
 		outcome = "not connected"
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded): // with several nodes, cluster.ErrUncertain too
 		outcome = "unknown"
 	case err != nil:
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)
