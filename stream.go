@@ -172,31 +172,38 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// add passes m on, once there is room for reports and, before Start, a place. A message from
-// another process does not wait for room for reports, because a hook may wait for that process.
+// add passes m on, once there is room for reports and, before Start, a place.
 func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
-	if m.FromRemote {
-		if s.conns.absent() == ErrClosed {
-			return ErrClosed
-		}
-	} else if err := s.conns.group.Room(ctx); err != nil {
+	if err := s.room(ctx, m); err != nil {
 		return err
 	}
-	if err := s.place(ctx); err != nil {
+	if err := s.place(ctx, m); err != nil {
 		return err
 	}
 	return s.pass(ctx, m)
 }
 
+// room waits until there is room for reports, or returns ErrClosed. A message from another
+// process does not wait, because a hook may wait for that process.
+func (s *StreamPool) room(ctx context.Context, m *outbox.Message) error {
+	switch {
+	case !m.FromRemote:
+		return s.conns.group.Room(ctx)
+	case s.conns.absent() == ErrClosed:
+		return ErrClosed
+	}
+	return nil
+}
+
 // place takes one of the places of WithBuffer before Start, or waits for Start. None is
 // given back: those who wait would take turns with what Del has reported.
-func (s *StreamPool) place(ctx context.Context) error {
+func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 	if s.conns.group.Line.Opened() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
 		return nil
 	}
 	select {
-	case <-s.begun: // by Start, or by Shutdown, which Room tells
-		return s.conns.group.Room(ctx)
+	case <-s.begun: // by Start, or by Shutdown, which room tells
+		return s.room(ctx, m)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -132,3 +132,37 @@ func TestReceiveBeforeStart(t *testing.T) {
 		}
 	})
 }
+
+// TestReceiveThatWaitedForStartWaitsForNoHook: a Broadcast of another process waits for a place
+// before Start. After Start it goes on, although the hooks are slow.
+func TestReceiveThatWaitedForStartWaitsForNoHook(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		busy := make(chan bool)
+		p, conns, stream := idle(t, gcpool.WithBuffer(1), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-busy }))
+		for _, id := range []string{"a", "b", "c"} {
+			peerOf(t, conns, id)
+		}
+		if err := stream.Broadcast([]byte("x")); err != nil {
+			t.Fatal(err)
+		}
+		for _, id := range []string{"a", "b", "c"} {
+			conns.Kick(id, 1000, "") // one report is with the hook, and more than WithBuffer wait for it
+		}
+		received := make(chan error, 1)
+		go func() {
+			_, err := local(stream).Receive(name, "", [][]byte{[]byte("y")}, nil)
+			received <- err
+		}()
+		synctest.Wait()
+		p.Start()
+		select {
+		case err := <-received:
+			if err != nil {
+				t.Error(err)
+			}
+		case <-time.After(time.Minute):
+			t.Error("Receive waits for the hook")
+		}
+		close(busy)
+	})
+}
