@@ -135,7 +135,10 @@ func TestQuietIDKeepsNoSpare(t *testing.T) {
 func TestNobodyIsSilentBehindABatch(t *testing.T) {
 	for travels, want := range map[bool]bool{true: false, false: true} {
 		b, remote := newBench(t, backlog.Config{Heartbeat: time.Hour}), new(held)
-		b.Shared.Line.Open(func(*schedule.Writer) {}) // no writer comes
+		b.Shared.Line.Open(func(w *schedule.Writer) { // writes nothing
+			for w.Next() {
+			}
+		})
 		b.Shared.SetRemote(remote)
 		b.push("1")
 		b.Serve(&b.writer)

@@ -25,7 +25,7 @@ import (
 // After each step the cursor must not idle while something is due, and the counts must add up.
 // In the end nothing waits, and what was received is in order.
 func TestHistories(t *testing.T) {
-	histories := uint64(10_000)
+	histories := uint64(4000)
 	if testing.Short() {
 		histories = 500
 	}

@@ -71,7 +71,7 @@ func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
 		return int(m.HeapAlloc)
 	}
 	before := heap()
-	ids := make([]*id, 2000)
+	ids := make([]*id, 200)
 	for i := range ids {
 		b := newID(g)
 		conn := &most{hold: make(chan bool)}
