@@ -170,6 +170,29 @@ func TestManyStallAtOnce(t *testing.T) {
 	})
 }
 
+// TestSeveralReplaceOneForATick: then so many write as before, although more stand in line.
+func TestSeveralReplaceOneForATick(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		log := new(ledger)
+		l.Put(&cursor{name: "stuck", writes: 1, d: time.Minute, log: log})
+		for range 10 {
+			l.Put(&cursor{writes: 1000, d: Tick / 5, log: log})
+		}
+		l.Open(drain)
+		most := 0
+		for range 10 {
+			time.Sleep(Tick / 2)
+			synctest.Wait()
+			most = max(most, serving(l))
+		}
+		if now := serving(l); most != several || now != 1 || l.Len() == 0 {
+			t.Errorf("%d wrote at once, now %d, and %d stand in line; want %d, 1 and more", most, now, l.Len(), several)
+		}
+		ended()
+	})
+}
+
 // TestInlineOnlyWhenIdle: the caller writes by itself if the line is open and idle.
 func TestInlineOnlyWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
