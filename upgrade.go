@@ -72,6 +72,9 @@ import (
 // stand behind such a middleware. Middleware inside Upgrade, around h, also lasts as long as h,
 // and costs no buffers.
 //
+// What h answers has the headers that were set in front, but goes past the middleware there: an
+// access log in front does not see its status, and a gzip middleware in front does not encode it.
+//
 // Either way, the context ends when h returns, or after 10 s without a handshake, because nothing
 // else shows that a peer has left before.
 func Upgrade(h http.Handler) http.Handler {
@@ -97,6 +100,10 @@ func Upgrade(h http.Handler) http.Handler {
 		conn.SetDeadline(time.Time{})
 		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
 		u := &upgraded{Context: req.Context(), conn: upgrade.NewConn(conn, ahead)}
+		if front := w.Header(); len(front) > 0 {
+			u.header = front.Clone()
+			u.header.Del("Content-Encoding") // what encodes is in front of w, and the answer goes past it
+		}
 		if calledByServer() { // whose context ends when this returns
 			u.Context = withoutEnd(u.Context)
 			go u.serve(h, req, true)

@@ -33,6 +33,41 @@ func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	})
 }
 
+// TestUpgradeAnswersWithTheHeadersInFront: what middleware in front of Upgrade has set is in the
+// answer of the handler, and in a handshake that the handler answers with WriteHeader, as coder
+// does. Only the encoding is not, because such a middleware does not see the body.
+func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		inner := wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Add("Set-Cookie", "b=2")
+			if r.Header.Get("Cookie") == "" {
+				http.Error(w, "no", http.StatusUnauthorized)
+				return
+			}
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}))
+		addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Set-Cookie", "a=1")
+			if wrap != nil {
+				w.Header().Set("Content-Encoding", "gzip")
+			}
+			inner.ServeHTTP(w, r)
+		}))
+		for more, want := range map[string]int{"": 401, "Cookie: a=1\r\n": 101} {
+			resp, _ := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"+more))
+			if got := fmt.Sprint(resp.Header["Set-Cookie"], resp.Header["Content-Encoding"]); resp.StatusCode != want || got != "[a=1 b=2] []" {
+				t.Errorf("%s with %s", resp.Status, got)
+			}
+		}
+	})
+}
+
 // TestUpgradeHijackSendsTheStatus: like net/http, Hijack sends a status that was
 // written before it. Some WebSocket libraries send the status of the handshake this
 // way.
