@@ -216,6 +216,7 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
+	req.Body, req.ContentLength = http.NoBody, 0 // what follows the head is the connection's
 	u.conn.Handshake.Timer = time.AfterFunc(handshakeTime, cancel)
 	defer func() {
 		if !u.hijacked {

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -103,6 +104,24 @@ func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 		conn.Close()
 		if d := <-ended; d < 9*time.Second || d > 11*time.Second {
 			t.Errorf("the context ended after %v", d)
+		}
+	})
+}
+
+// TestHandshakeWithABody: a handler that asks for a form value does not wait for the body that a
+// request for a WebSocket announces, because the server's deadlines do not bound that any more.
+func TestHandshakeWithABody(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		srv := httptest.NewUnstartedServer(wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.Error(w, "no, "+r.FormValue("id"), http.StatusForbidden)
+		})))
+		srv.Config.ReadTimeout = time.Second
+		srv.Start()
+		defer srv.Close()
+		got := ask(t, srv.Listener.Addr().String(), http.MethodGet, "Connection: close\r\n"+
+			"Content-Type: multipart/form-data; boundary=x\r\nContent-Length: 1000000\r\n\r\n--x")
+		if resp, body := response(t, got); resp.StatusCode != http.StatusForbidden || body != "no, \n" {
+			t.Errorf("%s %q", resp.Status, body)
 		}
 	})
 }
