@@ -18,10 +18,10 @@ func (u *upgraded) answer() {
 		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
 		u.body = []byte("the response to a handshake was too large\n")
 	}
-	if u.sent["Date"] == nil {
+	if _, set := u.sent["Date"]; !set {
 		u.sent.Set("Date", time.Now().UTC().Format(http.TimeFormat))
 	}
-	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 {
+	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 && u.sent.Get("Content-Encoding") == "" {
 		u.sent.Set("Content-Type", http.DetectContentType(u.body))
 	}
 	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Header: u.sent,

@@ -33,6 +33,23 @@ func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	})
 }
 
+// TestUpgradeAddsNoHeaderThatNetHTTPDoesNot: an encoded body does not tell its type, and a nil
+// Date is none.
+func TestUpgradeAddsNoHeaderThatNetHTTPDoesNot(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Encoding", "gzip")
+			w.Header()["Date"] = nil
+			w.WriteHeader(http.StatusForbidden)
+			io.WriteString(w, "\x1f\x8b\x08")
+		}))
+		resp, _ := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
+		if resp.Header.Get("Content-Type") != "" || resp.Header.Get("Date") != "" {
+			t.Errorf("%+v", resp.Header)
+		}
+	})
+}
+
 // TestUpgradeAnswersWithTheHeadersInFront: what middleware in front of Upgrade has set is in the
 // answer of the handler, and in a handshake that the handler answers with WriteHeader, as coder
 // does. Only the encoding is not, because such a middleware does not see the body.
