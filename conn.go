@@ -14,7 +14,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/stripes"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A ConnPool holds the connections of one pool, each under an id. An id is any non-empty
@@ -81,7 +80,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		cancel()
 	}
 	if c.absent() == ErrClosed {
-		transport.GoAway(conn)
+		added.GoAway()
 		return ErrClosed
 	}
 	c.group.Report.AskLogger()
@@ -90,7 +89,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		r := c.recipient(id)
 		if ok, err := r.Attach(added, caller); ok {
 			if err != nil {
-				transport.GoAway(conn)
+				added.GoAway()
 				c.drop(id)
 			} else if remote := c.group.Remote(); remote != nil {
 				remote.Changed(c.group.Pool, id)

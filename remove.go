@@ -9,10 +9,10 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// Del removes and closes the connection of id, a WebSocket with code 1000, and reports true. It
-// reports false, and has no effect, if id has no connection, or if the caller belongs to an
-// earlier connection of id. To remove a user whoever calls, use [ConnPool.Kick]. To remove one
-// particular connection, use [ConnPool.DelConn].
+// Del removes and closes the connection of id, a WebSocket with code 1000, or 1001 once Shutdown
+// has begun, and reports true. It reports false, and has no effect, if id has no connection, or if
+// the caller belongs to an earlier connection of id. To remove a user whoever calls, use
+// [ConnPool.Kick]. To remove one particular connection, use [ConnPool.DelConn].
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore
 // the goroutine that added a connection of id, and every goroutine that it started, can remove
@@ -41,8 +41,9 @@ func (c *ConnPool) Del(id string) bool {
 	}
 	caller := owners.WhoCalls()
 	if r != nil {
-		if removed, done := r.Remove(caller, transport.StatusNormal); removed != nil {
-			removed.Announce(transport.StatusNormal)
+		status := c.farewell()
+		if removed, done := r.Remove(caller, status); removed != nil {
+			removed.Announce(status)
 			return true
 		} else if done {
 			return false
@@ -91,6 +92,15 @@ func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	if present == nil || !present.Is(conn) || !r.Detach(present, ErrDeleted) {
 		return false
 	}
-	present.Announce(transport.StatusNormal)
+	present.Announce(c.farewell())
 	return true
+}
+
+// farewell returns the status for a peer whose connection the application removes. Once Shutdown has
+// begun, 1000 would keep its user away from the next process.
+func (c *ConnPool) farewell() transport.Status {
+	if c.group.Closed.Load() {
+		return transport.StatusGoingAway
+	}
+	return transport.StatusNormal
 }

@@ -62,10 +62,10 @@ func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Co
 // Detach removes and closes the connection if it is conn, and reports whether it is.
 func (c *Cursor) Detach(conn *Connection, reason error) bool {
 	status := transport.StatusNormal
-	switch reason {
-	case outcome.ErrMoved:
+	switch {
+	case reason == outcome.ErrMoved:
 		status = transport.StatusReplaced
-	case outcome.ErrClosed: // 1000 would tell a client that it need not come back
+	case reason == outcome.ErrClosed, c.backlog.Shared.Closed.Load(): // 1000 would tell a client that it need not come back
 		status = transport.StatusGoingAway
 	}
 	c.backlog.Lock()

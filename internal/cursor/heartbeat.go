@@ -107,6 +107,7 @@ func (c *Cursor) Leave(over, giveUp bool) {
 	now := b.Shared.Line.Now()
 	b.Lock()
 	if conn := c.conn; conn != nil {
+		conn.GoAway()
 		if !over && c.turn == idle && conn.life == open && conn.WebSocket() {
 			conn.say(frame.Close, now)
 			c.WakeLocked()

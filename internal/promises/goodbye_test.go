@@ -62,6 +62,38 @@ func TestEachEndHasItsCloseFrame(t *testing.T) {
 	}
 }
 
+// TestWhoLeavesDuringShutdownIsToldToComeBack: messages wait for a peer, so Shutdown has not said
+// goodbye yet when its handler ends. Status 1000 would keep the user away from the next process.
+func TestWhoLeavesDuringShutdownIsToldToComeBack(t *testing.T) {
+	for what, leave := range map[string]func(conns *gcpool.ConnPool, ws *websocket.Conn){
+		"Del":     func(conns *gcpool.ConnPool, _ *websocket.Conn) { conns.Del("a") },
+		"DelConn": func(conns *gcpool.ConnPool, ws *websocket.Conn) { conns.DelConn("a", ws) },
+		"return":  func(*gcpool.ConnPool, *websocket.Conn) {},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p, conns, stream := started(t)
+				added, ends := make(chan bool), make(chan bool)
+				raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+					conns.Add("a", ws)
+					added <- true
+					<-ends
+					leave(conns, ws)
+				}))("")
+				<-added
+				for range 3 {
+					add(t, stream, "a", string(make([]byte, 100_000)))
+				}
+				go shutdown(p, time.Minute)
+				time.Sleep(time.Second)
+				ends <- true
+				synctest.Wait()
+				equal(t, "close frames", closings(raw), []string{"1001"})
+			})
+		})
+	}
+}
+
 // closings returns the statuses of the close frames that come until the end, and
 // answers none.
 func closings(raw net.Conn) (statuses []string) {

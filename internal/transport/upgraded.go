@@ -16,11 +16,11 @@ type (
 	ConnKey = upgrade.ConnKey
 )
 
-// GoAway notes that a pool that is shut down has refused conn. Under Upgrade the peer is then
-// told to come back, if the handler closes conn without a close frame.
-func GoAway(conn net.Conn) {
-	if c := unwrap(conn); c != nil {
-		c.Away.Store(true)
+// GoAway notes that a pool that has l, or has refused it, is shut down. Under Upgrade the peer is
+// then told to come back, if the handler closes the connection without a close frame.
+func (l *Link) GoAway() {
+	if up := l.upgraded(); up != nil {
+		up.GoAway()
 	}
 }
 

@@ -18,11 +18,11 @@ import (
 const closeGrace = time.Second
 
 // Close closes c for the library, and returns at once. It sends a close frame if nobody has:
-// with status 1001 (come back) if Away is set, else 1000. The socket is closed when the peer
+// with status 1001 (come back) if a pool is shut down, else 1000. The socket is closed when the peer
 // has closed it, at most a second later.
 func (c *Conn) Close() error {
 	status := frame.StatusNormal
-	if c.Away.Load() {
+	if c.away.Load() {
 		status = frame.StatusGoingAway
 	}
 	c.End(status, func() {})

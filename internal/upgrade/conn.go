@@ -34,7 +34,7 @@ type Conn struct {
 	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
 	limited   bool       // the socket has a write deadline; guarded by deadlines
 
-	Away atomic.Bool // a pool that is shut down has refused the connection; see Close
+	away atomic.Bool // a pool that has the connection, or has refused it, is shut down; see Close
 
 	mu       sync.Mutex // a leaf; guards what follows
 	change   signal     // of what it guards

@@ -90,6 +90,9 @@ func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 // Kill closes the socket at once, as Conn.Kill does.
 func (s *Sender) Kill() { s.conn.Kill() }
 
+// GoAway has Conn.Close tell the peer to come back.
+func (s *Sender) GoAway() { s.conn.away.Store(true) }
+
 // Left and Closed report whether the close has begun.
 func (s *Sender) Left() bool   { return s.conn.Ending() }
 func (s *Sender) Closed() bool { return s.conn.Ending() }
