@@ -179,7 +179,6 @@ func (n *replies) settled(r *request, outcomes int, node, name string) {
 func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
 	all := n.windowLocked(node).heard == answers
-	delete(n.windows, node)
 	if n.members[node] != nil || len(n.members) < maxNodes {
 		n.members[node] = &member{heard: n.now(), gone: true, over: all}
 	}

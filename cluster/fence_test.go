@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"encoding/binary"
 	"testing"
 	"time"
 )
@@ -113,4 +114,36 @@ func TestProbed(t *testing.T) {
 	before := a.Stats().Malformed
 	g.publish(g.subject("d", a.id), append(b, 9))
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == before+1 })
+}
+
+// TestFarewellKeepsTheWindow: what a node has refused it refuses also when the node that sent it
+// has left since: a request that was looked for, not found and sent again may come from a server
+// that was stuck.
+func TestFarewellKeepsTheWindow(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	u := a.dial("alice")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
+	g.beats()
+	g.sent = 9
+	b := binary.AppendUvarint(append(appendString(nil, g.id), probe), 1)
+	g.publish(g.subject("d", a.id), appendString(appendString(b, name), "alice"))
+	if kind, _, _ := g.answered(); kind != absent {
+		t.Fatalf("answer %c", kind)
+	}
+	g.sendsNumber(2, ahead(0)+5e6, a, push, "alice", "x") // once more
+	if kind, codes, _ := g.answered(); kind != outcomes || len(codes) != 1 {
+		t.Fatalf("answer %c %v", kind, codes)
+	}
+	g.parts(a, 0)
+	g.sendsNumber(1, ahead(0)+5e6, a, push, "alice", "x") // which is late
+	if kind, codes, _ := g.answered(); g.number != 1 || kind != outcomes || len(codes) > 0 {
+		t.Errorf("answer %c %v to request %d, which was refused before", kind, codes, g.number)
+	}
+	a.stream.Add("alice", []byte("y"))
+	for _, want := range []string{"x", "y"} {
+		if got := u.read(); got != want {
+			t.Errorf("read %q, want %q", got, want)
+		}
+	}
 }
