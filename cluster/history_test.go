@@ -24,21 +24,23 @@ var modelFaults = []modelFault{
 	{"a route that is cut", 0, func(m *model, _ int) { m.cut = true }, func(m *model, _ int) { m.mend() }},
 	{"messages that come twice", 0, func(m *model, _ int) { m.double = 0.5 }, func(m *model, _ int) { m.mend() }},
 	{"messages out of order", 0, func(m *model, _ int) { m.mixed = true }, func(m *model, _ int) { m.mend() }},
+	{"messages that come seconds late", 0, func(m *model, _ int) { m.hung = 0.05 }, func(m *model, _ int) { m.mend() }},
 	{"a node that is stopped", 0, func(m *model, n int) { m.nodes[n].stop(4 * time.Second) }, func(*model, int) {}},
 	{"a clock two hours ahead, and back", 0, func(m *model, n int) { m.nodes[n].wall = 2 * time.Hour }, func(m *model, n int) { m.nodes[n].wall = 0 }},
 	{"a clock two hours behind, and back", 0, func(m *model, n int) { m.nodes[n].wall = -2 * time.Hour }, func(m *model, n int) { m.nodes[n].wall = 0 }},
 	{"a clock 30 s ahead, and a route that is cut", 30 * time.Second, func(m *model, n int) { m.cut = true }, func(m *model, _ int) { m.mend() }},
 }
 
-// history runs a history: users come and move as at tells, a fault lasts for 5 s, and
-// then all must be well.
-func history(rules rules, seed uint64, fault modelFault, node int, at []int) *model {
+// history runs a history: users come and move as at tells, a fault lasts for 5 s, a node leaves
+// unless leaver is modelNodes, and then all must be well.
+func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []int) *model {
 	m := newModel(rules, seed)
+	restart := fault.name == "none" && leaver < modelNodes // nothing else happens
 	m.nodes[node].wall = fault.skew
 	m.nodes[node].clock.ahead = uint64(fault.skew.Microseconds())
 	for i, n := range at {
 		id := i % modelIDs
-		leaves := m.r.IntN(2) == 0
+		leaves := m.r.IntN(2) == 0 && !restart
 		m.after(1500*time.Millisecond+time.Duration(i)*600*time.Millisecond, func() {
 			if leaves { // before it comes back, as with a reload
 				for _, o := range m.nodes {
@@ -51,6 +53,10 @@ func history(rules rules, seed uint64, fault modelFault, node int, at []int) *mo
 	for d := 1200 * time.Millisecond; d < 12*time.Second; d += time.Millisecond + time.Duration(m.r.Int64N(int64(240*time.Millisecond))) {
 		m.after(d, func() { m.nodes[m.r.IntN(modelNodes)].push(m.r.IntN(modelIDs)) })
 	}
+	if leaver < modelNodes {
+		m.after(2*time.Second+time.Duration(m.r.Int64N(int64(6*time.Second))), func() { m.leaves(leaver) })
+	}
+	m.after(2800*time.Millisecond, func() { m.strict = restart }) // all users have come
 	m.after(2*time.Second, func() { fault.begin(m, node) })
 	m.after(7*time.Second, func() { fault.end(m, node) })
 	m.run(17 * time.Second)
@@ -58,9 +64,9 @@ func history(rules rules, seed uint64, fault modelFault, node int, at []int) *mo
 	return m
 }
 
-// each runs so many histories, or until done, and returns how many, with every fault: users move
-// in every way that 5 digits in base 3 tell, and then at random. It uses all processors, so done may be called
-// at once.
+// each runs so many histories, or until done, and returns how many, with every fault, and with
+// each node leaving or none: users move in every way that 5 digits in base 3 tell, and then at
+// random. It uses all processors, so done may be called at once.
 func each(rules rules, most int, done func(fault string, m *model) bool) (histories int) {
 	const exact = 243
 	var next atomic.Int64
@@ -74,9 +80,9 @@ func each(rules rules, most int, done func(fault string, m *model) bool) (histor
 					return
 				}
 				fault, i := modelFaults[i%len(modelFaults)], i/len(modelFaults)
-				seed, node := uint64(i), i%modelNodes
+				seed, node, leaver := uint64(i), i%modelNodes, i/modelNodes%(modelNodes+1)
 				var at []int
-				if i, random := i/modelNodes, i-modelNodes*exact; random < 0 {
+				if i, random := i/modelNodes/(modelNodes+1), i-modelNodes*(modelNodes+1)*exact; random < 0 {
 					at = []int{i % 3, i / 3 % 3, i / 9 % 3, i / 27 % 3, i / 81, 1, i % 3, 2}
 				} else {
 					r := rand.New(rand.NewPCG(seed, 2))
@@ -84,7 +90,7 @@ func each(rules rules, most int, done func(fault string, m *model) bool) (histor
 						at = append(at, r.IntN(modelNodes))
 					}
 				}
-				if done(fault.name, history(rules, seed, fault, node, at)) {
+				if done(fault.name, history(rules, seed, fault, node, leaver, at)) {
 					over.Store(true)
 				}
 			}
@@ -133,6 +139,10 @@ func TestModelFindsTheFaultsOfBefore(t *testing.T) {
 		"nobody asks for what is out":      {mute: true},
 		"nobody looks for whom mail waits": {forgetful: true},
 		"the end tells that all has come":  {trusting: true},
+		"a node does not hold its ids":     {hasty: true},
+		"a node says no farewell":          {silent: true},
+		"a farewell is always believed":    {credulous: true},
+		"a farewell clears the window":     {amnesiac: true},
 	} {
 		var found atomic.Pointer[string]
 		n := each(rules, 10_000, func(fault string, m *model) bool {

@@ -18,11 +18,16 @@ type rules struct {
 	mute      bool // nobody asks what became of a request
 	forgetful bool // what is in a mailbox waits until its id is announced
 	trusting  bool // what was repeated has come whenever its end has
+	hasty     bool // a node that leaves does not hold its ids
+	silent    bool // a node that leaves says no farewell
+	credulous bool // a farewell counts although an answer is missing
+	amnesiac  bool // a farewell makes forget which requests were taken
 }
 
 const (
 	modelTimeout = 3 * time.Second
 	modelNodes   = 3
+	noMailbox    = 1 // the node whose pool has none
 	modelIDs     = 2
 )
 
@@ -94,10 +99,13 @@ type model struct {
 	cut     bool                          // the route
 	lose    float64                       // how many messages of the route are lost
 	double  float64
-	mixed   bool // links do not keep order
+	mixed   bool    // links do not keep order
+	hung    float64 // how many messages come late, for they went before a node connected to another server
 	delay   time.Duration
+	strict  bool // users are never away for long, so each message is to be written
 
 	newest  [modelIDs]int            // the last connection of an id
+	came    [modelIDs]time.Duration  // when it came
 	written [modelNodes]map[int]bool // by origin, messages
 	refused [modelNodes]map[int]bool // certainly not delivered, by their outcome
 	last    map[modelConnection]int  // the last message of an origin on a connection
@@ -152,6 +160,14 @@ type modelNode struct {
 	mail    [modelIDs]modelMailbox
 	stopped bool
 	backlog []func()
+
+	leaving   modelLeaving
+	begun     time.Duration // when it began to leave
+	held      [modelIDs]modelHeld
+	withdrawn bool             // it takes no requests any more
+	answers   [modelNodes]int  // how many have gone there
+	heard     [modelNodes]int  // and have come from there
+	gone      [modelNodes]bool // who has said farewell, and certainly has nothing
 }
 
 type modelAnnounce struct {
@@ -191,7 +207,13 @@ func (m *model) fail(format string, args ...any) {
 }
 
 // over sends something over a link, which keeps its order.
-func (m *model) over(link int, do func()) { m.inOrder(link, !m.mixed, do) }
+func (m *model) over(link int, do func()) {
+	if m.hung > 0 && m.r.Float64() < m.hung {
+		m.after(time.Duration(m.r.Int64N(int64(modelTimeout))), do)
+		return
+	}
+	m.inOrder(link, !m.mixed, do)
+}
 
 func (m *model) inOrder(link int, inOrder bool, do func()) {
 	at := m.now + m.delay + time.Duration(m.r.Uint32N(uint32(m.delay)))
@@ -230,9 +252,11 @@ func (m *model) toNode(server, node int, do func()) {
 func (m *model) down(node int, do func()) {
 	n := m.nodes[node]
 	m.over(down+node, func() {
-		if n.stopped {
+		switch {
+		case n.leaving == departed:
+		case n.stopped:
 			n.backlog = append(n.backlog, do)
-		} else {
+		default:
 			do()
 		}
 	})
@@ -264,7 +288,7 @@ func (n *modelNode) subscribe(id int, here bool) {
 
 // mend ends all faults of the network: servers tell each other what they know.
 func (m *model) mend() {
-	m.cut, m.lose, m.double, m.mixed = false, 0, 0, false
+	m.cut, m.lose, m.double, m.mixed, m.hung = false, 0, 0, false, 0
 	for id := range modelIDs {
 		for node := range modelNodes {
 			m.servers[1-node%2][id][node] = m.servers[node%2][id][node]
@@ -304,9 +328,19 @@ func (n *modelNode) toOne() uint64 {
 	return n.clock.at(n.time())
 }
 
-// connect gives an id a new connection.
+// connect gives an id a new connection; at another node if this one shuts down. Nodes agree on the
+// time to within the delay of a message, so they could not tell which of two at once is newer.
 func (n *modelNode) connect(id int) {
+	if n.newest[id] > 0 && n.now-n.came[id] < 10*n.delay {
+		n.after(10*n.delay, func() { n.connect(id) })
+		return
+	}
+	if n.leaving != serving {
+		n.nodes[(n.n+1)%modelNodes].connect(id)
+		return
+	}
 	n.newest[id]++
+	n.came[id] = n.now
 	if n.entries[id].conn == 0 {
 		n.subscribe(id, true)
 	}
@@ -338,6 +372,7 @@ func (n *modelNode) joined(from, number int, a modelAnnounce) {
 		return
 	}
 	e := n.entries[a.id]
+	n.held[a.id].elsewhere = n.held[a.id].held
 	switch {
 	case e.conn > 0 && (e.version > a.version || e.version == a.version && n.n > from):
 		n.tell(from, a.id)
@@ -355,7 +390,7 @@ func (n *modelNode) tell(to int, id int) {
 }
 
 func (n *modelNode) heartbeat() {
-	if !n.stopped {
+	if !n.stopped && n.leaving < waiting {
 		count, t := len(n.said), n.toOne()
 		n.others(func(o *modelNode) { o.alive(n.n, count, t) })
 	}
@@ -391,7 +426,7 @@ func (n *modelNode) repeat(to, whole int) {
 
 // push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.
 func (n *modelNode) push(id int) {
-	if n.busy[id] || n.stopped {
+	if n.busy[id] || n.stopped || n.leaving != serving {
 		return
 	}
 	n.seq++
@@ -414,6 +449,10 @@ func (n *modelNode) sendMail(id int) {
 }
 
 func (n *modelNode) send(r *modelRequest) {
+	if n.leaving == departed {
+		n.settle(r, nobody)
+		return
+	}
 	if e := n.entries[r.id]; e.conn > 0 {
 		n.write(n.n, r, e.conn)
 		n.settle(r, written)
@@ -469,23 +508,23 @@ const (
 func (n *modelNode) take(from int, number, expires uint64, r *modelRequest) {
 	w := &n.windows[from]
 	if !n.late {
-		late := n.clock.at(n.time()) > expires
+		late := n.clock.at(n.time()) > expires || n.withdrawn
 		if late {
 			w.refuse(number)
 		}
 		if late || !w.take(number) {
 			if w.never(number) {
-				n.sendTo(from, func() { n.nodes[from].finish(number, moved) })
+				n.answer(from, func(o *modelNode) { o.finish(number, moved) })
 			}
 			return
 		}
 	}
 	outcome := moved
-	if e := n.entries[r.id]; e.conn > 0 {
+	if e := n.entries[r.id]; e.conn > 0 && n.leaving == serving {
 		n.write(from, r, e.conn)
 		outcome = written
 	}
-	n.sendTo(from, func() { n.nodes[from].finish(number, outcome) })
+	n.answer(from, func(o *modelNode) { o.finish(number, outcome) })
 }
 
 func (m *model) write(from int, r *modelRequest, conn int) {
@@ -532,8 +571,16 @@ func (n *modelNode) settle(r *modelRequest, outcome modelOutcome) {
 	n.longest = max(n.longest, n.now-r.begun)
 	n.busy[r.id] = false
 	mail := &n.mail[r.id]
+	if n.strict && outcome != written {
+		n.fail("messages %v of node %d end with %d", r.batch, n.n, outcome)
+	}
 	switch outcome {
 	case nobody, moved: // into the mailbox
+		if n.n == noMailbox || n.leaving != serving {
+			n.refuse(r.batch)
+			n.sendMail(r.id)
+			return
+		}
 		mail.batch = append(r.batch, mail.batch...)
 		mail.due, mail.pause = n.now+time.Second, time.Second
 	default:
@@ -549,6 +596,7 @@ func (n *modelNode) tick() {
 	if n.stopped {
 		return
 	}
+	n.depart()
 	for i := len(n.out) - 1; i >= 0; i-- {
 		r := n.out[i]
 		silent := n.now - r.heard
@@ -559,6 +607,9 @@ func (n *modelNode) tick() {
 		default:
 			r.asked = n.now
 			for node := range modelNodes {
+				if n.gone[node] {
+					continue
+				}
 				number := r.number
 				n.sendTo(node, func() { n.nodes[node].probed(n.n, number, r.id) })
 			}
@@ -577,7 +628,7 @@ func (n *modelNode) probed(from int, number uint64, id int) {
 	w := &n.windows[from]
 	w.refuse(number)
 	if here := n.entries[id].conn > 0; w.never(number) {
-		n.sendTo(from, func() { n.nodes[from].isAbsent(n.n, number, here) })
+		n.answer(from, func(o *modelNode) { o.isAbsent(n.n, number, here) })
 	}
 }
 
@@ -587,7 +638,12 @@ func (n *modelNode) isAbsent(from int, number uint64, here bool) {
 		return
 	}
 	r := n.out[i]
-	if r.absent[from] = true; r.absent == [modelNodes]bool{true, true, true} {
+	r.absent[from] = true
+	everywhere := true
+	for node, absent := range r.absent {
+		everywhere = everywhere && (absent || n.gone[node])
+	}
+	if everywhere {
 		n.finish(number, moved)
 	} else if here && n.now-r.heard > patience {
 		n.finish(number, uncertain)
