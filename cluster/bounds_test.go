@@ -214,6 +214,59 @@ func TestAnnouncementsFit(t *testing.T) {
 	}
 }
 
+// TestAnswersFit: answers, and questions about what is silent, fit into max_payload, however many
+// there are.
+func TestAnswersFit(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
+	g := haunt(t, s.ClientURL(), "g", nil)
+	n := bare("n")
+	n.nc, n.limit = g.nc, int(g.nc.MaxPayload())
+	probes := make(chan *nats.Msg, inbox)
+	if _, err := g.nc.ChanSubscribe(g.subject("d", n.id), probes); err != nil {
+		t.Fatal(err)
+	}
+	const requests = 300
+	silent := map[uint64]*request{}
+	n.mu.Lock()
+	for number := range uint64(requests) {
+		n.answerLocked(g.id, number+1, outcomes, []byte{0}, n.id)
+		silent[number+1] = &request{key: alice, kind: push}
+		n.out[number+1] = silent[number+1]
+	}
+	n.mu.Unlock()
+	n.round()
+	asked := map[uint64]bool{}
+	for now := n.now(); len(asked) < requests; now = now.Add(tick) { // some must wait for the next time
+		n.inquire(silent, now)
+		n.round()
+		g.flush()
+		if len(probes) == 0 {
+			t.Fatalf("%d of %d are asked about: %v", len(asked), requests, n.Err())
+		}
+		for len(probes) > 0 {
+			d := decoder{left: (<-probes).Data}
+			d.string()
+			for d.byte(); d.more(); d.string() {
+				asked[d.number()] = true
+				d.string()
+			}
+		}
+	}
+	answers := 0
+	for len(g.got) > 0 {
+		d := decoder{left: (<-g.got).Data}
+		for d.string(); d.more(); answers++ {
+			d.number()
+			d.byte()
+			d.bytes()
+			d.string()
+		}
+	}
+	if answers != requests || n.Err() != nil {
+		t.Errorf("%d of %d answers came: %v", answers, requests, n.Err())
+	}
+}
+
 // TestManyRefusals: a push with as many messages as fit, none of which the pool takes, needs no
 // more stack than one.
 func TestManyRefusals(t *testing.T) {

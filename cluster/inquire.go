@@ -31,8 +31,9 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 			if b == nil {
 				b = append(appendString(nil, n.id), probe)
 			}
-			if len(b) < piece { // else it asks the next time
-				b = appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
+			more := appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
+			if len(b) < piece && len(more) <= n.limit { // else it asks the next time
+				b = more
 				r.asked = now
 			}
 			probes[node] = b

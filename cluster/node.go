@@ -153,11 +153,11 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	if err := n.check(); err != nil {
 		return nil, err
 	}
+	n.limit = int(nc.MaxPayload())
 	if err := n.subscribe(); err != nil {
 		n.unsubscribe()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
-	n.limit = int(nc.MaxPayload())
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()

@@ -5,11 +5,13 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 )
 
@@ -83,6 +85,27 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 		if n := a.Stats().Malformed - before; !slices.Contains(*ids, "bob") || n != row.malformed {
 			t.Errorf("%s: ids %q, %d malformed", what, *ids, n)
 		}
+	}
+}
+
+// TestOnlineWithASmallPayload: pages fit into max_payload.
+func TestOnlineWithASmallPayload(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
+	a, b := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)}), join(t, s.ClientURL())
+	var want []string
+	for i := range 300 {
+		want = append(want, fmt.Sprint("somebody-", i))
+		if err := b.conns.Add(want[i], pipe(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 1 })
+	ids, errs, ended := a.gather()
+	<-ended
+	slices.Sort(*ids)
+	slices.Sort(want)
+	if len(*errs) > 0 || !slices.Equal(*ids, want) {
+		t.Errorf("%d ids of %d, errors %v", len(*ids), len(want), *errs)
 	}
 }
 

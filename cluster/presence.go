@@ -159,10 +159,13 @@ func (n *incoming) list(m *nats.Msg) {
 		n.reject(m)
 		return
 	}
+	n.mu.Lock()
+	most := min(n.limit, piece)
+	n.mu.Unlock()
 	page := uint64(0)
 	b := append(binary.AppendUvarint(nil, page), 0)
 	for id := range n.pool.GetConn(pool).All() {
-		if len(b)+len(id)+binary.MaxVarintLen64 > piece && len(b) > binary.MaxVarintLen64+1 {
+		if len(b)+len(id)+binary.MaxVarintLen64 > most && len(b) > binary.MaxVarintLen64+1 {
 			n.publish(m.Reply, b)
 			page++
 			b = append(binary.AppendUvarint(nil, page), 0)
