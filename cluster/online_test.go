@@ -88,6 +88,33 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 	}
 }
 
+// TestOnlineOfASlowNode: a node has WithTimeout for its whole list, not for each page.
+func TestOnlineOfASlowNode(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+	g := haunt(t, s.ClientURL(), "g", nil)
+	asks := make(chan *nats.Msg, 10)
+	g.nc.ChanSubscribe(g.subject("l", g.id), asks)
+	g.beats()
+	eventually(t, "it is known", func() bool { return a.Stats().Nodes == 1 })
+	_, errs, ended := a.gather()
+	m, start := g.next(asks), time.Now()
+	for number := uint64(0); ; number++ {
+		m.Respond(page(number, 0, "x"))
+		select {
+		case <-ended:
+			if len(*errs) != 1 || !errors.Is((*errs)[0], context.DeadlineExceeded) {
+				t.Errorf("errors %v", *errs)
+			}
+			return
+		case <-time.After(200 * time.Millisecond):
+			if time.Since(start) > 5*time.Second {
+				t.Fatal("it goes on for 5 s")
+			}
+		}
+	}
+}
+
 // TestOnlineWithASmallPayload: pages fit into max_payload.
 func TestOnlineWithASmallPayload(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })

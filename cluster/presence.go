@@ -124,10 +124,10 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 	if err := n.nc.PublishRequest(n.subject("l", node), inbox, b); err != nil {
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
+	wait, cancel := context.WithTimeout(ctx, n.timeout)
+	defer cancel()
 	for page := uint64(0); ; page++ {
-		wait, cancel := context.WithTimeout(ctx, n.timeout)
 		m, err := sub.NextMsgWithContext(wait)
-		cancel()
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
