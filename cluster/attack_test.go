@@ -295,6 +295,41 @@ func TestJoinTwice(t *testing.T) {
 	}
 }
 
+// TestJoinTwiceHearsNoBroadcast: while a second Join finds out that the pool has a node, no
+// Broadcast is written twice.
+func TestJoinTwiceHearsNoBroadcast(t *testing.T) {
+	s := serve(t, nil)
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	u := b.dial("alice")
+	b.known("alice", a)
+	stop, sent := make(chan struct{}), make(chan int)
+	go func() {
+		for i := 0; ; i++ {
+			select {
+			case <-stop:
+				sent <- i
+				return
+			case <-time.After(100 * time.Microsecond):
+				if err := a.stream.Broadcast(fmt.Append(nil, i)); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+	}()
+	nc := connect(t, s.ClientURL())
+	for range 10 {
+		if _, err := Join(b.pool, nc); !errors.Is(err, gcpool.ErrRegistered) {
+			t.Errorf("second Join: %v", err)
+		}
+	}
+	close(stop)
+	for i := range <-sent {
+		if got := u.read(); got != fmt.Sprint(i) {
+			t.Fatalf("read %q, want %d", got, i)
+		}
+	}
+}
+
 // TestHugeIDs: one that no message of NATS can name is noted, and keeps no other
 // from being announced.
 func TestHugeIDs(t *testing.T) {

@@ -35,17 +35,12 @@ func (n *Node) Leave(ctx context.Context) error {
 }
 
 func (n *Node) leave(ctx context.Context) error {
-	if n.joined {
-		_ = n.pool.SetCluster(nil) // fails after Shutdown
-	}
+	_ = n.pool.SetCluster(nil) // fails after Shutdown
 	close(n.leaving)
 	err := n.settle(ctx)
 	settled := err == nil
 	close(n.stop)
-	n.mu.Lock()
-	n.ended = true
-	n.mu.Unlock()
-	n.sweep(true)
+	n.giveUp()
 	n.self.Store(nil)
 	ended := make(chan struct{})
 	go func() {
@@ -63,6 +58,14 @@ func (n *Node) leave(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
+}
+
+// giveUp ends all requests, and refuses those to come.
+func (n *Node) giveUp() {
+	n.mu.Lock()
+	n.ended = true
+	n.mu.Unlock()
+	n.sweep(true)
 }
 
 // settle waits until nothing is on its way. Once the ids are withdrawn, the node takes no more

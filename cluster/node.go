@@ -37,7 +37,6 @@ package cluster
 
 import (
 	"cmp"
-	"context"
 	"errors"
 	"fmt"
 	"sync/atomic"
@@ -112,7 +111,6 @@ type Node struct {
 	leaving chan struct{}         // closed by Leave
 	gone    atomic.Bool           // Leave has been called
 	left    chan struct{}         // closed when it has ended
-	joined  bool                  // the pool is n's
 	self    *atomic.Pointer[Node] // nil after Leave
 	err     error                 // what it returned; valid once left is closed
 
@@ -131,7 +129,8 @@ type key struct{ pool, id string }
 // or after Register. Call it before Start: without a cluster, messages to ids on other nodes are
 // undelivered.
 //
-// Join waits for one round trip, no longer than WithTimeout. It returns gcpool.ErrInvalid for a nil
+// Join waits for one round trip, no longer than WithTimeout. Messages for ids that are not connected
+// here wait meanwhile. It returns gcpool.ErrInvalid for a nil
 // pool, a nil connection, nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if
 // nc is not connected; nats.ErrPermissionViolation if NATS does not permit what README lists;
 // nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster already;
@@ -154,8 +153,14 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		return nil, err
 	}
 	n.limit = int(nc.MaxPayload())
+	n.came = time.Now()
+	if err := pool.SetCluster(remote{n}); err != nil {
+		return nil, err // before NATS, or another node, knows of this one
+	}
 	if err := n.subscribe(); err != nil {
+		_ = pool.SetCluster(nil) // fails after Shutdown
 		n.unsubscribe()
+		n.giveUp()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
 	n.self = new(atomic.Pointer[Node])
@@ -165,12 +170,6 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.announce)
-	n.came = time.Now()
-	if err := pool.SetCluster(remote{n}); err != nil {
-		n.Leave(context.Background())
-		return nil, err
-	}
-	n.joined = true
 	return n, nil
 }
 
