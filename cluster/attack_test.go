@@ -330,6 +330,34 @@ func TestJoinTwiceHearsNoBroadcast(t *testing.T) {
 	}
 }
 
+// TestJoinIsNoBroadcast: what Join publishes to see whether it may is written to nobody, whatever
+// the name of a pool.
+func TestJoinIsNoBroadcast(t *testing.T) {
+	s := serve(t, nil)
+	a := join(t, s.ClientURL())
+	if err := a.pool.Register(""); err != nil {
+		t.Fatal(err)
+	}
+	conn, peer := net.Pipe()
+	defer peer.Close()
+	if err := a.pool.GetConn("").Add("alice", conn); err != nil {
+		t.Fatal(err)
+	}
+	b := join(t, s.ClientURL())
+	if err := b.pool.Register(""); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.pool.GetStream("").Deliver(t.Context(), "bob", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
+		t.Error(err)
+	}
+	a.stream.Broadcast(nil)
+	go a.pool.GetStream("").Add("alice", []byte("y"))
+	data := make([]byte, 10)
+	if n, err := peer.Read(data); err != nil || string(data[:n]) != "y\n" {
+		t.Errorf("read %q, %v", data[:n], err)
+	}
+}
+
 // TestHugeIDs: one that no message of NATS can name is noted, and keeps no other
 // from being announced.
 func TestHugeIDs(t *testing.T) {

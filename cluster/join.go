@@ -66,7 +66,7 @@ func (s *announcer) permitted(before error) error {
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
-	s.publish(s.subject("b"), appendString(self, ""))
+	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has
 	s.publish(s.subject("p", s.id, "0"), nil)
 	for to, reply := range map[string]string{
 		s.subject("m", token(""), token("")): s.subject("r", s.id, "0"),
