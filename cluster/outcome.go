@@ -72,14 +72,21 @@ func (n *outgoing) finish(r *request, err error) {
 }
 
 // moved forgets the node that did not take a request. It returns ErrMoved, and the pool forwards
-// the messages again. After WithTimeout the search ends with errNowhere.
+// the messages again. After WithTimeout the search ends with errNowhere. A question has a search of
+// its own, and the one for messages goes on.
 func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.now().Sub(r.since) > n.timeout {
-		n.hints[0][r.key] = hint{}
+	over, since := n.now().Sub(r.since) > n.timeout, r.since
+	if r.kind == where {
+		h, _ := n.hintLocked(r.key)
+		since = h.since
+	} else if over {
+		since = time.Time{}
+	}
+	n.hints[0][r.key] = hint{since: since}
+	if over {
 		return errNowhere
 	}
-	n.hints[0][r.key] = hint{since: r.since}
 	return gcpool.ErrMoved
 }

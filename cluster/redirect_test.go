@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -56,6 +57,35 @@ func TestSearchEnds(t *testing.T) {
 				t.Errorf("%d requests, with no delay between them", n)
 			}
 		})
+	}
+}
+
+// TestSearchEndsWhileOthersAsk: how long a push looks for its id does not depend on how often
+// somebody asks where that is.
+func TestSearchEndsWhileOthersAsk(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
+	g := haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	pushed, again := a.background("alice", "x"), time.NewTicker(300*time.Millisecond)
+	defer again.Stop()
+	var asking sync.WaitGroup
+	defer asking.Wait()
+	for end := time.After(4 * time.Second); ; {
+		select {
+		case m := <-g.asks:
+			g.answers(m, outcomes, nil, "")
+		case <-again.C:
+			asking.Go(func() { a.Where(t.Context(), name, "alice") })
+		case err := <-pushed:
+			if !errors.Is(err, gcpool.ErrNotConnected) {
+				t.Error(err)
+			}
+			return
+		case <-end:
+			t.Error("it goes on for 4 s")
+			return
+		}
 	}
 }
 
