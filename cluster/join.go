@@ -59,10 +59,11 @@ func (n *Node) subscribe() error {
 
 // permitted returns an error if NATS does not permit a subject that a node needs. NATS reports
 // each violation before it answers a ping, and before was the last error until then. Other nodes
-// take only the heartbeat among these messages.
+// take none of these messages. After a heartbeat they would ask this node for lost pushes for an
+// hour, even if Join fails.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
-	s.heartbeatTo(s.subject("s"))
+	s.publish(s.subject("s"), append(self, repeated, 0, 0))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
