@@ -54,10 +54,12 @@ func (n *replies) mayHaveLocked(r *request) []string {
 
 // absentLocked notes that a node never received r, and returns an outcome once there is one. It is
 // ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
-// absent node has the id. A node whose heartbeat still waits in control may have r as well.
+// absent node has the id. A node whose heartbeat still waits in control may have r as well, and so
+// may any node until this one has been there for long enough to have heard them all.
 func (n *replies) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
-	if len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
+	early := r.node == "" && n.now().Sub(n.came) < memberTimeout
+	if !early && len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
 		return !slices.Contains(r.absent, node)
 	}) {
 		return gcpool.ErrMoved
@@ -67,7 +69,7 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 		return nil
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
-	case n.now().Sub(r.heard) > patience:
+	case !early && n.now().Sub(r.heard) > patience:
 		n.hints[0][r.key] = hint{node: node}
 		return ErrUncertain
 	}

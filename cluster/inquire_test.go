@@ -156,6 +156,25 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
+// TestNewcomerDoesNotSendTwice: a node that has just joined does not know yet who may have a
+// push. As long as a node that it has not heard of has the push, it is not sent again.
+func TestNewcomerDoesNotSendTwice(t *testing.T) {
+	s := serve(t, nil)
+	g := haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice") // its heartbeat goes before a is there, and it is slow to greet
+	a := join(t, s.ClientURL())
+	outcome := a.background("alice", "x")
+	m, _ := g.asked()
+	time.Sleep(700 * time.Millisecond) // its peer is slow
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-outcome; err != nil {
+		t.Error(err)
+	}
+	if len(g.asks) > 0 {
+		t.Errorf("it was sent %d times more", len(g.asks))
+	}
+}
+
 // TestInquire: a request is asked about with growing pauses, and many not all at once.
 func TestInquire(t *testing.T) {
 	n := bare("n")
