@@ -28,6 +28,11 @@ var faults = []fault{
 	{"none", setup{}, wait},
 	{"rolling-restart", setup{}, roll},
 	{"rolling-restart-mailbox", setup{mailbox: true}, roll},
+	{"rolling-restart-lossy", setup{}, func(f *fleet) error {
+		lossy := make(chan error, 1)
+		go func() { lossy <- routes(7*time.Second, condition{delay: 50 * time.Millisecond, loss: 0.05})(f) }()
+		return errors.Join(roll(f), <-lossy)
+	}},
 	{"node-killed", setup{}, func(f *fleet) error { return f.nodes[1].restart(time.Second) }},
 	{"node-stopped-2s", setup{}, func(f *fleet) error { return pause(f.nodes[1], 2*time.Second) }},
 	{"node-stopped-6s", setup{}, func(f *fleet) error { return pause(f.nodes[1], 6*time.Second) }},
