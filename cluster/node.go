@@ -130,9 +130,9 @@ type key struct{ pool, id string }
 // undelivered.
 //
 // Join waits for one round trip, no longer than WithTimeout. Messages for ids that are not connected
-// here wait meanwhile. It returns gcpool.ErrInvalid for a nil
-// pool, a nil connection, nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if
-// nc is not connected; nats.ErrPermissionViolation if NATS does not permit what README lists;
+// here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection, nats.NoEcho or
+// an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
+// nats.ErrPermissionViolation if NATS does not permit what README lists;
 // nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster already;
 // and gcpool.ErrClosed after its Shutdown.
 //

@@ -127,15 +127,15 @@ func (n *outgoing) flush(ctx context.Context) {
 
 // answerLocked adds an answer to the message for its node, or begins another if it does not fit.
 func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
-	b := append(binary.AppendUvarint(nil, number), kind)
-	b = appendString(appendString(b, codes), name)
+	size := 3*binary.MaxVarintLen64 + 1 + len(codes) + len(name) // at most
 	i, ok := n.slots[node]
-	if !ok || len(n.pending[i].data) > piece || len(n.pending[i].data)+len(b) > n.limit {
+	if !ok || len(n.pending[i].data) > piece || len(n.pending[i].data)+size > n.limit {
 		i = len(n.pending)
 		n.slots[node] = i
 		n.pending = append(n.pending, message{n.subject("r", node, "0"), appendString(nil, n.id)})
 	}
-	n.pending[i].data = append(n.pending[i].data, b...)
+	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
+	n.pending[i].data = appendString(appendString(b, codes), name)
 	n.windowLocked(node).answers++
 	wake(n.sending)
 }
