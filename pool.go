@@ -227,8 +227,9 @@ func (p *Pool) Start() {
 // waits for its peer to leave: for the handler to return, or for Del. A peer that does not leave
 // within WithWriteTimeout is closed. A raw connection is closed once its messages are written.
 //
-// If ctx ends first, Shutdown closes what is left, reports what waits with ErrClosed, and returns
-// the error of ctx. That takes up to 300 ms more, whatever the peers do. Afterwards no goroutine
+// If ctx ends first, Shutdown closes what is left, without a close frame if none has been sent yet,
+// reports what waits with ErrClosed, and returns the error of ctx. That takes up to 300 ms more,
+// whatever the peers do. Afterwards no goroutine
 // of the pool runs, except for a hook that has not caught up, and for a connection that heeds
 // neither deadline nor Close.
 //

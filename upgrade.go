@@ -122,9 +122,9 @@ func Upgrade(h http.Handler) http.Handler {
 //	pool.GetConn("users").Add("alice", gcpool.Conn(r))
 //
 // The library reads, answers pings and writes messages. Its messages and the pool's take turns. Its
-// control frames never wait, and its write deadline bounds only its own writes. When the library
-// closes the connection, the pool removes it about a second later. When the pool closes it, the
-// library's Read returns [net.ErrClosed].
+// control frames wait only for messages of its own, and its write deadline bounds only its own
+// writes. When the library closes the connection, the pool removes it about a second later. When the
+// pool closes it, the library's Read returns [net.ErrClosed].
 //
 // While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
 // 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: it would
