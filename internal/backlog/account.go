@@ -12,8 +12,8 @@ type account struct {
 	Shared *Shared
 	Log    outbox.Log
 
-	mail    *mail         // what of Log is in the mailbox; nil if nothing has been
-	forward *forwarder    // what of Log goes to other processes; nil if nothing has
+	mail    *mail         // what of Log is in the mailbox; noMail if nothing has been
+	forward *forwarder    // what of Log goes to other processes; noForwarder if nothing has
 	room    chan struct{} // closed when something leaves; nil while nobody waits
 }
 
@@ -49,11 +49,11 @@ func (a *account) Room() <-chan struct{} {
 // Count returns how many messages have no outcome yet, how many of them are in the mailbox,
 // and the payload of both.
 func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
-	return a.Log.Left(), a.Log.Bytes, a.mail.messages(), a.mail.payload()
+	return a.Log.Left(), a.Log.Bytes, a.mail.messages(), a.mail.bytes
 }
 
 // OutboxBytes returns the payload that waits outside the mailbox.
-func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.payload() }
+func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.bytes }
 
 // settled frees the room of messages that have left the log with an outcome.
 func (a *account) settled(messages, receipts, payload int) {

@@ -28,6 +28,7 @@ const sampled = 64
 func (b *Backlog) Init(s *Shared, id string) {
 	b.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
 	b.Shared, b.begun = s, uint8(rand.Uint32())
+	b.mail, b.forward = &noMail, &noForwarder
 }
 
 // Full reports whether m has to wait for room. Before Start bounded is false. Until then WithBuffer

@@ -22,7 +22,7 @@ const (
 )
 
 // A forwarder knows which messages of the log go to other processes, and has the batch that is on
-// its way. A nil forwarder has nothing to forward.
+// its way.
 type forwarder struct {
 	backlog *Backlog
 	due     forwarding
@@ -51,9 +51,12 @@ func (b *Batch) Forward(pool, id string, done func(errs []error)) {
 // Len returns how many messages there are.
 func (b *Batch) Len() int { return len(b.messages) }
 
+// noForwarder is the forwarder of each id that has had nothing to forward. Nothing changes it.
+var noForwarder forwarder
+
 // openForwarder returns b's forwarder, new if need be.
 func (b *Backlog) openForwarder() *forwarder {
-	if b.forward == nil {
+	if b.forward == &noForwarder {
 		b.forward = &forwarder{backlog: b}
 	}
 	return b.forward
@@ -63,7 +66,7 @@ func (b *Backlog) openForwarder() *forwarder {
 func (b *Backlog) remote() bool { return !b.Connected && b.Shared.remote.Load() != nil }
 
 // Travels reports whether a batch is on its way to another process.
-func (b *Backlog) Travels() bool { return b.forward != nil && b.forward.batch != nil }
+func (b *Backlog) Travels() bool { return b.forward.batch != nil }
 
 // Due reports whether the cursor of an id that is away has something to do: Load, or Decide if
 // there is no remote.
@@ -72,24 +75,16 @@ func (b *Backlog) Due() bool {
 	case b.Connected || !b.Log.Waits():
 		return false
 	case b.remote() && b.mail.messages() > 0:
-		return b.forward.wants() != forwardNone
+		return b.forward.due != forwardNone
 	case b.remote(): // also what has waited for Start since before there was a remote
 		return true
 	}
 	return b.undecided()
 }
 
-// wants returns f's due.
-func (f *forwarder) wants() forwarding {
-	if f == nil {
-		return forwardNone
-	}
-	return f.due
-}
-
 // mail returns the messages of the batch that count as in the mailbox.
 func (f *forwarder) mail() []outbox.Message {
-	if f == nil || f.batch == nil {
+	if f.batch == nil {
 		return nil
 	}
 	return f.batch.messages[f.batch.late:f.batch.mailed]
@@ -104,7 +99,7 @@ func (f *forwarder) accept(n int) {
 
 // count takes messages off what accept has counted; the arguments are negative.
 func (f *forwarder) count(messages, bytes int) {
-	if f != nil && f.bytes > 0 {
+	if f.bytes > 0 {
 		n := max(bytes+messages*remoteCost, -f.bytes)
 		f.bytes += n
 		f.backlog.Shared.remoteBytes.Add(int64(n))
@@ -112,16 +107,12 @@ func (f *forwarder) count(messages, bytes int) {
 }
 
 // forget takes everything off what accept has counted.
-func (f *forwarder) forget() {
-	if f != nil {
-		f.count(0, -f.bytes)
-	}
-}
+func (f *forwarder) forget() { f.count(0, -f.bytes) }
 
 // stop ends the forwarding: the id is connected here, or there is no remote any more.
 func (f *forwarder) stop() {
-	if f != nil {
-		f.forget()
+	f.forget()
+	if f.due != forwardNone { // so that noForwarder does not change
 		f.due = forwardNone
 	}
 }
@@ -131,7 +122,7 @@ func (f *forwarder) abandon() {
 	for _, sent := range f.mail() {
 		f.backlog.mail.removeOne(&sent)
 	}
-	if f != nil {
+	if f.batch != nil {
 		f.batch = nil
 	}
 }

@@ -72,8 +72,8 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 			t.Fatalf("%s: no mail is on its way", name)
 		}
 		test.step(b, batch)
-		if b.mail.messages() != test.messages || b.mail.payload() != test.messages {
-			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.mail.messages(), b.mail.payload(), test.messages)
+		if b.mail.messages() != test.messages || b.mail.bytes != test.messages {
+			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.mail.messages(), b.mail.bytes, test.messages)
 		}
 	}
 }

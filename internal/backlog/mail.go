@@ -8,7 +8,7 @@ import (
 )
 
 // mail is the part of a log that is in the mailbox: the oldest messages, from position from up
-// to position to. A nil mail is empty.
+// to position to.
 type mail struct {
 	backlog  *Backlog
 	from     atomic.Uint64 // changed under the backlog's lock
@@ -17,35 +17,21 @@ type mail struct {
 	receipts int
 }
 
+// noMail is the mail of each id that has had none. It stays empty, so nothing changes it.
+var noMail mail
+
 // openMail returns b's mail, new if need be.
 func (b *Backlog) openMail() *mail {
-	if b.mail == nil {
+	if b.mail == &noMail {
 		b.mail = &mail{backlog: b}
 	}
 	return b.mail
 }
 
-func (m *mail) messages() int {
-	if m == nil {
-		return 0
-	}
-	return int(m.to - m.from.Load())
-}
+func (m *mail) messages() int { return int(m.to - m.from.Load()) }
 
 // weight returns how many messages m counts as in Log.Messages.
-func (m *mail) weight() int {
-	if m == nil {
-		return 0
-	}
-	return m.messages() + m.receipts*outbox.ReceiptCost
-}
-
-func (m *mail) payload() int {
-	if m == nil {
-		return 0
-	}
-	return m.bytes
-}
+func (m *mail) weight() int { return m.messages() + m.receipts*outbox.ReceiptCost }
 
 // add counts messages as in the mailbox from now on. The caller then calls Fit without holding
 // a lock, or Schedule.
@@ -109,12 +95,12 @@ func keep(m *outbox.Message) {
 
 // leave counts everything out of the mailbox, to leave on a connection or for another process.
 func (m *mail) leave() {
-	if m == nil {
+	if m.messages() == 0 {
 		return
 	}
 	m.remove(m.messages(), m.receipts, m.bytes)
-	if f := m.backlog.forward; f != nil && f.batch != nil {
-		f.batch.mailed = f.batch.late
+	if batch := m.backlog.forward.batch; batch != nil {
+		batch.mailed = batch.late
 	}
 }
 

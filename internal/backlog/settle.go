@@ -17,7 +17,7 @@ func (b *Backlog) Connect() {
 // stay pinned. If Settle then leaves some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.Connected = false
-	if b.remote() && (reason == outcome.ErrMoved || b.forward.wants() == forwardAll) {
+	if b.remote() && (reason == outcome.ErrMoved || b.forward.due == forwardAll) {
 		b.mail.leave() // it has come behind what a write has left
 		b.openForwarder().evict()
 	} else {
