@@ -3,6 +3,7 @@ package backlog
 import (
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/signal"
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
@@ -14,7 +15,7 @@ type account struct {
 
 	mail    *mail         // what of Log is in the mailbox; noMail if nothing has been
 	forward *forwarder    // what of Log goes to other processes; noForwarder if nothing has
-	room    chan struct{} // closed when something leaves; nil while nobody waits
+	Room    signal.Signal // that something has left, or that other bounds hold
 }
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
@@ -38,14 +39,6 @@ func (a *account) dropOldest(n int) bool {
 	return a.fits(n)
 }
 
-// Room returns a channel that is closed when there may be room.
-func (a *account) Room() <-chan struct{} {
-	if a.room == nil {
-		a.room = make(chan struct{})
-	}
-	return a.room
-}
-
 // Count returns how many messages have no outcome yet, how many of them are in the mailbox,
 // and the payload of both.
 func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
@@ -59,15 +52,7 @@ func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.bytes }
 func (a *account) settled(messages, receipts, payload int) {
 	a.Log.Settled(messages, receipts, payload)
 	a.forward.count(-messages, -payload)
-	a.wake()
-}
-
-// wake has those who wait for room look again.
-func (a *account) wake() {
-	if a.room != nil {
-		close(a.room)
-		a.room = nil
-	}
+	a.Room.Wake()
 }
 
 // fail reports a chunk that has left the log as undelivered.

@@ -23,7 +23,7 @@ func (b *Backlog) Disconnect(reason error) {
 	} else {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
-	b.wake() // other bounds hold now
+	b.Room.Wake() // other bounds hold now
 }
 
 // giveUp moves what waits to the mailbox, and reports with large what could never fit there.

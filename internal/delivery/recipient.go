@@ -63,7 +63,7 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 			}
 			return true, err
 		}
-		room := b.Room()
+		room := b.Room.Next()
 		b.Unlock()
 		select {
 		case <-room:

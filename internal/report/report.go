@@ -13,6 +13,7 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
+	"github.com/nulijiabei/gcpool/internal/signal"
 	"github.com/nulijiabei/gcpool/internal/tasks"
 )
 
@@ -33,13 +34,13 @@ type Reporter struct {
 	format   outbox.Format
 	counters *outcome.Counters
 	tasks    *tasks.Tasks
-	verbose  atomic.Bool  // joins and leaves are logged
-	backlog  atomic.Int64 // how many calls wait in events, for Room
+	verbose  atomic.Bool   // joins and leaves are logged
+	backlog  atomic.Int64  // how many calls wait in events, for Room
+	room     signal.Signal // that backlog has shrunk
 
 	mu      sync.Mutex // a leaf
 	events  []event
 	running bool
-	room    chan struct{} // closed when backlog shrinks; nil while nobody waits
 }
 
 // New returns a Reporter that counts failures in c, and runs as one of t.
@@ -131,10 +132,10 @@ func (r *Reporter) add(e event, calls int) {
 // Room waits until at most Buffer calls wait for the hooks. It returns ErrClosed if closed
 // comes first.
 func (r *Reporter) Room(ctx context.Context, closed <-chan struct{}) error {
-	for {
-		room := r.full()
-		if room == nil {
-			return nil
+	for r.full() {
+		room := r.room.Next()
+		if !r.full() { // it may have ended before Next
+			break
 		}
 		select {
 		case <-room:
@@ -144,22 +145,11 @@ func (r *Reporter) Room(ctx context.Context, closed <-chan struct{}) error {
 			return outcome.ErrClosed
 		}
 	}
+	return nil
 }
 
-// full returns nil if at most Buffer calls wait, else a channel that is closed when
-// there are fewer.
-func (r *Reporter) full() <-chan struct{} {
-	limit := int64(r.Buffer)
-	if r.backlog.Load() <= limit {
-		return nil
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.room == nil && r.backlog.Load() > limit {
-		r.room = make(chan struct{})
-	}
-	return r.room
-}
+// full reports whether more than Buffer calls wait.
+func (r *Reporter) full() bool { return r.backlog.Load() > int64(r.Buffer) }
 
 // run reports until nothing is left. A hook may end its goroutine, as
 // t.FailNow does; then another goes on.
@@ -195,10 +185,7 @@ func (r *Reporter) next() (e event, ok bool) {
 		r.events = r.events[1:]
 	}
 	r.backlog.Add(-1)
-	if r.room != nil {
-		close(r.room)
-		r.room = nil
-	}
+	r.room.Wake()
 	return e, true
 }
 

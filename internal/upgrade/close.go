@@ -68,7 +68,7 @@ func (c *Conn) update(change func(*closing)) {
 		after, c.after = c.after, nil
 	}
 	if now != before {
-		c.change.wake()
+		c.change.Wake()
 	}
 	c.mu.Unlock()
 	switch under := socket.Under(c.Conn); {

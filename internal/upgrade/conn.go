@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/signal"
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
@@ -36,10 +37,10 @@ type Conn struct {
 
 	away atomic.Bool // a pool that has the connection, or has refused it, is shut down; see Close
 
-	mu       sync.Mutex // a leaf; guards what follows
-	change   signal     // of what it guards
-	speech   speech     // only Write changes it, so Write reads it without mu
-	deadline time.Time  // the library's write deadline
+	mu       sync.Mutex    // a leaf; guards what follows
+	change   signal.Signal // of what it guards
+	speech   speech        // only Write changes it, so Write reads it without mu
+	deadline time.Time     // the library's write deadline
 	turns    turns
 	closing  closing
 	after    callback // for when the socket is closed

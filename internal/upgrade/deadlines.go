@@ -39,7 +39,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 		return net.ErrClosed
 	}
 	c.deadline = t
-	c.change.wake()
+	c.change.Wake()
 	c.mu.Unlock()
 	return c.applyDeadline()
 }

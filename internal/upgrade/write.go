@@ -3,7 +3,6 @@ package upgrade
 import (
 	"bytes"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -30,39 +29,22 @@ func (c *Conn) acquire(w writer) (err error) {
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
 		}
-		c.change.wait(&c.mu, until)
+		changed, late := c.change.Next(), (<-chan time.Time)(nil)
+		if !until.IsZero() {
+			late = time.After(time.Until(until))
+		}
+		c.mu.Unlock()
+		select {
+		case <-changed:
+		case <-late:
+		}
+		c.mu.Lock()
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
-		c.change.wake() // whoever has let w go first
+		c.change.Wake() // whoever has let w go first
 	}
 	return err
-}
-
-// A signal wakes whoever waits for a change of what a mutex guards.
-type signal struct{ cond *sync.Cond } // nil until somebody waits
-
-// wait waits for the next wake, and no longer than until, unless that is zero. mu is locked, but
-// not meanwhile.
-func (s *signal) wait(mu *sync.Mutex, until time.Time) {
-	if s.cond == nil {
-		s.cond = sync.NewCond(mu)
-	}
-	if !until.IsZero() {
-		defer time.AfterFunc(time.Until(until), func() {
-			mu.Lock()
-			defer mu.Unlock()
-			s.wake()
-		}).Stop()
-	}
-	s.cond.Wait()
-}
-
-// wake ends every wait. The mutex is locked.
-func (s *signal) wake() {
-	if s.cond != nil {
-		s.cond.Broadcast()
-	}
 }
 
 // release ends the turn of from. err, if any, has cut a frame for good. Control frames that
@@ -94,7 +76,7 @@ func (c *Conn) release(from writer, err error) {
 	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
 	if !shut { // else nobody gets a turn any more
 		c.turns.turn = nobody
-		c.change.wake()
+		c.change.Wake()
 	}
 	c.mu.Unlock()
 	if shut {

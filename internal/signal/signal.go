@@ -1,0 +1,29 @@
+// Package signal wakes goroutines that wait for something to change.
+package signal
+
+import "sync/atomic"
+
+// A Signal wakes everybody who waits, with one close of a channel. All methods may be called at
+// once, and none blocks. With the zero value nobody waits.
+type Signal struct {
+	next atomic.Pointer[chan struct{}] // nil while nobody waits
+}
+
+// Next returns a channel that the next Wake closes. Call it first, then look whether there is a
+// reason to wait; in the other order a Wake in between would be missed.
+func (s *Signal) Next() <-chan struct{} {
+	next := make(chan struct{})
+	for !s.next.CompareAndSwap(nil, &next) {
+		if other := s.next.Load(); other != nil {
+			return *other
+		}
+	}
+	return next
+}
+
+// Wake ends every wait. It costs one look while nobody waits.
+func (s *Signal) Wake() {
+	if next := s.next.Load(); next != nil && s.next.CompareAndSwap(next, nil) {
+		close(*next)
+	}
+}

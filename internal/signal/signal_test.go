@@ -1,0 +1,50 @@
+package signal
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// TestNoWakeIsMissed: each of many goroutines looks after Next, so it sees the last change, or
+// is woken for it.
+func TestNoWakeIsMissed(t *testing.T) {
+	const changes = 2000
+	var s Signal
+	var value atomic.Int64
+	var waiters sync.WaitGroup
+	for range 4 {
+		waiters.Go(func() {
+			for value.Load() < changes {
+				if next := s.Next(); value.Load() < changes {
+					<-next
+				}
+			}
+		})
+	}
+	for range 2 {
+		waiters.Go(func() {
+			for range changes / 2 {
+				value.Add(1)
+				s.Wake()
+			}
+		})
+	}
+	waiters.Wait() // for ever, if one was missed
+}
+
+// TestWakeWakesAll: all who wait have the same channel, and those who come later another one.
+func TestWakeWakesAll(t *testing.T) {
+	var s Signal
+	s.Wake() // nobody waits
+	first, second := s.Next(), s.Next()
+	s.Wake()
+	later := s.Next()
+	<-first
+	<-second
+	select {
+	case <-later:
+		t.Error("Next after Wake returned a channel that is closed")
+	default:
+	}
+}
