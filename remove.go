@@ -5,8 +5,8 @@ import (
 	"net"
 	"unicode/utf8"
 
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Del removes and closes the connection of id, a WebSocket with code 1000, or 1001 once Shutdown
@@ -75,7 +75,7 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 		return 0, fmt.Errorf("%w: close reason longer than 123 bytes, or not UTF-8", ErrInvalid)
 	}
 	if r := c.find(id); r != nil {
-		status := transport.Status{Code: code, Reason: reason}
+		status := frame.Status{Code: code, Reason: reason}
 		if removed, _ := r.Remove(owners.Caller{}, status); removed != nil {
 			removed.Announce(status)
 			return 1, nil
@@ -98,9 +98,9 @@ func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 
 // farewell returns the status for a peer whose connection the application removes. Once Shutdown has
 // begun, 1000 would keep its user away from the next process.
-func (c *ConnPool) farewell() transport.Status {
+func (c *ConnPool) farewell() frame.Status {
 	if c.group.Closed.Load() {
-		return transport.StatusGoingAway
+		return frame.StatusGoingAway
 	}
-	return transport.StatusNormal
+	return frame.StatusNormal
 }

@@ -3,9 +3,9 @@ package cursor
 import (
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Attach makes conn the cursor's connection, and who its owner. The newest connection wins. Attach
@@ -36,7 +36,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 		}
 	} else {
 		b.Shared.Takeovers.Add(1)
-		c.close(old, nil, transport.StatusReplaced)
+		c.close(old, nil, frame.StatusReplaced)
 	}
 	c.WakeLocked()
 	return true, nil
@@ -45,7 +45,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 // Remove removes and closes the connection with status, and returns it, nil if there is none.
 // If who is an owner of another connection, it only notes that this owner has left. The zero Caller
 // may remove any. Remove also reports whether it has done its work: not if the backlog is dead.
-func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Connection, done bool) {
+func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connection, done bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
 	if c.backlog.Dead {
@@ -61,12 +61,12 @@ func (c *Cursor) Remove(who owners.Caller, status transport.Status) (removed *Co
 
 // Detach removes and closes the connection if it is conn, and reports whether it is.
 func (c *Cursor) Detach(conn *Connection, reason error) bool {
-	status := transport.StatusNormal
+	status := frame.StatusNormal
 	switch {
 	case reason == outcome.ErrMoved:
-		status = transport.StatusReplaced
+		status = frame.StatusReplaced
 	case reason == outcome.ErrClosed, c.backlog.Shared.Closed.Load(): // 1000 would tell a client that it need not come back
-		status = transport.StatusGoingAway
+		status = frame.StatusGoingAway
 	}
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
@@ -82,7 +82,7 @@ func (c *Cursor) Detach(conn *Connection, reason error) bool {
 
 // RemoveLocked removes and closes the connection. Backlog.Disconnect decides where its messages
 // go.
-func (c *Cursor) RemoveLocked(reason error, status transport.Status) {
+func (c *Cursor) RemoveLocked(reason error, status frame.Status) {
 	b, conn := c.backlog, c.conn
 	c.conn = nil
 	b.Shared.Leaves.Add(1)
@@ -99,7 +99,7 @@ func (c *Cursor) RemoveLocked(reason error, status transport.Status) {
 
 // close has conn, which was removed or replaced, closed, once a write to it that is not stuck
 // has ended.
-func (c *Cursor) close(conn *Connection, reason error, status transport.Status) {
+func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	conn.life, conn.ending = closing, &ending{reason, status}
 	if f := c.flight; f == nil || f.conn != conn {
 		conn.close(c.backlog.Shared)

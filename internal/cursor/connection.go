@@ -34,7 +34,7 @@ func NewConnection(conn net.Conn, binary bool) *Connection {
 // An ending is why a connection was removed, and how to close it.
 type ending struct {
 	reason error // nil if it was replaced
-	status transport.Status
+	status frame.Status
 }
 
 // say makes a control frame due, which goes before messages.

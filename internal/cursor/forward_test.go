@@ -9,9 +9,9 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A trip is a remote that waits for the outcome of each message of a batch.
@@ -57,7 +57,7 @@ func TestMailBehindWhatIsLeft(t *testing.T) {
 			push(10)
 			synctest.Wait()
 			push(500)
-			r.Remove(owners.Caller{}, transport.StatusNormal)
+			r.Remove(owners.Caller{}, frame.StatusNormal)
 			appeared(r)
 			b.fail <- true
 		},
@@ -66,7 +66,7 @@ func TestMailBehindWhatIsLeft(t *testing.T) {
 			synctest.Wait()
 			r.attach(NewConnection(&sleepy{}, false))
 			push(500)
-			r.Remove(owners.Caller{}, transport.StatusNormal)
+			r.Remove(owners.Caller{}, frame.StatusNormal)
 			appeared(r)
 			remote <- outcome.ErrNotConnected
 		},

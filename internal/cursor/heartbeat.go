@@ -5,7 +5,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // Beat is called about once a second. It has a WebSocket pinged to which nothing was written
@@ -49,7 +48,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	}
 	switch silent, ping := conn.overdue(now, d); {
 	case silent:
-		c.RemoveLocked(outcome.ErrSilent, transport.StatusGoingAway)
+		c.RemoveLocked(outcome.ErrSilent, frame.StatusGoingAway)
 	case ping:
 		conn.say(frame.Ping, now)
 		c.WakeLocked()
@@ -115,9 +114,9 @@ func (c *Cursor) Leave(over, giveUp bool) {
 		unanswered := conn.life == goodbye && (over || now-conn.written >= b.Shared.WriteTimeout)
 		switch {
 		case unanswered && (over || c.turn == idle):
-			c.RemoveLocked(outcome.ErrClosed, transport.Status{})
+			c.RemoveLocked(outcome.ErrClosed, frame.Status{})
 		case over || c.turn == idle && conn.life == open:
-			c.RemoveLocked(outcome.ErrClosed, transport.StatusGoingAway)
+			c.RemoveLocked(outcome.ErrClosed, frame.StatusGoingAway)
 		case c.turn == idle:
 			c.ask(conn, outcome.ErrClosed)
 		}

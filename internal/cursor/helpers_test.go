@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/schedule"
-	"github.com/nulijiabei/gcpool/internal/transport"
+	"github.com/nulijiabei/gcpool/internal/upgrade"
 	"golang.org/x/net/websocket"
 )
 
@@ -105,14 +105,14 @@ func dismissed(t *testing.T, s *backlog.Shared) {
 
 // upgraded returns a server's link to an upgraded WebSocket, the connection under
 // it, and the peer's end.
-func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
+func upgraded(t *testing.T) (*Connection, *upgrade.Conn, *websocket.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
-	links, conns := make(chan *Connection), make(chan *transport.Conn, 1)
+	links, conns := make(chan *Connection), make(chan *upgrade.Conn, 1)
 	go func() {
 		conn, err := l.Accept()
 		if err != nil {
@@ -122,12 +122,12 @@ func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
 		if err != nil {
 			return
 		}
-		c := &transport.Conn{Conn: conn}
+		c := &upgrade.Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
 			conns <- c
 			links <- NewConnection(ws, false)
 			<-t.Context().Done()
-		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), transport.ConnKey{}, c)))
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), upgrade.ConnKey{}, c)))
 	}()
 	peer, err := websocket.Dial("ws://"+l.Addr().String()+"/", "", "http://localhost")
 	if err != nil {
@@ -140,7 +140,7 @@ func upgraded(t *testing.T) (*Connection, *transport.Conn, *websocket.Conn) {
 // hijacked is the part of Upgrade's ResponseWriter that x/net needs here.
 type hijacked struct {
 	*httptest.ResponseRecorder
-	conn *transport.Conn
+	conn *upgrade.Conn
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {

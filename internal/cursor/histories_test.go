@@ -14,10 +14,10 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestHistories tries random histories of one id: pushes, connections that are slow, stuck or
@@ -78,7 +78,7 @@ func (h *history) step() {
 	}{
 		{"push", h.push}, {"push", h.push}, {"push", h.push}, {"push", h.push},
 		{"attach", func() { h.attach(NewConnection(&fickle{h: h, mode: h.rnd.IntN(6), gone: make(chan bool)}, false)) }},
-		{"remove", func() { h.Remove(owners.Caller{}, transport.StatusNormal) }},
+		{"remove", func() { h.Remove(owners.Caller{}, frame.StatusNormal) }},
 		{"evict", func() { h.Detach(h.present(), outcome.ErrMoved) }},
 		{"appear", func() { appeared(h.id) }},
 		{"join", func() { h.Shared.SetRemote(h) }},
@@ -103,7 +103,7 @@ func (h *history) push() {
 	opened := h.Shared.Line.Opened()
 	refused := m.FromRemote && (!h.Connected || h.Travels())
 	if !refused && (!h.Full(m, opened) || h.rnd.IntN(3) == 0) && h.Accept(m, opened) {
-		h.RemoveLocked(outcome.ErrSlow, transport.Status{})
+		h.RemoveLocked(outcome.ErrSlow, frame.Status{})
 	}
 	write := h.InlineLocked()
 	h.Unlock()

@@ -4,9 +4,9 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/schedule"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 const (
@@ -169,7 +169,7 @@ func (f *flight) close() {
 		if conn.Held() {
 			reason = outcome.ErrUnfinished
 		}
-		c.RemoveLocked(reason, transport.Status{})
+		c.RemoveLocked(reason, frame.Status{})
 	}
 	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // it waits for its turn, or for a processor
 		conn.close(c.backlog.Shared)

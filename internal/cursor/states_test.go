@@ -14,7 +14,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/schedule"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A bench is an id whose line is not open: the test makes each step.
@@ -56,7 +55,7 @@ func (b *bench) whole(f *flight) { f.land(len(f.chunk.Frames()), nil) }
 func (b *bench) remove(reason error) {
 	b.Lock()
 	defer b.Unlock()
-	b.RemoveLocked(reason, transport.StatusNormal)
+	b.RemoveLocked(reason, frame.StatusNormal)
 }
 
 func (b *bench) stall() {
@@ -201,18 +200,18 @@ func TestGraces(t *testing.T) {
 	webSocket, raw := link, NewConnection(&sleepy{}, false)
 	for name, test := range map[string]struct {
 		link   *Connection
-		status transport.Status
+		status frame.Status
 		next   bool // a newer connection waits
 		over   bool // Shutdown has begun
 		want   time.Duration
 	}{
-		"removed":                {webSocket, transport.StatusNormal, false, false, closeGrace},
-		"replaced":               {webSocket, transport.StatusReplaced, true, false, takeoverGrace},
-		"removed, in Shutdown":   {webSocket, transport.StatusGoingAway, false, true, takeoverGrace},
-		"a raw one, removed":     {raw, transport.StatusNormal, false, false, takeoverGrace},
-		"a raw one, replaced":    {raw, transport.StatusReplaced, true, false, takeoverGrace},
-		"too slow":               {webSocket, transport.Status{}, false, false, 0},
-		"too slow, and replaced": {webSocket, transport.Status{}, true, false, 0},
+		"removed":                {webSocket, frame.StatusNormal, false, false, closeGrace},
+		"replaced":               {webSocket, frame.StatusReplaced, true, false, takeoverGrace},
+		"removed, in Shutdown":   {webSocket, frame.StatusGoingAway, false, true, takeoverGrace},
+		"a raw one, removed":     {raw, frame.StatusNormal, false, false, takeoverGrace},
+		"a raw one, replaced":    {raw, frame.StatusReplaced, true, false, takeoverGrace},
+		"too slow":               {webSocket, frame.Status{}, false, false, 0},
+		"too slow, and replaced": {webSocket, frame.Status{}, true, false, 0},
 	} {
 		conn := test.link
 		conn.ending = &ending{status: test.status}

@@ -5,8 +5,8 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
@@ -111,7 +111,7 @@ func TestTimerOfAnEarlierWrite(t *testing.T) {
 	conn := b.attach()
 	b.push("1")
 	f := b.take()
-	b.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, transport.StatusNormal}
+	b.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, frame.StatusNormal}
 	earlier := time.NewTimer(time.Hour)
 	f.timer = time.NewTimer(time.Hour)
 	b.judge(f, &earlier)

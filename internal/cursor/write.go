@@ -62,8 +62,7 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 // goroutine.
 func (f *flight) once() {
 	frames := f.chunk.Frames()
-	n, all := f.conn.Try(frames)
-	if !all {
+	if n := f.conn.Try(frames); n < len(frames) {
 		f.tried = n
 		f.went.Store(int64(n))
 		f.writer.GoOn(f.write)
@@ -85,7 +84,7 @@ func (f *flight) write() (more bool) {
 	case f.op == frame.Ping:
 		err = conn.Ping()
 	default:
-		err = conn.Goodbye(transport.StatusGoingAway)
+		err = conn.Goodbye(frame.StatusGoingAway)
 	}
 	err = outcome.Failure(err) // which may ask the connection's own
 	f.writer.End()
@@ -131,7 +130,7 @@ func (f *flight) land(n int, err error) (more bool) {
 	}
 	c.flight, f.chunk = nil, nil
 	if failed {
-		c.RemoveLocked(err, transport.StatusGoingAway)
+		c.RemoveLocked(err, frame.StatusGoingAway)
 	} else if left && c.conn == nil {
 		b.Disconnect(reason)
 	}

@@ -10,9 +10,9 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/cursor"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // TestDelRacedWithTakeover: a handler's own Del races with the Add of a newer
@@ -41,7 +41,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 			})
 		}
 		time.Sleep(10 * time.Millisecond)
-		both.Go(func() { b.Remove(owners.WhoCalls(), transport.StatusNormal) })
+		both.Go(func() { b.Remove(owners.WhoCalls(), frame.StatusNormal) })
 		both.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
 			b.Attach(newer, owners.Caller{Goroutine: 2})

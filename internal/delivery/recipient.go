@@ -6,10 +6,10 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/cursor"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
-	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
 // A Recipient is one id: what waits for it, and the cursor that writes that. The methods of
@@ -129,7 +129,7 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 		}
 	}
 	if b.Accept(m, bounded) {
-		r.RemoveLocked(outcome.ErrSlow, transport.Status{})
+		r.RemoveLocked(outcome.ErrSlow, frame.Status{})
 	}
 	return 0, nil
 }

@@ -9,10 +9,11 @@ type Status struct {
 	Reason string
 }
 
-// The statuses of the RFC that a server sends on its own account.
+// The statuses that a pool sends on its own account.
 var (
 	StatusNormal    = Status{Code: 1000}
-	StatusGoingAway = Status{Code: 1001}
+	StatusGoingAway = Status{Code: 1001} // come back
+	StatusReplaced  = Status{Code: 4500} // a newer connection took the id: do not come back
 )
 
 // Payload returns the payload of s's close frame.

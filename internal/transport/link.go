@@ -15,16 +15,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// A Status is the code and the reason of a close frame.
-type Status = frame.Status
-
-// The statuses that a pool sends on its own account.
-var (
-	StatusNormal    = frame.StatusNormal
-	StatusGoingAway = frame.StatusGoingAway
-	StatusReplaced  = Status{Code: 4500} // a newer connection took the id: do not come back
-)
-
 // A Link is one connection as a pool uses it. Its methods turn a panic of the connection
 // into an error. Only one Send, Try or Ping may run at a time; the others may run beside
 // them.
@@ -53,7 +43,7 @@ type kind interface {
 	Ping() error
 	// Goodbye sends a close frame and leaves the connection open, so that the peer can
 	// close it.
-	Goodbye(s Status) error
+	Goodbye(s frame.Status) error
 	// Left reports whether the connection's handler may have returned, or has closed it. It
 	// does not block.
 	Left() bool
@@ -62,10 +52,10 @@ type kind interface {
 	// Close closes the connection. A WebSocket gets a close frame with s before, and TLS its
 	// close_notify, if the peer takes them within a second; Close may block so long. after is
 	// called once the socket is closed.
-	Close(s Status, after func())
+	Close(s frame.Status, after func())
 	// Announce is for a handler that may return before a Close with s begins. After it, the
 	// handler's return does not change the status. It takes 20 ms at most.
-	Announce(s Status)
+	Announce(s frame.Status)
 	// Kill closes the connection at once.
 	Kill()
 	// Socket returns the connection that package socket can ask, or nil.
@@ -88,7 +78,7 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 		l.recodes = binary != (l.Opcode == frame.Binary)
 	}
 	if up := unwrap(conn); up != nil {
-		l.kind = upgrade.NewSender(up)
+		l.kind = upgrade.NewSender(up) // whole batches of frames go past the library
 	} else if ws != nil {
 		l.kind = newXNet(ws)
 	} else if streams(conn) {
@@ -124,12 +114,9 @@ func (l *Link) upgraded() *upgrade.Sender {
 // Tries reports whether Try may come to something.
 func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
 
-// Try writes as many frames as the system takes at once. It returns how far it came, and
-// whether that is all; the next Send must write the rest.
-func (l *Link) Try(frames []byte) (n int, all bool) {
-	n = l.upgraded().Try(frames)
-	return n, n == len(frames)
-}
+// Try writes as many frames as the system takes at once, and returns how far it came. The next
+// Send must write the rest.
+func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
 
 // Held reports whether an unfinished message of the application's keeps Send waiting.
 func (l *Link) Held() bool {

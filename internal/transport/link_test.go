@@ -26,7 +26,7 @@ import (
 
 type hijacked struct {
 	*httptest.ResponseRecorder
-	conn *Conn
+	conn *upgrade.Conn
 }
 
 func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
@@ -41,11 +41,11 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 	links, done := make(chan *Link), make(chan bool)
 	go func() {
 		req, _ := http.ReadRequest(bufio.NewReader(conn))
-		c := &Conn{Conn: conn}
+		c := &upgrade.Conn{Conn: conn}
 		websocket.Handler(func(ws *websocket.Conn) {
 			links <- newLink(ws, false)
 			<-done
-		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), ConnKey{}, c)))
+		}).ServeHTTP(hijacked{httptest.NewRecorder(), c}, req.WithContext(context.WithValue(context.Background(), upgrade.ConnKey{}, c)))
 	}()
 	config, err := websocket.NewConfig("ws://localhost/", "http://localhost")
 	if err != nil {
@@ -166,7 +166,7 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Handshake() // until it is over here too
-	newLink(server, false).Close(StatusNormal, func() {})
+	newLink(server, false).Close(frame.StatusNormal, func() {})
 	client.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.ReadAll(client); err != nil {
 		t.Error(err)
@@ -186,7 +186,7 @@ func TestLinkOfAWrapper(t *testing.T) {
 	}{
 		"one of itself":       {itself, false},
 		"one of nothing":      {wrapper{c, func() net.Conn { return nil }}, false},
-		"one of a nil Conn":   {wrapper{c, func() net.Conn { return (*Conn)(nil) }}, false},
+		"one of a nil Conn":   {wrapper{c, func() net.Conn { return (*upgrade.Conn)(nil) }}, false},
 		"one of a nil x/net":  {wrapper{c, func() net.Conn { return (*websocket.Conn)(nil) }}, false},
 		"itself":              {c, true},
 		"gorilla's wrapper":   {wrapper{c, func() net.Conn { return c }}, true},

@@ -7,23 +7,24 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
 // raw has the methods that all connections without frames share.
 type raw struct{ conn net.Conn }
 
-func (r *raw) Kind() string         { return "net.Conn" }
-func (r *raw) WebSocket() bool      { return false }
-func (r *raw) Goodbye(Status) error { return errors.ErrUnsupported }
-func (r *raw) Ping() error          { return errors.ErrUnsupported }
-func (r *raw) Left() bool           { return socket.Ended(r.conn) }
-func (r *raw) Closed() bool         { return socket.Closed(r.conn) }
-func (r *raw) Announce(Status)      {}
-func (r *raw) Socket() net.Conn     { return r.conn }
+func (r *raw) Kind() string               { return "net.Conn" }
+func (r *raw) WebSocket() bool            { return false }
+func (r *raw) Goodbye(frame.Status) error { return errors.ErrUnsupported }
+func (r *raw) Ping() error                { return errors.ErrUnsupported }
+func (r *raw) Left() bool                 { return socket.Ended(r.conn) }
+func (r *raw) Closed() bool               { return socket.Closed(r.conn) }
+func (r *raw) Announce(frame.Status)      {}
+func (r *raw) Socket() net.Conn           { return r.conn }
 
 // Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
-func (r *raw) Close(s Status, after func()) {
+func (r *raw) Close(s frame.Status, after func()) {
 	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
 		stuck := time.AfterFunc(closeGrace, r.Kill)
 		_ = socket.Guard(secure.Close)

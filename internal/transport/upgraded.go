@@ -8,14 +8,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// A Conn is the connection under a request that Upgrade serves; a ConnKey is its key in the
-// request's context. An upgrade.Sender is its kind: whole batches of frames go past the
-// library, and each close is a close handshake.
-type (
-	Conn    = upgrade.Conn
-	ConnKey = upgrade.ConnKey
-)
-
 // GoAway notes that a pool that has l, or has refused it, is shut down. Under Upgrade the peer is
 // then told to come back, if the handler closes the connection without a close frame.
 func (l *Link) GoAway() {
@@ -24,13 +16,13 @@ func (l *Link) GoAway() {
 	}
 }
 
-// unwrap returns the Conn under conn, or nil. An x/net connection has it in its request. A
-// library's wrapper around the hijacked connection has NetConn, as gorilla's does.
-func unwrap(conn net.Conn) (up *Conn) {
+// unwrap returns the Conn of package upgrade under conn, or nil. An x/net connection has it in
+// its request. A library's wrapper around the hijacked connection has NetConn, as gorilla's does.
+func unwrap(conn net.Conn) (up *upgrade.Conn) {
 	defer func() { _ = recover() }() // of a NetConn of the application's
 	for range 8 {
 		switch c := conn.(type) {
-		case *Conn:
+		case *upgrade.Conn:
 			return c
 		case *websocket.Conn:
 			if req := c.Request(); req != nil {

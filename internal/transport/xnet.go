@@ -62,7 +62,7 @@ func (x *xnet) Closed() bool {
 
 // Goodbye sends the only close frame. x/net's Close would send another, so no write passes
 // from here on.
-func (x *xnet) Goodbye(s Status) (err error) {
+func (x *xnet) Goodbye(s frame.Status) (err error) {
 	if !x.said.Swap(true) {
 		err = x.send(frame.Close, s.Payload())
 		_ = socket.Guard(x.expire)
@@ -72,7 +72,7 @@ func (x *xnet) Goodbye(s Status) (err error) {
 
 func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
-func (x *xnet) Close(s Status, after func()) {
+func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	defer close(x.out)
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
@@ -83,7 +83,7 @@ func (x *xnet) Close(s Status, after func()) {
 }
 
 // Announce gives Close a moment to send its frame: Goodbye could wait for a write that is stuck.
-func (x *xnet) Announce(Status) {
+func (x *xnet) Announce(frame.Status) {
 	select {
 	case <-x.out:
 	case <-time.After(again):
