@@ -31,9 +31,6 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	if old == nil {
 		b.Shared.Joins.Add(1)
 		b.Shared.Report.Moved(b.ID, true, nil)
-		if f := c.flight; f != nil && f.conn.life == closing && f.conn.ending.status.Code != 0 {
-			f.judgeAfter(takeoverGrace)
-		}
 	} else {
 		b.Shared.Takeovers.Add(1)
 		c.close(old, nil, frame.StatusReplaced)
@@ -104,7 +101,7 @@ func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	if f := c.flight; f == nil || f.conn != conn {
 		conn.close(c.backlog.Shared)
 	} else {
-		f.judgeAfter(conn.grace(c.conn != nil, c.backlog.Shared.Closed.Load()))
+		f.judgeAfter(0)
 	}
 }
 

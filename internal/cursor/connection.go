@@ -19,13 +19,13 @@ type Connection struct {
 	asking  bool          // a goroutine asks whether it has been closed
 	written time.Duration // when there was last no need to ping: heard, written to, or pinged
 	heard   time.Duration // when the peer was last heard
-	ending  *ending       // nil while it is attached
+	ending  *ending       // &attached while it is
 }
 
 // NewConnection returns a Connection, or nil if conn is nil or a nil pointer; see
 // transport.Link.Init.
 func NewConnection(conn net.Conn, binary bool) *Connection {
-	if c := new(Connection); c.Init(conn, binary) {
+	if c := (&Connection{ending: &attached}); c.Init(conn, binary) {
 		return c
 	}
 	return nil
@@ -37,31 +37,15 @@ type ending struct {
 	status frame.Status
 }
 
+// attached is the ending of all connections that have none yet. Nothing changes it.
+var attached ending
+
 // say makes a control frame due, which goes before messages.
 func (conn *Connection) say(op byte, now time.Duration) {
 	conn.control, conn.written = op, now
 	if op == frame.Close {
 		conn.life = goodbye
 	}
-}
-
-// leftFor returns why conn was removed, nil if it was not, or was replaced.
-func (conn *Connection) leftFor() error {
-	if conn.ending == nil {
-		return nil
-	}
-	return conn.ending.reason
-}
-
-// grace returns how long a write to conn, which was removed or replaced, may take.
-func (conn *Connection) grace(replaced, closed bool) time.Duration {
-	switch {
-	case conn.ending.status.Code == 0:
-		return 0
-	case !replaced && conn.WebSocket() && !closed:
-		return closeGrace
-	}
-	return takeoverGrace
 }
 
 // close closes conn on a goroutine of its own, for that may take a while. Shutdown waits until

@@ -16,15 +16,14 @@ const (
 	// replaced or removed: long enough for one that is not stuck. Messages for the new
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
-	// The peer of a WebSocket that has acknowledged something within takeoverPatience gets up to
-	// takeoverMost. It is reading, and must see the close frame that says why; otherwise its client
-	// connects again, and replaces the newer connection.
-	takeoverPatience = 300 * time.Millisecond
-	takeoverMost     = time.Second
-	// closeGrace is the same for a WebSocket while no new connection and no Shutdown waits:
-	// a close frame is to follow, and a peer that is busy, or far away, takes longer to make
-	// room for it.
+	// closeGrace is the same for a WebSocket, to which a close frame is to follow. A peer that is
+	// busy, or far away, takes longer to make room for it. When a new connection or Shutdown
+	// waits, the grace ends.
 	closeGrace = time.Second
+	// But a peer that has acknowledged something within takeoverPatience keeps it beside a new
+	// connection. It is reading, and must see why it is closed; otherwise its client connects
+	// again, and replaces the newer connection.
+	takeoverPatience = 300 * time.Millisecond
 	// last is how long after its connection was closed a write may still be stuck before it
 	// is given up.
 	last = 200 * time.Millisecond
@@ -130,7 +129,7 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	switch {
 	case already < b.Shared.WriteTimeout:
 		f.pause(already)
-	case conn.life != closed && f.tries < int(takeoverMost/takeoverGrace) && f.reads():
+	case conn.life != closed && f.granted():
 		f.tries++
 		f.judgeAfter(takeoverGrace)
 	case conn.life != closed:
@@ -141,7 +140,7 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 		f.tries++
 		f.judgeAfter(last)
 	default:
-		reason := backlog.CutFor(conn.leftFor())
+		reason := backlog.CutFor(conn.ending.reason)
 		if reason == outcome.ErrReplaced {
 			reason = outcome.ErrSlow
 		}
@@ -149,11 +148,20 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	}
 }
 
-// reads reports whether the peer of a WebSocket that was replaced goes on reading: its system has
-// acknowledged something within takeoverPatience, or the write began less than that ago.
-func (f *flight) reads() bool {
-	if f.conn == f.cursor.conn || f.cursor.conn == nil || !f.conn.WebSocket() || f.conn.ending.status.Code == 0 {
+// granted reports whether a write to a connection that was removed or replaced may take another
+// takeoverGrace. Its peer reads if its system has acknowledged something within takeoverPatience,
+// or if the first look at it is less than that ago.
+func (f *flight) granted() bool {
+	c := f.cursor
+	switch {
+	case f.conn.ending.status.Code == 0:
 		return false
+	case f.tries == 0:
+		return true
+	case !f.conn.WebSocket() || f.tries >= int(closeGrace/takeoverGrace):
+		return false
+	case c.conn == nil:
+		return !c.backlog.Shared.Closed.Load()
 	}
 	if now := f.conn.Progress(); f.since.IsZero() || now.Since(f.taken) {
 		f.since, f.taken = time.Now(), now

@@ -194,29 +194,45 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
-// TestGraces: how long a write may go on after its connection was removed or replaced.
+// TestGraces: how long a write may go on after its connection was removed or replaced. It is
+// looked at when that happens, after the first grace, and when the longest grace is over.
 func TestGraces(t *testing.T) {
 	link, _, _ := upgraded(t)
 	webSocket, raw := link, NewConnection(&sleepy{}, false)
 	for name, test := range map[string]struct {
-		link   *Connection
-		status frame.Status
-		next   bool // a newer connection waits
-		over   bool // Shutdown has begun
-		want   time.Duration
+		link    *Connection
+		status  frame.Status
+		next    bool // a newer connection waits
+		over    bool // Shutdown has begun
+		stopped bool // its peer has stopped reading
+		want    [3]bool
 	}{
-		"removed":                {webSocket, frame.StatusNormal, false, false, closeGrace},
-		"replaced":               {webSocket, frame.StatusReplaced, true, false, takeoverGrace},
-		"removed, in Shutdown":   {webSocket, frame.StatusGoingAway, false, true, takeoverGrace},
-		"a raw one, removed":     {raw, frame.StatusNormal, false, false, takeoverGrace},
-		"a raw one, replaced":    {raw, frame.StatusReplaced, true, false, takeoverGrace},
-		"too slow":               {webSocket, frame.Status{}, false, false, 0},
-		"too slow, and replaced": {webSocket, frame.Status{}, true, false, 0},
+		"removed":                {webSocket, frame.StatusNormal, false, false, false, [3]bool{true, true, false}},
+		"removed, and stopped":   {webSocket, frame.StatusNormal, false, false, true, [3]bool{true, true, false}},
+		"replaced":               {webSocket, frame.StatusReplaced, true, false, false, [3]bool{true, true, false}},
+		"replaced, and stopped":  {webSocket, frame.StatusReplaced, true, false, true, [3]bool{true, false, false}},
+		"removed, in Shutdown":   {webSocket, frame.StatusGoingAway, false, true, false, [3]bool{true, false, false}},
+		"a raw one, removed":     {raw, frame.StatusNormal, false, false, false, [3]bool{true, false, false}},
+		"a raw one, replaced":    {raw, frame.StatusReplaced, true, false, false, [3]bool{true, false, false}},
+		"too slow":               {webSocket, frame.Status{}, false, false, false, [3]bool{}},
+		"too slow, and replaced": {webSocket, frame.Status{}, true, false, false, [3]bool{}},
 	} {
-		conn := test.link
-		conn.ending = &ending{status: test.status}
-		if got := conn.grace(test.next, test.over); got != test.want {
-			t.Errorf("%s: %v, want %v", name, got, test.want)
+		b := newBench(t, backlog.Config{})
+		b.Shared.Closed.Store(test.over)
+		if test.next {
+			b.conn = new(Connection)
+		}
+		test.link.ending = &ending{status: test.status}
+		var got [3]bool
+		for i, tries := range []int{0, 1, int(closeGrace / takeoverGrace)} {
+			f := &flight{cursor: &b.Cursor, conn: test.link, tries: tries}
+			if test.stopped {
+				f.since, f.taken = time.Now().Add(-takeoverPatience), test.link.Progress()
+			}
+			got[i] = f.granted()
+		}
+		if got != test.want {
+			t.Errorf("%s: more time is granted: %v, want %v", name, got, test.want)
 		}
 	}
 }

@@ -61,15 +61,24 @@ func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
 	b.push("1")
 	f := b.take()
 	b.remove(outcome.ErrDeleted)
-	b.Lock()
-	grace := f.timer
-	b.Unlock()
+	for range 3 {
+		b.judge(f, &f.timer)
+	}
+	life := func() life {
+		b.Lock()
+		defer b.Unlock()
+		return link.life
+	}
+	if life() != closing {
+		t.Error("it has less than a second, although nobody waits")
+	}
 	b.attach()
 	b.Lock()
-	if f.timer == grace || grace.Stop() {
+	f.since, f.taken = time.Now().Add(-takeoverPatience), link.Progress()
+	b.Unlock()
+	if b.judge(f, &f.timer); life() != closed {
 		t.Error("the new connection waits for as long as the old one may take")
 	}
-	b.Unlock()
 	b.whole(f)
 }
 
@@ -111,6 +120,7 @@ func TestTimerOfAnEarlierWrite(t *testing.T) {
 	conn := b.attach()
 	b.push("1")
 	f := b.take()
+	f.tries = 1 // the first grace is over
 	b.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, frame.StatusNormal}
 	earlier := time.NewTimer(time.Hour)
 	f.timer = time.NewTimer(time.Hour)

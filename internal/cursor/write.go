@@ -117,7 +117,7 @@ func (f *flight) land(n int, err error) (more bool) {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
-	conn, reason, failed := f.conn, f.conn.leftFor(), err != nil && f.conn == c.conn
+	conn, reason, failed := f.conn, f.conn.ending.reason, err != nil && f.conn == c.conn
 	if failed {
 		reason = err
 	}
