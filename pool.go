@@ -178,11 +178,11 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	if p.pools[name] != nil {
 		return fmt.Errorf("%w: %q", ErrRegistered, name)
 	}
-	s := newStreamPool(newConnPool(c.Config))
+	s := &StreamPool{conns: newConnPool(c.Config)}
 	s.conns.group.SetRemote(p.cluster)
 	p.pools[name] = s
 	if p.started {
-		s.start()
+		s.conns.group.Line.Open(s.drain)
 	}
 	return nil
 }
@@ -216,7 +216,7 @@ func (p *Pool) Start() {
 	defer p.mu.Unlock()
 	p.started = true
 	for _, s := range p.pools {
-		s.start()
+		s.conns.group.Line.Open(s.drain)
 	}
 }
 

@@ -18,12 +18,7 @@ import (
 type StreamPool struct {
 	conns *ConnPool
 
-	places atomic.Int64  // taken of WithBuffer before Start
-	begun  chan struct{} // closed by Start, or Shutdown
-}
-
-func newStreamPool(conns *ConnPool) *StreamPool {
-	return &StreamPool{conns: conns, begun: make(chan struct{})}
+	places atomic.Int64 // taken of WithBuffer before Start
 }
 
 // Undelivered is one message that was accepted and not delivered. Data has no newline added, and
@@ -202,7 +197,7 @@ func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 		return nil
 	}
 	select {
-	case <-s.begun: // by Start, or by Shutdown, which room tells
+	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which room tells
 		return s.room(ctx, m)
 	case <-ctx.Done():
 		return ctx.Err()
@@ -257,13 +252,6 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// start opens the stream, the first time.
-func (s *StreamPool) start() {
-	if s.conns.group.Line.Open(s.drain) {
-		close(s.begun)
-	}
-}
-
 // drain is what Start runs for each pool, on a goroutine that lives while there is something to
 // write. While many connections stand in line, others join it, up to GOMAXPROCS; one whose peer
 // holds it up is replaced.
@@ -275,7 +263,7 @@ func (s *StreamPool) drain(w *schedule.Writer) {
 
 func (s *StreamPool) shutdown(ctx context.Context) error {
 	s.conns.group.Close()
-	s.start()
+	s.conns.group.Line.Open(s.drain)
 	defer context.AfterFunc(ctx, s.conns.group.Cut)()
 	return s.conns.group.Shutdown(ctx)
 }

@@ -50,6 +50,7 @@ func (p *Place) place() *Place { return p }
 // place. A Go channel cannot be that. It would need room for all ids, and could not gather the
 // messages of one. Its writers would deadlock when they put cursors back into a full channel.
 type Line struct {
+	Begun   chan struct{} // closed by Open
 	tasks   *tasks.Tasks
 	start   time.Time
 	drain   func(*Writer) // the life of a writer; set by Open
@@ -72,7 +73,7 @@ type Line struct {
 // NewLine returns a line that Open opens. Its goroutines are tasks of t.
 func NewLine(t *tasks.Tasks) *Line {
 	// Its clock never reads 0, which is no time.
-	return &Line{tasks: t, start: time.Now().Add(-1), limit: runtime.GOMAXPROCS(0)}
+	return &Line{tasks: t, start: time.Now().Add(-1), limit: runtime.GOMAXPROCS(0), Begun: make(chan struct{})}
 }
 
 // Now returns the time since the line was made.
@@ -81,18 +82,18 @@ func (l *Line) Now() time.Duration { return time.Since(l.start) }
 // Time returns when Now's clock read d.
 func (l *Line) Time(d time.Duration) time.Time { return l.start.Add(d) }
 
-// Open has writers come for the cursors in line, and reports whether it is the first call.
-// Each runs drain on a goroutine of its own, until Next says no.
-func (l *Line) Open(drain func(w *Writer)) bool {
+// Open has writers come for the cursors in line. Each runs drain on a goroutine of its own, until
+// Next says no. A second call does nothing.
+func (l *Line) Open(drain func(w *Writer)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	first := !l.opened.Swap(true)
-	if first {
-		l.drain = drain
+	if l.opened.Swap(true) {
+		return
 	}
+	l.drain = drain
+	close(l.Begun)
 	for l.staffLocked() {
 	}
-	return first
 }
 
 // Opened reports whether Open has been called.
