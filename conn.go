@@ -36,7 +36,7 @@ type ConnPool struct {
 const gate = time.Second
 
 func newConnPool(c backlog.Config) *ConnPool {
-	p := &ConnPool{recipients: make(map[string]*delivery.Recipient)}
+	p := &ConnPool{recipients: make(map[string]*delivery.Recipient), past: owners.NewPast()}
 	p.group = delivery.NewGroup(c, p.snapshot, p.drop)
 	return p
 }

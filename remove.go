@@ -33,14 +33,8 @@ func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
 	}
-	mu := c.mu.RLock()
-	r, known := c.recipients[id], c.past.Knows(id)
-	mu.RUnlock()
-	if r == nil && !known {
-		return false
-	}
 	caller := owners.WhoCalls()
-	if r != nil {
+	if r := c.find(id); r != nil {
 		status := c.farewell()
 		if removed, done := r.Remove(caller, status); removed != nil {
 			removed.Announce(status)

@@ -81,12 +81,12 @@ type Past struct {
 	young, old map[uint64]List
 }
 
+// NewPast returns a Past that remembers nobody yet.
+func NewPast() Past { return Past{seed: maphash.MakeSeed(), young: make(map[uint64]List)} }
+
 // Put remembers the owners of an id that goes away.
 func (p *Past) Put(id string, o List) {
-	if p.young == nil {
-		p.seed = maphash.MakeSeed()
-	}
-	if p.young == nil || len(p.young) >= rememberedIDs {
+	if len(p.young) >= rememberedIDs {
 		p.old, p.young = p.young, make(map[uint64]List)
 	}
 	if n := len(o); n > 0 {
@@ -94,32 +94,26 @@ func (p *Past) Put(id string, o List) {
 	}
 }
 
-// Knows reports whether owners of an id are remembered.
-func (p *Past) Knows(id string) bool { return p.find(id) != nil }
-
 // Del notes that c calls Del for an id that is away.
-func (p *Past) Del(id string, c Caller) { p.find(id).Del(c) }
+func (p *Past) Del(id string, c Caller) {
+	_, o := p.find(id)
+	o.Del(c)
+}
 
 // Take returns the owners of an id that comes back.
 func (p *Past) Take(id string) List {
-	o := p.find(id)
-	if o != nil {
-		key := maphash.String(p.seed, id)
-		delete(p.young, key)
-		delete(p.old, key)
-	}
+	key, o := p.find(id)
+	delete(p.young, key)
+	delete(p.old, key)
 	return o
 }
 
-func (p *Past) find(id string) List {
-	if p.young == nil {
-		return nil
+func (p *Past) find(id string) (key uint64, o List) {
+	key = maphash.String(p.seed, id)
+	if o = p.young[key]; o == nil {
+		o = p.old[key]
 	}
-	key := maphash.String(p.seed, id)
-	if o := p.young[key]; o != nil {
-		return o
-	}
-	return p.old[key]
+	return key, o
 }
 
 // A Caller is a goroutine and its parent, which started it; 0 if there is none.

@@ -84,7 +84,7 @@ func TestOwnersAreBounded(t *testing.T) {
 // TestPastIsBounded: Past is limited, and remembers an id's owners as of its last
 // removal.
 func TestPastIsBounded(t *testing.T) {
-	var p Past
+	p := NewPast()
 	put := func(id string, goroutine uint64) {
 		p.Put(id, p.Take(id).Add(Caller{Goroutine: goroutine}))
 	}
@@ -119,7 +119,7 @@ func TestPastIsBounded(t *testing.T) {
 // TestPastNotesADel: Past records a Del of an id that is away, because the loop that
 // accepted its connection may add another one for the id.
 func TestPastNotesADel(t *testing.T) {
-	var p Past
+	p := NewPast()
 	p.Put("a", List{}.Add(Caller{Goroutine: 1}))
 	p.Del("a", Caller{Goroutine: 5, Parent: 1})
 	if o := p.Take("a").Add(Caller{Goroutine: 1}); !o.Del(Caller{Goroutine: 6, Parent: 1}) {
