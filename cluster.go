@@ -113,15 +113,14 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 		return 0, ErrNotRegistered
 	}
 	if id == "" {
-		for ctx := context.Background(); taken < len(batch) && err == nil; {
-			if err = s.check(ctx, "*", batch[taken]); err == nil {
-				err = s.add(ctx, &outbox.Message{Data: batch[taken], FromRemote: true})
+		for _, data := range batch {
+			m := &outbox.Message{Data: data, FromRemote: true}
+			if err := s.add(context.Background(), everybody, m); err != nil {
+				return taken, err
 			}
-			if err == nil {
-				taken++
-			}
+			taken++
 		}
-		return taken, err
+		return taken, nil
 	}
 	if done == nil {
 		return 0, fmt.Errorf("%w: nil function", ErrInvalid)

@@ -60,10 +60,7 @@ func (s *StreamPool) Add(id string, data []byte) error {
 // AddContext is Add that waits no longer than ctx. When ctx ends it returns the error of ctx, and
 // the message was not accepted.
 func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
-	if err := s.check(ctx, id, data); err != nil {
-		return err
-	}
-	return s.add(ctx, &outbox.Message{ID: id, Data: data})
+	return s.add(ctx, id, &outbox.Message{ID: id, Data: data})
 }
 
 // Deliver is AddContext that waits for the outcome and returns it: nil when the message was
@@ -77,12 +74,9 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
 // soon as the message is in the mailbox, and the outcome is reported later.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
-	if err := s.check(ctx, id, data); err != nil {
-		return err
-	}
 	m := &outbox.Message{ID: id, Data: data}
 	wait := m.Await()
-	if err := s.add(ctx, m); err != nil {
+	if err := s.add(ctx, id, m); err != nil {
 		return err
 	}
 	return wait(ctx)
@@ -95,14 +89,14 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 // the pool, one at a time and in order with the hooks. While more than WithBuffer calls wait, Add
 // waits. AddFunc returns ErrInvalid for a nil outcome, and what Add returns.
 func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
-	ctx := context.Background()
-	if err := s.check(ctx, id, data); err != nil {
-		return err
-	}
-	if outcome == nil {
+	switch {
+	case s == nil:
+		return ErrNotRegistered
+	case outcome == nil:
 		return fmt.Errorf("%w: nil function", ErrInvalid)
 	}
-	return s.add(ctx, &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Report.Receipt(id, outcome)})
+	m := &outbox.Message{ID: id, Data: data, Receipt: s.conns.group.Report.Receipt(id, outcome)}
+	return s.add(context.Background(), id, m)
 }
 
 // Broadcast is Add for every id that is connected at this moment. It counts as one message for
@@ -118,10 +112,7 @@ func (s *StreamPool) Broadcast(data []byte) error {
 // of ctx, and ids whose outboxes are still full do not get the message. If ctx has ended before the
 // call, nobody gets it.
 func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
-	if err := s.check(ctx, "*", data); err != nil {
-		return err
-	}
-	return s.add(ctx, &outbox.Message{Data: data})
+	return s.add(ctx, everybody, &outbox.Message{Data: data})
 }
 
 // Len returns how many connections stand in the stream: ids with messages that wait for a writer.
@@ -167,8 +158,14 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// add passes m on, once there is room for reports and, before Start, a place.
-func (s *StreamPool) add(ctx context.Context, m *outbox.Message) error {
+// everybody is the id to which add takes a message without an id.
+const everybody = "*"
+
+// add checks m and passes it on, once there is room for reports and, before Start, a place.
+func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) error {
+	if err := s.check(ctx, id, m.Data); err != nil {
+		return err
+	}
 	if err := s.room(ctx, m); err != nil {
 		return err
 	}
