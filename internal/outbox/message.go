@@ -48,24 +48,22 @@ func (r *Receipt) Tell(err error) {
 // ctx's error, and the hook gets the outcome.
 func (m *Message) Await() (wait func(ctx context.Context) error) {
 	var decided atomic.Bool // by the outcome, or by ctx
-	var outcome error
-	done := make(chan struct{})
+	outcome := make(chan error, 1)
 	m.Receipt = &Receipt{Decide: func(err error) (tell func()) {
 		if !decided.CompareAndSwap(false, true) {
 			return nil
 		}
-		outcome = err
-		return func() { close(done) }
+		return func() { outcome <- err }
 	}}
 	return func(ctx context.Context) error {
 		select {
-		case <-done:
+		case err := <-outcome:
+			return err
 		case <-ctx.Done():
 			if decided.CompareAndSwap(false, true) {
 				return ctx.Err()
 			}
-			<-done
+			return <-outcome
 		}
-		return outcome
 	}
 }
