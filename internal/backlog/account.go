@@ -88,12 +88,20 @@ func (a *account) tellGivenUp() {
 	}
 }
 
-// sift reports the waiting messages for which judge has a reason. It skips the search if may is
-// false for every chunk.
-func (a *account) sift(may func(c *outbox.Chunk) bool, judge func(m *outbox.Message) error) {
-	for _, c := range a.Log.Sift(a.Shared.format, may, judge) {
-		a.fail(c, c.Reason)
-	}
+// sift reports with large the waiting messages of more than most bytes, and with ErrMoved what came
+// from another process, since two processes that forward to each other would wait for ever. It may
+// call stays for the others, and does so for each that has a receipt.
+func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
+	a.Log.Sift(a.Shared.format, most, func(m *outbox.Message) error {
+		switch {
+		case m.FromRemote:
+			return outcome.ErrMoved
+		case len(m.Data) > most:
+			return large
+		}
+		stays(m)
+		return nil
+	}, a.fail)
 }
 
 // idCost is what a message in the mailbox takes beside its payload, where that is a lot.

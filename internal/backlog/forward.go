@@ -1,6 +1,7 @@
 package backlog
 
 import (
+	"math"
 	"slices"
 
 	"github.com/nulijiabei/gcpool/internal/outbox"
@@ -229,17 +230,10 @@ func (f *forwarder) settle(i int, err error) {
 	}
 }
 
-// evict forwards everything that waits, and reports what came from another process.
+// evict forwards everything that waits, except what came from another process.
 func (f *forwarder) evict() {
 	f.due = forwardAll
-	f.backlog.sift(
-		func(c *outbox.Chunk) bool { return c.Receipts() > 0 },
-		func(m *outbox.Message) error {
-			if m.FromRemote {
-				return outcome.ErrMoved
-			}
-			return nil
-		})
+	f.backlog.sift(math.MaxInt, nil, func(*outbox.Message) {})
 }
 
 // WithoutRemote notes that there is no remote any more. If the id is away, what waits goes to the

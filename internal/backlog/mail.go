@@ -55,24 +55,12 @@ func (m *mail) remove(messages, receipts, bytes int) {
 func (m *mail) removeOne(sent *outbox.Message) { m.remove(1, sent.Receipts(), len(sent.Data)) }
 
 // collect moves everything that waits to the mailbox. It reports with large what could never fit
-// there, and with ErrMoved what came from another process, since two processes that forward to
-// each other would wait for ever.
+// there.
 func (m *mail) collect(large error) {
 	b := m.backlog
 	most := b.Shared.MailboxBytes - b.idCost()
 	b.forward.forget()
-	b.sift(func(c *outbox.Chunk) bool {
-		return c.Receipts() > 0 || c.Payload > most
-	}, func(m *outbox.Message) error {
-		switch {
-		case m.FromRemote:
-			return outcome.ErrMoved
-		case len(m.Data) > most:
-			return large
-		}
-		keep(m)
-		return nil
-	})
+	b.sift(most, large, keep)
 	messages, receipts, bytes := b.Log.Waiting()
 	for _, sent := range b.forward.mail() { // some of the mail may be on its way
 		messages++

@@ -204,15 +204,16 @@ func (l *Log) Waiting() (messages, receipts, bytes int) {
 	return messages, receipts, bytes
 }
 
-// Sift asks judge about each message that waits, and removes and returns those for which it
-// has a reason. It does so only if may says of a chunk that there may be one. It lets go of
-// memory that the rest does not need.
-func (l *Log) Sift(f Format, may func(c *Chunk) bool, judge func(m *Message) error) (removed []*Chunk) {
-	if !slices.ContainsFunc(l.waiting(), may) {
+// Sift asks judge about each message that waits, and removes those for which it has a reason, each
+// in a chunk of its own for fail. It does so only if one has a receipt, or may have more than most
+// bytes. It lets go of memory that the rest does not need.
+func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
+	special := func(c *Chunk) bool { return c.Receipts() > 0 || c.Payload > most }
+	if !slices.ContainsFunc(l.waiting(), special) {
 		for _, c := range l.waiting() {
 			c.Fit()
 		}
-		return nil
+		return
 	}
 	all := slices.Clone(l.waiting())
 	l.chunks = l.chunks[:l.pinned+l.givenUp]
@@ -221,8 +222,7 @@ func (l *Log) Sift(f Format, may func(c *Chunk) bool, judge func(m *Message) err
 			m := c.Next()
 			receipts, reason := m.Receipts(), judge(&m)
 			if reason != nil {
-				removed = append(removed, Single(&m, f))
-				removed[len(removed)-1].Reason = reason
+				fail(Single(&m, f), reason)
 				continue
 			}
 			l.Settled(1, receipts, len(m.Data))
@@ -230,5 +230,4 @@ func (l *Log) Sift(f Format, may func(c *Chunk) bool, judge func(m *Message) err
 		}
 		c.Free()
 	}
-	return removed
 }

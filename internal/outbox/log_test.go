@@ -56,7 +56,7 @@ func TestPinnedBytesStay(t *testing.T) {
 		"give up": func(l *Log) { l.GiveUp(errors.New("removed")) },
 		"first":   func(l *Log) { l.First() },
 		"sift": func(l *Log) {
-			l.Sift(text, func(*Chunk) bool { return true }, func(*Message) error { return errors.New("no") })
+			l.Sift(text, -1, func(*Message) error { return errors.New("no") }, func(*Chunk, error) {})
 		},
 		"abandon":  func(l *Log) { l.Abandon()[0].Next() },
 		"expire":   func(l *Log) { l.GiveUpFirst(l.First(), errors.New("expired")) },
@@ -158,17 +158,21 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 		l.Append(m, text, false)
 	}
 	moved := errors.New("moved")
-	removed := l.Sift(text, func(c *Chunk) bool { return c.Receipts() > 0 }, func(m *Message) error {
+	removed := 0
+	l.Sift(text, 100, func(m *Message) error {
 		if m.FromRemote {
 			return moved
 		}
 		return nil
+	}, func(c *Chunk, reason error) {
+		if same(t, "removed", texts(c), fmt.Sprint(2*removed)); reason != moved {
+			t.Errorf("removed for %v", reason)
+		}
+		removed++
 	})
 	same(t, "stay", rest(&l), "1", "3", "5")
-	for i, c := range removed {
-		if same(t, "removed", texts(c), fmt.Sprint(2*i)); c.Reason != moved {
-			t.Errorf("removed for %v", c.Reason)
-		}
+	if removed != 3 {
+		t.Errorf("%d were removed", removed)
 	}
 	for c := range slices.Values(l.waiting()) {
 		for c.Messages > 0 {
