@@ -64,7 +64,7 @@ func (b *Backlog) openForwarder() *forwarder {
 }
 
 // remote reports whether what comes for the id goes elsewhere.
-func (b *Backlog) remote() bool { return !b.Connected && b.Shared.remote.Load() != nil }
+func (b *Backlog) remote() bool { return !b.Connected && b.Shared.Remote() != nil }
 
 // Travels reports whether a batch is on its way to another process.
 func (b *Backlog) Travels() bool { return b.forward.batch != nil }
@@ -137,7 +137,7 @@ func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotCon
 // carry all her mail. Load returns nil, and does nothing, if there is no remote.
 func (b *Backlog) Load() *Batch {
 	f, batch := b.openForwarder(), &Batch{remote: b.Shared.remote.Load()}
-	if batch.remote == nil {
+	if *batch.remote == nil {
 		return nil
 	}
 	load := func(c *outbox.Chunk) int {
@@ -162,11 +162,11 @@ func (b *Backlog) Load() *Batch {
 // and of those that came meanwhile. It reports false, and does nothing, if the batch was given
 // up, or has returned before.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
-	f, current := b.forward, b.Shared.remote.Load()
+	f, remote := b.forward, b.Shared.remote.Load()
 	if f.batch != batch {
 		return false
 	}
-	same := current != nil && current == batch.remote // else the answers do not tell who has the id now
+	current, same := *remote, remote == batch.remote // else the answers do not tell who has the id now
 	hadMail, taken := batch.mailed > 0, false
 	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {

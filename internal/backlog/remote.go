@@ -23,22 +23,11 @@ const (
 )
 
 // Remote returns what carries messages elsewhere, nil if there is none.
-func (s *Shared) Remote() Remote {
-	if r := s.remote.Load(); r != nil {
-		return *r
-	}
-	return nil
-}
+func (s *Shared) Remote() Remote { return *s.remote.Load() }
 
 // SetRemote sets what carries messages elsewhere. After SetRemote(nil), WithoutRemote must be
 // called for each id.
-func (s *Shared) SetRemote(r Remote) {
-	if r == nil {
-		s.remote.Store(nil)
-	} else {
-		s.remote.Store(&r)
-	}
-}
+func (s *Shared) SetRemote(r Remote) { s.remote.Store(&r) }
 
 // BroadcastRemote has r send data to all. It returns a function that waits for the result, until
 // ctx ends or Cut is called.

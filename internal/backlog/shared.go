@@ -55,7 +55,7 @@ type Shared struct {
 	Mailbox     mailbox.Mailbox
 	Closed      atomic.Bool            // no more messages are accepted
 	Done        chan struct{}          // closed with Closed, wakes those who wait for room
-	remote      atomic.Pointer[Remote] // nil if there is none
+	remote      atomic.Pointer[Remote] // to nil if there is none
 	remoteBytes atomic.Int64           // of messages that are to be forwarded; see forwarder.accept
 	last        atomic.Int64           // what Moment has returned
 }
@@ -67,6 +67,7 @@ func (s *Shared) Init(c Config, retire func(id string)) {
 	if c.Binary {
 		s.format.Opcode = frame.Binary
 	}
+	s.SetRemote(nil)
 	s.Done = make(chan struct{})
 	s.Line = schedule.NewLine(&s.Tasks)
 	s.Report = report.New(c.Hooks, s.format, &s.Counters, &s.Tasks)
