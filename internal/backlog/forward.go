@@ -141,8 +141,8 @@ func (b *Backlog) Load() *Batch {
 		return nil
 	}
 	load := func(c *outbox.Chunk) int {
-		for m := range c.All() {
-			batch.messages = append(batch.messages, m)
+		for rest := *c; rest.Messages > 0; { // c keeps them
+			batch.messages = append(batch.messages, rest.Next())
 		}
 		return len(c.Frames())
 	}
@@ -175,7 +175,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	}
 	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
 	b.tellGivenUp()
-	b.Log.Unpin()
+	b.Log.Unpin(false)
 	f.batch = nil
 	switch {
 	case b.Connected:

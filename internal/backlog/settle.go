@@ -46,12 +46,10 @@ func (b *Backlog) giveUp(reason, large error) {
 // peer cannot use the message that was cut, and it is sent again. Messages stay in the log if
 // they can wait for another connection. Settle reports whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active bool) (left bool) {
-	if n == len(c.Frames()) && c.Receipts() == 0 {
+	if n == len(c.Frames()) && c.Receipts() == 0 { // all at once
 		b.Shared.Written.Add(c.Messages, c.Payload)
 		b.settled(c.Messages, 0, c.Payload)
-		b.tellGivenUp()
-		b.Log.Written(active)
-		return false
+		c.Messages = 0
 	}
 	n -= b.written(c, n)
 	if c.Messages > 0 && n > 0 && !resends {
@@ -66,7 +64,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 	}
 	left = c.Messages > 0
 	b.tellGivenUp()
-	b.Log.Unpin()
+	b.Log.Unpin(active)
 	return left
 }
 

@@ -2,7 +2,6 @@ package outbox
 
 import (
 	"bytes"
-	"iter"
 	"slices"
 	"sync"
 	"time"
@@ -99,14 +98,6 @@ func (c *Chunk) Next() (m Message) {
 	c.Messages--
 	c.Payload -= len(m.Data)
 	return m
-}
-
-// All returns the messages of c, which stay there.
-func (c *Chunk) All() iter.Seq[Message] {
-	return func(yield func(Message) bool) {
-		for rest := *c; rest.Messages > 0 && yield(rest.Next()); {
-		}
-	}
 }
 
 // Fit gives c a buffer of about what it needs.

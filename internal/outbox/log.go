@@ -91,11 +91,15 @@ func (l *Log) Pin(alone bool) *Chunk {
 }
 
 // Unpin ends what Pin has begun: the messages that are left wait again. What was given up
-// behind them must have been reported.
-func (l *Log) Unpin() {
+// behind them must have been reported. An empty chunk becomes the spare if keep is true.
+func (l *Log) Unpin(keep bool) {
 	l.pinned = 0
 	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {
-		l.take(0).Free()
+		if c := l.take(0); keep {
+			l.Spare.keep(c)
+		} else {
+			c.Free()
+		}
 	}
 }
 
@@ -115,18 +119,6 @@ func (l *Log) take(i int) *Chunk {
 func (l *Log) Settled(messages, receipts, payload int) {
 	l.Bytes -= payload
 	l.Messages -= messages + receipts*ReceiptCost
-}
-
-// Written removes the only pinned chunk, which was written whole, and keeps it as the spare if
-// keep is true.
-func (l *Log) Written(keep bool) {
-	c := l.take(0)
-	l.pinned = 0
-	if keep {
-		l.Spare.keep(c)
-	} else {
-		c.Free()
-	}
 }
 
 // FirstPinned removes the first message that is pinned, in a chunk of its own.

@@ -27,7 +27,8 @@ func filled(all ...string) *Log {
 }
 
 func texts(c *Chunk) (all []string) {
-	for m := range c.All() {
+	for c := *c; c.Messages > 0; {
+		m := c.Next()
 		all = append(all, string(m.Data))
 	}
 	return all
@@ -104,7 +105,7 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 	if c := l.NextGivenUp(); c != nil || pinned.Messages != 0 {
 		t.Errorf("more was given up: %v", c)
 	}
-	l.Unpin()
+	l.Unpin(false)
 	same(t, "waits", rest(l), "4")
 }
 
@@ -124,7 +125,7 @@ func TestWhatAWriteLeavesComesFirst(t *testing.T) {
 	if _, _, ok := c.NextWithin(size - 1); ok {
 		t.Error("a message that was cut counts as whole")
 	}
-	l.Unpin()
+	l.Unpin(false)
 	same(t, "waits", rest(&l), "2", "3", "4")
 }
 
@@ -134,7 +135,7 @@ func TestPinAlone(t *testing.T) {
 	fill(&l, 3, Format{frame.Binary, true})
 	same(t, "pinned", texts(l.Pin(true)), "message 0")
 	same(t, "waits", rest(&l), "message 1", "message 2")
-	l.Unpin()
+	l.Unpin(false)
 	same(t, "waits", rest(&l), "message 0", "message 1", "message 2")
 	for i, c := range l.waiting() {
 		if op := c.Frames()[0] & 0xf; op != frame.Binary {
@@ -183,8 +184,8 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	same(t, "told", told, "1", "3", "5")
 }
 
-// TestWrittenKeepsASmallChunk, and only if it is told so.
-func TestWrittenKeepsASmallChunk(t *testing.T) {
+// TestUnpinKeepsASmallChunk, and only if it is told so.
+func TestUnpinKeepsASmallChunk(t *testing.T) {
 	for name, test := range map[string]struct {
 		size       int
 		keep, want bool
@@ -195,8 +196,8 @@ func TestWrittenKeepsASmallChunk(t *testing.T) {
 	} {
 		var l Log
 		l.Append(message(string(make([]byte, test.size))), text, false)
-		l.Pin(false)
-		l.Written(test.keep)
+		l.Pin(false).Next()
+		l.Unpin(test.keep)
 		if kept := l.Spare.chunk != nil; kept != test.want || !l.Empty() {
 			t.Errorf("%s: kept: %v", name, kept)
 		}
@@ -256,7 +257,7 @@ func TestLogAgainstASlice(t *testing.T) {
 				for c := l.NextGivenUp(); c != nil; c = l.NextGivenUp() {
 					settle(&givenUp, c)
 				}
-				l.Unpin()
+				l.Unpin(false)
 				pinned, waiting = nil, append(slices.Clone(pinned), waiting...)
 			case op < 8 && len(pinned) > 0:
 				l.GiveUp(errors.New("removed"))
