@@ -134,11 +134,7 @@ func WithUndelivered(fn func(Undelivered)) Option {
 // When a newer connection takes over, the id has neither come nor gone. The hook runs under
 // the same rules as the WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
-	return func(c *config) {
-		if c.Presence = nil; fn != nil {
-			c.Presence = func(id string, connected bool) { fn(c.Pool, id, connected) }
-		}
-	}
+	return func(c *config) { c.Presence = fn }
 }
 
 // WithLogger sets where the pool logs: ids that come and go at Debug, slow peers at Warn. It logs

@@ -22,7 +22,7 @@ type Hooks struct {
 	Pool        string
 	Buffer      int // how many calls may wait before Room waits
 	Undelivered func(id string, data []byte, err error)
-	Presence    func(id string, connected bool)
+	Presence    func(pool, id string, connected bool)
 	Logger      *slog.Logger
 }
 
@@ -214,7 +214,7 @@ func (r *Reporter) tell(e event) {
 		text = "gcpool: left"
 	}
 	if r.Presence != nil {
-		defer r.Presence(e.id, e.connected)
+		defer r.Presence(r.Pool, e.id, e.connected)
 	}
 	r.log(e.id).Log(context.Background(), level, text, "reason", e.err)
 }

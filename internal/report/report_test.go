@@ -80,7 +80,7 @@ func TestNothingIsCalledUnderTheLock(t *testing.T) {
 		r = New(Hooks{
 			Buffer:      10,
 			Undelivered: func(string, []byte, error) { call("the hook") },
-			Presence:    func(string, bool) { call("Presence") },
+			Presence:    func(string, string, bool) { call("Presence") },
 			Logger:      slog.New(logger{slog.DiscardHandler, call}),
 		}, outbox.Format{Opcode: frame.Text}, &counters, &all)
 		r.AskLogger()
