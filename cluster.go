@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
+	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
@@ -141,7 +142,7 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 // there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 	r, present := l.stream(pool).connections().connection(id)
-	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved)
+	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved, frame.StatusReplaced)
 }
 
 // Appeared forwards what waits in the mailbox for id, because id is connected to another process

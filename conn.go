@@ -117,7 +117,7 @@ func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	}
 	err := fn(conn.Conn)
 	if err != nil {
-		r.Detach(conn, outcome.Failure(err))
+		r.Detach(conn, outcome.Failure(err), c.group.Farewell())
 	}
 	return err
 }

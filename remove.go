@@ -35,7 +35,7 @@ func (c *ConnPool) Del(id string) bool {
 	}
 	caller := owners.WhoCalls()
 	if r := c.find(id); r != nil {
-		status := c.farewell()
+		status := c.group.Farewell()
 		if removed, done := r.Remove(caller, status); removed != nil {
 			removed.Announce(status)
 			return true
@@ -83,18 +83,13 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 // does.
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	r, present := c.connection(id)
-	if present == nil || !present.Is(conn) || !r.Detach(present, ErrDeleted) {
+	if present == nil || !present.Is(conn) {
 		return false
 	}
-	present.Announce(c.farewell())
-	return true
-}
-
-// farewell returns the status for a peer whose connection the application removes. Once Shutdown has
-// begun, 1000 would keep its user away from the next process.
-func (c *ConnPool) farewell() frame.Status {
-	if c.group.Closed.Load() {
-		return frame.StatusGoingAway
+	status := c.group.Farewell()
+	if !r.Detach(present, ErrDeleted, status) {
+		return false
 	}
-	return frame.StatusNormal
+	present.Announce(status)
+	return true
 }

@@ -116,6 +116,15 @@ func (s *Shared) fits(bytes, messages int) bool {
 	return bytes <= s.Outbox && messages <= s.Outbox/4+1024
 }
 
+// Farewell returns the status for the peer of a connection that the application has removed, or left.
+// Once Shutdown has begun, 1000 would keep its user away from the next process.
+func (s *Shared) Farewell() frame.Status {
+	if s.Closed.Load() {
+		return frame.StatusGoingAway
+	}
+	return frame.StatusNormal
+}
+
 // Refuse accepts and reports a message for an id that the registry does not have, or returns
 // ErrClosed. It returns false, and does nothing, if the message may wait.
 func (s *Shared) Refuse(m *outbox.Message) (bool, error) {

@@ -56,15 +56,8 @@ func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connec
 	return removed, true
 }
 
-// Detach removes and closes the connection if it is conn, and reports whether it is.
-func (c *Cursor) Detach(conn *Connection, reason error) bool {
-	status := frame.StatusNormal
-	switch {
-	case reason == outcome.ErrMoved:
-		status = frame.StatusReplaced
-	case reason == outcome.ErrClosed, c.backlog.Shared.Closed.Load(): // 1000 would tell a client that it need not come back
-		status = frame.StatusGoingAway
-	}
+// Detach removes and closes the connection with status if it is conn, and reports whether it is.
+func (c *Cursor) Detach(conn *Connection, reason error, status frame.Status) bool {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
 	if conn == nil || c.conn != conn {

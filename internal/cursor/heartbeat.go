@@ -39,7 +39,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	b.Lock()
 	defer b.Unlock()
 	if left {
-		c.ask(conn, outcome.ErrLeft)
+		c.ask(conn, outcome.ErrLeft, b.Shared.Farewell())
 	}
 	heard = heard || !begun
 	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // nothing can be pinged behind a batch
@@ -78,9 +78,9 @@ func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.written >= d
 }
 
-// ask has conn removed if it has been closed. The question may block, so it is asked on a
+// ask has conn removed with status if it has been closed. The question may block, so it is asked on a
 // goroutine of its own, one at a time.
-func (c *Cursor) ask(conn *Connection, reason error) {
+func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	if conn.asking {
 		return
 	}
@@ -88,7 +88,7 @@ func (c *Cursor) ask(conn *Connection, reason error) {
 	b := c.backlog
 	b.Shared.Tasks.Go(func() {
 		if conn.Closed() {
-			c.Detach(conn, reason)
+			c.Detach(conn, reason, status)
 		}
 		b.Lock()
 		conn.asking = false
@@ -118,7 +118,7 @@ func (c *Cursor) Leave(over, giveUp bool) {
 		case over || c.turn == idle && conn.life == open:
 			c.RemoveLocked(outcome.ErrClosed, frame.StatusGoingAway)
 		case c.turn == idle:
-			c.ask(conn, outcome.ErrClosed)
+			c.ask(conn, outcome.ErrClosed, frame.StatusGoingAway) // 1000 would tell a client not to come back
 		}
 	}
 	if giveUp && c.flight != nil {

@@ -79,7 +79,7 @@ func (h *history) step() {
 		{"push", h.push}, {"push", h.push}, {"push", h.push}, {"push", h.push},
 		{"attach", func() { h.attach(NewConnection(&fickle{h: h, mode: h.rnd.IntN(6), gone: make(chan bool)}, false)) }},
 		{"remove", func() { h.Remove(owners.Caller{}, frame.StatusNormal) }},
-		{"evict", func() { h.Detach(h.present(), outcome.ErrMoved) }},
+		{"evict", func() { h.Detach(h.present(), outcome.ErrMoved, frame.StatusReplaced) }},
 		{"appear", func() { appeared(h.id) }},
 		{"join", func() { h.Shared.SetRemote(h) }},
 		{"leave", func() { h.Shared.SetRemote(nil); h.Cursor.WithoutRemote(outcome.ErrNotConnected, false) }},
