@@ -68,10 +68,6 @@ func (f *flight) stall(already time.Duration) {
 	if !f.since.IsZero() {
 		f.look()
 	}
-	f.watch(already)
-}
-
-func (f *flight) watch(already time.Duration) {
 	f.since, f.taken = time.Now().Add(-already), f.conn.Progress()
 	f.pause(already)
 }

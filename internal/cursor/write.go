@@ -51,8 +51,7 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 	c.conn.control = 0
 	c.flight, c.turn = f, writing
 	if w.Replaced() {
-		c.turn = stalled
-		f.watch(0)
+		f.stall(0)
 	}
 	return f
 }
