@@ -24,7 +24,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	conn, alive := c.conn, c.active || c.turn != idle || !begun
 	quiet := conn != nil && now-conn.heard >= d
 	if !c.active {
-		b.Log.Spare.Free()
+		b.Log.FreeSpare()
 	}
 	c.active = false
 	waits = b.OutboxBytes()

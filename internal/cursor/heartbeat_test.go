@@ -114,7 +114,7 @@ func TestQuietIDKeepsNoSpare(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	b.attach()
 	spare := func() bool {
-		return !reflect.ValueOf(&b.Backlog).Elem().FieldByName("Log").FieldByName("Spare").FieldByName("chunk").IsNil()
+		return !reflect.ValueOf(&b.Backlog).Elem().FieldByName("Log").FieldByName("spare").IsNil()
 	}
 	for range 2 {
 		b.push("1")

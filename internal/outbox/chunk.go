@@ -162,24 +162,3 @@ func (c *Chunk) move(to []byte) {
 	}
 	c.buf, c.off = append(to, c.Frames()...), 0
 }
-
-// A Spare is a small chunk that a busy id keeps for its next message: the way through
-// newChunk's pools, from another processor, takes a quarter of an Add's time.
-type Spare struct{ chunk *Chunk }
-
-func (s *Spare) keep(c *Chunk) {
-	if s.chunk != nil || cap(c.buf) > 4<<10 {
-		c.Free()
-		return
-	}
-	*c = Chunk{buf: c.buf[:0]}
-	s.chunk = c
-}
-
-// Free lets go of the chunk.
-func (s *Spare) Free() {
-	if s.chunk != nil {
-		s.chunk.Free()
-		s.chunk = nil
-	}
-}

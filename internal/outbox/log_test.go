@@ -198,11 +198,11 @@ func TestUnpinKeepsASmallChunk(t *testing.T) {
 		l.Append(message(string(make([]byte, test.size))), text, false)
 		l.Pin(false).Next()
 		l.Unpin(test.keep)
-		if kept := l.Spare.chunk != nil; kept != test.want || !l.Empty() {
+		if kept := l.spare != nil; kept != test.want || !l.Empty() {
 			t.Errorf("%s: kept: %v", name, kept)
 		}
-		if l.Spare.Free(); l.Spare.chunk != nil {
-			t.Errorf("%s: Free leaves it", name)
+		if l.FreeSpare(); l.spare != nil {
+			t.Errorf("%s: FreeSpare leaves it", name)
 		}
 	}
 }
