@@ -152,3 +152,21 @@ func TestCountsAddUp(t *testing.T) {
 		t.Error("something is left")
 	}
 }
+
+// TestWhatAllShareStaysEmpty: ids that have had neither mail nor batches share an empty one of
+// each, which no step may change.
+func TestWhatAllShareStaysEmpty(t *testing.T) {
+	b := backlogWith(t, setting{connected: true})
+	b.accept("1")
+	b.Log.Pin(false)
+	b.Abandon(0, outcome.ErrSlow)
+	b.Disconnect(outcome.ErrDeleted)
+	b.WithoutRemote(outcome.ErrNotConnected)
+	b.Connect()
+	if b.mail != &noMail || b.forward != &noForwarder {
+		t.Error("it has one of its own")
+	}
+	if noMail.messages() != 0 || noMail.bytes != 0 || noMail.receipts != 0 || noForwarder != (forwarder{}) {
+		t.Errorf("%d messages of %d bytes, %+v", noMail.messages(), noMail.bytes, noForwarder)
+	}
+}
