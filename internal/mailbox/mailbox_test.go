@@ -165,12 +165,17 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 // maybe very much of it, is for the mailbox's own goroutine.
 func TestFitLeavesWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b, log := owners(&Mailbox{Bytes: 3}) // nothing lasts
+		m := &Mailbox{TTL: time.Minute, Bytes: 3}
+		a, b, log := owners(m)
 		a.add(2)
+		m.timer.Stop() // the mailbox's own goroutine is late
+		time.Sleep(2 * m.TTL)
 		b.add(2)
 		if got := log.String(); got != "a" {
 			t.Errorf("to make room these gave way: %q, want %q", got, "a")
 		}
+		m.Trim(context.Background())
+		time.Sleep(m.TTL)
 		synctest.Wait()
 		if got := log.String(); got != "aabb" {
 			t.Errorf("in the end these gave way: %q, want %q", got, "aabb")
