@@ -15,11 +15,11 @@ import (
 	gframe "github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// slowly reads a little at a time, about 270 KB/s.
+// slowly reads a little at a time, about 700 KB/s.
 type slowly struct{ io.Reader }
 
 func (s slowly) Read(p []byte) (int, error) {
-	time.Sleep(15 * time.Millisecond)
+	time.Sleep(5 * time.Millisecond)
 	return s.Reader.Read(p[:min(len(p), 4<<10)])
 }
 
@@ -38,8 +38,10 @@ func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
 	undisturbed(t, func() error {
 		_, conns, _ := started(t, gcpool.WithHeartbeat(300*time.Millisecond))
 		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			long := gframe.Append(nil, gframe.Binary, make([]byte, 32<<20), false)
+			conn.Write(long[:1000]) // before the first ping, which the peer would have to answer
+			go conn.Write(long[1000:])
 			conns.Add("a", gcpool.Conn(r))
-			go conn.Write(gframe.Append(nil, gframe.Binary, make([]byte, 32<<20), false))
 			io.Copy(io.Discard, conn)
 		}))
 		_, r := handshake(t, url, "", 64<<10)
