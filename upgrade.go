@@ -36,7 +36,8 @@ import (
 // shuts the write side, TLS with close_notify. It reads and drops what the peer still sends, until
 // the peer closes too: for at most a second and 8 MiB, and for at most 1,024 connections of the
 // process at a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
-// returns at once. So a browser sees the code that was sent, and not 1006.
+// returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
+// whenever the peer is faster, the library still reads the close frame with which the peer answers.
 //
 // # The handshake
 //
@@ -124,7 +125,8 @@ func Upgrade(h http.Handler) http.Handler {
 // The library reads, answers pings and writes messages. Its messages and the pool's take turns. Its
 // control frames wait only for messages of its own, and its write deadline bounds only its own
 // writes. When the library closes the connection, the pool removes it about a second later. When the
-// pool closes it, the library's Read returns [net.ErrClosed].
+// pool closes it, the library's Read returns [net.ErrClosed], or the library's close error with the
+// code of the pool if the peer has answered first, as it does in [Pool.Shutdown].
 //
 // While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
 // 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: it would
