@@ -4,6 +4,7 @@ package after
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"log"
 	"net/http"
@@ -65,7 +66,7 @@ func (s *Server) serve(ws *websocket.Conn) {
 			return
 		}
 		to, text, _ := bytes.Cut(message, []byte(" "))
-		if s.pool.GetStream("users").Add(string(to), text) == gcpool.ErrClosed {
+		if err := s.pool.GetStream("users").Add(string(to), text); errors.Is(err, gcpool.ErrClosed) {
 			return
 		}
 	}
