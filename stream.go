@@ -72,7 +72,10 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 // message. To tell the two apart, use AddContext or AddFunc.
 //
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
-// soon as the message is in the mailbox, and the outcome is reported later.
+// soon as the message is in the mailbox. WithUndelivered hears later if it was not written; only
+// AddFunc tells when it was.
+//
+// Before Start nothing is written, so Deliver waits for Start.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	m := &outbox.Message{ID: id, Data: data}
 	wait := m.Await()
