@@ -125,7 +125,7 @@ func ExampleWithOutbox() {
 	pool := gcpool.NewPool(gcpool.WithOutbox(1000))
 	pool.Register("users")
 	fmt.Println(pool.GetStream("users").Add("alice", make([]byte, 1001)))
-	// Output: gcpool: message larger than the outbox: 1001 bytes
+	// Output: gcpool: message larger than the outbox: 1001 bytes; WithOutbox is 1000
 }
 
 func ExampleWithOverflow() {

@@ -156,7 +156,7 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	case ctx == nil:
 		return fmt.Errorf("%w: nil context", ErrInvalid)
 	case len(data) > s.conns.group.Outbox:
-		return fmt.Errorf("%w: %d bytes", ErrTooLarge, len(data))
+		return fmt.Errorf("%w: %d bytes; WithOutbox is %d", ErrTooLarge, len(data), s.conns.group.Outbox)
 	}
 	return ctx.Err()
 }
