@@ -10,7 +10,8 @@
 // -drain is the time that the load balancer needs: the interval of its checks times the
 // failures that it waits for. -grace is the time to deliver what still waits. Together they
 // must be shorter than the time after which the process is killed, in Kubernetes
-// terminationGracePeriodSeconds.
+// terminationGracePeriodSeconds. What reaches the new instance meanwhile finds few users there:
+// keep it with WithMailbox, or join the instances in a cluster.
 package main
 
 import (
