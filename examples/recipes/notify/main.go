@@ -10,7 +10,7 @@
 //
 //	delivered      the system took every byte; the user may not have seen it yet
 //	kept           the user is away, or there is no such user; he gets it if he connects
-//	               within -keep, and before this process ends
+//	               within -keep, and before this process ends (AddFunc tells when he got it)
 //	not connected  the user is away, and -keep is 0; or his connection broke
 //	unknown        the user reads too slowly to tell within 2 s, and may get it yet or not
 package main
