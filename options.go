@@ -117,9 +117,12 @@ func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 
 // WithUndelivered sets a hook that is told of each message that was accepted and not
 // delivered. There is none by default. The hook runs on a goroutine of the pool, one call at a
-// time, in order with the other hooks. Delivery goes on meanwhile. The hook may call the pool.
-// If it pushes to its own pool it should use AddContext with a deadline, because Add waits
-// while more than WithBuffer calls wait for the hooks. A panic is recovered and logged.
+// time, in order with the other hooks. Delivery goes on meanwhile. The messages of an id need not be
+// reported in the order of Add, so number them if you store them to send them again.
+//
+// The hook may call the pool. If it pushes to its own pool it should use AddContext with a
+// deadline, because Add waits while more than WithBuffer calls wait for the hooks. A panic is
+// recovered and logged.
 func WithUndelivered(fn func(Undelivered)) Option {
 	return func(c *config) {
 		if c.Undelivered = nil; fn != nil {
