@@ -17,7 +17,7 @@ func (n *Node) check() error {
 	case n.pool == nil || n.nc == nil:
 		wrong = "nil pool or connection"
 	case n.prefix == "" || strings.ContainsAny(n.prefix, " \t\r\n*>") || strings.Contains("."+n.prefix+".", ".."):
-		wrong = fmt.Sprintf("WithPrefix(%q) is no subject", n.prefix)
+		wrong = fmt.Sprintf("WithPrefix(%q) is not a subject of NATS", n.prefix)
 	case len(n.name) > maxName:
 		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", maxName)
 	case n.nc.Opts.NoEcho:
