@@ -56,8 +56,8 @@ type server struct {
 	store  *store
 }
 
-// push stores a message, and pushes it if the user is connected. What becomes of that does
-// not matter: the client asks for what it lacks.
+// push stores a message, and pushes it if the user is connected. If the connection breaks, the
+// client asks for what it lacks when it comes back.
 func (s server) push(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err != nil {
@@ -71,7 +71,10 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	s.stream.AddContext(ctx, r.PathValue("user"), line(m))
+	if s.stream.AddContext(ctx, r.PathValue("user"), line(m)) != nil {
+		// He reads slowly, and nothing else would tell him that a message is missing.
+		s.conns.Kick(r.PathValue("user"), 4000, "come back, and ask")
+	}
 	w.WriteHeader(http.StatusAccepted)
 	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
 }

@@ -29,6 +29,47 @@ func push(t *testing.T, url, user, text string) {
 	}
 }
 
+// TestSlowReaderIsToldToComeBack: a message that found no room in time is pushed no more, so the
+// client has to come back to hear of it.
+func TestSlowReaderIsToldToComeBack(t *testing.T) {
+	t.Parallel()
+	url := start(t)
+	alice, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer alice.Close()
+	alice.(*net.TCPConn).SetReadBuffer(8 << 10)
+	fmt.Fprintf(alice, "GET /ws HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nCookie: session=demo-alice\r\nConnection: Upgrade\r\n"+
+		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
+		strings.TrimPrefix(url, "http://"), url)
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		part := make([]byte, 16<<10)
+		for range time.Tick(400 * time.Millisecond) {
+			if _, err := io.ReadFull(alice, part); err != nil {
+				return
+			}
+		}
+	}()
+	for full := false; !full; {
+		select {
+		case <-ended: // on a busy machine the pool may find her too slow before that
+			return
+		default:
+		}
+		began := time.Now()
+		push(t, url, "alice", strings.Repeat("x", 16_000))
+		full = time.Since(began) >= 2*time.Second
+	}
+	select {
+	case <-ended:
+	case <-time.After(15 * time.Second):
+		t.Error("her connection goes on without the last message")
+	}
+}
+
 func TestClientGetsWhatItLacks(t *testing.T) {
 	t.Parallel()
 	url := start(t)
