@@ -42,12 +42,12 @@
 //
 //	1000   Del, DelConn, or the library has closed it without a code
 //	1001   Shutdown, or the peer answered no ping: come back
-//	4500   a newer connection has the id: do not come back by yourself
+//	4500   a newer connection has the id: come back only when the user asks
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
 //
 // Codes from 4000 to 4499 tell a client to come back, and codes from 4500 to 4999 to stay away.
-// Keep to that with Kick. Two pages of one user that both come back after 4500 take the id from
-// each other for ever. A peer that has stopped reading is closed without a code.
+// Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking
+// the id from each other. A peer that has stopped reading is closed without a code.
 //
 // # Concurrency
 //
