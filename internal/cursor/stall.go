@@ -17,8 +17,8 @@ const (
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
 	// closeGrace is the same for a WebSocket, to which a close frame is to follow. A peer that is
-	// busy, or far away, takes longer to make room for it. When a new connection or Shutdown
-	// waits, the grace ends.
+	// busy, or far away, takes longer to make room for it. The grace ends when a new connection
+	// waits, and when the context of Shutdown ends.
 	closeGrace = time.Second
 	// But a peer that has acknowledged something within takeoverPatience keeps it beside a new
 	// connection. It is reading, and must see why it is closed; otherwise its client connects
@@ -157,7 +157,7 @@ func (f *flight) granted() bool {
 	case !f.conn.WebSocket() || f.tries >= int(closeGrace/takeoverGrace):
 		return false
 	case c.conn == nil:
-		return !c.backlog.Shared.Closed.Load()
+		return c.backlog.Shared.Over.Err() == nil
 	}
 	if now := f.conn.Progress(); f.since.IsZero() || now.Since(f.taken) {
 		f.since, f.taken = time.Now(), now

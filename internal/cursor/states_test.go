@@ -203,7 +203,7 @@ func TestGraces(t *testing.T) {
 		link    *Connection
 		status  frame.Status
 		next    bool // a newer connection waits
-		over    bool // Shutdown has begun
+		over    bool // the context of Shutdown has ended
 		stopped bool // its peer has stopped reading
 		want    [3]bool
 	}{
@@ -211,14 +211,17 @@ func TestGraces(t *testing.T) {
 		"removed, and stopped":   {webSocket, frame.StatusNormal, false, false, true, [3]bool{true, true, false}},
 		"replaced":               {webSocket, frame.StatusReplaced, true, false, false, [3]bool{true, true, false}},
 		"replaced, and stopped":  {webSocket, frame.StatusReplaced, true, false, true, [3]bool{true, false, false}},
-		"removed, in Shutdown":   {webSocket, frame.StatusGoingAway, false, true, false, [3]bool{true, false, false}},
+		"removed, late":          {webSocket, frame.StatusGoingAway, false, true, false, [3]bool{true, false, false}},
 		"a raw one, removed":     {raw, frame.StatusNormal, false, false, false, [3]bool{true, false, false}},
 		"a raw one, replaced":    {raw, frame.StatusReplaced, true, false, false, [3]bool{true, false, false}},
 		"too slow":               {webSocket, frame.Status{}, false, false, false, [3]bool{}},
 		"too slow, and replaced": {webSocket, frame.Status{}, true, false, false, [3]bool{}},
 	} {
 		b := newBench(t, backlog.Config{})
-		b.Shared.Closed.Store(test.over)
+		b.Shared.Closed.Store(true)
+		if test.over {
+			b.Shared.Cut()
+		}
 		if test.next {
 			b.conn = new(Connection)
 		}
