@@ -98,7 +98,8 @@ func (l *Log) Unpin(keep bool) {
 	l.pinned = 0
 	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {
 		c := l.take(0)
-		if keep && l.spare == nil && cap(c.buf) <= 4<<10 {
+		if keep && cap(c.buf) <= 4<<10 {
+			l.FreeSpare() // it may have no room
 			*c = Chunk{buf: c.buf[:0]}
 			l.spare = c
 		} else {

@@ -207,6 +207,25 @@ func TestUnpinKeepsASmallChunk(t *testing.T) {
 	}
 }
 
+// TestSpareIsOfTheLastWrite: a chunk that was reported has no buffer any more, and that of a message
+// which waited for its id has room for no other. Neither keeps the place of one that has.
+func TestSpareIsOfTheLastWrite(t *testing.T) {
+	for name, before := range map[string]func(l *Log){
+		"reported": func(l *Log) { l.Append(message("1"), text, false); l.Pin(false).First() },
+		"waited":   func(l *Log) { l.Append(message("1"), text, true); l.Pin(false).Next() },
+	} {
+		var l Log
+		before(&l)
+		l.Unpin(true)
+		l.Append(message("message 2"), text, false)
+		l.Pin(false).Next()
+		l.Unpin(true)
+		if room := cap(l.spare.buf); room < 256 {
+			t.Errorf("%s: the spare has room for %d bytes", name, room)
+		}
+	}
+}
+
 // TestFirstLetsGoOfMemory: the fewer messages are left of a chunk, the smaller it is.
 func TestFirstLetsGoOfMemory(t *testing.T) {
 	var l Log
