@@ -73,18 +73,20 @@ func (n *outgoing) finish(r *request, err error) {
 
 // moved forgets the node that did not take a request. It returns ErrMoved, and the pool forwards
 // the messages again. After WithTimeout the search ends with errNowhere. A question has a search of
-// its own, and the one for messages goes on.
+// its own. The one for messages goes on, and is forgotten as soon as without the question.
 func (n *outgoing) moved(r *request) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	over, since := n.now().Sub(r.since) > n.timeout, r.since
-	if r.kind == where {
-		h, _ := n.hintLocked(r.key)
-		since = h.since
-	} else if over {
-		since = time.Time{}
+	over := n.now().Sub(r.since) > n.timeout
+	switch h, _ := n.hintLocked(r.key); {
+	case r.kind == where && h.node != "":
+		n.hints[0][r.key] = hint{since: h.since}
+	case r.kind == where: // nothing to forget
+	case over:
+		n.hints[0][r.key] = hint{}
+	default:
+		n.hints[0][r.key] = hint{since: r.since}
 	}
-	n.hints[0][r.key] = hint{since: since}
 	if over {
 		return errNowhere
 	}

@@ -89,6 +89,31 @@ func TestSearchEndsWhileOthersAsk(t *testing.T) {
 	}
 }
 
+// TestQuestionKeepsNoSearchThatHasEnded: a push searches for WithTimeout, however often somebody has
+// asked for the id since an earlier search began.
+func TestQuestionKeepsNoSearchThatHasEnded(t *testing.T) {
+	n, start := bare("n"), time.Now()
+	ask := func(kind byte) *request {
+		r := &request{key: alice, kind: kind, batch: [][]byte{nil}, done: func([]error) {}}
+		if kind == where {
+			r.since = n.now()
+		}
+		n.enqueue(r)
+		n.queue = nil
+		return r
+	}
+	n.ticks(start)
+	n.moved(ask(push)) // and then nobody has her
+	for d := range 5 * n.timeout / time.Second {
+		n.ticks(start.Add(d * time.Second))
+		n.hints = [2]map[key]hint{{}, n.hints[0]} // as sweep does
+		n.moved(ask(where))
+	}
+	if age := n.now().Sub(ask(push).since); age >= n.timeout {
+		t.Errorf("its search began %v ago", age)
+	}
+}
+
 // TestRedirect: what was not written where a request went goes to the node named
 // there, and if that makes no sense is looked for anew.
 func TestRedirect(t *testing.T) {
