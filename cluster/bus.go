@@ -45,6 +45,7 @@ type bus struct {
 	clock    clock
 	members  map[string]*member
 	lastEcho time.Time // when the last ping of listen came back
+	hears    time.Time // since when it hears the other nodes without a gap
 	resumes  uint64    // reconnects of nc that the announcer has seen
 }
 

@@ -175,6 +175,38 @@ func TestNewcomerDoesNotSendTwice(t *testing.T) {
 	}
 }
 
+// TestWhoIsThereAgainDoesNotSendTwice: the same goes for a node that has lost NATS for a while. It did
+// not hear who has joined meanwhile.
+func TestWhoIsThereAgainDoesNotSendTwice(t *testing.T) {
+	s := serve(t, nil)
+	p := through(t, s.Addr().String())
+	a := join(t, p.url())
+	a.mu.Lock()
+	a.hears = a.hears.Add(-memberTimeout)
+	a.mu.Unlock()
+	p.cut()
+	eventually(t, "it is away", func() bool { return !a.nc.IsConnected() })
+	g := haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	p.mend()
+	eventually(t, "it is there again", a.nc.IsConnected)
+	eventually(t, "it knows", func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return !a.away
+	})
+	outcome := a.background("alice", "x")
+	m, _ := g.asked()
+	time.Sleep(700 * time.Millisecond) // its peer is slow
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-outcome; err != nil {
+		t.Error(err)
+	}
+	if len(g.asks) > 0 {
+		t.Errorf("it was sent %d times more", len(g.asks))
+	}
+}
+
 // TestInquire: a request is asked about with growing pauses, and many not all at once.
 func TestInquire(t *testing.T) {
 	n := bare("n")

@@ -39,7 +39,7 @@ func (s *announcer) lookAtNATS() {
 	if resumes == s.resumes {
 		return
 	}
-	s.resumes, s.lastEcho, s.lastHeartbeat = resumes, s.now(), time.Time{}
+	s.resumes, s.lastEcho, s.hears, s.lastHeartbeat = resumes, s.now(), s.now(), time.Time{}
 	for _, m := range s.members {
 		m.gone = true
 	}

@@ -166,7 +166,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
-	n.lastEcho, n.resumes = n.now(), nc.Stats().Reconnects
+	n.lastEcho, n.hears, n.resumes = n.now(), n.now(), nc.Stats().Reconnects
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(n.announce)
