@@ -103,7 +103,9 @@ func Upgrade(h http.Handler) http.Handler {
 		u := &upgraded{Context: req.Context(), conn: upgrade.NewConn(conn, ahead)}
 		if front := w.Header(); len(front) > 0 {
 			u.header = front.Clone()
-			u.header.Del("Content-Encoding") // what encodes is in front of w, and the answer goes past it
+			for _, name := range notFromFront {
+				u.header.Del(name)
+			}
 		}
 		if calledByServer() { // whose context ends when this returns
 			u.Context = withoutEnd(u.Context)
@@ -113,6 +115,10 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 	})
 }
+
+// notFromFront are the headers for which whoever is in front has to see the body, or to own the
+// connection. The answer goes past it.
+var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", "Transfer-Encoding"}
 
 // Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
 // serve it. Any library may speak WebSocket on it, such as gorilla, coder, gws, gobwas or melody.

@@ -52,7 +52,7 @@ func TestUpgradeAddsNoHeaderThatNetHTTPDoesNot(t *testing.T) {
 
 // TestUpgradeAnswersWithTheHeadersInFront: what middleware in front of Upgrade has set is in the
 // answer of the handler, and in a handshake that the handler answers with WriteHeader, as coder
-// does. Only the encoding is not, because such a middleware does not see the body.
+// does. The encoding is not, because such a middleware does not see the body.
 func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		inner := wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -80,6 +80,43 @@ func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
 			resp, _ := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"+more))
 			if got := fmt.Sprint(resp.Header["Set-Cookie"], resp.Header["Content-Encoding"]); resp.StatusCode != want || got != "[a=1 b=2] []" {
 				t.Errorf("%s with %s", resp.Status, got)
+			}
+		}
+	})
+}
+
+// TestUpgradeAnswersWithoutLengthsInFront: what middleware in front says about the length of the body,
+// or about the connection, is not in the answer, as with net/http (RFC 9112 section 6.1).
+func TestUpgradeAnswersWithoutLengthsInFront(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) {
+		inner := wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.Header.Get("Cookie") == "" {
+				w.WriteHeader(http.StatusUnauthorized)
+				return
+			}
+			w.Header().Set("Connection", "Upgrade")
+			w.Header().Set("Upgrade", "websocket")
+			w.WriteHeader(http.StatusSwitchingProtocols)
+			conn, _, err := http.NewResponseController(w).Hijack()
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			conn.Close()
+		}))
+		for header, value := range map[string]string{"Connection": "keep-alive", "Content-Length": "0", "Transfer-Encoding": "chunked"} {
+			addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.Header.Get("Cookie") != "" || header == "Connection" {
+					w.Header().Set(header, value)
+				}
+				inner.ServeHTTP(w, r)
+			}))
+			for more, want := range map[string]string{"": "close", "Cookie: a=1\r\n": "Upgrade"} {
+				got := ask(t, addr, http.MethodGet, "Connection: close\r\n"+more)
+				if strings.Count(got, "\r\nConnection: ") != 1 || !strings.Contains(got, "\r\nConnection: "+want+"\r\n") ||
+					more != "" && (strings.Contains(got, "Content-Length") || strings.Contains(got, "Transfer-Encoding")) {
+					t.Errorf("%s in front: %q", header, got)
+				}
 			}
 		}
 	})
