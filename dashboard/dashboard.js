@@ -111,7 +111,8 @@ function list(pools) {
     return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
   });
-  if (rows.length) $("pools").tBodies[0].replaceChildren(...rows);
+  if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: 11 }, "No pool is registered yet."))); // as in page.html
+  $("pools").tBodies[0].replaceChildren(...rows);
 }
 
 // The pool that the charts show. The options' values are numbers, because a pool may have any name.

@@ -2,10 +2,15 @@ package e2e
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
 
 	"github.com/chromedp/chromedp"
 	"github.com/chromedp/chromedp/kb"
+	"github.com/nulijiabei/gcpool"
+	operators "github.com/nulijiabei/gcpool/dashboard"
 )
 
 // figures is the question that the dashboard asks again and again.
@@ -119,6 +124,34 @@ func TestDashboardSaysThatServerIsLost(t *testing.T) {
 	d.awaitState("live")
 	d.awaitText("#state", "Live")
 	d.awaitText("#history", "when the server started again")
+}
+
+// TestDashboardForgetsThePoolsOfTheLastProcess: one that has started again may have none yet.
+func TestDashboardForgetsThePoolsOfTheLastProcess(t *testing.T) {
+	need(t)
+	t.Parallel()
+	old := gcpool.NewPool()
+	if err := old.Register("old"); err != nil {
+		t.Fatal(err)
+	}
+	var now atomic.Pointer[http.Handler]
+	serve := func(pool *gcpool.Pool) {
+		h := operators.Handler(pool)
+		now.Store(&h)
+	}
+	serve(old)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { (*now.Load()).ServeHTTP(w, r) }))
+	t.Cleanup(web.Close)
+	d := newPerson(t, "dashboard")
+	d.do(chromedp.Navigate(web.URL))
+	d.awaitState("live")
+	d.awaitText("#pools tbody", "old")
+	serve(gcpool.NewPool())
+	d.awaitText("#history", "when the server started again")
+	d.awaitText("#pools tbody", "No pool is registered yet.")
+	if eval[bool](d, "document.querySelector('#pools').innerText.includes('old')") {
+		t.Error("the table still has the pool of the last process")
+	}
 }
 
 // TestPagesFitANarrowPhone: 320 px is as narrow as WCAG 1.4.10 asks for. The
