@@ -258,3 +258,24 @@ func TestNothingRunsWhileNobodyLooks(t *testing.T) {
 		t.Errorf("%d goroutines, %d before", after, before)
 	}
 }
+
+// TestBytesAreWrittenWithoutExponent: as the script writes them.
+func TestBytesAreWrittenWithoutExponent(t *testing.T) {
+	t.Parallel()
+	for bytes, want := range map[int]string{
+		999: "999 B", 1000: "0.977 KiB", 12_345: "12.1 KiB", 1_023_300: "999 KiB", 1_023_600: "1000 KiB", 1_024_000: "0.977 MiB",
+	} {
+		pool := gcpool.NewPool(gcpool.WithMailbox(time.Minute, 1<<21))
+		if err := pool.Register("mail"); err != nil {
+			t.Fatal(err)
+		}
+		if err := pool.GetStream("mail").Add("carol", make([]byte, bytes)); err != nil { // waits for Start
+			t.Fatal(err)
+		}
+		page := ask(dashboard.Handler(pool), http.MethodGet, "/").Body.String()
+		if !strings.Contains(page, "<td>"+want+"</td>") {
+			t.Errorf("%d bytes are not written as %s in %s", bytes, want, regexp.MustCompile(`<td>.* \w*B</td>`).FindString(page))
+		}
+		pool.Shutdown(t.Context())
+	}
+}

@@ -109,5 +109,9 @@ func size(n int) string {
 	if unit == 0 {
 		return fmt.Sprint(n, " B")
 	}
-	return fmt.Sprintf("%.3g %s", value, [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
+	format := "%.3g %s"
+	if value >= 100 {
+		format = "%.0f %s" // %.3g would write 1000 as 1e+03
+	}
+	return fmt.Sprintf(format, value, [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
 }
