@@ -48,3 +48,24 @@ func (b *tab) fits(state string, parts ...string) {
 	}
 	b.look(light)
 }
+
+// TestLogHasRoomOnALowScreen: on a phone on its side, with its keyboard open, or as low as
+// WCAG 1.4.10 asks for.
+func TestLogHasRoomOnALowScreen(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newServer(t)
+	newGuests(t, s, "Bob", "Carol", "Dave", "Erin", "Frank")
+	alice := signedIn(t, s, "Alice")
+	alice.awaitText("#count", "People connected: 6")
+	alice.push("Hello all")
+	alice.awaitOutcome("Hello all", "delivered", "✓ Sent to everyone connected.")
+	for _, size := range [][2]int64{{568, 320}, {320, 300}, {320, 256}, {844, 390}} {
+		alice.look(look{"low", size[0], size[1], "light"})
+		if height := eval[int](alice, "document.querySelector('#log').clientHeight"); height < 120 {
+			t.Errorf("at %v px the log is %d px high", size, height)
+		}
+		alice.click("#text") // which comes into view
+		alice.await("(b => b.top >= 0 && b.bottom <= innerHeight + 2)(document.querySelector('#text').getBoundingClientRect())")
+	}
+}
