@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/chromedp/cdproto/input"
+	"github.com/chromedp/cdproto/network"
 	"github.com/chromedp/chromedp"
 )
 
@@ -182,4 +183,27 @@ func TestServerRestart(t *testing.T) {
 	alice.click("#send")
 	bob.awaitMessage("alice", "Written meanwhile")
 	alice.awaitOutcome("Written meanwhile", "delivered", "✓ Delivered.")
+}
+
+// TestPageComesBackWithTheNetwork: a laptop that wakes up does not wait for the next try.
+func TestPageComesBackWithTheNetwork(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newServer(t)
+	alice := signedIn(t, s, "alice")
+	alice.allow(gone)
+	alice.do(chromedp.Evaluate[chromedp.Void]("Math.random = () => 1; undefined")) // it waits for 1, 2, 4, 8 and 16 s
+	before := len(alice.asked("/me"))
+	s.stop()
+	alice.awaitState("away")
+	alice.awaitAsked("/me", before+4)
+	s.start()
+	for _, offline := range []bool{true, false} {
+		alice.do(call(network.OverrideNetworkState, network.OverrideNetworkStateParams{Offline: offline, DownloadThroughput: -1, UploadThroughput: -1}))
+	}
+	alice.awaitState("connected")
+	tries := alice.asked("/me")[before:]
+	if waited := tries[4].at - tries[3].at; waited > 12*time.Second {
+		t.Errorf("it came back %v after its last try, as if the network had not", waited)
+	}
 }

@@ -271,5 +271,6 @@ $("change").onclick = () => {
 $("composer").onsubmit = send;
 $("text").oninput = measure;
 $("text").onkeydown = event => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) send(event); };
+addEventListener("online", () => { if (state === "away") connect(); }); // the next try may be half a minute away
 measure();
 connect();
