@@ -86,6 +86,11 @@ func WithWriteTimeout(d time.Duration) Option {
 // until the ping has arrived; from then on only an answer counts. The pool looks once a
 // second, or four times in d if that is more often, from Start on. The default is 15 s; 0 turns
 // heartbeats off; less than 10 ms means 10 ms.
+//
+// A browser answers pings and tells its page nothing. So a page does not learn that its network
+// is gone, and may wait for minutes on a connection that the pool has closed. If that matters,
+// call [StreamPool.Broadcast] at a fixed pace, and let the page connect again when it has heard
+// nothing for twice as long.
 func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbeat = d } }
 
 // WithMailbox keeps messages for ids that are not connected. A message is kept for ttl, counted
