@@ -46,8 +46,10 @@
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
 //
 // Codes from 4000 to 4499 tell a client to come back, and codes from 4500 to 4999 to stay away.
-// Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking
-// the id from each other. A peer that has stopped reading is closed without a code.
+// Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking the id
+// from each other. A peer that has stopped reading is closed without a code. So is a peer that needs
+// more than a second for what is already on its way, as on a slow link: its client sees 1006, even in
+// place of 4500, and comes back.
 //
 // # Concurrency
 //
