@@ -2,10 +2,16 @@ package clients
 
 import (
 	"context"
+	"crypto/sha1"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -159,6 +165,31 @@ func TestPython(t *testing.T) {
 			t.Errorf("it ended with %q", got)
 		}
 	})
+}
+
+// A library may close without a code (RFC 6455 section 7.1.5). The client comes back then.
+func TestPythonComesBackAfterACloseWithoutACode(t *testing.T) {
+	need(t, "python3")
+	frames := make(chan string, 2)
+	frames <- "\x88\x00"
+	frames <- "\x88\x02\x13\x24" // 4900
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+			"Sec-WebSocket-Accept: %s\r\n\r\n%s", base64.StdEncoding.EncodeToString(sum[:]), <-frames)
+		io.Copy(io.Discard, conn)
+	}))
+	t.Cleanup(server.Close)
+	host := strings.TrimPrefix(server.URL, "http://")
+	if got := start(t, "python3", "python/client.py", host, "/", server.URL, "none=")(); got != "closed with 4900" {
+		t.Errorf("it ended with %q", got)
+	}
 }
 
 // The others' pongs would prove nothing if the server did not miss them.

@@ -54,7 +54,7 @@ def frame(stream):
     """Returns the opcode and the payload of the next frame."""
     first, size = read(stream, 2)
     if not first & 0x80 or first & 0x70 or size & 0x80:
-        sys.exit("a fragment, an extension, or a mask, which a server must not send")
+        sys.exit("a fragment, an extension or a mask, which this client does not know")
     if size == 126:
         (size,) = struct.unpack(">H", read(stream, 2))
     elif size == 127:
@@ -103,7 +103,7 @@ def receive(sock, stream, record, mute):
                 send(sock, PONG, payload)
         elif opcode == CLOSE:
             send(sock, CLOSE, payload)
-            return struct.unpack(">H", payload[:2])[0]
+            return struct.unpack(">H", payload[:2])[0] if payload else 1005  # no code
         elif payload == b"report":
             send(sock, TEXT, record.line())
         else:
