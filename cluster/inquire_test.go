@@ -154,6 +154,13 @@ func TestAbsent(t *testing.T) {
 	if err := n.absentLocked(&request{key: alice, kind: where, node: "g"}, "h", true); err != gcpool.ErrMoved {
 		t.Errorf("a question: %v", err)
 	}
+	n.hears = n.now()
+	for kind, want := range map[byte]error{push: nil, where: gcpool.ErrMoved} {
+		r := &request{key: alice, kind: kind, heard: n.now(), absent: []string{"g", "h"}}
+		if err := n.absentLocked(r, n.id, false); err != want {
+			t.Errorf("%c, all, but it has just joined: %v, want %v", kind, err, want)
+		}
+	}
 }
 
 // TestNewcomerDoesNotSendTwice: a node that has just joined does not know yet who may have a
