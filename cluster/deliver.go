@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync/atomic"
@@ -10,7 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A delivery is a push of another node on its way to an id here.
+// A delivery is a request of another node that has been taken, and has no answer yet.
 type delivery struct {
 	key
 	origin
@@ -53,21 +54,20 @@ func (n *incoming) received(m *nats.Msg) {
 	}
 	n.taken.Add(1)
 	r.number = number
-	if !n.accept(r, expires) {
-		return
+	switch {
+	case !n.accept(r, expires):
+	case kind == push:
+		n.proceed(r)
+	case n.added(r.key).IsZero():
+		n.end(r, "")
+	default:
+		r.codes = []byte{0}
+		n.end(r, n.name)
 	}
-	if kind == where {
-		n.locate(r)
-		return
-	}
-	n.mu.Lock()
-	n.deliveries[r.origin] = r
-	n.mu.Unlock()
-	n.proceed(r)
 }
 
-// accept reports whether a request may be taken. A request that is out of turn, has
-// expired or comes while this node leaves is refused; its node sends it again if it still
+// accept takes a request, and reports whether it may be taken. A request that is out of turn,
+// has expired or comes while this node leaves is refused; its node sends it again if it still
 // waits. A request that came twice has its answer already.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
@@ -76,6 +76,7 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 	if n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
 		w.refuse(r.number)
 	} else if w.take(r.number) {
+		n.deliveries[r.origin] = r
 		return true
 	}
 	if w.never(r.number) {
@@ -111,19 +112,6 @@ func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
 	}
 }
 
-// locate answers the question where an id is.
-func (n *incoming) locate(r *delivery) {
-	here := !n.added(r.key).IsZero()
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if here {
-		n.answerLocked(r.node, r.number, outcomes, []byte{0}, n.name)
-	} else {
-		h, _ := n.hintLocked(r.key)
-		n.answerLocked(r.node, r.number, outcomes, nil, h.node)
-	}
-}
-
 // proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
 // when these have their outcomes, or when there may be room. At the end it answers r. It loops
 // over messages that the pool refuses, because there may be more of them than a stack holds calls.
@@ -144,13 +132,13 @@ func (n *incoming) proceed(r *delivery) {
 		}
 		moved = r.note([]error{err})
 	}
-	n.end(r)
+	n.end(r, "")
 }
 
 // written continues with r when its first messages have their outcomes.
 func (n *incoming) written(r *delivery, errs []error) {
 	if r.note(errs) {
-		n.end(r)
+		n.end(r, "")
 	} else {
 		n.proceed(r)
 	}
@@ -170,13 +158,14 @@ func (r *delivery) note(errs []error) (moved bool) {
 	return false
 }
 
-// end answers r. Messages that are left in its batch were not taken.
-func (n *incoming) end(r *delivery) {
+// end answers r. Messages that are left in its batch were not taken. The name is that of this node
+// if r asked for it, "" for the node that has the id, if that is known.
+func (n *incoming) end(r *delivery, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.deliveries, r.origin)
 	h, _ := n.hintLocked(r.key)
-	n.answerLocked(r.node, r.number, outcomes, r.codes, h.node)
+	n.answerLocked(r.node, r.number, outcomes, r.codes, cmp.Or(name, h.node))
 }
 
 // farewell tells each node how many answers it should have got.

@@ -68,16 +68,12 @@ func (n *Node) giveUp() {
 	n.sweep(true)
 }
 
-// settle waits until nothing is on its way. Once the ids are withdrawn, the node takes no more
-// requests. Once receive is idle, all requests that it took are in deliveries.
+// settle waits until nothing is on its way. Once the ids are withdrawn, accept takes no more
+// requests, and all that it took are in deliveries. What receive still refuses then goes out
+// with the farewell.
 func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {
-			select {
-			case n.idle <- struct{}{}:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
 			n.mu.Lock()
 			left := n.open + len(n.deliveries) + len(n.pending) + len(n.broadcasts)
 			n.mu.Unlock()

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
-	"sync"
 	"testing"
 	"time"
 
@@ -187,16 +186,6 @@ func TestSettle(t *testing.T) {
 		n.withdrawn.Store(true)
 		begin(n)
 		ctx, cancel := context.WithCancel(t.Context())
-		var idle sync.WaitGroup
-		idle.Go(func() {
-			for {
-				select {
-				case <-n.idle:
-				case <-ctx.Done():
-					return
-				}
-			}
-		})
 		if what != "nothing" {
 			time.AfterFunc(50*time.Millisecond, cancel)
 		}
@@ -204,40 +193,29 @@ func TestSettle(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		cancel()
-		idle.Wait()
 	}
 }
 
-// TestSettleAsksReceive: a message that has been taken, and is in no list yet, is waited
-// for.
-func TestSettleAsksReceive(t *testing.T) {
+// TestSettleWaitsForWhatWasTaken: a request that receive has taken, and has not given to the pool
+// yet, is waited for. Once the ids are withdrawn, receive takes none.
+func TestSettleWaitsForWhatWasTaken(t *testing.T) {
 	n := bare("n")
+	r, late := &delivery{origin: origin{"g", 1}}, &delivery{origin: origin{"g", 2}}
+	if !n.accept(r, ahead(time.Minute)) {
+		t.Fatal("it was not taken")
+	}
 	n.withdrawn.Store(true)
-	settled := make(chan error, 1)
-	idle := func() {
-		select {
-		case err := <-settled:
-			t.Fatalf("settled: %v", err)
-		case <-n.idle:
-		}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*retryDelay)
+	defer cancel()
+	if err := n.settle(ctx); err == nil {
+		t.Error("settled, and it has no answer")
 	}
-	n.in <- nil
-	go func() { settled <- n.settle(t.Context()) }()
-	<-n.in
-	time.Sleep(10 * retryDelay)
-	n.open++
-	idle()
-	idle()
-	n.mu.Lock()
-	n.open--
-	n.mu.Unlock()
-	var err error
-	select {
-	case <-n.idle:
-		err = <-settled
-	case err = <-settled:
+	n.end(r, "")
+	if n.accept(late, ahead(time.Minute)) || len(n.pending) != 1 {
+		t.Errorf("the next was taken, or has no answer: %d messages", len(n.pending))
 	}
-	if err != nil {
+	n.pending = nil
+	if err := n.settle(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -107,7 +107,6 @@ type Node struct {
 	subs    []*nats.Subscription  // all but those of ids
 	ours    *nats.Subscription    // answers
 	changed chan struct{}         // wakes the announcer
-	idle    chan struct{}         // received from when receive has nothing to do
 	leaving chan struct{}         // closed by Leave
 	gone    atomic.Bool           // Leave has been called
 	left    chan struct{}         // closed when it has ended
@@ -188,7 +187,7 @@ func newNode() *Node {
 	return &Node{
 		outgoing: out, replies: replies{out},
 		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
-		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1), idle: make(chan struct{}),
+		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
 		leaving: make(chan struct{}), left: make(chan struct{}), dirty: map[key]change{},
 	}
 }

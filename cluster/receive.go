@@ -20,7 +20,6 @@ func (n *Node) receive() {
 		case <-ticker.C:
 			n.sweep(false)
 			n.listen()
-		case <-n.idle:
 		case <-n.stop:
 			return
 		}
