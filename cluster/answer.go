@@ -108,14 +108,10 @@ func (n *replies) answer(d *decoder, node string) bool {
 	if r == nil || n.claim(number) == nil {
 		return ok
 	}
-	switch {
-	case lost != nil:
+	if lost != nil {
 		n.finish(r, lost)
-	default:
-		for _, c := range codes {
-			r.errs = append(r.errs, reasons[c])
-		}
-		n.settled(r, len(codes), node, name)
+	} else {
+		n.settled(r, codes, node, name)
 	}
 	return true
 }
@@ -147,30 +143,31 @@ func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, n
 
 // settled continues with r when a node has answered with outcomes for the first messages. The
 // others go to the node named, unless they have not been sent yet.
-func (n *replies) settled(r *request, outcomes int, node, name string) {
-	all := outcomes == r.sent
-	r.batch = r.batch[outcomes:]
-	if outcomes > 0 {
+func (n *replies) settled(r *request, codes []byte, node, name string) {
+	for _, c := range codes {
+		r.errs = append(r.errs, reasons[c])
+	}
+	r.batch = r.batch[len(codes):]
+	if len(codes) > 0 {
 		r.since = n.now()
 	}
 	switch {
-	case all:
+	case len(codes) == r.sent:
+		r.node, r.name = node, name
 		n.mu.Lock()
 		n.hints[0][r.key] = hint{node: node}
 		n.mu.Unlock()
-		if len(r.batch) == 0 {
-			r.node, r.name = node, name
-			n.finish(r, nil)
-			return
-		}
-		r.node = node // the rest did not fit into one message
 	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
 		n.finish(r, gcpool.ErrMoved)
 		return
 	default:
 		r.node = name
 	}
-	n.again(r)
+	if len(r.batch) > 0 {
+		n.enqueue(r)
+	} else {
+		n.finish(r, nil)
+	}
 }
 
 // departed handles a farewell. If all answers of that node have come, it never took a request

@@ -96,29 +96,22 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue adds a new request to the queue.
+// enqueue adds a request, or what is left of it, to the queue.
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
-	n.open++
+	if r.heard.IsZero() {
+		n.open++
+	}
 	h, _ := n.hintLocked(r.key)
-	r.node, r.since = h.node, cmp.Or(r.since, h.since, n.now())
-	n.mu.Unlock()
-	n.again(r)
-}
-
-// again puts what is left of a request into the queue.
-func (n *outgoing) again(r *request) {
-	n.mu.Lock()
-	ended := n.ended
-	if !ended {
-		r.heard = n.now()
-		n.queue = append(n.queue, r)
-		wake(n.sending)
-	}
-	n.mu.Unlock()
-	if ended {
+	r.node, r.since, r.heard = cmp.Or(r.node, h.node), cmp.Or(r.since, h.since, n.now()), n.now()
+	if n.ended {
+		n.mu.Unlock()
 		n.finish(r, errAway)
+		return
 	}
+	n.queue = append(n.queue, r)
+	wake(n.sending)
+	n.mu.Unlock()
 }
 
 // hintLocked returns the hint for an id.

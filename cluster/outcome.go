@@ -39,7 +39,7 @@ func (n *outgoing) uncountLocked(r *request) {
 func (n *outgoing) fail(r *request, err error) {
 	if err == errTooLarge && len(r.batch) > 1 {
 		r.errs, r.batch = append(r.errs, err), r.batch[1:]
-		n.again(r)
+		n.enqueue(r)
 		return
 	}
 	n.finish(r, err)

@@ -92,7 +92,7 @@ func TestWindow(t *testing.T) {
 // TestWakesSend: requests and answers do not wait in line for the next tick.
 func TestWakesSend(t *testing.T) {
 	for what, add := range map[string]func(n *Node){
-		"a request": func(n *Node) { n.again(&request{}) },
+		"a request": func(n *Node) { n.enqueue(&request{}) },
 		"an answer": func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
 		"Broadcast": func(n *Node) { remote{n}.Broadcast(name, nil) },
 	} {
@@ -118,23 +118,19 @@ func TestInHand(t *testing.T) {
 // TestSearchBeginsAnew: a search is too long only if nothing was heard of a node that
 // has the id, be it that the messages were in progress or wrote some of them.
 func TestSearchBeginsAnew(t *testing.T) {
-	for what, heard := range map[string]func(n *Node, r *request) int{
-		"nothing": func(n *Node, r *request) int { return 0 },
-		"in progress": func(n *Node, r *request) int {
+	for what, heard := range map[string]func(n *Node) []byte{
+		"nothing": func(n *Node) []byte { return nil },
+		"in progress": func(n *Node) []byte {
 			n.answer(&decoder{left: []byte{1, inProgress, 0, 0}}, n.id)
-			return 0
+			return nil
 		},
-		"one is written": func(n *Node, r *request) int {
-			r.errs = []error{nil}
-			return 1
-		},
+		"one is written": func(n *Node) []byte { return []byte{0} },
 	} {
 		n := bare("n")
 		r, errs := pending("x", "y")
 		r.since, r.sent = time.Now().Add(-time.Hour), 2
 		n.out[1] = r
-		written := heard(n, r)
-		n.settled(r, written, n.id, strings.Repeat("h", 22))
+		n.settled(r, heard(n), n.id, strings.Repeat("h", 22))
 		if over := what == "nothing"; over == (len(n.queue) == 1) || over != (len(*errs) == 2) {
 			t.Errorf("%s: %d wait, outcomes %v", what, len(n.queue), *errs)
 		}
@@ -233,12 +229,12 @@ func TestTake(t *testing.T) {
 		}
 		sent := r.sent
 		n.claim(n.number)
-		n.settled(r, sent, n.id, "")
+		n.settled(r, make([]byte, sent), n.id, "")
 		if sent == 3 {
 			continue
 		}
-		if r.node != n.id {
-			t.Errorf("size %d: the rest goes to %q", size, r.node)
+		if r.node != n.id || n.open != 1 {
+			t.Errorf("size %d: the rest goes to %q, %d are open", size, r.node, n.open)
 		}
 		if n.take(); r.sent != 3-sent && size < limit-60 || r.sent > 3-sent {
 			t.Errorf("size %d: then %d messages", size, r.sent)
