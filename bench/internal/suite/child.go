@@ -123,8 +123,9 @@ func spawn(role string, procs int, env ...string) (*child, error) {
 	return &child{role, cmd, rpc.NewClient(stdio{out, in})}, nil
 }
 
-// patience is the limit for a call that sets no limit.
-const patience = 60 * time.Second
+// patience is the limit for a call that sets no limit. To add a million ids and to delete them
+// takes more than a minute on a slow machine.
+const patience = 5 * time.Minute
 
 // call calls a method of the child.
 func (c *child) call(method string, args, reply any) error {
