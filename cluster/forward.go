@@ -99,7 +99,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 // enqueue adds a request, or what is left of it, to the queue.
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
-	if r.heard.IsZero() {
+	if r.heard.IsZero() { // it is new
 		n.open++
 	}
 	h, _ := n.hintLocked(r.key)

@@ -170,9 +170,15 @@ func TestNewcomerDoesNotSendTwice(t *testing.T) {
 	g := haunt(t, s.ClientURL(), "g", nil)
 	g.serves(name, "alice") // its heartbeat goes before a is there, and it is slow to greet
 	a := join(t, s.ClientURL())
-	outcome := a.background("alice", "x")
+	a.sendsOnce(t, g)
+}
+
+// sendsOnce has n push to alice, who is at g with a slow peer.
+func (n *site) sendsOnce(t *testing.T, g *ghost) {
+	t.Helper()
+	outcome := n.background("alice", "x")
 	m, _ := g.asked()
-	time.Sleep(700 * time.Millisecond) // its peer is slow
+	time.Sleep(700 * time.Millisecond)
 	g.answers(m, outcomes, []byte{0}, "")
 	if err := <-outcome; err != nil {
 		t.Error(err)
@@ -202,16 +208,7 @@ func TestWhoIsThereAgainDoesNotSendTwice(t *testing.T) {
 		defer a.mu.Unlock()
 		return !a.away
 	})
-	outcome := a.background("alice", "x")
-	m, _ := g.asked()
-	time.Sleep(700 * time.Millisecond) // its peer is slow
-	g.answers(m, outcomes, []byte{0}, "")
-	if err := <-outcome; err != nil {
-		t.Error(err)
-	}
-	if len(g.asks) > 0 {
-		t.Errorf("it was sent %d times more", len(g.asks))
-	}
+	a.sendsOnce(t, g)
 }
 
 // TestInquire: a request is asked about with growing pauses, and many not all at once.

@@ -184,7 +184,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	same(t, "told", told, "1", "3", "5")
 }
 
-// TestUnpinKeepsASmallChunk, and only if it is told so.
+// TestUnpinKeepsASmallChunk: only that of a busy id.
 func TestUnpinKeepsASmallChunk(t *testing.T) {
 	for name, test := range map[string]struct {
 		size       int

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -92,6 +93,35 @@ func TestWhoLeavesDuringShutdownIsToldToComeBack(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestWhoLeavesASlowPeerDuringShutdown: the same over TCP, where a write to the peer is under way.
+func TestWhoLeavesASlowPeerDuringShutdown(t *testing.T) {
+	undisturbed(t, func() error {
+		p, conns, stream := started(t)
+		ends := make(chan bool)
+		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, _ net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			<-ends
+			conns.Del("a")
+		}))
+		_, r := handshake(t, url, "", 4<<10)
+		eventually(t, "connected", func() bool { return conns.Connected("a") == 1 })
+		add(t, stream, "a", string(make([]byte, 900<<10)))
+		eventually(t, "stalled", func() bool { return !conns.Info("a").Stalled.IsZero() })
+		go shutdown(p, time.Minute)
+		eventually(t, "closed", func() bool { return stream.Add("b", nil) == gcpool.ErrClosed })
+		ends <- true
+		for {
+			op, payload, err := frame(r)
+			if err != nil || op == 0x88 {
+				if err == nil && payload != "\x03\xe9" {
+					t.Errorf("close frame %q", payload)
+				}
+				return err
+			}
+		}
+	})
 }
 
 // closings returns the statuses of the close frames that come until the end, and

@@ -50,6 +50,17 @@ func TestUpgradeAddsNoHeaderThatNetHTTPDoesNot(t *testing.T) {
 	})
 }
 
+// switchAndClose answers a handshake with WriteHeader, as coder does, and ends the connection.
+func switchAndClose(t *testing.T, w http.ResponseWriter) {
+	w.WriteHeader(http.StatusSwitchingProtocols)
+	conn, _, err := http.NewResponseController(w).Hijack()
+	if err != nil {
+		t.Error(err)
+		return
+	}
+	conn.Close()
+}
+
 // TestUpgradeAnswersWithTheHeadersInFront: what middleware in front of Upgrade has set is in the
 // answer of the handler, and in a handshake that the handler answers with WriteHeader, as coder
 // does. The encoding is not, because such a middleware does not see the body.
@@ -61,13 +72,7 @@ func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
 				http.Error(w, "no", http.StatusUnauthorized)
 				return
 			}
-			w.WriteHeader(http.StatusSwitchingProtocols)
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			conn.Close()
+			switchAndClose(t, w)
 		}))
 		addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Set-Cookie", "a=1")
@@ -96,13 +101,7 @@ func TestUpgradeAnswersWithoutLengthsInFront(t *testing.T) {
 			}
 			w.Header().Set("Connection", "Upgrade")
 			w.Header().Set("Upgrade", "websocket")
-			w.WriteHeader(http.StatusSwitchingProtocols)
-			conn, _, err := http.NewResponseController(w).Hijack()
-			if err != nil {
-				t.Error(err)
-				return
-			}
-			conn.Close()
+			switchAndClose(t, w)
 		}))
 		for header, value := range map[string]string{"Connection": "keep-alive", "Content-Length": "0", "Transfer-Encoding": "chunked"} {
 			addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

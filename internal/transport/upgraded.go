@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// GoAway notes that a pool that has l, or has refused it, is shut down. Under Upgrade the peer is
-// then told to come back, if the handler closes the connection without a close frame.
+// GoAway notes that a pool that has l, or has refused it, is shut down. If the handler then closes a
+// connection under Upgrade without a close frame, the close frame of Upgrade asks the peer to come back.
 func (l *Link) GoAway() {
 	if up := l.upgraded(); up != nil {
 		up.GoAway()
