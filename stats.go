@@ -77,8 +77,7 @@ type Info struct {
 }
 
 // Info returns what the pool knows of id, and the zero Info for an id that is not connected and has
-// no messages. The work is bounded by [WithOutbox] and [WithMailbox], one step for 64 KiB. It does
-// not block.
+// no messages. It does not block.
 func (c *ConnPool) Info(id string) Info {
 	if r := c.find(id); r != nil {
 		return Info(r.Info())

@@ -13,14 +13,13 @@ type account struct {
 	Shared *Shared
 	Log    outbox.Log
 
-	mail    *mail         // what of Log is in the mailbox; noMail if nothing has been
-	forward *forwarder    // what of Log goes to other processes; noForwarder if nothing has
+	absence *absence      // what of Log is in the mailbox, or goes to other processes; noAbsence if nothing has
 	Room    signal.Signal // that something has left, or that other bounds hold
 }
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
 func (a *account) fits(n int) bool {
-	return a.Shared.fits(a.OutboxBytes()+n, a.Log.Messages-a.mail.weight())
+	return a.Shared.fits(a.OutboxBytes()+n, a.Log.Messages-a.absence.messages(), a.Log.Receipts-a.absence.receipts)
 }
 
 // dropOldest reports the oldest messages as slow to make room for n bytes more, if the policy
@@ -30,7 +29,7 @@ func (a *account) dropOldest(n int) bool {
 		return false
 	}
 	messages, receipts, bytes := a.Log.Waiting() // the rest stays
-	if !a.Shared.fits(a.Log.Bytes-bytes+n, a.Log.Messages-messages-receipts*outbox.ReceiptCost) {
+	if !a.Shared.fits(a.Log.Bytes-bytes+n, a.Log.Messages-messages, a.Log.Receipts-receipts) {
 		return false
 	}
 	for a.Log.Waits() && !a.fits(n) {
@@ -42,16 +41,16 @@ func (a *account) dropOldest(n int) bool {
 // Count returns how many messages have no outcome yet, how many of them are in the mailbox,
 // and the payload of both.
 func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
-	return a.Log.Left(), a.Log.Bytes, a.mail.messages(), a.mail.bytes
+	return a.Log.Messages, a.Log.Bytes, a.absence.messages(), a.absence.bytes
 }
 
 // OutboxBytes returns the payload that waits outside the mailbox.
-func (a *account) OutboxBytes() int { return a.Log.Bytes - a.mail.bytes }
+func (a *account) OutboxBytes() int { return a.Log.Bytes - a.absence.bytes }
 
 // settled frees the room of messages that have left the log with an outcome.
 func (a *account) settled(messages, receipts, payload int) {
 	a.Log.Settled(messages, receipts, payload)
-	a.forward.count(-messages, -payload)
+	a.absence.count(-messages, -payload)
 	a.Room.Wake()
 }
 

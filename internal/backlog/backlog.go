@@ -11,7 +11,7 @@ import (
 
 // A Backlog is what waits for one id, and where its messages get their outcomes. It belongs to
 // the id, so it outlives each connection. Its lock guards everything about the id. All methods,
-// and those of mail and forwarder, expect it locked, except mail.Expire and mail.Gone.
+// and those of absence, expect it locked, except absence.Expire and Gone.
 type Backlog struct {
 	sync.Mutex
 	account
@@ -28,7 +28,7 @@ const sampled = 64
 func (b *Backlog) Init(s *Shared, id string) {
 	b.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
 	b.Shared, b.begun = s, uint8(rand.Uint32())
-	b.mail, b.forward = &noMail, &noForwarder
+	b.absence = &noAbsence
 }
 
 // Full reports whether m has to wait for room. Before Start bounded is false. Until then WithBuffer
@@ -60,13 +60,13 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	switch {
 	case b.remote():
 		b.append(m, away)
-		b.openForwarder().accept(n)
+		b.openAbsence().accept(n)
 	case b.undecided():
 		b.append(m, away)
 	case away && s.mailboxOn() && s.Mailbox.Takes(n+b.idCost()):
 		keep(m)
 		b.append(m, away)
-		b.openMail().add(1, m.Receipts(), n)
+		b.openAbsence().add(1, m.Receipts(), n)
 	case away:
 		s.refuse(b.ID, m, outcome.ErrNotConnected)
 	case fits || s.Overflow == Disconnect:
@@ -92,7 +92,7 @@ func (b *Backlog) append(m *outbox.Message, tight bool) {
 // undecided reports whether a message for an id that is away waits for its turn in line:
 // before Start, and behind messages that were added before Start.
 func (b *Backlog) undecided() bool {
-	if b.Connected || b.mail.messages() > 0 {
+	if b.Connected || b.absence.messages() > 0 {
 		return false
 	}
 	return !b.Shared.Line.Opened() || b.Log.Waits() && !b.Log.Pinned()

@@ -153,8 +153,8 @@ func TestCountsAddUp(t *testing.T) {
 	}
 }
 
-// TestWhatAllShareStaysEmpty: ids that have had neither mail nor batches share an empty one of
-// each, which no step may change.
+// TestWhatAllShareStaysEmpty: ids that have had neither mail nor batches share an empty absence,
+// which no step may change.
 func TestWhatAllShareStaysEmpty(t *testing.T) {
 	b := backlogWith(t, setting{connected: true})
 	b.accept("1")
@@ -163,10 +163,10 @@ func TestWhatAllShareStaysEmpty(t *testing.T) {
 	b.Disconnect(outcome.ErrDeleted)
 	b.WithoutRemote(outcome.ErrNotConnected)
 	b.Connect()
-	if b.mail != &noMail || b.forward != &noForwarder {
+	if b.absence != &noAbsence {
 		t.Error("it has one of its own")
 	}
-	if noMail.messages() != 0 || noMail.bytes != 0 || noMail.receipts != 0 || noForwarder != (forwarder{}) {
-		t.Errorf("%d messages of %d bytes, %+v", noMail.messages(), noMail.bytes, noForwarder)
+	if a := &noAbsence; a.messages() != 0 || a.from.Load() != 0 || a.bytes != 0 || a.receipts != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
+		t.Errorf("%+v", a)
 	}
 }

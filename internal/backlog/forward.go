@@ -22,15 +22,6 @@ const (
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// A forwarder knows which messages of the log go to other processes, and has the batch that is on
-// its way.
-type forwarder struct {
-	backlog *Backlog
-	due     forwarding
-	bytes   int    // its share of remoteBytes
-	batch   *Batch // on its way; nil if none is
-}
-
 // A Batch is messages of one id on their way to another process. They stay pinned in the log
 // until their outcomes come.
 type Batch struct {
@@ -52,22 +43,11 @@ func (b *Batch) Forward(pool, id string, done func(errs []error)) {
 // Len returns how many messages there are.
 func (b *Batch) Len() int { return len(b.messages) }
 
-// noForwarder is the forwarder of each id that has had nothing to forward. Nothing changes it.
-var noForwarder forwarder
-
-// openForwarder returns b's forwarder, new if need be.
-func (b *Backlog) openForwarder() *forwarder {
-	if b.forward == &noForwarder {
-		b.forward = &forwarder{backlog: b}
-	}
-	return b.forward
-}
-
 // remote reports whether what comes for the id goes elsewhere.
 func (b *Backlog) remote() bool { return !b.Connected && b.Shared.Remote() != nil }
 
 // Travels reports whether a batch is on its way to another process.
-func (b *Backlog) Travels() bool { return b.forward.batch != nil }
+func (b *Backlog) Travels() bool { return b.absence.batch != nil }
 
 // Due reports whether the cursor of an id that is away has something to do: Load, or Decide if
 // there is no remote.
@@ -75,56 +55,56 @@ func (b *Backlog) Due() bool {
 	switch {
 	case b.Connected || !b.Log.Waits():
 		return false
-	case b.remote() && b.mail.messages() > 0:
-		return b.forward.due != forwardNone
+	case b.remote() && b.absence.messages() > 0:
+		return b.absence.due != forwardNone
 	case b.remote(): // also what has waited for Start since before there was a remote
 		return true
 	}
 	return b.undecided()
 }
 
-// mail returns the messages of the batch that count as in the mailbox.
-func (f *forwarder) mail() []outbox.Message {
-	if f.batch == nil {
+// travelling returns the messages of the batch that count as in the mailbox.
+func (a *absence) travelling() []outbox.Message {
+	if a.batch == nil {
 		return nil
 	}
-	return f.batch.messages[f.batch.late:f.batch.mailed]
+	return a.batch.messages[a.batch.late:a.batch.mailed]
 }
 
 // accept counts a message of n bytes that is to be forwarded.
-func (f *forwarder) accept(n int) {
-	f.bytes += n + remoteCost
-	f.backlog.Shared.remoteBytes.Add(int64(n + remoteCost))
-	f.due = max(f.due, forwardFirst)
+func (a *absence) accept(n int) {
+	a.share += n + remoteCost
+	a.backlog.Shared.remoteBytes.Add(int64(n + remoteCost))
+	a.due = max(a.due, forwardFirst)
 }
 
 // count takes messages off what accept has counted; the arguments are negative.
-func (f *forwarder) count(messages, bytes int) {
-	if f.bytes > 0 {
-		n := max(bytes+messages*remoteCost, -f.bytes)
-		f.bytes += n
-		f.backlog.Shared.remoteBytes.Add(int64(n))
+func (a *absence) count(messages, bytes int) {
+	if a.share > 0 {
+		n := max(bytes+messages*remoteCost, -a.share)
+		a.share += n
+		a.backlog.Shared.remoteBytes.Add(int64(n))
 	}
 }
 
 // forget takes everything off what accept has counted.
-func (f *forwarder) forget() { f.count(0, -f.bytes) }
+func (a *absence) forget() { a.count(0, -a.share) }
 
 // stop ends the forwarding: the id is connected here, or there is no remote any more.
-func (f *forwarder) stop() {
-	f.forget()
-	if f.due != forwardNone { // so that noForwarder does not change
-		f.due = forwardNone
+func (a *absence) stop() {
+	a.forget()
+	if a.due != forwardNone { // so that noAbsence does not change
+		a.due = forwardNone
 	}
 }
 
 // abandon gives up the batch.
-func (f *forwarder) abandon() {
-	for _, sent := range f.mail() {
-		f.backlog.mail.removeOne(&sent)
+func (a *absence) abandon() {
+	for _, sent := range a.travelling() {
+		a.removeOne(&sent)
 	}
-	if f.batch != nil {
-		f.batch = nil
+	if a.batch != nil {
+		a.batch = nil
 	}
 }
 
@@ -136,7 +116,7 @@ func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotCon
 // first message in the mailbox goes alone. Otherwise each push to a user who is away would
 // carry all her mail. Load returns nil, and does nothing, if there is no remote.
 func (b *Backlog) Load() *Batch {
-	f, batch := b.openForwarder(), &Batch{remote: b.Shared.remote.Load()}
+	a, batch := b.openAbsence(), &Batch{remote: b.Shared.remote.Load()}
 	if *batch.remote == nil {
 		return nil
 	}
@@ -146,15 +126,15 @@ func (b *Backlog) Load() *Batch {
 		}
 		return len(c.Frames())
 	}
-	if f.due == forwardFirst && b.mail.messages() > 0 {
+	if a.due == forwardFirst && a.messages() > 0 {
 		load(b.Log.Pin(true))
 	} else {
 		for size := 0; b.Log.Waits() && size < outbox.Piece; {
 			size += load(b.Log.Pin(false))
 		}
 	}
-	batch.mailed = min(len(batch.messages), b.mail.messages())
-	f.batch, f.due = batch, forwardNone
+	batch.mailed = min(len(batch.messages), a.messages())
+	a.batch, a.due = batch, forwardNone
 	return batch
 }
 
@@ -162,8 +142,8 @@ func (b *Backlog) Load() *Batch {
 // and of those that came meanwhile. It reports false, and does nothing, if the batch was given
 // up, or has returned before.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
-	f, remote := b.forward, b.Shared.remote.Load()
-	if f.batch != batch {
+	a, remote := b.absence, b.Shared.remote.Load()
+	if a.batch != batch {
 		return false
 	}
 	current, same := *remote, remote == batch.remote // else the answers do not tell who has the id now
@@ -171,28 +151,28 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {
 		taken = taken || err == nil
-		f.settle(i, err)
+		a.settle(i, err)
 	}
 	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
 	b.tellGivenUp()
 	b.Log.Unpin(false)
-	f.batch = nil
+	a.batch = nil
 	switch {
 	case b.Connected:
-	case current != nil && (moved || f.due == forwardAll):
-		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && b.mail.messages() > max(0, batch.mailed-kept) {
-			b.mail.leave() // some has come behind what is left
+	case current != nil && (moved || a.due == forwardAll):
+		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && a.messages() > max(0, batch.mailed-kept) {
+			a.leave() // some has come behind what is left
 		}
-		f.evict()
+		a.evict()
 	case same && taken && kept == len(errs): // whoever took these takes the rest
-		f.due = forwardAll
+		a.due = forwardAll
 	case b.Shared.mailboxOn() && (kept < len(errs) || hadMail):
-		b.openMail().collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
+		a.collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
 	default:
-		f.due = forwardFirst
+		a.due = forwardFirst
 	}
 	if current == nil {
-		f.due = forwardNone
+		a.due = forwardNone
 	}
 	return true
 }
@@ -215,10 +195,10 @@ func keptFrom(errs []error, late int, place, remote bool) int {
 }
 
 // settle gives message i of the batch its outcome.
-func (f *forwarder) settle(i int, err error) {
-	b, batch := f.backlog, f.batch
+func (a *absence) settle(i int, err error) {
+	b, batch := a.backlog, a.batch
 	if batch.late <= i && i < batch.mailed {
-		b.mail.removeOne(&batch.messages[i])
+		a.removeOne(&batch.messages[i])
 	}
 	switch {
 	case err == nil:
@@ -231,9 +211,9 @@ func (f *forwarder) settle(i int, err error) {
 }
 
 // evict forwards everything that waits, except what came from another process.
-func (f *forwarder) evict() {
-	f.due = forwardAll
-	f.backlog.sift(math.MaxInt, nil, func(*outbox.Message) {})
+func (a *absence) evict() {
+	a.due = forwardAll
+	a.backlog.sift(math.MaxInt, nil, func(*outbox.Message) {})
 }
 
 // WithoutRemote notes that there is no remote any more. If the id is away, what waits goes to the
@@ -242,7 +222,7 @@ func (b *Backlog) WithoutRemote(reason error) {
 	if b.Connected {
 		return
 	}
-	b.forward.stop()
+	b.absence.stop()
 	if b.Shared.Line.Opened() || !b.undecided() {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
@@ -254,6 +234,6 @@ func (b *Backlog) WithoutRemote(reason error) {
 // Appeared notes that the id is connected to another process, so everything goes there.
 func (b *Backlog) Appeared() {
 	if b.remote() {
-		b.openForwarder().due = forwardAll
+		b.openAbsence().due = forwardAll
 	}
 }

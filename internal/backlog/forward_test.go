@@ -58,7 +58,7 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 		"it is delivered there": {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{nil}) }, 0},
 		"it comes back":         {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{outcome.ErrNotConnected}) }, 0},
 		"it has expired, and the id goes": {func(b *Backlog, _ *Batch) {
-			b.mail.expireOldest()
+			b.absence.expireOldest()
 			b.Connect()
 			b.Disconnect(outcome.ErrDeleted)
 		}, 1},
@@ -68,12 +68,12 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 		b.Returned(b.Load(), []error{outcome.ErrNotConnected}) // so it is mail
 		b.accept("2")
 		batch := b.Load()
-		if batch.mailed != 1 || b.mail.messages() != 1 {
+		if batch.mailed != 1 || b.absence.messages() != 1 {
 			t.Fatalf("%s: no mail is on its way", name)
 		}
 		test.step(b, batch)
-		if b.mail.messages() != test.messages || b.mail.bytes != test.messages {
-			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.mail.messages(), b.mail.bytes, test.messages)
+		if b.absence.messages() != test.messages || b.absence.bytes != test.messages {
+			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.absence.messages(), b.absence.bytes, test.messages)
 		}
 	}
 }

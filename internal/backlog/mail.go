@@ -7,68 +7,71 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// mail is the part of a log that is in the mailbox: the oldest messages, from position from up
-// to position to.
-type mail struct {
+// absence is what the log of an id keeps for the time when the id is away: its oldest messages are
+// in the mailbox, from position from up to position to, and forward.go says which ones go to other
+// processes. A batch may still be on its way when the id is connected again.
+type absence struct {
 	backlog  *Backlog
 	from     atomic.Uint64 // changed under the backlog's lock
 	to       uint64
-	bytes    int
+	bytes    int // of the messages in the mailbox
 	receipts int
+
+	due   forwarding
+	share int    // of remoteBytes
+	batch *Batch // on its way; nil if none is
 }
 
-// noMail is the mail of each id that has had none. It stays empty, so nothing changes it.
-var noMail mail
+// noAbsence is the absence of each id that has had none. It stays empty, so nothing changes it.
+var noAbsence absence
 
-// openMail returns b's mail, new if need be.
-func (b *Backlog) openMail() *mail {
-	if b.mail == &noMail {
-		b.mail = &mail{backlog: b}
+// openAbsence returns b's absence, new if need be.
+func (b *Backlog) openAbsence() *absence {
+	if b.absence == &noAbsence {
+		b.absence = &absence{backlog: b}
 	}
-	return b.mail
+	return b.absence
 }
 
-func (m *mail) messages() int { return int(m.to - m.from.Load()) }
-
-// weight returns how many messages m counts as in Log.Messages.
-func (m *mail) weight() int { return m.messages() + m.receipts*outbox.ReceiptCost }
+// messages returns how many messages are in the mailbox.
+func (a *absence) messages() int { return int(a.to - a.from.Load()) }
 
 // add counts messages as in the mailbox from now on. The caller then calls Fit without holding
 // a lock, or Schedule.
-func (m *mail) add(messages, receipts, bytes int) {
-	m.to += uint64(messages)
-	m.receipts += receipts
-	m.bytes += bytes
-	m.backlog.Shared.Mailbox.Put(m, m.to, messages, bytes+messages*m.backlog.idCost())
+func (a *absence) add(messages, receipts, bytes int) {
+	a.to += uint64(messages)
+	a.receipts += receipts
+	a.bytes += bytes
+	a.backlog.Shared.Mailbox.Put(a, a.to, messages, bytes+messages*a.backlog.idCost())
 }
 
 // remove counts the oldest messages out of the mailbox.
-func (m *mail) remove(messages, receipts, bytes int) {
+func (a *absence) remove(messages, receipts, bytes int) {
 	if messages > 0 {
-		m.from.Add(uint64(messages))
-		m.receipts -= receipts
-		m.bytes -= bytes
-		m.backlog.Shared.Mailbox.Remove(messages, bytes+messages*m.backlog.idCost())
+		a.from.Add(uint64(messages))
+		a.receipts -= receipts
+		a.bytes -= bytes
+		a.backlog.Shared.Mailbox.Remove(messages, bytes+messages*a.backlog.idCost())
 	}
 }
 
-func (m *mail) removeOne(sent *outbox.Message) { m.remove(1, sent.Receipts(), len(sent.Data)) }
+func (a *absence) removeOne(sent *outbox.Message) { a.remove(1, sent.Receipts(), len(sent.Data)) }
 
 // collect moves everything that waits to the mailbox. It reports with large what could never fit
 // there.
-func (m *mail) collect(large error) {
-	b := m.backlog
+func (a *absence) collect(large error) {
+	b := a.backlog
 	most := b.Shared.MailboxBytes - b.idCost()
-	b.forward.forget()
+	a.forget()
 	b.sift(most, large, keep)
 	messages, receipts, bytes := b.Log.Waiting()
-	for _, sent := range b.forward.mail() { // some of the mail may be on its way
+	for _, sent := range a.travelling() { // some of the mail may be on its way
 		messages++
 		receipts += sent.Receipts()
 		bytes += len(sent.Data)
 	}
-	if messages -= m.messages(); messages > 0 {
-		m.add(messages, receipts-m.receipts, bytes-m.bytes)
+	if messages -= a.messages(); messages > 0 {
+		a.add(messages, receipts-a.receipts, bytes-a.bytes)
 	}
 	b.Shared.Mailbox.Schedule()
 }
@@ -82,26 +85,26 @@ func keep(m *outbox.Message) {
 }
 
 // leave counts everything out of the mailbox, to leave on a connection or for another process.
-func (m *mail) leave() {
-	if m.messages() == 0 {
+func (a *absence) leave() {
+	if a.messages() == 0 {
 		return
 	}
-	m.remove(m.messages(), m.receipts, m.bytes)
-	if batch := m.backlog.forward.batch; batch != nil {
-		batch.mailed = batch.late
+	a.remove(a.messages(), a.receipts, a.bytes)
+	if a.batch != nil {
+		a.batch.mailed = a.batch.late
 	}
 }
 
 // Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
-func (m *mail) Gone(upTo uint64) bool { return m.from.Load() >= upTo }
+func (a *absence) Gone(upTo uint64) bool { return a.from.Load() >= upTo }
 
 // Expire locks the backlog, and reports its oldest message if the mailbox still says that this
 // must give way. A message that is on its way elsewhere is reported when it comes back.
-func (m *mail) Expire() {
-	b := m.backlog
+func (a *absence) Expire() {
+	b := a.backlog
 	b.Lock()
-	if b.Shared.Mailbox.Due(m) {
-		m.expireOldest()
+	if b.Shared.Mailbox.Due(a) {
+		a.expireOldest()
 	}
 	empty := b.Log.Empty()
 	b.Unlock()
@@ -110,18 +113,18 @@ func (m *mail) Expire() {
 	}
 }
 
-func (m *mail) expireOldest() {
-	b, reason := m.backlog, outcome.ErrExpired
+func (a *absence) expireOldest() {
+	b, reason := a.backlog, outcome.ErrExpired
 	if b.Shared.Closed.Load() {
 		reason = outcome.ErrClosed
 	}
-	if sent := b.forward.mail(); len(sent) > 0 {
-		m.removeOne(&sent[0])
-		b.forward.batch.late++
+	if sent := a.travelling(); len(sent) > 0 {
+		a.removeOne(&sent[0])
+		a.batch.late++
 		return
 	}
 	oldest := b.Log.First()
-	m.remove(1, oldest.Receipts(), oldest.Payload)
+	a.remove(1, oldest.Receipts(), oldest.Payload)
 	if b.Travels() { // after what is on its way
 		b.Log.GiveUpFirst(oldest, reason)
 	} else {

@@ -8,8 +8,8 @@ import (
 // Connect notes that the id is connected. Everything that waits leaves on its connection.
 func (b *Backlog) Connect() {
 	b.Connected = true
-	b.mail.leave()
-	b.forward.stop()
+	b.absence.leave()
+	b.absence.stop()
 }
 
 // Disconnect notes that the id has lost its connection, and why. What waits goes to another
@@ -17,9 +17,9 @@ func (b *Backlog) Connect() {
 // stay pinned. If Settle then leaves some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.Connected = false
-	if b.remote() && (reason == outcome.ErrMoved || b.forward.due == forwardAll) {
-		b.mail.leave() // it has come behind what a write has left
-		b.openForwarder().evict()
+	if b.remote() && (reason == outcome.ErrMoved || b.absence.due == forwardAll) {
+		b.absence.leave() // it has come behind what a write has left
+		b.openAbsence().evict()
 	} else {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
@@ -30,10 +30,10 @@ func (b *Backlog) Disconnect(reason error) {
 // Without a mailbox it reports everything with reason, after the write under way.
 func (b *Backlog) giveUp(reason, large error) {
 	if b.Shared.mailboxOn() {
-		b.openMail().collect(large)
+		b.openAbsence().collect(large)
 		return
 	}
-	b.mail.leave() // if the mailbox has been closed just now
+	b.absence.leave() // if the mailbox has been closed just now
 	b.Log.GiveUp(reason)
 	if !b.Log.Pinned() {
 		b.tellGivenUp()
@@ -71,7 +71,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 // Abandon gives up what is pinned, because its write or its batch may never return. Messages
 // that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
-	b.forward.abandon()
+	b.absence.abandon()
 	for _, copied := range b.Log.Abandon() {
 		b.written(copied, n)
 		copied.Cut = true

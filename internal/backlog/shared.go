@@ -56,7 +56,7 @@ type Shared struct {
 	Closed      atomic.Bool            // no more messages are accepted
 	Done        chan struct{}          // closed with Closed, wakes those who wait for room
 	remote      atomic.Pointer[Remote] // to nil if there is none
-	remoteBytes atomic.Int64           // of messages that are to be forwarded; see forwarder.accept
+	remoteBytes atomic.Int64           // of messages that are to be forwarded; see absence.accept
 	last        atomic.Int64           // what Moment has returned
 }
 
@@ -110,10 +110,10 @@ func (s *Shared) keeps(reason error) bool {
 	return s.mailboxOn() || reason == outcome.ErrMoved && s.Remote() != nil
 }
 
-// fits reports whether so many bytes may wait for one id, in so many messages. The bound on
-// messages keeps the frames of tiny ones from taking more than their payload may.
-func (s *Shared) fits(bytes, messages int) bool {
-	return bytes <= s.Outbox && messages <= s.Outbox/4+1024
+// fits reports whether so many bytes may wait for one id, in so many messages with so many receipts.
+// The bound on messages keeps the frames of tiny ones from taking more than their payload may.
+func (s *Shared) fits(bytes, messages, receipts int) bool {
+	return bytes <= s.Outbox && messages+receipts*outbox.ReceiptCost <= s.Outbox/4+1024
 }
 
 // Farewell returns the status for the peer of a connection that the application has removed, or left.

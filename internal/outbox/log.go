@@ -20,8 +20,8 @@ type Log struct {
 	givenUp int32
 	spare   *Chunk // for the next message; see Unpin
 
-	Bytes    int // payload of all messages that have no outcome yet
-	Messages int // those messages, and what their receipts cost
+	// Of all messages that have no outcome yet; Bytes are payload.
+	Bytes, Messages, Receipts int
 }
 
 // Empty reports whether nothing is left of l.
@@ -37,7 +37,8 @@ func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 // wait for long. Append returns the chunk if it has begun a new one, else nil.
 func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Bytes += len(m.Data)
-	l.Messages += 1 + m.Receipts()*ReceiptCost
+	l.Messages++
+	l.Receipts += m.Receipts()
 	n := len(m.Data) + frame.Overhead
 	var last *Chunk
 	if w := l.waiting(); len(w) > 0 {
@@ -131,7 +132,8 @@ func (l *Log) take(i int) *Chunk {
 // Settled counts messages out that have left l and have an outcome now.
 func (l *Log) Settled(messages, receipts, payload int) {
 	l.Bytes -= payload
-	l.Messages -= messages + receipts*ReceiptCost
+	l.Messages -= messages
+	l.Receipts -= receipts
 }
 
 // FirstPinned removes the first message that is pinned, in a chunk of its own.
@@ -189,14 +191,6 @@ func (l *Log) First() *Chunk {
 		c.Fit()
 	}
 	return first
-}
-
-// Left returns how many messages have no outcome yet. Bytes is their payload.
-func (l *Log) Left() (messages int) {
-	for _, c := range l.chunks {
-		messages += c.Messages
-	}
-	return messages
 }
 
 // Waiting returns how many messages wait, how many receipts they have, and their payload.
