@@ -76,7 +76,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	}
 	if c.group.Presence != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), gate)
-		_ = c.group.Room(ctx) // there is room, or time is over, or the pool is closed
+		_ = c.group.Room(ctx, true) // there is room, or time is over, or the pool is closed
 		cancel()
 	}
 	if c.absent() == ErrClosed {

@@ -169,25 +169,14 @@ func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) erro
 	if err := s.check(ctx, id, m.Data); err != nil {
 		return err
 	}
-	if err := s.room(ctx, m); err != nil {
+	// A hook may wait for another process, so what comes from there does not wait for hooks.
+	if err := s.conns.group.Room(ctx, !m.FromRemote); err != nil {
 		return err
 	}
 	if err := s.place(ctx, m); err != nil {
 		return err
 	}
 	return s.pass(ctx, m)
-}
-
-// room waits until there is room for reports, or returns ErrClosed. A message from another
-// process does not wait, because a hook may wait for that process.
-func (s *StreamPool) room(ctx context.Context, m *outbox.Message) error {
-	switch {
-	case !m.FromRemote:
-		return s.conns.group.Room(ctx)
-	case s.conns.absent() == ErrClosed:
-		return ErrClosed
-	}
-	return nil
 }
 
 // place takes one of the places of WithBuffer before Start, or waits for Start. None is
@@ -197,8 +186,8 @@ func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 		return nil
 	}
 	select {
-	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which room tells
-		return s.room(ctx, m)
+	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which Room tells
+		return s.conns.group.Room(ctx, !m.FromRemote)
 	case <-ctx.Done():
 		return ctx.Err()
 	}

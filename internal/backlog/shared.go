@@ -82,11 +82,14 @@ func (s *Shared) Close() {
 	close(s.Done)
 }
 
-// Room waits until no more than Buffer reports wait for the hooks, or returns ErrClosed once
-// the pool is closed.
-func (s *Shared) Room(ctx context.Context) error {
+// Room waits, if told to, until no more than Buffer reports wait for the hooks. It returns ErrClosed
+// once the pool is closed.
+func (s *Shared) Room(ctx context.Context, wait bool) error {
 	if s.Closed.Load() {
 		return outcome.ErrClosed
+	}
+	if !wait {
+		return nil
 	}
 	return s.Report.Room(ctx, s.Done)
 }

@@ -28,7 +28,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	joining.Wait()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
-	if err := g.Room(ctx); err != nil {
+	if err := g.Room(ctx, true); err != nil {
 		t.Errorf("Room: %v", err)
 	}
 	close(b.open)
