@@ -247,6 +247,7 @@ func TestLogAgainstASlice(t *testing.T) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		var l Log
 		var pinned, givenUp, waiting []string // what is in the log
+		asked := map[string]int{}             // how many receipts each has
 		settle := func(want *[]string, c *Chunk) {
 			for _, got := range texts(c) {
 				if len(*want) == 0 || (*want)[0] != got {
@@ -262,7 +263,7 @@ func TestLogAgainstASlice(t *testing.T) {
 				data := fmt.Sprint(i, " ", string(make([]byte, rng.IntN(1+rng.IntN(40_000)))))
 				m := message(data)
 				if rng.IntN(3) == 0 {
-					m.Receipt = &Receipt{Decide: func(error) func() { return nil }}
+					m.Receipt, asked[data] = &Receipt{Decide: func(error) func() { return nil }}, 1
 				}
 				l.Append(m, text, rng.IntN(2) == 0)
 				waiting = append(waiting, data)
@@ -291,13 +292,15 @@ func TestLogAgainstASlice(t *testing.T) {
 					settle(&givenUp, c)
 				}
 			}
-			bytes := 0
-			for _, data := range slices.Concat(pinned, givenUp, waiting) {
+			bytes, receipts, left := 0, 0, slices.Concat(pinned, givenUp, waiting)
+			for _, data := range left {
 				bytes += len(data)
+				receipts += asked[data]
 			}
 			same(t, "waits", rest(&l), waiting...)
-			if l.Bytes != bytes || l.Empty() != (bytes == 0) {
-				t.Fatalf("seed %d: %d bytes, want %d", seed, l.Bytes, bytes)
+			if l.Bytes != bytes || l.Messages != len(left) || l.Receipts != receipts || l.Empty() != (len(left) == 0) {
+				t.Fatalf("seed %d: %d bytes in %d messages with %d receipts, want %d, %d, %d", seed,
+					l.Bytes, l.Messages, l.Receipts, bytes, len(left), receipts)
 			}
 		}
 	}
