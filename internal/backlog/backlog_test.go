@@ -32,7 +32,7 @@ func backlogWith(t *testing.T, set setting) *Backlog {
 	}
 	s, b := new(Shared), new(Backlog)
 	s.Init(c, func(string) {})
-	t.Cleanup(func() { s.Closed.Store(true); s.Mailbox.Close(); s.Mailbox.Trim(context.Background()) })
+	t.Cleanup(func() { s.Closed.Store(true); s.Mailbox.Trim(context.Background()) })
 	if !set.before {
 		s.Line.Open(func(*schedule.Writer) {})
 	}

@@ -71,14 +71,13 @@ func (s *Shared) Init(c Config, retire func(id string)) {
 	s.Done = make(chan struct{})
 	s.Line = schedule.NewLine(&s.Tasks)
 	s.Report = report.New(c.Hooks, s.format, &s.Counters, &s.Tasks)
-	s.Mailbox.TTL, s.Mailbox.Bytes = c.MailboxTTL, c.MailboxBytes
+	s.Mailbox.TTL, s.Mailbox.Bytes, s.Mailbox.Closed = c.MailboxTTL, c.MailboxBytes, &s.Closed
 	s.Over, s.Cut = context.WithCancel(context.Background())
 }
 
 // Close makes the pool refuse new messages and connections.
 func (s *Shared) Close() {
 	s.Closed.Store(true)
-	s.Mailbox.Close()
 	close(s.Done)
 }
 

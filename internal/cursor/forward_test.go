@@ -102,7 +102,6 @@ func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
 		r.push("x")
 	}
 	g.Closed.Store(true)
-	g.Mailbox.Close()
 	r.Cursor.WithoutRemote(outcome.ErrNotConnected, false)
 	g.Mailbox.Trim(context.Background())
 	if s := g.Read(); s.Undelivered != 2 || s.Waiting != 0 || r.mail() != [2]int{} {

@@ -79,7 +79,7 @@ func TestWhoHasGoneIsRetired(t *testing.T) {
 	}{
 		"a beat finds no connection": {nil, func(b *bench, _ func([]error)) { b.Beat(0, 0) }},
 		"the last message has expired": {[]error{outcome.ErrNotConnected}, func(b *bench, _ func([]error)) {
-			b.Shared.Mailbox.Close()
+			b.Shared.Closed.Store(true)
 			b.Shared.Mailbox.Trim(context.Background())
 		}},
 		"what waited for Start has no place": {nil, func(b *bench, _ func([]error)) {

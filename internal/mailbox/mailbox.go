@@ -6,6 +6,7 @@ import (
 	"context"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -22,15 +23,15 @@ type Owner interface {
 // A Mailbox is the order, and the bounds: messages expire, and the oldest give way when
 // there are too many.
 type Mailbox struct {
-	TTL   time.Duration
-	Bytes int // of payload, and of what else Put counts
+	TTL    time.Duration
+	Bytes  int          // of payload, and of what else Put counts
+	Closed *atomic.Bool // the pool is: all messages give way at the next Trim, also those that come later
 
 	mu       sync.Mutex // a leaf
 	runs     []run      // oldest first; some may be gone
 	messages int
 	bytes    int
 	timer    *time.Timer
-	closed   bool
 }
 
 // A run is messages of one id that came together, up to a position; see Owner.
@@ -65,13 +66,6 @@ func (m *Mailbox) Remove(messages, bytes int) {
 	defer m.mu.Unlock()
 	m.messages -= messages
 	m.bytes -= bytes
-}
-
-// Close has all messages give way at the next Trim, also those that come later.
-func (m *Mailbox) Close() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.closed = true
 }
 
 // Due reports whether o has the oldest message, and that is to give way. o is locked.
@@ -148,7 +142,7 @@ func (m *Mailbox) restLocked(oldest *run) time.Duration {
 // fullLocked reports whether messages are to give way whatever their age. The bound on their
 // number keeps the overhead of tiny ones in proportion.
 func (m *Mailbox) fullLocked() bool {
-	return m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.closed
+	return m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.Closed.Load()
 }
 
 // Schedule has Trim called when the oldest messages are to give way, on a goroutine of its

@@ -58,11 +58,16 @@ func owners(m *Mailbox) (a, b *owner, log *losses) {
 	return &owner{name: "a", m: m, log: log}, &owner{name: "b", m: m, log: log}, log
 }
 
+// bounded returns an empty mailbox.
+func bounded(ttl time.Duration, bytes int) *Mailbox {
+	return &Mailbox{TTL: ttl, Bytes: bytes, Closed: new(atomic.Bool)}
+}
+
 // TestOldestExpireFirst: each message stays for TTL, whoever owns it, also if its owner has
 // lost others meanwhile.
 func TestOldestExpireFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 1000}
+		m := bounded(time.Minute, 1000)
 		a, b, log := owners(m)
 		start := time.Now()
 		a.add(1)
@@ -84,7 +89,7 @@ func TestOldestExpireFirst(t *testing.T) {
 // TestOldestGiveWay: beyond the bounds the oldest give way, as many as must.
 func TestOldestGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 10}
+		m := bounded(time.Minute, 10)
 		a, b, log := owners(m)
 		a.add(4)
 		b.add(6)
@@ -99,10 +104,10 @@ func TestOldestGiveWay(t *testing.T) {
 		if !m.Takes(10) || m.Takes(11) {
 			t.Error("Takes")
 		}
-		m.Close()
+		m.Closed.Store(true)
 		m.Trim(context.Background())
 		if a.left()+b.left() > 0 {
-			t.Errorf("after Close %d and %d are left", a.left(), b.left())
+			t.Errorf("after the end %d and %d are left", a.left(), b.left())
 		}
 	})
 }
@@ -110,7 +115,7 @@ func TestOldestGiveWay(t *testing.T) {
 // TestDueIsTheOldest: beyond the bounds only the owner of the oldest message has to give way.
 func TestDueIsTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 10}
+		m := bounded(time.Minute, 10)
 		a, b, _ := owners(m)
 		a.add(4)
 		b.add(6)
@@ -122,7 +127,7 @@ func TestDueIsTheOldest(t *testing.T) {
 		if !m.Due(a) || m.Due(b) {
 			t.Errorf("the owner of the oldest message has to give way: %v, another: %v", m.Due(a), m.Due(b))
 		}
-		m.Close()
+		m.Closed.Store(true)
 		m.Trim(context.Background())
 	})
 }
@@ -130,7 +135,7 @@ func TestDueIsTheOldest(t *testing.T) {
 // TestTinyMessagesAreBounded by their number, for each takes memory beside its payload.
 func TestTinyMessagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 160_000}
+		m := bounded(time.Minute, 160_000)
 		a, _, _ := owners(m)
 		for range 20_000 {
 			a.add(1)
@@ -138,7 +143,7 @@ func TestTinyMessagesAreBounded(t *testing.T) {
 		if left, want := a.left(), uint64(10_000+1024); left != want {
 			t.Errorf("%d messages are left, want %d", left, want)
 		}
-		m.Close()
+		m.Closed.Store(true)
 		m.Trim(context.Background())
 	})
 }
@@ -146,7 +151,7 @@ func TestTinyMessagesAreBounded(t *testing.T) {
 // TestRunsThatAreGoneTakeNoMemory: ids that come back leave no trace.
 func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 1000}
+		m := bounded(time.Minute, 1000)
 		a, b, _ := owners(m)
 		a.add(1) // stays
 		for range 10_000 {
@@ -156,7 +161,7 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 		if len(m.runs) > 200 {
 			t.Errorf("%d runs are kept of 1 message", len(m.runs))
 		}
-		m.Close()
+		m.Closed.Store(true)
 		m.Trim(context.Background())
 	})
 }
@@ -165,7 +170,7 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 // maybe very much of it, is for the mailbox's own goroutine.
 func TestFitLeavesWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := &Mailbox{TTL: time.Minute, Bytes: 3}
+		m := bounded(time.Minute, 3)
 		a, b, log := owners(m)
 		a.add(2)
 		m.timer.Stop() // the mailbox's own goroutine is late
@@ -186,7 +191,7 @@ func TestFitLeavesWhatHasExpired(t *testing.T) {
 // TestFitIsShort: who adds a message does not wait until thousands of others have given way.
 func TestFitIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, _, log := owners(&Mailbox{TTL: time.Hour, Bytes: 10})
+		a, _, log := owners(bounded(time.Hour, 10))
 		a.add(1) // it starts the timer
 		a.put += 1000
 		a.m.Put(a, a.put, 1000, 1000)
