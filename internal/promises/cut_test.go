@@ -87,7 +87,7 @@ func TestACutMessageWithoutANextConnection(t *testing.T) {
 	if n, err := conns.Kick("a", 1000, ""); n != 1 || err != nil {
 		t.Fatalf("Kick: %d, %v", n, err)
 	}
-	eventually(t, "each has its outcome", func() bool { return p.Stats()[0].Undelivered == 2 })
+	r.await(t, p)
 	got := r.take(t, gcpool.ErrDeleted)
 	if len(got) != 2 || got[1] != "a behind" {
 		t.Errorf("reported: %.20q", got)

@@ -183,7 +183,7 @@ func TestResetInTheMiddleOfAWrite(t *testing.T) {
 			add(t, stream, "a", data)
 		}
 		eventually(t, "removed", func() bool { return conns.Len() == 0 })
-		eventually(t, "reported", func() bool { return p.Stats()[0].Waiting == 0 })
+		r.await(t, p)
 		if s := settled(t, p); s.Undelivered == 0 || len(r.take(t, gcpool.ErrNotConnected)) != int(s.Undelivered) {
 			t.Errorf("%+v", s)
 		}

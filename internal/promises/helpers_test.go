@@ -37,6 +37,18 @@ func (r *reports) hook(u gcpool.Undelivered) {
 	r.all = append(r.all, u)
 }
 
+// await waits until each message of p has its outcome, and the hook was told of those that were
+// not delivered. A report counts from the moment when the call of the hook begins.
+func (r *reports) await(t *testing.T, p *gcpool.Pool) {
+	t.Helper()
+	eventually(t, "all is reported", func() bool {
+		s := p.Stats()[0]
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return s.Waiting == 0 && len(r.all) >= int(s.Undelivered)
+	})
+}
+
 // take returns what was reported since the last call, as "id data", and fails
 // unless the reason is each time err.
 func (r *reports) take(t *testing.T, err error) []string {

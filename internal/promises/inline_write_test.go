@@ -234,7 +234,7 @@ func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 					}
 					m.conns.Del("a")
 					m.conns.Del("a")
-					eventually(t, "settled", func() bool { return m.pool.Stats()[0].Waiting == 0 })
+					m.await(t, m.pool)
 					s := settled(t, m.pool)
 					m.mu.Lock()
 					defer m.mu.Unlock()

@@ -180,7 +180,7 @@ func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	equal(t, "received", got, []string{"he", ".", ".", ".", ".", "", "pushed", "no"})
 	add(t, stream, "a", "late")
 	eventually(t, "removed", func() bool { return conns.Len() == 0 })
-	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
+	r.await(t, p)
 	equal(t, "undelivered", r.take(t, gcpool.ErrSlow), []string{"a late"})
 	eventually(t, "logged", func() bool {
 		mu.Lock()
