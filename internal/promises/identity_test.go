@@ -59,7 +59,9 @@ func testReconnectsWhoseOldHandlersLeaveLateLoseNothing(t *testing.T, wrap wrapp
 	in := dial(t, addr, "id=alice")
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	var before net.Conn
-	for i := range 200 {
+	const reconnects = 200
+	left := 0
+	for i := range reconnects {
 		conns.Get("alice", func(c net.Conn) error { before = c; return nil })
 		gone := in
 		in = dial(t, addr, "id=alice")
@@ -72,6 +74,7 @@ func testReconnectsWhoseOldHandlersLeaveLateLoseNothing(t *testing.T, wrap wrapp
 		if i%3 > 0 { // the handlers of the replaced leave now, or with the next
 			for range i % 3 {
 				old.letGo()
+				left++
 			}
 		}
 		want := fmt.Sprint("message ", i)
@@ -83,18 +86,14 @@ func testReconnectsWhoseOldHandlersLeaveLateLoseNothing(t *testing.T, wrap wrapp
 		}
 	}
 	equal(t, "undelivered", r.take(t, nil), nil)
-	if s := settled(t, p); s.Written != 200 {
-		t.Errorf("%d of 200 were written", s.Written)
+	if s := settled(t, p); s.Written != reconnects {
+		t.Errorf("%d of %d were written", s.Written, reconnects)
 	}
 	in.Close()
-	go func() {
-		for free := range old.handlers {
-			close(free)
-		}
-	}()
+	for ; left < 1+reconnects; left++ {
+		old.letGo()
+	}
 	eventually(t, "left", func() bool { return conns.Len() == 0 })
-	shutdown(p, 5*time.Second)
-	close(old.handlers)
 }
 
 func TestWhatWaitsFollowsToTheNewConnectionInOrder(t *testing.T) {
