@@ -24,6 +24,7 @@ type ledger struct {
 	mu          sync.Mutex
 	accepted    map[[3]uint32]bool
 	undelivered map[[3]uint32]error
+	reports     int // how many have been noted in undelivered
 	received    map[[3]uint32]bool
 	spans       map[[3]uint32]span // what came over one connection, per producer, id and connection
 	errs        []string
@@ -76,6 +77,7 @@ func (l *ledger) hook(u gcpool.Undelivered) {
 		l.wrong("%v was reported twice", m)
 	}
 	l.undelivered[m] = u.Err
+	l.reports++
 }
 
 func (l *ledger) receive(id, conn uint32, data []byte) {
@@ -227,6 +229,12 @@ func TestConservation(t *testing.T) {
 			})
 			p.wg.Wait()
 			p.open.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
+			eventually(t, "the hook has caught up", func() bool { // Shutdown ends with its context
+				s := pool.Stats()[0]
+				l.mu.Lock()
+				defer l.mu.Unlock()
+				return s.Waiting == 0 && l.reports >= int(s.Undelivered)
+			})
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			l.check(t, settled(t, pool))
@@ -250,6 +258,7 @@ func produce(ctx context.Context, t *testing.T, stream *gcpool.StreamPool, l *le
 			if err := stream.Deliver(context.Background(), fmt.Sprint(id), buf); err != nil && err != gcpool.ErrKept {
 				l.mu.Lock()
 				l.undelivered[m] = err
+				l.reports++
 				l.mu.Unlock()
 			}
 			continue
