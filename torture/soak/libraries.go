@@ -23,16 +23,19 @@ func (s *soak) libraries() map[string]http.HandlerFunc {
 var paths = []string{"/gorilla", "/coder", "/gws", "/gobwas"}
 
 // enter adds the connection under r on behalf of the user who called, and returns what
-// removes it, nil if nobody has called.
+// removes it, nil if nobody has called, or if Shutdown has begun meanwhile.
 func (s *soak) enter(r *http.Request) (leave func()) {
 	c := s.answer(r.FormValue("n"))
 	if c == nil {
 		return nil
 	}
-	c.user.lane.ledger.Connect(c.user.id, func(conn *ledger.Conn) error {
+	_, err := c.user.lane.ledger.Connect(c.user.id, func(conn *ledger.Conn) error {
 		c.conn <- conn
 		return c.user.lane.conns.Add(c.user.id, gcpool.Conn(r))
 	})
+	if err != nil {
+		return nil
+	}
 	return func() { c.user.lane.conns.Del(c.user.id) }
 }
 

@@ -41,7 +41,7 @@ func (s *soak) answer(number string) *call {
 }
 
 // hello is the handler of the original's README, but that Add goes through the
-// ledger, on behalf of the user who called.
+// ledger, on behalf of the user who called, and may come when Shutdown has begun.
 func (s *soak) hello(ws *websocket.Conn) {
 	c := s.answer(ws.Request().FormValue("n"))
 	if c == nil {
@@ -51,10 +51,13 @@ func (s *soak) hello(ws *websocket.Conn) {
 		ws.PayloadType = websocket.BinaryFrame
 	}
 	id := c.user.id
-	c.user.lane.ledger.Connect(id, func(conn *ledger.Conn) error {
+	_, err := c.user.lane.ledger.Connect(id, func(conn *ledger.Conn) error {
 		c.conn <- conn
 		return s.pool.GetConn(c.user.lane.name).Add(id, ws)
 	})
+	if err != nil {
+		return
+	}
 	defer s.pool.GetConn(c.user.lane.name).Del(id)
 	r := bufio.NewReader(ws)
 	for {
@@ -88,10 +91,12 @@ func (s *soak) greet(conn net.Conn) {
 		return
 	}
 	id := c.user.id
-	c.user.lane.ledger.Connect(id, func(lc *ledger.Conn) error {
+	if _, err := c.user.lane.ledger.Connect(id, func(lc *ledger.Conn) error {
 		c.conn <- lc
 		return c.user.lane.conns.Add(id, conn)
-	})
+	}); err != nil {
+		return
+	}
 	defer c.user.lane.conns.Del(id)
 	for {
 		if _, err := r.ReadByte(); err != nil {
