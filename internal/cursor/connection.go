@@ -48,6 +48,12 @@ func (conn *Connection) say(op byte, now time.Duration) {
 	}
 }
 
+// kill closes conn at once, whatever is being written to it.
+func (conn *Connection) kill(s *backlog.Shared) {
+	conn.life = closed
+	s.Tasks.Go(conn.Kill)
+}
+
 // close closes conn on a goroutine of its own, for that may take a while. Shutdown waits until
 // the socket is closed, but not past Cut.
 func (conn *Connection) close(s *backlog.Shared) {

@@ -179,14 +179,17 @@ func (f *flight) close() {
 		conn.close(c.backlog.Shared)
 		return
 	}
-	conn.life = closed
-	c.backlog.Shared.Tasks.Go(conn.Kill)
+	conn.kill(c.backlog.Shared)
 }
 
 // abandon gives f up, which may never return: it reports what f may not have got rid of, and
-// has the cursor go on without it.
+// has the cursor go on without it. On a busy machine the time of Shutdown may be over before judge
+// has closed the connection, and judge looks at no write that was given up.
 func (f *flight) abandon(reason error) {
 	c := f.cursor
+	if f.conn.life != closed {
+		f.conn.kill(c.backlog.Shared)
+	}
 	c.backlog.Abandon(int(f.went.Load()), reason)
 	c.flight, c.turn = nil, idle
 	c.WakeLocked()

@@ -113,6 +113,30 @@ func TestStuckCloseHoldsNoLock(t *testing.T) {
 	b.whole(f)
 }
 
+// TestWriteThatIsGivenUpEarly: the time of Shutdown is over before judge has come to close the
+// connection, as on a machine that was busy. It is closed all the same: otherwise its peer could
+// still receive what has been reported.
+func TestWriteThatIsGivenUpEarly(t *testing.T) {
+	b, conn := newBench(t, backlog.Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
+	b.attachLink(NewConnection(conn, false))
+	b.push("1")
+	f := b.take()
+	b.Shared.Close()
+	b.Leave(true, true)
+	if s := b.stats(); s.Closed != 1 || s.Waiting != 0 {
+		t.Errorf("%+v", s)
+	}
+	select {
+	case <-conn.closing:
+	case <-time.After(20 * time.Second):
+		t.Error("the connection is left open")
+	}
+	close(conn.free)
+	if b.whole(f); b.stats().Written != 0 {
+		t.Error("the message has a second outcome")
+	}
+}
+
 // TestTimerOfAnEarlierWrite: the timer of an earlier write fires behind a removal. It must not
 // close the connection, which is to have a close frame once the present write has ended.
 func TestTimerOfAnEarlierWrite(t *testing.T) {
