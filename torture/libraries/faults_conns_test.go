@@ -174,6 +174,7 @@ func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 		case <-time.After(patience): // 100 times as long as it may
 			t.Fatal("Shutdown does not end with its context")
 		}
+		eventually(t, "no goroutine of the pool is left, and the hook has caught up", func() bool { return len(ledger.Running()) == 0 })
 		if s := r.judge(); s.Closed == 0 || s.Undelivered != s.Closed || s.Connections != 0 {
 			t.Errorf("%+v", s)
 		}
@@ -182,6 +183,5 @@ func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 				t.Errorf("reader %d ended with %d, %v", i, u.code, u.err)
 			}
 		}
-		eventually(t, "no goroutine of the pool is left", func() bool { return len(ledger.Running()) == 0 })
 	})
 }

@@ -160,7 +160,7 @@ func TestShutdownLeavesNothing(t *testing.T) {
 				t.Errorf("%+v", s)
 			}
 		})
-		if err := ledger.Left(before, 5*time.Second); err != nil {
+		if err := ledger.Left(before, patience); err != nil {
 			t.Error(err)
 		}
 	})
