@@ -17,7 +17,8 @@ import (
 // the pool pushes, all at once. The test parses the stream byte by byte.
 func TestFramesNeverMix(t *testing.T) {
 	const rounds, pushes, big = 20, 4000, 1 << 20
-	_, conns, stream := started(t, gcpool.WithNewline(false))
+	// An outbox that holds all the pushes, and no pings: this is not about who is too slow.
+	_, conns, stream := started(t, gcpool.WithNewline(false), gcpool.WithOutbox(16<<20), gcpool.WithHeartbeat(0))
 	wrote := make(chan error, 1)
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
 		conns.Add("a", ws)

@@ -165,11 +165,12 @@ func TestPushesDoNotKeepThePingAway(t *testing.T) {
 }
 
 // TestSaturationDoesNotKeepThePingAway: a peer whose outbox is never empty is pinged. A busy
-// machine may keep it from answering for almost two heartbeats.
+// machine may keep it from answering for almost two heartbeats, and from reading for longer than
+// a full outbox waits.
 func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 3 * time.Second
-	_, c, s := started(t, gcpool.WithHeartbeat(heartbeat))
+	_, c, s := started(t, gcpool.WithHeartbeat(heartbeat), gcpool.WithOverflow(gcpool.DropNewest))
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
 		c.Add("a", ws)
 		defer c.Del("a")

@@ -82,7 +82,7 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 	slowLines(t)
 	t.Parallel()
 	const heartbeat = 3 * time.Second // a busy machine may keep the peer from reading for twice as long
-	p, conns, stream := started(t, gcpool.WithHeartbeat(heartbeat))
+	p, conns, stream := started(t, gcpool.WithHeartbeat(heartbeat), gcpool.WithOverflow(gcpool.DropNewest))
 	l := line{"tcp", true, 16 << 10}
 	peer, r, _ := l.open(t, conns)
 	ctx, stop := context.WithCancel(t.Context())
