@@ -109,7 +109,7 @@ func ExampleStreamPool_BroadcastContext() {
 	pool.Start()
 	alice := connect(pool.GetConn("users"), "alice")
 
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second) // for those who are slow
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for those who are slow
 	defer cancel()
 	fmt.Println(pool.GetStream("users").BroadcastContext(ctx, []byte("maintenance at noon")))
 
