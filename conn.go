@@ -44,7 +44,9 @@ func newConnPool(c backlog.Config) *ConnPool {
 // Add makes conn the connection of id. What waits for id leaves on it, in order, and so does
 // everything that comes later. A *[websocket.Conn] gets each message as a frame, text or binary
 // as its PayloadType says now. A connection that [Conn] returns gets text frames, or binary ones
-// with [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it.
+// with [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it. Go's
+// own streams, over TCP, TLS or Unix sockets, get many payloads in one write; any other net.Conn
+// gets each payload in a Write of its own.
 //
 // The newest connection wins. The pool closes the previous connection of id, a WebSocket with
 // code 4500, and a later Del by the handler of that connection does nothing. Adding the connection

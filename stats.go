@@ -65,7 +65,7 @@ func (p *Pool) Stats() []Stats {
 type Info struct {
 	Since time.Time // when its connection was added; zero if id is not connected
 	// Kind is how the pool writes to the connection: "WebSocket under Upgrade", "WebSocket of
-	// x/net", "stream" for Go's own TCP, Unix and TLS connections, or "net.Conn" for any other.
+	// x/net", "stream" for Go's own TCP, TLS and Unix stream connections, or "net.Conn" for any other.
 	Kind string
 
 	// Waiting is how many messages for id have no outcome yet, WaitingBytes their payload. Mailbox

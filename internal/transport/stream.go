@@ -17,7 +17,13 @@ type stream struct{ raw }
 
 func (s *stream) Kind() string { return "stream" }
 
+// streams reports whether conn is one of Go's own that keeps no boundaries. A Unix socket of packets
+// or datagrams keeps them.
 func streams(conn net.Conn) bool {
+	if _, unix := conn.(*net.UnixConn); unix && socket.System(conn) {
+		addr := conn.LocalAddr() // nil for a zero UnixConn
+		return addr == nil || addr.Network() == "unix"
+	}
 	_, secure := conn.(*tls.Conn)
 	return secure || socket.System(conn)
 }
