@@ -118,7 +118,7 @@ func ExampleWithBuffer() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Millisecond)
 	defer cancel()
 	fmt.Println(users.AddContext(ctx, "alice", []byte("three")))
-	// Output: context deadline exceeded
+	// Output: gcpool: Start has not been called: context deadline exceeded
 }
 
 func ExampleWithOutbox() {

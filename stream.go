@@ -58,7 +58,8 @@ func (s *StreamPool) Add(id string, data []byte) error {
 }
 
 // AddContext is Add that waits no longer than ctx. When ctx ends it returns the error of ctx, and
-// the message was not accepted.
+// the message was not accepted. If it was waiting for Start, the error says so, and wraps the error
+// of ctx.
 func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
 	return s.add(ctx, id, &outbox.Message{ID: id, Data: data})
 }
@@ -75,14 +76,19 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 // soon as the message is in the mailbox. WithUndelivered hears later if it was not written; only
 // AddFunc tells when it was.
 //
-// Before Start nothing is written, so Deliver waits for Start.
+// Before Start nothing is written, so Deliver waits for Start. If ctx ends first, the error says so,
+// and wraps the error of ctx.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	m := &outbox.Message{ID: id, Data: data}
 	wait := m.Await()
 	if err := s.add(ctx, id, m); err != nil {
 		return err
 	}
-	return wait(ctx)
+	err := wait(ctx)
+	if err != nil && err == ctx.Err() && !s.conns.group.Line.Opened() {
+		err = notStarted(err)
+	}
+	return err
 }
 
 // AddFunc is Add that tells outcome what becomes of the message: nil when it was written, or else
@@ -189,8 +195,13 @@ func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which Room tells
 		return s.conns.group.Room(ctx, !m.FromRemote)
 	case <-ctx.Done():
-		return ctx.Err()
+		return notStarted(ctx.Err())
 	}
+}
+
+// notStarted says why a context has ended too early for Start: most often Start was forgotten.
+func notStarted(err error) error {
+	return fmt.Errorf("gcpool: Start has not been called: %w", err)
 }
 
 // pass puts m into the outbox of its id.

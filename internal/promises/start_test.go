@@ -3,9 +3,11 @@ package promises
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,6 +115,36 @@ func TestDeliverBeforeStart(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestForgottenStartIsTold: whoever waits in vain for Start learns that from the error.
+func TestForgottenStartIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p, conns, stream := idle(t, gcpool.WithBuffer(2))
+		pipe(t, conns, "here")
+		for _, test := range []struct {
+			call string
+			do   func(ctx context.Context) error
+		}{
+			{"Deliver", func(ctx context.Context) error { return stream.Deliver(ctx, "here", []byte("1")) }},
+			{"Deliver to nobody", func(ctx context.Context) error { return stream.Deliver(ctx, "away", []byte("2")) }},
+			{"AddContext beyond WithBuffer", func(ctx context.Context) error { return stream.AddContext(ctx, "here", []byte("3")) }},
+			{"BroadcastContext beyond WithBuffer", func(ctx context.Context) error { return stream.BroadcastContext(ctx, []byte("4")) }},
+		} {
+			ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+			err := test.do(ctx)
+			cancel()
+			if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "Start has not been called") {
+				t.Errorf("%s: %v", test.call, err)
+			}
+		}
+		p.Start()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := stream.Deliver(ctx, "here", []byte("5")); err != context.DeadlineExceeded { // nobody reads
+			t.Errorf("after Start: %v", err)
+		}
+	})
 }
 
 // TestTakeoverBeforeStart: the newest connection gets all messages, the old one none.
@@ -226,7 +258,11 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 						shutdown(p, time.Second)
 					}
 				})
-				if err := push(ctx, stream); err != want || time.Since(start) != time.Minute {
+				err := push(ctx, stream)
+				if end == "ctx" {
+					err = errors.Unwrap(err) // it says that Start has not been called
+				}
+				if err != want || time.Since(start) != time.Minute {
 					t.Errorf("%s, ended by %s: %v after %v", what, end, err, time.Since(start))
 				}
 				synctest.Wait()
