@@ -62,9 +62,9 @@ func newConnPool(c backlog.Config) *ConnPool {
 // not close conn then. Under Upgrade, if the handler closes it without a close frame, its peer
 // gets code 1001: come back.
 //
-// Add does not block, with two exceptions. It calls [Cluster].Changed. And while more than
-// WithBuffer calls wait for slow hooks, it waits for a second at most, if there is a
-// WithPresence hook.
+// Add does not block, with two exceptions. It calls [Cluster].Changed, and asks the handler of
+// [WithLogger] whether Debug is enabled. And while more than WithBuffer calls wait for slow hooks,
+// it waits for a second at most, if there is a WithPresence hook.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -102,10 +102,10 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 }
 
 // Get calls fn with the connection of id, in the calling goroutine. If fn returns an error, the
-// pool removes and closes that connection, and Get returns the error. What waits for id goes
-// to the mailbox, or is reported with ErrNotConnected, which wraps the error. Get returns
-// ErrNotConnected if id has no connection, ErrClosed instead after Shutdown, and ErrInvalid
-// for an empty id or a nil fn.
+// pool removes and closes that connection, a WebSocket with the code of Del, and Get returns the
+// error. What waits for id goes to the mailbox, or is reported with ErrNotConnected, which wraps
+// the error. Get returns ErrNotConnected if id has no connection, ErrClosed instead after Shutdown,
+// and ErrInvalid for an empty id or a nil fn.
 func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if c == nil {
 		return ErrNotRegistered

@@ -40,7 +40,7 @@
 //
 // A WebSocket that the pool closes is told why (RFC 6455 section 7.4):
 //
-//	1000   Del, DelConn, or the library has closed it without a code
+//	1000   Del, DelConn, a function of Get that fails, or the library has closed it without a code
 //	1001   Shutdown, or the peer answered no ping: come back
 //	4500   a newer connection has the id: come back only when the user asks
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
@@ -149,10 +149,10 @@ func (p *Pool) check() error {
 	return nil
 }
 
-// Register makes the pools of a name. The opts override the defaults of NewPool. After Start the
-// new pool is started at once. Register returns ErrRegistered if the name is taken, and then
-// changes nothing; ErrInvalid for an option that makes no sense; and ErrClosed after Shutdown.
-// It does not block.
+// Register makes the pools of a name, which may be any string. The opts override the defaults of
+// NewPool. After Start the new pool is started at once. Register returns ErrRegistered if the name
+// is taken, and then changes nothing; ErrInvalid for an option that makes no sense; and ErrClosed
+// after Shutdown. It does not block.
 func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
