@@ -325,9 +325,10 @@ func TestJoinWithoutAnAnswer(t *testing.T) {
 		t.Errorf("a node that has left notes %v", n.Err())
 	}
 	for what, opt := range map[string]Option{
-		"a long name": WithName(strings.Repeat("n", maxName+1)),
-		"a space":     WithPrefix("a b"),
-		"a line":      WithPrefix("a\r\nPUB b 0"),
+		"a long name":   WithName(strings.Repeat("n", maxName+1)),
+		"a long prefix": WithPrefix(strings.Repeat("p", maxName+1)),
+		"a space":       WithPrefix("a b"),
+		"a line":        WithPrefix("a\r\nPUB b 0"),
 	} {
 		if _, err := Join(pool, nc, opt); !errors.Is(err, gcpool.ErrInvalid) {
 			t.Errorf("%s: %v, want ErrInvalid", what, err)

@@ -18,6 +18,8 @@ func (n *Node) check() error {
 		wrong = "nil pool or connection"
 	case n.prefix == "" || strings.ContainsAny(n.prefix, " \t\r\n*>") || strings.Contains("."+n.prefix+".", ".."):
 		wrong = fmt.Sprintf("WithPrefix(%q) is not a subject of NATS", n.prefix)
+	case len(n.prefix) > maxName: // NATS closes a connection with a line of more than 4 KiB
+		wrong = fmt.Sprintf("WithPrefix must not be longer than %d bytes", maxName)
 	case len(n.name) > maxName:
 		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", maxName)
 	case n.nc.Opts.NoEcho:

@@ -89,15 +89,16 @@ const (
 	inbox       = 1 << 16
 	// broadcastBytes bounds the Broadcasts that wait for NATS, and for readers of a pool.
 	broadcastBytes = 64 << 20
-	// maxNodes bounds the other nodes, maxName the bytes of a node's name.
+	// maxNodes bounds the other nodes, maxName the bytes of a node's name, and of a prefix.
 	maxNodes = 10_000
 	maxName  = 256
 	// piece is how many bytes of answers or ids go into one NATS message.
 	piece = 32 << 10
 )
 
-// A Node is the part of one process in a cluster. All methods may be called from any number of
-// goroutines at once.
+// A Node is the part of one process in a cluster. Join makes it. On any other Node, such as a nil
+// one, methods return gcpool.ErrInvalid, or the zero value. All methods may be called from any number
+// of goroutines at once.
 type Node struct {
 	*outgoing
 	replies

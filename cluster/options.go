@@ -8,7 +8,7 @@ import (
 // An Option sets one property of a Node.
 type Option func(*Node)
 
-// WithPrefix sets the first token, or tokens, of all subjects. Nodes with
+// WithPrefix sets the first token, or tokens, of all subjects, up to 256 bytes. Nodes with
 // different prefixes do not see each other. The default is "gcpool".
 func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix } }
 
