@@ -18,8 +18,8 @@ import (
 // connection here has ended. Until then the other nodes keep what is pushed to her, and deliver it
 // there.
 func (n *Node) Leave(ctx context.Context) error {
-	if n == nil || ctx == nil {
-		return fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid)
+	if !n.joined() || ctx == nil {
+		return fmt.Errorf("%w: no node or nil context", gcpool.ErrInvalid)
 	}
 	if n.gone.CompareAndSwap(false, true) {
 		n.err = n.leave(ctx)

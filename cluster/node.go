@@ -197,6 +197,9 @@ func newNode() *Node {
 // subject that is not permitted, or a message of another node that made no sense. Errors are also
 // logged, at most one a second.
 func (n *Node) Err() error {
+	if !n.joined() {
+		return fmt.Errorf("%w: no node", gcpool.ErrInvalid)
+	}
 	if err := n.fault.Load(); err != nil {
 		return *err
 	}
@@ -204,4 +207,12 @@ func (n *Node) Err() error {
 }
 
 // Name returns the name of the node; see [WithName].
-func (n *Node) Name() string { return n.name }
+func (n *Node) Name() string {
+	if !n.joined() {
+		return ""
+	}
+	return n.name
+}
+
+// joined reports whether Join has made n.
+func (n *Node) joined() bool { return n != nil && n.outgoing != nil }

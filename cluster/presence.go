@@ -26,6 +26,9 @@ type Stats struct {
 
 // Stats returns a snapshot. It does not block.
 func (n *Node) Stats() Stats {
+	if !n.joined() {
+		return Stats{}
+	}
 	nodes := len(n.others())
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -41,8 +44,8 @@ func (n *Node) Stats() Stats {
 // WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if id is connected here. For up
 // to a second after the Shutdown of a node, Where waits for its users to connect elsewhere.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
-	if n == nil || ctx == nil || id == "" {
-		return "", fmt.Errorf("%w: nil node or context, or empty id", gcpool.ErrInvalid)
+	if !n.joined() || ctx == nil || id == "" {
+		return "", fmt.Errorf("%w: no node, nil context or empty id", gcpool.ErrInvalid)
 	}
 	for since := n.now(); ; {
 		if !n.added(key{pool, id}).IsZero() {
@@ -69,11 +72,12 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 // on the others. It asks each node when its turn comes, gathers that node's ids in memory, and leaves
 // out a node that has gone by then. An id that moves meanwhile may come twice, or not at all. If a
 // node does not answer completely within WithTimeout, an error comes in place of its ids, and the
-// iteration goes on. If ctx ends, the iteration ends with its error.
+// iteration goes on. If ctx ends, the iteration ends with its error. Ids of other nodes that do not
+// fit into NATS's max_payload are left out.
 func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
-		if n == nil || ctx == nil {
-			yield("", fmt.Errorf("%w: nil node or context", gcpool.ErrInvalid))
+		if !n.joined() || ctx == nil {
+			yield("", fmt.Errorf("%w: no node or nil context", gcpool.ErrInvalid))
 			return
 		}
 		for id := range n.pool.GetConn(pool).All() {

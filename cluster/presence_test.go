@@ -221,3 +221,22 @@ func TestMailboxOfANodeThatComesLater(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestNoNode: methods of a Node that Join has not made panic nowhere.
+func TestNoNode(t *testing.T) {
+	for what, n := range map[string]*Node{"nil": nil, "zero": new(Node)} {
+		_, where := n.Where(t.Context(), name, "alice")
+		var online error
+		for _, err := range n.Online(t.Context(), name) {
+			online = err
+		}
+		for call, err := range map[string]error{"Where": where, "Online": online, "Leave": n.Leave(t.Context()), "Err": n.Err()} {
+			if !errors.Is(err, gcpool.ErrInvalid) {
+				t.Errorf("%s of a %s Node: %v", call, what, err)
+			}
+		}
+		if n.Name() != "" || n.Stats() != (Stats{}) {
+			t.Errorf("a %s Node is %q, %+v", what, n.Name(), n.Stats())
+		}
+	}
+}
