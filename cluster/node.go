@@ -65,6 +65,7 @@ var (
 	errNowhere        = fmt.Errorf("%w: no node took it", gcpool.ErrNotConnected)
 	errDeaf           = errors.New("gcpool/cluster: NATS does not answer, connecting again")
 	errOverflow       = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
+	errPages          = errors.New("a part of the answer is missing, or makes no sense")
 )
 
 const (

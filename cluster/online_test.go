@@ -66,8 +66,8 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 		malformed uint64
 	}{
 		"complete":      {[][]byte{page(0, 0, "x"), page(1, 1, "y")}, nil, 0},
-		"a page missed": {[][]byte{page(0, 0, "x"), page(2, 1, "y")}, nats.ErrBadHeaderMsg, 1},
-		"cut":           {[][]byte{append(page(0, 1, "x"), 9)}, nats.ErrBadHeaderMsg, 1},
+		"a page missed": {[][]byte{page(0, 0, "x"), page(2, 1, "y")}, errPages, 1},
+		"cut":           {[][]byte{append(page(0, 1, "x"), 9)}, errPages, 1},
 		"nothing":       {nil, context.DeadlineExceeded, 0},
 		"half":          {[][]byte{page(0, 0, "x")}, context.DeadlineExceeded, 0},
 	} {
@@ -190,6 +190,30 @@ func TestListIsForNodes(t *testing.T) {
 	g.nc.PublishRequest(g.subject("l", a.id), g.subject("p", g.id, "x"), ask)
 	if m := g.next(got); m.Subject != g.subject("p", g.id, "x") || !bytes.Equal(m.Data, page(0, 1, "alice")) {
 		t.Errorf("%q on %q", m.Data, m.Subject)
+	}
+}
+
+// TestOnlineWithAnIDLargerThanAPayload: such an id hides no other. Its own node lists it.
+func TestOnlineWithAnIDLargerThanAPayload(t *testing.T) {
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
+	want := []string{"alice", "bob", strings.Repeat("c", 2048-3*binary.MaxVarintLen64)}
+	for _, id := range append(want, strings.Repeat("d", 2048-3*binary.MaxVarintLen64+1), strings.Repeat("e", 1<<20)) {
+		if err := b.conns.Add(id, pipe(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 1 })
+	ids, errs, ended := a.gather()
+	<-ended
+	slices.Sort(*ids)
+	if len(*errs) > 0 || !slices.Equal(*ids, want) {
+		t.Errorf("%d ids, want %d; errors %v", len(*ids), len(want), *errs)
+	}
+	ids, _, ended = b.gather()
+	<-ended
+	if len(*ids) != len(want)+2 {
+		t.Errorf("its own node lists %d", len(*ids))
 	}
 }
 

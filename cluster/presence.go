@@ -147,7 +147,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 		}
 		if d.bad || number != page {
 			n.reject(m)
-			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, nats.ErrBadHeaderMsg)
+			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, errPages)
 		}
 		if last != 0 {
 			return ids, nil
@@ -164,11 +164,15 @@ func (n *incoming) list(m *nats.Msg) {
 		return
 	}
 	n.mu.Lock()
-	most := min(n.limit, piece)
+	limit := n.limit
 	n.mu.Unlock()
+	most := min(limit, piece)
 	page := uint64(0)
 	b := append(binary.AppendUvarint(nil, page), 0)
 	for id := range n.pool.GetConn(pool).All() {
+		if len(id)+3*binary.MaxVarintLen64 > limit {
+			continue // it is not announced either, see announcer.tell
+		}
 		if len(b)+len(id)+binary.MaxVarintLen64 > most && len(b) > binary.MaxVarintLen64+1 {
 			n.publish(m.Reply, b)
 			page++
