@@ -13,6 +13,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"strconv"
 	"strings"
@@ -45,7 +46,9 @@ func main() {
 // connect ends with the connection; in may end before.
 func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 	ws, err := websocket.DialConfig(config)
-	if err != nil {
+	if failed, ok := err.(*websocket.DialError); ok && failed.Err == websocket.ErrBadStatus {
+		return refusal(config, err)
+	} else if err != nil {
 		return err
 	}
 	defer ws.Close()
@@ -63,6 +66,29 @@ func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 		}
 		fmt.Fprintln(out, strings.TrimSuffix(message, "\n"))
 	}
+}
+
+// refusal asks the server once more why it refuses config, because x/net drops the answer. It returns
+// err if that is in vain.
+func refusal(config *websocket.Config, err error) error {
+	req := &http.Request{URL: config.Location.JoinPath(), Header: config.Header.Clone()}
+	req.URL.Scheme = "http" + strings.TrimPrefix(req.URL.Scheme, "ws")
+	for name, value := range map[string]string{
+		"Connection": "Upgrade", "Upgrade": "websocket", "Origin": config.Origin.String(),
+		"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": base64.StdEncoding.EncodeToString(make([]byte, 16)),
+	} {
+		req.Header.Set(name, value)
+	}
+	resp, again := http.DefaultTransport.RoundTrip(req)
+	if again != nil {
+		return err
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode == http.StatusSwitchingProtocols {
+		return err
+	}
+	why, _ := io.ReadAll(io.LimitReader(resp.Body, 1000))
+	return fmt.Errorf("the server has refused the connection with %s\n%s", resp.Status, why)
 }
 
 // receive is websocket.Message.Receive, which hides why the server closes, by hand.

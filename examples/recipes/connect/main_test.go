@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
@@ -50,6 +51,21 @@ func TestItTellsTheCloseCode(t *testing.T) {
 	defer server.Close()
 	err := connect(config(t, "ws"+strings.TrimPrefix(server.URL, "http")), strings.NewReader(""), io.Discard)
 	if want := `the server has closed the connection with code 4501: "signed out"`; err == nil || err.Error() != want {
+		t.Errorf("it ended with %v", err)
+	}
+}
+
+func TestItTellsWhyItWasRefused(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.RawQuery != "a=b" {
+			t.Errorf("asked for %s", r.URL)
+		}
+		http.Error(w, r.Header.Get("Cookie")+" is not signed in", http.StatusUnauthorized)
+	}))
+	defer server.Close()
+	err := connect(config(t, "ws"+strings.TrimPrefix(server.URL, "http")+"/ws?a=b"), strings.NewReader(""), io.Discard)
+	if want := "the server has refused the connection with 401 Unauthorized\nsession=demo-alice is not signed in\n"; err == nil || err.Error() != want {
 		t.Errorf("it ended with %v", err)
 	}
 }
