@@ -2,7 +2,9 @@ package gcpool
 
 import (
 	"encoding/base64"
+	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"net/http"
 	"slices"
@@ -54,6 +56,17 @@ func refuse(w http.ResponseWriter, status int, why string) {
 		h.Set("Sec-WebSocket-Version", websocket.SupportedProtocolVersion)
 	}
 	http.Error(w, "not a WebSocket handshake (RFC 6455 section 4.2.1): "+why, status)
+}
+
+// refuseWithoutHijack answers where the connection cannot be had, and logs why: a browser hides the
+// answer from its page.
+func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
+	why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
+	if errors.Is(err, http.ErrNotSupported) && req.ProtoMajor == 1 {
+		why += "; the ResponseWriter of a middleware in front has neither Hijack nor Unwrap, see http.ResponseController"
+	}
+	slog.Default().Warn("gcpool: WebSocket refused", "reason", why, "peer", req.RemoteAddr)
+	http.Error(w, why, http.StatusInternalServerError)
 }
 
 // singleLines returns h with each list of a handshake on one line, and nothing but a

@@ -2,7 +2,6 @@ package gcpool
 
 import (
 	"context"
-	"fmt"
 	"log"
 	"net"
 	"net/http"
@@ -25,9 +24,12 @@ import (
 // For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines
 // and runs h. If h answers with anything but a handshake, the response may have up to 64 KiB; a
 // larger response becomes a 500. Every other request passes through untouched, and so does a request
-// whose method is not GET. A server that cannot hijack, as with HTTP/2 or under
-// [http.TimeoutHandler], answers 500. As always, http.Server.Shutdown does not wait for hijacked
-// connections; [Pool.Shutdown] does.
+// whose method is not GET. As always, http.Server.Shutdown does not wait for hijacked connections;
+// [Pool.Shutdown] does.
+//
+// Where it cannot hijack, Upgrade answers 500 and tells [slog.Default] why, at Warn: with HTTP/2,
+// under [http.TimeoutHandler], and behind a middleware whose ResponseWriter has neither Hijack nor
+// Unwrap.
 //
 // # Closing
 //
@@ -90,8 +92,7 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 		conn, buf, err := http.NewResponseController(w).Hijack()
 		if err != nil {
-			why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
-			http.Error(w, why, http.StatusInternalServerError)
+			refuseWithoutHijack(w, req, err)
 			return
 		}
 		if socket.Gone(conn) {

@@ -161,6 +161,21 @@ func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	}
 }
 
+// TestMiddlewareThatHidesTheConnection: the answer and the log say what is wrong, because a browser
+// shows nothing of the answer.
+func TestMiddlewareThatHidesTheConnection(t *testing.T) {
+	type hides struct{ http.ResponseWriter }
+	text := logs(t)
+	h := gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) { t.Error("served") }))
+	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(hides{w}, r) }))
+	resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
+	for _, told := range []string{body, text.String()} {
+		if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(told, "neither Hijack nor Unwrap") {
+			t.Errorf("%d, told %q", resp.StatusCode, told)
+		}
+	}
+}
+
 // logged is a ResponseWriter that a middleware has wrapped.
 type logged struct{ http.ResponseWriter }
 
