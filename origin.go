@@ -101,8 +101,12 @@ func (o Origins) Check(req *http.Request) bool {
 }
 
 // Patterns returns the hosts of o for the OriginPatterns of coder's AcceptOptions. That library
-// also lets in the host of the request and a missing Origin, without being asked.
+// also lets in the host of the request and a missing Origin, without being asked. If AllowOrigins
+// could not read a host, it lets in no other page, and its log names that host.
 func (o Origins) Patterns() []string {
+	if o.err != nil {
+		return []string{o.err.Error() + "["} // malformed, which coder logs
+	}
 	var all []string
 	for _, p := range o.patterns {
 		for scheme, port := range impliedPorts { // which browsers leave out

@@ -130,6 +130,13 @@ func TestAllowOriginsOfWhatIsNoHost(t *testing.T) {
 				t.Errorf("AllowOrigins(%q), a page of %s: %v", host, origin, err)
 			}
 		}
+		for _, p := range gcpool.AllowOrigins("example.net", host).Patterns() {
+			for _, target := range []string{"example.net", "https://example.net"} {
+				if _, err := path.Match(strings.ToLower(p), target); err == nil || !strings.Contains(p, strconv.Quote(host)) {
+					t.Errorf("AllowOrigins(%q) has a pattern that coder does not refuse with this name: %q", host, p)
+				}
+			}
+		}
 	}
 	if gcpool.AllowOrigins("null").Check(asked("example.com", "null")) {
 		t.Error(`the origin "null" was let in`)
