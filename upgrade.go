@@ -141,7 +141,9 @@ var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", 
 // it, the pool closes the connection.
 //
 // You may call Conn before the handshake. The pool's messages wait until the response to the
-// handshake is out. With x/net you may also add the *[websocket.Conn].
+// handshake is out. If the pool closes the connection before that, the handshake may fail, and the
+// peer sees no code: so add the connection after the handshake if you can. With x/net you may also
+// add the *[websocket.Conn].
 func Conn(r *http.Request) net.Conn {
 	if r == nil {
 		return nil
