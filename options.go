@@ -127,7 +127,7 @@ func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 //
 // The hook may call the pool. If it pushes to its own pool it should use AddContext with a
 // deadline, because Add waits while more than WithBuffer calls wait for the hooks. A panic is
-// recovered and logged.
+// recovered and logged, with its stack.
 func WithUndelivered(fn func(Undelivered)) Option {
 	return func(c *config) {
 		if c.Undelivered = nil; fn != nil {

@@ -74,7 +74,7 @@ func TestHookThatPanicsOrExitsIsSurvived(t *testing.T) {
 			t.Errorf("reported %q", got)
 		}
 		if got := log.String(); !strings.Contains(got, "a bug in the hook") || strings.ContainsAny(got, "\r\x1b") ||
-			strings.Count(got, "\n") != 1 {
+			strings.Count(got, "\n") != 1 || !strings.Contains(got, "hooks_test.go") { // where it panicked
 			t.Errorf("log: %q", got)
 		}
 		settled(t, p)

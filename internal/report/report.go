@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"sync"
@@ -195,7 +196,7 @@ func (r *Reporter) tell(e event) {
 	defer func() {
 		if v := recover(); v != nil {
 			defer func() { _ = recover() }() // the logger may be what panics
-			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v))
+			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		}
 	}()
 	if e.outcome != nil {
