@@ -113,6 +113,9 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 // together, under the rules of Add. Before Start it takes one place of WithBuffer, and those who
 // connect later do not get it. It returns what Add returns, or the error of a [Cluster]; even then
 // the ids of this process get the message.
+//
+// So a peer that reads slowly holds up the caller for as long as it reads. In a handler, which does
+// not read meanwhile, use BroadcastContext with a deadline.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }

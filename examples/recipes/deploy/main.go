@@ -77,16 +77,19 @@ func serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-func within(d time.Duration, shutdown func(context.Context) error) error {
+func within(d time.Duration, do func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), d)
 	defer cancel()
-	return shutdown(ctx)
+	return do(ctx)
 }
 
-// work stands for your application. It pushes the time to everybody.
+// work stands for your application. It pushes the time to everybody. Who reads slowly misses some.
 func work(stream *gcpool.StreamPool) {
 	for now := range time.Tick(100 * time.Millisecond) {
-		if err := stream.Broadcast(now.AppendFormat(nil, time.RFC3339Nano)); err != nil {
+		err := within(50*time.Millisecond, func(ctx context.Context) error {
+			return stream.BroadcastContext(ctx, now.AppendFormat(nil, time.RFC3339Nano))
+		})
+		if errors.Is(err, gcpool.ErrClosed) {
 			return // the pool is shutting down
 		}
 	}

@@ -4,6 +4,7 @@ package after
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"time"
 
@@ -48,10 +49,22 @@ func (c *Chat) serve(ws *websocket.Conn) {
 		if websocket.Message.Receive(ws, &message) != nil {
 			return
 		}
-		if c.pool.GetStream("chat").Broadcast(message) != nil {
+		if c.say(message) != nil {
 			return
 		}
 	}
+}
+
+// say sends a message to everybody. It waits at most 100 ms for clients that read slowly; those that
+// are still behind then miss the message. Without a deadline one of them would hold up all others.
+func (c *Chat) say(message []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	err := c.pool.GetStream("chat").BroadcastContext(ctx, message)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // Stop delivers and closes all connections, until ctx ends. The hub had no such thing.

@@ -4,6 +4,7 @@ package kept
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"net/http"
 	"time"
 
@@ -50,10 +51,22 @@ func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 	conn.SetReadLimit(512)
 	for { // was readPump
 		_, message, err := conn.ReadMessage()
-		if err != nil || c.pool.GetStream("chat").Broadcast(message) != nil {
+		if err != nil || c.say(message) != nil {
 			return
 		}
 	}
+}
+
+// say sends a message to everybody. It waits at most 100 ms for clients that read slowly; those that
+// are still behind then miss the message. Without a deadline one of them would hold up all others.
+func (c *Chat) say(message []byte) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	defer cancel()
+	err := c.pool.GetStream("chat").BroadcastContext(ctx, message)
+	if errors.Is(err, context.DeadlineExceeded) {
+		return nil
+	}
+	return err
 }
 
 // end chat

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/docs/migrating/session"
@@ -66,7 +67,9 @@ func (s *Server) serve(ws *websocket.Conn) {
 			return
 		}
 		to, text, _ := bytes.Cut(message, []byte(" "))
-		if err := s.pool.GetStream("users").Add(string(to), text); errors.Is(err, gcpool.ErrClosed) {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // he may read slowly
+		err := s.pool.GetStream("users").AddContext(ctx, string(to), text)
+		if cancel(); errors.Is(err, gcpool.ErrClosed) {
 			return
 		}
 	}

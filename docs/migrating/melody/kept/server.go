@@ -6,6 +6,7 @@ import (
 	"context"
 	"log"
 	"net/http"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/docs/migrating/session"
@@ -49,9 +50,11 @@ func New() (*Server, error) {
 	return s, nil
 }
 
-// Push sends text to a user, if he is connected.
+// Push sends text to a user, if he is connected. It waits at most a second for one who reads slowly.
 func (s *Server) Push(to string, text []byte) error {
-	return s.pool.GetStream("users").Add(to, text)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	return s.pool.GetStream("users").AddContext(ctx, to, text)
 }
 
 // end server
