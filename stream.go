@@ -39,8 +39,11 @@ type Undelivered struct {
 // Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
 // the outbox of id is full, it waits as long as the peer has acknowledged something within the
 // last second. And it waits while more than WithBuffer calls wait for slow hooks. Shutdown wakes
-// it. If the pool is idle and the connection is under [Upgrade], Add writes what the system takes
-// at once; other goroutines write everything else.
+// it. Nobody queues for room: while others keep the outbox full of short messages, a long one may
+// wait for as long as they do, so bound such calls with [StreamPool.AddContext].
+//
+// If the pool is idle and the connection is under [Upgrade], Add writes what the system takes at
+// once; other goroutines write everything else.
 //
 // Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
 // need not be connected yet. If it is connected, and its connection is removed before Start, what
