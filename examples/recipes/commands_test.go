@@ -3,8 +3,9 @@
 package recipes
 
 import (
+	"bufio"
 	"fmt"
-	"math/rand/v2"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -84,19 +85,26 @@ func commands(t *testing.T, file string) (all []string) {
 
 // try runs the server, which is the first command, then each other one.
 func try(t *testing.T, bin string, commands, answers []string) {
-	addr, devices := free(t), free(t)
-	server := commands[0] + " -addr " + addr
-	if strings.Contains(server, "recipes/devices") {
-		server += " -devices " + devices
+	const anyPort = " 127.0.0.1:0"
+	server, devices := commands[0]+" -addr"+anyPort, ""
+	raw := strings.Contains(server, "recipes/devices")
+	if raw {
+		server += " -devices" + anyPort
+	}
+	lines := start(t, bin, server, "")
+	addr := address(t, lines)
+	if raw {
+		devices = address(t, lines)
 	}
 	local := strings.NewReplacer("localhost:8080", addr)
-	start(t, bin, server, "")
-	await(t, addr)
 	for _, command := range commands[1:] {
 		command = local.Replace(command)
 		switch {
 		case strings.HasPrefix(command, "nc "):
-			conn := await(t, devices)
+			conn, err := net.Dial("tcp", devices)
+			if err != nil {
+				t.Fatal(err)
+			}
 			t.Cleanup(func() { conn.Close() })
 			_, line, _ := strings.Cut(command, "then type: ")
 			fmt.Fprintln(conn, line)
@@ -119,8 +127,8 @@ func try(t *testing.T, bin string, commands, answers []string) {
 const reply = `while read -r line; do echo "$line" | sed -n 's/^\[2,\("[A-Z0-9]*"\),.*/[3,\1,{"status":"Accepted"}]/p'; done`
 
 // start runs a command until the test ends. What it prints goes through the filter to its
-// input, which stays open.
-func start(t *testing.T, bin, command, filter string) {
+// input, which stays open. Without a filter, start returns the lines.
+func start(t *testing.T, bin, command, filter string) <-chan string {
 	t.Helper()
 	command = runs.ReplaceAllString(command, bin+"/$1")
 	var words []string
@@ -137,12 +145,17 @@ func start(t *testing.T, bin, command, filter string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if filter != "" {
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := make(chan string, 100)
+	if filter == "" {
+		go read(out, lines)
+	} else {
+		close(lines)
 		answering := exec.Command("sh", "-c", filter)
-		if answering.Stdin, err = cmd.StdoutPipe(); err != nil {
-			t.Fatal(err)
-		}
-		answering.Stdout = in
+		answering.Stdin, answering.Stdout = out, in
 		if err := answering.Start(); err != nil {
 			t.Fatal(err)
 		}
@@ -153,8 +166,34 @@ func start(t *testing.T, bin, command, filter string) {
 	}
 	t.Cleanup(func() {
 		cmd.Process.Kill()
+		for range lines { // Wait must come after the last read
+		}
 		cmd.Wait()
 	})
+	return lines
+}
+
+// read hands over the lines of a command's output.
+func read(out io.Reader, lines chan<- string) {
+	defer close(lines)
+	for l := bufio.NewScanner(out); l.Scan(); {
+		lines <- l.Text()
+	}
+}
+
+// address returns where a server says that it listens, in the last word of its next line.
+func address(t *testing.T, lines <-chan string) string {
+	t.Helper()
+	select {
+	case line := <-lines:
+		if words := strings.Fields(line); len(words) > 0 {
+			return strings.TrimPrefix(words[len(words)-1], "http://")
+		}
+		t.Fatal("the server has ended")
+	case <-time.After(patience):
+		t.Fatal("the server does not listen")
+	}
+	return ""
 }
 
 // curl runs a command again and again until it prints what it should: users are in the pool
@@ -171,34 +210,4 @@ func curl(t *testing.T, command, answer string) {
 			t.Fatalf("%s prints %q instead of %s", command, out, answer)
 		}
 	}
-}
-
-// await returns a connection once somebody listens.
-func await(t *testing.T, addr string) net.Conn {
-	t.Helper()
-	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {
-		conn, err := net.Dial("tcp", addr)
-		if err == nil {
-			t.Cleanup(func() { conn.Close() })
-			return conn
-		}
-		if time.Now().After(end) {
-			t.Fatal(err)
-		}
-	}
-}
-
-// free returns an address that nobody listens on. It lies below the ports that the system gives to
-// connections: one of them might have it when the server begins.
-func free(t *testing.T) string {
-	t.Helper()
-	for range 100 {
-		addr := fmt.Sprint("127.0.0.1:", 10_000+rand.N(20_000))
-		if listener, err := net.Listen("tcp", addr); err == nil {
-			listener.Close()
-			return addr
-		}
-	}
-	t.Fatal("there is no free port")
-	return ""
 }
