@@ -43,31 +43,44 @@ func TestSlowReaderIsToldToComeBack(t *testing.T) {
 	fmt.Fprintf(alice, "GET /ws HTTP/1.1\r\nHost: %s\r\nOrigin: %s\r\nCookie: session=demo-alice\r\nConnection: Upgrade\r\n"+
 		"Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n",
 		strings.TrimPrefix(url, "http://"), url)
+	in := bufio.NewReader(alice)
+	if _, err := http.ReadResponse(in, nil); err != nil {
+		t.Fatal(err)
+	}
+	io.WriteString(alice, "\x81\x8b\x00\x00\x00\x00"+`{"after":0}`) // is answered once she is in the pool
+	const answer = "\x81\x14" + `{"after":0,"from":0}`
+	got := make([]byte, len(answer))
+	if _, err := io.ReadFull(in, got); err != nil || string(got) != answer {
+		t.Fatalf("the answer is %q, %v", got, err)
+	}
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
 		part := make([]byte, 16<<10)
 		for range time.Tick(400 * time.Millisecond) {
-			if _, err := io.ReadFull(alice, part); err != nil {
+			if _, err := io.ReadFull(in, part); err != nil {
 				return
 			}
 		}
 	}()
-	for full := false; !full; {
-		select {
-		case <-ended: // on a busy machine the pool may find her too slow before that
-			return
-		default:
+	for range 5 { // on a busy machine a push may take as long though it finds room
+		for full := false; !full; {
+			select {
+			case <-ended: // on a busy machine the pool may find her too slow before that
+				return
+			default:
+			}
+			began := time.Now()
+			push(t, url, "alice", strings.Repeat("x", 16_000))
+			full = time.Since(began) >= 2*time.Second
 		}
-		began := time.Now()
-		push(t, url, "alice", strings.Repeat("x", 16_000))
-		full = time.Since(began) >= 2*time.Second
+		select {
+		case <-ended:
+			return
+		case <-time.After(15 * time.Second):
+		}
 	}
-	select {
-	case <-ended:
-	case <-time.After(15 * time.Second):
-		t.Error("her connection goes on without the last message")
-	}
+	t.Error("her connection goes on without the last message")
 }
 
 func TestClientGetsWhatItLacks(t *testing.T) {
@@ -158,12 +171,12 @@ func TestNothingIsLostOrDoubledOnABadNetwork(t *testing.T) {
 	t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 	const messages = 3000
 	push(t, url, "alice", "m0")
-	stop := time.AfterFunc(60*time.Second, func() { cmd.Process.Kill() })
+	stop := time.AfterFunc(3*time.Minute, func() { cmd.Process.Kill() })
 	defer stop.Stop()
 	lines := bufio.NewScanner(shown)
 	for i := range messages {
 		if !lines.Scan() {
-			t.Fatalf("it ended, or showed no more than %d messages in a minute", i)
+			t.Fatalf("it ended, or showed no more than %d messages in three minutes", i)
 		}
 		if want := fmt.Sprint("m", i); lines.Text() != want {
 			t.Fatalf("it showed %q instead of %q", lines.Text(), want)
@@ -191,7 +204,8 @@ func pushAll(url string, messages int) {
 }
 
 // badNetwork returns the address of a proxy that cuts each connection within 50 ms of its
-// handshake. It does not cut before, for the WebSocket of Node.js 20 tells nobody then.
+// handshake, for half a minute: a slow machine may hardly get on meanwhile. It does not cut
+// before, for the WebSocket of Node.js 20 tells nobody then.
 func badNetwork(t *testing.T, to string) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
@@ -199,6 +213,7 @@ func badNetwork(t *testing.T, to string) string {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { listener.Close() })
+	better := time.Now().Add(30 * time.Second)
 	go func() {
 		for life := 20 * time.Millisecond; ; life = 20*time.Millisecond + life*7%(30*time.Millisecond) {
 			near, err := listener.Accept()
@@ -215,7 +230,9 @@ func badNetwork(t *testing.T, to string) string {
 				first := make([]byte, 4<<10)
 				n, _ := far.Read(first) // the server's answer to the handshake
 				near.Write(first[:n])
-				time.AfterFunc(life, func() { near.Close(); far.Close() })
+				if time.Now().Before(better) {
+					time.AfterFunc(life, func() { near.Close(); far.Close() })
+				}
 				io.Copy(near, far)
 			}()
 		}
