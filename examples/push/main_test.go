@@ -58,7 +58,7 @@ func TestShutdownClosesClientsWith1001(t *testing.T) {
 		if c != 0 || stderr.Len() > 0 {
 			t.Errorf("exit code %d, stderr %q", c, &stderr)
 		}
-	case <-time.After(10 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("run does not return")
 	}
 }

@@ -48,6 +48,7 @@ func announced(t *testing.T, p *Page) *json.Decoder {
 	if err := pool.GetConn(Pool).Add("alice", near); err != nil {
 		t.Fatal(err)
 	}
+	p.Changed() // sooner than Announce looks by itself, or there is one list more
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { p.Announce(ctx, pool.GetConn(Pool), pool.GetStream(Pool)) })
@@ -57,7 +58,6 @@ func announced(t *testing.T, p *Page) *json.Decoder {
 		wg.Wait()
 		pool.Shutdown(context.Background())
 	})
-	p.Changed()
 	return json.NewDecoder(bufio.NewReader(far))
 }
 
