@@ -32,7 +32,9 @@ func TestEndLeavesNothingBehind(t *testing.T) {
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()
-	goleak.VerifyNone(t, before)
+	if err := leaks(before); err != nil {
+		t.Error(err)
+	}
 }
 
 func TestUnreachableNATSIsOneLineAndExitCode1(t *testing.T) {

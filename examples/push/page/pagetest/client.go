@@ -18,8 +18,10 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// cookieName is the session's.
-const cookieName = "session"
+const (
+	cookieName = "session"
+	patience   = time.Minute // of a connection, on a busy machine
+)
 
 // A Client is a browser's side of a WebSocket. It keeps every byte that comes,
 // for x/net does not tell with which status a connection was closed.
@@ -71,7 +73,7 @@ func Dial(t testing.TB, server, path, cookie string) *Client {
 	if err != nil {
 		t.Fatal(err)
 	}
-	conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn.SetDeadline(time.Now().Add(patience))
 	c := &Client{t: t, raw: &recorder{Conn: conn}}
 	t.Cleanup(c.Close)
 	if c.ws, err = websocket.NewClient(config, c.raw); err != nil {
@@ -113,6 +115,14 @@ func (c *Client) Next(kind string) Received {
 	}
 	c.t.Fatalf("connection ended before a line of kind %q: %v", kind, c.lines.Err())
 	return Received{}
+}
+
+// Ignore reads on without looking, so that the server does not take the client for a dead one.
+func (c *Client) Ignore() {
+	go func() {
+		for c.lines.Scan() {
+		}
+	}()
 }
 
 // AwaitPeople returns when the people are those.
