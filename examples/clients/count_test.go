@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"net"
 	"sync"
+	"sync/atomic"
 )
 
 // A listener counts the frames on its connections, as they are on the wire.
@@ -36,6 +37,12 @@ func (l *listener) of(addr string) *counted {
 type counted struct {
 	net.Conn
 	in, out counter
+	closed  atomic.Bool // by the server
+}
+
+func (c *counted) Close() error {
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 func (c *counted) Read(p []byte) (int, error) {
