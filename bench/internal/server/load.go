@@ -168,8 +168,8 @@ func (p *producer) onSchedule() error {
 	b := payload.New(p.load.Size)
 	interval := max(int64(tick), int64(time.Second)/int64(p.load.Rate))
 	each := max(1, int(int64(p.load.Rate)*interval/int64(time.Second)))
-	user := 0
-	for due := clock.Now() + interval; due < p.end; due += interval {
+	user, begin := 0, clock.Now() // on a busy machine the window may be over before it begins
+	for due := begin + interval; due < begin+int64(p.load.Window); due += interval {
 		clock.SleepUntil(due)
 		for range each {
 			if err := p.push(user, b, due); err != nil {

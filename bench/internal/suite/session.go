@@ -95,7 +95,7 @@ func (s *session) measure(method string, l server.Load) (o outcome, err error) {
 	if o.pushed.Hung {
 		return o, s.why(errors.New("a Push has not returned"))
 	}
-	if err = s.client.call("Finish", client.Finish{Total: o.pushed.Count, Patience: 3 * time.Second}, &o.arrived); err != nil {
+	if err = s.client.call("Finish", client.Finish{Total: o.pushed.Count, Patience: 10 * time.Second}, &o.arrived); err != nil {
 		return o, err
 	}
 	var used server.Usage
