@@ -90,6 +90,10 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 	if err := pool.GetStream("mail").Add("carol", []byte("1234567")); err != nil {
 		t.Fatal(err)
 	}
+	// A writer may note its end after the outcome.
+	for end := time.Now().Add(20 * time.Second); pool.Stats()[2].Stalled > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 	all, pools := figures(t, ask(h, http.MethodGet, "/data.json"))
 	want := []map[string]float64{
 		{"connections": 0, "accepted": 0, "outbox_limit": 1 << 20},
