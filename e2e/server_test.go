@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -34,12 +35,19 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// freeAddr returns an address that is free now. It is below the ports that the
-// system gives to those who ask for any: a server that comes back needs its own.
+// given are the addresses that freeAddr has returned.
+var given sync.Map
+
+// freeAddr returns an address that is free now, and that no other test gets. It is
+// below the ports that the system gives to those who ask for any: a server that
+// comes back needs its own.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
 		addr := fmt.Sprintf("127.0.0.1:%d", 20_000+rand.IntN(10_000))
+		if _, taken := given.LoadOrStore(addr, true); taken {
+			continue
+		}
 		if listener, err := net.Listen("tcp", addr); err == nil {
 			listener.Close()
 			return addr
