@@ -64,6 +64,7 @@ func TestKeyboardAlone(t *testing.T) {
 	alice.awaitState("connected")
 	alice.await("document.activeElement.id === 'text'")
 
+	alice.awaitText("#count", "People connected: 2") // the list comes after the state
 	alice.tabTo("#list li:nth-child(3) .person", kb.ModifierShift)
 	alice.keys(kb.Enter)
 	alice.awaitText("#composer label", "To bob")
