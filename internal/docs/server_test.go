@@ -16,7 +16,7 @@ import (
 )
 
 // patience is how long anything here may take.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // libraries is a module that requires the WebSocket libraries of the README's program.
 var libraries = filepath.Join(root, "examples", "adapters")
