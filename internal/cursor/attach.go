@@ -8,7 +8,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. Attach
+// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. One
+// whose peer has closed it already is not the newest: its peer may have come back before its
+// handler got so far. Attach closes it, and the handler's Del will remove no other. Attach
 // reports false, and does nothing, if the backlog is dead.
 func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b := c.backlog
@@ -21,6 +23,10 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	case b.Shared.Closed.Load():
 		return true, outcome.ErrClosed
 	case old != nil && old.Same(&conn.Link):
+		return true, nil
+	case old != nil && conn.Gone():
+		c.owners = c.owners.AddLate(who)
+		c.close(conn, nil, frame.StatusReplaced)
 		return true, nil
 	}
 	conn.LimitUnsent()

@@ -47,6 +47,15 @@ func (o List) Add(c Caller) List {
 	return append(o, owner{goroutine: c.Goroutine})
 }
 
+// AddLate returns o with c, who has added a connection that is older than the present one.
+func (o List) AddLate(c Caller) List {
+	o = o.Add(c)
+	if last := len(o) - 1; last > 0 {
+		o[last-1], o[last] = o[last], o[last-1]
+	}
+	return o
+}
+
 // Del notes that c calls Del, and reports whether it may remove the present connection.
 // An owner and those that it started may remove the connection that it added, and no
 // other; everybody else may remove any. An owner of several connections is a stranger to

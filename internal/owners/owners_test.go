@@ -10,13 +10,16 @@ import (
 type step struct {
 	Caller
 	del, want bool
+	late      bool // an Add of an older connection
 }
 
 func adds(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}} }
 
 func del(goroutine, parent uint64, want bool) step {
-	return step{Caller{goroutine, parent}, true, want}
+	return step{Caller: Caller{goroutine, parent}, del: true, want: want}
 }
+
+func late(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}, late: true} }
 
 // TestWhoseDel replays histories of one id. Goroutines 1 to 9 are handlers; 50 and
 // above are not.
@@ -39,11 +42,15 @@ func TestWhoseDel(t *testing.T) {
 		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
 		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
 		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
+		"late":                      {adds(1), late(2), del(2, 0, false), del(50, 2, false), del(1, 0, true)},
+		"late, of a hub":            {adds(1), late(1), del(1, 0, true)},
 		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
 	} {
 		var o List
 		for i, s := range history {
-			if !s.del {
+			if s.late {
+				o = o.AddLate(s.Caller)
+			} else if !s.del {
 				o = o.Add(s.Caller)
 			} else if got := o.Del(s.Caller); got != s.want {
 				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)

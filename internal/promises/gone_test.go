@@ -3,12 +3,18 @@
 package promises
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
 	"testing"
+	"time"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"golang.org/x/net/websocket"
 )
 
@@ -50,5 +56,58 @@ func TestHandshakeOfAClientThatHasGone(t *testing.T) {
 		if _, err := alice.Read(b); err != nil || string(b) != "x\n" {
 			t.Errorf("alice received %q, %v", b, err)
 		}
+	}
+}
+
+// TestAddForAClientThatHasGone: a handler that is slow to call Add does not replace the connection
+// with which its client has come back meanwhile. Neither does its Del remove that.
+func TestAddForAClientThatHasGone(t *testing.T) {
+	for what, said := range map[string]string{"silent": "", "with bytes that wait": "\x81\x82\x00\x00\x00\x00hi"} {
+		t.Run(what, func(t *testing.T) {
+			if said != "" && runtime.GOOS != "linux" {
+				t.Skip("only Linux tells")
+			}
+			_, conns, stream := started(t)
+			add, removes, sockets := make(chan struct{}), make(chan bool, 1), make(chan net.Conn, 2)
+			srv := httptest.NewUnstartedServer(gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+				first := ws.Request().FormValue("first") != ""
+				if first {
+					<-add
+				}
+				conns.Add("alice", ws)
+				io.Copy(io.Discard, ws)
+				if removed := conns.Del("alice"); first {
+					removes <- removed
+				}
+			})))
+			srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+				sockets <- c
+				return ctx
+			}
+			srv.Start()
+			t.Cleanup(srv.Close)
+			addr := srv.Listener.Addr().String()
+
+			ghost, _ := handshake(t, addr, "first=1", 0)
+			io.WriteString(ghost, said)
+			ghost.Close()
+			eventually(t, "the client has gone", func() bool { return len(sockets) > 0 })
+			ours := <-sockets
+			eventually(t, "the system knows", func() bool { return socket.Gone(ours) })
+			alice := dial(t, addr, "")
+			eventually(t, "the client has come back", func() bool { return conns.Connected("alice") == 1 })
+			close(add)
+			if <-removes {
+				t.Error("the first handler's Del has removed a connection")
+			}
+			if err := stream.Add("alice", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			var got string
+			alice.SetReadDeadline(time.Now().Add(20 * time.Second))
+			if err := websocket.Message.Receive(alice, &got); err != nil || got != "x\n" {
+				t.Errorf("alice received %q, %v", got, err)
+			}
+		})
 	}
 }

@@ -4,6 +4,7 @@ package socket
 
 import (
 	"net"
+	"runtime"
 	"testing"
 	"time"
 
@@ -36,6 +37,16 @@ func TestGone(t *testing.T) {
 		for end := time.Now().Add(20 * time.Second); !Gone(conn); time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
 				t.Fatalf("%s: never gone", what)
+			}
+		}
+	}
+	if runtime.GOOS == "linux" {
+		conn, peer := nettest.TCP(t)
+		peer.Write([]byte("x"))
+		peer.Close()
+		for end := time.Now().Add(20 * time.Second); !Gone(conn); time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("never gone while a byte waits")
 			}
 		}
 	}

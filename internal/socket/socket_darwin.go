@@ -13,6 +13,8 @@ func acknowledged(fd uintptr) Ack {
 	return Ack{Left: left}
 }
 
+func leaves(uintptr) bool { return false }
+
 func limitUnsent(fd uintptr) {
 	const notSentLowat = 0x201 // TCP_NOTSENT_LOWAT
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, notSentLowat, unsentMost)

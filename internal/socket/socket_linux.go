@@ -23,6 +23,21 @@ func acknowledged(fd uintptr) Ack {
 	return Ack{Left: int(left), Acked: info[15]}
 }
 
+// leaves reports whether the peer has closed its side, though bytes from it may wait. It asks
+// TCP_INFO, where tcpi_state comes first.
+func leaves(fd uintptr) bool {
+	const timeWait, closed, closeWait, lastAck, closing = 6, 7, 8, 9, 11 // net/tcp_states.h
+	var state byte
+	size := uint32(1)
+	_, _, errno := syscall.Syscall6(getsockopt, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
+		uintptr(unsafe.Pointer(&state)), uintptr(unsafe.Pointer(&size)), 0)
+	switch state {
+	case timeWait, closed, closeWait, lastAck, closing:
+		return errno == 0
+	}
+	return false
+}
+
 func limitUnsent(fd uintptr) {
 	const notSentLowat = 25 // TCP_NOTSENT_LOWAT
 	_ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, notSentLowat, unsentMost)

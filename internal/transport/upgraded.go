@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/net/websocket"
 
+	"github.com/nulijiabei/gcpool/internal/socket"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
@@ -14,6 +15,13 @@ func (l *Link) GoAway() {
 	if up := l.upgraded(); up != nil {
 		up.GoAway()
 	}
+}
+
+// Gone reports whether the peer of a connection under Upgrade has closed it, as far as the system
+// tells. It does not block.
+func (l *Link) Gone() bool {
+	up := l.upgraded()
+	return up != nil && socket.Gone(up.Socket())
 }
 
 // unwrap returns the Conn of package upgrade under conn, or nil. An x/net connection has it in
