@@ -231,7 +231,7 @@ func badNetwork(t *testing.T, to string) string {
 				n, _ := far.Read(first) // the server's answer to the handshake
 				near.Write(first[:n])
 				if time.Now().Before(better) {
-					time.AfterFunc(life, func() { near.Close(); far.Close() })
+					time.AfterFunc(life, func() { far.Close(); near.Close() })
 				}
 				io.Copy(near, far)
 			}()
