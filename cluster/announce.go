@@ -3,7 +3,6 @@ package cluster
 import (
 	"encoding/binary"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -11,10 +10,10 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined   byte = 'j' // ids with a new connection, each with its version
-	alive    byte = 'a' // every second: name, time, announcements to all
-	missing  byte = 'm' // asks for all announcements after the number given
-	repeated byte = 'e' // ends the answer to missing: announcements to all, and to the node that asked
+	joined  byte = 'j' // ids with a new connection: all announced after a number, up to another
+	alive   byte = 'a' // every second: name, time, the last number
+	missing byte = 'm' // asks for all ids that were announced after a number
+	listing byte = 'l' // asks for all ids of a pool
 )
 
 // group is the queue group of all nodes. If two nodes have an id for a moment, NATS gives each
@@ -23,21 +22,21 @@ const group = "gcpool"
 
 // A member is another node.
 type member struct {
-	name   string
-	heard  time.Time
-	whole  uint64 // its announcements to all are heard up to this number
-	direct uint64 // and its announcements to this node alone
-	gone   bool   // silent, or announcements may have been lost
-	over   bool   // it has said farewell and has no ids; earlier announcements may come late
+	name  string
+	heard time.Time
+	whole uint64 // all ids that it announced up to this number have been heard
+	gone  bool   // silent, or announcements may have been lost
+	over  bool   // it has said farewell and has no ids; earlier announcements may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the
 // connection came. Of two connections, the higher version is the newer one.
 type entry struct {
+	key
 	sub     *nats.Subscription
 	added   time.Time // see [gcpool.Local.Since]
 	version uint64
-	said    uint64 // the number of its announcement
+	number  uint64 // of its announcement
 	next    string // the node with a newer connection
 }
 
@@ -47,11 +46,10 @@ type entry struct {
 type announcer struct {
 	*Node
 	entries map[key]*entry
-	gossip  []byte               // the announcement being built
+	latest  uint64               // the number of the last id that came, or has a newer connection
+	fresh   []*entry             // the last of these, to be announced
 	unused  []*nats.Subscription // ids that have left no longer need these
 	held    []held               // ids whose connections ended with Shutdown
-	said    uint64               // how many announcements went to all
-	direct  map[string]uint64    // how many went to each node alone
 	over    bool                 // the node has left and announces no id any more
 
 	lastHeartbeat time.Time
@@ -92,7 +90,7 @@ func (n remote) Changed(pool, id string) {
 
 // announce is the announcer's goroutine.
 func (n *Node) announce() {
-	s := &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}
+	s := &announcer{Node: n, entries: map[key]*entry{}}
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -137,7 +135,7 @@ func (s *announcer) update() (more bool) {
 	for _, k := range batch {
 		s.refresh(k)
 	}
-	s.say(s.subject("s"))
+	s.sayFresh()
 	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
 	return more
@@ -162,7 +160,7 @@ func (s *announcer) refresh(k key) {
 		if err != nil {
 			s.note(err)
 		}
-		e = &entry{sub: sub}
+		e = &entry{key: k, sub: sub}
 		s.entries[k] = e
 		fallthrough
 	case here && !e.added.Equal(c.added):
@@ -172,8 +170,9 @@ func (s *announcer) refresh(k key) {
 			delete(hints, k)
 		}
 		s.mu.Unlock()
-		s.tell(s.subject("s"), k, e)
-		e.said = s.said + 1
+		s.latest++
+		e.number = s.latest
+		s.fresh = append(s.fresh, e)
 	}
 }
 
@@ -220,40 +219,40 @@ func (s *announcer) unsubscribeAll() {
 	s.unused = nil
 }
 
-// tell adds an id to the announcement that is being built. If the id does not fit, tell sends the
-// announcement first.
-func (s *announcer) tell(subject string, k key, e *entry) {
-	s.mu.Lock()
-	limit := s.limit
-	s.mu.Unlock()
-	size := len(k.pool) + len(k.id) + 4*binary.MaxVarintLen64
-	if len(s.id)+2+size > limit {
-		s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(k.id), errTooLarge))
-		return
+// sayFresh announces to all nodes the ids that have come since the last time.
+func (s *announcer) sayFresh() {
+	if len(s.fresh) > 0 {
+		s.say(s.subject("s"), s.latest-uint64(len(s.fresh)), s.latest, s.fresh)
+		s.fresh = nil
 	}
-	if len(s.id)+2+len(s.gossip)+size > min(limit, piece) {
-		s.say(subject)
-	}
-	s.gossip = appendString(appendString(s.gossip, k.pool), k.id)
-	s.gossip = binary.AppendUvarint(s.gossip, e.version)
 }
 
-// say sends the announcement that is being built.
-func (s *announcer) say(subject string) {
-	if len(s.gossip) == 0 {
-		return
+// say announces ids, in the order of their numbers: all that have a number above after, and not
+// above upTo. It sends as many messages as they need, at least one, and each tells which numbers
+// it covers.
+func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
+	s.mu.Lock()
+	limit := s.limit - len(s.id) - 2 - 2*binary.MaxVarintLen64
+	s.mu.Unlock()
+	var b []byte
+	send := func(upTo uint64) {
+		head := binary.AppendUvarint(append(appendString(nil, s.id), joined), after)
+		s.publish(subject, append(binary.AppendUvarint(head, upTo), b...))
+		b, after = b[:0], upTo
 	}
-	var number uint64
-	if node, one := strings.CutPrefix(subject, s.subject("s", "")); one {
-		s.direct[node]++
-		number = s.direct[node]
-	} else {
-		s.said++
-		number = s.said
+	for _, e := range ids {
+		size := len(e.pool) + len(e.id) + 3*binary.MaxVarintLen64
+		if size > limit {
+			s.note(fmt.Errorf("gcpool/cluster: id of %d bytes: %w", len(e.id), errTooLarge))
+			continue
+		}
+		if len(b) > 0 && len(b)+size > min(limit, piece) {
+			send(e.number - 1)
+		}
+		b = appendString(appendString(b, e.pool), e.id)
+		b = binary.AppendUvarint(b, e.version)
 	}
-	b := binary.AppendUvarint(append(appendString(nil, s.id), joined), number)
-	s.publish(subject, append(b, s.gossip...))
-	s.gossip = s.gossip[:0]
+	send(upTo)
 }
 
 // leave withdraws all ids, once.

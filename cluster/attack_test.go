@@ -378,7 +378,7 @@ func TestEmptyIDs(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
 	bus := connect(t, s.ClientURL())
-	b := append(appendString(nil, strings.Repeat("x", 22)), joined, 1)
+	b := append(appendString(nil, strings.Repeat("x", 22)), joined, 0, 1)
 	bus.Publish(a.subject("s", a.id), append(appendString(appendString(b, name), ""), 1))
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 1 })
 }

@@ -204,12 +204,20 @@ func TestAnnouncementsFit(t *testing.T) {
 	g := haunt(t, s.ClientURL(), "g", nil)
 	g.limit = 64 << 10
 	for _, id := range []string{strings.Repeat("x", 30<<10), strings.Repeat("y", 40<<10)} {
-		g.tell(g.subject("s"), key{name, id}, &entry{version: 1})
+		g.latest++
+		g.fresh = append(g.fresh, &entry{key: key{name, id}, version: 1, number: g.latest})
 	}
-	g.say(g.subject("s"))
-	for range 2 {
-		if ids := g.announced(g.next(g.all)); len(ids) != 1 {
+	g.sayFresh()
+	for number := range uint64(2) {
+		m := g.next(g.all)
+		if ids := g.announced(m); len(ids) != 1 {
 			t.Errorf("%d ids in one", len(ids))
+		}
+		d := decoder{left: m.Data}
+		d.string()
+		d.byte()
+		if after, upTo := d.number(), d.number(); after != number || upTo != number+1 {
+			t.Errorf("message %d is behind %d, up to %d", number, after, upTo)
 		}
 	}
 }

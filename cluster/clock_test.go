@@ -82,9 +82,10 @@ func TestRefusedIsNotHeard(t *testing.T) {
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	g.beats()
 	g.greeted()
-	g.tell(g.subject("s"), key{name, "bob"}, &entry{version: 1})
-	g.gossip = append(g.gossip, 0xff)
-	g.say(g.subject("s"))
+	b := append(append(appendString(nil, g.id), joined), 0, 1)
+	b = append(appendString(appendString(b, name), "bob"), 1)
+	g.publish(g.subject("s"), append(b, 0xff))
+	g.latest = 1
 	g.beats()
 	want := append(append(appendString(nil, a.id), missing), 0)
 	if m := g.next(g.hears); !bytes.Equal(m.Data, want) {

@@ -33,7 +33,7 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 	n := bare(letter)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		announcer: &announcer{Node: n, entries: map[key]*entry{}, direct: map[string]uint64{}}, t: t,
+		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), hears: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}
@@ -82,8 +82,9 @@ func (g *ghost) serves(pool, id string) *nats.Subscription {
 
 // takes announces to all that id is connected at the ghost.
 func (g *ghost) takes(id string, version uint64) {
-	g.tell(g.subject("s"), key{name, id}, &entry{version: version})
-	g.say(g.subject("s"))
+	g.latest++
+	g.fresh = []*entry{{key: key{name, id}, version: version, number: g.latest}}
+	g.sayFresh()
 	g.flush()
 }
 
@@ -190,6 +191,7 @@ func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	if d.string(); d.byte() != joined {
 		return nil
 	}
+	d.number()
 	d.number()
 	ids := map[string]uint64{}
 	for d.more() {

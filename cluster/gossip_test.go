@@ -62,8 +62,15 @@ func TestOlderIsTold(t *testing.T) {
 	a.dial("alice")
 	version := g.version(g.all, "alice")
 	g.takes("alice", version-1)
-	if told := g.version(g.hears, "alice"); told != version || a.conns.Len() != 1 {
+	m := g.next(g.hears)
+	if told := g.announced(m)["alice"]; told != version || a.conns.Len() != 1 {
 		t.Errorf("told version %d of %d, %d connections", told, version, a.conns.Len())
+	}
+	d := decoder{left: m.Data}
+	d.string()
+	d.byte()
+	if after, upTo := d.number(), d.number(); after != 0 || upTo != 0 {
+		t.Errorf("and all up to %d after %d", upTo, after)
 	}
 }
 
@@ -96,7 +103,7 @@ func TestManyAtOnce(t *testing.T) {
 func TestNewcomer(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
-	g.said, h.said = 3, 3
+	g.latest, h.latest = 3, 3
 	g.beats()
 	g.greeted()
 	a.dial("alice")
@@ -118,7 +125,7 @@ func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	s := serve(t, nil)
 	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
 	g.dirty[alice] = change{}
-	h.said = 3
+	h.latest = 3
 	h.beats()
 	g.hear(g.next(g.all))
 	h.greeted()
@@ -260,7 +267,7 @@ func TestLookAfterTheEnd(t *testing.T) {
 	if g.update(); len(g.entries) != 0 || len(g.dirty) != 0 {
 		t.Error("announced after the end")
 	}
-	b := append(appendString(nil, strings.Repeat("h", 22)), joined, 1)
+	b := append(appendString(nil, strings.Repeat("h", 22)), joined, 0, 1)
 	b = append(appendString(appendString(b, name), "alice"), 1)
 	g.hear(&nats.Msg{Subject: g.subject("s"), Data: b})
 	if pool.GetConn(name).Len() != 1 {

@@ -138,7 +138,7 @@ func TestModelFindsTheFaultsOfBefore(t *testing.T) {
 		"late requests are taken":          {late: true},
 		"nobody asks for what is out":      {mute: true},
 		"nobody looks for whom mail waits": {forgetful: true},
-		"the end tells that all has come":  {trusting: true},
+		"a gap is not noticed":             {trusting: true},
 		"a node does not hold its ids":     {hasty: true},
 		"a node says no farewell":          {silent: true},
 		"a farewell is always believed":    {credulous: true},

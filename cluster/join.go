@@ -54,7 +54,6 @@ func (n *Node) subscribe() error {
 		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
 		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
-		add(n.nc.Subscribe(n.subject("l", n.id), n.list)),
 		(&announcer{Node: n}).permitted(before),
 	)
 }
@@ -65,19 +64,15 @@ func (n *Node) subscribe() error {
 // hour, even if Join fails.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
-	s.publish(s.subject("s"), append(self, repeated, 0, 0))
+	s.publish(s.subject("s"), append(self, joined, 0, 0))
 	s.heartbeatTo(s.subject("s", s.id))
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
 	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has
 	s.publish(s.subject("p", s.id, "0"), nil)
-	for to, reply := range map[string]string{
-		s.subject("m", token(""), token("")): s.subject("r", s.id, "0"),
-		s.subject("l", s.id):                 s.subject("p", s.id, "0"),
-	} {
-		if err := s.nc.PublishRequest(to, reply, appendString(self, "")); err != nil {
-			return err
-		}
+	err := s.nc.PublishRequest(s.subject("m", token(""), token("")), s.subject("r", s.id, "0"), self)
+	if err != nil {
+		return err
 	}
 	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")} {
 		sub, err := s.nc.SubscribeSync(subject)

@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"encoding/binary"
 	"net"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -53,7 +55,6 @@ func (s *announcer) forget(now time.Time) {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
 		if now.Sub(m.heard) > time.Hour {
 			delete(s.members, node)
-			delete(s.direct, node)
 		}
 	}
 	for node, w := range s.windows {
@@ -85,7 +86,7 @@ func (s *announcer) heartbeatTo(subject string) {
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
 	s.mu.Unlock()
-	b = binary.AppendUvarint(b, s.said)
+	b = binary.AppendUvarint(b, s.latest)
 	s.publish(subject, b)
 }
 
@@ -98,24 +99,16 @@ func (s *announcer) hear(m *nats.Msg) {
 		d.bad = true
 	case node == s.id:
 	case kind == joined:
-		number := d.number()
-		for d.more() {
-			k, version := key{d.string(), d.string()}, s.timeOf(&d)
-			d.bad = d.bad || k.id == ""
-			if !d.bad {
-				s.elsewhere(k, node, version)
-			}
-		}
-		if !d.bad {
-			s.heardOne(node, m.Subject, number)
-		}
+		s.joined(node, &d)
 	case kind == alive:
 		s.alive(node, &d, m.Subject == s.subject("s"))
-	case kind == repeated:
-		s.repeated(node, &d)
 	case kind == missing:
-		if whole := d.number(); !d.bad {
-			s.repeat(node, whole)
+		if after := d.number(); !d.bad {
+			s.repeat(s.subject("s", node), after, nil)
+		}
+	case kind == listing && strings.HasPrefix(m.Reply, s.subject("p", node, "")):
+		if pool := d.string(); !d.bad {
+			s.repeat(m.Reply, 0, &pool)
 		}
 	default:
 		d.bad = true
@@ -125,34 +118,22 @@ func (s *announcer) hear(m *nats.Msg) {
 	}
 }
 
-// heardOne notes the number of an announcement if it follows the last number noted. After an
-// announcement that was lost or refused it notes none, so this node asks for all of them.
-func (s *announcer) heardOne(node, subject string, number uint64) {
+// joined handles ids with a new connection, and notes up to which number all have been heard.
+// After ids that were lost or refused it notes nothing, so this node asks for them.
+func (s *announcer) joined(node string, d *decoder) {
+	after, upTo := d.number(), d.number()
+	for d.more() {
+		k, version := key{d.string(), d.string()}, s.timeOf(d)
+		d.bad = d.bad || k.id == ""
+		if !d.bad {
+			s.elsewhere(k, node, version)
+		}
+	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch m := s.members[node]; {
-	case m == nil:
-	case subject == s.subject("s") && number == m.whole+1:
-		m.whole = number
-	case subject != s.subject("s") && number == m.direct+1:
-		m.direct = number
+	if m := s.members[node]; m != nil && !d.bad && after <= m.whole {
+		m.whole = max(m.whole, upTo)
 	}
-}
-
-// repeated handles the end of repeated announcements. If some of them were lost, this node asks
-// again at the next heartbeat.
-func (s *announcer) repeated(node string, d *decoder) {
-	said, direct := d.number(), d.number()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	m := s.members[node]
-	if d.bad || m == nil {
-		return
-	}
-	if m.direct == direct {
-		m.whole = said
-	}
-	m.direct = direct
 }
 
 // elsewhere handles a connection of an id at another node. If the connection here is newer, it
@@ -166,12 +147,11 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	s.mu.Unlock()
 	if waits {
 		s.refresh(k)
-		s.say(s.subject("s"))
+		s.sayFresh()
 	}
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
-		s.tell(s.subject("s", node), k, e)
-		s.say(s.subject("s", node))
+		s.say(s.subject("s", node), 0, 0, []*entry{e})
 		return
 	}
 	s.mu.Lock()
@@ -202,7 +182,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
-	said := d.number()
+	last := d.number()
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
@@ -211,9 +191,9 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 		return
 	}
 	if before != nil {
-		now.whole, now.direct = before.whole, before.direct
+		now.whole = before.whole
 	} else if len(s.entries)+len(s.dirty) == 0 {
-		now.whole = said
+		now.whole = last
 	}
 	whole := now.whole
 	s.members[node] = now
@@ -221,7 +201,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	if before == nil && toAll {
 		s.heartbeatTo(s.subject("s", node)) // its clock may be behind
 	}
-	if whole != said {
+	if whole != last {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
 	if before == nil || before.gone { // some mail may be for ids there
@@ -231,16 +211,18 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	}
 }
 
-// repeat tells a node the ids of all announcements whose numbers are above whole, and then how
-// many messages it should have received.
-func (s *announcer) repeat(node string, whole uint64) {
-	to := s.subject("s", node)
-	for k, e := range s.entries {
-		if e.said > whole {
-			s.tell(to, k, e)
+// repeat announces again, on a subject of one node, the ids that were announced after a number, of
+// one pool if it is not nil. A message without ids is the last one.
+func (s *announcer) repeat(subject string, after uint64, pool *string) {
+	for s.update() { // also what has come just now
+	}
+	var ids []*entry
+	for _, e := range s.entries {
+		if e.number > after && (pool == nil || e.pool == *pool) {
+			ids = append(ids, e)
 		}
 	}
-	s.say(to)
-	b := binary.AppendUvarint(append(appendString(nil, s.id), repeated), s.said)
-	s.publish(to, binary.AppendUvarint(b, s.direct[node]))
+	slices.SortFunc(ids, func(a, b *entry) int { return cmp.Compare(a.number, b.number) })
+	s.say(subject, after, s.latest, ids)
+	s.say(subject, s.latest, s.latest, nil)
 }

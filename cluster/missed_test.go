@@ -2,23 +2,31 @@ package cluster
 
 import (
 	"bytes"
+	"slices"
+	"strings"
 	"testing"
 
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestMissed: a node that has announced more than was heard is asked to say it again,
-// and one that is asked does; if nothing was lost, nobody asks.
+// TestMissed: a node that has announced more ids than were heard is asked for the rest, until it
+// has come; if nothing was lost, nobody asks.
 func TestMissed(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
-	g.said = 1 // which was before they met
+	to := g.subject("s", a.id)
+	one := func(id string, number uint64) []*entry {
+		return []*entry{{key: key{name, id}, version: 1, number: number}}
+	}
+	g.latest = 1 // which was before they met
 	g.beats()
 	g.greeted()
 	g.takes("bob", 1)
 	g.beats()
-	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 2}) // which is not to all
-	g.say(g.subject("s", a.id))
+	g.say(to, 0, 0, one("bob", 2)) // which is not to all
+	g.say(to, 1, 2, one("bob", 2)) // which has been heard
 	g.beats()
 	a.dial("alice")
 	g.version(g.all, "alice")
@@ -27,26 +35,23 @@ func TestMissed(t *testing.T) {
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
 		t.Errorf("told %q, and nothing was lost", m.Data)
 	}
-	asks := func(what string) {
+	asks := func(after byte, what string) {
 		t.Helper()
-		want := append(append(appendString(nil, a.id), missing), 3)
+		g.beats()
+		want := append(append(appendString(nil, a.id), missing), after)
 		if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
 			t.Errorf("told %q, and %s", m.Data, what)
 		}
 	}
-	g.said++ // one that was lost
-	g.beats()
-	asks("one was lost")
+	g.latest++ // one that was lost
+	asks(3, "one was lost")
 	g.takes("bob", 3)
-	g.beats()
-	asks("it has not been repeated")
-	g.announcer.direct[a.id]++ // which was lost too, but not the next one
-	g.tell(g.subject("s", a.id), key{name, "bob"}, &entry{version: 4})
-	g.say(g.subject("s", a.id))
-	g.repeat(a.id, 3)
-	g.beats()
-	asks("a part of it was lost")
-	g.repeat(a.id, 3)
+	asks(3, "it has not been repeated")
+	g.say(to, 4, 5, one("bob", 5))
+	asks(3, "the first part of it was lost")
+	g.say(to, 3, 4, nil)
+	asks(4, "the second part of it was lost")
+	g.say(to, 2, 5, one("bob", 5)) // more than was asked for
 	g.beats()
 	g.takes("alice", 1)
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
@@ -78,31 +83,62 @@ func TestOlderThanItsAnnouncement(t *testing.T) {
 	}
 }
 
-// TestRepeat: a node that has missed something is told what was announced since, however
-// long ago, and that it was all; nothing if that makes no sense.
+// TestRepeat: a node that has missed something is told what was announced since, in order, however
+// long ago, and up to which number; nothing if that makes no sense.
 func TestRepeat(t *testing.T) {
-	s := serve(t, nil)
+	s := serve(t, func(o *server.Options) { o.MaxPayload = 1024 })
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
-	for _, id := range []string{"alice", "bob", "carol"} {
-		a.dial(id)
-		g.version(g.all, id)
+	for _, id := range []string{"alice", "bob", "carol"} { // each in a message of its own
+		newPipe(t, a, id+strings.Repeat("x", 700))
+		g.version(g.all, id+strings.Repeat("x", 700))
 	}
-	for whole, want := range []int{3, 2, 1, 0} {
-		b := append(append(appendString(nil, g.id), missing), byte(whole))
+	for after, want := range [][]string{{"alice", "bob", "carol"}, {"bob", "carol"}, {"carol"}, {}} {
+		b := append(append(appendString(nil, g.id), missing), byte(after))
 		g.publish(g.subject("s", a.id), b[:len(b)-1])
 		g.publish(g.subject("s", a.id), b)
-		m := g.next(g.hears)
-		if ids := g.announced(m); len(ids) != want || want > 0 && ids["carol"] == 0 {
-			t.Errorf("after %d: told %v", whole, ids)
+		var got []string
+		for whole := uint64(after); ; {
+			m := g.next(g.hears)
+			d := decoder{left: m.Data}
+			if node, kind, after := d.string(), d.byte(), d.number(); node != a.id || kind != joined || after != whole {
+				t.Fatalf("after %d: told %q", whole, m.Data)
+			}
+			if whole = d.number(); !d.more() {
+				if whole != 3 {
+					t.Errorf("after %d: all up to %d", after, whole)
+				}
+				break
+			}
+			for id := range g.announced(m) {
+				got = append(got, strings.TrimRight(id, "x"))
+			}
 		}
-		if want > 0 {
-			m = g.next(g.hears)
+		if len(want) == 0 { // and once more, that this was the last
+			g.next(g.hears)
 		}
-		if d := (decoder{left: m.Data}); d.string() != a.id || d.byte() != repeated {
-			t.Errorf("after %d: told %q at the end", whole, m.Data)
+		if !slices.Equal(got, want) {
+			t.Errorf("after %d: told %q, want %q", after, got, want)
 		}
 	}
 	if n := a.Stats().Malformed; n != 4 {
 		t.Errorf("%d malformed", n)
+	}
+}
+
+// TestRepeatsWhatHasJustCome: who asks for the ids of a node is told of those, too, that wait to be
+// announced: their Add may have returned.
+func TestRepeatsWhatHasJustCome(t *testing.T) {
+	s := serve(t, nil)
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	g, h := haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
+	pool.GetConn(name).Add("alice", pipe(t))
+	remote{g.Node}.Changed(name, "alice")
+	g.hear(&nats.Msg{Data: append(append(appendString(nil, h.id), missing), 0)})
+	if m := h.next(h.hears); h.announced(m)["alice"] == 0 {
+		t.Errorf("told %q", m.Data)
+	}
+	if err := pool.Shutdown(t.Context()); err != nil {
+		t.Error(err)
 	}
 }

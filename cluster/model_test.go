@@ -17,7 +17,7 @@ type rules struct {
 	late      bool // requests are taken however late they come
 	mute      bool // nobody asks what became of a request
 	forgetful bool // what is in a mailbox waits until its id is announced
-	trusting  bool // what was repeated has come whenever its end has
+	trusting  bool // what was announced up to a number has come whatever came before it
 	hasty     bool // a node that leaves does not hold its ids
 	silent    bool // a node that leaves says no farewell
 	credulous bool // a farewell counts although an answer is missing
@@ -121,12 +121,6 @@ type modelEntry struct {
 	conn    int // 0 is none
 }
 
-type modelPeer struct {
-	whole  int // announcements to all from there have come up to this number
-	direct int // announcements to this node alone that have come from there
-	toOne  int // and those that have gone there
-}
-
 type modelRequest struct {
 	number uint64
 	id     int
@@ -151,7 +145,7 @@ type modelNode struct {
 	clock   clock
 	entries [modelIDs]modelEntry
 	said    []modelAnnounce // by number - 1
-	peers   [modelNodes]modelPeer
+	whole   [modelNodes]int // what each node announced has come up to this number
 	windows [modelNodes]window
 	out     []*modelRequest // at most one for each id
 	number  uint64
@@ -349,7 +343,7 @@ func (n *modelNode) connect(id int) {
 	a := modelAnnounce{id, version}
 	n.said = append(n.said, a)
 	number := len(n.said)
-	n.others(func(o *modelNode) { o.joined(n.n, number, a) })
+	n.others(func(o *modelNode) { o.joined(n.n, number-1, number, a) })
 	n.sendMail(id)
 }
 
@@ -360,17 +354,12 @@ func (n *modelNode) leave(id int) {
 	}
 }
 
-// joined takes an announcement; number 0 is one that repeats.
-func (n *modelNode) joined(from, number int, a modelAnnounce) {
-	ok := n.hear(a.version)
-	if number == 0 {
-		n.peers[from].direct++
-	} else if p := &n.peers[from]; ok && number == p.whole+1 {
-		p.whole = number
-	}
-	if !ok {
+// joined takes an announcement, the only one that counts after a number and up to another.
+func (n *modelNode) joined(from, after, upTo int, a modelAnnounce) {
+	if !n.hear(a.version) {
 		return
 	}
+	n.heardUpTo(from, after, upTo)
 	e := n.entries[a.id]
 	n.held[a.id].elsewhere = n.held[a.id].held
 	switch {
@@ -385,8 +374,14 @@ func (n *modelNode) joined(from, number int, a modelAnnounce) {
 
 func (n *modelNode) tell(to int, id int) {
 	a := modelAnnounce{id, n.entries[id].version}
-	n.peers[to].toOne++
-	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, a) })
+	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, 0, a) })
+}
+
+// heardUpTo notes which announcements of a node have been heard.
+func (n *modelNode) heardUpTo(from, after, upTo int) {
+	if after <= n.whole[from] || n.trusting {
+		n.whole[from] = max(n.whole[from], upTo)
+	}
 }
 
 func (n *modelNode) heartbeat() {
@@ -399,29 +394,22 @@ func (n *modelNode) heartbeat() {
 
 func (n *modelNode) alive(from, count int, t uint64) {
 	n.hear(t)
-	p := &n.peers[from]
-	if whole := p.whole; whole != count {
+	if whole := n.whole[from]; whole != count {
 		n.sendTo(from, func() { n.nodes[from].repeat(n.n, whole) })
 	}
 }
 
-// repeated ends what a node repeats.
-func (n *modelNode) repeated(from, count, toOne int) {
-	p := &n.peers[from]
-	if p.direct == toOne || n.trusting {
-		p.whole = count
-	}
-	p.direct = toOne
-}
-
-func (n *modelNode) repeat(to, whole int) {
-	for _, a := range n.said[whole:] {
-		if n.entries[a.id].conn > 0 && n.entries[a.id].version == a.version {
-			n.tell(to, a.id)
+// repeat tells a node which of the announcements after a number still count.
+func (n *modelNode) repeat(to, after int) {
+	for i, a := range n.said {
+		if number := i + 1; number > after && n.entries[a.id].conn > 0 && n.entries[a.id].version == a.version {
+			from := after
+			n.sendTo(to, func() { n.nodes[to].joined(n.n, from, number, a) })
+			after = number
 		}
 	}
-	count, toOne := len(n.said), n.peers[to].toOne
-	n.sendTo(to, func() { n.nodes[to].repeated(n.n, count, toOne) })
+	count := len(n.said)
+	n.sendTo(to, func() { n.nodes[to].heardUpTo(n.n, after, count) })
 }
 
 // push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.

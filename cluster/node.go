@@ -31,7 +31,7 @@
 //
 // # Goroutines
 //
-// A node has three goroutines, and two of nats.go, until Leave. A Broadcast that waits for slow
+// A node has three goroutines, and one of nats.go, until Leave. A Broadcast that waits for slow
 // readers takes one more in each pool. An id takes no goroutine, only a NATS subscription.
 package cluster
 

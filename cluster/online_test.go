@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -15,13 +14,27 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// page is one of a list of ids.
-func page(number uint64, last byte, ids ...string) []byte {
-	b := append(binary.AppendUvarint(nil, number), last)
+// page is an announcement of ids, one of those that answer a listing.
+func (g *ghost) page(after, upTo byte, ids ...string) []byte {
+	b := append(append(appendString(nil, g.id), joined), after, upTo)
 	for _, id := range ids {
-		b = appendString(b, id)
+		b = append(appendString(appendString(b, name), id), 1)
 	}
 	return b
+}
+
+// listed returns the next listing that a node asks for.
+func (g *ghost) listed() *nats.Msg {
+	g.t.Helper()
+	for {
+		m := g.next(g.hears)
+		if d := (decoder{left: m.Data}); d.string() != "" && d.byte() == listing {
+			if pool := d.string(); pool != name || d.bad || d.more() {
+				g.t.Errorf("asked for %q", m.Data)
+			}
+			return m
+		}
+	}
 }
 
 var errEndless = errors.New("it does not end by itself")
@@ -55,9 +68,7 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(3 * time.Second)}) // for those who answer, too
 	b := join(t, s.ClientURL())
 	b.dial("bob")
-	g := haunt(t, s.ClientURL(), "g", nil)
-	asks := make(chan *nats.Msg, 10)
-	g.nc.ChanSubscribe(g.subject("l", g.id), asks)
+	g, h := haunt(t, s.ClientURL(), "g", nil), bare("h")
 	g.beats()
 	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 2 && b.Stats().IDs == 1 })
 	for what, row := range map[string]struct {
@@ -65,16 +76,18 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 		want      error
 		malformed uint64
 	}{
-		"complete":      {[][]byte{page(0, 0, "x"), page(1, 1, "y")}, nil, 0},
-		"a page missed": {[][]byte{page(0, 0, "x"), page(2, 1, "y")}, errPages, 1},
-		"cut":           {[][]byte{append(page(0, 1, "x"), 9)}, errPages, 1},
-		"nothing":       {nil, context.DeadlineExceeded, 0},
-		"half":          {[][]byte{page(0, 0, "x")}, context.DeadlineExceeded, 0},
+		"complete":        {[][]byte{g.page(0, 3, "x"), g.page(3, 7, "y"), g.page(7, 7)}, nil, 0},
+		"a page missed":   {[][]byte{g.page(0, 3, "x"), g.page(5, 7, "y"), g.page(7, 7)}, errPages, 1},
+		"cut":             {[][]byte{append(g.page(0, 1, "x"), 9)}, errPages, 1},
+		"another's":       {[][]byte{append(append(appendString(nil, h.id), joined), 0, 0)}, errPages, 1},
+		"no announcement": {[][]byte{append(append(appendString(nil, g.id), missing), 0, 0)}, errPages, 1},
+		"nothing":         {nil, context.DeadlineExceeded, 0},
+		"half":            {[][]byte{g.page(0, 1, "x")}, context.DeadlineExceeded, 0},
 	} {
 		before := a.Stats().Malformed
 		g.beats() // or it is forgotten
 		ids, errs, ended := a.gather()
-		m := g.next(asks)
+		m := g.listed()
 		for _, p := range row.pages {
 			m.Respond(p)
 		}
@@ -93,14 +106,12 @@ func TestOnlineOfASlowNode(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
 	g := haunt(t, s.ClientURL(), "g", nil)
-	asks := make(chan *nats.Msg, 10)
-	g.nc.ChanSubscribe(g.subject("l", g.id), asks)
 	g.beats()
 	eventually(t, "it is known", func() bool { return a.Stats().Nodes == 1 })
 	_, errs, ended := a.gather()
-	m, start := g.next(asks), time.Now()
-	for number := uint64(0); ; number++ {
-		m.Respond(page(number, 0, "x"))
+	m, start := g.listed(), time.Now()
+	for number := byte(0); ; number++ {
+		m.Respond(g.page(number, number+1, "x"))
 		select {
 		case <-ended:
 			if len(*errs) != 1 || !errors.Is((*errs)[0], context.DeadlineExceeded) {
@@ -141,17 +152,17 @@ func TestOnlineWithASmallPayload(t *testing.T) {
 func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
-	for _, letter := range []string{"g", "h"} { // which have no lists
-		haunt(t, s.ClientURL(), letter, nil).beats()
+	for _, letter := range []string{"g", "h"} {
+		g := haunt(t, s.ClientURL(), letter, nil)
+		g.beats()
+		g.nc.Close()
 	}
-	eventually(t, "they are known", func() bool { return a.Stats().Nodes == 2 })
+	eventually(t, "they are known, and have gone", func() bool { return a.Stats().Nodes == 2 && s.NumClients() == 1 })
 	for id, err := range a.Online(t.Context(), name) {
 		t.Errorf("%q, %v of nobody", id, err)
 	}
 	for _, letter := range []string{"i", "j"} { // which do not answer
-		g := haunt(t, s.ClientURL(), letter, nil)
-		g.nc.ChanSubscribe(g.subject("l", g.id), g.asks)
-		g.beats()
+		haunt(t, s.ClientURL(), letter, nil).beats()
 	}
 	eventually(t, "all are known", func() bool { return a.Stats().Nodes == 4 })
 	ctx, cancel := context.WithCancel(t.Context())
@@ -177,19 +188,33 @@ func TestListIsForNodes(t *testing.T) {
 	for _, subject := range []string{"secret", g.subject("p", "*", "x")} {
 		g.nc.ChanSubscribe(subject, got)
 	}
-	ask := appendString(appendString(nil, g.id), name)
-	star := strings.Repeat("*", 22)
-	for reply, data := range map[string][]byte{
-		"secret":                  ask,
-		g.subject("p", star, "x"): appendString(appendString(nil, star), name),
-		g.subject("p", g.id, "x"): append(bytes.Clone(ask[:len(ask)-1]), 9)[:len(ask)-2],
-	} {
-		g.nc.PublishRequest(g.subject("l", a.id), reply, data)
+	ask := func(node, pool string) []byte {
+		return appendString(append(appendString(nil, node), listing), pool)
 	}
-	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 3 })
-	g.nc.PublishRequest(g.subject("l", a.id), g.subject("p", g.id, "x"), ask)
-	if m := g.next(got); m.Subject != g.subject("p", g.id, "x") || !bytes.Equal(m.Data, page(0, 1, "alice")) {
-		t.Errorf("%q on %q", m.Data, m.Subject)
+	star, cut := strings.Repeat("*", 22), ask(g.id, name)
+	for reply, data := range map[string][]byte{
+		"secret":                  ask(g.id, name),
+		"":                        ask(g.id, name),
+		g.subject("p", star, "x"): ask(star, name),
+		g.subject("p", g.id, "x"): cut[:len(cut)-1],
+	} {
+		if err := g.nc.PublishMsg(&nats.Msg{Subject: g.subject("s", a.id), Reply: reply, Data: data}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "malformed", func() bool { return a.Stats().Malformed == 4 })
+	for pool, want := range map[string][]string{"other": nil, name: {"alice"}} {
+		g.nc.PublishRequest(g.subject("s", a.id), g.subject("p", g.id, "x"), ask(g.id, pool))
+		for last := false; !last; {
+			m := g.next(got)
+			var ids []string
+			for id := range g.announced(m) {
+				ids = append(ids, id)
+			}
+			if last = len(ids) == 0; m.Subject != g.subject("p", g.id, "x") || !last && !slices.Equal(ids, want) {
+				t.Errorf("%q on %q", m.Data, m.Subject)
+			}
+		}
 	}
 }
 
@@ -197,8 +222,9 @@ func TestListIsForNodes(t *testing.T) {
 func TestOnlineWithAnIDLargerThanAPayload(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
-	want := []string{"alice", "bob", strings.Repeat("c", 2048-3*binary.MaxVarintLen64)}
-	for _, id := range append(want, strings.Repeat("d", 2048-3*binary.MaxVarintLen64+1), strings.Repeat("e", 1<<20)) {
+	most := 2048 - len(b.id) - 2 - len(name) - 5*binary.MaxVarintLen64
+	want := []string{"alice", "bob", strings.Repeat("c", most)}
+	for _, id := range append(want, strings.Repeat("d", most+1), strings.Repeat("e", 1<<20)) {
 		if err := b.conns.Add(id, pipe(t)); err != nil {
 			t.Fatal(err)
 		}
@@ -227,11 +253,15 @@ func TestListOfHugeIDs(t *testing.T) {
 	}
 	got := make(chan *nats.Msg, 10)
 	g.nc.ChanSubscribe(g.subject("p", g.id, "x"), got)
-	g.nc.PublishRequest(g.subject("l", a.id), g.subject("p", g.id, "x"), appendString(appendString(nil, g.id), name))
+	b := appendString(append(appendString(nil, g.id), listing), name)
+	g.nc.PublishRequest(g.subject("s", a.id), g.subject("p", g.id, "x"), b)
 	for number := range uint64(3) {
 		d := decoder{left: g.next(got).Data}
-		if n, last, id := d.number(), d.byte(), d.string(); n != number || (last == 1) != (number == 2) || len(id) != piece+1 || d.more() {
-			t.Errorf("page %d, last %d, id of %d bytes", n, last, len(id))
+		d.string()
+		d.byte()
+		after, upTo, _, id := d.number(), d.number(), d.string(), d.string()
+		if d.number(); after != number || upTo != number+1 || len(id) != piece+1 || d.bad || d.more() {
+			t.Errorf("page %d up to %d, id of %d bytes", after, upTo, len(id))
 		}
 	}
 }

@@ -2,11 +2,9 @@ package cluster
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nuid"
@@ -124,13 +122,13 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
 	defer sub.Unsubscribe()
-	b := appendString(appendString(nil, n.id), pool)
-	if err := n.nc.PublishRequest(n.subject("l", node), inbox, b); err != nil {
+	b := appendString(append(appendString(nil, n.id), listing), pool)
+	if err := n.nc.PublishRequest(n.subject("s", node), inbox, b); err != nil {
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
 	wait, cancel := context.WithTimeout(ctx, n.timeout)
 	defer cancel()
-	for page := uint64(0); ; page++ {
+	for whole := uint64(0); ; {
 		m, err := sub.NextMsgWithContext(wait)
 		switch {
 		case ctx.Err() != nil:
@@ -141,45 +139,19 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, err)
 		}
 		d := decoder{left: m.Data}
-		number, last := d.number(), d.byte()
+		from, kind, after, upTo := d.string(), d.byte(), d.number(), d.number()
+		before := len(ids)
 		for d.more() {
+			d.string() // its pool
 			ids = append(ids, d.string())
+			d.number()
 		}
-		if d.bad || number != page {
+		if d.bad || from != node || kind != joined || after != whole {
 			n.reject(m)
 			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, errPages)
-		}
-		if last != 0 {
+		} else if len(ids) == before {
 			return ids, nil
 		}
+		whole = upTo
 	}
-}
-
-// list answers another node that asks for the ids here, in pages.
-func (n *incoming) list(m *nats.Msg) {
-	d := decoder{left: m.Data}
-	node, pool := d.string(), d.string()
-	if d.bad || !plain(node) || !strings.HasPrefix(m.Reply, n.subject("p", node, "")) {
-		n.reject(m)
-		return
-	}
-	n.mu.Lock()
-	limit := n.limit
-	n.mu.Unlock()
-	most := min(limit, piece)
-	page := uint64(0)
-	b := append(binary.AppendUvarint(nil, page), 0)
-	for id := range n.pool.GetConn(pool).All() {
-		if len(id)+3*binary.MaxVarintLen64 > limit {
-			continue // it is not announced either, see announcer.tell
-		}
-		if len(b)+len(id)+binary.MaxVarintLen64 > most && len(b) > binary.MaxVarintLen64+1 {
-			n.publish(m.Reply, b)
-			page++
-			b = append(binary.AppendUvarint(nil, page), 0)
-		}
-		b = appendString(b, id)
-	}
-	b[len(binary.AppendUvarint(nil, page))] = 1
-	n.publish(m.Reply, b)
 }

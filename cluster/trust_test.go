@@ -32,7 +32,7 @@ func TestMalformed(t *testing.T) {
 	long := append(bytes.Clone(named), push, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)
 	subjects := []string{
 		a.subjectOf(key{name, "alice"}), a.subject("d", a.id), a.subject("r", a.id, "0"), a.subject("r", a.id, "x"),
-		a.subject("s"), a.subject("s", a.id), a.subject("b"), a.subject("l", a.id),
+		a.subject("s"), a.subject("s", a.id), a.subject("b"),
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	sent := uint64(0)
@@ -112,7 +112,7 @@ func TestIDs(t *testing.T) {
 func TestPermissions(t *testing.T) {
 	type rights struct{ publish, subscribe []string } // that are denied
 	rows := map[string]rights{"node": {}}
-	for _, kind := range []string{"m", "d", "r", "s", "b", "l", "p"} {
+	for _, kind := range []string{"m", "d", "r", "s", "b", "p"} {
 		all := []string{"gcpool." + kind, "gcpool." + kind + ".>"}
 		rows["publish-"+kind] = rights{publish: all}
 		rows["subscribe-"+kind] = rights{subscribe: all}
