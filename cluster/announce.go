@@ -188,7 +188,7 @@ func (s *announcer) drop(k key, e *entry) {
 		s.unused = append(s.unused, e.sub)
 	}
 	s.mu.Lock()
-	s.hints[0][k] = hint{node: e.next}
+	s.hints[0][k] = e.next
 	s.mu.Unlock()
 }
 

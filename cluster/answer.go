@@ -155,7 +155,7 @@ func (n *replies) settled(r *request, codes []byte, node, name string) {
 	case len(codes) == r.sent:
 		r.node, r.name = node, name
 		n.mu.Lock()
-		n.hints[0][r.key] = hint{node: node}
+		n.hints[0][r.key] = node
 		n.mu.Unlock()
 	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
 		n.finish(r, gcpool.ErrMoved)

@@ -31,6 +31,7 @@ type bus struct {
 	stop    chan struct{}  // closed when all is settled, or when Leave gives up
 	running sync.WaitGroup
 
+	gone      atomic.Bool // Leave has been called
 	withdrawn atomic.Bool // no id is announced any more, and no request is taken
 	came      time.Time   // the time shortly before SetCluster
 

@@ -164,8 +164,8 @@ func (n *incoming) end(r *delivery, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.deliveries, r.origin)
-	h, _ := n.hintLocked(r.key)
-	n.answerLocked(r.node, r.number, outcomes, r.codes, cmp.Or(name, h.node))
+	elsewhere, _ := n.hintLocked(r.key)
+	n.answerLocked(r.node, r.number, outcomes, r.codes, cmp.Or(name, elsewhere))
 }
 
 // farewell tells each node how many answers it should have got.

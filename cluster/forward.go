@@ -51,15 +51,8 @@ type outgoing struct {
 	away         bool               // no connection to NATS
 	windows      map[string]*window // by node
 	retries      map[key]retry      // ids with mail that nobody had
-	hints        [2]map[key]hint    // those of the last hintTTL, and those of the hintTTL before
+	hints        [2]map[key]string  // the node where an id was last; see hintLocked
 	rotated      time.Time          // when hints began anew
-}
-
-// A hint is the node where an id was last, according to an answer or an announcement; "" is
-// unknown. If that node did not have the id, since is when the search for the id began.
-type hint struct {
-	node  string
-	since time.Time
 }
 
 // A message is something else that send publishes. Nobody waits for it.
@@ -102,8 +95,8 @@ func (n *outgoing) enqueue(r *request) {
 	if r.heard.IsZero() { // it is new
 		n.open++
 	}
-	h, _ := n.hintLocked(r.key)
-	r.node, r.since, r.heard = cmp.Or(r.node, h.node), cmp.Or(r.since, h.since, n.now()), n.now()
+	hint, _ := n.hintLocked(r.key)
+	r.node, r.since, r.heard = cmp.Or(r.node, hint), cmp.Or(r.since, n.now()), n.now()
 	if n.ended {
 		n.mu.Unlock()
 		n.finish(r, errAway)
@@ -114,11 +107,12 @@ func (n *outgoing) enqueue(r *request) {
 	n.mu.Unlock()
 }
 
-// hintLocked returns the hint for an id.
-func (n *outgoing) hintLocked(k key) (hint, bool) {
-	if h, ok := n.hints[0][k]; ok {
-		return h, true
+// hintLocked returns the node where an id was last, according to an answer or an announcement of
+// the last hintTTL, or the one before. It is "" if the node did not have the id.
+func (n *outgoing) hintLocked(k key) (node string, ok bool) {
+	if node, ok := n.hints[0][k]; ok {
+		return node, true
 	}
-	h, ok := n.hints[1][k]
-	return h, ok
+	node, ok = n.hints[1][k]
+	return node, ok
 }

@@ -210,12 +210,12 @@ func TestPlacesLinger(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
 	g.entries[alice] = &entry{next: "somewhere"}
-	g.hints[0][alice] = hint{node: "before"}
+	g.hints[0][alice] = "before"
 	g.drop(alice, g.entries[alice])
 	for _, known := range []bool{true, true, false} {
-		h, ok := g.hintLocked(alice)
-		if ok != known || known && h.node != "somewhere" {
-			t.Errorf("she is at %q, known %v, want %v", h.node, ok, known)
+		at, ok := g.hintLocked(alice)
+		if ok != known || known && at != "somewhere" {
+			t.Errorf("she is at %q, known %v, want %v", at, ok, known)
 		}
 		g.rotated = time.Time{}
 		g.sweep(false)

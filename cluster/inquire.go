@@ -72,7 +72,7 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
 	case !early && n.now().Sub(r.heard) > patience:
-		n.hints[0][r.key] = hint{node: node}
+		n.hints[0][r.key] = node
 		return ErrUncertain
 	}
 	return nil
@@ -96,7 +96,7 @@ func (n *replies) sweep(end bool) {
 		}
 	}
 	if now.Sub(n.rotated) > hintTTL {
-		n.hints = [2]map[key]hint{{}, n.hints[0]}
+		n.hints = [2]map[key]string{{}, n.hints[0]}
 		n.rotated = now
 	}
 	for len(n.queue) > 0 && (end || now.Sub(n.queue[0].heard) > n.timeout) {

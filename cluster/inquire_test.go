@@ -147,7 +147,7 @@ func TestAbsent(t *testing.T) {
 		if got != row.want {
 			t.Errorf("%s: %v", what, got)
 		}
-		if hint := n.hints[0][alice].node; (hint == "h") != (row.want == ErrUncertain) {
+		if hint := n.hints[0][alice]; (hint == "h") != (row.want == ErrUncertain) {
 			t.Errorf("%s: the next goes to %q", what, hint)
 		}
 	}

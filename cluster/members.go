@@ -63,8 +63,8 @@ func (s *announcer) forget(now time.Time) {
 		}
 	}
 	s.held = slices.DeleteFunc(s.held, func(h held) bool {
-		last, _ := s.hintLocked(h.key)
-		over := last.node != "" || !now.Before(h.until)
+		elsewhere, _ := s.hintLocked(h.key)
+		over := elsewhere != "" || !now.Before(h.until)
 		if over {
 			s.unused = append(s.unused, h.sub)
 		}
@@ -155,8 +155,8 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if h, ok := s.hintLocked(k); ok || e != nil { // the node in the hint may hang
-		s.hints[0][k] = hint{node, h.since}
+	if _, ok := s.hintLocked(k); ok || e != nil { // the node in the hint may hang
+		s.hints[0][k] = node
 	}
 	s.mu.Unlock()
 	if e != nil {

@@ -110,7 +110,6 @@ type Node struct {
 	ours    *nats.Subscription    // answers
 	changed chan struct{}         // wakes the announcer
 	leaving chan struct{}         // closed by Leave
-	gone    atomic.Bool           // Leave has been called
 	left    chan struct{}         // closed when it has ended
 	self    *atomic.Pointer[Node] // nil after Leave
 	err     error                 // what it returned; valid once left is closed
@@ -184,7 +183,7 @@ func newNode() *Node {
 	b.ticks(time.Now())
 	out := &outgoing{
 		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},
-		hints: [2]map[key]hint{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},
+		hints: [2]map[key]string{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},
 	}
 	return &Node{
 		outgoing: out, replies: replies{out},

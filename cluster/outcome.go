@@ -45,50 +45,42 @@ func (n *outgoing) fail(r *request, err error) {
 	n.finish(r, err)
 }
 
-// finish settles a request. err is the outcome of all messages that have none.
-// ErrMoved is delayed, so that the next try finds the id at its new node; see retryDelay.
+// finish settles a request. err is the outcome of all messages that have none. A request that has
+// moved is sent again, for up to WithTimeout. The pauses grow with the time of the search, so that
+// a request soon finds an id that has just moved.
 func (n *outgoing) finish(r *request, err error) {
-	if err == gcpool.ErrMoved {
-		err = n.moved(r)
-	}
-	for range r.batch {
-		r.errs = append(r.errs, err)
-	}
-	settle := func() {
-		r.done(r.errs)
-		if r.kind == push {
-			n.keep(r.key, err)
-		}
-		n.mu.Lock()
-		n.open--
-		n.mu.Unlock()
-	}
-	if err == gcpool.ErrMoved {
-		searched := n.now().Sub(r.since)
-		time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), settle)
+	if searched := n.now().Sub(r.since); err != gcpool.ErrMoved {
+		n.settle(r, err)
+	} else if searched > n.timeout {
+		n.settle(r, errNowhere)
 	} else {
-		settle()
+		r.node = ""
+		n.mu.Lock()
+		n.hints[0][r.key] = ""
+		n.mu.Unlock()
+		time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), func() { n.again(r) })
 	}
 }
 
-// moved forgets the node that did not take a request. It returns ErrMoved, and the pool forwards
-// the messages again. After WithTimeout the search ends with errNowhere. A question has a search of
-// its own. The one for messages goes on, and is forgotten as soon as without the question.
-func (n *outgoing) moved(r *request) error {
+// again sends a request that has moved. The pool decides what becomes of it if the id is connected
+// here by now, if some of its messages have outcomes, or if this node leaves.
+func (n *outgoing) again(r *request) {
+	if len(r.errs) > 0 || n.gone.Load() || !n.added(r.key).IsZero() {
+		n.settle(r, gcpool.ErrMoved)
+	} else {
+		n.enqueue(r)
+	}
+}
+
+func (n *outgoing) settle(r *request, err error) {
+	for range r.batch {
+		r.errs = append(r.errs, err)
+	}
+	r.done(r.errs)
+	if r.kind == push {
+		n.keep(r.key, err)
+	}
 	n.mu.Lock()
-	defer n.mu.Unlock()
-	over := n.now().Sub(r.since) > n.timeout
-	switch h, _ := n.hintLocked(r.key); {
-	case r.kind == where && h.node != "":
-		n.hints[0][r.key] = hint{since: h.since}
-	case r.kind == where: // nothing to forget
-	case over:
-		n.hints[0][r.key] = hint{}
-	default:
-		n.hints[0][r.key] = hint{since: r.since}
-	}
-	if over {
-		return errNowhere
-	}
-	return gcpool.ErrMoved
+	n.open--
+	n.mu.Unlock()
 }

@@ -60,57 +60,34 @@ func TestSearchEnds(t *testing.T) {
 	}
 }
 
-// TestSearchEndsWhileOthersAsk: how long a push looks for its id does not depend on how often
-// somebody asks where that is.
+// TestSearchEndsWhileOthersAsk: each push looks for its id for WithTimeout, however often, and since
+// when, somebody asks where that is.
 func TestSearchEndsWhileOthersAsk(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
 	g := haunt(t, s.ClientURL(), "g", nil)
 	g.serves(name, "alice")
-	pushed, again := a.background("alice", "x"), time.NewTicker(300*time.Millisecond)
+	again := time.NewTicker(300 * time.Millisecond)
 	defer again.Stop()
 	var asking sync.WaitGroup
 	defer asking.Wait()
-	for end := time.After(4 * time.Second); ; {
-		select {
-		case m := <-g.asks:
-			g.answers(m, outcomes, nil, "")
-		case <-again.C:
-			asking.Go(func() { a.Where(t.Context(), name, "alice") })
-		case err := <-pushed:
-			if !errors.Is(err, gcpool.ErrNotConnected) {
-				t.Error(err)
+	for range 2 {
+		pushed, start, end := a.background("alice", "x"), time.Now(), time.After(4*time.Second)
+		for searches := true; searches; {
+			select {
+			case m := <-g.asks:
+				g.answers(m, outcomes, nil, "")
+			case <-again.C:
+				asking.Go(func() { a.Where(t.Context(), name, "alice") })
+			case err := <-pushed:
+				if d := time.Since(start); !errors.Is(err, gcpool.ErrNotConnected) || d < time.Second {
+					t.Errorf("%v after %v", err, d)
+				}
+				searches = false
+			case <-end:
+				t.Fatal("it goes on for 4 s")
 			}
-			return
-		case <-end:
-			t.Error("it goes on for 4 s")
-			return
 		}
-	}
-}
-
-// TestQuestionKeepsNoSearchThatHasEnded: a push searches for WithTimeout, however often somebody has
-// asked for the id since an earlier search began.
-func TestQuestionKeepsNoSearchThatHasEnded(t *testing.T) {
-	n, start := bare("n"), time.Now()
-	ask := func(kind byte) *request {
-		r := &request{key: alice, kind: kind, batch: [][]byte{nil}, done: func([]error) {}}
-		if kind == where {
-			r.since = n.now()
-		}
-		n.enqueue(r)
-		n.queue = nil
-		return r
-	}
-	n.ticks(start)
-	n.moved(ask(push)) // and then nobody has her
-	for d := range 5 * n.timeout / time.Second {
-		n.ticks(start.Add(d * time.Second))
-		n.hints = [2]map[key]hint{{}, n.hints[0]} // as sweep does
-		n.moved(ask(where))
-	}
-	if age := n.now().Sub(ask(push).since); age >= n.timeout {
-		t.Errorf("its search began %v ago", age)
 	}
 }
 
@@ -186,6 +163,71 @@ func TestPartIsRedirected(t *testing.T) {
 	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 4 })
 }
 
+// TestPartHasItsOutcomeAtOnce: what was written does not wait until the rest of its batch is found.
+func TestPartHasItsOutcomeAtOnce(t *testing.T) {
+	s := serve(t, nil)
+	a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	first := a.background("alice", "0")
+	m, _ := g.asked()
+	written := make(chan error, 1)
+	if err := a.stream.AddFunc("alice", []byte("1"), func(err error) { written <- err }); err != nil {
+		t.Fatal(err)
+	}
+	a.stream.Add("alice", []byte("2"))
+	g.answers(m, outcomes, []byte{0}, "")
+	if err := <-first; err != nil {
+		t.Errorf("Deliver: %v", err)
+	}
+	m, batch := g.asked()
+	if strings.Join(batch, "") != "12" {
+		t.Fatalf("%q together", batch)
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	select {
+	case err := <-written:
+		if err != nil {
+			t.Errorf("1: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("1 has no outcome, while 2 is looked for")
+	}
+	if m, batch = g.asked(); strings.Join(batch, "") != "2" {
+		t.Errorf("%q are left", batch)
+	}
+	g.answers(m, outcomes, []byte{0}, "")
+	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 3 })
+}
+
+// TestLeaveEndsASearch: a node that leaves does not go on looking for an id.
+func TestLeaveEndsASearch(t *testing.T) {
+	s := serve(t, nil)
+	a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
+	g.serves(name, "alice")
+	pushed, left := a.background("alice", "x"), make(chan error, 1)
+	m, _ := g.asked()
+	g.answers(m, outcomes, nil, "") // she has just left
+	m, _ = g.asked()
+	go func() { left <- a.Leave(t.Context()) }()
+	eventually(t, "it leaves", a.gone.Load)
+	for end := time.After(20 * time.Second); ; {
+		g.answers(m, outcomes, nil, "")
+		select {
+		case err := <-pushed:
+			if !errors.Is(err, gcpool.ErrNotConnected) {
+				t.Errorf("Deliver: %v", err)
+			}
+			if err := <-left; err != nil {
+				t.Errorf("Leave: %v", err)
+			}
+			return
+		case <-end:
+			t.Fatal("it goes on")
+		case m = <-g.asks:
+		}
+	}
+}
+
 // TestFollowsAnEvictedUser: the node that a user has left says for a while where she
 // is, whether she was evicted or had gone before; both to those who push and to those
 // who ask. What is pushed there goes straight to it.
@@ -203,14 +245,14 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 				}
 				a.mu.Lock()
 				version := a.clock.version(time.Now()) + 1
-				a.hints[0][alice] = hint{node: h.id} // where she was before she came
+				a.hints[0][alice] = h.id // where she was before she came
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
 					a.mu.Lock()
 					defer a.mu.Unlock()
 					at, _ := a.hintLocked(alice)
-					return a.ids.Load() == 0 && at.node == g.id
+					return a.ids.Load() == 0 && at == g.id
 				})
 				return h.sentOn(a, push, g.id) && h.sentOn(a, where, g.id) && a.pushesTo(g)
 			})
@@ -292,7 +334,7 @@ func TestHomes(t *testing.T) {
 		eventually(t, "a second has passed", func() bool {
 			a.mu.Lock()
 			defer a.mu.Unlock()
-			return a.hints[0][alice] == hint{}
+			return a.hints[0][alice] == ""
 		})
 		return answer(g.subject("d", g.id))
 	})
@@ -303,16 +345,15 @@ func TestHomes(t *testing.T) {
 func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
 	bob, carol, dave := key{name, "bob"}, key{name, "carol"}, key{name, "dave"}
-	since := time.Now()
 	g.entries[dave] = &entry{version: 1} // which is older
-	g.hints = [2]map[key]hint{{alice: {node: "hung"}}, {bob: {"hung", since}}}
+	g.hints = [2]map[key]string{{alice: "hung"}, {bob: "hung"}}
 	for _, k := range []key{alice, bob, carol, dave} {
 		g.elsewhere(k, "well", ahead(0))
 	}
-	for k, want := range map[key]hint{alice: {node: "well"}, bob: {"well", since}, carol: {}, dave: {node: "well"}} {
+	for k, want := range map[key]string{alice: "well", bob: "well", carol: "", dave: "well"} {
 		r := &request{key: k, kind: push}
-		if g.enqueue(r); r.node != want.node || !want.since.IsZero() && r.since != since {
-			t.Errorf("%q goes to %q, looked for since %v", k.id, r.node, r.since)
+		if g.enqueue(r); r.node != want {
+			t.Errorf("%q goes to %q", k.id, r.node)
 		}
 	}
 }
@@ -331,7 +372,7 @@ func TestHomeThatDied(t *testing.T) {
 		},
 	} {
 		a.mu.Lock()
-		a.hints = [2]map[key]hint{{}, {alice: {node: strings.Repeat("g", 22)}}}
+		a.hints = [2]map[key]string{{}, {alice: strings.Repeat("g", 22)}}
 		a.mu.Unlock()
 		before := a.Stats().Requests
 		if err := reach(); err != nil {
