@@ -53,7 +53,8 @@ type announcer struct {
 	over    bool                 // the node has left and announces no id any more
 
 	lastHeartbeat time.Time
-	lastPing      time.Time
+	unheard       time.Time // when it sent the first message that has not come back; zero if all have
+	resumes       uint64    // reconnects of nc that it has seen
 }
 
 // A held id keeps its subscription, because its user is expected at another node. Until another
@@ -89,24 +90,23 @@ func (n remote) Changed(pool, id string) {
 }
 
 // announce is the announcer's goroutine.
-func (n *Node) announce() {
-	s := &announcer{Node: n, entries: map[key]*entry{}}
+func (s *announcer) announce() {
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	leaving := n.leaving
+	leaving := s.leaving
 	for {
 		select {
-		case <-n.changed:
+		case <-s.changed:
 			s.update()
-		case m := <-n.control:
+		case m := <-s.control:
 			s.hear(m)
 		case <-ticker.C:
 			s.tick()
 		case <-leaving:
 			for leaving = nil; s.update(); {
 			}
-		case <-n.stop:
+		case <-s.stop:
 			s.leave()
 			return
 		}
@@ -193,27 +193,24 @@ func (s *announcer) drop(k key, e *entry) {
 }
 
 // unsubscribeAll drains subscriptions, so that requests on their way still arrive. It drains
-// them in groups, because nats.go uses a goroutine for each. Without a connection nothing is on
-// its way, and nats.go would restore a draining subscription when it connects again.
+// them in groups, because nats.go uses a goroutine for each. If NATS does not answer, nothing is on
+// its way, and without a connection nats.go would restore a draining subscription later.
 func (s *announcer) unsubscribeAll() {
-	for len(s.unused) > 0 {
-		some := s.unused[:min(len(s.unused), 512)]
-		s.unused = s.unused[len(some):]
-		for _, sub := range some {
-			if s.nc.IsConnected() {
-				resumes := s.nc.Stats().Reconnects
-				sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
-					if s.nc.Reconnects != resumes { // nats.go has restored it
-						s.stale.Store(true)
-					}
-				})
-				_ = sub.Drain() // fails if it has ended
-			} else {
-				_ = sub.Unsubscribe()
-			}
+	answers := s.nc.IsConnected()
+	for i, sub := range s.unused {
+		if !answers {
+			_ = sub.Unsubscribe()
+			continue
 		}
-		if len(s.unused) > 0 && s.nc.IsConnected() {
-			_ = s.nc.FlushTimeout(time.Second) // before the next group
+		resumes := s.nc.Stats().Reconnects
+		sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
+			if s.nc.Reconnects != resumes { // nats.go has restored it
+				s.stale.Store(true)
+			}
+		})
+		_ = sub.Drain() // fails if it has ended
+		if i%512 == 511 {
+			answers = s.nc.FlushTimeout(time.Second) == nil // before the next group
 		}
 	}
 	s.unused = nil

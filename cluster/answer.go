@@ -63,11 +63,6 @@ func (n *replies) answered(m *nats.Msg) {
 	}
 	d := decoder{left: m.Data}
 	node := d.string()
-	if node == n.id && !d.more() {
-		n.mu.Lock()
-		n.lastEcho = n.now()
-		n.mu.Unlock()
-	}
 	for ok := plain(node) && d.more(); ok && d.more(); {
 		if ok = n.answer(&d, node); !ok {
 			d.bad = true

@@ -41,13 +41,11 @@ type bus struct {
 
 	ticked atomic.Pointer[reading] // at the last tick; see now
 
-	mu       sync.Mutex
-	ended    bool
-	clock    clock
-	members  map[string]*member
-	lastEcho time.Time // when the last ping of listen came back
-	hears    time.Time // since when it hears the other nodes without a gap
-	resumes  uint64    // reconnects of nc that the announcer has seen
+	mu      sync.Mutex
+	ended   bool
+	clock   clock
+	members map[string]*member
+	hears   time.Time // since when it hears the other nodes without a gap
 }
 
 // note records an error, and logs at most one a second. It logs on a goroutine, because a logger

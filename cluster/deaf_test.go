@@ -72,3 +72,37 @@ func TestServerVanishesDuringAWrite(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// TestConnectsAgainOnlyIfDeaf: a node whose heartbeats come back, or that has not looked at all that
+// came, keeps its connection.
+func TestConnectsAgainOnlyIfDeaf(t *testing.T) {
+	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
+	long := g.now().Add(-natsTimeout)
+	look := func(what string, want uint64) {
+		t.Helper()
+		g.lookAtNATS()
+		if n := g.nc.Stats().Reconnects; n != want {
+			t.Errorf("%s: connected again %d times", what, n)
+		}
+	}
+	g.beats()
+	if look("before it can come back", 0); g.unheard.IsZero() {
+		t.Error("it does not wait for it")
+	}
+	g.unheard = long
+	g.beats()
+	g.hear(g.next(g.all))
+	look("it has come back", 0)
+	g.unheard = long
+	g.control <- &nats.Msg{}
+	look("something has come", 0)
+	<-g.control
+	if g.Node.Err() != nil {
+		t.Error(g.Node.Err())
+	}
+	g.lookAtNATS()
+	eventually(t, "it connects again", func() bool { return g.nc.Stats().Reconnects == 1 && g.nc.IsConnected() })
+	if g.Node.Err() != errDeaf || !g.unheard.IsZero() {
+		t.Errorf("%v, waits since %v", g.Node.Err(), g.unheard)
+	}
+}

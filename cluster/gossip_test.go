@@ -179,7 +179,16 @@ func TestBeat(t *testing.T) {
 	h := haunt(t, s.ClientURL(), "h", nil)
 	h.over = true
 	h.beats()
+	if d := (decoder{left: h.next(h.hears).Data}); d.string() != h.id || d.byte() != alive {
+		t.Error("it does not look whether NATS is there")
+	}
+	for g.flush(); len(g.all) > 0; {
+		if d := (decoder{left: g.next(g.all).Data}); d.string() == h.id {
+			t.Error("it has left, and said that it was there")
+		}
+	}
 	h.over = false
+	h.lastHeartbeat = time.Time{}
 	s.Shutdown()
 	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })
 	if h.heartbeat(); !h.lastHeartbeat.IsZero() {

@@ -13,37 +13,39 @@ import (
 
 // tick runs every 100 ms.
 func (s *announcer) tick() {
-	now := time.Now()
 	s.lookAtNATS()
-	if now.Sub(s.lastHeartbeat) >= heartbeat {
+	if time.Since(s.lastHeartbeat) >= heartbeat {
 		s.heartbeat()
-	}
-	if s.nc.IsConnected() && now.Sub(s.lastPing) >= heartbeat {
-		s.lastPing = now
-		s.publish(s.subject("r", s.id, "0"), appendString(nil, s.id)) // see listen
 	}
 	s.forget(s.now())
 	s.unsubscribeAll()
 }
 
 // lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
-// as gone until their next heartbeats, which show whether announcements were lost.
+// as gone until their next heartbeats, which show whether announcements were lost. If this node has
+// not heard itself for natsTimeout, it connects again: nats.go may take minutes to notice that the
+// machine of a server has vanished.
 func (s *announcer) lookAtNATS() {
 	if s.nc.IsClosed() && !s.over {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
 	}
-	if s.nc.IsConnected() && s.stale.Swap(false) {
-		_ = s.nc.ForceReconnect() // drops the server's stale subscriptions
+	connected := s.nc.IsConnected()
+	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {
+		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
+		s.mu.Lock()
+		s.hears = s.now()
+		for _, m := range s.members {
+			m.gone = true
+		}
+		s.mu.Unlock()
 	}
-	resumes := s.nc.Stats().Reconnects
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if resumes == s.resumes {
-		return
+	deaf := connected && !s.unheard.IsZero() && len(s.control) == 0 && s.now().Sub(s.unheard) >= natsTimeout
+	if deaf {
+		s.note(errDeaf)
+		s.unheard = time.Time{} // the next try is natsTimeout later
 	}
-	s.resumes, s.lastEcho, s.hears, s.lastHeartbeat = resumes, s.now(), s.now(), time.Time{}
-	for _, m := range s.members {
-		m.gone = true
+	if connected && (s.stale.Swap(false) || deaf) {
+		_ = s.nc.ForceReconnect() // also drops the server's stale subscriptions
 	}
 }
 
@@ -72,13 +74,19 @@ func (s *announcer) forget(now time.Time) {
 	})
 }
 
-// heartbeat tells the other nodes that this node is alive.
+// heartbeat tells the other nodes that this node is alive. It comes back to this node, also while it
+// leaves.
 func (s *announcer) heartbeat() {
-	if !s.over && s.nc.IsConnected() {
-		s.lastHeartbeat = time.Now()
-		s.heartbeatTo(s.subject("s"))
-		s.lookAgain(s.lastHeartbeat)
+	if !s.nc.IsConnected() {
+		return
 	}
+	s.lastHeartbeat, s.unheard = time.Now(), cmp.Or(s.unheard, s.now())
+	if s.over {
+		s.heartbeatTo(s.subject("s", s.id))
+		return
+	}
+	s.heartbeatTo(s.subject("s"))
+	s.lookAgain(s.lastHeartbeat)
 }
 
 func (s *announcer) heartbeatTo(subject string) {
@@ -98,6 +106,7 @@ func (s *announcer) hear(m *nats.Msg) {
 	case d.bad || !plain(node):
 		d.bad = true
 	case node == s.id:
+		s.unheard = time.Time{}
 	case kind == joined:
 		s.joined(node, &d)
 	case kind == alive:

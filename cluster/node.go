@@ -166,10 +166,11 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
-	n.lastEcho, n.hears, n.resumes = n.now(), n.now(), nc.Stats().Reconnects
+	s := &announcer{Node: n, entries: map[key]*entry{}, resumes: nc.Stats().Reconnects}
+	n.hears = n.now()
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
-	n.running.Go(n.announce)
+	n.running.Go(s.announce)
 	return n, nil
 }
 
