@@ -46,11 +46,10 @@ type entry struct {
 type announcer struct {
 	*Node
 	entries map[key]*entry
-	latest  uint64               // the number of the last id that came, or has a newer connection
-	fresh   []*entry             // the last of these, to be announced
-	unused  []*nats.Subscription // ids that have left no longer need these
-	held    []held               // ids whose connections ended with Shutdown
-	over    bool                 // the node has left and announces no id any more
+	latest  uint64   // the number of the last id that came, or has a newer connection
+	fresh   []*entry // the last of these, to be announced
+	drained int      // how many subscriptions, for unsubscribe
+	held    []held   // ids whose connections ended with Shutdown
 
 	lastHeartbeat time.Time
 	unheard       time.Time // when it sent the first message that has not come back; zero if all have
@@ -94,7 +93,6 @@ func (s *announcer) announce() {
 	s.heartbeat()
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
-	leaving := s.leaving
 	for {
 		select {
 		case <-s.changed:
@@ -103,15 +101,16 @@ func (s *announcer) announce() {
 			s.hear(m)
 		case <-ticker.C:
 			s.tick()
-		case <-leaving:
-			for leaving = nil; s.update(); {
-			}
 		case <-s.stop:
 			s.leave()
 			return
 		}
-		if leaving == nil && len(s.held) == 0 {
-			s.leave()
+		if s.gone.Load() {
+			for s.update() {
+			}
+			if len(s.held) == 0 {
+				s.leave()
+			}
 		}
 	}
 }
@@ -136,7 +135,6 @@ func (s *announcer) update() (more bool) {
 		s.refresh(k)
 	}
 	s.sayFresh()
-	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
 	return more
 }
@@ -149,7 +147,7 @@ func (s *announcer) refresh(k key) {
 	delete(s.dirty, k)
 	s.mu.Unlock()
 	here, e := !c.added.IsZero(), s.entries[k]
-	if s.over || !s.added(k).Equal(c.added) {
+	if s.withdrawn.Load() || !s.added(k).Equal(c.added) {
 		return
 	}
 	switch {
@@ -182,38 +180,34 @@ func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
 	switch {
 	case e.sub == nil:
-	case e.next == "" && !s.over && s.shutDown(k):
+	case e.next == "" && s.shutDown(k):
 		s.held = append(s.held, held{k, e.sub, s.now().Add(holdTime)})
 	default:
-		s.unused = append(s.unused, e.sub)
+		s.unsubscribe(e.sub)
 	}
 	s.mu.Lock()
 	s.hints[0][k] = e.next
 	s.mu.Unlock()
 }
 
-// unsubscribeAll drains subscriptions, so that requests on their way still arrive. It drains
-// them in groups, because nats.go uses a goroutine for each. If NATS does not answer, nothing is on
-// its way, and without a connection nats.go would restore a draining subscription later.
-func (s *announcer) unsubscribeAll() {
-	answers := s.nc.IsConnected()
-	for i, sub := range s.unused {
-		if !answers {
-			_ = sub.Unsubscribe()
-			continue
-		}
-		resumes := s.nc.Stats().Reconnects
-		sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
-			if s.nc.Reconnects != resumes { // nats.go has restored it
-				s.stale.Store(true)
-			}
-		})
-		_ = sub.Drain() // fails if it has ended
-		if i%512 == 511 {
-			answers = s.nc.FlushTimeout(time.Second) == nil // before the next group
-		}
+// unsubscribe drains a subscription, so that requests on their way still arrive. Without a
+// connection nothing is on its way, and nats.go would restore a draining subscription when it
+// connects again. It waits for NATS now and then, because nats.go drains with a goroutine for each.
+func (s *announcer) unsubscribe(sub *nats.Subscription) {
+	if !s.nc.IsConnected() {
+		_ = sub.Unsubscribe()
+		return
 	}
-	s.unused = nil
+	resumes := s.nc.Stats().Reconnects
+	sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
+		if s.nc.Reconnects != resumes { // nats.go has restored it
+			s.stale.Store(true)
+		}
+	})
+	_ = sub.Drain() // fails if it has ended
+	if s.drained++; s.drained%512 == 0 {
+		_ = s.nc.FlushTimeout(time.Second)
+	}
 }
 
 // sayFresh announces to all nodes the ids that have come since the last time.
@@ -254,18 +248,16 @@ func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
 
 // leave withdraws all ids, once.
 func (s *announcer) leave() {
-	if s.over {
+	if s.withdrawn.Load() {
 		return
 	}
-	s.over = true
 	for k, e := range s.entries {
 		s.drop(k, e)
 	}
 	for _, h := range s.held {
-		s.unused = append(s.unused, h.sub)
+		s.unsubscribe(h.sub)
 	}
 	s.held = nil
-	s.unsubscribeAll()
 	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
 		_ = s.nc.FlushTimeout(time.Second) // then NATS sends nothing more for these ids

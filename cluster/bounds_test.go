@@ -153,7 +153,6 @@ func TestOnItsWayToAnIDThatLeaves(t *testing.T) {
 	h.publish(h.subjectOf(alice), []byte("x"))
 	h.flush()
 	g.drop(alice, &entry{sub: sub})
-	g.unsubscribeAll()
 	p.hold(false)
 	eventually(t, "it comes", func() bool { return len(g.in) == 1 })
 	eventually(t, "no more comes", func() bool { return !sub.IsValid() })

@@ -177,7 +177,7 @@ func TestBeat(t *testing.T) {
 		break
 	}
 	h := haunt(t, s.ClientURL(), "h", nil)
-	h.over = true
+	h.withdrawn.Store(true)
 	h.beats()
 	if d := (decoder{left: h.next(h.hears).Data}); d.string() != h.id || d.byte() != alive {
 		t.Error("it does not look whether NATS is there")
@@ -187,7 +187,7 @@ func TestBeat(t *testing.T) {
 			t.Error("it has left, and said that it was there")
 		}
 	}
-	h.over = false
+	h.withdrawn.Store(false)
 	h.lastHeartbeat = time.Time{}
 	s.Shutdown()
 	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })

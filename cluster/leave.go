@@ -36,7 +36,7 @@ func (n *Node) Leave(ctx context.Context) error {
 
 func (n *Node) leave(ctx context.Context) error {
 	_ = n.pool.SetCluster(nil) // fails after Shutdown
-	close(n.leaving)
+	wake(n.changed)
 	err := n.settle(ctx)
 	settled := err == nil
 	close(n.stop)

@@ -18,7 +18,6 @@ func (s *announcer) tick() {
 		s.heartbeat()
 	}
 	s.forget(s.now())
-	s.unsubscribeAll()
 }
 
 // lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
@@ -26,7 +25,7 @@ func (s *announcer) tick() {
 // not heard itself for natsTimeout, it connects again: nats.go may take minutes to notice that the
 // machine of a server has vanished.
 func (s *announcer) lookAtNATS() {
-	if s.nc.IsClosed() && !s.over {
+	if s.nc.IsClosed() && !s.withdrawn.Load() {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
 	}
 	connected := s.nc.IsConnected()
@@ -52,7 +51,6 @@ func (s *announcer) lookAtNATS() {
 // forget removes old members and windows, and ids that need not be held any more.
 func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	for node, m := range s.members {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
 		if now.Sub(m.heard) > time.Hour {
@@ -64,11 +62,14 @@ func (s *announcer) forget(now time.Time) {
 			delete(s.windows, node)
 		}
 	}
+	s.mu.Unlock()
 	s.held = slices.DeleteFunc(s.held, func(h held) bool {
+		s.mu.Lock()
 		elsewhere, _ := s.hintLocked(h.key)
+		s.mu.Unlock()
 		over := elsewhere != "" || !now.Before(h.until)
 		if over {
-			s.unused = append(s.unused, h.sub)
+			s.unsubscribe(h.sub)
 		}
 		return over
 	})
@@ -81,7 +82,7 @@ func (s *announcer) heartbeat() {
 		return
 	}
 	s.lastHeartbeat, s.unheard = time.Now(), cmp.Or(s.unheard, s.now())
-	if s.over {
+	if s.withdrawn.Load() {
 		s.heartbeatTo(s.subject("s", s.id))
 		return
 	}
@@ -195,7 +196,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
-	if d.bad || s.over || before != nil && before.over {
+	if d.bad || s.withdrawn.Load() || before != nil && before.over {
 		s.mu.Unlock()
 		return
 	}

@@ -109,7 +109,6 @@ type Node struct {
 	subs    []*nats.Subscription  // all but those of ids
 	ours    *nats.Subscription    // answers
 	changed chan struct{}         // wakes the announcer
-	leaving chan struct{}         // closed by Leave
 	left    chan struct{}         // closed when it has ended
 	self    *atomic.Pointer[Node] // nil after Leave
 	err     error                 // what it returned; valid once left is closed
@@ -190,7 +189,7 @@ func newNode() *Node {
 		outgoing: out, replies: replies{out},
 		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
 		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
-		leaving: make(chan struct{}), left: make(chan struct{}), dirty: map[key]change{},
+		left: make(chan struct{}), dirty: map[key]change{},
 	}
 }
 
