@@ -56,59 +56,52 @@ func (n *replies) answered(m *nats.Msg) {
 		number, ok := n.numbered(m.Subject, n.id)
 		if !ok || m.Header.Get("Status") != "503" {
 			n.reject(m)
-		} else if r := n.claim(number); r != nil {
-			n.finish(r, r.noResponders())
+		} else if r := n.claim(number); r != nil && r.node == "" {
+			n.finish(r, gcpool.ErrNotConnected)
+		} else if r != nil { // that node has gone, but another may have the id
+			n.finish(r, gcpool.ErrMoved)
 		}
 		return
 	}
 	d := decoder{left: m.Data}
 	node := d.string()
-	for ok := plain(node) && d.more(); ok && d.more(); {
-		if ok = n.answer(&d, node); !ok {
-			d.bad = true
-		}
+	d.bad = d.bad || !plain(node)
+	for d.more() {
+		n.answer(&d, node)
 	}
-	if d.bad || !plain(node) {
+	if d.bad {
 		n.reject(m)
 	}
 }
 
-// noResponders returns the outcome of a request for which NATS had no subscriber. If it was sent
-// to one node, that node has gone, but another may have the id.
-func (r *request) noResponders() error {
-	if r.node != "" {
-		return gcpool.ErrMoved
-	}
-	return gcpool.ErrNotConnected
-}
-
-// answer handles one answer, and reports whether it makes sense. An answer to a request that was
-// given up makes sense.
-func (n *replies) answer(d *decoder, node string) bool {
+// answer handles one answer. An answer to a request that was given up makes sense.
+func (n *replies) answer(d *decoder, node string) {
 	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
 	if d.bad {
-		return false
+		return
 	}
 	if kind == farewell {
 		n.departed(node, number)
-		return true
+		return
 	}
 	n.mu.Lock()
 	n.windowLocked(node).heard++
 	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
-	n.mu.Unlock()
-	if r == nil || n.claim(number) == nil {
-		return ok
+	d.bad = !ok
+	if r != nil {
+		n.claimLocked(number)
 	}
-	if lost != nil {
+	n.mu.Unlock()
+	switch {
+	case r == nil:
+	case lost != nil:
 		n.finish(r, lost)
-	} else {
+	default:
 		n.settled(r, codes, node, name)
 	}
-	return true
 }
 
 // answeredLocked returns the request if the answer ends it. lost is then the outcome of all its
