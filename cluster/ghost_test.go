@@ -241,6 +241,21 @@ func (g *ghost) greeted() uint64 {
 // ahead is the version of a clock that is wrong by so much.
 func ahead(d time.Duration) uint64 { return uint64(time.Now().Add(d).UnixMicro()) }
 
+// meets waits until the node has heard a ghost, and does not forget it after that.
+func (s *site) meets(g *ghost) {
+	s.t.Helper()
+	eventually(s.t, "it is heard", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		m := s.members[g.id]
+		if m == nil || m.gone {
+			return false
+		}
+		m.heard = time.Now().Add(time.Minute)
+		return true
+	})
+}
+
 // background delivers to id, and returns where the outcome will be.
 func (s *site) background(id, data string) <-chan error {
 	outcome := make(chan error, 1)

@@ -81,6 +81,7 @@ func TestFarewell(t *testing.T) {
 	for lost := range uint64(2) {
 		s := serve(t, nil)
 		a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
+		a.remembers()
 		g.serves(name, "alice")
 		outcome := a.background("alice", "x")
 		m, _ := g.asked()

@@ -70,7 +70,8 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 	b.dial("bob")
 	g, h := haunt(t, s.ClientURL(), "g", nil), bare("h")
 	g.beats()
-	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 2 && b.Stats().IDs == 1 })
+	a.meets(g)
+	eventually(t, "nodes know each other", func() bool { return a.Stats().Nodes == 2 })
 	for what, row := range map[string]struct {
 		pages     [][]byte
 		want      error
@@ -86,6 +87,7 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 	} {
 		before := a.Stats().Malformed
 		g.beats() // or it is forgotten
+		a.meets(g)
 		ids, errs, ended := a.gather()
 		m := g.listed()
 		for _, p := range row.pages {
@@ -107,7 +109,7 @@ func TestOnlineOfASlowNode(t *testing.T) {
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
 	g := haunt(t, s.ClientURL(), "g", nil)
 	g.beats()
-	eventually(t, "it is known", func() bool { return a.Stats().Nodes == 1 })
+	a.meets(g)
 	_, errs, ended := a.gather()
 	m, start := g.listed(), time.Now()
 	for number := byte(0); ; number++ {
@@ -129,7 +131,7 @@ func TestOnlineOfASlowNode(t *testing.T) {
 // TestOnlineWithASmallPayload: pages fit into max_payload.
 func TestOnlineWithASmallPayload(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
-	a, b := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)}), join(t, s.ClientURL())
+	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
 	var want []string
 	for i := range 300 {
 		want = append(want, fmt.Sprint("somebody-", i))
@@ -155,16 +157,18 @@ func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	for _, letter := range []string{"g", "h"} {
 		g := haunt(t, s.ClientURL(), letter, nil)
 		g.beats()
+		a.meets(g)
 		g.nc.Close()
 	}
-	eventually(t, "they are known, and have gone", func() bool { return a.Stats().Nodes == 2 && s.NumClients() == 1 })
+	eventually(t, "they have gone", func() bool { return s.NumClients() == 1 })
 	for id, err := range a.Online(t.Context(), name) {
 		t.Errorf("%q, %v of nobody", id, err)
 	}
 	for _, letter := range []string{"i", "j"} { // which do not answer
-		haunt(t, s.ClientURL(), letter, nil).beats()
+		g := haunt(t, s.ClientURL(), letter, nil)
+		g.beats()
+		a.meets(g)
 	}
-	eventually(t, "all are known", func() bool { return a.Stats().Nodes == 4 })
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	n := 0

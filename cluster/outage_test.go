@@ -127,13 +127,20 @@ func TestNodeDies(t *testing.T) {
 	b.known("alice", a)
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 })
 	b.nc.Close()
-	eventually(t, "the server knows", func() bool { return s.NumClients() == 1 })
+	eventually(t, "the server knows", func() bool { return s.NumClients() == 1 && a.nc.Flush() == nil && len(a.control) == 0 })
+	heard := func(at time.Time) {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		a.members[b.id].heard = at
+	}
+	heard(a.now().Add(time.Hour)) // it is not forgotten, however slow the test is
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
 	if a.Stats().Nodes == 0 {
 		t.Error("Deliver has waited until the node was forgotten")
 	}
+	heard(a.now())
 	eventually(t, "forgotten", func() bool { return a.Stats().Nodes == 0 })
 	if b.Err() == nil {
 		eventually(t, "an error", func() bool { return b.Err() != nil })

@@ -141,6 +141,7 @@ func TestRedirect(t *testing.T) {
 func TestPartIsRedirected(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
+	a.remembers()
 	g.serves(name, "alice")
 	first := a.background("alice", "0")
 	m, _ := g.asked()

@@ -201,6 +201,28 @@ func (s *site) dial(id string) *user {
 	return u
 }
 
+// arrives opens a connection of id, which add adds to the pool.
+func (s *site) arrives(id string) (u *user, add func() error) {
+	s.t.Helper()
+	s.number++
+	n, goes, added := fmt.Sprint(s.number), make(chan struct{}), make(chan error, 1)
+	s.joins.Store(n, func(add func() error) {
+		<-goes
+		added <- add()
+	})
+	return s.open(id, n), func() error {
+		close(goes)
+		return <-added
+	}
+}
+
+// remembers keeps where ids were last, however slow the test is.
+func (s *site) remembers() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rotated = time.Now().Add(time.Hour)
+}
+
 func (s *site) open(id, n string) *user {
 	s.t.Helper()
 	ws, err := websocket.Dial(s.url+"/?id="+url.QueryEscape(id)+"&n="+n, "", "http://localhost")

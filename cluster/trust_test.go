@@ -56,6 +56,7 @@ func TestMalformed(t *testing.T) {
 		t.Errorf("Err is %v", err)
 	}
 	eventually(t, "it is logged", func() bool { return strings.Contains(log.String(), "malformed") })
+	eventually(t, "all is handled", func() bool { return len(a.in)+len(a.control) == 0 })
 	for i := range 100 {
 		if err := b.stream.Deliver(t.Context(), "alice", []byte{byte('0' + i%10)}); err != nil {
 			t.Fatal(err)
