@@ -48,7 +48,8 @@ type announcer struct {
 	entries map[key]*entry
 	latest  uint64   // the number of the last id that came, or has a newer connection
 	fresh   []*entry // the last of these, to be announced
-	drained int      // how many subscriptions, for unsubscribe
+	drained int      // how many subscriptions; see unsubscribe
+	silent  bool     // NATS did not answer unsubscribe since the last tick
 	held    []held   // ids whose connections ended with Shutdown
 
 	lastHeartbeat time.Time
@@ -106,8 +107,7 @@ func (s *announcer) announce() {
 			return
 		}
 		if s.gone.Load() {
-			for s.update() {
-			}
+			s.update()
 			if len(s.held) == 0 {
 				s.leave()
 			}
@@ -115,37 +115,22 @@ func (s *announcer) announce() {
 	}
 }
 
-// update handles some of the ids that have changed, and reports whether there are more.
-func (s *announcer) update() (more bool) {
-	const most = 1024
-	batch := make([]key, 0, most)
+// update handles the ids that have changed.
+func (s *announcer) update() {
 	s.mu.Lock()
-	more = len(s.dirty) > most
-	for k := range s.dirty {
-		if len(batch) == most {
-			break
-		}
-		batch = append(batch, k)
-	}
+	changes := s.dirty
+	s.dirty = map[key]change{}
 	s.mu.Unlock()
-	if more {
-		wake(s.changed)
-	}
-	for _, k := range batch {
-		s.refresh(k)
+	for k, c := range changes {
+		s.refresh(k, c)
 	}
 	s.sayFresh()
 	s.ids.Store(int64(len(s.entries)))
-	return more
 }
 
 // refresh updates the entry of an id that has changed. If the id has changed again since then,
 // the next update handles it.
-func (s *announcer) refresh(k key) {
-	s.mu.Lock()
-	c := s.dirty[k]
-	delete(s.dirty, k)
-	s.mu.Unlock()
+func (s *announcer) refresh(k key, c change) {
 	here, e := !c.added.IsZero(), s.entries[k]
 	if s.withdrawn.Load() || !s.added(k).Equal(c.added) {
 		return
@@ -178,6 +163,9 @@ func (s *announcer) refresh(k key) {
 // requests for it there for at least hintTTL.
 func (s *announcer) drop(k key, e *entry) {
 	delete(s.entries, k)
+	s.mu.Lock()
+	s.hints[0][k] = e.next
+	s.mu.Unlock()
 	switch {
 	case e.sub == nil:
 	case e.next == "" && s.shutDown(k):
@@ -185,16 +173,14 @@ func (s *announcer) drop(k key, e *entry) {
 	default:
 		s.unsubscribe(e.sub)
 	}
-	s.mu.Lock()
-	s.hints[0][k] = e.next
-	s.mu.Unlock()
 }
 
 // unsubscribe drains a subscription, so that requests on their way still arrive. Without a
 // connection nothing is on its way, and nats.go would restore a draining subscription when it
-// connects again. It waits for NATS now and then, because nats.go drains with a goroutine for each.
+// connects again. Now and then it waits for NATS, because nats.go drains with a goroutine for each;
+// until the next tick it does not wait for a NATS that does not answer.
 func (s *announcer) unsubscribe(sub *nats.Subscription) {
-	if !s.nc.IsConnected() {
+	if s.silent || !s.nc.IsConnected() {
 		_ = sub.Unsubscribe()
 		return
 	}
@@ -206,7 +192,7 @@ func (s *announcer) unsubscribe(sub *nats.Subscription) {
 	})
 	_ = sub.Drain() // fails if it has ended
 	if s.drained++; s.drained%512 == 0 {
-		_ = s.nc.FlushTimeout(time.Second)
+		s.silent = s.nc.FlushTimeout(time.Second) != nil
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 
 // tick runs every 100 ms.
 func (s *announcer) tick() {
+	s.silent = false
 	s.lookAtNATS()
 	if time.Since(s.lastHeartbeat) >= heartbeat {
 		s.heartbeat()
@@ -153,10 +154,11 @@ func (s *announcer) joined(node string, d *decoder) {
 // comes later is newer, because the clock has heard of the version.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	s.mu.Lock()
-	_, waits := s.dirty[k]
+	c, waits := s.dirty[k]
+	delete(s.dirty, k)
 	s.mu.Unlock()
 	if waits {
-		s.refresh(k)
+		s.refresh(k, c)
 		s.sayFresh()
 	}
 	e := s.entries[k]
@@ -224,8 +226,7 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 // repeat announces again, on a subject of one node, the ids that were announced after a number, of
 // one pool if it is not nil. A message without ids is the last one.
 func (s *announcer) repeat(subject string, after uint64, pool *string) {
-	for s.update() { // also what has come just now
-	}
+	s.update() // also what has come just now
 	var ids []*entry
 	for _, e := range s.entries {
 		if e.number > after && (pool == nil || e.pool == *pool) {
