@@ -10,10 +10,11 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined  byte = 'j' // ids with a new connection: all announced after a number, up to another
-	alive   byte = 'a' // every second: name, time, the last number
-	missing byte = 'm' // asks for all ids that were announced after a number
-	listing byte = 'l' // asks for all ids of a pool
+	joined   byte = 'j' // ids with a new connection: all announced after a number, up to another
+	alive    byte = 'a' // every second: name, time, the last number, that of the last request
+	greeting byte = 'g' // the same to one node, which answers with alive
+	missing  byte = 'm' // asks for all ids that were announced after a number
+	listing  byte = 'l' // asks for all ids of a pool
 )
 
 // group is the queue group of all nodes. If two nodes have an id for a moment, NATS gives each
@@ -24,9 +25,10 @@ const group = "gcpool"
 type member struct {
 	name  string
 	heard time.Time
-	whole uint64 // all ids that it announced up to this number have been heard
-	gone  bool   // silent, or announcements may have been lost
-	over  bool   // it has said farewell and has no ids; earlier announcements may come late
+	whole uint64    // all ids that it announced up to this number have been heard
+	knows time.Time // when it last told this node alone that it is alive, so it knew this node
+	gone  bool      // silent, or announcements may have been lost
+	over  bool      // it has said farewell and has no ids; earlier announcements may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the
@@ -100,6 +102,8 @@ func (s *announcer) announce() {
 			s.update()
 		case m := <-s.control:
 			s.hear(m)
+		case node := <-s.strangers:
+			s.heartbeatTo(s.subject("s", node), greeting)
 		case <-ticker.C:
 			s.tick()
 		case <-s.stop:

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -164,8 +165,10 @@ func (n *replies) settled(r *request, codes []byte, node, name string) {
 func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
 	all := n.windowLocked(node).heard == answers
-	if n.members[node] != nil || len(n.members) < maxNodes {
-		n.members[node] = &member{heard: n.now(), gone: true, over: all}
+	m := cmp.Or(n.members[node], new(member))
+	m.heard, m.gone, m.over = n.now(), true, all
+	if len(n.members) < maxNodes {
+		n.members[node] = m
 	}
 	ended := map[*request]error{}
 	for number, r := range n.out {

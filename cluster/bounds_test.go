@@ -62,7 +62,7 @@ func TestManyMembers(t *testing.T) {
 	g := haunt(t, s.ClientURL(), "g", gcpool.NewPool())
 	heartbeat := func(i int, name string) {
 		b := appendString(append(appendString(nil, nodeID(i)), alive), name)
-		g.hear(&nats.Msg{Subject: g.subject("s"), Data: append(b, 0, 0)})
+		g.hear(&nats.Msg{Subject: g.subject("s"), Data: append(b, 0, 0, 0)})
 	}
 	for i := range maxNodes {
 		heartbeat(i, "")

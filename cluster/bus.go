@@ -27,9 +27,10 @@ type bus struct {
 	logs    *slog.Logger
 	id      string // unique
 
-	control chan *nats.Msg // announcements of other nodes
-	stop    chan struct{}  // closed when all is settled, or when Leave gives up
-	running sync.WaitGroup
+	control   chan *nats.Msg // announcements of other nodes
+	strangers chan string    // nodes that may not know this one, for the announcer
+	stop      chan struct{}  // closed when all is settled, or when Leave gives up
+	running   sync.WaitGroup
 
 	gone      atomic.Bool // Leave has been called
 	withdrawn atomic.Bool // no id is announced any more, and no request is taken
@@ -45,7 +46,6 @@ type bus struct {
 	ended   bool
 	clock   clock
 	members map[string]*member
-	hears   time.Time // since when it hears the other nodes without a gap
 }
 
 // note records an error, and logs at most one a second. It logs on a goroutine, because a logger
@@ -107,7 +107,8 @@ func (n *bus) timeOf(d *decoder) uint64 {
 	return t
 }
 
-// everybodyLocked returns the nodes that may have received a request, this node included.
+// everybodyLocked returns the nodes that may have taken a request, this node included. No other node
+// does; see strangerLocked.
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {
@@ -116,6 +117,15 @@ func (n *bus) everybodyLocked() []string {
 		}
 	}
 	return nodes
+}
+
+// strangerLocked reports whether a node may not know this one. This node takes nothing that a
+// stranger has sent: a node asks those that it knows what became of a request, and sends it again if
+// none has it. It knows this one for an hour, so half an hour after it said so last it is a stranger
+// again.
+func (n *bus) strangerLocked(node string) bool {
+	m := n.members[node]
+	return node != n.id && (m == nil || n.now().Sub(m.knows) > time.Hour/2)
 }
 
 // others returns the other nodes that are alive.

@@ -67,13 +67,19 @@ func (n *incoming) received(m *nats.Msg) {
 }
 
 // accept takes a request, and reports whether it may be taken. A request that is out of turn,
-// has expired or comes while this node leaves is refused; its node sends it again if it still
-// waits. A request that came twice has its answer already.
+// has expired, comes while this node leaves or is a stranger's is refused; its node sends it again
+// if it still waits. A request that came twice has its answer already.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w := n.windowLocked(r.node)
-	if n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
+	w, stranger := n.windowLocked(r.node), n.strangerLocked(r.node)
+	if m := n.members[r.node]; stranger && m != nil && !m.gone { // else they will hear of each other
+		select {
+		case n.strangers <- r.node:
+		default: // the next request tells of it
+		}
+	}
+	if stranger || n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
 		w.refuse(r.number)
 	} else if w.take(r.number) {
 		n.deliveries[r.origin] = r

@@ -148,9 +148,25 @@ func (g *ghost) sends(to *site, kind byte, id string, batch ...string) {
 	g.sendsNumber(g.sent, ahead(time.Minute), to, kind, id, batch...)
 }
 
+// introduces has the ghost tell a node that it knows it.
+func (g *ghost) introduces(to *site) {
+	g.t.Helper()
+	known := func() bool {
+		to.mu.Lock()
+		defer to.mu.Unlock()
+		return !to.strangerLocked(g.id)
+	}
+	if !known() {
+		g.heartbeatTo(g.subject("s", to.id), alive)
+		g.flush()
+		eventually(g.t, "they know each other", known)
+	}
+}
+
 // sendsNumber is sends with a number and a time when the request expires.
 func (g *ghost) sendsNumber(number, expires uint64, to *site, kind byte, id string, batch ...string) {
 	g.t.Helper()
+	g.introduces(to)
 	b := encode(g.id, kind, expires, id, batch...)
 	if err := g.nc.PublishRequest(g.subject("d", to.id), g.subject("r", g.id, fmt.Sprint(number)), b); err != nil {
 		g.t.Fatal(err)
@@ -231,7 +247,7 @@ func (g *ghost) greeted() uint64 {
 	g.t.Helper()
 	m := g.next(g.hears)
 	d := decoder{left: m.Data}
-	if d.string(); d.byte() != alive {
+	if d.string(); d.byte() != greeting {
 		g.t.Errorf("told %q at first", m.Data)
 	}
 	d.string()

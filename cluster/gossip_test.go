@@ -147,7 +147,7 @@ func TestGreeting(t *testing.T) {
 	if version := g.greeted(); version < far {
 		t.Errorf("told of version %d, there is %d", version, far)
 	}
-	h.heartbeatTo(h.subject("s", a.id))
+	h.heartbeatTo(h.subject("s", a.id), alive)
 	h.takes("alice", 1)
 	if m := h.next(h.hears); h.announced(m)["alice"] == 0 {
 		t.Errorf("told %q", m.Data)
@@ -171,8 +171,8 @@ func TestBeat(t *testing.T) {
 		if node := d.string(); node != a.Name() {
 			t.Errorf("it is called %q", node)
 		}
-		if version, said := d.number(), d.number(); version == 0 || said != 1 || d.bad || d.more() {
-			t.Errorf("time %d, %d announcements", version, said)
+		if version, said, sent := d.number(), d.number(), d.number(); version == 0 || said != 1 || sent != 0 || d.bad || d.more() {
+			t.Errorf("time %d, %d announcements, %d requests", version, said, sent)
 		}
 		break
 	}

@@ -36,6 +36,9 @@ var modelFaults = []modelFault{
 func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []int) *model {
 	m := newModel(rules, seed)
 	restart := fault.name == "none" && leaver < modelNodes // nothing else happens
+	if seed%2 == 1 && !restart && fault.skew == 0 {        // a node comes while the fault lasts
+		m.nodes[m.r.IntN(modelNodes)].joins = 2*time.Second + time.Duration(m.r.Int64N(int64(5*time.Second)))
+	}
 	m.nodes[node].wall = fault.skew
 	m.nodes[node].clock.ahead = uint64(fault.skew.Microseconds())
 	for i, n := range at {
@@ -143,6 +146,7 @@ func TestModelFindsTheFaultsOfBefore(t *testing.T) {
 		"a node says no farewell":          {silent: true},
 		"a farewell is always believed":    {credulous: true},
 		"a farewell clears the window":     {amnesiac: true},
+		"strangers' requests are taken":    {naive: true},
 	} {
 		var found atomic.Pointer[string]
 		n := each(rules, 10_000, func(fault string, m *model) bool {

@@ -54,24 +54,17 @@ func (n *replies) mayHaveLocked(r *request) []string {
 
 // absentLocked notes that a node never received r, and returns an outcome once there is one. It is
 // ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
-// absent node has the id. A node whose heartbeat still waits in control may have r as well, and so
-// may any node until this one has been there, or there again, for long enough to have heard them
-// all. What left before it was there again may not: who came meanwhile does not get that. And a
-// question may be asked twice.
+// absent node has the id. A question may be asked twice.
 func (n *replies) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
-	early := r.kind == push && r.node == "" && n.now().Sub(n.hears) < memberTimeout && r.heard.After(n.hears.Add(-2*tick))
-	if !early && len(n.control) == 0 && !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool {
-		return !slices.Contains(r.absent, node)
-	}) {
-		return gcpool.ErrMoved
-	}
 	switch {
+	case !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool { return !slices.Contains(r.absent, node) }):
+		return gcpool.ErrMoved
 	case !here:
 		return nil
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
-	case !early && n.now().Sub(r.heard) > patience:
+	case n.now().Sub(r.heard) > patience:
 		n.hints[0][r.key] = node
 		return ErrUncertain
 	}

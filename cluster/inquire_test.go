@@ -1,13 +1,14 @@
 package cluster
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 )
 
@@ -118,26 +119,20 @@ func TestAbsent(t *testing.T) {
 	n.members["i"] = &member{gone: true, over: true} // which has said farewell
 	now := time.Now()
 	for what, row := range map[string]struct {
-		node    string // where it went
-		silent  time.Duration
-		control int      // announcements that wait
-		absent  []string // who does not have it; the last has the id with a "+"
-		want    error
+		node   string // where it went
+		silent time.Duration
+		absent []string // who does not have it; the last has the id with a "+"
+		want   error
 	}{
-		"one of three":               {"", 0, 0, []string{"g"}, nil},
-		"all but one that is gone":   {"", 0, 0, []string{"g", n.id}, nil},
-		"all":                        {"", 0, 0, []string{"g", n.id, "h"}, gcpool.ErrMoved},
-		"all, and one may have come": {"", 0, 1, []string{"g", n.id, "h"}, nil},
-		"its node":                   {"g", 0, 0, []string{"g"}, gcpool.ErrMoved},
-		"not its node":               {"g", time.Minute, 0, []string{"h", n.id}, nil},
-		"the id elsewhere":           {"g", time.Minute, 0, []string{"h+"}, ErrUncertain},
-		"the id elsewhere, so soon":  {"g", 0, 0, []string{"h+"}, nil},
+		"one of three":              {"", 0, []string{"g"}, nil},
+		"all but one that is gone":  {"", 0, []string{"g", n.id}, nil},
+		"all":                       {"", 0, []string{"g", n.id, "h"}, gcpool.ErrMoved},
+		"its node":                  {"g", 0, []string{"g"}, gcpool.ErrMoved},
+		"not its node":              {"g", time.Minute, []string{"h", n.id}, nil},
+		"the id elsewhere":          {"g", time.Minute, []string{"h+"}, ErrUncertain},
+		"the id elsewhere, so soon": {"g", 0, []string{"h+"}, nil},
 	} {
 		clear(n.hints[0])
-		n.control = make(chan *nats.Msg, 1)
-		for range row.control {
-			n.control <- nil
-		}
 		r := &request{key: alice, kind: push, node: row.node, heard: now.Add(-row.silent)}
 		var got error
 		for _, node := range row.absent {
@@ -154,61 +149,126 @@ func TestAbsent(t *testing.T) {
 	if err := n.absentLocked(&request{key: alice, kind: where, node: "g"}, "h", true); err != gcpool.ErrMoved {
 		t.Errorf("a question: %v", err)
 	}
-	n.hears = n.now()
-	for kind, want := range map[byte]error{push: nil, where: gcpool.ErrMoved} {
-		r := &request{key: alice, kind: kind, heard: n.now(), absent: []string{"g", "h"}}
-		if err := n.absentLocked(r, n.id, false); err != want {
-			t.Errorf("%c, all, but it has just joined: %v, want %v", kind, err, want)
+}
+
+// TestStrangerIsAskedFirst: a node takes a push only from a node that knows it. Another one, that has
+// just joined or has not heard of it for any other reason, would not ask it what became of the push,
+// and would send that a second time.
+func TestStrangerIsAskedFirst(t *testing.T) {
+	s := serve(t, nil)
+	pool := gcpool.NewPool()
+	pool.Register(name)
+	pool.Start()
+	pool.GetConn(name).Add("alice", pipe(t)) // who does not read
+	g := haunt(t, s.ClientURL(), "g", pool)
+	if _, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.asks); err != nil {
+		t.Fatal(err)
+	}
+	g.flush()
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(2 * time.Second)})
+	outcome := a.background("alice", "x")
+	taken := func() int {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		return len(g.deliveries)
+	}
+	if g.received(g.next(g.asks)); taken() > 0 {
+		t.Error("it takes the push of a node that does not know it")
+	}
+	g.round()
+	for end := time.After(patience); end != nil; {
+		select {
+		case m := <-g.asks:
+			g.received(m)
+		case m := <-g.all:
+			g.hear(m)
+		case m := <-g.hears:
+			g.hear(m)
+		case node := <-g.strangers:
+			g.heartbeatTo(g.subject("s", node), greeting)
+		case err := <-outcome:
+			t.Fatalf("Deliver: %v", err)
+		case <-end:
+			end = nil
+		}
+		g.round()
+	}
+	if n := taken(); n != 1 {
+		t.Errorf("it has taken %d of one push", n)
+	}
+	if n := a.Stats().Nodes; n != 1 {
+		t.Errorf("%d nodes are known", n)
+	}
+	if err := <-outcome; !errors.Is(err, ErrUncertain) {
+		t.Errorf("Deliver: %v, want ErrUncertain of who says nothing", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	pool.Shutdown(ctx)
+}
+
+// TestStrangerWhoIsHeard: who is heard by all need not have heard this node, and is greeted again when
+// it sends something, because the first greeting or its answer may be lost.
+func TestStrangerWhoIsHeard(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	a.dial("alice")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
+	g.sent = 2
+	for number, tells := range []func(){g.beats, func() { g.introduces(a) }} {
+		tells()
+		a.meets(g)
+		b := encode(g.id, push, ahead(time.Minute), "alice", "x")
+		if err := g.nc.PublishRequest(g.subject("d", a.id), g.subject("r", g.id, fmt.Sprint(number+1)), b); err != nil {
+			t.Fatal(err)
+		}
+		if kind, codes, _ := g.answered(); kind != outcomes || len(codes) != number {
+			t.Errorf("request %d: answer %c %v", number+1, kind, codes)
+		}
+		if number == 0 {
+			g.greeted()
+			g.greeted()
+		}
+	}
+	if len(g.hears) > 0 {
+		t.Errorf("told %q", g.next(g.hears).Data)
+	}
+}
+
+// TestStranger: a node is known to another for half an hour after that has told it so.
+func TestStranger(t *testing.T) {
+	n := bare("n")
+	for what, row := range map[string]struct {
+		node string
+		m    *member
+		want bool
+	}{
+		"nobody":                 {"g", nil, true},
+		"who says it to all":     {"g", &member{heard: n.now()}, true},
+		"who has told it":        {"g", &member{knows: n.now()}, false},
+		"who told it long ago":   {"g", &member{heard: n.now(), knows: n.now().Add(-time.Hour)}, true},
+		"the node itself":        {n.id, nil, false},
+		"who is silent for long": {"g", &member{knows: n.now().Add(-time.Minute), gone: true}, false},
+	} {
+		n.members = map[string]*member{row.node: row.m}
+		if row.m == nil {
+			delete(n.members, row.node)
+		}
+		if got := n.strangerLocked(row.node); got != row.want {
+			t.Errorf("%s: %v", what, got)
 		}
 	}
 }
 
-// TestNewcomerDoesNotSendTwice: a node that has just joined does not know yet who may have a
-// push. As long as a node that it has not heard of has the push, it is not sent again.
-func TestNewcomerDoesNotSendTwice(t *testing.T) {
+// TestAcquainted: nodes know each other as soon as they have met, and so does one that comes later.
+func TestAcquainted(t *testing.T) {
 	s := serve(t, nil)
-	g := haunt(t, s.ClientURL(), "g", nil)
-	g.serves(name, "alice") // its heartbeat goes before a is there, and it is slow to greet
-	a := join(t, s.ClientURL())
-	a.sendsOnce(t, g)
-}
-
-// sendsOnce has n push to alice, who is at g with a slow peer.
-func (n *site) sendsOnce(t *testing.T, g *ghost) {
-	t.Helper()
-	outcome := n.background("alice", "x")
-	m, _ := g.asked()
-	time.Sleep(700 * time.Millisecond)
-	g.answers(m, outcomes, []byte{0}, "")
-	if err := <-outcome; err != nil {
-		t.Error(err)
+	sites := []*site{join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())}
+	for _, a := range sites {
+		for _, b := range sites {
+			a.knownTo(b)
+		}
 	}
-	if len(g.asks) > 0 {
-		t.Errorf("it was sent %d times more", len(g.asks))
-	}
-}
-
-// TestWhoIsThereAgainDoesNotSendTwice: the same goes for a node that has lost NATS for a while. It did
-// not hear who has joined meanwhile.
-func TestWhoIsThereAgainDoesNotSendTwice(t *testing.T) {
-	s := serve(t, nil)
-	p := through(t, s.Addr().String())
-	a := join(t, p.url())
-	a.mu.Lock()
-	a.hears = a.hears.Add(-memberTimeout)
-	a.mu.Unlock()
-	p.cut()
-	eventually(t, "it is away", func() bool { return !a.nc.IsConnected() })
-	g := haunt(t, s.ClientURL(), "g", nil)
-	g.serves(name, "alice")
-	p.mend()
-	eventually(t, "it is there again", a.nc.IsConnected)
-	eventually(t, "it knows", func() bool {
-		a.mu.Lock()
-		defer a.mu.Unlock()
-		return !a.away
-	})
-	a.sendsOnce(t, g)
 }
 
 // TestInquire: a request is asked about with growing pauses, and many not all at once.
@@ -237,5 +297,24 @@ func TestInquire(t *testing.T) {
 	n.inquire(n.out, start)
 	if len(n.pending) != 1 || len(n.pending[0].data) > piece+100 {
 		t.Errorf("%d messages, the first of %d bytes", len(n.pending), len(n.pending[0].data))
+	}
+}
+
+// TestLateRequestOfAStranger: what a node has sent before it knew another one is not taken there,
+// however late it comes.
+func TestLateRequestOfAStranger(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	u := a.dial("alice")
+	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
+	g.Node.number, g.sent = 7, 9
+	for want, number := range []uint64{7, 8} {
+		g.sendsNumber(number, ahead(time.Minute), a, push, "alice", fmt.Sprint(number))
+		if kind, codes, _ := g.answered(); g.number != number || kind != outcomes || len(codes) != want {
+			t.Errorf("answer %c %v to request %d", kind, codes, number)
+		}
+	}
+	if got := u.read(); got != "8" {
+		t.Errorf("received %q", got)
 	}
 }

@@ -65,7 +65,7 @@ func (n *Node) subscribe() error {
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.publish(s.subject("s"), append(self, joined, 0, 0))
-	s.heartbeatTo(s.subject("s", s.id))
+	s.heartbeatTo(s.subject("s", s.id), alive)
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
 	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has

@@ -33,7 +33,6 @@ func (s *announcer) lookAtNATS() {
 	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
 		s.mu.Lock()
-		s.hears = s.now()
 		for _, m := range s.members {
 			m.gone = true
 		}
@@ -84,19 +83,19 @@ func (s *announcer) heartbeat() {
 	}
 	s.lastHeartbeat, s.unheard = time.Now(), cmp.Or(s.unheard, s.now())
 	if s.withdrawn.Load() {
-		s.heartbeatTo(s.subject("s", s.id))
+		s.heartbeatTo(s.subject("s", s.id), alive)
 		return
 	}
-	s.heartbeatTo(s.subject("s"))
+	s.heartbeatTo(s.subject("s"), alive)
 	s.lookAgain(s.lastHeartbeat)
 }
 
-func (s *announcer) heartbeatTo(subject string) {
-	b := appendString(append(appendString(nil, s.id), alive), s.name)
+func (s *announcer) heartbeatTo(subject string, kind byte) {
+	b := appendString(append(appendString(nil, s.id), kind), s.name)
 	s.mu.Lock()
 	b = binary.AppendUvarint(b, s.clock.at(time.Now()))
+	b = binary.AppendUvarint(binary.AppendUvarint(b, s.latest), s.number)
 	s.mu.Unlock()
-	b = binary.AppendUvarint(b, s.latest)
 	s.publish(subject, b)
 }
 
@@ -111,8 +110,8 @@ func (s *announcer) hear(m *nats.Msg) {
 		s.unheard = time.Time{}
 	case kind == joined:
 		s.joined(node, &d)
-	case kind == alive:
-		s.alive(node, &d, m.Subject == s.subject("s"))
+	case kind == alive || kind == greeting:
+		s.alive(node, &d, kind, m.Subject == s.subject("s"))
 	case kind == missing:
 		if after := d.number(); !d.bad {
 			s.repeat(s.subject("s", node), after, nil)
@@ -189,12 +188,12 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive handles a heartbeat, and asks for missing announcements. A heartbeat to this node alone is
-// a greeting. A node without ids does not need to know the ids of a newcomer.
-func (s *announcer) alive(node string, d *decoder, toAll bool) {
+// alive handles a heartbeat, and asks for ids that were missed. A heartbeat to this node alone tells
+// that its node knows this one. A node without ids does not need to know the ids of a newcomer.
+func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	s.timeOf(d)
-	last := d.number()
+	last, requests := d.number(), d.number()
 	s.mu.Lock()
 	before := s.members[node]
 	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
@@ -203,15 +202,23 @@ func (s *announcer) alive(node string, d *decoder, toAll bool) {
 		return
 	}
 	if before != nil {
-		now.whole = before.whole
+		now.whole, now.knows = before.whole, before.knows
 	} else if len(s.entries)+len(s.dirty) == 0 {
 		now.whole = last
+	}
+	if !toAll {
+		if s.strangerLocked(node) { // what it sent before, it would not ask about here
+			s.windowLocked(node).refuse(requests)
+		}
+		now.knows = s.now()
 	}
 	whole := now.whole
 	s.members[node] = now
 	s.mu.Unlock()
-	if before == nil && toAll {
-		s.heartbeatTo(s.subject("s", node)) // its clock may be behind
+	if kind == greeting {
+		s.heartbeatTo(s.subject("s", node), alive)
+	} else if before == nil && toAll {
+		s.heartbeatTo(s.subject("s", node), greeting) // its clock may be behind
 	}
 	if whole != last {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))

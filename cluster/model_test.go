@@ -22,6 +22,7 @@ type rules struct {
 	silent    bool // a node that leaves says no farewell
 	credulous bool // a farewell counts although an answer is missing
 	amnesiac  bool // a farewell makes forget which requests were taken
+	naive     bool // requests are taken from nodes that do not know this one
 }
 
 const (
@@ -155,6 +156,10 @@ type modelNode struct {
 	stopped bool
 	backlog []func()
 
+	joins time.Duration    // when; 0 is at the start
+	known [modelNodes]bool // who was heard
+	knows [modelNodes]bool // who has told it that it was heard there
+
 	leaving   modelLeaving
 	begun     time.Duration // when it began to leave
 	held      [modelIDs]modelHeld
@@ -247,7 +252,7 @@ func (m *model) down(node int, do func()) {
 	n := m.nodes[node]
 	m.over(down+node, func() {
 		switch {
-		case n.leaving == departed:
+		case n.leaving == departed || n.now < n.joins:
 		case n.stopped:
 			n.backlog = append(n.backlog, do)
 		default:
@@ -329,7 +334,7 @@ func (n *modelNode) connect(id int) {
 		n.after(10*n.delay, func() { n.connect(id) })
 		return
 	}
-	if n.leaving != serving {
+	if n.leaving != serving || n.now < n.joins {
 		n.nodes[(n.n+1)%modelNodes].connect(id)
 		return
 	}
@@ -385,15 +390,40 @@ func (n *modelNode) heardUpTo(from, after, upTo int) {
 }
 
 func (n *modelNode) heartbeat() {
-	if !n.stopped && n.leaving < waiting {
+	if !n.stopped && n.leaving < waiting && n.now >= n.joins {
 		count, t := len(n.said), n.toOne()
 		n.others(func(o *modelNode) { o.alive(n.n, count, t) })
 	}
 	n.after(time.Second, n.heartbeat)
 }
 
+// greet tells a node that this one knows it, and asks for the same.
+func (n *modelNode) greet(to int) {
+	t, requests := n.toOne(), n.number
+	n.sendTo(to, func() {
+		o := n.nodes[to]
+		o.isKnown(n.n, t, requests)
+		if t, requests := o.toOne(), o.number; o.leaving < waiting {
+			o.sendTo(n.n, func() { n.isKnown(to, t, requests) })
+		}
+	})
+}
+
+// isKnown notes that another node knows this one, since it has sent so many requests.
+func (n *modelNode) isKnown(from int, t, requests uint64) {
+	n.hear(t)
+	if !n.knows[from] && !n.naive {
+		n.windows[from].refuse(requests)
+	}
+	n.known[from], n.knows[from] = true, true
+}
+
 func (n *modelNode) alive(from, count int, t uint64) {
 	n.hear(t)
+	if !n.known[from] {
+		n.known[from] = true
+		n.greet(from)
+	}
 	if whole := n.whole[from]; whole != count {
 		n.sendTo(from, func() { n.nodes[from].repeat(n.n, whole) })
 	}
@@ -414,7 +444,7 @@ func (n *modelNode) repeat(to, after int) {
 
 // push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.
 func (n *modelNode) push(id int) {
-	if n.busy[id] || n.stopped || n.leaving != serving {
+	if n.busy[id] || n.stopped || n.leaving != serving || n.now < n.joins {
 		return
 	}
 	n.seq++
@@ -495,8 +525,12 @@ const (
 // take is a request that has come.
 func (n *modelNode) take(from int, number, expires uint64, r *modelRequest) {
 	w := &n.windows[from]
+	stranger := from != n.n && !n.knows[from] && !n.naive
+	if stranger && n.known[from] {
+		n.greet(from)
+	}
 	if !n.late {
-		late := n.clock.at(n.time()) > expires || n.withdrawn
+		late := n.clock.at(n.time()) > expires || n.withdrawn || stranger
 		if late {
 			w.refuse(number)
 		}
@@ -595,7 +629,7 @@ func (n *modelNode) tick() {
 		default:
 			r.asked = n.now
 			for node := range modelNodes {
-				if n.gone[node] {
+				if !n.mayHave(node) {
 					continue
 				}
 				number := r.number
@@ -620,6 +654,9 @@ func (n *modelNode) probed(from int, number uint64, id int) {
 	}
 }
 
+// mayHave reports whether a node may have a request of this one.
+func (n *modelNode) mayHave(node int) bool { return node == n.n || n.known[node] && !n.gone[node] }
+
 func (n *modelNode) isAbsent(from int, number uint64, here bool) {
 	i := slices.IndexFunc(n.out, func(r *modelRequest) bool { return r.number == number })
 	if i < 0 {
@@ -629,7 +666,7 @@ func (n *modelNode) isAbsent(from int, number uint64, here bool) {
 	r.absent[from] = true
 	everywhere := true
 	for node, absent := range r.absent {
-		everywhere = everywhere && (absent || n.gone[node])
+		everywhere = everywhere && (absent || !n.mayHave(node))
 	}
 	if everywhere {
 		n.finish(number, moved)

@@ -166,7 +166,6 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self.Store(n)
 	n.watch()
 	s := &announcer{Node: n, entries: map[key]*entry{}, resumes: nc.Stats().Reconnects}
-	n.hears = n.now()
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(s.announce)
@@ -177,7 +176,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 func newNode() *Node {
 	b := &bus{
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
-		control: make(chan *nats.Msg, inbox), stop: make(chan struct{}),
+		control: make(chan *nats.Msg, inbox), strangers: make(chan string, 64), stop: make(chan struct{}),
 		members: map[string]*member{},
 	}
 	b.ticks(time.Now())

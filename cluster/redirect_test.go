@@ -365,6 +365,7 @@ func TestHomeThatDied(t *testing.T) {
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
 	b.dial("alice")
 	eventually(t, "announced", func() bool { return b.Stats().IDs == 1 && b.nc.Flush() == nil })
+	b.knownTo(a)
 	for what, reach := range map[string]func() error{
 		"Deliver": func() error { return a.stream.Deliver(t.Context(), "alice", []byte("x")) },
 		"Where": func() error {

@@ -216,6 +216,16 @@ func (s *site) arrives(id string) (u *user, add func() error) {
 	}
 }
 
+// knownTo waits until a node takes what another sends.
+func (s *site) knownTo(o *site) {
+	s.t.Helper()
+	eventually(s.t, "they know each other", func() bool {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return !s.strangerLocked(o.id)
+	})
+}
+
 // remembers keeps where ids were last, however slow the test is.
 func (s *site) remembers() {
 	s.mu.Lock()
