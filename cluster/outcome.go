@@ -49,17 +49,20 @@ func (n *outgoing) fail(r *request, err error) {
 // moved is sent again, for up to WithTimeout. The pauses grow with the time of the search, so that
 // a request soon finds an id that has just moved.
 func (n *outgoing) finish(r *request, err error) {
-	if searched := n.now().Sub(r.since); err != gcpool.ErrMoved {
+	if err != gcpool.ErrMoved {
 		n.settle(r, err)
-	} else if searched > n.timeout {
-		n.settle(r, errNowhere)
-	} else {
-		r.node = ""
-		n.mu.Lock()
-		n.hints[0][r.key] = ""
-		n.mu.Unlock()
-		time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), func() { n.again(r) })
+		return
 	}
+	searched := n.now().Sub(r.since)
+	if searched > n.timeout {
+		n.settle(r, errNowhere)
+		return
+	}
+	r.node = ""
+	n.mu.Lock()
+	n.hints[0][r.key] = ""
+	n.mu.Unlock()
+	time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), func() { n.again(r) })
 }
 
 // again sends a request that has moved. The pool decides what becomes of it if the id is connected
