@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -122,8 +123,8 @@ func TestListOfManyIsCut(t *testing.T) {
 	}
 	alice := pagetest.SignedIn(t, urls[0], "alice")
 	for {
-		if p := alice.Next("people"); len(p.Names)+p.More == most+2 {
-			if len(p.Names) != most || p.Names[0] != "alice" || p.On[0] != "node 1" || p.Partial || slices.Contains(p.On, "") {
+		if p := alice.Next("people"); len(p.Names)+p.More == most+2 && !p.Partial { // a list has a second, or is partial
+			if len(p.Names) != most || p.Names[0] != "alice" || p.On[0] != "node 1" || slices.Contains(p.On, "") {
 				t.Errorf("list is %+v", p)
 			}
 			return
@@ -166,10 +167,18 @@ func TestLostNodeIsAnUncertainOutcome(t *testing.T) {
 	two := startNode(t, &bus{url: proxy.url()}, page.Config{Key: key, Node: "two"})
 	alice, bob, carol := pagetest.SignedIn(t, one, "alice"), pagetest.SignedIn(t, two, "bob"), pagetest.SignedIn(t, one, "carol")
 	awaitPeople(alice, "alice on one", "bob on two", "carol on one")
-	proxy.pause()
-	alice.Send(pagetest.Request{To: "bob", Text: "hi", Ref: 1})
-	o := alice.Next("outcome")
-	if o.Ref != 1 || !o.Uncertain || o.Error != "bob's node or NATS was lost on the way, so it may have been delivered." {
+	var o pagetest.Received
+	for ref := range int64(5) {
+		proxy.pause()
+		alice.Send(pagetest.Request{To: "bob", Text: "hi", Ref: ref})
+		if o = alice.Next("outcome"); o.Ref != ref || o.Error != page.Reason("bob", context.DeadlineExceeded) {
+			break
+		}
+		// The machine has stood still, which does not count for the node, but for its patience.
+		proxy.resume()
+		awaitPeople(alice, "alice on one", "bob on two", "carol on one")
+	}
+	if !o.Uncertain || o.Error != "bob's node or NATS was lost on the way, so it may have been delivered." {
 		t.Errorf("outcome is %+v", o)
 	}
 	for !carol.Next("people").Partial { // the list owns up to it
