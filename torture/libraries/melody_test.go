@@ -27,7 +27,19 @@ func serveMelody(h *host, deflate bool) http.Handler {
 	m.Upgrader.EnableCompression = deflate
 	m.Config.MaxMessageSize = 1 << 20
 	m.Config.PingPeriod = 3 * time.Millisecond
-	h.t.Cleanup(func() { m.Close() })
+	h.t.Cleanup(func() { // a handler of melody's that ends beside Close waits for good
+		h.mu.Lock()
+		all := h.all
+		h.mu.Unlock()
+		for _, v := range all {
+			select {
+			case <-v.socket.(*melodySocket).ended:
+			case <-time.After(patience):
+				h.t.Error("a handler does not end")
+			}
+		}
+		m.Close()
+	})
 	visitOf := func(s *melody.Session) *visit {
 		v, _ := s.Get("visit")
 		return v.(*visit)
