@@ -63,8 +63,8 @@ func (b *Backlog) Due() bool {
 	return b.undecided()
 }
 
-// travelling returns the messages of the batch that count as in the mailbox.
-func (a *absence) travelling() []outbox.Message {
+// traveling returns the messages of the batch that count as in the mailbox.
+func (a *absence) traveling() []outbox.Message {
 	if a.batch == nil {
 		return nil
 	}
@@ -100,7 +100,7 @@ func (a *absence) stop() {
 
 // abandon gives up the batch.
 func (a *absence) abandon() {
-	for _, sent := range a.travelling() {
+	for _, sent := range a.traveling() {
 		a.removeOne(&sent)
 	}
 	if a.batch != nil {

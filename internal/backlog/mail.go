@@ -65,7 +65,7 @@ func (a *absence) collect(large error) {
 	a.forget()
 	b.sift(most, large, keep)
 	messages, receipts, bytes := b.Log.Waiting()
-	for _, sent := range a.travelling() { // some of the mail may be on its way
+	for _, sent := range a.traveling() { // some of the mail may be on its way
 		messages++
 		receipts += sent.Receipts()
 		bytes += len(sent.Data)
@@ -118,7 +118,7 @@ func (a *absence) expireOldest() {
 	if b.Shared.Closed.Load() {
 		reason = outcome.ErrClosed
 	}
-	if sent := a.travelling(); len(sent) > 0 {
+	if sent := a.traveling(); len(sent) > 0 {
 		a.removeOne(&sent[0])
 		a.batch.late++
 		return
