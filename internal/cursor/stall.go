@@ -27,8 +27,8 @@ const (
 	// last is how long after its connection was closed a write may still be stuck before it
 	// is given up.
 	last = 200 * time.Millisecond
-	// judge waits lastTries more times for last, except in Shutdown: on a busy machine a write
-	// that has ended may need so long until its goroutine runs.
+	// judge waits lastTries more times for last, until the time of Shutdown is over: on a busy
+	// machine a write that has ended may need so long until its goroutine runs.
 	lastTries = 9
 )
 
@@ -132,7 +132,7 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 		f.tries = 0
 		f.close()
 		f.judgeAfter(last)
-	case f.tries < lastTries && !b.Shared.Closed.Load():
+	case f.tries < lastTries && b.Shared.Over.Err() == nil:
 		f.tries++
 		f.judgeAfter(last)
 	default:

@@ -137,6 +137,29 @@ func TestWriteThatIsGivenUpEarly(t *testing.T) {
 	}
 }
 
+// TestShutdownWithTimeLeftGivesNoWriteUp: a write to a connection that was closed has most likely
+// ended, and its goroutine waits for a processor. Whoever gave it up would report what the peer has.
+func TestShutdownWithTimeLeftGivesNoWriteUp(t *testing.T) {
+	b := newBench(t, backlog.Config{})
+	conn := b.attach()
+	b.push("1")
+	f := b.take()
+	b.Shared.Close()
+	b.conn, conn.life, conn.ending = nil, closed, &ending{outcome.ErrDeleted, frame.StatusNormal}
+	f.timer = time.NewTimer(time.Hour)
+	for over, waiting := range []int{1, 0} {
+		if over == 1 {
+			b.Shared.Cut()
+		}
+		if b.judge(f, &f.timer); b.stats().Waiting != waiting {
+			t.Errorf("over %d: %+v", over, b.stats())
+		}
+	}
+	if b.whole(f); b.stats().Written != 0 {
+		t.Error("the message has a second outcome")
+	}
+}
+
 // TestTimerOfAnEarlierWrite: the timer of an earlier write fires behind a removal. It must not
 // close the connection, which is to have a close frame once the present write has ended.
 func TestTimerOfAnEarlierWrite(t *testing.T) {
