@@ -17,6 +17,10 @@ import (
 // its peer to close it.
 const closeGrace = time.Second
 
+// segment is the most that a peer has not acknowledged yet if nothing else waits for it: what was due
+// at the end, and our FIN.
+const segment = 1 << 10
+
 // Close closes c for the library, and returns at once. It sends a close frame if nobody has:
 // with status 1001 (come back) if a pool is shut down, else 1000. The socket is closed when the peer
 // has closed it, at most a second later.
@@ -103,6 +107,7 @@ func (c *Conn) shut() {
 	half, halves := c.Conn.(interface{ CloseWrite() error })
 	socket.Apart(c.Conn, func() {
 		failed := halves && socket.Guard(half.CloseWrite) != nil
-		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames) })
+		arrived := socket.Acknowledged(c.Conn).Left <= segment // or our system cannot tell
+		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames, arrived) })
 	})
 }

@@ -12,7 +12,8 @@ import (
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both said a close frame
 //	ending    -> lingering   all that was due is out, and our side is shut
-//	lingering -> ended       the peer has closed, or dropMost was reached
+//	lingering -> ended       the peer has closed, or began the close and has all; or dropMost
+//	                         was reached
 //	any       -> ended       closeGrace is over, nothing can be said, or Kill
 type life uint8
 
@@ -37,6 +38,8 @@ type closing struct {
 	life     life
 	said     writer
 	done     bool  // the peer sends nothing any more, or nobody waits for it
+	heard    bool  // the peer's close frame, before anybody here has said one
+	arrived  bool  // when our side was shut, the peer's system had almost all
 	returned bool  // the handler has
 	dropped  int32 // bytes, while lingering
 	cut      error // why nothing may follow: a frame has been cut for good
@@ -87,13 +90,21 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// shut notes that our side is shut, or that it cannot be. A peer that got no close frame, because a
-// frame was cut before it, gets no more time.
-func (c *closing) shut(failed bool) {
+// shut notes that our side is shut, or that it cannot be, and whether what we have sent has arrived. A
+// peer that got no close frame, because a frame was cut before it, gets no more time.
+func (c *closing) shut(failed, arrived bool) {
 	if c.life == ending {
 		c.life = lingering
 	}
+	c.arrived = arrived
 	c.done = c.done || failed || c.cut != nil
+}
+
+// closes notes a close frame of the peer's. If we have said one, the peer sends nothing any more. If
+// the peer begins, it answers pings until it has our frame (RFC 6455 section 5.5.2).
+func (c *closing) closes() {
+	c.heard = c.heard || c.said == nobody
+	c.done = c.done || c.said != nobody
 }
 
 // came notes n bytes from the peer, and whether it is over. It reports whether to drop the
@@ -113,9 +124,9 @@ func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 // is not enough: the library still has to read the peer's, and answers it.
 func (c *closing) move() life {
 	switch {
-	case c.life == lingering && c.done:
+	case c.life == lingering && (c.done || c.heard && c.arrived):
 		c.life = ended
-	case c.life == alive && c.done && c.said == library:
+	case c.life == alive && (c.done || c.heard) && c.said == library:
 		c.ask(true)
 	}
 	return c.life

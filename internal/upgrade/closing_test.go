@@ -18,8 +18,10 @@ func TestClosing(t *testing.T) {
 	silent := func(c *closing) { c.ask(false) }
 	over := func(c *closing) { c.came(0, true, false) }
 	flood := func(c *closing) { c.came(dropMost+1, false, true) }
-	shut := func(c *closing) { c.shut(false) }
-	fails := func(c *closing) { c.shut(true) }
+	peer := func(c *closing) { c.closes() }
+	shut := func(c *closing) { c.shut(false, true) }
+	early := func(c *closing) { c.shut(false, false) }
+	fails := func(c *closing) { c.shut(true, true) }
 	cut := func(c *closing) { c.cut = errors.New("cut") }
 	kill := func(c *closing) { c.life = ended }
 	type moves []struct {
@@ -45,6 +47,10 @@ func TestClosing(t *testing.T) {
 		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {silent, ending, pool}, {shut, ended, pool}},
 		"goodbye after the library's":           {{answer, alive, library}, {goodbye, alive, library}},
 		"the library closes, the pool does not": {{answer, alive, library}, {silent, ending, library}, {shut, lingering, library}},
+		"the peer begins, and has all":          {{peer, alive, nobody}, {answer, ending, library}, {shut, ended, library}},
+		"the peer begins, and has not all yet":  {{peer, alive, nobody}, {answer, ending, library}, {early, lingering, library}, {over, ended, library}},
+		"the peer begins, the pool answers":     {{peer, alive, nobody}, {closes, ending, pool}, {early, lingering, pool}, {over, ended, pool}},
+		"closed, and the peer's frame comes":    {{closes, ending, pool}, {early, lingering, pool}, {peer, ended, pool}},
 		"killed":                                {{kill, ended, nobody}, {over, ended, nobody}, {answer, ended, nobody}},
 	} {
 		var c closing

@@ -111,9 +111,14 @@ const dropAtOnce = 4 << 10
 // read reads, and drops what is for nobody. returned tells that the handler has returned.
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
-		n, over, err := c.in.read(c.Conn, p)
+		n, over, closed, err := c.in.read(c.Conn, p)
 		var drops, more bool
-		c.update(func(s *closing) { drops, more = s.came(n, over, returned) })
+		c.update(func(s *closing) {
+			if closed {
+				s.closes()
+			}
+			drops, more = s.came(n, over, returned)
+		})
 		if !drops {
 			return n, err
 		}

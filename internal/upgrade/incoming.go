@@ -19,9 +19,9 @@ type incoming struct {
 	reads      atomic.Uint32 // how often something has come
 }
 
-// read reads into p, and begins with the early bytes. over tells that nothing will follow:
-// the peer has closed or reset the connection, or has sent a close frame. in is locked.
-func (in *incoming) read(conn net.Conn, p []byte) (n int, over bool, err error) {
+// read reads into p, and begins with the early bytes. over tells that nothing will follow: the peer
+// has closed or reset the connection. closed tells that it has sent a close frame. in is locked.
+func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err error) {
 	if in.early != "" {
 		n = copy(p, in.early)
 		in.early = strings.Clone(in.early[n:]) // at the end it keeps no memory
@@ -39,7 +39,7 @@ func (in *incoming) read(conn net.Conn, p []byte) (n int, over bool, err error) 
 	for p = p[:n]; len(p) > 0; {
 		took, ended := in.parser.Next(p)
 		p = p[took:]
-		over = over || ended && in.parser.Opcode() == frame.Close
+		closed = closed || ended && in.parser.Opcode() == frame.Close
 	}
-	return n, over, err
+	return n, over, closed, err
 }
