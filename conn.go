@@ -51,9 +51,9 @@ func newConnPool(c backlog.Config) *ConnPool {
 // The newest connection wins. The pool closes the previous connection of id, a WebSocket with
 // code 4500, and a later Del by the handler of that connection does nothing. Adding the connection
 // that id already has changes nothing; a connection of a non-comparable type always counts as
-// new. A connection under [Upgrade] whose client has closed it already replaces no other, because
-// the client may have connected again before its first handler called Add. Add closes such a
-// connection, and its handler's Del does nothing.
+// new. A connection under [Upgrade] whose client has closed it already replaces no other, in this
+// process or, with a [Cluster], elsewhere, because the client may have connected again before its
+// first handler called Add. Add closes such a connection, and its handler's Del does nothing.
 //
 // A WebSocket may have several ids, in several pools. If it is closed for one, it is closed for
 // all, and the close frame of Shutdown may overtake messages that wait for another id. Any

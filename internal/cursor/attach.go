@@ -9,9 +9,9 @@ import (
 )
 
 // Attach makes conn the cursor's connection, and who its owner. The newest connection wins. One
-// whose peer has closed it already is not the newest: its peer may have come back before its
-// handler got so far. Attach closes it, and the handler's Del will remove no other. Attach
-// reports false, and does nothing, if the backlog is dead.
+// whose peer has closed it already is not the newest: its peer may have come back, here or to
+// another process, before its handler got so far. Attach closes it, and the handler's Del will
+// remove no other. Attach reports false, and does nothing, if the backlog is dead.
 func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b := c.backlog
 	b.Lock()
@@ -24,7 +24,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 		return true, outcome.ErrClosed
 	case old != nil && old.Same(&conn.Link):
 		return true, nil
-	case old != nil && conn.Gone():
+	case (old != nil || b.Shared.Remote() != nil) && conn.Gone():
 		c.owners = c.owners.AddLate(who)
 		c.close(conn, nil, frame.StatusReplaced)
 		return true, nil

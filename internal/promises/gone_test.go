@@ -60,25 +60,41 @@ func TestHandshakeOfAClientThatHasGone(t *testing.T) {
 }
 
 // TestAddForAClientThatHasGone: a handler that is slow to call Add does not replace the connection
-// with which its client has come back meanwhile. Neither does its Del remove that.
+// with which its client has come back meanwhile, to this process or to another one of a cluster.
+// Neither does its Del remove that.
 func TestAddForAClientThatHasGone(t *testing.T) {
-	for what, said := range map[string]string{"silent": "", "with bytes that wait": "\x81\x82\x00\x00\x00\x00hi"} {
+	for what, test := range map[string]struct {
+		said      string
+		elsewhere bool
+	}{
+		"silent":                {},
+		"with bytes that wait":  {said: "\x81\x82\x00\x00\x00\x00hi"},
+		"back in another place": {elsewhere: true},
+	} {
 		t.Run(what, func(t *testing.T) {
-			if said != "" && runtime.GOOS != "linux" {
+			if test.said != "" && runtime.GOOS != "linux" {
 				t.Skip("only Linux tells")
 			}
 			_, conns, stream := started(t)
+			back := conns
+			if test.elsewhere {
+				var b bus
+				back = b.join(t).conns
+				first := b.join(t)
+				conns, stream = first.conns, first.stream
+			}
 			add, removes, sockets := make(chan struct{}), make(chan bool, 1), make(chan net.Conn, 2)
 			srv := httptest.NewUnstartedServer(gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
-				first := ws.Request().FormValue("first") != ""
-				if first {
-					<-add
+				if ws.Request().FormValue("first") == "" {
+					back.Add("alice", ws)
+					io.Copy(io.Discard, ws)
+					back.Del("alice")
+					return
 				}
+				<-add
 				conns.Add("alice", ws)
 				io.Copy(io.Discard, ws)
-				if removed := conns.Del("alice"); first {
-					removes <- removed
-				}
+				removes <- conns.Del("alice")
 			})))
 			srv.Config.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
 				sockets <- c
@@ -89,13 +105,13 @@ func TestAddForAClientThatHasGone(t *testing.T) {
 			addr := srv.Listener.Addr().String()
 
 			ghost, _ := handshake(t, addr, "first=1", 0)
-			io.WriteString(ghost, said)
+			io.WriteString(ghost, test.said)
 			ghost.Close()
 			eventually(t, "the client has gone", func() bool { return len(sockets) > 0 })
 			ours := <-sockets
 			eventually(t, "the system knows", func() bool { return socket.Gone(ours) })
 			alice := dial(t, addr, "")
-			eventually(t, "the client has come back", func() bool { return conns.Connected("alice") == 1 })
+			eventually(t, "the client has come back", func() bool { return back.Connected("alice") == 1 })
 			close(add)
 			if <-removes {
 				t.Error("the first handler's Del has removed a connection")
