@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nulijiabei/gcpool"
 )
 
 // leaving has a node leave that waits for a message of the ghost's, which goes on once
@@ -61,6 +62,35 @@ func TestRefusesWhileItLeaves(t *testing.T) {
 	peer.SetReadDeadline(time.Now().Add(50 * time.Millisecond))
 	if n, err := peer.Read(b); err == nil {
 		t.Errorf("read %q, which came too late", b[:n])
+	}
+}
+
+// TestWhereWhileItLeaves: a node that leaves does not answer the greeting of a node that comes
+// meanwhile, so that one takes none of its questions. Where does not ask for longer than WithTimeout.
+func TestWhereWhileItLeaves(t *testing.T) {
+	s := serve(t, nil)
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)}, gcpool.WithWriteTimeout(time.Minute))
+	g := haunt(t, s.ClientURL(), "g", nil)
+	peer, left := leaving(t, a, g)
+	b := join(t, s.ClientURL())
+	b.dial("bob")
+	eventually(t, "announced", func() bool { return b.Stats().IDs == 1 })
+	found := make(chan error, 1)
+	go func() {
+		_, err := a.Where(t.Context(), name, "bob")
+		found <- err
+	}()
+	select {
+	case err := <-found:
+		if !errors.Is(err, gcpool.ErrNotConnected) {
+			t.Errorf("Where: %v", err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Where has not returned")
+	}
+	peer.Close()
+	if err := <-left; err != nil {
+		t.Error(err)
 	}
 }
 

@@ -45,12 +45,12 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if !n.joined() || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: no node, nil context or empty id", gcpool.ErrInvalid)
 	}
-	for {
+	for since := n.now(); ; { // a node that leaves gives up each question at once
 		if !n.added(key{pool, id}).IsZero() {
 			return n.nameOf(n.id, n.name), nil
 		}
 		answer := make(chan error, 1)
-		r := &request{key: key{pool, id}, kind: where, batch: [][]byte{nil}}
+		r := &request{key: key{pool, id}, kind: where, batch: [][]byte{nil}, since: since}
 		r.done = func(errs []error) { answer <- errs[0] }
 		n.enqueue(r)
 		select {
