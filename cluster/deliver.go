@@ -73,7 +73,8 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w, stranger := n.windowLocked(r.node), n.strangerLocked(r.node)
-	if m := n.members[r.node]; stranger && m != nil && !m.gone { // else they will hear of each other
+	if m := n.members[r.node]; stranger && m != nil { // else they will hear of each other
+		m.heard = n.now() // it is known for an hour from now on, as the greeting says
 		select {
 		case n.strangers <- r.node:
 		default: // the next request tells of it

@@ -235,6 +235,33 @@ func TestStrangerWhoIsHeard(t *testing.T) {
 	}
 }
 
+// TestStrangerBeforeItsHeartbeat: all others count as gone when a node has just connected to NATS again.
+// It greets a stranger that sends it something without waiting for its next heartbeat, and knows that
+// node for another hour, as the greeting says.
+func TestStrangerBeforeItsHeartbeat(t *testing.T) {
+	s := serve(t, nil)
+	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
+	g.sent = 1
+	g.beats()
+	g.greeted()
+	a.mu.Lock()
+	a.members[g.id] = &member{gone: true, heard: a.now().Add(-time.Hour / 2)} // as after lookAtNATS
+	a.mu.Unlock()
+	b := encode(g.id, push, ahead(time.Minute), "alice", "x")
+	if err := g.nc.PublishRequest(g.subject("d", a.id), g.subject("r", g.id, "1"), b); err != nil {
+		t.Fatal(err)
+	}
+	if kind, codes, _ := g.answered(); kind != outcomes || len(codes) > 0 {
+		t.Errorf("answer %c %v", kind, codes)
+	}
+	g.greeted()
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if d := a.now().Sub(a.members[g.id].heard); d > time.Hour/4 {
+		t.Errorf("it has heard that node %v ago", d)
+	}
+}
+
 // TestStranger: a node is known to another for half an hour after that has told it so.
 func TestStranger(t *testing.T) {
 	n := bare("n")
