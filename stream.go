@@ -125,7 +125,8 @@ func (s *StreamPool) Broadcast(data []byte) error {
 
 // BroadcastContext is Broadcast that waits no longer than ctx. When ctx ends it returns the error
 // of ctx, and ids whose outboxes are still full do not get the message. If ctx has ended before the
-// call, nobody gets it.
+// call, nobody gets it. If it was waiting for Start, nobody gets it either; the error says so, and
+// wraps the error of ctx.
 func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, everybody, &outbox.Message{Data: data})
 }
