@@ -25,10 +25,10 @@ const group = "gcpool"
 type member struct {
 	name  string
 	heard time.Time
-	whole uint64    // all ids that it announced up to this number have been heard
-	knows time.Time // when it last told this node alone that it is alive, so it knew this node
-	gone  bool      // silent, or announcements may have been lost
-	over  bool      // it has said farewell and has no ids; earlier announcements may come late
+	whole uint64 // all ids that it announced up to this number have been heard
+	knows uint64 // the cluster's time when it last told this node alone that it is alive: so it knew this one
+	gone  bool   // silent, or announcements may have been lost
+	over  bool   // it has said farewell and has no ids; earlier announcements may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the

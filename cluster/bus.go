@@ -119,13 +119,15 @@ func (n *bus) everybodyLocked() []string {
 	return nodes
 }
 
+const halfHour = uint64(time.Hour / 2 / time.Microsecond)
+
 // strangerLocked reports whether a node may not know this one. This node takes nothing that a
 // stranger has sent: a node asks those that it knows what became of a request, and sends it again if
 // none has it. It knows this one for an hour, so half an hour after it said so last it is a stranger
-// again.
+// again. It tells when it said so, which may come long after: this process may have been stopped.
 func (n *bus) strangerLocked(node string) bool {
 	m := n.members[node]
-	return node != n.id && (m == nil || n.now().Sub(m.knows) > time.Hour/2)
+	return node != n.id && (m == nil || n.clock.at(time.Now()) > m.knows+halfHour)
 }
 
 // others returns the other nodes that are alive.

@@ -231,7 +231,7 @@ func TestSettle(t *testing.T) {
 // yet, is waited for. Once the ids are withdrawn, receive takes none.
 func TestSettleWaitsForWhatWasTaken(t *testing.T) {
 	n := bare("n")
-	n.members["g"] = &member{knows: n.now()}
+	n.members["g"] = &member{knows: n.clock.at(time.Now())}
 	r, late := &delivery{origin: origin{"g", 1}}, &delivery{origin: origin{"g", 2}}
 	if !n.accept(r, ahead(time.Minute)) {
 		t.Fatal("it was not taken")

@@ -192,7 +192,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 // that its node knows this one. A node without ids does not need to know the ids of a newcomer.
 func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
-	s.timeOf(d)
+	sent := s.timeOf(d)
 	last, requests := d.number(), d.number()
 	s.mu.Lock()
 	before := s.members[node]
@@ -210,7 +210,7 @@ func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 		if s.strangerLocked(node) { // what it sent before, it would not ask about here
 			s.windowLocked(node).refuse(requests)
 		}
-		now.knows = s.now()
+		now.knows = max(now.knows, sent)
 	}
 	whole := now.whole
 	s.members[node] = now
