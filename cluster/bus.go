@@ -121,10 +121,11 @@ func (n *bus) everybodyLocked() []string {
 
 const halfHour = uint64(time.Hour / 2 / time.Microsecond)
 
-// strangerLocked reports whether a node may not know this one. This node takes nothing that a
-// stranger has sent: a node asks those that it knows what became of a request, and sends it again if
-// none has it. It knows this one for an hour, so half an hour after it said so last it is a stranger
-// again. It tells when it said so, which may come long after: this process may have been stopped.
+// strangerLocked reports whether a node may not know this one. This node takes no requests from
+// such a node. A node asks only the nodes that it knows what became of a request, and sends the
+// request again if none of them has it. It remembers a node for an hour, so what it has said to this
+// node alone counts for half an hour. The time is that of the message, which may arrive much later:
+// this process may have been stopped.
 func (n *bus) strangerLocked(node string) bool {
 	m := n.members[node]
 	return node != n.id && (m == nil || n.clock.at(time.Now()) > m.knows+halfHour)
