@@ -26,7 +26,7 @@ type member struct {
 	name  string
 	heard time.Time
 	whole uint64 // all ids that it announced up to this number have been heard
-	knows uint64 // the cluster's time when it last told this node alone that it is alive: so it knew this one
+	knows uint64 // the cluster's time in its last message to this node alone: it knew this node then
 	gone  bool   // silent, or announcements may have been lost
 	over  bool   // it has said farewell and has no ids; earlier announcements may come late
 }

@@ -26,11 +26,11 @@ type ghost struct {
 	number uint64 // of the last answer
 }
 
-// haunt starts a ghost whose id is one letter, repeated. The pool is for a ghost
+// haunt starts a ghost whose id is one called, repeated. The pool is for a ghost
 // that looks at it.
-func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
+func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 	t.Helper()
-	n := bare(letter)
+	n := bare(called)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
 		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
@@ -58,9 +58,9 @@ func haunt(t testing.TB, url string, letter string, pool *gcpool.Pool) *ghost {
 
 // bare returns a node without goroutines, for a test to call one by one what
 // those would.
-func bare(letter string) *Node {
+func bare(called string) *Node {
 	n := newNode()
-	n.id, n.timeout = strings.Repeat(letter, 22), time.Second
+	n.id, n.timeout = strings.Repeat(called, 22), time.Second
 	return n
 }
 

@@ -59,26 +59,32 @@ func TestMissed(t *testing.T) {
 	}
 }
 
-// TestOlderThanItsAnnouncement: a connection that waits to be announced is closed when its node
-// hears of a newer one, though all that the other node tells this one alone is lost.
-func TestOlderThanItsAnnouncement(t *testing.T) {
+// unannounced returns two ghosts. The first has a connection of alice, which waits to be announced.
+func unannounced(t *testing.T) (g, h *ghost) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()
 	pool.Register(name)
-	g, h := haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
+	g, h = haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
 	pool.GetConn(name).Add("alice", pipe(t))
 	remote{g.Node}.Changed(name, "alice")
+	return g, h
+}
+
+// TestOlderThanItsAnnouncement: a connection that waits to be announced is closed when its node
+// hears of a newer one, though all that the other node tells this one alone is lost.
+func TestOlderThanItsAnnouncement(t *testing.T) {
+	g, h := unannounced(t)
 	version := g.Node.clock.last
 	h.takes("alice", version+1)
 	g.hear(g.next(g.all))
 	g.update()
-	if n := pool.GetConn(name).Len(); n != 0 {
+	if n := g.pool.GetConn(name).Len(); n != 0 {
 		t.Error("two nodes have her")
 	}
 	if got := h.version(h.all, "alice"); got != version {
 		t.Errorf("she was announced with version %d, want %d", got, version)
 	}
-	if err := pool.Shutdown(t.Context()); err != nil {
+	if err := g.pool.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
@@ -123,17 +129,12 @@ func TestRepeat(t *testing.T) {
 // TestRepeatsWhatHasJustCome: who asks for the ids of a node is told of those, too, that wait to be
 // announced: their Add may have returned.
 func TestRepeatsWhatHasJustCome(t *testing.T) {
-	s := serve(t, nil)
-	pool := gcpool.NewPool()
-	pool.Register(name)
-	g, h := haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
-	pool.GetConn(name).Add("alice", pipe(t))
-	remote{g.Node}.Changed(name, "alice")
+	g, h := unannounced(t)
 	g.hear(&nats.Msg{Data: append(append(appendString(nil, h.id), missing), 0)})
 	if m := h.next(h.hears); h.announced(m)["alice"] == 0 {
 		t.Errorf("told %q", m.Data)
 	}
-	if err := pool.Shutdown(t.Context()); err != nil {
+	if err := g.pool.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }

@@ -154,8 +154,8 @@ func TestOnlineWithASmallPayload(t *testing.T) {
 func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
-	for _, letter := range []string{"g", "h"} {
-		g := haunt(t, s.ClientURL(), letter, nil)
+	for _, called := range []string{"g", "h"} {
+		g := haunt(t, s.ClientURL(), called, nil)
 		g.beats()
 		a.meets(g)
 		g.nc.Close()
@@ -164,8 +164,8 @@ func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	for id, err := range a.Online(t.Context(), name) {
 		t.Errorf("%q, %v of nobody", id, err)
 	}
-	for _, letter := range []string{"i", "j"} { // which do not answer
-		g := haunt(t, s.ClientURL(), letter, nil)
+	for _, called := range []string{"i", "j"} { // which do not answer
+		g := haunt(t, s.ClientURL(), called, nil)
 		g.beats()
 		a.meets(g)
 	}
@@ -252,8 +252,8 @@ func TestOnlineWithAnIDLargerThanAPayload(t *testing.T) {
 func TestListOfHugeIDs(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
-	for _, letter := range []string{"a", "b", "c"} {
-		newPipe(t, a, strings.Repeat(letter, piece+1))
+	for _, called := range []string{"a", "b", "c"} {
+		newPipe(t, a, strings.Repeat(called, piece+1))
 	}
 	got := make(chan *nats.Msg, 10)
 	g.nc.ChanSubscribe(g.subject("p", g.id, "x"), got)

@@ -81,8 +81,8 @@ func (s *Shared) Close() {
 	close(s.Done)
 }
 
-// Room waits, if told to, until no more than Buffer reports wait for the hooks. It returns ErrClosed
-// once the pool is closed.
+// Room waits until no more than Buffer reports wait for the hooks, if wait is true. It returns
+// ErrClosed once the pool is closed.
 func (s *Shared) Room(ctx context.Context, wait bool) error {
 	if s.Closed.Load() {
 		return outcome.ErrClosed

@@ -169,9 +169,9 @@ func TestMiddlewareThatHidesTheConnection(t *testing.T) {
 	h := gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) { t.Error("served") }))
 	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { h.ServeHTTP(hides{w}, r) }))
 	resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
-	for _, told := range []string{body, text.String()} {
-		if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(told, "neither Hijack nor Unwrap") {
-			t.Errorf("%d, told %q", resp.StatusCode, told)
+	for _, why := range []string{body, text.String()} {
+		if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(why, "neither Hijack nor Unwrap") {
+			t.Errorf("%d, %q", resp.StatusCode, why)
 		}
 	}
 }
