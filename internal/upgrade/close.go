@@ -25,10 +25,9 @@ const segment = 1 << 10
 // with status 1001 (come back) if a pool is shut down, else 1000. The socket is closed when the peer
 // has closed it, at most a second later.
 func (c *Conn) Close() error {
-	status := frame.StatusNormal
-	if c.away.Load() {
-		status = frame.StatusGoingAway
-	}
+	c.mu.Lock()
+	status := c.closing.farewell()
+	c.mu.Unlock()
 	c.End(status, func() {})
 	return nil
 }

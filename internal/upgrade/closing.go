@@ -41,8 +41,17 @@ type closing struct {
 	heard    bool  // the peer's close frame, before anybody here has said one
 	arrived  bool  // when our side was shut, the peer's system had almost all
 	returned bool  // the handler has
+	away     bool  // a pool that has the connection, or has refused it, is shut down
 	dropped  int32 // bytes, while lingering
 	cut      error // why nothing may follow: a frame has been cut for good
+}
+
+// farewell returns the status for a library that closes without a close frame.
+func (c *closing) farewell() frame.Status {
+	if c.away {
+		return frame.StatusGoingAway
+	}
+	return frame.StatusNormal
 }
 
 // refusal returns why w may write no more data, or nil. After a close frame nobody sends any

@@ -35,7 +35,7 @@ type Conn struct {
 	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
 	limited   bool       // the socket has a write deadline; guarded by deadlines
 
-	away atomic.Bool // a pool that has the connection, or has refused it, is shut down; see Close
+	reads atomic.Uint32 // how often something has come from the peer
 
 	mu       sync.Mutex    // a leaf; guards what follows
 	change   signal.Signal // of what it guards
@@ -112,6 +112,9 @@ const dropAtOnce = 4 << 10
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
 		n, over, closed, err := c.in.read(c.Conn, p)
+		if n > 0 {
+			c.reads.Add(1)
+		}
 		var drops, more bool
 		c.update(func(s *closing) {
 			if closed {

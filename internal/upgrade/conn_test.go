@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/nettest"
@@ -170,5 +171,12 @@ func TestEarlyBytesAreReadFirst(t *testing.T) {
 	}
 	if string(got) != "early late" {
 		t.Errorf("read %q", got)
+	}
+}
+
+// TestConnFitsItsSizeClass: beyond 288 bytes, Go's allocator takes 320 for each connection.
+func TestConnFitsItsSizeClass(t *testing.T) {
+	if size := unsafe.Sizeof(Conn{}); size > 288 {
+		t.Errorf("a Conn takes %d bytes", size)
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"sync/atomic"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -13,10 +12,9 @@ import (
 
 // incoming is what the peer sends.
 type incoming struct {
-	sync.Mutex               // serializes reads; locked before the others
-	early      string        // bytes that came with the handshake and have not been read
-	parser     frame.Parser  // of all that has been read
-	reads      atomic.Uint32 // how often something has come
+	sync.Mutex              // serializes reads; locked before the others
+	early      string       // bytes that came with the handshake and have not been read
+	parser     frame.Parser // of all that has been read
 }
 
 // read reads into p, and begins with the early bytes. over tells that nothing will follow: the peer
@@ -32,9 +30,6 @@ func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err
 			over = err != nil && !(errors.As(err, &late) && late.Timeout())
 			return err
 		})
-	}
-	if n > 0 {
-		in.reads.Add(1)
 	}
 	for p = p[:n]; len(p) > 0; {
 		took, ended := in.parser.Next(p)

@@ -91,7 +91,11 @@ func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 func (s *Sender) Kill() { s.conn.Kill() }
 
 // GoAway has Conn.Close tell the peer to come back.
-func (s *Sender) GoAway() { s.conn.away.Store(true) }
+func (s *Sender) GoAway() {
+	s.conn.mu.Lock()
+	defer s.conn.mu.Unlock()
+	s.conn.closing.away = true
+}
 
 // Left and Closed report whether the close has begun.
 func (s *Sender) Left() bool   { return s.conn.Ending() }
@@ -105,7 +109,7 @@ func (s *Sender) WebSocket() bool { return true }
 func (s *Sender) Socket() net.Conn { return s.conn.Conn }
 
 // Reads counts the reads that have brought something from the peer.
-func (s *Sender) Reads() uint32 { return s.conn.in.reads.Load() }
+func (s *Sender) Reads() uint32 { return s.conn.reads.Load() }
 
 // Wrote counts the bytes that have gone to the socket, whoever wrote them.
 func (s *Sender) Wrote() uint64 { return s.conn.wrote.Load() }
