@@ -1,6 +1,6 @@
-// Connect is a terminal as a WebSocket client, to try the recipes with: it prints
-// what the server pushes, sends each line that is typed, and says at the end with which code the
-// server closed.
+// Connect is a WebSocket client for the terminal, to try the recipes with. It prints what the
+// server pushes, sends each line that you type, and says at the end with which code the server
+// closed. It stays connected when its input ends.
 //
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 package main
@@ -15,7 +15,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"strconv"
 	"strings"
 
 	"golang.org/x/net/websocket"
@@ -26,6 +25,10 @@ func main() {
 	basic := flag.String("basic", "", "the `user:password` of basic authentication")
 	protocol := flag.String("protocol", "", "the `subprotocol` to offer")
 	flag.Parse()
+	if flag.NArg() != 1 {
+		fmt.Fprintln(os.Stderr, "usage: connect [flags] ws://host/path, where -h lists the flags")
+		os.Exit(2)
+	}
 	config, err := websocket.NewConfig(flag.Arg(0), "http"+strings.TrimPrefix(flag.Arg(0), "ws"))
 	if err == nil {
 		if *basic != "" {
@@ -69,7 +72,7 @@ func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 }
 
 // refusal asks the server once more why it refuses config, because x/net drops the answer. It returns
-// err if that is in vain.
+// err if that fails too.
 func refusal(config *websocket.Config, err error) error {
 	req := &http.Request{URL: config.Location.JoinPath(), Header: config.Header.Clone()}
 	req.URL.Scheme = "http" + strings.TrimPrefix(req.URL.Scheme, "ws")
@@ -103,11 +106,7 @@ func receive(ws *websocket.Conn) (string, error) {
 			if len(body) < 2 {
 				return "", errors.New("the server has closed the connection, without a code")
 			}
-			code, reason := binary.BigEndian.Uint16(body), string(body[2:])
-			if reason != "" {
-				reason = ": " + strconv.Quote(reason)
-			}
-			return "", fmt.Errorf("the server has closed the connection with code %d%s", code, reason)
+			return "", fmt.Errorf("the server has closed the connection with code %d: %q", binary.BigEndian.Uint16(body), body[2:])
 		}
 		if frame, err = ws.HandleFrame(frame); err != nil { // it answers pings
 			return "", err
