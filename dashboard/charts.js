@@ -88,7 +88,7 @@ class Chart {
   // ground returns the grid behind the lines.
   ground(x, y, top, long, now) {
     const all = [];
-    for (const v of this.unit.whole && top < 2 ? [0, top] : [0, top / 2, top]) {
+    for (const v of this.unit.whole && top % 2 ? [0, top] : [0, top / 2, top]) {
       all.push(draw("line", { class: "grid", x1: left, x2: x(now), y1: y(v), y2: y(v) }), label(left - 6, y(v) + 4, "end", this.unit.write(v)));
     }
     const step = [5, 10, 20, 30, 60, 120].find(s => long / s <= Math.min(5, (x(now) - left) / 60)) ?? span;

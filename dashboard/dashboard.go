@@ -13,6 +13,11 @@
 // authentication, or on a port that only they reach. Its headers let only its own scripts
 // run. No other site can show it in a frame, or read it.
 //
+// # One process
+//
+// The page shows the process that serves it. Behind a load balancer, open each process by its own
+// address.
+//
 // # History
 //
 // The server records nothing. It has no goroutine and no timer for the page, and keeps
@@ -55,7 +60,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 func Handler(pool *gcpool.Pool) http.Handler {
 	return &handler{
 		pool:    pool,
-		page:    template.Must(template.New("page.html").Funcs(template.FuncMap{"bytes": size}).ParseFS(files, "page.html")),
+		page:    template.Must(template.New("page.html").Funcs(template.FuncMap{"bytes": size, "whole": whole}).ParseFS(files, "page.html")),
 		started: time.Now(),
 	}
 }

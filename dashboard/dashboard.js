@@ -16,6 +16,10 @@ const reason = fields.length, latency = reason + why.length;
 const fullest = fields.indexOf("fullest_outbox");
 const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.indexOf(name);
 
+// A page that was opened as https://user:password@host may not fetch an address relative to its own.
+const address = `${location.origin}${location.pathname}?format=json`;
+const seen = new Set(); // when each process started that has answered
+
 let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0;
 
 function flatten(pool) {
@@ -35,7 +39,7 @@ const specs = [
   { title: "Bytes waiting", note: "payload of all ids, and in the fullest outbox", unit: "bytes",
     series: [level("waiting_bytes", "waiting"), level("fullest_outbox", "fullest outbox")] },
   { title: "Slow peers", note: "peers that have held up a write for 5 ms or more", unit: "count", series: [level("stalled", "slow")] },
-  { title: "From Add to written", note: `a sample of the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
+  { title: "From Add to written", note: `sampled over the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
     series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
   { title: "Joins and leaves", note: "ids a second", unit: "rate", series: [rate("joins"), rate("leaves"), rate("takeovers")] },
   { title: "Payload written", note: "bytes a second", unit: "byteRate", series: [rate("written_bytes", "written")] },
@@ -69,7 +73,7 @@ async function ask() {
   clearTimeout(timer);
   let next = pause;
   try {
-    const response = await fetch("?format=json", { signal: AbortSignal.timeout(patience) });
+    const response = await fetch(address, { signal: AbortSignal.timeout(patience) });
     if (!response.ok) throw new Error(`The server answers ${response.status}`);
     take(await response.json());
     if (!paused) state("live", "Live");
@@ -82,7 +86,9 @@ async function ask() {
 
 function take(answer) {
   if (answer.started !== started) { // a new process counts from 0
-    because = started ? "the server started again" : "you opened this page";
+    because = !started ? "you opened this page" : seen.has(answer.started) ?
+      "another server answered: open the page of each server by its own address" : "the server started again";
+    seen.add(answer.started);
     [samples, started, begun] = [[], answer.started, answer.now];
   }
   const pools = new Map(answer.pools.map(pool => [pool.name, flatten(pool)]));
@@ -162,5 +168,6 @@ $("pool").onchange = show;
 new ResizeObserver(show).observe($("charts"));
 $("charts").append(...charts.map(chart => chart.figure));
 $("pause").hidden = false;
+document.title = `${location.host} – gcpool`;
 state("asking", "Asking");
 ask();

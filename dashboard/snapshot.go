@@ -100,18 +100,22 @@ func printable(name string) string {
 	return strconv.Quote(name)
 }
 
-// size writes a number of bytes as the script does.
-func size(n int) string {
-	value, unit := float64(n), 0
-	for value >= 1000 && unit < 4 {
-		value, unit = value/1024, unit+1
+// size writes a number of bytes, and whole any number, as the script does.
+func size(n int) string { return compact(float64(n), 1024, " B", " KiB", " MiB", " GiB", " TiB") }
+
+func whole(n any) string {
+	value, _ := strconv.ParseFloat(fmt.Sprint(n), 64)
+	return compact(value, 1000, "", "K", "M", "B", "T")
+}
+
+func compact(value, step float64, units ...string) string {
+	unit := 0
+	for value >= 1000 && unit < len(units)-1 {
+		value, unit = value/step, unit+1
 	}
-	if unit == 0 {
-		return fmt.Sprint(n, " B")
-	}
-	format := "%.3g %s"
+	format := "%.3g%s"
 	if value >= 100 {
-		format = "%.0f %s" // %.3g would write 1000 as 1e+03
+		format = "%.0f%s" // %.3g would write 1000 as 1e+03
 	}
-	return fmt.Sprintf(format, value, [...]string{"B", "KiB", "MiB", "GiB", "TiB"}[unit])
+	return fmt.Sprintf(format, value, units[unit])
 }

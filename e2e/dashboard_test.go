@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -159,6 +160,41 @@ func TestDashboardForgetsThePoolsOfTheLastProcess(t *testing.T) {
 	if eval[bool](d, "document.querySelector('#pools').innerText.includes('old')") {
 		t.Error("the table still has the pool of the last process")
 	}
+}
+
+// TestDashboardBehindABalancer: two processes that answer in turn are not one that starts again and again.
+func TestDashboardBehindABalancer(t *testing.T) {
+	need(t)
+	t.Parallel()
+	servers := []http.Handler{operators.Handler(gcpool.NewPool()), operators.Handler(gcpool.NewPool())}
+	var answers atomic.Uint64
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		servers[answers.Add(1)%2].ServeHTTP(w, r)
+	}))
+	t.Cleanup(web.Close)
+	d := newPerson(t, "dashboard")
+	d.do(chromedp.Navigate(web.URL))
+	d.await("because.includes('by its own address')")
+}
+
+// TestDashboardWithThePasswordInItsAddress: the browser refuses to fetch what is relative to such an address.
+func TestDashboardWithThePasswordInItsAddress(t *testing.T) {
+	need(t)
+	t.Parallel()
+	handler := operators.Handler(gcpool.NewPool())
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if name, password, _ := r.BasicAuth(); name != "operator" || password != "secret" {
+			w.Header().Set("WWW-Authenticate", "Basic")
+			http.Error(w, "not an operator", http.StatusUnauthorized)
+			return
+		}
+		handler.ServeHTTP(w, r)
+	}))
+	t.Cleanup(web.Close)
+	d := newPerson(t, "dashboard")
+	d.do(chromedp.Navigate(strings.Replace(web.URL, "//", "//operator:secret@", 1)))
+	d.awaitState("live")
+	d.await("document.title === `${location.host} – gcpool`")
 }
 
 // TestPagesFitANarrowPhone: 320 px is as narrow as WCAG 1.4.10 asks for. The
