@@ -14,7 +14,7 @@ var coderOptions = websocket.AcceptOptions{OriginPatterns: pages.Patterns()}
 func (s *Server) Coder(w http.ResponseWriter, r *http.Request, id string) {
 	ws, err := websocket.Accept(w, r, &coderOptions)
 	if err != nil {
-		return // it has answered
+		return // Accept has sent the error
 	}
 	defer ws.CloseNow()
 	if s.Conns.Add(id, gcpool.Conn(r)) == nil {

@@ -13,7 +13,7 @@ import (
 func (s *Server) Gobwas(w http.ResponseWriter, r *http.Request, id string) {
 	conn, _, _, err := ws.UpgradeHTTP(r, w)
 	if err != nil {
-		return // it has answered
+		return // UpgradeHTTP has sent the error
 	}
 	defer conn.Close()
 	if s.Conns.Add(id, gcpool.Conn(r)) == nil {

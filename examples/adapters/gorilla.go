@@ -13,7 +13,7 @@ var gorillaUpgrader = websocket.Upgrader{CheckOrigin: pages.Check}
 func (s *Server) Gorilla(w http.ResponseWriter, r *http.Request, id string) {
 	ws, err := gorillaUpgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // it has answered
+		return // Upgrade has sent the error
 	}
 	defer ws.Close()
 	if s.Conns.Add(id, gcpool.Conn(r)) == nil {

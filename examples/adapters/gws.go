@@ -12,7 +12,7 @@ var gwsUpgrader = gws.NewUpgrader(echoGws{}, &gws.ServerOption{ReadMaxPayloadSiz
 
 // Gws serves a WebSocket with github.com/lxzan/gws, on the handler's goroutine.
 func (s *Server) Gws(w http.ResponseWriter, r *http.Request, id string) {
-	if ws, err := gwsUpgrader.Upgrade(w, r); err == nil { // else it has answered
+	if ws, err := gwsUpgrader.Upgrade(w, r); err == nil { // otherwise Upgrade has sent the error
 		s.readGws(ws, gcpool.Conn(r), id)
 	}
 }

@@ -73,7 +73,7 @@ func (s *Server) Plain(socket net.Conn) {
 	socket.SetDeadline(time.Now().Add(10 * time.Second))
 	id, err := s.upgradePlain(socket)
 	if err != nil {
-		return // it has answered
+		return // upgradePlain has sent the error
 	}
 	socket.SetDeadline(time.Time{})
 	conn := &plainConn{frames{Conn: socket}}

@@ -98,7 +98,7 @@ var upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
 func (h *Hub) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // it has answered
+		return // Upgrade has sent the error
 	}
 	c := &Client{hub: h, conn: conn, send: make(chan []byte, 256)}
 	h.register <- c

@@ -40,7 +40,7 @@ var upgrader = websocket.Upgrader{ReadBufferSize: 1024, WriteBufferSize: 1024}
 func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 	conn, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // it has answered
+		return // Upgrade has sent the error
 	}
 	defer conn.Close()
 	id := rand.Text() // here nobody pushes to one user; else take the id from the session
