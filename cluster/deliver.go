@@ -66,9 +66,9 @@ func (n *incoming) received(m *nats.Msg) {
 	}
 }
 
-// accept takes a request, and reports whether it may be taken. A request that is out of turn,
-// has expired, comes while this node leaves or is a stranger's is refused; its node sends it again
-// if it still waits. A request that came twice has its answer already.
+// accept takes a request, and reports whether it may be taken. It refuses a request that is out of
+// order, has expired, comes while this node leaves, or comes from a stranger; the sender then sends
+// it again if it still waits for it. A request that came twice has its answer already.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -165,8 +165,8 @@ func (r *delivery) note(errs []error) (moved bool) {
 	return false
 }
 
-// end answers r. Messages that are left in its batch were not taken. The name is that of this node
-// if r asked for it, "" for the node that has the id, if that is known.
+// end answers r. Messages that are left in its batch were not taken. The name is the name of this
+// node if r asked for it. If it is "", the answer names the node that has the id, if that is known.
 func (n *incoming) end(r *delivery, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -41,7 +41,7 @@ type outgoing struct {
 	queue        []*request // to be sent
 	out          map[uint64]*request
 	number       uint64
-	inFlight     int                // how many of out count; see maxInFlight
+	inFlight     int                // how many requests in out count; see maxInFlight
 	open         int                // requests without an outcome
 	buf          []byte             // the request that take has encoded; owned by send
 	pending      []message          // what else is to be sent
@@ -55,7 +55,7 @@ type outgoing struct {
 	rotated      time.Time          // when hints began anew
 }
 
-// A message is something else that send publishes. Nobody waits for it.
+// A message is anything that send publishes and no request: it has no outcome to wait for.
 type message struct {
 	subject string
 	data    []byte

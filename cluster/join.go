@@ -58,10 +58,10 @@ func (n *Node) subscribe() error {
 	)
 }
 
-// permitted returns an error if NATS does not permit a subject that a node needs. NATS reports
-// each violation before it answers a ping, and before was the last error until then. Other nodes
-// take none of these messages. After a heartbeat they would ask this node for lost pushes for an
-// hour, even if Join fails.
+// permitted returns an error if NATS does not permit a subject that a node needs. NATS reports each
+// violation before it answers a ping. The argument before is the last error before the first of
+// these messages. Other nodes take none of them. It sends no heartbeat to all nodes: they would
+// then ask this node about lost pushes for an hour, even if Join fails.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.publish(s.subject("s"), append(self, joined, 0, 0))

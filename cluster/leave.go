@@ -8,15 +8,15 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Leave takes the node out of the cluster. Its pool goes on to serve its own ids. Leave tells the
+// Leave takes the node out of the cluster. Its pool continues to serve its own ids. Leave tells the
 // other nodes, and waits for the outcomes of messages that are on their way. If ctx ends first, it
 // reports these messages with ErrUncertain and returns ctx's error. nc stays open. Another call
 // waits for the first one, until its own ctx ends, and returns the same.
 //
-// Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left. Leave
-// then waits until each user of this node is connected to another one, up to a second after her
-// connection here has ended. Until then the other nodes keep what is pushed to her, and deliver it
-// there.
+// Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left.
+// Leave then waits until each user of this node is connected to another node, for up to a second
+// after the user's connection here has ended. Until then the other nodes keep what is pushed to the
+// user, and deliver it there.
 func (n *Node) Leave(ctx context.Context) error {
 	if !n.joined() || ctx == nil {
 		return fmt.Errorf("%w: no node or nil context", gcpool.ErrInvalid)
@@ -69,8 +69,8 @@ func (n *Node) giveUp() {
 }
 
 // settle waits until nothing is on its way. Once the ids are withdrawn, accept takes no more
-// requests, and all that it took are in deliveries. What receive still refuses then goes out
-// with the farewell.
+// requests, and all that it has taken are in deliveries. If receive still refuses requests, those
+// answers go out with the farewell.
 func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {

@@ -75,8 +75,8 @@ func (s *announcer) forget(now time.Time) {
 	})
 }
 
-// heartbeat tells the other nodes that this node is alive. It comes back to this node, also while it
-// leaves.
+// heartbeat tells the other nodes that this node is alive. The heartbeat comes back to this node,
+// even while the node leaves.
 func (s *announcer) heartbeat() {
 	if !s.nc.IsConnected() {
 		return
@@ -147,10 +147,10 @@ func (s *announcer) joined(node string, d *decoder) {
 }
 
 // elsewhere handles a connection of an id at another node. If the connection here is newer, it
-// tells that node, and else closes the connection here. A connection here that waits to be
-// announced is announced first: if it were left alone and is older, only what the other node then
-// tells this one would close it, and no count shows if that is lost. A connection of which Changed
-// comes later is newer, because the clock has heard of the version.
+// tells that node. Otherwise it closes the connection here. A connection here that waits to be
+// announced is announced first. Otherwise, if it is older, only a later message of the other node
+// would close it, and no count would show if that message is lost. A connection whose Changed comes
+// later is newer, because the clock has heard of the version.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	s.mu.Lock()
 	c, waits := s.dirty[k]
@@ -188,8 +188,9 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 	return done
 }
 
-// alive handles a heartbeat, and asks for ids that were missed. A heartbeat to this node alone tells
-// that its node knows this one. A node without ids does not need to know the ids of a newcomer.
+// alive handles a heartbeat, and asks for ids that were missed. A heartbeat to this node alone
+// shows that its sender knows this node. A node without ids does not need to know the ids of a
+// newcomer.
 func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	sent := s.timeOf(d)
@@ -207,7 +208,7 @@ func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 		now.whole = last
 	}
 	if !toAll {
-		if s.strangerLocked(node) { // what it sent before, it would not ask about here
+		if s.strangerLocked(node) { // it would not ask here about requests that it has sent before
 			s.windowLocked(node).refuse(requests)
 		}
 		now.knows = max(now.knows, sent)
@@ -230,8 +231,8 @@ func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
 	}
 }
 
-// repeat announces again, on a subject of one node, the ids that were announced after a number, of
-// one pool if it is not nil. A message without ids is the last one.
+// repeat announces again, on a subject of one node, the ids that were announced after a number. If
+// pool is not nil, it announces only the ids of that pool. A message without ids is the last one.
 func (s *announcer) repeat(subject string, after uint64, pool *string) {
 	s.update() // also what has come just now
 	var ids []*entry

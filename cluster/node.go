@@ -52,7 +52,7 @@ import (
 // been delivered.
 var ErrUncertain = errors.New("gcpool/cluster: node or NATS lost, may have been delivered")
 
-// An oversize is ErrTooLarge with a text of its own, because ErrTooLarge names the outbox.
+// An oversize is ErrTooLarge with another text, because the text of ErrTooLarge names the outbox.
 type oversize struct{}
 
 func (oversize) Error() string { return "gcpool/cluster: message larger than max_payload of NATS" }
@@ -79,12 +79,12 @@ const (
 	// heartbeat it counts as gone.
 	heartbeat     = time.Second
 	memberTimeout = 7 * heartbeat / 2
-	// natsTimeout is how long NATS may be silent before the node connects again: a server
-	// that is only slow keeps its nodes.
+	// natsTimeout is how long NATS may be silent before the node connects again. It is long enough
+	// that a slow server keeps its nodes.
 	natsTimeout = 5 * heartbeat
 	// hintTTL is how long, at least, a node remembers where an id was last.
 	hintTTL = time.Second
-	// maxInFlight bounds the requests that are out for less than two ticks, so that the
+	// maxInFlight bounds the requests that have been out for less than two ticks, so that the
 	// requests of many nodes fit into a node's inbox.
 	maxInFlight = 4096
 	inbox       = 1 << 16
@@ -128,12 +128,12 @@ type key struct{ pool, id string }
 // or after Register. Call it before Start: without a cluster, messages to ids on other nodes are
 // undelivered.
 //
-// Join waits for one round trip, no longer than WithTimeout. Messages for ids that are not connected
-// here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection, nats.NoEcho or
-// an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
+// Join waits for one round trip, no longer than WithTimeout. Messages for ids that are not
+// connected here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection,
+// nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
 // nats.ErrPermissionViolation if NATS does not permit what README lists;
-// nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster already;
-// and gcpool.ErrClosed after its Shutdown.
+// nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster
+// already; and gcpool.ErrClosed after the Shutdown of pool.
 //
 // TLS, credentials and permissions come with nc. Set MaxReconnects(-1), because a node whose nc is
 // closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
