@@ -25,15 +25,15 @@ type Cluster interface {
 	// newest. Changed should not block, because Add waits for it.
 	Changed(pool, id string)
 
-	// Forward takes messages for an id that is not connected here. It calls done once, also
-	// after an error, with what became of each message: nil if another process has written it;
+	// Forward takes messages for an id that is not connected here. It calls done once, also after
+	// an error, with what became of each message: nil if another process has written it;
 	// ErrNotConnected if it certainly was not written, because nobody has the id; ErrMoved if it
-	// certainly was not written, because the id has moved on; or an error of the Cluster. The
-	// pool forwards at once what ended with ErrMoved. So if a Cluster does not know yet where the id
-	// is, it should wait before it reports ErrMoved, and report ErrNotConnected if it never finds
-	// out. Until done is called, no more messages come for this id, so they keep their order. The
-	// Cluster may read the batch until then.
-	// Forward may block, as a write does; the messages of other ids go on meanwhile.
+	// certainly was not written, because the id has moved on; or an error of the Cluster. If a
+	// message ends with ErrMoved, the pool forwards it again at once. So a Cluster that does not
+	// know yet where the id is should wait before it reports ErrMoved, and report ErrNotConnected
+	// if it never finds out. Until done is called, no more messages come for this id, so they keep
+	// their order. The Cluster may read the batch until then. Forward may block, as a write does;
+	// the messages of other ids go on meanwhile.
 	Forward(pool, id string, batch [][]byte, done func(errs []error))
 
 	// Broadcast sends data to all connections of other processes, and does not keep data. It
@@ -46,10 +46,10 @@ type Cluster interface {
 // ErrNotConnected.
 var ErrMoved = outcome.ErrMoved
 
-// SetCluster has c forward the messages for ids that are not connected here, in the pools that
-// are registered and in those to come; nil ends that. Messages that are forwarded wait in memory
-// until their outcome is known: up to WithOutbox for one id, and 64 times as much for all. Add
-// waits beyond that.
+// SetCluster makes c forward the messages for ids that are not connected here, in all pools, also
+// in those that are registered later; nil ends that. Forwarded messages wait in memory until their
+// outcomes are known: up to WithOutbox for one id, and 64 times as much for all ids of a pool.
+// Beyond that, Add waits.
 //
 // SetCluster returns ErrRegistered if there is a cluster already, and ErrClosed after Shutdown.
 // It calls Changed for each id that is connected, and does not block otherwise.
@@ -83,8 +83,8 @@ func (p *Pool) SetCluster(c Cluster) error {
 // methods may be called from any number of goroutines at once.
 type Local struct{ pool *Pool }
 
-// NewLocal returns what a Cluster calls in the process of p. The Cluster needs it before
-// SetCluster returns, which already calls Changed.
+// NewLocal returns the Local that a Cluster calls in the process of p. The Cluster needs it before
+// SetCluster returns, because SetCluster already calls Changed.
 func NewLocal(p *Pool) *Local { return &Local{p} }
 
 func (l *Local) stream(pool string) *StreamPool {
@@ -94,20 +94,20 @@ func (l *Local) stream(pool string) *StreamPool {
 	return l.pool.GetStream(pool)
 }
 
-// Receive has a batch of messages from another process written to the connection of id. It
-// copies the batch and does not wait: it takes as many messages as have room now, and returns
-// how many. When the last of those has its outcome, it calls done with all outcomes, in order, on
-// a goroutine of the pool. A message of which the peer may have a part, or all, has no outcome
-// that wraps ErrNotConnected, because it must not be sent again.
+// Receive accepts a batch of messages from another process for the connection of id. It copies the
+// batch and does not wait: it takes as many messages as have room now, and returns how many. When
+// the last of those has its outcome, it calls done with all outcomes, in order, on a goroutine of
+// the pool. If the peer may have a message, or a part of it, the outcome of that message never
+// wraps ErrNotConnected, because the message must not be sent again.
 //
 // The error says why Receive did not take the rest: ErrMoved if id is not connected here, or if
 // messages that were forwarded from here have not come back yet; ErrTooLarge for a message with
 // more bytes than WithOutbox; [context.Canceled] while the outbox of a peer that reads is full;
 // ErrInvalid for a nil done; and ErrClosed after Shutdown.
 //
-// With an empty id Receive is a Broadcast to the connections of this process. It may wait as
+// With an empty id, Receive is a Broadcast to the connections of this process. It may wait as
 // Broadcast does, but not for hooks, and does not call done. Before Start, a Broadcast takes a
-// place of WithBuffer; for one id WithOutbox bounds what Receive takes.
+// place of WithBuffer. Messages for one id take none; WithOutbox bounds them.
 func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)) (taken int, err error) {
 	s := l.stream(pool)
 	if s == nil {
@@ -138,16 +138,17 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 }
 
 // Evict removes and closes conn, a WebSocket with code 4500, if it is the connection of id, and
-// reports whether it was: id is connected to another process now, and what waits for it goes
-// there. It does not block.
+// reports whether it was. A Cluster calls it when id is connected to another process; what waits
+// for id goes there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 	r, present := l.stream(pool).connections().connection(id)
 	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved, frame.StatusReplaced)
 }
 
-// Appeared forwards what waits in the mailbox for id, because id is connected to another process
-// now; with an empty id, for all ids, because the Cluster cannot tell which have appeared.
-// Messages that come back to the mailbox keep the time that they had there. It does not block.
+// Appeared forwards the messages that wait in the mailbox for id, because id is connected to
+// another process now. An empty id means all ids, if the Cluster cannot tell which have appeared.
+// Messages that come back to the mailbox keep the time that they have spent there. It does not
+// block.
 func (l *Local) Appeared(pool, id string) {
 	conns := l.stream(pool).connections()
 	if id == "" {

@@ -41,32 +41,33 @@ func newConnPool(c backlog.Config) *ConnPool {
 	return p
 }
 
-// Add makes conn the connection of id. What waits for id leaves on it, in order, and so does
-// everything that comes later. A *[websocket.Conn] gets each message as a frame, text or binary
-// as its PayloadType says now. A connection that [Conn] returns gets text frames, or binary ones
-// with [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it. Go's
-// own streams, over TCP, TLS or Unix sockets, get many payloads in one write; any other net.Conn
-// gets each payload in a Write of its own.
+// Add makes conn the connection of id. Messages that wait for id leave on it, in order, and so do
+// later ones. A *[websocket.Conn] gets each message as a frame: text or binary, as its PayloadType
+// says when Add is called. A connection that [Conn] returns gets text frames, or binary ones with
+// [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it. Go's own
+// streams, over TCP, TLS or Unix sockets, get many payloads in one write; any other net.Conn gets
+// each payload in a Write of its own.
 //
-// The newest connection wins. The pool closes the previous connection of id, a WebSocket with
-// code 4500, and a later Del by the handler of that connection does nothing. Adding the connection
-// that id already has changes nothing; a connection of a non-comparable type always counts as
-// new. A connection under [Upgrade] whose client has closed it already replaces no other, in this
-// process or, with a [Cluster], elsewhere, because the client may have connected again before its
-// first handler called Add. Add closes such a connection, and its handler's Del does nothing.
+// The newest connection wins. The pool closes the previous connection of id, a WebSocket with code
+// 4500, and a later Del by the handler of that connection does nothing. Adding the connection that
+// id already has changes nothing; a connection of a non-comparable type always counts as new. There
+// is one exception: a connection under [Upgrade] that its client has already closed replaces no
+// other, in this process or, with a [Cluster], elsewhere. The client may have connected again
+// before its first handler called Add. Add closes such a connection, and its handler's Del does
+// nothing.
 //
 // A WebSocket may have several ids, in several pools. If it is closed for one, it is closed for
 // all, and the close frame of Shutdown may overtake messages that wait for another id. Any
 // other connection may have one id only; otherwise large messages mix. Without [Upgrade], a
 // write deadline that the application sets on the connection also holds for the pool.
 //
-// Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. It does
-// not close conn then. Under Upgrade, if the handler closes it without a close frame, its peer
-// gets code 1001: come back.
+// Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. In neither
+// case does it close conn. After ErrClosed under Upgrade, if the handler closes conn without a
+// close frame, the peer gets code 1001, which tells it to come back.
 //
-// Add does not block, with two exceptions. It calls [Cluster].Changed, and asks the handler of
-// [WithLogger] whether Debug is enabled. And while more than WithBuffer calls wait for slow hooks,
-// it waits for a second at most, if there is a WithPresence hook.
+// Add does not block, with two exceptions. It calls [Cluster].Changed, and the Enabled method of
+// the handler of [WithLogger]. And if there is a WithPresence hook, Add waits for up to a second
+// while more than WithBuffer calls wait for slow hooks.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered

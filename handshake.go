@@ -45,8 +45,9 @@ func malformed(req *http.Request) (status int, why string) {
 	return 0, ""
 }
 
-// refuse answers a malformed handshake. One of another version is told the version
-// that is spoken (RFC 6455 section 4.4), and what to upgrade to (RFC 9110 section 15.5.22).
+// refuse answers a malformed handshake. If the handshake asks for another version, the
+// answer names the version that this server speaks (RFC 6455 section 4.4), and the
+// protocol to upgrade to (RFC 9110 section 15.5.22).
 func refuse(w http.ResponseWriter, status int, why string) {
 	h := w.Header()
 	h.Set("Connection", "close")
@@ -58,8 +59,8 @@ func refuse(w http.ResponseWriter, status int, why string) {
 	http.Error(w, "not a WebSocket handshake (RFC 6455 section 4.2.1): "+why, status)
 }
 
-// refuseWithoutHijack answers where the connection cannot be had, and logs why: a browser hides the
-// answer from its page.
+// refuseWithoutHijack answers if the connection cannot be hijacked. It also logs why,
+// because a browser hides the answer from its page.
 func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 	why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
 	if errors.Is(err, http.ErrNotSupported) && req.ProtoMajor == 1 {
@@ -69,9 +70,10 @@ func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 	http.Error(w, why, http.StatusInternalServerError)
 }
 
-// singleLines returns h with each list of a handshake on one line, and nothing but a
-// WebSocket to upgrade to: libraries may read the first line alone, and compare it. It
-// does not change h, which belongs to what is in front as well.
+// singleLines returns h with each list of a handshake on one line, and a WebSocket as the
+// only protocol to upgrade to, because libraries may read only the first line, and
+// compare it as a whole. It does not change h, which also belongs to the middleware in
+// front.
 func singleLines(h http.Header) http.Header {
 	changed := make(http.Header)
 	for _, name := range []string{"Connection", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions"} {

@@ -66,31 +66,30 @@ func WithOverflow(o Overflow) Option {
 // anywhere (RFC 9293 section 3.8.6.2.2). A peer that reads less than that within d looks
 // the same as a peer that has stopped reading.
 //
-// Everywhere else the pool sees only what its own system takes. This goes for a WebSocket of
-// x/net without Upgrade, where it sees whole messages, and for other types of net.Conn. There
-// d must be long enough for the largest message, and a send buffer of several megabytes can
-// hide for seconds that a peer reads.
+// Everywhere else the pool sees only what its own system takes. This applies to a WebSocket of
+// x/net without Upgrade, where it sees whole messages, and to other types of net.Conn. There d must
+// be long enough for the largest message, and a send buffer of several megabytes can hide for
+// seconds that a peer reads.
 //
 // Under Upgrade, a ping or pong that finds no room in the socket waits up to 10 s, whatever d is.
 func WithWriteTimeout(d time.Duration) Option {
 	return func(c *config) { c.WriteTimeout = d }
 }
 
-// WithHeartbeat sets when a quiet WebSocket is pinged, so that a dead peer is found. Under
-// [Upgrade] a peer is pinged after it has sent nothing for d. It is closed with code 1001
-// after it has neither sent nor taken anything for 2d; the pool hears only what the handler
-// reads, so the handler must keep reading. Without Upgrade a peer is pinged when nothing has
-// been written to it for d.
+// WithHeartbeat sets when the pool pings a quiet WebSocket, to find dead peers. Under [Upgrade] a
+// peer is pinged after it has sent nothing for d. It is closed with code 1001 after it has neither
+// sent nor taken anything for 2d; the pool hears only what the handler reads, so the handler must
+// keep reading. Without Upgrade a peer is pinged when nothing has been written to it for d.
 //
 // A peer takes something when its system acknowledges it (see [WithWriteTimeout]). That counts
-// until the ping has arrived; from then on only an answer counts. The pool looks once a
-// second, or four times in d if that is more often, from Start on. The default is 15 s; 0 turns
-// heartbeats off; less than 10 ms means 10 ms.
+// until the ping has arrived; from then on only an answer counts. From Start on, the pool looks
+// once a second, or four times in d if that is more often; with 250,000 ids it looks half as often.
+// The default is 15 s; 0 turns heartbeats off; less than 10 ms means 10 ms.
 //
-// A browser answers pings and tells its page nothing. So a page does not learn that its network
-// is gone, and may wait for minutes on a connection that the pool has closed. If that matters,
-// call [StreamPool.Broadcast] at a fixed pace, and let the page connect again when it has heard
-// nothing for twice as long.
+// A browser answers pings, but does not tell its page. So a page does not learn that its network is
+// gone, and may wait for minutes on a connection that the pool has closed. If that matters, call
+// [StreamPool.Broadcast] at a fixed interval, and let the page connect again when it has heard
+// nothing for two intervals.
 func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbeat = d } }
 
 // WithMailbox keeps messages for ids that are not connected. A message is kept for ttl, counted
@@ -100,13 +99,13 @@ func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbea
 // expires or gives way is reported with ErrExpired. The default, and a zero for either, is no
 // mailbox: messages for an id that is not connected are reported at once.
 //
-// A mailbox lives in its process. Shutdown reports at once, with ErrClosed, what waits there; in a
-// cluster, too, it does not move to another node. To keep messages across a restart, store them
-// before you push them, or when [WithUndelivered] reports them.
+// A mailbox lives in its process. Shutdown reports the messages that wait there at once, with
+// ErrClosed; even in a cluster they do not move to another node. To keep messages across a restart,
+// store them before you push them, or when [WithUndelivered] reports them.
 //
-// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, and
-// 400 bytes for each id. An id longer than 128 bytes counts the rest of its length as payload
-// of each of its messages.
+// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, and 400
+// bytes for each id. If an id is longer than 128 bytes, the bytes beyond that count as payload of
+// each of its messages.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }
@@ -120,10 +119,10 @@ func WithNewline(on bool) Option { return func(c *config) { c.Newline = on } }
 // x/net its PayloadType decides, and a raw connection has no frames.
 func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 
-// WithUndelivered sets a hook that is told of each message that was accepted and not
-// delivered. There is none by default. The hook runs on a goroutine of the pool, one call at a
-// time, in order with the other hooks. Delivery goes on meanwhile. The messages of an id need not be
-// reported in the order of Add, so number them if you store them to send them again.
+// WithUndelivered sets a hook that is told of each message that was accepted and not delivered.
+// There is none by default. The hook runs on a goroutine of the pool, one call at a time, in order
+// with the other hooks. Delivery goes on meanwhile. The messages of an id may be reported in
+// another order than Add accepted them. So if you store them to send them again, number them.
 //
 // The hook may call the pool. If it pushes to its own pool it should use AddContext with a
 // deadline, because Add waits while more than WithBuffer calls wait for the hooks. A panic is
@@ -138,16 +137,16 @@ func WithUndelivered(fn func(Undelivered)) Option {
 	}
 }
 
-// WithPresence sets a hook that is told when an id has come or gone. There is none by default.
-// When a newer connection takes over, the id has neither come nor gone. The hook runs under
-// the same rules as the WithUndelivered hook.
+// WithPresence sets a hook that is told when an id has connected or disconnected. There is none by
+// default. A takeover by a newer connection is neither. The hook runs under the same rules as the
+// WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *config) { c.Presence = fn }
 }
 
-// WithLogger sets where the pool logs: ids that come and go at Debug, slow peers at Warn. It logs
-// no payload, and ids only quoted. While the logger is too slow, the pool leaves lines out. The
-// default, and nil, is [slog.Default].
+// WithLogger sets where the pool logs: ids that connect or disconnect at Debug, slow peers at Warn.
+// It logs no payload, and ids only quoted. While the logger is too slow, the pool leaves lines out.
+// The default, and nil, is [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.Logger = l } }
 
 // check refuses options without meaning.

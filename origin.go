@@ -38,7 +38,7 @@ func SameOrigin(config *websocket.Config, req *http.Request) error {
 type Origins struct {
 	patterns []string // for path.Match, of name or name:port
 	missing  bool     // a client without Origin is let in
-	err      error    // what of AllowOrigins is no host; then nobody is let in
+	err      error    // why AllowOrigins could not read a host; then nobody is let in
 }
 
 // AllowOrigins returns Origins that let in pages of hosts, and pages of the host that the request
@@ -54,10 +54,10 @@ type Origins struct {
 //	*.example.com       every host below example.com, at any depth, but not example.com
 //	[2001:db8::1]:8080  an IP address, with or without a port
 //
-// Case does not matter, nor does it matter whether the page came by http or https. Write names that
-// are not ASCII as browsers send them, beginning with xn--. No pattern matches every host: a server
-// for everybody needs a Handshake function of its own. If AllowOrigins cannot read a host, for
-// example because it is a URL, the Origins let in nobody, and Handshake returns an error that wraps
+// Case does not matter, and neither does the page's scheme, http or https. Write names that are not
+// ASCII as browsers send them, beginning with xn--. No pattern matches every host: a server for
+// everybody needs a Handshake function of its own. If AllowOrigins cannot read a host, for example
+// because it is a URL, the Origins let in nobody, and Handshake returns an error that wraps
 // [ErrInvalid] and names the host.
 func AllowOrigins(hosts ...string) Origins {
 	var o Origins
@@ -80,7 +80,8 @@ func (o Origins) AllowMissing() Origins {
 	return o
 }
 
-// Handshake is for [websocket.Server].Handshake. It is [SameOrigin] for everything that o lets in.
+// Handshake is for [websocket.Server].Handshake. It works as [SameOrigin] does, but for every
+// request that o lets in.
 func (o Origins) Handshake(config *websocket.Config, req *http.Request) error {
 	if config == nil || req == nil {
 		return fmt.Errorf("%w: nil handshake", ErrInvalid)
@@ -101,8 +102,8 @@ func (o Origins) Check(req *http.Request) bool {
 }
 
 // Patterns returns the hosts of o for the OriginPatterns of coder's AcceptOptions. That library
-// also lets in the host of the request and a missing Origin, without being asked. If AllowOrigins
-// could not read a host, it lets in no other page, and its log names that host.
+// always lets in pages of the host of the request, and requests without an Origin. If AllowOrigins
+// could not read a host, that library lets in no other page, and its log names the host.
 func (o Origins) Patterns() []string {
 	if o.err != nil {
 		return []string{o.err.Error() + "["} // malformed, which coder logs

@@ -23,9 +23,10 @@
 //
 // # Order
 //
-// The messages of one producer for one id arrive in the order in which Add accepted them. This
-// also holds when a newer connection takes over: it inherits what waits, and a message of which
-// the old one got only a part is sent again, whole, if the old peer certainly cannot use it.
+// The messages of one producer for one id arrive in the order in which Add accepted them. This also
+// holds when a newer connection takes over: it inherits the waiting messages. If the old connection
+// got only a part of a message, and its peer certainly cannot use that part, the new connection
+// gets the whole message.
 //
 // # Blocking
 //
@@ -47,9 +48,9 @@
 //
 // Codes from 4000 to 4499 tell a client to come back, and codes from 4500 to 4999 to stay away.
 // Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking the id
-// from each other. A peer that has stopped reading is closed without a code. So is a peer that needs
-// more than a second for what is already on its way, as on a slow link: its client sees 1006, even in
-// place of 4500, and comes back.
+// from each other. A peer that has stopped reading is closed without a code. So is a peer that
+// needs more than a second for the data already on its way, as on a slow link: its client sees
+// 1006, even in place of 4500, and comes back.
 //
 // # Concurrency
 //
@@ -73,8 +74,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// Why a call failed, or a message was not delivered. Compare with [errors.Is], because some
-// are wrapped. The text of each stands in quotes.
+// Why a call failed, or a message was not delivered. Compare with [errors.Is], because some are
+// wrapped. The text of each is in quotes.
 var (
 	// ErrNotRegistered, "gcpool: pool not registered", is returned by the methods of a nil
 	// *ConnPool or *StreamPool, which GetConn and GetStream return for an unknown name.
@@ -89,8 +90,8 @@ var (
 	// bytes than WithOutbox.
 	ErrTooLarge = outcome.ErrTooLarge
 	// ErrNotConnected, "gcpool: not connected", is the outcome of a message whose id was not
-	// connected, or whose connection failed; then it wraps the failure too. Get returns it for
-	// an id that is not connected.
+	// connected, or whose connection failed. In the second case it wraps the failure. Get returns
+	// it for an id that is not connected.
 	ErrNotConnected = outcome.ErrNotConnected
 	// ErrSlow, "gcpool: peer too slow", is the outcome of a message whose peer acknowledged
 	// nothing for WithWriteTimeout, or that gave way when the outbox was full.
@@ -206,10 +207,10 @@ func (p *Pool) GetStream(name string) *StreamPool {
 	return p.pools[name]
 }
 
-// Start begins delivery in every pool, also in those that are registered later. Messages that
-// were added before leave now. One whose id is not connected goes where Add would have it go: to
-// the mailbox, to the cluster, or to the WithUndelivered hook. A second call does nothing. Start
-// does not block.
+// Start begins delivery in every pool, also in those that are registered later. Messages that were
+// added earlier leave now. A message whose id is not connected goes where Add would send it: to the
+// mailbox, to the cluster, or to the WithUndelivered hook. A second call does nothing. Start does
+// not block.
 func (p *Pool) Start() {
 	if p == nil {
 		return

@@ -7,7 +7,8 @@ import (
 )
 
 // A refusal is why an Origin was refused. x/net, gorilla and most applications
-// drop such an error, so it goes past them, from the check to the response.
+// drop such an error, so the reason bypasses them on its way from the check to
+// the response.
 type refusal struct {
 	err error
 	req *http.Request
@@ -40,8 +41,9 @@ func (u *upgraded) explain() {
 	}
 }
 
-// hijackWriter is an upgraded after Hijack. It passes on what is written, but for
-// x/net's answer to a handshake that was refused, which does not say why.
+// hijackWriter is an upgraded after Hijack. It passes on everything that is
+// written, except x/net's answer to a refused handshake, which does not say
+// why.
 type hijackWriter upgraded
 
 func (w *hijackWriter) Write(p []byte) (int, error) {

@@ -11,15 +11,15 @@ import (
 
 // Del removes and closes the connection of id, a WebSocket with code 1000, or 1001 once Shutdown
 // has begun, and reports true. It reports false, and has no effect, if id has no connection, or if
-// the caller belongs to an earlier connection of id. To remove a user whoever calls, use
+// the caller belongs to an earlier connection of id. To remove a user from any goroutine, use
 // [ConnPool.Kick]. To remove one particular connection, use [ConnPool.DelConn].
 //
-// A handler's deferred Del must not remove the connection that has replaced its own. Therefore
-// the goroutine that added a connection of id, and every goroutine that it started, can remove
-// that connection and no other, now or later. Any other goroutine removes whatever connection
-// id has. A goroutine that adds for many, such as a hub or an accept loop, should use DelConn:
-// once it has added two connections of id, its own Del removes whatever connection id has, and
-// the Del of a goroutine that it started removes none.
+// A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
+// goroutine that added a connection of id, and every goroutine that it started, can remove that
+// connection and no other, now or later. Any other goroutine removes whatever connection id has. A
+// goroutine that adds connections for many users, such as a hub or an accept loop, should use
+// DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
+// and the Del of a goroutine that it started removes none.
 //
 // For each id the pool remembers the goroutines that added its last 16 connections, and up to
 // 1,024 older ones that have not called Del yet. It remembers the last 64 after the id has gone,
@@ -49,10 +49,10 @@ func (c *ConnPool) Del(id string) bool {
 	return false
 }
 
-// Kick removes and closes the connection of id, whoever calls it, and returns how many
-// connections it has closed: 1, or 0 if id is not connected to this process. The peer of a WebSocket gets code
-// and reason in the close frame (RFC 6455 section 5.5.1). What waits for id goes to the mailbox,
-// or is reported with ErrDeleted. Kick waits as Del does.
+// Kick removes and closes the connection of id, whichever goroutine calls it, and returns how many
+// connections it has closed: 1, or 0 if id is not connected to this process. The peer of a
+// WebSocket gets code and reason in the close frame (RFC 6455 section 5.5.1). What waits for id
+// goes to the mailbox, or is reported with ErrDeleted. Kick waits as Del does.
 //
 // It returns ErrInvalid for an empty id; for a code other than 1000 and 3000 to 4999, which are
 // those that an application may send (RFC 6455 section 7.4); and for a reason that is longer than

@@ -14,7 +14,7 @@ import (
 func (u *upgraded) answer() {
 	u.WriteHeader(http.StatusOK)
 	u.explain()
-	if u.cut { // a part would look like the whole
+	if u.cut { // a part would look like the whole response
 		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
 		u.body = []byte("the response to a handshake was too large\n")
 	}
@@ -38,7 +38,7 @@ func (u *upgraded) Header() http.Header {
 }
 
 func (u *upgraded) WriteHeader(status int) {
-	if u.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) { // the others are only news
+	if u.status == 0 && (status >= 200 || status == http.StatusSwitchingProtocols) { // the others are informational
 		u.status, u.sent = status, u.Header().Clone()
 	}
 }
@@ -80,7 +80,7 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 		}
 	}
 	if u.hijacked, u.sent = true, nil; u.status != 0 {
-		u.header = nil // has gone out; else whoever writes the response by itself may want it
+		u.header = nil // has gone out; otherwise a library that writes its own response may need it
 	}
 	u.conn.SetDeadline(time.Time{})
 	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)

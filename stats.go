@@ -18,8 +18,8 @@ type Stats struct {
 	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
 
 	// FullestOutbox is how many bytes of payload wait in the fullest outbox, which is full at
-	// OutboxLimit. What is in the mailbox does not count. The figure is about a second old, and
-	// older with more than 250,000 ids.
+	// OutboxLimit. What is in the mailbox does not count. The figure is up to about a second old,
+	// and up to two with 250,000 ids.
 	FullestOutbox int
 
 	// Written counts messages of which the system took every byte; Forwarded those that
@@ -64,8 +64,9 @@ func (p *Pool) Stats() []Stats {
 // one.
 type Info struct {
 	Since time.Time // when its connection was added; zero if id is not connected
-	// Kind is how the pool writes to the connection: "WebSocket under Upgrade", "WebSocket of
-	// x/net", "stream" for Go's own TCP, TLS and Unix stream connections, or "net.Conn" for any other.
+	// Kind says how the pool writes to the connection: "WebSocket under Upgrade", "WebSocket of
+	// x/net", "stream" for Go's own TCP, TLS and Unix stream connections, or "net.Conn" for any
+	// other.
 	Kind string
 
 	// Waiting is how many messages for id have no outcome yet, WaitingBytes their payload. Mailbox
@@ -73,7 +74,7 @@ type Info struct {
 	Waiting, WaitingBytes int
 	Mailbox, MailboxBytes int
 
-	Stalled time.Time // when a write to the peer got stuck; zero if none is
+	Stalled time.Time // since when the peer has taken nothing of a stuck write; zero if none is stuck
 }
 
 // Info returns what the pool knows of id, and the zero Info for an id that is not connected and has

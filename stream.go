@@ -37,20 +37,20 @@ type Undelivered struct {
 // if id is not connected.
 //
 // Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
-// the outbox of id is full, it waits as long as the peer has acknowledged something within the
-// last second. And it waits while more than WithBuffer calls wait for slow hooks. Shutdown wakes
-// it. Nobody queues for room: while others keep the outbox full of short messages, a long one may
-// wait for as long as they do, so bound such calls with [StreamPool.AddContext].
+// the outbox of id is full, it waits as long as the peer has acknowledged something within the last
+// second. And it waits while more than WithBuffer calls wait for slow hooks. Shutdown ends the
+// wait. Calls that wait for room do not queue: while others keep the outbox full of short messages,
+// a long message may wait for as long as they do. Bound such calls with [StreamPool.AddContext].
 //
-// If the pool is idle and the connection is under [Upgrade], Add writes what the system takes at
-// once; other goroutines write everything else.
+// If the pool is idle and the connection is under [Upgrade], Add itself writes as much as the
+// system takes at once. Other goroutines write everything else.
 //
 // Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
 // need not be connected yet. If it is connected, and its connection is removed before Start, what
 // waits goes to the mailbox or is reported.
 //
-// On a WebSocket data becomes a text frame, or a binary one if its PayloadType or [WithBinary]
-// says so. The payload of a text frame must be UTF-8 (RFC 6455 section 8.1); a browser closes the
+// On a WebSocket, data becomes a text frame, or a binary frame if PayloadType or [WithBinary] says
+// so. The payload of a text frame must be UTF-8 (RFC 6455 section 8.1); a browser closes the
 // connection otherwise. Add does not check that, because it would cost 17 µs for 8 KiB of Chinese.
 // Use [unicode/utf8.Valid] for payloads that come from elsewhere.
 //
@@ -60,24 +60,24 @@ func (s *StreamPool) Add(id string, data []byte) error {
 	return s.AddContext(context.Background(), id, data)
 }
 
-// AddContext is Add that waits no longer than ctx. When ctx ends it returns the error of ctx, and
-// the message was not accepted. If it was waiting for Start, the error says so, and wraps the error
-// of ctx.
+// AddContext is Add, but waits no longer than ctx. If ctx ends first, AddContext returns the error
+// of ctx, and the message was not accepted. If it was waiting for Start, the error says so, and
+// wraps the error of ctx.
 func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
 	return s.add(ctx, id, &outbox.Message{ID: id, Data: data})
 }
 
-// Deliver is AddContext that waits for the outcome and returns it: nil when the message was
-// written, or else the reason. The hook does not hear of it then. Written means that the system took every
-// byte; only the peer can tell that it has read them.
+// Deliver is AddContext, but waits for the outcome and returns it: nil when the message was
+// written, or else the reason. The WithUndelivered hook does not hear of that message. Written
+// means that the system took every byte; only the peer can tell that it has read them.
 //
 // If ctx ends first, Deliver returns the error of ctx. If it was still waiting for room, the message
 // was not accepted, and has no outcome; otherwise the outcome is reported later, as for any other
 // message. To tell the two apart, use AddContext or AddFunc.
 //
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
-// soon as the message is in the mailbox. WithUndelivered hears later if it was not written; only
-// AddFunc tells when it was.
+// soon as the message is in the mailbox. If the message is not written later, the WithUndelivered
+// hook is told. Only AddFunc also tells that it was written.
 //
 // Before Start nothing is written, so Deliver waits for Start. If ctx ends first, the error says so,
 // and wraps the error of ctx.
@@ -94,12 +94,13 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 	return err
 }
 
-// AddFunc is Add that tells outcome what becomes of the message: nil when it was written, or else
-// the reason. The WithUndelivered hook is not told then. A message in the mailbox has its outcome
-// when it leaves the mailbox. If AddFunc returns an error it does not call outcome; otherwise it
-// calls it once. The calls run under the same rules as the WithUndelivered hook: on a goroutine of
-// the pool, one at a time and in order with the hooks. While more than WithBuffer calls wait, Add
-// waits. AddFunc returns ErrInvalid for a nil outcome, and what Add returns.
+// AddFunc is Add, but also calls outcome with what became of the message: nil when it was written,
+// or else the reason. The WithUndelivered hook does not hear of that message. A message in the
+// mailbox has its outcome when it leaves the mailbox. If AddFunc returns an error, outcome is not
+// called; otherwise it is called once. The calls run under the same rules as the WithUndelivered
+// hook: on a goroutine of the pool, one at a time and in order with the hooks. While more than
+// WithBuffer calls wait, Add waits. AddFunc returns ErrInvalid for a nil outcome, and what Add
+// returns.
 func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
 	switch {
 	case s == nil:
@@ -117,22 +118,22 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 // connect later do not get it. It returns what Add returns, or the error of a [Cluster]; even then
 // the ids of this process get the message.
 //
-// So a peer that reads slowly holds up the caller for as long as it reads. In a handler, which does
-// not read meanwhile, use BroadcastContext with a deadline.
+// So a peer that reads slowly holds up the caller for as long as it reads. Inside a handler, which
+// cannot read from its own peer while it waits, use BroadcastContext with a deadline.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }
 
-// BroadcastContext is Broadcast that waits no longer than ctx. When ctx ends it returns the error
-// of ctx, and ids whose outboxes are still full do not get the message. If ctx has ended before the
-// call, nobody gets it. If it was waiting for Start, nobody gets it either; the error says so, and
-// wraps the error of ctx.
+// BroadcastContext is Broadcast, but waits no longer than ctx. If ctx ends first, BroadcastContext
+// returns the error of ctx, and ids whose outboxes are still full do not get the message. If ctx
+// has ended before the call, nobody gets it. If the call was waiting for Start, nobody gets it
+// either; the error says so, and wraps the error of ctx.
 func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, everybody, &outbox.Message{Data: data})
 }
 
 // Len returns how many connections stand in the stream: ids with messages that wait for a writer.
-// Each stands there once, however many messages wait for it; [Stats].Waiting counts those.
+// Each stands there once, however many messages wait for it; [Stats].Waiting counts the messages.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0
@@ -192,8 +193,8 @@ func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) erro
 	return s.pass(ctx, m)
 }
 
-// place takes one of the places of WithBuffer before Start, or waits for Start. None is
-// given back: those who wait would take turns with what Del has reported.
+// place takes one of the places of WithBuffer before Start, or waits for Start. No place is given
+// back: otherwise callers that wait could take the places of messages that Del has reported.
 func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 	if s.conns.group.Line.Opened() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
 		return nil
@@ -230,9 +231,9 @@ func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
 	}
 }
 
-// spread puts m into the outbox of every id that is connected, here and, through
-// the cluster, elsewhere. It comes back to the full ones until none is left, so
-// that they keep no other waiting, or ctx ends, and waits for the cluster last.
+// spread puts m into the outbox of every id that is connected, here and, through the cluster,
+// elsewhere. It passes over full outboxes, so that they hold up no other, and comes back to them
+// until none is left or ctx ends. It waits for the cluster last.
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	elsewhere := func(context.Context) error { return nil }
 	if r := s.conns.group.Remote(); r != nil && !m.FromRemote {
@@ -260,8 +261,8 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 }
 
 // drain is what Start runs for each pool, on a goroutine that lives while there is something to
-// write. While many connections stand in line, others join it, up to GOMAXPROCS; one whose peer
-// holds it up is replaced.
+// write. While many connections stand in line, more such goroutines join, up to GOMAXPROCS; a
+// goroutine that a peer holds up is replaced.
 func (s *StreamPool) drain(w *schedule.Writer) {
 	for w.Next() { // the connection that is first in line; the last one goes to the end
 		w.Write() // a piece of what waits for it

@@ -33,13 +33,13 @@ import (
 //
 // # Closing
 //
-// Whoever closes a connection first sends its only close frame (RFC 6455 section 5.5.1): the
+// Whoever closes a connection first sends the only close frame (RFC 6455 section 5.5.1): the
 // library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then Upgrade
 // shuts the write side, TLS with close_notify. It reads and drops what the peer still sends, until
 // the peer closes too: for at most a second and 8 MiB, and for at most 1,024 connections of the
 // process at a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
 // returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
-// whenever the peer is faster, the library still reads the close frame with which the peer answers.
+// whenever the peer answers before that, the library still reads the close frame of the peer.
 //
 // # The handshake
 //
@@ -61,25 +61,25 @@ import (
 //
 // # In front of Upgrade
 //
-// If http.Server or its [http.ServeMux] calls Upgrade directly, which the stack tells, ServeHTTP
-// returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of buffers and a
-// stack for each connection. The context of the request keeps its values, but outlives the contexts
-// of the server and of http.Server.BaseContext. A panic of h is logged as net/http logs it.
+// If http.Server or its [http.ServeMux] calls Upgrade directly, as Upgrade sees from the stack,
+// ServeHTTP returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of
+// buffers and a stack for each connection. The context of the request keeps its values, but
+// outlives the contexts of the server and of http.Server.BaseContext. A panic of h is logged as
+// net/http logs it.
 //
-// Anything else in front is middleware: a router, [http.StripPrefix], or a function that only
-// calls Upgrade. Then ServeHTTP returns when h has returned, and what is in front means what it
-// means without Upgrade. A limit of concurrent requests counts the connection, a deferred call
-// runs when the connection has ended, a recover sees the panic of h, and the context of h ends
-// with the context of the middleware. A middleware that gives each request 30 s also gives a
-// WebSocket 30 s. The pool goes on after that, but a handler that watches its context should not
-// stand behind such a middleware. Middleware inside Upgrade, around h, also lasts as long as h,
-// and costs no buffers.
+// Anything else in front is middleware: a router, [http.StripPrefix], or a function that only calls
+// Upgrade. Then ServeHTTP returns when h has returned, and the middleware works as it does without
+// Upgrade. A limit of concurrent requests counts the connection, a deferred call runs when the
+// connection has ended, a recover sees the panic of h, and the context of h ends with the context
+// of the middleware. A middleware that gives each request 30 s also gives a WebSocket 30 s. The
+// pool goes on after that, but a handler that watches its context should not stand behind such a
+// middleware. Middleware inside Upgrade, around h, also lasts as long as h, and costs no buffers.
 //
-// What h answers has the headers that were set in front, but goes past the middleware there: an
+// The response of h has the headers that were set in front, but bypasses the middleware there: an
 // access log in front does not see its status, and a gzip middleware in front does not encode it.
 //
 // Either way, the context ends when h returns, or after 10 s without a handshake, because nothing
-// else shows that a peer has left before.
+// else shows that a peer has left before the handshake.
 func Upgrade(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, req *http.Request) {
 		if !asksForWebSocket(req) || upgrade.FromContext(req.Context()) != nil {
@@ -117,8 +117,8 @@ func Upgrade(h http.Handler) http.Handler {
 	})
 }
 
-// notFromFront are the headers for which whoever is in front has to see the body, or to own the
-// connection. The answer goes past it.
+// notFromFront are the headers that make sense only if the middleware in front sees the body, or
+// owns the connection. The answer bypasses it.
 var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", "Transfer-Encoding"}
 
 // Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
@@ -153,17 +153,17 @@ func Conn(r *http.Request) net.Conn {
 }
 
 // NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
-// gobwas/ws. conn is the server's own connection, a TCP or TLS one at best, after the handshake;
-// from then on use the result in its place:
+// gobwas/ws. Call it after the handshake, with the server's own connection, preferably TCP or TLS.
+// From then on use the result in its place:
 //
 //	_, err := ws.Upgrade(conn) // of github.com/gobwas/ws
 //	...
 //	conn = gcpool.NewConn(conn)
 //	pool.GetConn("users").Add("alice", conn)
 //
-// The server does what [Upgrade] does elsewhere: it checks the Origin and bounds the handshake. It
-// closes the connection at the end, and should then read until an error comes. That completes the
-// close handshake; if nobody reads, the end comes after a second.
+// Without [Upgrade] and [SameOrigin], the server itself bounds the handshake and checks the Origin.
+// It closes the connection at the end, and should then read until an error comes. That completes
+// the close handshake; if nobody reads, the end comes after a second.
 func NewConn(conn net.Conn) net.Conn {
 	if socket.IsNil(conn) {
 		return nil
@@ -210,19 +210,19 @@ type upgraded struct {
 	cut      bool // body had to be more than responseMax
 	hijacked bool
 
-	refused atomic.Pointer[refusal] // of the Origin; what becomes of it the status tells
+	refused atomic.Pointer[refusal] // of the Origin; the status tells what becomes of it
 }
 
 const (
 	handshakeTime = 10 * time.Second
 	responseMax   = 64 << 10
-	hijackBuffer  = 272 // the least that gorilla keeps; it would take 4 KiB of its own else
+	hijackBuffer  = 272 // the least that gorilla keeps; otherwise it would allocate its own 4 KiB
 )
 
 // serve runs the handler, answers if the handler has not, and closes the connection. A connection
 // that was hijacked belongs to its new owner, as with net/http; when that has closed it, serve
-// reads what the peer still sends. Nobody is above a handler that runs alone, so its panic is
-// logged here.
+// reads what the peer still sends. If the handler runs alone, no caller recovers its panic, so
+// serve logs it.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
