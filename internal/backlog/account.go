@@ -7,14 +7,14 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// An account is the log of one id, and where its messages get their outcomes.
+// An account has the log of one id, and gives its messages their outcomes.
 type account struct {
 	ID     string
 	Shared *Shared
 	Log    outbox.Log
 
-	absence *absence      // what of Log is in the mailbox, or goes to other processes; noAbsence if nothing has
-	Room    signal.Signal // that something has left, or that other bounds hold
+	absence *absence      // which of Log is in the mailbox or goes to other processes; noAbsence while none ever has
+	Room    signal.Signal // woken when something has left, or other bounds hold
 }
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
@@ -22,8 +22,8 @@ func (a *account) fits(n int) bool {
 	return a.Shared.fits(a.OutboxBytes()+n, a.Log.Messages-a.absence.messages(), a.Log.Receipts-a.absence.receipts)
 }
 
-// dropOldest reports the oldest messages as slow to make room for n bytes more, if the policy
-// is DropOldest and that can make room. It returns whether there is room now.
+// dropOldest makes room for n more bytes, if the policy is DropOldest and there are enough messages
+// to drop: it reports the oldest with ErrSlow. It returns whether there is room now.
 func (a *account) dropOldest(n int) bool {
 	if a.Shared.Overflow != DropOldest {
 		return false
@@ -80,16 +80,16 @@ func (a *account) written(c *outbox.Chunk, n int) (took int) {
 	}
 }
 
-// tellGivenUp reports the messages that were given up behind a write, once that is settled.
+// tellGivenUp reports the messages that were given up behind a write, once the write is settled.
 func (a *account) tellGivenUp() {
 	for c := a.Log.NextGivenUp(); c != nil; c = a.Log.NextGivenUp() {
 		a.fail(c, c.Reason)
 	}
 }
 
-// sift reports with large the waiting messages of more than most bytes, and with ErrMoved what came
-// from another process, since two processes that forward to each other would wait for ever. It may
-// call stays for the others, and does so for each that has a receipt.
+// sift reports waiting messages of more than most bytes with large. It reports messages from
+// another process with ErrMoved, because two processes that forward to each other would wait
+// forever. It may call stays for the other messages, and does so for each that has a receipt.
 func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
 	a.Log.Sift(a.Shared.format, most, func(m *outbox.Message) error {
 		switch {
@@ -103,5 +103,5 @@ func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
 	}, a.fail)
 }
 
-// idCost is what a message in the mailbox takes beside its payload, where that is a lot.
+// idCost returns how many bytes the id adds to a message in the mailbox, if the id is long.
 func (a *account) idCost() int { return max(0, len(a.ID)-128) }

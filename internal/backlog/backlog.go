@@ -9,19 +9,19 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// A Backlog is what waits for one id, and where its messages get their outcomes. It belongs to
-// the id, so it outlives each connection. Its lock guards everything about the id. All methods,
-// and those of absence, expect it locked, except absence.Expire and Gone.
+// A Backlog holds the messages that wait for one id, and gives them their outcomes. It belongs to
+// the id, so it outlives each connection. Its lock guards everything about the id. Its methods
+// and the methods of absence expect it locked, except absence.Expire and Gone.
 type Backlog struct {
 	sync.Mutex
 	account
 	Connected bool
 	Dead      bool  // out of the registry; look the id up again
 	begun     uint8 // how many chunks were begun, for sampled
-	Index     int32 // the registry's, under its lock
+	Index     int32 // of the registry, which guards it with its own lock
 }
 
-// sampled means that the way of one chunk in 64 is timed: the clock costs as much as a lock.
+// sampled makes the pool time one chunk in 64, because reading the clock costs as much as a lock.
 const sampled = 64
 
 // Init makes b the empty backlog of id.
@@ -31,7 +31,7 @@ func (b *Backlog) Init(s *Shared, id string) {
 	b.absence = &noAbsence
 }
 
-// Full reports whether m has to wait for room. Before Start bounded is false. Until then WithBuffer
+// Full reports whether m has to wait for room. Before Start bounded is false: then WithBuffer
 // bounds all messages, except those that another process sends to one id.
 func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	s, fits := b.Shared, b.fits(len(m.Data))
@@ -48,8 +48,8 @@ func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	return !fits && b.undecided()
 }
 
-// Accept counts m as accepted, and stores or reports it. It reports true if m does not fit and the
-// connection must be removed for that. The caller always wakes the cursor afterwards.
+// Accept counts m as accepted, and stores or reports it. It returns true if the connection must
+// be removed because m does not fit. The caller always wakes the cursor afterwards.
 func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	s, n, away := b.Shared, len(m.Data), !b.Connected
 	if away && m.ID == "" {
@@ -78,7 +78,7 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	return false
 }
 
-// append appends m to the log. A tight message may wait for long.
+// append appends m to the log. A tight message may wait for a long time.
 func (b *Backlog) append(m *outbox.Message, tight bool) {
 	begun := b.Log.Append(m, b.Shared.format, tight)
 	if begun == nil {

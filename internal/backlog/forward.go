@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// forwarding tells which messages of an id that is away go to the remote next. Each batch
-// begins at forwardNone again.
+// forwarding tells which messages of an id that is away go to the remote next. It is forwardNone
+// again when a batch leaves.
 //
 //	none -> first   a message comes, or a batch has failed
 //	any  -> all     the id has appeared, has moved, or has taken a batch
@@ -27,8 +27,8 @@ const (
 type Batch struct {
 	remote   *Remote // who takes it
 	messages []outbox.Message
-	mailed   int // so many of its first messages are in the mailbox
-	late     int // so many of its first messages have given way there meanwhile
+	mailed   int // how many of its first messages are in the mailbox
+	late     int // how many of its first messages have given way there meanwhile
 }
 
 // Forward hands the batch to the remote, and may block. The remote calls done.
@@ -43,7 +43,7 @@ func (b *Batch) Forward(pool, id string, done func(errs []error)) {
 // Len returns how many messages there are.
 func (b *Batch) Len() int { return len(b.messages) }
 
-// remote reports whether what comes for the id goes elsewhere.
+// remote reports whether new messages for the id go elsewhere.
 func (b *Backlog) remote() bool { return !b.Connected && b.Shared.Remote() != nil }
 
 // Travels reports whether a batch is on its way to another process.
@@ -57,7 +57,7 @@ func (b *Backlog) Due() bool {
 		return false
 	case b.remote() && b.absence.messages() > 0:
 		return b.absence.due != forwardNone
-	case b.remote(): // also what has waited for Start since before there was a remote
+	case b.remote(): // including messages that have waited for Start since before there was a remote
 		return true
 	}
 	return b.undecided()
@@ -108,12 +108,12 @@ func (a *absence) abandon() {
 	}
 }
 
-// Decide moves messages to the mailbox or reports them. They were added before Start, or have
-// waited for a remote that has gone.
+// Decide moves the messages of an id that is away to the mailbox, or reports them. They were
+// added before Start, or have waited for a remote that is gone.
 func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
 
-// Load pins a batch of what waits, and returns it. While nobody is known to have the id, the
-// first message in the mailbox goes alone. Otherwise each push to a user who is away would
+// Load pins a batch of waiting messages, and returns it. While nobody is known to have the id,
+// the first message in the mailbox goes alone. Otherwise each push to a user who is away would
 // carry all her mail. Load returns nil, and does nothing, if there is no remote.
 func (b *Backlog) Load() *Batch {
 	a, batch := b.openAbsence(), &Batch{remote: b.Shared.remote.Load()}
@@ -146,7 +146,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	if a.batch != batch {
 		return false
 	}
-	current, same := *remote, remote == batch.remote // else the answers do not tell who has the id now
+	current, same := *remote, remote == batch.remote // otherwise the answers do not tell who has the id now
 	hadMail, taken := batch.mailed > 0, false
 	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {
@@ -167,7 +167,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	case same && taken && kept == len(errs): // whoever took these takes the rest
 		a.due = forwardAll
 	case b.Shared.mailboxOn() && (kept < len(errs) || hadMail):
-		a.collect(outcome.ErrExpired) // what came meanwhile has set forwardFirst
+		a.collect(outcome.ErrExpired) // messages that came meanwhile have set forwardFirst
 	default:
 		a.due = forwardFirst
 	}
@@ -216,8 +216,8 @@ func (a *absence) evict() {
 	a.backlog.sift(math.MaxInt, nil, func(*outbox.Message) {})
 }
 
-// WithoutRemote notes that there is no remote any more. If the id is away, what waits goes to the
-// mailbox, or is reported with reason, unless it waits for Start anyway.
+// WithoutRemote notes that there is no remote any more. If the id is away, the waiting messages
+// go to the mailbox, or are reported with reason, unless they wait for Start anyway.
 func (b *Backlog) WithoutRemote(reason error) {
 	if b.Connected {
 		return

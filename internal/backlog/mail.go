@@ -7,9 +7,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// absence is what the log of an id keeps for the time when the id is away: its oldest messages are
-// in the mailbox, from position from up to position to, and forward.go says which ones go to other
-// processes. A batch may still be on its way when the id is connected again.
+// absence is the state of an id that is away: the oldest messages of its log are in the mailbox,
+// from position from up to position to, and forward.go says which messages go to other processes.
+// A batch may still be on its way when the id is connected again.
 type absence struct {
 	backlog  *Backlog
 	from     atomic.Uint64 // changed under the backlog's lock
@@ -25,7 +25,7 @@ type absence struct {
 // noAbsence is the absence of each id that has had none. It stays empty, so nothing changes it.
 var noAbsence absence
 
-// openAbsence returns b's absence, new if need be.
+// openAbsence returns b's absence, and creates it if there is none.
 func (b *Backlog) openAbsence() *absence {
 	if b.absence == &noAbsence {
 		b.absence = &absence{backlog: b}
@@ -57,8 +57,8 @@ func (a *absence) remove(messages, receipts, bytes int) {
 
 func (a *absence) removeOne(sent *outbox.Message) { a.remove(1, sent.Receipts(), len(sent.Data)) }
 
-// collect moves everything that waits to the mailbox. It reports with large what could never fit
-// there.
+// collect moves all waiting messages to the mailbox. Messages that could never fit there it
+// reports with large.
 func (a *absence) collect(large error) {
 	b := a.backlog
 	most := b.Shared.MailboxBytes - b.idCost()
@@ -84,7 +84,7 @@ func keep(m *outbox.Message) {
 	}
 }
 
-// leave counts everything out of the mailbox, to leave on a connection or for another process.
+// leave takes all messages out of the mailbox; they leave on a connection or for another process.
 func (a *absence) leave() {
 	if a.messages() == 0 {
 		return
@@ -98,8 +98,8 @@ func (a *absence) leave() {
 // Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
 func (a *absence) Gone(upTo uint64) bool { return a.from.Load() >= upTo }
 
-// Expire locks the backlog, and reports its oldest message if the mailbox still says that this
-// must give way. A message that is on its way elsewhere is reported when it comes back.
+// Expire locks the backlog, and reports its oldest message if the mailbox still says that the
+// message must give way. A message that is on its way elsewhere is reported when it comes back.
 func (a *absence) Expire() {
 	b := a.backlog
 	b.Lock()

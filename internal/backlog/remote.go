@@ -22,15 +22,15 @@ const (
 	remoteShare = 64
 )
 
-// Remote returns what carries messages elsewhere, nil if there is none.
+// Remote returns the Remote that carries messages elsewhere, nil if there is none.
 func (s *Shared) Remote() Remote { return *s.remote.Load() }
 
-// SetRemote sets what carries messages elsewhere. After SetRemote(nil), WithoutRemote must be
-// called for each id.
+// SetRemote sets the Remote that carries messages elsewhere. After SetRemote(nil), WithoutRemote
+// must be called for each id.
 func (s *Shared) SetRemote(r Remote) { s.remote.Store(&r) }
 
-// BroadcastRemote has r send data to all. It returns a function that waits for the result, until
-// ctx ends or Cut is called.
+// BroadcastRemote makes r send data to all other processes. It returns a function that waits for
+// the result, until ctx ends or Cut is called.
 func (s *Shared) BroadcastRemote(r Remote, data []byte) (wait func(ctx context.Context) error) {
 	sent := make(chan error, 1)
 	data = bytes.Clone(data) // r may have it for longer

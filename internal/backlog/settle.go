@@ -12,13 +12,13 @@ func (b *Backlog) Connect() {
 	b.absence.stop()
 }
 
-// Disconnect notes that the id has lost its connection, and why. What waits goes to another
-// process or to the mailbox, or is reported. A write may still be under way: then its messages
-// stay pinned. If Settle then leaves some of them, Disconnect is called again.
+// Disconnect notes that the id has lost its connection, and why. The waiting messages go to
+// another process or to the mailbox, or are reported. If a write is still under way, its messages
+// stay pinned; if Settle leaves some of them, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.Connected = false
 	if b.remote() && (reason == outcome.ErrMoved || b.absence.due == forwardAll) {
-		b.absence.leave() // it has come behind what a write has left
+		b.absence.leave() // the mail has come behind messages that a write has left
 		b.openAbsence().evict()
 	} else {
 		b.giveUp(reason, outcome.ErrExpired)
@@ -26,8 +26,9 @@ func (b *Backlog) Disconnect(reason error) {
 	b.Room.Wake() // other bounds hold now
 }
 
-// giveUp moves what waits to the mailbox, and reports with large what could never fit there.
-// Without a mailbox it reports everything with reason, after the write under way.
+// giveUp moves the waiting messages to the mailbox. Messages that could never fit there it
+// reports with large. Without a mailbox it reports all of them with reason, after the write under
+// way.
 func (b *Backlog) giveUp(reason, large error) {
 	if b.Shared.mailboxOn() {
 		b.openAbsence().collect(large)
@@ -40,11 +41,12 @@ func (b *Backlog) giveUp(reason, large error) {
 	}
 }
 
-// Settle gives the messages of a pinned chunk their outcomes, and then reports what was given up
-// behind it. The first n bytes of the chunk went out. The reason is why the connection was
-// removed or is about to be; it is nil if the connection stays, or was replaced. If resends is true, the
-// peer cannot use the message that was cut, and it is sent again. Messages stay in the log if
-// they can wait for another connection. Settle reports whether any did.
+// Settle gives the messages of a pinned chunk their outcomes, and then reports the messages that
+// were given up behind it. The first n bytes of the chunk went out. The reason says why the
+// connection was removed or is about to be; it is nil if the connection stays, or was replaced.
+// If resends is true, the peer cannot use a message that was cut, so that message is sent again.
+// Messages stay in the log if they can wait for another connection. Settle reports whether any
+// did.
 func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active bool) (left bool) {
 	if n == len(c.Frames()) && c.Receipts() == 0 { // all at once
 		b.Shared.Written.Add(c.Messages, c.Payload)
@@ -68,7 +70,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 	return left
 }
 
-// Abandon gives up what is pinned, because its write or its batch may never return. Messages
+// Abandon gives up the pinned messages, because their write or batch may never return. Messages
 // that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
 	b.absence.abandon()

@@ -112,14 +112,15 @@ func (s *Shared) keeps(reason error) bool {
 	return s.mailboxOn() || reason == outcome.ErrMoved && s.Remote() != nil
 }
 
-// fits reports whether so many bytes may wait for one id, in so many messages with so many receipts.
-// The bound on messages keeps the frames of tiny ones from taking more than their payload may.
+// fits reports whether so many bytes may wait for one id, in so many messages with so many
+// receipts. The bound on messages limits the memory that the headers of tiny messages take.
 func (s *Shared) fits(bytes, messages, receipts int) bool {
 	return bytes <= s.Outbox && messages+receipts*outbox.ReceiptCost <= s.Outbox/4+1024
 }
 
-// Farewell returns the status for the peer of a connection that the application has removed, or left.
-// Once Shutdown has begun, 1000 would keep its user away from the next process.
+// Farewell returns the close status for a connection that the application has removed, or whose
+// handler has returned. Once Shutdown has begun, 1000 would keep the user away from the next
+// process.
 func (s *Shared) Farewell() frame.Status {
 	if s.Closed.Load() {
 		return frame.StatusGoingAway

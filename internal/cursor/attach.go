@@ -8,10 +8,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. One
-// whose peer has closed it already is not the newest: its peer may have come back, here or to
-// another process, before its handler got so far. Attach closes it, and the handler's Del will
-// remove no other. Attach reports false, and does nothing, if the backlog is dead.
+// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. A
+// connection that its peer has already closed does not count as the newest: the peer may have
+// come back, here or to another process, before the handler called Add. Attach closes such a
+// connection, and the handler's Del will remove no other. Attach reports false, and does nothing,
+// if the backlog is dead.
 func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b := c.backlog
 	b.Lock()
@@ -45,9 +46,9 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	return true, nil
 }
 
-// Remove removes and closes the connection with status, and returns it, nil if there is none.
-// If who is an owner of another connection, it only notes that this owner has left. The zero Caller
-// may remove any. Remove also reports whether it has done its work: not if the backlog is dead.
+// Remove removes and closes the connection with status, and returns it, nil if there is none. If
+// who is an owner of another connection, it only notes that this owner has left. The zero Caller
+// may remove any. Remove reports done as false, and does nothing, if the backlog is dead.
 func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connection, done bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
@@ -87,14 +88,14 @@ func (c *Cursor) RemoveLocked(reason error, status frame.Status) {
 		b.Shared.Tasks.Go(func() { remote.Changed(b.Shared.Pool, b.ID) })
 	}
 	if f := c.flight; f != nil && f.conn != conn && f.conn.ending.reason == nil {
-		f.conn.ending.reason = reason // what an older one leaves has nowhere to go any more
+		f.conn.ending.reason = reason // what the write to an older connection leaves has nowhere to go any more
 	}
 	b.Disconnect(reason)
 	c.close(conn, reason, status)
 }
 
-// close has conn, which was removed or replaced, closed, once a write to it that is not stuck
-// has ended.
+// close closes conn, which was removed or replaced. If a write to it is under way, it closes conn
+// when the write has ended, or when judge finds it stuck.
 func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	conn.life, conn.ending = closing, &ending{reason, status}
 	if f := c.flight; f == nil || f.conn != conn {
@@ -104,8 +105,8 @@ func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	}
 }
 
-// ConnLocked returns the connection, nil if the id is away, and when its peer last took something
-// of a write that stalls, zero if none does.
+// ConnLocked returns the connection, nil if the id is away. If a write to it stalls, it also
+// returns when the peer last took something; otherwise the zero time.
 func (c *Cursor) ConnLocked() (conn *Connection, stalledSince time.Time) {
 	if c.turn == stalled && c.flight.conn == c.conn {
 		stalledSince = c.flight.since
@@ -113,8 +114,8 @@ func (c *Cursor) ConnLocked() (conn *Connection, stalledSince time.Time) {
 	return c.conn, stalledSince
 }
 
-// Retire returns who added connections of the id, and whether nothing keeps it any more. Then
-// the backlog is dead.
+// Retire returns who added connections of the id, and whether nothing keeps the id any more. If
+// so, the backlog is dead from now on.
 func (c *Cursor) Retire() (o owners.List, retired bool) {
 	b := c.backlog
 	b.Lock()

@@ -40,7 +40,7 @@ type ending struct {
 // attached is the ending of all connections that have none yet. Nothing changes it.
 var attached ending
 
-// say makes a control frame due, which goes before messages.
+// say makes a control frame due. It goes before messages.
 func (conn *Connection) say(op byte, now time.Duration) {
 	conn.control, conn.written = op, now
 	if op == frame.Close {
@@ -54,8 +54,8 @@ func (conn *Connection) kill(s *backlog.Shared) {
 	s.Tasks.Go(conn.Kill)
 }
 
-// close closes conn on a goroutine of its own, for that may take a while. Shutdown waits until
-// the socket is closed, but not past Cut.
+// close closes conn on a goroutine of its own, because that may take a while. Shutdown waits
+// until the socket is closed, but not past Cut.
 func (conn *Connection) close(s *backlog.Shared) {
 	conn.life = closed
 	s.Tasks.Begin()

@@ -1,6 +1,7 @@
 // Package cursor brings the messages of one id to its connection. A Cursor has the connection,
-// its turn to write, and the write under way, and it closes connections that are removed. While
-// the id is away, its turn brings what waits to other processes or to the mailbox.
+// its turn to write, and the write under way. It also closes connections that are removed.
+// While the id is away, its turn takes the waiting messages to other processes or to the
+// mailbox.
 package cursor
 
 import (
@@ -10,11 +11,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// A Cursor writes the first messages of a backlog. The cursor stands in line, stalls and times
-// out, not the id. The backlog's lock guards it. Exported methods take that lock, unless Locked
-// is in their names. Unexported methods, and those of flight and Connection, expect it to be
-// held, except these, which take it: Cursor.judge and returned; flight.once, write, progress and
-// land. The methods of transport.Link need no lock.
+// A Cursor writes the first messages of a backlog. It is the cursor, not the id, that stands in
+// line, stalls and times out. The backlog's lock guards it. Exported methods take that lock,
+// unless Locked is in their names. Unexported methods, and those of flight and Connection,
+// expect it to be held, except these, which take it: Cursor.judge and returned; flight.once,
+// write, progress and land. The methods of transport.Link need no lock.
 type Cursor struct {
 	turn   turn
 	active bool // written to since the last beat
@@ -63,8 +64,8 @@ func (c *Cursor) WakeLocked() {
 	}
 }
 
-// InlineLocked is WakeLocked for a caller that can make the write: it may return one, to be
-// called after the lock is released.
+// InlineLocked is WakeLocked for a caller that can write. If it returns a function, the caller
+// calls it after releasing the lock.
 func (c *Cursor) InlineLocked() (write func()) {
 	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Log.Waits() {
 		c.WakeLocked()
@@ -77,8 +78,8 @@ func (c *Cursor) InlineLocked() (write func()) {
 	return nil
 }
 
-// forward hands a batch to the remote, and unlocks the backlog. One at a time keeps the order,
-// and what gathers meanwhile goes together.
+// forward hands a batch to the remote, and unlocks the backlog. One batch at a time keeps the
+// order, and messages that gather meanwhile leave together.
 func (c *Cursor) forward(w *schedule.Writer) {
 	b := c.backlog
 	batch := b.Load()
@@ -111,8 +112,8 @@ func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
 	b.Shared.Retire(b.ID)
 }
 
-// WithoutRemote notes that there is no remote any more; see Backlog.WithoutRemote. If over, it
-// reports the batch that is on its way, too.
+// WithoutRemote notes that there is no remote any more; see Backlog.WithoutRemote. If over is
+// true, it also reports the batch that is on its way.
 func (c *Cursor) WithoutRemote(reason error, over bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()

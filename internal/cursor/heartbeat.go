@@ -7,10 +7,10 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// Beat is called about once a second. It has a WebSocket pinged to which nothing was written
-// for a heartbeat, or from which nothing came if that can be seen. It removes a connection
-// whose handler has returned without Del, and one whose peer has been silent for two
-// heartbeats, and retires the id if nothing keeps it.
+// Beat is called about once a second. It makes a ping due for a WebSocket from which nothing has
+// come for a heartbeat or, if that cannot be seen, to which nothing was written for a heartbeat.
+// It removes a connection whose handler has returned without Del, or whose peer has been silent
+// for two heartbeats. It retires the id if nothing keeps it.
 //
 // A peer is silent if it neither sends nor acknowledges anything. Once the ping has reached its
 // system, only an answer counts. Time in which the process was stopped, or its machine slept,
@@ -35,7 +35,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	}
 	heard, tells := conn.Heard()
 	heard = heard || d > 0 && quiet && conn.Taking()
-	left := conn.Left() // which asks a context of the application's
+	left := conn.Left() // asks a context of the application
 	b.Lock()
 	defer b.Unlock()
 	if left {
@@ -78,7 +78,7 @@ func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.written >= d
 }
 
-// ask has conn removed with status if it has been closed. The question may block, so it is asked on a
+// ask removes conn with status if conn has been closed. Asking may block, so it happens on a
 // goroutine of its own, one at a time.
 func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	if conn.asking {
@@ -97,9 +97,9 @@ func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	})
 }
 
-// Leave takes the cursor a step towards its end: when nothing waits for its peer any more it
-// says goodbye, and when the peer has left, or does not answer, or time is over, it removes
-// the connection. A raw connection has no goodbye. With giveUp, Leave gives up a write that heeds
+// Leave takes the cursor a step towards its end. When nothing waits for the peer any more, it
+// says goodbye. When the peer has left, or does not answer, or time is over, it removes the
+// connection. A raw connection gets no goodbye. With giveUp, Leave gives up a write that heeds
 // neither deadline nor Close.
 func (c *Cursor) Leave(over, giveUp bool) {
 	b := c.backlog

@@ -16,19 +16,19 @@ const (
 	// replaced or removed: long enough for one that is not stuck. Messages for the new
 	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
 	takeoverGrace = 20 * time.Millisecond
-	// closeGrace is the same for a WebSocket, to which a close frame is to follow. A peer that is
-	// busy, or far away, takes longer to make room for it. The grace ends when a new connection
-	// waits, and when the context of Shutdown ends.
+	// closeGrace is the same for a WebSocket, which is to get a close frame after the write. A
+	// peer that is busy, or far away, takes longer to make room for that. The grace ends when a
+	// new connection waits, and when the context of Shutdown ends.
 	closeGrace = time.Second
-	// But a peer that has acknowledged something within takeoverPatience keeps it beside a new
-	// connection. It is reading, and must see why it is closed; otherwise its client connects
-	// again, and replaces the newer connection.
+	// But a peer that has acknowledged something within takeoverPatience keeps closeGrace even
+	// while a new connection waits. The peer is reading, and must see why it is closed;
+	// otherwise its client connects again, and replaces the newer connection.
 	takeoverPatience = 300 * time.Millisecond
-	// last is how long after its connection was closed a write may still be stuck before it
-	// is given up.
+	// last is how long a write may still be stuck after its connection was closed. Then it is
+	// given up.
 	last = 200 * time.Millisecond
-	// judge waits lastTries more times for last, until the time of Shutdown is over: on a busy
-	// machine a write that has ended may need so long until its goroutine runs.
+	// judge waits for last up to lastTries more times, unless the time of Shutdown is over: on
+	// a busy machine it may take that long until the goroutine of a write that has ended runs.
 	lastTries = 9
 )
 
@@ -41,8 +41,8 @@ func (c *Cursor) Stalled(w *schedule.Writer) {
 	}
 }
 
-// PatienceLocked returns how long a message may wait for room now: for as long as the peer has
-// taken something within patience. For an id that is away it is until the next look.
+// PatienceLocked returns how long a message may wait for room now: as long as the peer has
+// taken something within patience. For an id that is away, it is the time until the next look.
 func (c *Cursor) PatienceLocked() time.Duration {
 	f := c.flight
 	if c.conn == nil {
@@ -58,8 +58,9 @@ func (c *Cursor) PatienceLocked() time.Duration {
 	return patience - time.Since(f.since)
 }
 
-// stall starts the clock of a write that has not moved for the time already. If the connection was
-// replaced or removed it does nothing, because close has started a clock.
+// stall starts the clock of a write that has not moved for a time, which is the argument
+// already. If the connection was replaced or removed it does nothing, because close has started
+// a clock.
 func (f *flight) stall(already time.Duration) {
 	if f.conn != f.cursor.conn {
 		return
@@ -83,9 +84,10 @@ func (f *flight) pause(already time.Duration) {
 	f.judgeAfter(rest)
 }
 
-// look notes whether the peer has taken something since: its system has acknowledged
-// some of this write, or of another that this one waits for. Then it lives. While a message
-// of the application itself is unfinished, only its progress counts.
+// look notes whether the peer has taken something since the last look: its system has
+// acknowledged some of this write, or of another write for which this one waits. Then the peer
+// is alive. While a message of the application itself is unfinished, only the progress of that
+// message counts.
 func (f *flight) look() {
 	now := f.conn.Progress()
 	if !now.Since(f.taken) {
@@ -96,25 +98,25 @@ func (f *flight) look() {
 	}
 }
 
-// judgeAfter has f judged if it has not landed after d.
+// judgeAfter makes judge look at f after d, unless f has landed by then.
 func (f *flight) judgeAfter(d time.Duration) {
 	if f.timer != nil {
 		f.timer.Stop()
 	}
-	c := f.cursor // f may be another cursor's then
+	c := f.cursor // by then f may belong to another cursor
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() { c.judge(f, &timer) })
 	f.timer = timer
 }
 
-// judge closes the connection that f is stuck in, if its time is over. Where even that did
-// not help, it gives the write up: messages that went whole count as written, the others as
+// judge closes the connection in which f is stuck, if its time is over. If even that has not
+// helped, it gives the write up: messages that went whole count as written, the others as
 // undelivered.
 func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	b := c.backlog
 	b.Lock()
 	defer b.Unlock()
-	if c.flight != f || f.timer != *timer { // it has landed, and may be another write by now
+	if c.flight != f || f.timer != *timer { // f has landed, and may be another write by now
 		return
 	}
 	conn, already := f.conn, b.Shared.WriteTimeout
@@ -145,8 +147,8 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 }
 
 // granted reports whether a write to a connection that was removed or replaced may take another
-// takeoverGrace. Its peer reads if its system has acknowledged something within takeoverPatience,
-// or if the first look at it is less than that ago.
+// takeoverGrace. The peer counts as reading if its system has acknowledged something within
+// takeoverPatience, or if judge first looked at it less than that ago.
 func (f *flight) granted() bool {
 	c := f.cursor
 	switch {
@@ -165,7 +167,7 @@ func (f *flight) granted() bool {
 	return f.taken.Tells() && time.Since(f.since) < takeoverPatience
 }
 
-// close closes the connection that f is stuck in.
+// close closes the connection in which f is stuck.
 func (f *flight) close() {
 	c, conn := f.cursor, f.conn
 	if conn == c.conn {
@@ -182,9 +184,10 @@ func (f *flight) close() {
 	conn.kill(c.backlog.Shared)
 }
 
-// abandon gives f up, which may never return: it reports what f may not have got rid of, and
-// has the cursor go on without it. On a busy machine the time of Shutdown may be over before judge
-// has closed the connection, and judge looks at no write that was given up.
+// abandon gives up f, which may never return: it reports the messages that f may not have
+// written, and the cursor goes on without f. It closes the connection if judge has not: on a
+// busy machine the time of Shutdown may be over before judge does, and judge looks at no write
+// that was given up.
 func (f *flight) abandon(reason error) {
 	c := f.cursor
 	if f.conn.life != closed {

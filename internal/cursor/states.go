@@ -1,15 +1,15 @@
 package cursor
 
-// turn is what a cursor's turn to write is at.
+// turn is the state of a cursor's turn to write.
 //
 //	idle    -> queued   something is to be written, and the cursor is put in line
-//	idle    -> writing  Add writes by itself
+//	idle    -> writing  Add itself writes
 //	queued  -> writing  a writer takes it; or a batch leaves for another process
 //	queued  -> stalled  its own writer, which was replaced, goes on with it
 //	queued  -> idle     nothing is left to write
 //	writing -> stalled  the write has taken a tick, and the writer was replaced; not a batch
 //	writing -> queued   the write has ended, or was given up, and more waits
-//	writing -> idle     and nothing waits
+//	writing -> idle     the same, and nothing waits
 //	stalled -> queued   as from writing
 //	stalled -> idle     as from writing
 type turn uint8

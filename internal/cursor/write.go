@@ -34,7 +34,8 @@ type flight struct {
 }
 
 // begin begins a write for w: of the control frame that is due, or of the first chunk. A ping
-// goes first, because its pong tells that the peer is alive. When a goodbye is due, no message waits.
+// goes first, because the pong shows that the peer is alive. When a goodbye is due, no message
+// waits.
 func begin(c *Cursor, w *schedule.Writer) *flight {
 	f, _ := w.Scratch.(*flight)
 	if f == nil {
@@ -56,9 +57,9 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 	return f
 }
 
-// once writes in the goroutine of Add, as far as the system takes it at once: the way to
-// another goroutine costs as much as the write. What is left, of it or of others, is for a
-// goroutine.
+// once writes in the goroutine of Add as much as the system takes at once, because waking another
+// goroutine costs as much as the write. A goroutine writes the rest, and the messages of other
+// ids.
 func (f *flight) once() {
 	frames := f.chunk.Frames()
 	if n := f.conn.Try(frames); n < len(frames) {
@@ -85,12 +86,12 @@ func (f *flight) write() (more bool) {
 	default:
 		err = conn.Goodbye(frame.StatusGoingAway)
 	}
-	err = outcome.Failure(err) // which may ask the connection's own
+	err = outcome.Failure(err) // may ask an error of the connection
 	f.writer.End()
 	return f.land(n, err)
 }
 
-// progress notes that the peer took a piece, and n bytes by now.
+// progress notes that the peer took a piece, and n bytes in all.
 func (f *flight) progress(n int) {
 	f.went.Store(int64(f.tried + n))
 	if f.writer.Moved() {
@@ -110,7 +111,7 @@ func (f *flight) land(n int, err error) (more bool) {
 	b := c.backlog
 	b.Lock()
 	defer b.Unlock()
-	if c.flight != f { // given up, and settled then
+	if c.flight != f { // it was given up, and settled then
 		return false
 	}
 	if f.timer != nil {

@@ -19,8 +19,8 @@ type Group struct {
 	fullest atomic.Int64 // bytes in the fullest outbox, at the last beat
 }
 
-// NewGroup returns a Group of the recipients that all returns. It calls retire for the id of
-// one that may have nothing left to keep it.
+// NewGroup returns a Group of the recipients that all returns. It calls retire for an id that
+// nothing may keep any more.
 func NewGroup(c backlog.Config, all func() []*Recipient, retire func(id string)) *Group {
 	g := &Group{all: all}
 	g.Init(c, retire)
@@ -37,8 +37,9 @@ func (g *Group) Stats() outcome.Stats {
 	return s
 }
 
-// Beat has every recipient look after its connection from now on, about once a second and
-// less often the more there are: one timer for all, that runs only while there are some.
+// Beat starts the heartbeat, unless it runs already: about once a second, and less often the more
+// recipients there are, every recipient checks its connection. There is one timer for all
+// recipients. It runs only while there are any.
 func (g *Group) Beat() {
 	if g.beating.Load() || !g.beating.CompareAndSwap(false, true) {
 		return
@@ -63,7 +64,7 @@ func (g *Group) Beat() {
 		}
 		g.fullest.Store(int64(fullest))
 		g.beating.Store(false)
-		if len(all) > 0 || len(g.all()) > 0 { // one may have come too early
+		if len(all) > 0 || len(g.all()) > 0 { // a recipient that came while beating was true did not start the timer
 			g.Beat()
 		}
 	}))

@@ -12,9 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// A Recipient is one id: what waits for it, and the cursor that writes that. The methods of
-// the cursor, and those here, lock the backlog, except ID, Index and those with Locked in their
-// names.
+// A Recipient is one id: its backlog, and the cursor that writes it. The methods of the cursor
+// and the methods here lock the backlog, except ID, Index and those with Locked in their names.
 //
 // A Recipient takes three whole cache lines, and StreamPool.Add changes mostly the first two. If
 // two ids shared a line, two processors would take it from each other.
@@ -76,9 +75,9 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 	}
 }
 
-// PushAll accepts a batch from elsewhere for r's connection, but does not wait. It returns
-// how many messages it took, and why not the rest. done is given the outcomes of those, once
-// all are known. It holds the lock throughout, so that no
+// PushAll accepts a batch from another process for r's connection, but does not wait. It returns
+// how many messages it took, and why it did not take the rest. When all outcomes of the messages
+// that it took are known, it calls done with them. It holds the lock throughout, so that no
 // message is written behind one with ErrMoved.
 func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int, err error) {
 	r.backlog.Lock()
@@ -122,7 +121,7 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	case len(m.Data) > b.Shared.Outbox: // another process may allow more
 		return 0, outcome.ErrTooLarge
 	}
-	bounded := b.Shared.Line.Opened() // asked once: Start may come in between, and m has not waited for room then
+	bounded := b.Shared.Line.Opened() // asked once: if Start comes in between, m has not waited for room
 	if b.Full(m, bounded) {
 		if wait = r.PatienceLocked(); wait > 0 {
 			return wait, nil
@@ -134,7 +133,8 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	return 0, nil
 }
 
-// Appeared has what waits in the mailbox for r's id go where it has come.
+// Appeared notes that r's id is connected to another process. What waits in the mailbox for it
+// goes there.
 func (r *Recipient) Appeared() {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
@@ -142,7 +142,7 @@ func (r *Recipient) Appeared() {
 	r.WakeLocked()
 }
 
-// Conn returns r's connection and when it was attached; nil if r has none.
+// Conn returns r's connection, nil if there is none, and when it was attached.
 func (r *Recipient) Conn() (*cursor.Connection, time.Time) {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()

@@ -13,10 +13,10 @@ const (
 	slowest = 16 * time.Millisecond
 )
 
-// Shutdown ends a closed group: it waits until the logs have drained, says
-// goodbye to each WebSocket, and waits for the peers to leave. When ctx ends it
-// closes what is left and returns ctx's error. Only their handlers see the peers leave, so there is
-// nothing to wait on, and it polls.
+// Shutdown ends a closed group: it waits until the logs have drained, says goodbye to
+// each WebSocket, and waits for the peers to leave. When ctx ends it closes the
+// connections that are left and returns ctx's error. Only the handlers see the peers
+// leave, so there is nothing on which Shutdown could wait, and it polls.
 func (g *Group) Shutdown(ctx context.Context) (err error) {
 	over, end := ctx.Done(), (<-chan time.Time)(nil)
 	for pause := time.Millisecond; ; pause = min(2*pause, slowest) {

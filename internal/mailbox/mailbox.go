@@ -1,5 +1,5 @@
-// Package mailbox orders by age what waits for ids that are away. It holds no messages:
-// those stay in the logs of their ids.
+// Package mailbox orders the messages for ids that are away by age. It does not hold them: they
+// stay in the logs of their ids.
 package mailbox
 
 import (
@@ -15,17 +15,17 @@ type Owner interface {
 	// Gone reports whether all messages up to a position have left the mailbox. Positions
 	// count the messages that the owner has had there. It takes no lock.
 	Gone(upTo uint64) bool
-	// Expire has the oldest message give way, if the mailbox still says under the owner's
-	// lock that this is Due.
+	// Expire locks the owner. If the mailbox then still says that the owner is Due, the oldest
+	// message gives way.
 	Expire()
 }
 
-// A Mailbox is the order, and the bounds: messages expire, and the oldest give way when
-// there are too many.
+// A Mailbox keeps the order and the bounds: messages expire, and the oldest give way when there
+// are too many.
 type Mailbox struct {
 	TTL    time.Duration
 	Bytes  int          // of payload, and of what else Put counts
-	Closed *atomic.Bool // the pool is: all messages give way at the next Trim, also those that come later
+	Closed *atomic.Bool // the pool is closed: all messages give way at the next Trim, even those that come later
 
 	mu       sync.Mutex // a leaf
 	runs     []run      // oldest first; some may be gone
@@ -60,7 +60,7 @@ func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {
 	}
 }
 
-// Remove notes that messages have left, which their owner tells by Gone from now on.
+// Remove notes that messages have left. From now on their owner's Gone says so.
 func (m *Mailbox) Remove(messages, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -68,7 +68,7 @@ func (m *Mailbox) Remove(messages, bytes int) {
 	m.bytes -= bytes
 }
 
-// Due reports whether o has the oldest message, and that is to give way. o is locked.
+// Due reports whether o has the oldest message and the message must give way. o is locked.
 func (m *Mailbox) Due(o Owner) bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -76,12 +76,12 @@ func (m *Mailbox) Due(o Owner) bool {
 	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
 }
 
-// fitMost is how many messages may give way in one Fit, or more until n bytes have left. Its
-// caller must not wait for all that others have brought.
+// fitMost is how many messages give way in one Fit at most, or more until n bytes have left. The
+// caller of Fit must not wait until there is room for messages that others have put.
 const fitMost = 64
 
-// Fit has some of the oldest messages give way if there are too many, for one of n bytes that the
-// caller has put. It leaves the rest, and those whose time is over, to Trim. It must not be called
+// Fit makes some of the oldest messages give way if there are too many, after the caller has put
+// a message of n bytes. It leaves the rest, and expired messages, to Trim. It must not be called
 // under an owner's lock.
 func (m *Mailbox) Fit(n int) {
 	left, enough := fitMost, -1
@@ -96,14 +96,14 @@ func (m *Mailbox) Fit(n int) {
 	}
 }
 
-// Trim has the oldest messages give way until the rest is young and small enough, or until ctx
+// Trim makes the oldest messages give way until the rest is young and small enough, or until ctx
 // ends. It must not be called under an owner's lock.
 func (m *Mailbox) Trim(ctx context.Context) {
 	m.trim(func() bool { return ctx.Err() == nil && m.restLocked(&m.runs[0]) <= 0 })
 	m.Schedule()
 }
 
-// trim has the oldest messages give way while due says so of the first run.
+// trim makes the oldest messages give way as long as due returns true.
 func (m *Mailbox) trim(due func() bool) {
 	for {
 		m.mu.Lock()
@@ -139,14 +139,14 @@ func (m *Mailbox) restLocked(oldest *run) time.Duration {
 	return time.Until(oldest.expires)
 }
 
-// fullLocked reports whether messages are to give way whatever their age. The bound on their
-// number keeps the overhead of tiny ones in proportion.
+// fullLocked reports whether messages must give way whatever their age. The bound on their number
+// keeps the overhead of tiny messages in proportion.
 func (m *Mailbox) fullLocked() bool {
 	return m.bytes > m.Bytes || m.messages > m.Bytes/16+1024 || m.Closed.Load()
 }
 
-// Schedule has Trim called when the oldest messages are to give way, on a goroutine of its
-// own.
+// Schedule sets the timer that calls Trim, on a goroutine of its own, when the oldest messages
+// must give way.
 func (m *Mailbox) Schedule() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -18,16 +18,16 @@ type Format struct {
 	Newline bool // a newline ends each payload
 }
 
-// A Chunk holds messages back to back, so that what has gathered leaves in one write.
+// A Chunk holds messages back to back, so that messages that have gathered leave in one write.
 type Chunk struct {
 	buf      []byte // whole frames from off on
 	off      int
 	Messages int
 	Payload  int // bytes, without headers and newlines
 	receipts []receipt
-	Born     time.Duration // when the chunk was begun, if its way is timed
-	Cut      bool          // a part of it has left, or all: its peer may have that
-	Reason   error         // why it is not to be delivered, once the log has given it up
+	Born     time.Duration // when the chunk was begun, if the chunk is timed; else 0
+	Cut      bool          // a part of it, or all, has left, so the peer may have it
+	Reason   error         // why it is undelivered, once the log has given it up
 	newline  bool
 }
 
@@ -80,10 +80,10 @@ func (c *Chunk) Frames() []byte { return c.buf[c.off:] }
 // Size returns how many bytes c keeps, also for messages that have left it.
 func (c *Chunk) Size() int { return len(c.buf) }
 
-// Receipts returns how many messages of c somebody waits for, or has waited for.
+// Receipts returns how many messages of c have a receipt, or have had one.
 func (c *Chunk) Receipts() int { return len(c.receipts) }
 
-// Next removes and returns the first message, whose bytes stay c's.
+// Next removes and returns the first message. Its bytes still belong to c.
 func (c *Chunk) Next() (m Message) {
 	start, end := frame.Bounds(c.Frames())
 	m.Data = c.buf[c.off+start : c.off+end]
@@ -118,8 +118,8 @@ func (c *Chunk) add(m *Message, f Format) {
 	c.Payload += len(m.Data)
 }
 
-// NextWithin is Next if the message ends within the first n bytes of Frames. It also returns
-// how many of those it took.
+// NextWithin is Next, if the message ends within the first n bytes of Frames. It also returns how
+// many of those bytes the message took.
 func (c *Chunk) NextWithin(n int) (m Message, took int, ok bool) {
 	if c.Messages == 0 {
 		return m, 0, false
@@ -142,14 +142,15 @@ func (c *Chunk) First() *Chunk {
 	return Single(&m, f)
 }
 
-// unread returns a copy of c, whose bytes a write that has not returned may still read.
+// unread returns a copy of c. A write that has not returned may still read the bytes of c itself.
 func (c *Chunk) unread() *Chunk {
 	u := *c
 	u.buf = bytes.Clone(c.buf)
 	return &u
 }
 
-// compact moves the rest to the front of the buffer, if it is no more than what has gone.
+// compact moves the rest to the front of the buffer, if the rest is no larger than the part that
+// has gone.
 func (c *Chunk) compact() {
 	if c.off >= len(c.Frames()) {
 		c.move(c.buf[:0])

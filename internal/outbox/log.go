@@ -6,14 +6,14 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// A Log is what waits for one id, oldest first, in three parts:
+// A Log has the messages that wait for one id, oldest first, in three parts:
 //
 //	pinned | given up | waiting
 //
-// Pinned chunks are being written, or are on their way to another process: their bytes do
-// not change until they are settled or given up. Chunks that were given up behind them have
-// a reason already, which is reported when the write before them has ended. The rest waits.
-// The zero Log is empty.
+// Pinned chunks are being written, or are on their way to another process: their bytes do not
+// change until they are settled or given up. Chunks that were given up behind them already have a
+// reason. They are reported when the write before them has ended. The rest waits. The zero Log is
+// empty.
 type Log struct {
 	chunks  []*Chunk
 	pinned  int32
@@ -32,9 +32,10 @@ func (l *Log) Waits() bool { return len(l.waiting()) > 0 }
 
 func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
 
-// Append appends a message. The last chunk moves to a larger one while it is small, so that
-// a short log leaves in one write. A tight chunk has none of the pooled sizes, because it may
-// wait for long. Append returns the chunk if it has begun a new one, else nil.
+// Append appends a message. While the last chunk is small, its buffer is replaced by a larger
+// one, so that a short log leaves in one write. A tight chunk has none of the pooled sizes,
+// because it may wait for a long time. Append returns the chunk if it has begun a new one, and
+// nil otherwise.
 func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Bytes += len(m.Data)
 	l.Messages++
@@ -81,7 +82,7 @@ func (c *Chunk) grow(n int, tight bool) {
 	larger.Free()
 }
 
-// Pin pins the first chunk that waits, or of that the first message alone, and returns it.
+// Pin pins the first waiting chunk, or only the first message of that chunk, and returns it.
 // Nothing may be given up before it.
 func (l *Log) Pin(alone bool) *Chunk {
 	if c := l.waiting()[0]; alone && c.Messages > 1 {
@@ -91,10 +92,9 @@ func (l *Log) Pin(alone bool) *Chunk {
 	return l.chunks[l.pinned-1]
 }
 
-// Unpin ends what Pin has begun: the messages that are left wait again. What was given up
-// behind them must have been reported. If keep is true, a small empty chunk becomes the spare of a
-// busy id: the way through newChunk's pools, from another processor, takes a quarter of an Add's
-// time.
+// Unpin ends what Pin has begun: the messages that are left wait again. Chunks that were given up
+// behind them must have been reported. If keep is true, a small empty chunk becomes the spare of
+// a busy id: a chunk from newChunk's pools, on another processor, costs a quarter of an Add.
 func (l *Log) Unpin(keep bool) {
 	l.pinned = 0
 	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {
@@ -109,7 +109,7 @@ func (l *Log) Unpin(keep bool) {
 	}
 }
 
-// FreeSpare lets go of the spare.
+// FreeSpare frees the spare.
 func (l *Log) FreeSpare() {
 	if l.spare != nil {
 		l.spare.Free()
@@ -129,7 +129,7 @@ func (l *Log) take(i int) *Chunk {
 	return c
 }
 
-// Settled counts messages out that have left l and have an outcome now.
+// Settled subtracts messages that have left l and have an outcome now.
 func (l *Log) Settled(messages, receipts, payload int) {
 	l.Bytes -= payload
 	l.Messages -= messages
@@ -157,7 +157,7 @@ func (l *Log) Abandon() (copies []*Chunk) {
 	return copies
 }
 
-// GiveUp gives up all that waits, for reason.
+// GiveUp gives up all waiting messages, for reason.
 func (l *Log) GiveUp(reason error) {
 	for _, c := range l.waiting() {
 		c.Reason = reason
@@ -203,9 +203,9 @@ func (l *Log) Waiting() (messages, receipts, bytes int) {
 	return messages, receipts, bytes
 }
 
-// Sift asks judge about each message that waits, and removes those for which it has a reason, each
-// in a chunk of its own for fail. It does so only if one has a receipt, or may have more than most
-// bytes. It lets go of memory that the rest does not need.
+// Sift asks judge about each waiting message, and removes those for which judge has a reason,
+// each in a chunk of its own for fail. It asks only if a message has a receipt, or may have more
+// than most bytes. It frees memory that the rest does not need.
 func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
 	special := func(c *Chunk) bool { return c.Receipts() > 0 || c.Payload > most }
 	if !slices.ContainsFunc(l.waiting(), special) {

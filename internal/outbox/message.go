@@ -7,7 +7,7 @@ import (
 	"sync/atomic"
 )
 
-// A Message is what a producer has for an id, or without an id for every one.
+// A Message is what a producer has for an id or, without an id, for every id.
 type Message struct {
 	ID         string
 	Data       []byte
@@ -18,9 +18,11 @@ type Message struct {
 // A Receipt asks for the outcome of one message.
 type Receipt struct {
 	// Decide receives the outcome, which is nil if the message was written. The caller may hold
-	// the id's lock. Decide returns a function that tells whoever asks, or nil if nobody does.
+	// the id's lock. Decide returns a function that tells the outcome to whoever asked, or nil if
+	// nobody did.
 	Decide func(err error) (tell func())
-	// Stays means that who asks also waits for what becomes of a message in the mailbox.
+	// Stays means that the receipt stays with a message that goes to the mailbox, until its
+	// outcome.
 	Stays bool
 }
 
@@ -35,7 +37,7 @@ func (m *Message) Receipts() int {
 	return 1
 }
 
-// Tell gives r, which may be nil, the outcome, and tells who asks for it.
+// Tell gives r, which may be nil, the outcome, and tells whoever asked for it.
 func (r *Receipt) Tell(err error) {
 	if r != nil {
 		if tell := r.Decide(err); tell != nil {

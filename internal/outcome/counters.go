@@ -32,7 +32,7 @@ const fastest = 100 * time.Microsecond
 
 // Counters are what a pool counts.
 type Counters struct {
-	_         [64]byte // keeps what is counted for each message out of other cache lines
+	_         [64]byte // keeps the counters of each message in cache lines of their own
 	Accepted  stripes.Tally
 	Written   stripes.Tally
 	Forwarded stripes.Tally
@@ -74,7 +74,7 @@ func (c *Counters) moves() (joins, leaves uint64) {
 	}
 }
 
-// Read returns the counters. It reads outcomes before what was accepted, so that a
+// Read returns the counters. It reads the outcomes before it reads Accepted, so that a
 // message in between counts as waiting.
 func (c *Counters) Read() (s Stats) {
 	var done, acceptedBytes, bytes uint64

@@ -18,9 +18,9 @@ var (
 	ErrTooLarge     = errors.New("gcpool: message larger than the outbox")
 )
 
-// The reasons that tell more.
+// Reasons that wrap one of these and tell more.
 var (
-	ErrMoved    error = reason("gcpool: connected elsewhere") // why a connection is removed whose id is elsewhere now
+	ErrMoved    error = reason("gcpool: connected elsewhere") // why a connection was removed: its id is elsewhere now
 	ErrReplaced error = reason("gcpool: cut off by a newer connection")
 	ErrLeft     error = reason("gcpool: handler returned")
 	ErrSilent   error = reason("gcpool: peer silent for two heartbeats")
@@ -35,7 +35,7 @@ type reason string
 func (r reason) Error() string { return string(r) }
 func (r reason) Unwrap() error { return ErrNotConnected }
 
-// reasons are counted apart, each under its index. All other errors count together.
+// Each of the reasons has its own counter, under its index. All other errors share one.
 var reasons = [...]error{ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected}
 
 const other = len(reasons)
@@ -54,7 +54,7 @@ func class(err error) (i int) {
 	return i
 }
 
-// An answer is an error of the application's that has been asked for its class.
+// An answer is an error of the application whose class is known.
 type answer struct {
 	error
 	class int
@@ -62,9 +62,10 @@ type answer struct {
 
 func (a *answer) Unwrap() error { return a.error }
 
-// Ask asks an error of the application's what it wraps. It runs the application's code, so
-// it must not be called under a lock; the error that it returns may be counted under one.
-// An error that panics wraps nothing, and one that wraps ErrMoved is ErrMoved.
+// Ask finds out what an error of the application wraps. It runs code of the application, so
+// it must not be called under a lock; the error that it returns may be counted under a
+// lock. An error that panics wraps nothing. For an error that wraps ErrMoved, Ask returns
+// ErrMoved.
 func Ask(err error) (asked error) {
 	switch err {
 	case nil, ErrSlow, ErrDeleted, ErrExpired, ErrClosed, ErrNotConnected, ErrMoved:

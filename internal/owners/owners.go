@@ -1,5 +1,5 @@
-// Package owners knows which goroutine added which connection, and so whose connection a
-// Del may remove.
+// Package owners knows which goroutine added which connection. So it can tell which
+// connection a Del may remove.
 package owners
 
 import (
@@ -29,9 +29,9 @@ type owner struct {
 	left      bool // its connection was removed by its own Del, by DelConn, or because its handler returned
 }
 
-// A List is who added the connections that an id has had. The last one added the present
-// connection, if there is one. Goroutines have numbers that are never used again, so
-// a Del can be told apart however late it comes.
+// A List says who added the connections that an id has had. The last one added the present
+// connection, if there is one. Goroutines have numbers that are never used again, so the
+// List knows whose Del it is, however late it comes.
 type List []owner
 
 // Add returns o with c, who has added a connection. It forgets older owners that have left.
@@ -56,11 +56,11 @@ func (o List) AddLate(c Caller) List {
 	return o
 }
 
-// Del notes that c calls Del, and reports whether it may remove the present connection.
-// An owner and those that it started may remove the connection that it added, and no
-// other; everybody else may remove any. An owner of several connections is a stranger to
-// each; those that it started may belong to any, and remove none. The zero Caller may remove
-// any.
+// Del notes that c calls Del, and reports whether it may remove the present connection. An
+// owner, and a goroutine that it started, may remove the connection that the owner added,
+// and no other. Every other goroutine may remove any. An owner of several connections
+// counts as such another goroutine. A goroutine that it started may belong to any of these
+// connections, so it may remove none. The zero Caller may remove any.
 func (o List) Del(c Caller) bool {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
@@ -83,8 +83,8 @@ func (o List) Del(c Caller) bool {
 // Left notes that the last connection was removed by name, as its own Del would.
 func (o List) Left() { o[len(o)-1].left = true }
 
-// Past remembers the owners of ids that are away, each in one of two generations, by a
-// hash of the id, which may be long. Its user locks it.
+// Past remembers the owners of ids that are away, each in one of two generations. It knows
+// an id by its hash, because the id may be long. The caller locks it.
 type Past struct {
 	seed       maphash.Seed
 	young, old map[uint64]List
@@ -128,9 +128,9 @@ func (p *Past) find(id string) (key uint64, o List) {
 // A Caller is a goroutine and its parent, which started it; 0 if there is none.
 type Caller struct{ Goroutine, Parent uint64 }
 
-// WhoCalls tells who calls. Only the text of the stack has it: there the goroutine stands
-// first, and its parent last. A goroutine of the pool, such as the hooks' goroutine, is
-// nobody's child.
+// WhoCalls returns the calling goroutine and its parent. Only the text of the stack has
+// their numbers: the goroutine comes first, and its parent last. A goroutine of the pool,
+// such as the goroutine of the hooks, has no parent.
 func WhoCalls() Caller {
 	buf := stacks.Get().(*[4 << 10]byte)
 	defer stacks.Put(buf)

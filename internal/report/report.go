@@ -18,7 +18,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/tasks"
 )
 
-// Hooks are what the application wants to be told, and of which pool.
+// Hooks are the hooks and the logger of a pool, as the application has set them.
 type Hooks struct {
 	Pool        string
 	Buffer      int // how many calls may wait before Room waits
@@ -28,7 +28,7 @@ type Hooks struct {
 }
 
 // A Reporter tells the application what happened, in order, one call at a time, on a
-// goroutine that lives while there is something to tell. But for AskLogger and Room, its
+// goroutine that lives while there is something to tell. Except for AskLogger and Room, its
 // methods neither block nor call the application, so they may be called under a lock.
 type Reporter struct {
 	Hooks
@@ -37,7 +37,7 @@ type Reporter struct {
 	tasks    *tasks.Tasks
 	verbose  atomic.Bool   // joins and leaves are logged
 	backlog  atomic.Int64  // how many calls wait in events, for Room
-	room     signal.Signal // that backlog has shrunk
+	room     signal.Signal // woken when backlog has shrunk
 
 	mu      sync.Mutex // a leaf
 	events  []event
@@ -49,8 +49,8 @@ func New(h Hooks, f outbox.Format, c *outcome.Counters, t *tasks.Tasks) *Reporte
 	return &Reporter{Hooks: h, format: f, counters: c, tasks: t}
 }
 
-// AskLogger sees whether joins and leaves are to be logged. It must not be called under a
-// lock, as no logger may.
+// AskLogger asks the logger whether joins and leaves are to be logged. It must not be
+// called under a lock, because it calls the application.
 func (r *Reporter) AskLogger() {
 	defer func() { _ = recover() }() // as where it logs
 	r.verbose.Store(r.logger().Enabled(context.Background(), slog.LevelDebug))
@@ -58,8 +58,8 @@ func (r *Reporter) AskLogger() {
 
 func (r *Reporter) logger() *slog.Logger { return cmp.Or(r.Logger, slog.Default()) }
 
-// An event is that messages were not delivered, that one has the outcome which AddFunc asked
-// for, or that id came or went.
+// An event says that messages were not delivered, or that one message has the outcome for
+// which AddFunc asked, or that id came or went.
 type event struct {
 	id        string
 	chunk     *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
@@ -69,14 +69,14 @@ type event struct {
 	connected bool
 }
 
-// Fail reports the messages of c as undelivered; c is the reporter's from now on. What Deliver
-// waits for is told to its caller only.
+// Fail reports the messages of c as undelivered; c belongs to the reporter from now on. The
+// outcome of a message for which Deliver waits goes to the caller of Deliver only.
 func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	hooked := r.Undelivered != nil
 	for c.Receipts() > 0 && c.Messages > 0 {
 		m, err := c.Next(), err
 		if c.Cut && m.FromRemote && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
-			err = outcome.ErrCut // which a cluster would send again otherwise
+			err = outcome.ErrCut // otherwise a cluster would send the message again
 		}
 		var tell func()
 		if m.Receipt != nil {
@@ -89,7 +89,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 		}
 		r.counters.Fail(1, len(m.Data), err)
 		if tell != nil {
-			tell() // after the count, for Deliver returns now
+			tell() // after the count, because Deliver returns now
 		}
 	}
 	if hooked && c.Messages > 0 {
@@ -115,7 +115,7 @@ func (r *Reporter) Moved(id string, connected bool, err error) {
 	}
 }
 
-// add queues e. What is only logged is left out while the logger is too slow.
+// add queues e. While the logger is too slow, it leaves out events that are only logged.
 func (r *Reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -135,7 +135,7 @@ func (r *Reporter) add(e event, calls int) {
 func (r *Reporter) Room(ctx context.Context, closed <-chan struct{}) error {
 	for r.full() {
 		room := r.room.Next()
-		if !r.full() { // it may have ended before Next
+		if !r.full() { // room may have come before Next
 			break
 		}
 		select {
@@ -152,8 +152,8 @@ func (r *Reporter) Room(ctx context.Context, closed <-chan struct{}) error {
 // full reports whether more than Buffer calls wait.
 func (r *Reporter) full() bool { return r.backlog.Load() > int64(r.Buffer) }
 
-// run reports until nothing is left. A hook may end its goroutine, as
-// t.FailNow does; then another goes on.
+// run reports until nothing is left. If a hook ends the goroutine, as t.FailNow does,
+// another goroutine goes on.
 func (r *Reporter) run() {
 	ended := false
 	defer func() {
@@ -177,7 +177,7 @@ func (r *Reporter) next() (e event, ok bool) {
 	e = r.events[0]
 	if c := e.chunk; c != nil {
 		m := c.Next()
-		if e.data = slices.Clip(m.Data); len(m.Data) <= c.Size()/2 { // else the hook may have it all
+		if e.data = slices.Clip(m.Data); len(m.Data) <= c.Size()/2 { // otherwise the hook may keep the whole chunk
 			e.data = append(make([]byte, 0, len(m.Data)), m.Data...)
 		}
 	}

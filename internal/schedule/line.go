@@ -17,16 +17,16 @@ import (
 )
 
 const (
-	// Tick is how often the monitor looks. If it sees a write twice, it replaces the writer. So a
-	// write has taken at least this long when Stalled is called.
+	// Tick is how often the monitor looks. If it sees the same write twice, it replaces the
+	// writer. So a write has taken at least this long when Stalled is called.
 	Tick = 5 * time.Millisecond
-	// several is how many writers replace one that is held up, for a tick. Peers that stop
-	// together, as on a network that has gone, would otherwise each delay the line by a tick.
+	// several is how many writers replace one that is held up, for a tick. Otherwise, if many
+	// peers stop together, as when a network fails, each would delay the line by a tick.
 	several = 4
-	// InlineCredit bounds the writes that Add makes by itself. Time earns credit, up to this
-	// much, and a write costs one and a half times as long as it takes. So messages that come
-	// one by one need no other goroutine. A caller of Add in a loop soon has no credit left, and
-	// then the rest gathers.
+	// InlineCredit bounds the writes that Add itself makes. Time earns credit, up to this much,
+	// and a write costs one and a half times the time that it takes. So messages that come one by
+	// one need no other goroutine. A loop that calls Add soon has no credit left; from then on
+	// its messages gather.
 	InlineCredit = 100 * time.Microsecond
 )
 
@@ -45,10 +45,10 @@ type Place struct{ next Cursor }
 
 func (p *Place) place() *Place { return p }
 
-// A Line is the cursors of one pool that have something to write, first in, first out.
-// It is the pool's stream of ids and payloads: the payloads of an id gather behind its
-// place. A Go channel cannot be that. It would need room for all ids, and could not gather the
-// messages of one. Its writers would deadlock when they put cursors back into a full channel.
+// A Line is the cursors of one pool that have something to write, first in, first out. It is the
+// pool's stream of ids and payloads: the payloads of an id gather behind its place. A Go channel
+// cannot do that. It would need room for all ids, and could not gather the messages of one. Its
+// writers would deadlock when they put cursors back into a full channel.
 type Line struct {
 	Begun   chan struct{} // closed by Open
 	tasks   *tasks.Tasks
@@ -62,7 +62,7 @@ type Line struct {
 	first   Cursor
 	last    Cursor
 	length  int
-	serving []*Writer // those that were not replaced
+	serving []*Writer // all writers that were not replaced
 	limit   int       // how many may serve
 	surge   int       // how many may serve instead, while many were replaced
 	ticking bool
@@ -82,7 +82,7 @@ func (l *Line) Now() time.Duration { return time.Since(l.start) }
 // Time returns when Now's clock read d.
 func (l *Line) Time(d time.Duration) time.Time { return l.start.Add(d) }
 
-// Open has writers come for the cursors in line. Each runs drain on a goroutine of its own, until
+// Open starts writers for the cursors in line. Each runs drain on a goroutine of its own, until
 // Next says no. A second call does nothing.
 func (l *Line) Open(drain func(w *Writer)) {
 	l.mu.Lock()
@@ -127,9 +127,9 @@ func (l *Line) putLocked(c Cursor) {
 	l.staffLocked()
 }
 
-// Inline returns a writer with which the caller serves c by itself, if the line is open and
-// idle, and there is credit; it must call Done or GoOn then. Else Inline puts c in line, and
-// returns nil.
+// If the line is open and idle, and there is credit, Inline returns a writer with which the
+// caller itself serves c; the caller must then call Done or GoOn. Otherwise Inline puts c in
+// line, and returns nil.
 func (l *Line) Inline(c Cursor) *Writer {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -166,7 +166,7 @@ func (l *Line) dismissLocked(w *Writer) {
 	if w.inline > 0 {
 		took := min(now-w.inline, InlineCredit)
 		l.ready = max(l.ready, w.inline-InlineCredit) + took + took/2
-	} else { // the line was busy, so credit begins at nothing
+	} else { // the line was busy, so credit begins at zero
 		l.ready = max(l.ready, now)
 	}
 	l.spare, w.inline = w, 0

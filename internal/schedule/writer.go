@@ -19,8 +19,9 @@ type Writer struct {
 	seen     uint32        // steps at the monitor's last tick; line.mu
 }
 
-// Next puts w's last cursor back in line if that has more to write, and takes the first one. It
-// reports false, and dismisses w, if there is none, or if there are enough writers without w.
+// Next puts w's last cursor back in line if it has more to write, and takes the first cursor in
+// line. It reports false, and dismisses w, if there is none, or if there are enough writers
+// without w.
 func (w *Writer) Next() bool {
 	l := w.line
 	l.mu.Lock()
@@ -55,14 +56,14 @@ func (w *Writer) Write() {
 	}
 }
 
-// Begin marks the begin of a write that may take long, and End its end.
+// Begin marks the beginning of a write that may take long, and End its end.
 func (w *Writer) Begin() { w.steps.Add(1) }
 
 // End ends what Begin has begun.
 func (w *Writer) End() { w.steps.Add(1) }
 
-// Moved notes that a write has come further, and reports whether it has taken long already:
-// then w was replaced.
+// Moved notes that a write has made progress. It reports whether the write has taken so long that
+// w was replaced.
 func (w *Writer) Moved() (stalled bool) {
 	w.steps.Add(2)
 	return w.replaced.Load()
@@ -79,8 +80,8 @@ func (w *Writer) stuck() bool {
 	return stuck
 }
 
-// Done ends what Inline has begun, with more if the cursor has more to write. What stands in
-// line is for a goroutine, not for the caller.
+// Done ends what Inline has begun; more tells whether the cursor has more to write. A goroutine,
+// and not the caller, serves the cursors in line.
 func (w *Writer) Done(more bool) {
 	w.more = more
 	if w.Next() {
@@ -88,12 +89,13 @@ func (w *Writer) Done(more bool) {
 	}
 }
 
-// GoOn has a goroutine end what Inline has begun: rest, which reports whether more waits.
+// GoOn makes a goroutine end what Inline has begun. It calls rest, which reports whether more
+// waits.
 func (w *Writer) GoOn(rest func() (more bool)) {
 	w.employ(func() { w.more = rest() })
 }
 
-// employ has a goroutine make w's present write, and drain the line then.
+// employ starts a goroutine that makes w's present write, and then drains the line.
 func (w *Writer) employ(present func()) {
 	w.line.mu.Lock()
 	defer w.line.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 // Past is a deadline that makes a stuck write return at once.
 var Past = time.Unix(1, 0)
 
-// Guard runs one call into a connection, and turns a panic of it into an error.
+// Guard runs one call into a connection, and turns a panic of that call into an error.
 func Guard(call func() error) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
@@ -23,8 +23,8 @@ func Guard(call func() error) (err error) {
 	return call()
 }
 
-// Apart runs call, which calls methods of conn. In a type of the application's these may
-// wait for each other, so there call gets a goroutine.
+// Apart runs call, which calls methods of conn. In a type of the application these methods
+// may wait for each other, so there call gets a goroutine of its own.
 func Apart(conn net.Conn, call func()) {
 	if System(conn) {
 		call()
@@ -36,7 +36,7 @@ func Apart(conn net.Conn, call func()) {
 // Write calls conn.Write, and corrects results that break the rules of io.Writer. After a
 // panic a byte may have been written.
 func Write(conn net.Conn, p []byte) (n int, err error) {
-	n = min(1, len(p)) // should it panic
+	n = min(1, len(p)) // if it panics
 	err = Guard(func() error { n, err = conn.Write(p); return err })
 	n = min(max(n, 0), len(p))
 	if n < len(p) && err == nil {
@@ -45,8 +45,8 @@ func Write(conn net.Conn, p []byte) (n int, err error) {
 	return n, err
 }
 
-// WritePieces writes p a piece at a time. It adds each to wrote, and between two it tells
-// progress how much of p has gone.
+// WritePieces writes p a piece at a time. It adds the size of each piece to wrote, and
+// between two pieces it tells progress how much of p has gone.
 func WritePieces(conn net.Conn, p []byte, wrote *atomic.Uint64, progress func(n int)) (n int, err error) {
 	for piece := PieceOf(conn); n < len(p) && err == nil; {
 		if n > 0 {
@@ -74,8 +74,8 @@ func Ended(conn net.Conn) bool {
 	return raw != nil && raw.Control(func(uintptr) {}) != nil
 }
 
-// Close closes conn at once. Under TLS the socket goes first, for tls.Conn.Close waits up to
-// 5 s to send its last alert.
+// Close closes conn at once. Under TLS it closes the socket first, because tls.Conn.Close
+// waits up to 5 s to send its last alert.
 func Close(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		_ = Guard(func() error { return secure.NetConn().Close() })

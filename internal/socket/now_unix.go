@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// WriteNow writes as much of p as the socket has room for, and never waits. It goes past
+// WriteNow writes as much of p as the socket has room for, and never waits. It bypasses
 // conn.Write, so it writes nothing unless conn is one of the system's own.
 func WriteNow(conn net.Conn, p []byte) (n int) {
 	raw := rawConn(conn)

@@ -10,7 +10,7 @@ import (
 	"syscall"
 )
 
-// Piece is the most that one write to a stream carries: so the progress of a slow peer
+// Piece is the most that one write to a stream carries, so that the progress of a slow peer
 // shows.
 const Piece = 64 << 10
 
@@ -46,7 +46,7 @@ func LimitUnsent(conn net.Conn) { control(conn, limitUnsent) }
 // control calls f with the file descriptor of the socket under conn, if it can be reached.
 func control(conn net.Conn, f func(fd uintptr)) {
 	if raw := rawConn(Under(conn)); raw != nil {
-		_ = raw.Control(f) // it is closed then
+		_ = raw.Control(f) // fails if it is closed
 	}
 }
 
@@ -65,7 +65,7 @@ func Under(conn net.Conn) net.Conn {
 }
 
 // System reports whether conn is one of the system's own connections. Their methods wait
-// for nothing but the socket. A type of the application's may do anything when it is asked,
+// for nothing but the socket. A type of the application may do anything when it is called,
 // so a socket inside it is out of reach.
 func System(conn net.Conn) bool {
 	switch c := conn.(type) {
@@ -77,7 +77,7 @@ func System(conn net.Conn) bool {
 	return false
 }
 
-// rawConn returns the socket of one of the system's own connections, else nil.
+// rawConn returns the socket of one of the system's own connections, and nil for any other.
 func rawConn(conn net.Conn) syscall.RawConn {
 	if !System(conn) {
 		return nil

@@ -1,6 +1,6 @@
 // Package stripes has a lock and a counter for many goroutines at once. Each is split into
-// stripes, one a cache line. If two processors change one line for each message, passing it
-// between them costs more than the rest of StreamPool.Add.
+// stripes, one a cache line. If two processors change the same line for each message, passing the
+// line between them costs more than the rest of StreamPool.Add.
 package stripes
 
 import (
@@ -15,8 +15,9 @@ const (
 	lineSize = 64        // bytes of a cache line
 )
 
-// mine returns the stripe of the calling goroutine. The address of its stack is the only thing
-// that tells a goroutine from others at no cost. Two may have the same stripe, and one may have another later.
+// mine returns the stripe of the calling goroutine. Only the address of its stack tells a
+// goroutine from others at no cost. Two goroutines may have the same stripe, and a goroutine may
+// have another stripe later.
 func mine() int {
 	var here byte
 	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbors fall far apart
@@ -56,7 +57,7 @@ type Tally [number]struct {
 	_               [lineSize - 2*8]byte
 }
 
-// Add counts so many messages, of so many bytes together.
+// Add adds a number of messages, and their bytes together.
 func (t *Tally) Add(messages, bytes int) {
 	stripe := &t[mine()]
 	stripe.bytes.Add(uint64(bytes))

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Tasks is how many of them there are. Its zero value has none.
+// Tasks counts them. The zero Tasks has none.
 type Tasks struct{ n atomic.Int64 }
 
 // Begin counts a task until End.

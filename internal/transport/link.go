@@ -21,7 +21,7 @@ import (
 type Link struct {
 	Conn net.Conn // as it was added
 	kind
-	last    *Progress     // when Taking was called; nil if something was heard since
+	last    *Progress     // when Taking was last called; nil if the peer was heard since
 	pinged  atomic.Uint64 // how many bytes there were with the last ping
 	reads   uint32        // of the kind, when Heard was called; the kind may be under other Links
 	Opcode  byte          // of its messages
@@ -31,8 +31,8 @@ type Link struct {
 // A kind writes to one kind of connection and closes it. See upgraded.go, xnet.go, stream.go
 // and packet.go.
 type kind interface {
-	// Send writes whole frames, or their payloads, and returns how far it came. All before n
-	// was taken; if n is inside a frame, the peer may have a part of that. Between two writes
+	// Send writes whole frames, or their payloads, and returns how far it came. All before n was
+	// taken; if n is inside a frame, the peer may have a part of that frame. Between two writes
 	// it tells progress how far it has come at least.
 	Send(frames []byte, progress func(n int)) (n int, err error)
 	// Kind names how it writes.
@@ -49,9 +49,9 @@ type kind interface {
 	Left() bool
 	// Closed reports whether the connection has been closed on this side. It may block.
 	Closed() bool
-	// Close closes the connection. A WebSocket gets a close frame with s before, and TLS its
-	// close_notify, if the peer takes them within a second; Close may block so long. after is
-	// called once the socket is closed.
+	// Close closes the connection. Before that, a WebSocket gets a close frame with s, and TLS
+	// its close_notify, if the peer takes them within a second; Close may block for that second.
+	// after is called once the socket is closed.
 	Close(s frame.Status, after func())
 	// Announce is for a handler that may return before a Close with s begins. After it, the
 	// handler's return does not change the status. It takes 20 ms at most.
@@ -62,8 +62,8 @@ type kind interface {
 	Socket() net.Conn
 }
 
-// Init makes l the Link of conn, and reports false if conn is nil or a nil pointer. Messages
-// are binary or text, but an x/net connection says which itself, by its PayloadType.
+// Init makes l the Link of conn, and reports false if conn is nil or a nil pointer. The argument
+// binary chooses the opcode of messages, except that on an x/net connection PayloadType does.
 func (l *Link) Init(conn net.Conn, binary bool) bool {
 	if socket.IsNil(conn) {
 		return false
@@ -78,7 +78,7 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 		l.recodes = binary != (l.Opcode == frame.Binary)
 	}
 	if up := unwrap(conn); up != nil {
-		l.kind = upgrade.NewSender(up) // whole batches of frames go past the library
+		l.kind = upgrade.NewSender(up) // whole batches of frames bypass the library
 	} else if ws != nil {
 		l.kind = newXNet(ws)
 	} else if streams(conn) {
@@ -95,9 +95,9 @@ func (l *Link) Is(conn net.Conn) bool {
 	return o.Init(conn, false) && l.Same(&o)
 }
 
-// Same reports whether o is over the same connection as l. Under Upgrade, whatever wraps one Conn
-// is one connection. Elsewhere a type that cannot be compared is never the same. Same calls nothing
-// of the application's.
+// Same reports whether o is over the same connection as l. Under Upgrade, all wrappers of one
+// Conn are the same connection. Elsewhere a connection whose type cannot be compared is never the
+// same. Same calls no code of the application.
 func (l *Link) Same(o *Link) bool {
 	if up, other := l.upgraded(), o.upgraded(); up != nil && other != nil {
 		return up.Same(other)
@@ -105,20 +105,20 @@ func (l *Link) Same(o *Link) bool {
 	return reflect.ValueOf(o.Conn).Comparable() && l.Conn == o.Conn
 }
 
-// upgraded returns l's kind if that is a connection under Upgrade, else nil.
+// upgraded returns l's kind if that is a connection under Upgrade, and nil otherwise.
 func (l *Link) upgraded() *upgrade.Sender {
 	s, _ := l.kind.(*upgrade.Sender)
 	return s
 }
 
-// Tries reports whether Try may come to something.
+// Tries reports whether Try can write anything.
 func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
 
 // Try writes as many frames as the system takes at once, and returns how far it came. The next
 // Send must write the rest.
 func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
 
-// Held reports whether an unfinished message of the application's keeps Send waiting.
+// Held reports whether an unfinished message of the application keeps Send waiting.
 func (l *Link) Held() bool {
 	up := l.upgraded()
 	return up != nil && up.Held() > 0
@@ -146,8 +146,8 @@ func (l *Link) Heard() (heard, tells bool) {
 	return heard, true
 }
 
-// Send writes whole frames, as the kind's Send does, with the opcode of l's messages. Their
-// bytes are not l's to change, so another opcode takes a copy.
+// Send writes whole frames, as the kind's Send does, with the opcode of l's messages. Send must
+// not change their bytes, so it copies them for another opcode.
 func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return l.kind.Send(l.coded(frames), progress)
 }
@@ -165,7 +165,7 @@ func (l *Link) coded(frames []byte) []byte {
 	return frames
 }
 
-// Resends reports whether a frame that a failed Send has cut was certainly not received: its
+// Resends reports whether the peer certainly cannot use a frame that a failed Send has cut: the
 // kind writes to one of Go's own connections, and tells how far it came.
 func (l *Link) Resends() bool {
 	up := l.upgraded()

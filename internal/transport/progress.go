@@ -14,7 +14,8 @@ type Progress struct {
 }
 
 // Since reports whether something has moved since before. While an open message of the
-// application's holds up the pool, only its data counts, not the control frames between.
+// application holds up the pool, only the data of that message counts, and not the control
+// frames inside it.
 func (p Progress) Since(before Progress) bool {
 	if p.held > 0 && before.held > 0 {
 		return p.held != before.held

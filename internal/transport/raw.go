@@ -34,7 +34,8 @@ func (r *raw) Close(s frame.Status, after func()) {
 	after()
 }
 
-// Kill: Close of an application's type may wait for a write, and so may its deadline.
+// Kill sets a deadline and closes at the same time, because in a type of the application
+// either call may wait for a write.
 func (r *raw) Kill() {
 	var expired sync.WaitGroup
 	expired.Go(func() { _ = socket.Guard(func() error { return r.conn.SetWriteDeadline(socket.Past) }) })

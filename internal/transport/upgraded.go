@@ -9,8 +9,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// GoAway notes that a pool that has l, or has refused it, is shut down. If the handler then closes a
-// connection under Upgrade without a close frame, the close frame of Upgrade asks the peer to come back.
+// GoAway notes that a pool that has l, or has refused it, is shut down. If the handler then
+// closes a connection under Upgrade without a close frame, Upgrade's close frame asks the peer to
+// come back.
 func (l *Link) GoAway() {
 	if up := l.upgraded(); up != nil {
 		up.GoAway()
@@ -27,7 +28,7 @@ func (l *Link) Gone() bool {
 // unwrap returns the Conn of package upgrade under conn, or nil. An x/net connection has it in
 // its request. A library's wrapper around the hijacked connection has NetConn, as gorilla's does.
 func unwrap(conn net.Conn) (up *upgrade.Conn) {
-	defer func() { _ = recover() }() // of a NetConn of the application's
+	defer func() { _ = recover() }() // a NetConn of the application may panic
 	for range 8 {
 		switch c := conn.(type) {
 		case *upgrade.Conn:

@@ -13,7 +13,7 @@ import (
 )
 
 // xnet is a WebSocket of golang.org/x/net/websocket that is not under Upgrade. Its socket
-// is out of reach. Each message is one Write of x/net's, whose error does not tell how much
+// is out of reach. Each message is one Write of x/net, whose error does not tell how much
 // went. x/net closes the socket when the handler returns.
 type xnet struct {
 	ws   *websocket.Conn
@@ -23,7 +23,8 @@ type xnet struct {
 
 func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
 
-// Send sends frames one by one. Nothing can follow an error, for it may have cut a frame.
+// Send sends frames one by one. Nothing can follow an error, because it may have cut a
+// frame.
 func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	n, err = sendEach(frames, progress, func(op byte, payload []byte) (int, error) {
 		return 1, x.send(op, payload)
@@ -52,7 +53,8 @@ func (x *xnet) Left() bool {
 	return x.ws.IsServerConn() && x.ws.Request().Context().Err() != nil
 }
 
-// Closed sets a deadline to see, as socket.Closed does: the one that holds.
+// Closed finds out by setting a deadline, as socket.Closed does. It sets the deadline that
+// already holds.
 func (x *xnet) Closed() bool {
 	if x.said.Load() {
 		return errors.Is(socket.Guard(x.expire), net.ErrClosed)
@@ -97,8 +99,8 @@ const (
 	again = 20 * time.Millisecond
 )
 
-// Kill: x/net's Close waits for as long as a write is stuck, and sends status 1000 whatever
-// was sent before. Hence the deadline in the past, which is set again until Close returns.
+// Kill sets a deadline in the past, again and again until Close returns: x/net's Close
+// waits as long as a write is stuck, and sends status 1000 whatever was sent before.
 func (x *xnet) Kill() {
 	_ = socket.Guard(x.expire)
 	closed := make(chan struct{})

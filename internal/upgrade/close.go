@@ -8,22 +8,23 @@ import (
 )
 
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
-// destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its
-// side down, reads what comes and drops it, and closes when the peer has (RFC 6455 section
-// 7.1.1). A library inside Read drops what comes. If its handler has returned, the goroutine
-// of the handler drops it, or that of the pool's close. Else nobody does, and a timer closes.
+// destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its side
+// down, reads what comes and drops it, and closes when the peer has (RFC 6455 section 7.1.1). A
+// library inside Read drops what comes. If its handler has returned, the goroutine of the
+// handler, or the goroutine of the pool's close, drops it. Otherwise nobody does, and a timer
+// closes the socket.
 
-// closeGrace is how long a close frame may wait for room in the socket, and the socket for
-// its peer to close it.
+// closeGrace is how long a close frame may wait for room in the socket, and how long the socket
+// may wait for its peer to close.
 const closeGrace = time.Second
 
-// segment is the most that a peer has not acknowledged yet if nothing else waits for it: what was due
-// at the end, and our FIN.
+// segment is how many bytes a peer may not have acknowledged yet although no data waits for it:
+// the last control frames, and our FIN.
 const segment = 1 << 10
 
-// Close closes c for the library, and returns at once. It sends a close frame if nobody has:
-// with status 1001 (come back) if a pool is shut down, else 1000. The socket is closed when the peer
-// has closed it, at most a second later.
+// Close closes c for the library, and returns at once. It sends a close frame if nobody has: with
+// status 1001 (come back) if a pool is shut down, and otherwise with 1000. The socket is closed
+// when the peer has closed its side, at most a second later.
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	status := c.closing.farewell()
@@ -79,7 +80,7 @@ func (c *Conn) update(change func(*closing)) {
 		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
 	case ends:
-		then := after // of which only this case needs a copy on the heap
+		then := after // only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); then() })
 		socket.Apart(under, func() { _ = c.applyDeadline() })
 	default:
@@ -90,7 +91,7 @@ func (c *Conn) update(change func(*closing)) {
 // A callback is the functions to call; nil is none.
 type callback func()
 
-// add has f called behind the others.
+// add makes f run after the others.
 func (c *callback) add(f func()) {
 	if before := *c; before != nil {
 		*c = func() { before(); f() }
@@ -99,9 +100,9 @@ func (c *callback) add(f func()) {
 	}
 }
 
-// shut shuts our side, once all that was due is out. TLS may wait up to 5 s for that
-// (tls.Conn.CloseWrite). A connection without halves, as a limited listener returns,
-// lingers with our side open if its peer has got a close frame.
+// shut shuts our side, once all due frames are out. TLS may wait up to 5 s for that
+// (tls.Conn.CloseWrite). A connection without CloseWrite, as a limited listener returns, lingers
+// with our side open if its peer has got a close frame.
 func (c *Conn) shut() {
 	half, halves := c.Conn.(interface{ CloseWrite() error })
 	socket.Apart(c.Conn, func() {

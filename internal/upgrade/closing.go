@@ -10,11 +10,11 @@ import (
 // life is how far a Conn is from its end.
 //
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
-//	                         have both said a close frame
+//	                         have both sent a close frame
 //	ending    -> lingering   all that was due is out, and our side is shut
-//	lingering -> ended       the peer has closed, or began the close and has all; or dropMost
-//	                         was reached
-//	any       -> ended       closeGrace is over, nothing can be said, or Kill
+//	lingering -> ended       the peer has closed; or it began the close and has everything;
+//	                         or dropMost was reached
+//	any       -> ended       closeGrace is over, nothing can be sent, or Kill
 type life uint8
 
 const (
@@ -29,18 +29,18 @@ const dropMost = 8 << 20
 
 var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 
-// closing records how far the close of a Conn has come, and decides what follows. close.go
-// acts on it. said is who has said a close frame; only the first one is sent:
+// closing records how far the close of a Conn has come, and decides what follows. close.go acts
+// on it. said tells who has wanted to send a close frame; only the first frame leaves:
 //
-//	nobody -> pool       a pool, or End for a library that closes without one
-//	any    -> library    the library has written one, so it expects the peer's
+//	nobody -> pool       a pool closes, or End for a library that sends no close frame
+//	any    -> library    the library has written one, so it expects the peer's frame
 type closing struct {
 	life     life
 	said     writer
-	done     bool  // the peer sends nothing any more, or nobody waits for it
-	heard    bool  // the peer's close frame, before anybody here has said one
-	arrived  bool  // when our side was shut, the peer's system had almost all
-	returned bool  // the handler has
+	done     bool  // the peer sends nothing more, or nobody waits for it
+	heard    bool  // the peer's close frame came before anybody here has sent one
+	arrived  bool  // when our side was shut, the peer's system had almost everything
+	returned bool  // the handler has returned
 	away     bool  // a pool that has the connection, or has refused it, is shut down
 	dropped  int32 // bytes, while lingering
 	cut      error // why nothing may follow: a frame has been cut for good
@@ -54,9 +54,9 @@ func (c *closing) farewell() frame.Status {
 	return frame.StatusNormal
 }
 
-// refusal returns why w may write no more data, or nil. After a close frame nobody sends any
-// (RFC 6455 section 5.5.1). But the library may end the frame that it has begun, and write
-// the response that a pool's goodbye waits for.
+// refusal returns why w may write no more data, or nil. After a close frame nobody sends data
+// (RFC 6455 section 5.5.1). But the library may end the frame that it has begun, and write the
+// response to the handshake, for which a pool's goodbye waits.
 func (c *closing) refusal(w writer, s *speech) error {
 	switch {
 	case c.cut != nil:
@@ -85,9 +85,9 @@ func (c *closing) say(f []byte, by writer) (send bool, err error) {
 	return send, nil
 }
 
-// ask begins the close. status tells that it has one; without it and without a close frame
-// there is nothing to say, so the end comes at once. And a peer that has not answered a
-// pool's close frame gets no more time.
+// ask begins the close. status tells whether the close has a status. If it has none, and no
+// close frame was sent, there is nothing to send, so the end comes at once. And if it has none,
+// a peer that has not answered a pool's close frame gets no more time.
 func (c *closing) ask(status bool) {
 	switch {
 	case c.life != alive:
@@ -99,8 +99,9 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// shut notes that our side is shut, or that it cannot be, and whether what we have sent has arrived. A
-// peer that got no close frame, because a frame was cut before it, gets no more time.
+// shut notes that our side is shut, or cannot be shut, and whether what we have sent has
+// arrived. A peer that got no close frame, because a frame was cut before it, gets no more
+// time.
 func (c *closing) shut(failed, arrived bool) {
 	if c.life == ending {
 		c.life = lingering
@@ -109,16 +110,16 @@ func (c *closing) shut(failed, arrived bool) {
 	c.done = c.done || failed || c.cut != nil
 }
 
-// closes notes a close frame of the peer's. If we have said one, the peer sends nothing any more. If
+// closes notes a close frame of the peer. If we have sent one, the peer sends nothing more. If
 // the peer begins, it answers pings until it has our frame (RFC 6455 section 5.5.2).
 func (c *closing) closes() {
 	c.heard = c.heard || c.said == nobody
 	c.done = c.done || c.said != nobody
 }
 
-// came notes n bytes from the peer, and whether it is over. It reports whether to drop the
-// bytes, and whether more may come. A library that has said a close frame expects the peer's,
-// so it gets all bytes until its handler has returned.
+// came notes n bytes from the peer; over tells that nothing follows them. It reports whether to
+// drop the bytes, and whether more may come. A library that has sent a close frame expects the
+// peer's frame, so it gets all bytes until its handler has returned.
 func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 	drops = c.life != alive && (returned || c.said != library)
 	if drops && c.life == lingering { // before that, our close frame is still on its way
@@ -128,9 +129,10 @@ func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 	return drops, c.life != ended && !c.done
 }
 
-// move moves the life on where nothing is left to wait for, and returns it. With the peer's
-// close frame and the library's the handshake is complete (RFC 6455 section 7.1.1). A pool's
-// is not enough: the library still has to read the peer's, and answers it.
+// move advances life if there is nothing left to wait for, and returns it. With the close
+// frames of the peer and of the library, the close handshake is complete (RFC 6455 section
+// 7.1.1). A pool's frame is not enough: the library still has to read the peer's frame, and
+// answers it.
 func (c *closing) move() life {
 	switch {
 	case c.life == lingering && (c.done || c.heard && c.arrived):

@@ -38,7 +38,7 @@ type Conn struct {
 	reads atomic.Uint32 // how often something has come from the peer
 
 	mu       sync.Mutex    // a leaf; guards what follows
-	change   signal.Signal // of what it guards
+	change   signal.Signal // of what mu guards
 	speech   speech        // only Write changes it, so Write reads it without mu
 	deadline time.Time     // the library's write deadline
 	turns    turns
@@ -78,19 +78,20 @@ func FromContext(ctx context.Context) *Conn {
 	return c
 }
 
-// Read reads what the peer sends, first what came with the handshake. Once the close has
-// begun it drops what comes and returns net.ErrClosed when nothing comes any more.
+// Read reads what the peer sends, beginning with what came with the handshake. Once the close has
+// begun, it drops what comes, and returns net.ErrClosed when nothing more comes.
 func (c *Conn) Read(p []byte) (int, error) {
 	c.in.Lock()
 	defer c.in.Unlock()
 	return c.read(p, false)
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun and the
-// handler has returned: now, as its goroutine says, or before.
+// If the close has begun and the handler has returned, Drain reads and drops what comes until the
+// peer has closed. now tells that the handler has returned just now; its goroutine then calls
+// Drain.
 func (c *Conn) Drain(now bool) {
 	var drops, more bool
-	if now && c.writing.TryLock() { // nobody may ever answer
+	if now && c.writing.TryLock() { // there may never be a response
 		c.Handshake.Stop()
 		c.writing.Unlock()
 	}
@@ -99,7 +100,7 @@ func (c *Conn) Drain(now bool) {
 			drops, more = s.came(0, false, true)
 		}
 	})
-	if drops && more && c.in.TryLock() { // who is inside Read drops what comes
+	if drops && more && c.in.TryLock() { // otherwise whoever is inside Read drops what comes
 		defer c.in.Unlock()
 		_, _ = c.read(make([]byte, dropAtOnce), true)
 	}
@@ -108,7 +109,7 @@ func (c *Conn) Drain(now bool) {
 // dropAtOnce is how much one read drops. A library may read two bytes at a time.
 const dropAtOnce = 4 << 10
 
-// read reads, and drops what is for nobody. returned tells that the handler has returned.
+// read reads, and drops bytes that nobody expects. returned tells that the handler has returned.
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
 		n, over, closed, err := c.in.read(c.Conn, p)
@@ -134,8 +135,8 @@ func (c *Conn) read(p []byte, returned bool) (int, error) {
 	}
 }
 
-// Write writes for the library: the response to the handshake, then frames, split anywhere.
-// Data frames wait for their turn, and control frames never do.
+// Write writes for the library: the response to the handshake, then frames, split anywhere. Data
+// frames wait for their turn; control frames never do.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	c.writing.Lock()
 	defer c.writing.Unlock()
@@ -151,8 +152,8 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeData writes p in the library's turn. A write that its deadline has cut may go on
-// later, but not under TLS, which any error of a write breaks for good (crypto/tls,
+// writeData writes p in the library's turn. A write that its deadline has cut may go on later,
+// but not under TLS, because any error of a write breaks TLS for good (crypto/tls,
 // Conn.SetWriteDeadline).
 func (c *Conn) writeData(p []byte) (n int, err error) {
 	if err = c.acquire(library); err != nil {
@@ -167,7 +168,7 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	if goesOn := !c.speech.parser.Cut() || errors.Is(err, os.ErrDeadlineExceeded); goesOn && !secure {
 		cut = nil
 	}
-	c.turns.turn = controls // whom the deadline does not bind
+	c.turns.turn = controls // the library's deadline does not bind control frames
 	c.mu.Unlock()
 	if c.speech.phase != response {
 		c.Handshake.Stop()
@@ -177,7 +178,7 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeControl takes the bytes of a control frame, and has it sent when it is complete.
+// writeControl takes the bytes of a control frame, and sends the frame once it is complete.
 func (c *Conn) writeControl(p []byte) (int, error) {
 	c.mu.Lock()
 	n, whole, err := c.speech.control(p)

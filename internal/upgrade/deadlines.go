@@ -8,7 +8,7 @@ import (
 )
 
 // SetDeadline, SetReadDeadline and SetWriteDeadline are for the library. A write deadline
-// bounds its own writes of data and their wait for a turn, and no write of anybody else.
+// bounds only the library's own writes of data, and their wait for a turn.
 func (c *Conn) SetDeadline(t time.Time) error {
 	if err := c.SetReadDeadline(t); err != nil {
 		return err
@@ -21,7 +21,7 @@ func (c *Conn) SetReadDeadline(t time.Time) error {
 		return net.ErrClosed
 	}
 	err := socket.Guard(func() error { return c.Conn.SetReadDeadline(t) })
-	if c.Ending() { // since just now
+	if c.Ending() { // the close has just begun
 		limitReads(c.Conn)
 	}
 	return err

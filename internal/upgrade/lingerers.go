@@ -5,8 +5,8 @@ import (
 	"sync"
 )
 
-// lingerersMost is how many connections may be between the begin and the end of their close.
-// It bounds the sockets of the process, so all pools share it.
+// lingerersMost is how many connections may be between the beginning and the end of their
+// close. It bounds the sockets of the process, so all pools share it.
 const lingerersMost = 1024
 
 // lingerers are those connections.

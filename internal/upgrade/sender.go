@@ -18,7 +18,7 @@ type Sender struct {
 func NewSender(c *Conn) *Sender { return &Sender{conn: c} }
 
 // Send writes whole frames, or the rest that Try has left, and tells progress between writes
-// how much has gone. Nothing can follow an error, for it may have cut a frame.
+// how much has gone. Nothing can follow an error, because it may have cut a frame.
 func (s *Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 	if !s.tried {
 		if err = s.conn.acquire(pool); err != nil {
@@ -31,8 +31,8 @@ func (s *Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return n, err
 }
 
-// Try writes whole frames as far as the socket has room for them, and waits for nobody.
-// Where that ends inside one, the turn stays the pool's until Send has written the rest.
+// Try writes whole frames as far as the socket has room for them, and does not wait. If it
+// stops inside a frame, the pool keeps the turn until Send has written the rest.
 func (s *Sender) Try(frames []byte) (n int) {
 	c := s.conn
 	c.mu.Lock()
@@ -49,8 +49,8 @@ func (s *Sender) Try(frames []byte) (n int) {
 	return n
 }
 
-// Held returns how many bytes of data the library has written if it has left a message open
-// and is not writing now; else 0.
+// If the library has left a message open and is not writing now, Held returns how many bytes of
+// data it has written; otherwise 0.
 func (s *Sender) Held() uint64 {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
@@ -76,8 +76,8 @@ func (s *Sender) Ping() error { return s.conn.control(frame.Append(nil, frame.Pi
 // Goodbye sends a close frame and leaves the connection open. It never waits.
 func (s *Sender) Goodbye(status frame.Status) error { return s.conn.control(status.Frame(), pool) }
 
-// Close begins the close, as Conn.End does. If the handler had returned before, it drops what
-// comes, for about a second at most.
+// Close begins the close, as Conn.End does. If the handler has already returned, Close drops
+// what the peer sends, for about a second at most.
 func (s *Sender) Close(status frame.Status, after func()) {
 	s.conn.End(status, after)
 	s.conn.Drain(false)
@@ -90,7 +90,7 @@ func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 // Kill closes the socket at once, as Conn.Kill does.
 func (s *Sender) Kill() { s.conn.Kill() }
 
-// GoAway has Conn.Close tell the peer to come back.
+// GoAway makes Conn.Close tell the peer to come back.
 func (s *Sender) GoAway() {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

@@ -60,7 +60,7 @@ func (s *speech) data(p []byte) (n int) {
 	return len(p)
 }
 
-// wrote follows p, which has been written and held no control frame.
+// wrote follows p, which has been written and contains no control frame.
 func (s *speech) wrote(p []byte) {
 	s.bytes += uint64(len(p))
 	switch s.phase {
@@ -100,5 +100,5 @@ func (s *speech) control(p []byte) (n int, whole []byte, err error) {
 // betweenFrames reports whether a control frame may pass.
 func (s *speech) betweenFrames() bool { return s.phase == frames && !s.parser.Cut() }
 
-// betweenMessages reports whether data of a pool's may pass.
+// betweenMessages reports whether data of a pool may pass.
 func (s *speech) betweenMessages() bool { return s.phase == frames && !s.parser.Open() }

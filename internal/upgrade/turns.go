@@ -2,11 +2,11 @@ package upgrade
 
 import "slices"
 
-// writer is who writes to the socket of a Conn. One at a time does, and the next begins
-// where a frame has ended:
+// writer says who writes to the socket of a Conn. Only one writes at a time, and the next
+// begins where a frame has ended:
 //
 //	nobody   -> library    its message goes on, or the pool has had its turn
-//	nobody   -> pool       no message of the library's is open, or it has had its turn
+//	nobody   -> pool       no message of the library is open, or the library has had its turn
 //	any      -> controls   control frames may be due
 //	controls -> nobody     none may leave any more
 type writer uint8
@@ -26,9 +26,9 @@ type turns struct {
 	due     [][]byte // control frames that wait for the end of a frame
 }
 
-// take gives w the turn if it is free and w may have it. Whoever had it last lets the other
-// go first. between tells that no message of the library's is open; else the turn is the
-// library's alone.
+// take gives w the turn if the turn is free and w may have it. Whoever had it last lets the
+// other go first. between tells that no message of the library is open; otherwise only the
+// library may have the turn.
 func (t *turns) take(w writer, between bool) bool {
 	others := library + pool - w
 	first := t.last != w || t.waiting[others-1] == 0
@@ -39,8 +39,8 @@ func (t *turns) take(w writer, between bool) bool {
 	return true
 }
 
-// put makes a control frame wait. Of each kind the newest one waits. Only a pool's ping does
-// not replace the library's, which expects an answer to its own payload.
+// put makes a control frame wait. Of each kind only the newest waits, except that a pool's
+// frame replaces none: the library expects an answer to the payload of its own ping.
 func (t *turns) put(f []byte, by writer) {
 	same := func(other []byte) bool { return other[0]&0xf == f[0]&0xf }
 	if by == pool && slices.ContainsFunc(t.due, same) {

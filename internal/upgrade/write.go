@@ -24,7 +24,7 @@ func (c *Conn) acquire(w writer) (err error) {
 		}
 		err = c.closing.refusal(w, &c.speech)
 		if err == nil && !until.IsZero() && !time.Now().Before(until) {
-			err = os.ErrDeadlineExceeded // of the socket it would break TLS
+			err = os.ErrDeadlineExceeded // a deadline of the socket would break TLS
 		}
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
@@ -42,14 +42,15 @@ func (c *Conn) acquire(w writer) (err error) {
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
-		c.change.Wake() // whoever has let w go first
+		c.change.Wake() // wakes whoever has let w go first
 	}
 	return err
 }
 
-// release ends the turn of from. err, if any, has cut a frame for good. Control frames that
-// are due leave first; a goroutine waits for room in the socket if need be, and keeps the
-// turn. from is nobody for callers without the turn: whoever has it will release it.
+// release ends the turn of from. If err is not nil, it has cut a frame for good. Control frames
+// that are due leave first; if the socket has no room for them, a goroutine waits for room, and
+// keeps the turn. from is nobody if the caller does not have the turn: whoever has it will
+// release it.
 func (c *Conn) release(from writer, err error) {
 	c.mu.Lock()
 	if err != nil {
@@ -60,7 +61,7 @@ func (c *Conn) release(from writer, err error) {
 		return
 	}
 	c.turns.turn = controls
-	leave := c.speech.phase == frames && c.closing.cut == nil // else none ever leaves
+	leave := c.speech.phase == frames && c.closing.cut == nil // otherwise no control frame ever leaves
 	for leave && len(c.turns.due) > 0 && !c.speech.parser.Cut() {
 		due := bytes.Join(c.turns.due, nil)
 		c.turns.due = nil
@@ -74,7 +75,7 @@ func (c *Conn) release(from writer, err error) {
 		c.mu.Lock()
 	}
 	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	if !shut { // else nobody gets a turn any more
+	if !shut { // otherwise nobody gets a turn any more
 		c.turns.turn = nobody
 		c.change.Wake()
 	}
@@ -85,7 +86,7 @@ func (c *Conn) release(from writer, err error) {
 }
 
 // waitForRoom writes the rest of control frames. It kills the connection of a peer that pings
-// and does not read: one whose system acknowledges nothing for patience.
+// and does not read, that is, whose system acknowledges nothing for patience.
 func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 	sent := make(chan error, 1)
 	go func() {
