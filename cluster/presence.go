@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Stats is a snapshot of a Node. For the outcomes of messages see [gcpool.Pool.Stats], where Forwarded
-// counts those that another node has written.
+// Stats is a snapshot of a Node. For the outcomes of messages see [gcpool.Pool.Stats], where
+// Forwarded counts those that another node has written.
 type Stats struct {
 	Nodes     int    // other nodes that were heard within 3.5 s
 	IDs       int    // ids that are connected here and announced
@@ -36,11 +36,12 @@ func (n *Node) Stats() Stats {
 	}
 }
 
-// Where returns the name of the node to which id is connected in a pool. If two nodes have that name,
-// it returns the name, "/" and the unique id of the node. Where returns gcpool.ErrNotConnected if no
-// node has the id, and if there is no connection to NATS; ErrUncertain if no answer comes within
-// WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if id is connected here. For up
-// to a second after the Shutdown of a node, Where waits for its users to connect elsewhere.
+// Where returns the name of the node to which id is connected in a pool. If two nodes have that
+// name, it returns the name, "/" and the unique id of the node. Where returns
+// gcpool.ErrNotConnected if no node has the id, and if there is no connection to NATS; ErrUncertain
+// if no answer comes within WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if
+// id is connected here. For up to a second after the Shutdown of a node, Where waits for its users
+// to connect elsewhere.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if !n.joined() || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: no node, nil context or empty id", gcpool.ErrInvalid)
@@ -67,11 +68,11 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 }
 
 // Online iterates over the ids that are connected in a pool: first the ids on this node, then those
-// on the others. It asks each node when its turn comes, gathers that node's ids in memory, and leaves
-// out a node that has gone by then. An id that moves meanwhile may come twice, or not at all. If a
-// node does not answer completely within WithTimeout, an error comes in place of its ids, and the
-// iteration goes on. If ctx ends, the iteration ends with its error. Ids of other nodes that do not
-// fit into NATS's max_payload are left out.
+// on the others. It asks each node when its turn comes, gathers that node's ids in memory, and
+// leaves out a node that has gone by then. An id that moves meanwhile may come twice, or not at
+// all. If a node does not answer completely within WithTimeout, an error comes in place of its ids,
+// and the iteration goes on. If ctx ends, the iteration ends with its error. Ids of other nodes
+// that do not fit into NATS's max_payload are left out.
 func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if !n.joined() || ctx == nil {
