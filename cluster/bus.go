@@ -56,7 +56,7 @@ func (n *bus) note(err error) {
 	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
 		go func() {
 			defer func() { _ = recover() }()
-			cmp.Or(n.logs, slog.Default()).Warn("gcpool/cluster: trouble", "node", n.name, "err", err)
+			cmp.Or(n.logs, slog.Default()).Warn("gcpool/cluster: error", "node", n.name, "err", err)
 		}()
 	}
 }

@@ -23,7 +23,7 @@ func (n *Node) check() error {
 	case len(n.name) > maxName:
 		wrong = fmt.Sprintf("WithName must not be longer than %d bytes", maxName)
 	case n.nc.Opts.NoEcho:
-		wrong = "nats.NoEcho: a node hears itself, to know that NATS is there"
+		wrong = "nats.NoEcho: a node must hear its own messages, to see that NATS answers"
 	case n.timeout < time.Second:
 		wrong = "WithTimeout must be at least a second"
 	case !n.nc.IsConnected():

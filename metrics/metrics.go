@@ -135,7 +135,7 @@ func gauges() []figure {
 			func(s *gcpool.Stats) int { return s.FullestOutbox }),
 		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),
-		gauge("stalled_writers", "Connections whose peer has held up a write for 5 ms or more.",
+		gauge("stalled_writers", "Connections whose peer has been holding up a write for 5 ms or more.",
 			func(s *gcpool.Stats) int { return s.Stalled }),
 	}
 }

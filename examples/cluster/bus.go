@@ -62,10 +62,10 @@ func (b *bus) connect(name string) (*nats.Conn, error) {
 		nats.PingInterval(pingInterval), nats.FlusherTimeout(pingInterval),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil { // else it was closed by us
-				slog.Warn("cluster: NATS is away", "node", name, "err", err)
+				slog.Warn("cluster: NATS is unreachable", "node", name, "err", err)
 			}
 		}),
-		nats.ReconnectHandler(func(*nats.Conn) { slog.Info("cluster: NATS is back", "node", name) }),
+		nats.ReconnectHandler(func(*nats.Conn) { slog.Info("cluster: connected to NATS again", "node", name) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the node logs them
 	}
 	if b.embedded != nil {

@@ -19,7 +19,7 @@ const (
 	answer = time.Second // how long a list may take
 )
 
-var errAway = errors.New("NATS is away")
+var errAway = errors.New("NATS is unreachable")
 
 // A directory asks all nodes who is connected.
 type directory struct {
