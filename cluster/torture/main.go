@@ -1,11 +1,11 @@
 //go:build unix
 
-// Torture runs a cluster as its users do, three processes of nodes and three of
-// nats-server, breaks something, and judges what users received.
+// Torture runs a cluster as its users do, with three nodes and three nats-servers, each a
+// process. It breaks something, and judges what users received.
 //
 //	go run ./torture -fault route-cut -for 20s
 //
-// It is for Unix, for it stops processes. Without -fault it runs them all in turn.
+// It needs Unix, because it stops processes. Without -fault it runs all faults in turn.
 package main
 
 import (
@@ -47,7 +47,7 @@ func main() {
 	}
 }
 
-// torture starts a fleet and repeats a fault for as long as told, at least once.
+// torture starts a fleet and repeats a fault until the time lasts is over, at least once.
 func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
 	v := newVerdict(f.name)
 	fl, err := start(f.setup, v)

@@ -1,24 +1,25 @@
 // Package ledger judges whether messages that went through gcpool had the fate
-// that gcpool promises. Producers push through a [Stream], connections are added
-// with [Ledger.Connect], their peers tell a [Conn] what they got, and the hook of
-// WithUndelivered is [Ledger.Undelivered]. The ledger then knows of every
-// message what became of it:
+// that gcpool promises. Producers push through a [Stream], connections are
+// added with [Ledger.Connect], their peers tell a [Conn] what they got, and the
+// hook of WithUndelivered is [Ledger.Undelivered]. From these the ledger knows
+// what became of every message:
 //
 //   - Each accepted message has one outcome: it was received, reported, or
 //     written and lost behind the last one received on a connection that was cut.
-//   - What was received had been accepted, was not reported, and came once.
-//   - Of one producer and id it came in order, on each connection and across them.
+//   - A message that was received had been accepted, was not reported, and came once.
+//   - Messages of one producer to one id came in order, on each connection and across
+//     connections.
 //   - It came on no other id's connection, and not on one that had been replaced
 //     when it was sent.
-//   - Only the last message on a connection may be torn, and then it is reported, or comes
-//     whole on a later one.
+//   - Only the last message on a connection may be torn. It is then reported, or comes
+//     whole on a later connection.
 //   - Stats adds up, at each sample, and what waits is within the bounds.
 //
-// The ledger keeps runs, not messages, and of those only the last minute's once
-// there are many, so that it can take 10^8 messages. A report therefore must not
-// come more than a minute after a later message of its stream was received. All
-// methods may be called from any number of goroutines at once, except those of
-// one Stream, and of one Conn, which belong to one goroutine each.
+// To take 10^8 messages, the ledger keeps runs of messages and, once there are
+// many, only the runs of the last minute. A report therefore must not come more
+// than a minute after a later message of its stream was received. All methods
+// may be called from any number of goroutines at once, except those of one
+// Stream, and of one Conn, which belong to one goroutine each.
 package ledger
 
 import (

@@ -1,8 +1,8 @@
-// Package model holds gcpool against a plain model of it: a state machine draws
-// what an application, its peers and time do, and after each step compares what
-// can be seen of the library with what the model says.
+// Package model compares gcpool with a simple model. A state machine draws at
+// random what the application, its peers and time do. After each step it
+// compares what can be seen of the library with what the model says.
 //
 //	go test -rapid.checks=10000 ./torture/model
 //
-// A failure is shrunk, and written to testdata, from where it is replayed.
+// A failure is shrunk and written to testdata; later runs replay it.
 package model

@@ -1,11 +1,11 @@
-// Soak has gcpool serve thousands of real connections for a while, at full speed,
-// while its peers stop reading, leave and come back, and judges every message, what
-// it holds, and what it leaves behind.
+// Soak lets gcpool serve thousands of real connections at full speed, while the
+// peers stop reading, leave and come back. It judges every message, what the
+// process holds, and what gcpool leaves behind.
 //
 //	go run ./torture/soak -for 60s
 //
 // It exits with 1 if a promise was broken, and with 2 if it was called wrongly.
-// Interrupting it ends it early, with a verdict.
+// An interrupt ends it early, with a verdict.
 package main
 
 import (
