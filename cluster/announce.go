@@ -10,8 +10,8 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined   byte = 'j' // ids with a new connection: all announced after a number, up to another
-	alive    byte = 'a' // every second: name, time, the last number, that of the last request
+	joined   byte = 'j' // ids with new connections: all that were announced after one number and up to another
+	alive    byte = 'a' // every second: name, time, the number of the last id, the number of the last request
 	greeting byte = 'g' // the same to one node, which answers with alive
 	missing  byte = 'm' // asks for all ids that were announced after a number
 	listing  byte = 'l' // asks for all ids of a pool
@@ -48,9 +48,9 @@ type entry struct {
 type announcer struct {
 	*Node
 	entries map[key]*entry
-	latest  uint64   // the number of the last id that came, or has a newer connection
-	fresh   []*entry // the last of these, to be announced
-	drained int      // how many subscriptions; see unsubscribe
+	latest  uint64   // the highest number that an id has
+	fresh   []*entry // the ids with the highest numbers, which are still to be announced
+	drained int      // how many subscriptions were drained; see unsubscribe
 	silent  bool     // NATS did not answer unsubscribe since the last tick
 	held    []held   // ids whose connections ended with Shutdown
 
@@ -60,8 +60,8 @@ type announcer struct {
 }
 
 // A held id keeps its subscription, because its user is expected at another node. Until another
-// node announces it, or until holdTime has passed, this node answers that its messages were not
-// taken, and their sender tries again.
+// node announces the id, or until holdTime has passed, this node answers pushes to it with outcomes
+// for none, and their senders try again.
 type held struct {
 	key
 	sub   *nats.Subscription
@@ -84,7 +84,7 @@ func (n remote) Changed(pool, id string) {
 	k := key{pool, id}
 	n.mu.Lock()
 	added := n.added(k)
-	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // else it has a version already
+	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // otherwise it has a version already
 		n.dirty[k] = change{added, n.versionLocked(added)}
 	}
 	n.mu.Unlock()
@@ -181,8 +181,8 @@ func (s *announcer) drop(k key, e *entry) {
 
 // unsubscribe drains a subscription, so that requests on their way still arrive. Without a
 // connection nothing is on its way, and nats.go would restore a draining subscription when it
-// connects again. Now and then it waits for NATS, because nats.go drains with a goroutine for each;
-// until the next tick it does not wait for a NATS that does not answer.
+// connects again. nats.go drains each subscription with a goroutine, so after every 512 it waits
+// for NATS. If NATS does not answer, it does not wait again until the next tick.
 func (s *announcer) unsubscribe(sub *nats.Subscription) {
 	if s.silent || !s.nc.IsConnected() {
 		_ = sub.Unsubscribe()
@@ -208,9 +208,9 @@ func (s *announcer) sayFresh() {
 	}
 }
 
-// say announces ids, in the order of their numbers: all that have a number above after, and not
-// above upTo. It sends as many messages as they need, at least one, and each tells which numbers
-// it covers.
+// say announces ids, in the order of their numbers: all ids with a number above after and not above
+// upTo. It sends as many messages as they need, but at least one, and each message tells which
+// numbers it covers.
 func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
 	s.mu.Lock()
 	limit := s.limit - len(s.id) - 2 - 2*binary.MaxVarintLen64

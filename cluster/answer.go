@@ -23,7 +23,7 @@ const (
 )
 
 // reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed does
-// not travel: what a pool that is shut down has not written goes back, see delivery.note.
+// not travel: messages that a pool has not written when it is shut down go back; see delivery.note.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -46,8 +46,8 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// A replies part decides what becomes of requests that are out. It goes by the answers of other
-// nodes, or by their silence.
+// A replies part decides what becomes of requests that have been sent, from the answers of other
+// nodes or from their silence.
 type replies struct{ *outgoing }
 
 // answered handles a message to the node's own subject for answers: a status of NATS,
@@ -105,8 +105,8 @@ func (n *replies) answer(d *decoder, node string) {
 	}
 }
 
-// answeredLocked returns the request if the answer ends it. lost is then the outcome of all its
-// messages, nil if each has its own. ok reports whether the answer makes sense.
+// answeredLocked returns the request if the answer ends it. Then lost is the outcome of all its
+// messages, or nil if each has its own outcome. ok reports whether the answer makes sense.
 func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {

@@ -32,7 +32,7 @@ func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
 				b = append(appendString(nil, n.id), probe)
 			}
 			more := appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
-			if len(b) < piece && len(more) <= n.limit { // else it asks the next time
+			if len(b) < piece && len(more) <= n.limit { // otherwise it asks the next time
 				b = more
 				r.asked = now
 			}
