@@ -158,7 +158,7 @@ func (s *site) handle(ws *websocket.Conn) {
 	add := func() error {
 		err := s.conns.Add(id, ws)
 		if err != nil {
-			ws.Close() // a user who comes during Shutdown would wait for ever
+			ws.Close() // a user who comes during Shutdown would wait forever
 		}
 		return err
 	}

@@ -97,7 +97,7 @@ func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	})
 }
 
-// Leave takes the cursor a step towards its end. When nothing waits for the peer any more, it
+// Leave takes the cursor a step toward its end. When nothing waits for the peer any more, it
 // says goodbye. When the peer has left, or does not answer, or time is over, it removes the
 // connection. A raw connection gets no goodbye. With giveUp, Leave gives up a write that heeds
 // neither deadline nor Close.

@@ -181,7 +181,7 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 }
 
 // TestMailboxStaysInBoundsWhenConnectionsEnd: messages that a removed connection leaves
-// count towards the mailbox's limit.
+// count toward the mailbox's limit.
 func TestMailboxStaysInBoundsWhenConnectionsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports

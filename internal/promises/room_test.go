@@ -93,7 +93,7 @@ func TestMailFillsNoOutbox(t *testing.T) {
 }
 
 // TestOnlyWhatIsOnItsWayFillsTheWay: only messages that are being forwarded count
-// towards the limit on forwarding. Mail does not, nor do messages that wait for a
+// toward the limit on forwarding. Mail does not, nor do messages that wait for a
 // connection here.
 func TestOnlyWhatIsOnItsWayFillsTheWay(t *testing.T) {
 	const ids, outbox = 200, 1000 // 125 messages may be on the way

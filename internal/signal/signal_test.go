@@ -30,7 +30,7 @@ func TestNoWakeIsMissed(t *testing.T) {
 			}
 		})
 	}
-	waiters.Wait() // for ever, if one was missed
+	waiters.Wait() // forever, if one was missed
 }
 
 // TestWakeWakesAll: all who wait have the same channel, and those who come later another one.

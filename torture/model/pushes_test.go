@@ -81,7 +81,7 @@ func (m *machine) Broadcast(t *rapid.T) {
 		}
 	}
 	if p.mailbox && removed > 1 || !p.started && p.places == bufferSize && !m.closed {
-		t.Skip("its outcome depends on chance, or it waits for ever")
+		t.Skip("its outcome depends on chance, or it waits forever")
 	}
 	msg, now := m.message(t, ""), time.Now()
 	buf := []byte(msg.data)

@@ -69,7 +69,7 @@ async function identify() {
   sessionStorage.setItem("name", me ||= known);
 }
 // The connection. It comes back after a close, but not after 1000 nor after 4500 to 4999: two tabs that come back after
-// every close throw each other out for ever.
+// every close throw each other out forever.
 const stays = code => code >= 4500 && code < 5000;
 async function connect() {
   const mine = ++turn;

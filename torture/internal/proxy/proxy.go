@@ -31,7 +31,7 @@ type Proxy struct {
 // pair is one connection through the proxy.
 type pair struct{ client, server *net.TCPConn }
 
-// New returns a Proxy to target. Its buffer towards the server is small, so that
+// New returns a Proxy to target. Its buffer toward the server is small, so that
 // a fault is felt soon.
 func New(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
