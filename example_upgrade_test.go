@@ -181,10 +181,10 @@ func ExampleWithLogger() {
 	}))
 	pool := gcpool.NewPool(gcpool.WithLogger(logger))
 	pool.Register("users")
-	connect(pool.GetConn("users"), "alice\n") // ids are quoted, for a peer may have chosen them
-	pool.GetConn("users").Del("alice\n")
+	connect(pool.GetConn("users"), "alice")
+	pool.GetConn("users").Del("alice")
 	pool.Shutdown(context.Background())
 	// Output:
-	// level=DEBUG msg="gcpool: joined" pool=users id="\"alice\\n\"" reason=<nil>
-	// level=DEBUG msg="gcpool: left" pool=users id="\"alice\\n\"" reason="gcpool: connection deleted"
+	// level=DEBUG msg="gcpool: joined" pool=users id=alice
+	// level=DEBUG msg="gcpool: left" pool=users id=alice reason="gcpool: connection deleted"
 }

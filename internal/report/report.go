@@ -217,14 +217,22 @@ func (r *Reporter) tell(e event) {
 	if r.Presence != nil {
 		defer r.Presence(r.Pool, e.id, e.connected)
 	}
-	r.log(e.id).Log(context.Background(), level, text, "reason", e.err)
+	log := r.log(e.id)
+	if e.err != nil {
+		log = log.With("reason", e.err)
+	}
+	log.Log(context.Background(), level, text)
 }
 
-// log returns the logger, with the pool and the id, quoted and shortened.
+// log returns the logger, with the pool and the id, shortened. A peer may have chosen the id, so it is
+// quoted if it has a character that could pass for something else.
 func (r *Reporter) log(id string) *slog.Logger {
 	const most = 128
 	if len(id) > most {
 		id = id[:most] + "..."
 	}
-	return r.logger().With("pool", r.Pool, "id", strconv.Quote(id))
+	if q := strconv.Quote(id); q != `"`+id+`"` {
+		id = q
+	}
+	return r.logger().With("pool", r.Pool, "id", id)
 }
