@@ -69,7 +69,7 @@ type held struct {
 }
 
 // holdTime is how long an id is held after its connection has ended.
-const holdTime = time.Second
+const holdTime = 2 * time.Second
 
 // A change is the connection of an id at the time of Changed. The announcer may handle it much
 // later. The time when a connection was added identifies it, because not all types of

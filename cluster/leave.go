@@ -14,8 +14,8 @@ import (
 // waits for the first one, until its own ctx ends, and returns the same.
 //
 // Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left.
-// Leave then waits until each user of this node is connected to another node, for up to a second
-// after the user's connection here has ended. Until then the other nodes keep what is pushed to the
+// Leave then waits until each user of this node is connected to another node, for about 2 s after
+// the user's connection here has ended. Until then the other nodes keep what is pushed to the
 // user, and deliver it there.
 func (n *Node) Leave(ctx context.Context) error {
 	if !n.joined() || ctx == nil {

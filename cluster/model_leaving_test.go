@@ -8,7 +8,7 @@ type modelLeaving byte
 const (
 	serving  modelLeaving = iota
 	closing               // its pool is shut down, and its connections end one by one
-	holding               // it waits until its users are elsewhere, or a second has passed
+	holding               // it waits until its users are elsewhere, or holdTime has passed
 	waiting               // it has no ids, and waits for what is on its way
 	departed              // it has said farewell, or has given up
 )

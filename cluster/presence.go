@@ -40,8 +40,8 @@ func (n *Node) Stats() Stats {
 // name, it returns the name, "/" and the unique id of the node. Where returns
 // gcpool.ErrNotConnected if no node has the id, and if there is no connection to NATS; ErrUncertain
 // if no answer comes within WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if
-// id is connected here. For up to a second after the Shutdown of a node, Where waits for its users
-// to connect elsewhere.
+// id is connected here. For up to 2 s after the Shutdown of a node, Where waits for its users to
+// connect elsewhere.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if !n.joined() || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: no node, nil context or empty id", gcpool.ErrInvalid)

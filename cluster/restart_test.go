@@ -85,7 +85,7 @@ func TestRestartLosesNothing(t *testing.T) {
 	}
 }
 
-// TestRestartEndsForWhoStaysAway: a node that leaves waits for a user for a second. A push ends
+// TestRestartEndsForWhoStaysAway: a node that leaves waits for a user for holdTime. A push ends
 // then, as it does for any user who is away.
 func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	s := serve(t, nil)
@@ -100,7 +100,7 @@ func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	if took := time.Since(start); took < holdTime/2 {
 		t.Errorf("given up after %v", took)
 	}
-	if n := c.Stats().Requests - before; n > 150 { // one each 2 ms would be 500
+	if n := c.Stats().Requests - before; n > 150 { // one each 2 ms would be 1,000
 		t.Errorf("it took %d requests", n)
 	}
 	if err := <-left; err != nil {

@@ -26,13 +26,14 @@ func main() {
 	name := flag.String("fault", "", "one of the faults; all by default")
 	lasts := flag.Duration("for", 20*time.Second, "how long each is repeated")
 	users := flag.Int("users", 60, "how many users move about")
+	wait := flag.Duration("wait", 0, "a user whose connection ends waits for a random time up to this before she comes back")
 	flag.Parse()
 	failed := false
 	for _, f := range faults {
 		if f.name != cmp.Or(*name, f.name) {
 			continue
 		}
-		v, err := torture(f, *lasts, *users)
+		v, err := torture(f, *lasts, *users, *wait)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -48,14 +49,14 @@ func main() {
 }
 
 // torture starts a fleet and repeats a fault until the time lasts is over, at least once.
-func torture(f fault, lasts time.Duration, users int) (*verdict, error) {
+func torture(f fault, lasts time.Duration, users int, wait time.Duration) (*verdict, error) {
 	v := newVerdict(f.name)
 	fl, err := start(f.setup, v)
 	if err != nil {
 		return nil, err
 	}
 	defer fl.end()
-	load := gather(fl, v, users)
+	load := gather(fl, v, users, wait)
 	defer load.end()
 	if err := fl.reached(users); err != nil {
 		return nil, fmt.Errorf("before any fault: %w", err)

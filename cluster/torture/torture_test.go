@@ -34,7 +34,7 @@ func TestFaults(t *testing.T) {
 			continue
 		}
 		t.Run(f.name, func(t *testing.T) {
-			v, err := torture(f, 0, 30)
+			v, err := torture(f, 0, 30, 0)
 			if err != nil {
 				t.Fatal(err)
 			}

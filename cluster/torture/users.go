@@ -23,13 +23,14 @@ type load struct {
 	*fleet
 	verdict *verdict
 	pause   time.Duration // the mean time between two moves of a user
+	wait    time.Duration // the longest pause before a user comes back
 	moving  atomic.Bool
 	over    chan struct{}
 	wg      sync.WaitGroup
 }
 
-func gather(f *fleet, v *verdict, users int) *load {
-	c := &load{fleet: f, verdict: v, pause: time.Duration(users) * perMove, over: make(chan struct{})}
+func gather(f *fleet, v *verdict, users int, wait time.Duration) *load {
+	c := &load{fleet: f, verdict: v, pause: time.Duration(users) * perMove, wait: wait, over: make(chan struct{})}
 	for i := range users {
 		c.wg.Go(func() { c.live(userID(i)) })
 	}
@@ -67,6 +68,7 @@ func (c *load) live(id string) {
 		case ws := <-ended:
 			if ws == open {
 				open, lost = nil, time.Now()
+				time.Sleep(rand.N(c.wait + 1))
 			}
 		case <-time.After(c.pause/2 + rand.N(c.pause)):
 			if c.moving.Load() {
