@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -48,17 +49,21 @@ type bus struct {
 	members map[string]*member
 }
 
-// note records an error, and logs at most one a second. It logs on a goroutine, because a logger
-// may block or panic.
+// note records an error, and logs at most one a second.
 func (n *bus) note(err error) {
 	n.fault.Store(&err)
 	now := time.Now().UnixNano()
 	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
-		go func() {
-			defer func() { _ = recover() }()
-			cmp.Or(n.logs, slog.Default()).Warn("gcpool/cluster: error", "node", n.name, "err", err)
-		}()
+		n.log(slog.LevelWarn, "gcpool/cluster: error", "err", err)
 	}
+}
+
+// log logs on a goroutine, because a logger may block or panic.
+func (n *bus) log(level slog.Level, text string, args ...any) {
+	go func() {
+		defer func() { _ = recover() }()
+		cmp.Or(n.logs, slog.Default()).Log(context.Background(), level, text, append(args, "node", n.name)...)
+	}()
 }
 
 // A reading is the time of a node, and when the process read it.

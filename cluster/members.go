@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"encoding/binary"
+	"log/slog"
 	"net"
 	"slices"
 	"strings"
@@ -30,7 +31,12 @@ func (s *announcer) lookAtNATS() {
 		s.note(nats.ErrConnectionClosed) // nc reports nothing more
 	}
 	connected := s.nc.IsConnected()
+	if !connected && !s.cut {
+		s.note(errCut)
+	}
+	s.cut = !connected
 	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {
+		s.log(slog.LevelInfo, "gcpool/cluster: connected to NATS again")
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
 		s.mu.Lock()
 		for _, m := range s.members {

@@ -63,6 +63,7 @@ var (
 	errTooLarge error = oversize{}
 	errAway           = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
 	errNowhere        = fmt.Errorf("%w: no node took it", gcpool.ErrNotConnected)
+	errCut            = errors.New("gcpool/cluster: the connection to NATS is lost")
 	errDeaf           = errors.New("gcpool/cluster: NATS does not answer, connecting again")
 	errOverflow       = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")
 	errPages          = errors.New("a part of the answer is missing, or makes no sense")

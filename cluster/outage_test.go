@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"testing"
@@ -60,6 +61,35 @@ func TestNATSGone(t *testing.T) {
 		}
 	}
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
+}
+
+// TestLostNATSIsLogged: and that it is back.
+func TestLostNATSIsLogged(t *testing.T) {
+	port := freePort(t)
+	onPort := func(o *server.Options) { o.Port = port }
+	s := serve(t, onPort)
+	lines := make(logged, 100)
+	n := joinAs(t, s.ClientURL(), []Option{WithLogger(slog.New(lines))})
+	s.Shutdown()
+	s.WaitForShutdown()
+	if got := <-lines; got != "gcpool/cluster: error" || n.Err() != errCut {
+		t.Errorf("it logs %q; Err is %v", got, n.Err())
+	}
+	serve(t, onPort)
+	if got := <-lines; got != "gcpool/cluster: connected to NATS again" {
+		t.Errorf("it logs %q", got)
+	}
+}
+
+// logged has the texts of what is logged.
+type logged chan string
+
+func (l logged) Enabled(context.Context, slog.Level) bool { return true }
+func (l logged) WithAttrs([]slog.Attr) slog.Handler       { return l }
+func (l logged) WithGroup(string) slog.Handler            { return l }
+func (l logged) Handle(_ context.Context, r slog.Record) error {
+	l <- r.Message
+	return nil
 }
 
 // TestLostOnTheWay: what has left and is not answered is uncertain after the deadline. It
