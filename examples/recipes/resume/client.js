@@ -7,9 +7,11 @@ function resume(show, failures = 0) {
   const has = () => Number(localStorage.has ?? 0);
   let asked = -1; // we asked for all messages after this number; -1 once the answer has begun
   const ask = () => { asked = has(); send({ after: asked }); };
-  ws.onopen = ask;
+  ws.onopen = () => {
+    ask();
+    setTimeout(() => { failures = 0; }, 5000); // a connection that lasts 5 s ends the series of failures
+  };
   ws.onmessage = ({ data }) => {
-    failures = 0;
     const { n, text, after, from } = JSON.parse(data);
     if (after !== undefined) {
       if (after !== asked) return; // it answers an earlier connection, whose messages this connection inherits

@@ -30,7 +30,9 @@ for (const code of [1001, 1002, 1006, 1009, 4000, 4499]) {
   }
   assert.strictEqual(sockets.length, 11, `it does not come back after ${code}`);
   assert.deepStrictEqual(delays, [500, 1000, 2000, 4000, 8000, 15000, 15000, 15000, 15000, 15000]);
-  sockets.at(-1).onmessage({ data: "hi" });
+  sockets.at(-1).onopen();
+  assert.strictEqual(delays.at(-1), 5000);
+  calls.at(-1)();
   sockets.at(-1).onclose({ code });
-  assert.strictEqual(delays.at(-1), 500, "a message does not end the backoff");
+  assert.strictEqual(delays.at(-1), 500, "a connection that lasts does not end the backoff");
 }
