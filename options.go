@@ -145,8 +145,8 @@ func WithPresence(fn func(pool, id string, connected bool)) Option {
 }
 
 // WithLogger sets where the pool logs: ids that connect or disconnect at Debug, slow peers at Warn.
-// It logs no payload. It quotes an id that has a quote or anything unprintable. While the logger is too slow, the pool leaves lines out.
-// The default, and nil, is [slog.Default].
+// It logs no payload. It quotes an id that has a quote or anything unprintable. While the logger is
+// too slow, the pool leaves lines out. The default, and nil, is [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.Logger = l } }
 
 // check refuses options without meaning.

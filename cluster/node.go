@@ -4,7 +4,8 @@
 //	nc, err := nats.Connect(url, nats.MaxReconnects(-1),
 //		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
-//	defer node.Leave(ctx)
+//	...
+//	node.Leave(ctx) // after pool.Shutdown and before nc.Close; README has all steps
 //
 // The rest of the application stays as it was. StreamPool.Add on any node reaches the id on the
 // node where it is connected. The outcome comes back: written, or undelivered for the same
