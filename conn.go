@@ -46,7 +46,8 @@ func newConnPool(c backlog.Config) *ConnPool {
 // says when Add is called. A connection that [Conn] returns gets text frames, or binary ones with
 // [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it. Go's own
 // streams, over TCP, TLS or Unix sockets, get many payloads in one write; any other net.Conn gets
-// each payload in a Write of its own.
+// each payload in a Write of its own. A client may see its WebSocket open before Add has run; until
+// then id is not connected.
 //
 // The newest connection wins. The pool closes the previous connection of id, a WebSocket with code
 // 4500, and a later Del by the handler of that connection does nothing. Adding the connection that

@@ -46,7 +46,7 @@ func Example_outcomes() {
 	// this server stops: let another one push it
 }
 
-// What a server has to mend in its own code.
+// Mistakes that a server must fix in its own code.
 func Example_mistakes() {
 	pool := gcpool.NewPool()
 	pool.Register("users")

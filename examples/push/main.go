@@ -2,8 +2,7 @@
 //
 //	go run ./examples/push
 //
-// This file has all that concerns gcpool. What it takes to be a page in a browser, such as
-// sessions, HTML and the list of people, is in page/.
+// Everything about gcpool is in this file. Sessions, HTML and the list of people are in page/.
 package main
 
 import (
@@ -121,7 +120,7 @@ func (s *server) take(from string, lanes *page.Lanes, line []byte) {
 }
 
 // push sends a message and returns its outcome. For everyone, nil says that all outboxes
-// have taken it; undelivered hears of those who did not get it in the end.
+// have taken it; undelivered is told who did not get it in the end.
 func (s *server) push(ctx context.Context, from string, r page.Request) error {
 	if r.To == page.Everyone {
 		return s.stream.BroadcastContext(ctx, page.Message(from, r))

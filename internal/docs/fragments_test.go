@@ -48,7 +48,7 @@ var (
 	ready  atomic.Bool
 	drain  time.Duration
 	server http.Server
-	within func(time.Duration) context.Context
+	within func(time.Duration, func(context.Context) error) error
 )
 func _(ctx context.Context, pool *gcpool.Pool, url string, data []byte) {
 `},

@@ -40,7 +40,7 @@ func main() { demo.Main("deploy", serve) }
 
 func serve(ctx context.Context, listener net.Listener) error {
 	pool := gcpool.NewPool(gcpool.WithUndelivered(func(u gcpool.Undelivered) {
-		log.Printf("not delivered to %q: %v", u.ID, u.Err) // here is the place to store it
+		log.Printf("not delivered to %q: %v", u.ID, u.Err) // store it here
 	}))
 	if err := pool.Register("users"); err != nil {
 		return err
@@ -62,7 +62,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 	}
 
 	i.ready.Store(false)
-	fmt.Println("deploy: not ready any more")
+	fmt.Println("deploy: no longer ready")
 	time.Sleep(*drain)
 
 	// Two steps, because http.Server.Shutdown knows nothing of WebSockets. Each has half of
@@ -71,7 +71,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 	s := pool.Stats()[0]
 	fmt.Printf("deploy: %d accepted, %d written, %d reported\n", s.Accepted, s.Written, s.Undelivered)
 	if errors.Is(err, context.DeadlineExceeded) {
-		fmt.Println("deploy: not everybody has said goodbye in time")
+		fmt.Println("deploy: some clients have not closed in time")
 		return nil // a browser that sleeps does not, which is no failure of ours
 	}
 	return err
@@ -83,7 +83,7 @@ func within(d time.Duration, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// work stands for your application. It pushes the time to everybody. Who reads slowly misses some.
+// work stands for your application. It pushes the time to everybody. Slow readers miss some.
 func work(stream *gcpool.StreamPool) {
 	for now := range time.Tick(100 * time.Millisecond) {
 		err := within(50*time.Millisecond, func(ctx context.Context) error {

@@ -30,7 +30,7 @@ func TestReadinessGoesFirstAndGoodbyesComeLast(t *testing.T) {
 		t.Errorf("ready before: %d", status)
 	}
 	p.Signal()
-	if got := p.Line(); got != "deploy: not ready any more" {
+	if got := p.Line(); got != "deploy: no longer ready" {
 		t.Errorf("output is %q", got)
 	}
 	if status, _ := try.Do(t, "GET", url+"/ready", nil, ""); status != 503 {
@@ -71,7 +71,7 @@ func TestPeerThatDoesNotReadIsNotWaitedForLongerThanTheGrace(t *testing.T) {
 	began := time.Now()
 	p.Line() // not ready
 	counts(t, p)
-	if got := p.Line(); got != "deploy: not everybody has said goodbye in time" {
+	if got := p.Line(); got != "deploy: some clients have not closed in time" {
 		t.Errorf("output is %q", got)
 	}
 	if code := p.ExitCode(); code != 0 {

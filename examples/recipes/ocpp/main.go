@@ -52,7 +52,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 	return demo.Serve(ctx, listener, mux, pool)
 }
 
-// admit lets in charge points with their keys. They are no browsers and have no Origin.
+// admit lets in charge points with their keys. They are not browsers, and send no Origin.
 func admit(_ *websocket.Config, r *http.Request) error {
 	id, key, _ := r.BasicAuth()
 	want, known := keys[id]

@@ -37,7 +37,7 @@ func New() (*Server, error) {
 	return s, nil
 }
 
-// Push sends text to a user, if he is connected.
+// Push sends text to a user, if they are connected.
 func (s *Server) Push(ctx context.Context, to string, text []byte) error {
 	return s.pool.GetStream("users").Deliver(ctx, to, text)
 }
@@ -67,7 +67,7 @@ func (s *Server) serve(ws *websocket.Conn) {
 			return
 		}
 		to, text, _ := bytes.Cut(message, []byte(" "))
-		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // he may read slowly
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // the user may read slowly
 		err := s.pool.GetStream("users").AddContext(ctx, string(to), text)
 		if cancel(); errors.Is(err, gcpool.ErrClosed) {
 			return

@@ -30,7 +30,7 @@ func New() *Server {
 	return s
 }
 
-// Push sends text to a user, wherever he is connected.
+// Push sends text to a user, wherever they are connected.
 func (s *Server) Push(to string, text []byte) error {
 	return s.m.BroadcastFilter(text, func(other *melody.Session) bool {
 		return other.MustGet("id") == to

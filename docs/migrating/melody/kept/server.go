@@ -50,7 +50,7 @@ func New() (*Server, error) {
 	return s, nil
 }
 
-// Push sends text to a user, if he is connected. It waits at most a second for one who reads slowly.
+// Push sends text to a user, if they are connected. It waits at most a second if they read slowly.
 func (s *Server) Push(to string, text []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()

@@ -1,5 +1,5 @@
-// Package demo has what the recipes share beside their points: a command line, a server
-// with a graceful shutdown, and who may do what. Copy the server; replace the sessions with
+// Package demo holds what all recipes share: a command line, a server with a graceful
+// shutdown, and who may do what. Copy the server; replace the sessions with
 // your own.
 package demo
 
