@@ -1,27 +1,32 @@
 // resume connects, and calls show(text) once for each message, in order. It comes back after
 // a close, unless the close code says to stay away. localStorage.has is the number of the last
-// message that was shown. It survives a reload; keep it together with the messages that you show.
+// message that was shown, and localStorage.log whose numbers these are: another user of this
+// browser has others, and so has a server that has lost its store. They survive a reload; keep
+// them together with the messages that you show.
 function resume(show, failures = 0) {
   const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
   const has = () => Number(localStorage.has ?? 0);
   let asked = -1; // we asked for all messages after this number; -1 once the answer has begun
-  const ask = () => { asked = has(); send({ after: asked }); };
+  const ask = () => { asked = has(); send({ after: asked, log: localStorage.log }); };
   ws.onopen = () => {
     ask();
     setTimeout(() => { failures = 0; }, 5000); // a connection that lasts 5 s ends the series of failures
   };
   ws.onmessage = ({ data }) => {
-    const { n, text, after, from } = JSON.parse(data);
+    const { n, text, after, from, log } = JSON.parse(data);
     if (after !== undefined) {
       if (after !== asked) return; // it answers an earlier connection, whose messages this connection inherits
       if (from !== after) localStorage.has = from;
+      localStorage.log = log;
       asked = -1;
+    } else if (asked >= 0) {
+      return; // the answer brings it again, and only the answer tells whose number it has
     } else if (n === has() + 1) {
       localStorage.has = n;
       show(text);
       send({ ack: n });
-    } else if (n > has() && asked < 0) {
+    } else if (n > has()) {
       ask(); // a message is missing
     }
   };

@@ -79,8 +79,8 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
 }
 
-// connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7},
-// which asks for all from 8 on. The answer is {"after":7,"from":7} and the messages.
+// connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7,"log":"A"},
+// which asks for all from 8 on. The answer is {"after":7,"from":7,"log":"A"} and the messages.
 func (s server) connected(ws *websocket.Conn) {
 	id := demo.UserOf(ws.Request())
 	ws.MaxPayloadBytes = 1 << 10
@@ -89,7 +89,10 @@ func (s server) connected(ws *websocket.Conn) {
 	}
 	defer s.conns.Del(id)
 	for {
-		var m struct{ Ack, After *int }
+		var m struct {
+			Ack, After *int
+			Log        string
+		}
 		if websocket.JSON.Receive(ws, &m) != nil {
 			return
 		}
@@ -97,8 +100,8 @@ func (s server) connected(ws *websocket.Conn) {
 			s.store.ack(id, *m.Ack)
 		}
 		if m.After != nil { // in this order: what was pushed before "from" is among the missing
-			from := s.store.start(id, *m.After)
-			s.stream.Add(id, line(map[string]int{"after": *m.After, "from": from}))
+			log, from := s.store.start(id, m.Log, *m.After)
+			s.stream.Add(id, line(map[string]any{"after": *m.After, "from": from, "log": log}))
 			for _, m := range s.store.after(id, from) {
 				s.stream.Add(id, line(m))
 			}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -48,9 +49,8 @@ func TestSlowReaderIsToldToComeBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	io.WriteString(alice, "\x81\x8b\x00\x00\x00\x00"+`{"after":0}`) // is answered once she is in the pool
-	const answer = "\x81\x14" + `{"after":0,"from":0}`
-	got := make([]byte, len(answer))
-	if _, err := io.ReadFull(in, got); err != nil || string(got) != answer {
+	const answer = `{"after":0,"from":0,"log":"`
+	if got, err := in.Peek(2 + len(answer)); err != nil || string(got[2:]) != answer {
 		t.Fatalf("the answer is %q, %v", got, err)
 	}
 	ended := make(chan struct{})
@@ -96,17 +96,28 @@ func TestClientGetsWhatItLacks(t *testing.T) {
 	}
 	alice := try.Dial(t, url+"/ws", "demo-alice")
 	alice.Send(`{"after":0}`)
-	expect(alice, `{"after":0,"from":0}`, `{"n":1,"text":"m1"}`, `{"n":2,"text":"m2"}`, `{"n":3,"text":"m3"}`)
+	var first struct{ Log string }
+	if line := alice.Next(); json.Unmarshal([]byte(line), &first) != nil || first.Log == "" {
+		t.Fatalf("the answer is %s", line)
+	}
+	answer := func(after, from int) string {
+		return fmt.Sprintf(`{"after":%d,"from":%d,"log":%q}`, after, from, first.Log)
+	}
+	expect(alice, `{"n":1,"text":"m1"}`, `{"n":2,"text":"m2"}`, `{"n":3,"text":"m3"}`)
 	push(t, url, "alice", "m4")
 	expect(alice, `{"n":4,"text":"m4"}`)
 	alice.Send(`{"ack":2}`)
 	alice.Send(`{"after":0}`) // it has lost count
-	expect(alice, `{"after":0,"from":2}`, `{"n":3,"text":"m3"}`, `{"n":4,"text":"m4"}`)
+	expect(alice, answer(0, 2), `{"n":3,"text":"m3"}`, `{"n":4,"text":"m4"}`)
+	alice.Send(`{"after":3,"log":"of another user, or of an earlier store"}`)
+	expect(alice, answer(3, 2), `{"n":3,"text":"m3"}`, `{"n":4,"text":"m4"}`)
+	alice.Send(fmt.Sprintf(`{"after":3,"log":%q}`, first.Log))
+	expect(alice, answer(3, 3), `{"n":4,"text":"m4"}`)
 	alice.Send(`{"ack":99}`)
-	alice.Send(`{"after":4}`)
-	expect(alice, `{"after":4,"from":4}`)
-	alice.Send(`{"after":99}`) // of another store
-	expect(alice, `{"after":99,"from":4}`)
+	for _, after := range []int{4, 99} { // the store has lost 5 to 99
+		alice.Send(fmt.Sprintf(`{"after":%d,"log":%q}`, after, first.Log))
+		expect(alice, answer(after, 4))
+	}
 	alice.Close()
 
 	for i := range unreadMax {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"crypto/rand"
 	"slices"
 	"sync"
 )
@@ -22,6 +23,7 @@ type store struct {
 
 // unread is what one user has not acknowledged: the messages after acked, in order.
 type unread struct {
+	log      string // names the numbers, which no other user has, nor a later store
 	acked    int
 	messages []message
 }
@@ -51,14 +53,15 @@ func (s *store) ack(user string, n int) {
 }
 
 // start returns the number after which a client that has all up to n must go on: n, unless
-// more has been acknowledged, or the numbers have begun anew.
-func (s *store) start(user string, n int) int {
+// more has been acknowledged, or the client counts in another log than the one that start returns.
+func (s *store) start(user, log string, n int) (string, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if u := s.of(user); n < u.acked || n > u.acked+len(u.messages) {
-		return u.acked
+	u := s.of(user)
+	if log != u.log || n > u.acked+len(u.messages) {
+		n = 0
 	}
-	return n
+	return u.log, max(n, u.acked)
 }
 
 // after returns the messages after n.
@@ -71,7 +74,7 @@ func (s *store) after(user string, n int) []message {
 
 func (s *store) of(user string) *unread {
 	if s.users[user] == nil {
-		s.users[user] = new(unread)
+		s.users[user] = &unread{log: rand.Text()}
 	}
 	return s.users[user]
 }

@@ -3,8 +3,8 @@
 const assert = require("node:assert");
 const source = require("node:fs").readFileSync("client.js", "utf8");
 
-function client(has) {
-  const c = { shown: [], sent: [], delays: [], localStorage: has === undefined ? {} : { has } };
+function client(has, log) {
+  const c = { shown: [], sent: [], delays: [], localStorage: has === undefined ? {} : { has, log } };
   class WebSocket {
     constructor() { c.ws = this; }
     send(line) { c.sent.push(JSON.parse(line)); }
@@ -17,26 +17,29 @@ function client(has) {
   return c;
 }
 const message = n => ({ n, text: `m${n}` });
+const answer = (after, from) => ({ after, from, log: "A" });
 
-let c = client("5"); // as localStorage has it
-assert.deepStrictEqual(c.sent, [{ after: 5 }]);
+let c = client("5", "A"); // as localStorage has it
+assert.deepStrictEqual(c.sent, [{ after: 5, log: "A" }]);
 c.gets(message(7)); // a message is missing, but the client has already asked
-c.gets({ after: 3, from: 4 }, message(5), message(6)); // answers an earlier connection
-assert.deepStrictEqual(c.shown, ["m6"]);
-c.gets({ after: 5, from: 5 }, message(6), message(7));
+c.gets(answer(3, 4), message(5), message(6)); // answers an earlier connection
+assert.deepStrictEqual(c.shown, []);
+c.gets(answer(5, 5), message(6), message(7));
 assert.deepStrictEqual(c.shown, ["m6", "m7"]);
-assert.deepStrictEqual(c.sent, [{ after: 5 }, { ack: 6 }, { ack: 7 }]);
+assert.deepStrictEqual(c.sent, [{ after: 5, log: "A" }, { ack: 6 }, { ack: 7 }]);
 c.gets(message(9), message(10)); // a message is missing: the client asks, but only once
-assert.deepStrictEqual(c.sent.slice(3), [{ after: 7 }]);
-c.gets({ after: 7, from: 7 }, message(8), message(9), message(10), message(9));
+assert.deepStrictEqual(c.sent.slice(3), [{ after: 7, log: "A" }]);
+c.gets(answer(7, 7), message(8), message(9), message(10), message(9));
 assert.deepStrictEqual(c.shown, ["m6", "m7", "m8", "m9", "m10"]);
 
-c = client("9"); // the server has lost its store
-c.gets({ after: 9, from: 0 }, message(1), message(2));
+c = client("9", "B"); // of another user, or the server has lost its store
+c.gets(message(10), answer(9, 0), message(1), message(2));
 assert.deepStrictEqual(c.shown, ["m1", "m2"]);
+c.ws.onopen();
+assert.deepStrictEqual(c.sent.at(-1), { after: 2, log: "A" });
 
 c = client(); // a new client of a user who has acknowledged messages elsewhere
-c.gets({ after: 0, from: 8 }, message(9));
+c.gets(answer(0, 8), message(9));
 assert.deepStrictEqual(c.shown, ["m9"]);
 
 for (const code of [1000, 4500, 4999]) c.ws.onclose({ code });
@@ -44,4 +47,4 @@ assert.deepStrictEqual(c.delays, [5000]); // when it opened
 c.ws.onclose({ code: 1006 });
 c.again();
 c.ws.onopen();
-assert.deepStrictEqual(c.sent.at(-1), { after: 9 });
+assert.deepStrictEqual(c.sent.at(-1), { after: 9, log: "A" });
