@@ -195,9 +195,9 @@ func TestNameWithMarkupIsText(t *testing.T) {
 
 func TestNamesThatAreNotUTF8StayApart(t *testing.T) {
 	t.Parallel()
-	h := dashboard.Handler(started(t, "a\xfe", "a\xff"))
+	h := dashboard.Handler(started(t, "a\xfe", "a\xff", `"a\xff"`))
 	_, pools := figures(t, ask(h, http.MethodGet, "/data.json"))
-	if len(pools) != 2 || pools[0]["name"] != `"a\xfe"` || pools[1]["name"] != `"a\xff"` {
+	if len(pools) != 3 || pools[0]["name"] != `"\"a\\xff\""` || pools[1]["name"] != `"a\xfe"` || pools[2]["name"] != `"a\xff"` {
 		t.Errorf("pools are %v", pools)
 	}
 }

@@ -3,6 +3,7 @@ package dashboard
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -92,9 +93,10 @@ func figuresOf(s *gcpool.Stats) figures {
 }
 
 // printable returns a name that JSON can hold. JSON would replace bytes that are not UTF-8,
-// so two names could look the same.
+// so two names could look the same. The script tells pools apart by name, so printable also
+// quotes names that look quoted.
 func printable(name string) string {
-	if utf8.ValidString(name) {
+	if utf8.ValidString(name) && !strings.HasPrefix(name, `"`) {
 		return name
 	}
 	return strconv.Quote(name)
