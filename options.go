@@ -103,9 +103,9 @@ func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbea
 // ErrClosed; even in a cluster they do not move to another node. To keep messages across a restart,
 // store them before you push them, or when [WithUndelivered] reports them.
 //
-// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, and 400
-// bytes for each id. If an id is longer than 128 bytes, the bytes beyond that count as payload of
-// each of its messages.
+// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, or 200 with
+// AddFunc, and 400 bytes for each id. If an id is longer than 128 bytes, the bytes beyond that count
+// as payload of each of its messages.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }
 }
