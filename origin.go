@@ -176,7 +176,7 @@ func pattern(text string) (p string, ok bool) {
 		return "", false
 	}
 	p, port := splitHost(rest, "")
-	if n, err := strconv.ParseUint(cmp.Or(port, "80"), 10, 16); err != nil || n == 0 {
+	if _, err := strconv.ParseUint(cmp.Or(port, "80"), 10, 16); err != nil || strings.HasPrefix(port, "0") {
 		return "", false
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."

@@ -120,7 +120,7 @@ func TestPatternsAllowWhatTheirOriginsDo(t *testing.T) {
 // TestAllowOriginsOfWhatIsNoHost let in nobody, not even pages of the server's own, and
 // say why.
 func TestAllowOriginsOfWhatIsNoHost(t *testing.T) {
-	for _, host := range []string{"", " ", "*", "*.", ".", "*:80", "https://example.com", "example.com/", "example.com:", "example.com:0",
+	for _, host := range []string{"", " ", "*", "*.", ".", "*:80", "https://example.com", "example.com/", "example.com:", "example.com:0", "example.com:0443",
 		"example.com:http", "example.com:65536", "example.com:-1", "a b", "a,b", "*example.com", "api*.example.com", ".example.com",
 		"**.example.com", "*.*.example.com", "user@example.com", "::1", "[::1", "[example.com]", "*.[::1]", "*[::1]", "bücher.example",
 		"example.com?x", "example.com#x", "exam%70le.com"} {

@@ -24,6 +24,7 @@ func (u *upgraded) answer() {
 	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 && u.sent.Get("Content-Encoding") == "" {
 		u.sent.Set("Content-Type", http.DetectContentType(u.body))
 	}
+	u.sent.Del("Connection") // which Close below writes
 	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Header: u.sent,
 		Body: io.NopCloser(bytes.NewReader(u.body)), ContentLength: int64(len(u.body)), Close: true}
 	u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))

@@ -21,12 +21,14 @@ import (
 func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "keep-alive")
 			w.WriteHeader(http.StatusTeapot)
 			w.Header().Set("X-Late", "yes")
 			io.WriteString(w, "<html>hello</html>")
 		}))
-		resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
-		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" ||
+		text := ask(t, addr, http.MethodGet, "Connection: close\r\n")
+		resp, body := response(t, text)
+		if resp.StatusCode != http.StatusTeapot || body != "<html>hello</html>" || resp.Header.Get("X-Late") != "" || strings.Count(text, "Connection: ") != 1 ||
 			resp.Header.Get("Date") == "" || resp.Header.Get("Content-Type") != "text/html; charset=utf-8" {
 			t.Errorf("%+v %q", resp, body)
 		}
