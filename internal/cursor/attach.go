@@ -26,14 +26,14 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	case old != nil && old.Same(&conn.Link):
 		return true, nil
 	case (old != nil || b.Shared.Remote() != nil) && conn.Gone():
-		c.owners = c.owners.AddLate(who)
+		c.owners = c.owners.Add(who, b.Shared.Moment())
 		c.close(conn, nil, frame.StatusReplaced)
 		return true, nil
 	}
 	conn.LimitUnsent()
 	conn.Since = b.Shared.Moment()
 	conn.written, conn.heard, c.conn = conn.Since, conn.Since, conn
-	c.owners = c.owners.Add(who)
+	c.owners = c.owners.Add(who, conn.Since)
 	b.Connect()
 	if old == nil {
 		b.Shared.Joins.Add(1)
@@ -55,10 +55,10 @@ func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connec
 	if c.backlog.Dead {
 		return nil, false
 	}
-	if !c.owners.Del(who) || c.conn == nil {
+	its, stranger := c.owners.Del(who)
+	if removed = c.conn; removed == nil || !stranger && removed.Since != its {
 		return nil, true
 	}
-	removed = c.conn
 	c.RemoveLocked(outcome.ErrDeleted, status)
 	return removed, true
 }
@@ -71,7 +71,7 @@ func (c *Cursor) Detach(conn *Connection, reason error, status frame.Status) boo
 		return false
 	}
 	if reason == outcome.ErrDeleted || reason == outcome.ErrLeft {
-		c.owners.Left()
+		c.owners.Left(conn.Since)
 	}
 	c.RemoveLocked(reason, status)
 	return true

@@ -58,7 +58,7 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 			t.Errorf("retired with %s", what)
 		}
 	}
-	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(owners.Caller{}))
+	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(owners.Caller{}, 1))
 	if o, retired := b.Retire(); !retired || !b.backlog.Dead || len(o) != 1 {
 		t.Error("who added a connection keeps a recipient, or is forgotten")
 	}

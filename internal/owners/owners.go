@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"time"
 )
 
 const (
@@ -26,62 +27,59 @@ const (
 // An owner is the goroutine that added a connection.
 type owner struct {
 	goroutine uint64
-	left      bool // its connection was removed by its own Del, by DelConn, or because its handler returned
+	conn      time.Duration // when it added the connection; 0 after Left
 }
 
-// A List says who added the connections that an id has had. The last one added the present
-// connection, if there is one. Goroutines have numbers that are never used again, so the
-// List knows whose Del it is, however late it comes.
+// A List says who added the connections that an id has had, and when. No two connections have
+// the same time. Goroutines have numbers that are never used again, so the List knows whose Del
+// it is, however late it comes.
 type List []owner
 
 // Add returns o with c, who has added a connection. It forgets older owners that have left.
-func (o List) Add(c Caller) List {
-	o = slices.DeleteFunc(o, func(x owner) bool { return x.left && x.goroutine == c.Goroutine })
+func (o List) Add(c Caller, conn time.Duration) List {
+	o = slices.DeleteFunc(o, func(x owner) bool { return x.conn == 0 && x.goroutine == c.Goroutine })
 	if older := len(o) - rememberedOwners + 1; older > 0 {
-		kept := slices.DeleteFunc(o[:older], func(x owner) bool { return x.left })
+		kept := slices.DeleteFunc(o[:older], func(x owner) bool { return x.conn == 0 })
 		o = append(kept, o[older:]...)
 	}
 	if len(o) == rememberedMost {
 		o = slices.Delete(o, 0, 1)
 	}
-	return append(o, owner{goroutine: c.Goroutine})
+	return append(o, owner{c.Goroutine, conn})
 }
 
-// AddLate returns o with c, who has added a connection that is older than the present one.
-func (o List) AddLate(c Caller) List {
-	o = o.Add(c)
-	if last := len(o) - 1; last > 0 {
-		o[last-1], o[last] = o[last], o[last-1]
-	}
-	return o
-}
-
-// Del notes that c calls Del, and reports whether it may remove the present connection. An
-// owner, and a goroutine that it started, may remove the connection that the owner added,
-// and no other. Every other goroutine may remove any. An owner of several connections
-// counts as such another goroutine. A goroutine that it started may belong to any of these
-// connections, so it may remove none. The zero Caller may remove any.
-func (o List) Del(c Caller) bool {
+// Del notes that c calls Del. An owner, and a goroutine that it started, may remove the
+// connection that the owner added, and no other. Del returns when that one was added, or 0.
+// Every other goroutine is a stranger, who may remove any connection. An owner of several
+// connections counts as a stranger. A goroutine that it started may belong to any of these
+// connections, so it may remove none. The zero Caller is a stranger.
+func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
 		who = c.Goroutine
 	}
-	known, count, last := false, 0, 0
-	for i, x := range o {
+	known, count := false, 0
+	for _, x := range o {
 		if x.goroutine == who && who != 0 {
-			if known = true; !x.left {
-				count, last = count+1, i
+			if known = true; x.conn != 0 {
+				count, conn = count+1, x.conn
 			}
 		}
 	}
 	if count == 1 {
-		o[last].left = true
+		o.Left(conn)
+		return conn, false
 	}
-	return !known || count == 1 && last == len(o)-1 || count > 1 && who == c.Goroutine
+	return 0, !known || count > 1 && who == c.Goroutine
 }
 
-// Left notes that the last connection was removed by name, as its own Del would.
-func (o List) Left() { o[len(o)-1].left = true }
+// Left notes that the connection added at the time conn was removed by its owner's Del, by name,
+// or because its handler returned.
+func (o List) Left(conn time.Duration) {
+	if i := slices.IndexFunc(o, func(x owner) bool { return x.conn == conn }); i >= 0 {
+		o[i].conn = 0
+	}
+}
 
 // Past remembers the owners of ids that are away, each in one of two generations. It knows
 // an id by its hash, because the id may be long. The caller locks it.

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"sync"
 	"testing"
+	"time"
 )
 
 // A step is an Add, or a Del that must or must not remove the present connection.
@@ -47,41 +48,49 @@ func TestWhoseDel(t *testing.T) {
 		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
 	} {
 		var o List
+		var present time.Duration
 		for i, s := range history {
-			if s.late {
-				o = o.AddLate(s.Caller)
-			} else if !s.del {
-				o = o.Add(s.Caller)
-			} else if got := o.Del(s.Caller); got != s.want {
-				t.Errorf("%s, step %d: Del by %+v may remove: %v, want %v", name, i, s.Caller, got, s.want)
+			if now := time.Duration(i + 1); !s.del {
+				if o = o.Add(s.Caller, now); !s.late {
+					present = now
+				}
+			} else if conn, stranger := o.Del(s.Caller); (stranger || conn == present && conn != 0) != s.want {
+				t.Errorf("%s, step %d: %d is there; Del by %+v may remove %d, any: %v; want %v", name, i, present, s.Caller, conn, stranger, s.want)
 			}
 		}
 	}
 }
 
+// added returns o with a goroutine that has added a connection, at a time of the same number.
+func added(o List, goroutine uint64) List {
+	return o.Add(Caller{Goroutine: goroutine}, time.Duration(goroutine))
+}
+
 // TestOwnersAreBounded: owners that have left are forgotten first, so an owner that
 // hangs is remembered for long.
 func TestOwnersAreBounded(t *testing.T) {
-	o := List{}.Add(Caller{Goroutine: 1})
+	o := added(nil, 1)
 	for g := range uint64(1000) {
-		c := Caller{Goroutine: g + 2}
-		o = o.Add(c)
-		o.Del(c)
+		o = added(o, g+2)
+		o.Del(Caller{Goroutine: g + 2})
 	}
-	if o.Del(Caller{Goroutine: 1}) {
+	if _, stranger := o.Del(Caller{Goroutine: 1}); stranger {
 		t.Error("the first is forgotten when 1000 have come and gone")
 	}
 	if len(o) > rememberedOwners+1 || cap(o) > 2*rememberedOwners {
 		t.Errorf("%d owners in room for %d", len(o), cap(o))
 	}
 	for g := range uint64(3000) {
-		o = o.Add(Caller{Goroutine: 2000 + g})
-		if g >= rememberedMost-1 && o.Del(Caller{Goroutine: 2000 + g - rememberedMost + 1}) {
+		o = added(o, 2000+g)
+		if g < rememberedMost-1 {
+			continue
+		}
+		if _, stranger := o.Del(Caller{Goroutine: 2000 + g - rememberedMost + 1}); stranger {
 			t.Fatalf("one that hangs is forgotten when %d have come after it", rememberedMost-1)
 		}
 	}
 	for g := range uint64(2 * rememberedMost) {
-		o = o.Add(Caller{Goroutine: 9000 + g})
+		o = added(o, 9000+g)
 	}
 	if len(o) != rememberedMost {
 		t.Errorf("%d owners that hang, want %d", len(o), rememberedMost)
@@ -93,7 +102,7 @@ func TestOwnersAreBounded(t *testing.T) {
 func TestPastIsBounded(t *testing.T) {
 	p := NewPast()
 	put := func(id string, goroutine uint64) {
-		p.Put(id, p.Take(id).Add(Caller{Goroutine: goroutine}))
+		p.Put(id, added(p.Take(id), goroutine))
 	}
 	put("first", 1)
 	for i := range uint64(rememberedIDs) {
@@ -127,10 +136,11 @@ func TestPastIsBounded(t *testing.T) {
 // accepted its connection may add another one for the id.
 func TestPastNotesADel(t *testing.T) {
 	p := NewPast()
-	p.Put("a", List{}.Add(Caller{Goroutine: 1}))
+	p.Put("a", List{}.Add(Caller{Goroutine: 1}, 1))
 	p.Del("a", Caller{Goroutine: 5, Parent: 1})
-	if o := p.Take("a").Add(Caller{Goroutine: 1}); !o.Del(Caller{Goroutine: 6, Parent: 1}) {
-		t.Errorf("a reader that its accepting loop has started removes nothing: %v", o)
+	o := p.Take("a").Add(Caller{Goroutine: 1}, 2)
+	if conn, _ := o.Del(Caller{Goroutine: 6, Parent: 1}); conn != 2 {
+		t.Errorf("a reader that its accepting loop has started removes %d: %v", conn, o)
 	}
 }
 
