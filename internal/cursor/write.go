@@ -16,6 +16,7 @@ import (
 type flight struct {
 	// The writer's.
 	writer *schedule.Writer
+	frames []byte       // of chunk
 	moved  func(n int)  // f.progress: each method value takes memory
 	inline func()       // f.once
 	tried  int          // bytes of chunk that went before this write
@@ -25,7 +26,7 @@ type flight struct {
 	cursor *Cursor
 	conn   *Connection
 	chunk  *outbox.Chunk // nil for a control frame
-	op     byte          // of the control frame
+	op     byte          // of the control frame, 0 for a chunk
 
 	since time.Time          // when the write last moved; zero until it is watched
 	taken transport.Progress // of the connection then
@@ -48,6 +49,7 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
 	if f.op = c.conn.control; f.op == 0 {
 		f.chunk = c.backlog.Log.Pin(false)
+		f.frames = f.chunk.Frames()
 	}
 	c.conn.control = 0
 	c.flight, c.turn = f, writing
@@ -61,14 +63,13 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 // goroutine costs as much as the write. A goroutine writes the rest, and the messages of other
 // ids.
 func (f *flight) once() {
-	frames := f.chunk.Frames()
-	if n := f.conn.Try(frames); n < len(frames) {
+	if n := f.conn.Try(f.frames); n < len(f.frames) {
 		f.tried = n
 		f.went.Store(int64(n))
 		f.writer.GoOn(f.write)
 		return
 	}
-	f.writer.Done(f.land(len(frames), nil))
+	f.writer.Done(f.land(len(f.frames), nil))
 }
 
 // write writes what f carries, and reports whether more waits.
@@ -78,8 +79,8 @@ func (f *flight) write() (more bool) {
 	var n int
 	var err error
 	switch {
-	case f.chunk != nil:
-		n, err = conn.Send(f.chunk.Frames()[f.tried:], f.moved)
+	case f.op == 0:
+		n, err = conn.Send(f.frames[f.tried:], f.moved)
 		n += f.tried
 	case f.op == frame.Ping:
 		err = conn.Ping()
@@ -128,7 +129,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		}
 		left = b.Settle(chunk, n, reason, err != nil && conn.Resends(), c.active)
 	}
-	c.flight, f.chunk = nil, nil
+	c.flight, f.chunk, f.frames = nil, nil, nil
 	if failed {
 		c.RemoveLocked(err, frame.StatusGoingAway)
 	} else if left && c.conn == nil {
