@@ -22,7 +22,8 @@ import (
 //
 // It refuses a missing Origin, and "null", as [websocket.Handler] does. For clients other than
 // browsers, and for pages on other hosts, see [AllowOrigins]. Under [Upgrade] the client and the
-// log get the reason; otherwise x/net answers a bare 403.
+// log get the reason; otherwise x/net answers a bare 403. x/net drops every other error of a
+// Handshake function: log it there, or check the session in a handler around the server.
 //
 // On success it sets config.Origin, and empties config.Protocol, so that the server agrees to no
 // subprotocol. x/net would agree to any subprotocol that the client offers, and answer 400 to

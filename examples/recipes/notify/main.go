@@ -8,11 +8,15 @@
 //
 // The answer is 202 with the outcome, such as {"outcome":"delivered"}:
 //
-//	delivered      the system took every byte; the user may not have seen it yet
-//	kept           the user is away, or there is no such user; he gets it if he connects
-//	               within -keep, and before this process ends (AddFunc tells when he got it)
-//	not connected  the user is away, and -keep is 0; or his connection broke
+//	delivered      the system took every byte; they are lost if the connection breaks before
+//	               they arrive (the recipe resume sends them again)
+//	kept           the user is away, and gets it on connecting within -keep, unless this
+//	               process ends before (AddFunc tells when it was written)
+//	not connected  the user is away, and -keep is 0; or the connection broke
 //	unknown        the user reads too slowly to tell within 2 s, and may get it yet or not
+//
+// It is 404 if there is no such user, and 503 with the reason otherwise, for example if the server
+// is about to stop.
 package main
 
 import (
@@ -68,6 +72,11 @@ func (u users) connected(ws *websocket.Conn) {
 }
 
 func (u users) notify(w http.ResponseWriter, r *http.Request) {
+	user := r.PathValue("user")
+	if !demo.Exists(user) { // the pool would keep messages for any id
+		http.Error(w, "no such user", http.StatusNotFound)
+		return
+	}
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 64<<10))
 	if err != nil {
 		http.Error(w, "at most 64 KiB", http.StatusRequestEntityTooLarge)
@@ -75,12 +84,12 @@ func (u users) notify(w http.ResponseWriter, r *http.Request) {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
-	err = u.stream.Deliver(ctx, r.PathValue("user"), text)
+	err = u.stream.Deliver(ctx, user, text)
 	outcome := "delivered"
 	switch {
 	case errors.Is(err, gcpool.ErrKept):
 		outcome = "kept"
-	case errors.Is(err, gcpool.ErrNotConnected):
+	case errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrDeleted):
 		outcome = "not connected"
 	case errors.Is(err, context.DeadlineExceeded): // with several nodes, cluster.ErrUncertain too
 		outcome = "unknown"

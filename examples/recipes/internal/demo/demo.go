@@ -9,10 +9,12 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -76,11 +78,16 @@ func UserOf(r *http.Request) string {
 	return sessions[cookie.Value]
 }
 
+// Exists reports whether there is such a user.
+func Exists(user string) bool {
+	return slices.Contains(slices.Collect(maps.Values(sessions)), user)
+}
+
 // Handshake lets in signed-in users from pages of this server only: a browser sends its
 // cookies with the handshakes of any page.
 func Handshake(config *websocket.Config, r *http.Request) error {
 	if UserOf(r) == "" {
-		return errors.New("not signed in")
+		return errors.New("not signed in") // x/net answers a bare 403, and drops this text
 	}
 	return gcpool.SameOrigin(config, r)
 }
