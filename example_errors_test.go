@@ -24,6 +24,8 @@ func Example_outcomes() {
 			return "the user does not read: store it"
 		case errors.Is(err, gcpool.ErrClosed):
 			return "this server stops: let another one push it"
+		case errors.Is(err, context.DeadlineExceeded): // in a cluster, cluster.ErrUncertain, too
+			return "not known yet: do not push it again"
 		case errors.Is(err, gcpool.ErrTooLarge):
 			return "larger than WithOutbox: split it"
 		}

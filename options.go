@@ -138,8 +138,8 @@ func WithUndelivered(fn func(Undelivered)) Option {
 }
 
 // WithPresence sets a hook that is told when an id has connected or disconnected. There is none by
-// default. A takeover by a newer connection is neither. The hook runs under the same rules as the
-// WithUndelivered hook.
+// default. A takeover by a newer connection in this process is neither. In a cluster, a user who moves
+// disconnects here and connects there. The hook runs under the same rules as the WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *config) { c.Presence = fn }
 }

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strconv"
+
+	"github.com/nulijiabei/gcpool/internal/report"
 )
 
 // A refusal is why an Origin was refused. x/net, gorilla and most applications
@@ -32,8 +34,8 @@ func (u *upgraded) explain() {
 	if r == nil || u.status != http.StatusForbidden {
 		return
 	}
-	slog.Default().Info("gcpool: origin refused", "origin", quoted(r.req.Header.Get("Origin")),
-		"host", quoted(r.req.Host), "peer", r.req.RemoteAddr)
+	slog.Default().Info("gcpool: origin refused", "origin", report.Shown(r.req.Header.Get("Origin")),
+		"host", report.Shown(r.req.Host), "peer", r.req.RemoteAddr)
 	if body := string(u.body); body == "" || body == http.StatusText(http.StatusForbidden)+"\n" {
 		u.body = []byte(r.err.Error() + "\n")
 		u.sent.Set("Content-Type", "text/plain; charset=utf-8")
@@ -57,11 +59,5 @@ func (w *hijackWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// quoted returns what a peer has sent for a line of a log or of a response.
-func quoted(text string) string {
-	const most = 128
-	if len(text) > most {
-		text = text[:most] + "..."
-	}
-	return strconv.Quote(text)
-}
+// quoted returns what a peer has sent for a line of a response.
+func quoted(text string) string { return strconv.Quote(report.Shortened(text)) }

@@ -55,9 +55,9 @@ import (
 // has opened since. Upgrade cannot see this on Windows and AIX, nor through a listener that wraps
 // its connections.
 //
-// When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade tells
-// [slog.Default] at Info, with the Origin quoted and shortened. If the 403 has no text of its own,
-// as with x/net, the reason becomes its body.
+// When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade logs the
+// Origin to [slog.Default] at Info: shortened, and quoted if it has a quote or anything unprintable.
+// If the 403 has no text of its own, as with x/net, the reason becomes its body.
 //
 // # In front of Upgrade
 //

@@ -52,7 +52,7 @@ type announcer struct {
 	fresh   []*entry // the ids with the highest numbers, which are still to be announced
 	drained int      // how many subscriptions were drained; see unsubscribe
 	silent  bool     // NATS did not answer unsubscribe since the last tick
-	cut     bool     // there was no connection to NATS at the last tick
+	lost    error    // why there was no connection to NATS at the last tick; nil if there was
 	held    []held   // ids whose connections ended with Shutdown
 
 	lastHeartbeat time.Time

@@ -27,7 +27,7 @@ func (n *Node) check() error {
 	case n.timeout < time.Second:
 		wrong = "WithTimeout must be at least a second"
 	case !n.nc.IsConnected():
-		return fmt.Errorf("gcpool/cluster: no connection to NATS yet, or any more: %w", nats.ErrConnectionClosed)
+		return fmt.Errorf("gcpool/cluster: not connected to NATS (still connecting, or closed): %w", nats.ErrConnectionClosed)
 	case !n.nc.HeadersSupported():
 		return fmt.Errorf("gcpool/cluster: %w", nats.ErrHeadersNotSupported)
 	}

@@ -27,14 +27,16 @@ func (s *announcer) tick() {
 // not heard itself for natsTimeout, it connects again: nats.go may take minutes to notice that the
 // machine of a server has vanished.
 func (s *announcer) lookAtNATS() {
-	if s.nc.IsClosed() && !s.withdrawn.Load() {
-		s.note(nats.ErrConnectionClosed) // nc reports nothing more
+	connected, lost := s.nc.IsConnected(), error(nil)
+	if s.nc.IsClosed() {
+		lost = errClosed
+	} else if !connected {
+		lost = errCut
 	}
-	connected := s.nc.IsConnected()
-	if !connected && !s.cut {
-		s.note(errCut)
+	if lost != nil && lost != s.lost && !s.withdrawn.Load() {
+		s.note(lost)
 	}
-	s.cut = !connected
+	s.lost = lost
 	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {
 		s.log(slog.LevelInfo, "gcpool/cluster: connected to NATS again")
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}

@@ -1,7 +1,8 @@
 // Package cluster pushes to users wherever they are connected. Each process of a cluster is a
 // node: a [gcpool.Pool] and a connection to NATS. The nodes find each other's users over NATS.
 //
-//	nc, err := nats.Connect(url, nats.MaxReconnects(-1),
+//	nc, err := nats.Connect(url,
+//		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
 //		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
 //	node, err := cluster.Join(pool, nc)
 //	...
@@ -64,6 +65,7 @@ var (
 	errTooLarge error = oversize{}
 	errAway           = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
 	errNowhere        = fmt.Errorf("%w: no node took it", gcpool.ErrNotConnected)
+	errClosed         = fmt.Errorf("%w for good, so this node can only leave", nats.ErrConnectionClosed)
 	errCut            = errors.New("gcpool/cluster: the connection to NATS is lost")
 	errDeaf           = errors.New("gcpool/cluster: NATS does not answer, connecting again")
 	errOverflow       = errors.New("gcpool/cluster: NATS does not keep up with Broadcast")

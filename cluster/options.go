@@ -22,6 +22,6 @@ func WithName(name string) Option { return func(n *Node) { n.name = name } }
 // an id that each node says is with another. The default is 5 s; d must be at least a second.
 func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
 
-// WithLogger sets where the node logs errors of NATS and malformed messages, at Warn. The default,
-// and nil, is slog.Default.
+// WithLogger sets where the node logs errors of NATS, malformed messages and a lost connection, at
+// Warn, and that it is connected again, at Info. The default, and nil, is slog.Default.
 func WithLogger(l *slog.Logger) Option { return func(n *Node) { n.logs = l } }

@@ -30,6 +30,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 )
+var (
+	registry *prometheus.Registry
+	node     interface{ Stats() struct{ Nodes int } } // as *cluster.Node, of another module
+	_        = []any{http.Handle, metrics.NewCollector, promhttp.HandlerFor}
+)
 func _(pool *gcpool.Pool) {
 `},
 	"cluster/README.md": {"cluster", []string{".", "net/http"}, `package p

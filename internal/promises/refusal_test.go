@@ -79,7 +79,7 @@ func TestRefusedOriginIsToldWhy(t *testing.T) {
 				if kind := resp.Header.Get("Content-Type"); kind != "text/plain; charset=utf-8" {
 					t.Errorf("Content-Type: %s", kind)
 				}
-				want := `level=INFO msg="gcpool: origin refused" origin="\"https://evil.example\"" host=`
+				want := `level=INFO msg="gcpool: origin refused" origin=https://evil.example host=`
 				if got := text.String(); strings.Count(got, want) != 1 || strings.Count(got, "\n") != 1 {
 					t.Errorf("logged %q", got)
 				}

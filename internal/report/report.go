@@ -224,15 +224,26 @@ func (r *Reporter) tell(e event) {
 	log.Log(context.Background(), level, text)
 }
 
-// log returns the logger, with the pool and the id, shortened. A peer may have chosen the id, so it is
-// quoted if it has a character that could pass for something else.
+// log returns the logger, with the pool and the id.
 func (r *Reporter) log(id string) *slog.Logger {
+	return r.logger().With("pool", r.Pool, "id", Shown(id))
+}
+
+// Shown returns a text that a peer may have chosen for a line of a log: shortened, and quoted if it has
+// a character that could pass for something else.
+func Shown(text string) string {
+	text = Shortened(text)
+	if q := strconv.Quote(text); q != `"`+text+`"` {
+		return q
+	}
+	return text
+}
+
+// Shortened returns the beginning of a text that a peer may have chosen.
+func Shortened(text string) string {
 	const most = 128
-	if len(id) > most {
-		id = id[:most] + "..."
+	if len(text) > most {
+		return text[:most] + "..."
 	}
-	if q := strconv.Quote(id); q != `"`+id+`"` {
-		id = q
-	}
-	return r.logger().With("pool", r.Pool, "id", id)
+	return text
 }
