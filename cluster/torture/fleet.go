@@ -19,14 +19,14 @@ import (
 
 const nodes = 3
 
-// A fleet is three servers of NATS and a node at each. The routes of the last server, and
-// the way from the last node to it, go through proxies.
+// A fleet is three servers of NATS and a node at each. Things happen to the routes of the last server,
+// and to the way from the last node to it: in proxies, or in the kernel.
 type fleet struct {
 	dir     string
 	servers [nodes]*process
 	nodes   [nodes]*process
-	routes  []*proxy
-	way     *proxy
+	routes  []way
+	way     way
 	verdict *verdict
 	started int
 	setup   setup
@@ -62,13 +62,13 @@ func (f *fleet) begin() (err error) {
 		return err
 	}
 	for i := range nodes - 1 {
-		p, err := newProxy(address(routePorts[i]))
+		w, err := newWay(routePorts[i])
 		if err != nil {
 			return err
 		}
-		f.routes = append(f.routes, p)
+		f.routes = append(f.routes, w)
 	}
-	if f.way, err = newProxy(address(ports[nodes-1])); err != nil {
+	if f.way, err = newWay(ports[nodes-1]); err != nil {
 		return err
 	}
 	for i := range nodes {
@@ -97,17 +97,33 @@ func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 	for j := range i {
 		to := address(routePorts[j])
 		if i == nodes-1 {
-			to = f.routes[j].Addr().String()
+			to = f.routes[j].address()
 		}
 		routes = append(routes, "nats://"+to)
 	}
+	host := "127.0.0.1"
+	if os.Getenv(namespaceEnv) != "" { // farHost, too
+		host = "0.0.0.0"
+	}
 	return fmt.Appendf(nil, `
-		listen: "%s"
+		listen: "%s:%d"
 		server_name: "s%d"
 		ping_interval: "2s"
-		cluster { name: c, listen: "%s", no_advertise: true, pool_size: -1, routes: [%s] }
+		cluster { name: c, listen: "%s:%d", no_advertise: true, pool_size: -1, routes: [%s] }
 		%s
-	`, address(ports[i]), i, address(routePorts[i]), strings.Join(routes, ", "), f.setup.server)
+	`, host, ports[i], i, host, routePorts[i], strings.Join(routes, ", "), f.setup.server)
+}
+
+// namespaceEnv tells this program that it has a network namespace of its own.
+const namespaceEnv = "GCPOOL_TORTURE_NAMESPACE"
+
+// newWay returns a way to a port of this machine: the kernel's in a namespace of our own, otherwise a
+// proxy.
+func newWay(port int) (way, error) {
+	if os.Getenv(namespaceEnv) != "" {
+		return packets{port}, nil
+	}
+	return newProxy(address(port))
 }
 
 // node starts the process of a node.
@@ -152,7 +168,7 @@ func (f *fleet) urls(i int, ports [nodes]int) string {
 	for j := range nodes {
 		to := address(ports[(i+j)%nodes])
 		if i == nodes-1 && j == 0 {
-			to = f.way.Addr().String()
+			to = f.way.address()
 		}
 		urls = append(urls, "nats://"+f.setup.login+to)
 	}
@@ -288,9 +304,9 @@ func (f *fleet) end() {
 			}
 		}
 	}
-	for _, p := range append(f.routes, f.way) {
-		if p != nil {
-			p.end()
+	for _, w := range append(f.routes, f.way) {
+		if w != nil {
+			w.end()
 		}
 	}
 	_ = os.RemoveAll(f.dir)

@@ -9,6 +9,14 @@ import (
 	"time"
 )
 
+// A way is how one process reaches another.
+type way interface {
+	address() string
+	// during has the way be in the first condition for a while, and in the others in passing.
+	during(d time.Duration, all ...condition) error
+	end()
+}
+
 // A proxy is the way of TCP connections, on which things happen.
 type proxy struct {
 	net.Listener
@@ -128,12 +136,14 @@ func (p *proxy) set(c condition) {
 	p.changed.Broadcast()
 }
 
-// during has the way be in the first condition for a while, and in the others in passing.
-func (p *proxy) during(d time.Duration, first condition, others ...condition) error {
-	p.set(first)
-	time.Sleep(d)
-	for _, c := range others {
+func (p *proxy) address() string { return p.Addr().String() }
+
+func (p *proxy) during(d time.Duration, all ...condition) error {
+	for i, c := range all {
 		p.set(c)
+		if i == 0 {
+			time.Sleep(d)
+		}
 	}
 	p.set(condition{})
 	return nil

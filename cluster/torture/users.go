@@ -68,7 +68,11 @@ func (c *load) live(id string) {
 		case ws := <-ended:
 			if ws == open {
 				open, lost = nil, time.Now()
-				time.Sleep(rand.N(c.wait + 1))
+				select {
+				case <-c.over:
+					return
+				case <-time.After(rand.N(c.wait + 1)):
+				}
 			}
 		case <-time.After(c.pause/2 + rand.N(c.pause)):
 			if c.moving.Load() {
