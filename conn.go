@@ -63,8 +63,8 @@ func newConnPool(c backlog.Config) *ConnPool {
 // write deadline that the application sets on the connection also holds for the pool.
 //
 // Call Del or DelConn when the handler ends. If it does not, the pool removes the connection about a
-// second after it was closed. But of a type of net.Conn that is neither Go's own nor under [Upgrade],
-// such as a wrapper around a socket, it learns that only when a write fails.
+// second after it was closed. But of a net.Conn that is neither Go's own nor x/net's nor under
+// [Upgrade], such as a wrapper around a socket, it learns that only when a write fails.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. In neither
 // case does it close conn. After ErrClosed under Upgrade, if the handler closes conn without a

@@ -138,15 +138,16 @@ func WithUndelivered(fn func(Undelivered)) Option {
 }
 
 // WithPresence sets a hook that is told when an id has connected or disconnected. There is none by
-// default. A takeover by a newer connection in this process is neither. In a cluster, a user who moves
-// disconnects here and connects there. The hook runs under the same rules as the WithUndelivered hook.
+// default. A takeover by a newer connection in this process is neither. In a cluster, a user who
+// moves disconnects here and connects there. The hook runs under the same rules as the
+// WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *config) { c.Presence = fn }
 }
 
 // WithLogger sets where the pool logs: ids that connect or disconnect at Debug, slow peers at Warn.
-// It logs no payload. It quotes an id that has a quote or anything unprintable. While the logger is
-// too slow, the pool leaves lines out. The default, and nil, is [slog.Default].
+// It logs no payload. It quotes an id that has a quote, a backslash or anything unprintable. While
+// the logger is too slow, the pool leaves lines out. The default, and nil, is [slog.Default].
 func WithLogger(l *slog.Logger) Option { return func(c *config) { c.Logger = l } }
 
 // check refuses options without meaning.

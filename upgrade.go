@@ -56,8 +56,8 @@ import (
 // its connections.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade logs the
-// Origin to [slog.Default] at Info: shortened, and quoted if it has a quote or anything unprintable.
-// If the 403 has no text of its own, as with x/net, the reason becomes its body.
+// Origin to [slog.Default] at Info: shortened, and quoted if it has a quote, a backslash or anything
+// unprintable. If the 403 has no text of its own, as with x/net, the reason becomes its body.
 //
 // # In front of Upgrade
 //

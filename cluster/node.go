@@ -196,9 +196,10 @@ func newNode() *Node {
 	}
 }
 
-// Err returns the last error, nil if there was none: an error of NATS, such as a slow consumer or a
-// subject that is not permitted, or a message of another node that made no sense. Errors are also
-// logged, at most one a second.
+// Err returns the last error, nil if there was none: an error of NATS, such as a lost connection, a slow
+// consumer or a subject that is not permitted, or a message of another node that made no sense. It
+// stays when the cause is gone. Errors are also logged, at most one a second, and a lost or closed
+// connection always.
 func (n *Node) Err() error {
 	if !n.joined() {
 		return fmt.Errorf("%w: no node", gcpool.ErrInvalid)

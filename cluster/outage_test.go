@@ -81,6 +81,31 @@ func TestLostNATSIsLogged(t *testing.T) {
 	}
 }
 
+// TestClosedNATSIsLogged: right after it was lost, too.
+func TestClosedNATSIsLogged(t *testing.T) {
+	s := serve(t, nil)
+	lines := make(logged, 100)
+	nc := connect(t, s.ClientURL(), nats.MaxReconnects(2), nats.ReconnectWait(150*time.Millisecond))
+	pool := gcpool.NewPool()
+	n, err := Join(pool, nc, WithLogger(slog.New(lines)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Shutdown()
+	s.WaitForShutdown()
+	for range 2 { // lost, and closed
+		if got := <-lines; got != "gcpool/cluster: error" {
+			t.Errorf("it logs %q", got)
+		}
+	}
+	if err := n.Err(); err != errClosed || !errors.Is(err, nats.ErrConnectionClosed) {
+		t.Errorf("Err is %v", err)
+	}
+	if err := n.Leave(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // logged has the texts of what is logged.
 type logged chan string
 

@@ -102,7 +102,7 @@ func printable(name string) string {
 	return strconv.Quote(name)
 }
 
-// size writes a number of bytes, and whole any number, as the script does.
+// size writes a number of bytes, and whole any number, about as the script does.
 func size(n int) string { return compact(float64(n), 1024, " B", " KiB", " MiB", " GiB", " TiB") }
 
 func whole(n any) string {

@@ -60,12 +60,6 @@ func (b *bus) connect(name string) (*nats.Conn, error) {
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
 		nats.PingInterval(pingInterval), nats.FlusherTimeout(pingInterval),
-		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
-			if err != nil { // else it was closed by us
-				slog.Warn("cluster: NATS is unreachable", "node", name, "err", err)
-			}
-		}),
-		nats.ReconnectHandler(func(*nats.Conn) { slog.Info("cluster: connected to NATS again", "node", name) }),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the node logs them
 	}
 	if b.embedded != nil {

@@ -217,11 +217,11 @@ func (r *Reporter) tell(e event) {
 	if r.Presence != nil {
 		defer r.Presence(r.Pool, e.id, e.connected)
 	}
-	log := r.log(e.id)
+	var why []any
 	if e.err != nil {
-		log = log.With("reason", e.err)
+		why = []any{"reason", e.err}
 	}
-	log.Log(context.Background(), level, text)
+	r.log(e.id).Log(context.Background(), level, text, why...)
 }
 
 // log returns the logger, with the pool and the id.
@@ -229,8 +229,8 @@ func (r *Reporter) log(id string) *slog.Logger {
 	return r.logger().With("pool", r.Pool, "id", Shown(id))
 }
 
-// Shown returns a text that a peer may have chosen for a line of a log: shortened, and quoted if it has
-// a character that could pass for something else.
+// Shown returns a text that a peer may have chosen for a line of a log: shortened, and quoted if it
+// has a character that could pass for something else.
 func Shown(text string) string {
 	text = Shortened(text)
 	if q := strconv.Quote(text); q != `"`+text+`"` {

@@ -127,9 +127,9 @@ func (l *Line) putLocked(c Cursor) {
 	l.staffLocked()
 }
 
-// If the line is open and idle, and there is credit, Inline returns a writer with which the
-// caller itself serves c; the caller must then call Done or GoOn. Otherwise Inline puts c in
-// line, and returns nil.
+// Inline returns a writer with which the caller itself serves c, if the line is open and idle and
+// there is credit; the caller must then call Done or GoOn. Otherwise Inline puts c in line, and
+// returns nil.
 func (l *Line) Inline(c Cursor) *Writer {
 	l.mu.Lock()
 	defer l.mu.Unlock()

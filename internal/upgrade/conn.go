@@ -86,9 +86,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// If the close has begun and the handler has returned, Drain reads and drops what comes until the
-// peer has closed. now tells that the handler has returned just now; its goroutine then calls
-// Drain.
+// Drain reads and drops what comes until the peer has closed, if the close has begun and the
+// handler has returned. now tells that the handler has returned just now; its goroutine then
+// calls Drain.
 func (c *Conn) Drain(now bool) {
 	var drops, more bool
 	if now && c.writing.TryLock() { // there may never be a response

@@ -49,8 +49,8 @@ func (s *Sender) Try(frames []byte) (n int) {
 	return n
 }
 
-// If the library has left a message open and is not writing now, Held returns how many bytes of
-// data it has written; otherwise 0.
+// Held returns how many bytes of data the library has written if it has left a message open and is
+// not writing now; otherwise 0.
 func (s *Sender) Held() uint64 {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()

@@ -117,6 +117,7 @@ def connect(host, path, origin, cookie, record, mute):
         with socket.create_connection((name, int(port)), timeout=60) as sock:
             stream = sock.makefile("rb")
             handshake(sock, stream, host, path, origin, cookie)
+            record.opened = time.monotonic()
             return receive(sock, stream, record, mute)
     except OSError as error:
         print(error, file=sys.stderr)
@@ -132,11 +133,11 @@ def main():
     mute = "--mute" in sys.argv[5:]
     record, failures = Record(), 0
     while True:
-        began = time.monotonic()
+        record.opened = float("inf")  # not yet
         status = connect(*sys.argv[1:5], record, mute)
         if mute or not comes_back(status):
             break
-        failures = 0 if time.monotonic() - began > 5 else min(failures + 1, 5)
+        failures = 0 if time.monotonic() - record.opened > 5 else min(failures + 1, 5)
         time.sleep(random.random() * 2**failures)
     print("closed with", status)
 

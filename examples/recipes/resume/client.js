@@ -7,6 +7,7 @@ function resume(show, failures = 0) {
   const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
   const has = () => Number(localStorage.has ?? 0);
+  let mine; // the log of this connection's user
   let asked = -1; // we asked for all messages after this number; -1 once the answer has begun
   const ask = () => { asked = has(); send({ after: asked, log: localStorage.log }); };
   ws.onopen = () => {
@@ -17,11 +18,13 @@ function resume(show, failures = 0) {
     const { n, text, after, from, log } = JSON.parse(data);
     if (after !== undefined) {
       if (after !== asked) return; // it answers an earlier connection, whose messages this connection inherits
-      if (from !== after) localStorage.has = from;
-      localStorage.log = log;
+      localStorage.has = from;
+      localStorage.log = mine = log;
       asked = -1;
     } else if (asked >= 0) {
       return; // the answer brings it again, and only the answer tells whose number it has
+    } else if (localStorage.log !== mine) {
+      ask(); // a tab of another user has the numbers now
     } else if (n === has() + 1) {
       localStorage.has = n;
       show(text);

@@ -71,5 +71,5 @@ func (c *Chat) say(message []byte) error {
 
 // end chat
 
-// Stop delivers and closes all connections, until ctx ends. The hub had no such thing.
+// Stop delivers and closes all connections, until ctx ends. The hub had no shutdown.
 func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }

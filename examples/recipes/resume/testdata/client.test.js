@@ -42,9 +42,18 @@ c = client(); // a new client of a user who has acknowledged messages elsewhere
 c.gets(answer(0, 8), message(9));
 assert.deepStrictEqual(c.shown, ["m9"]);
 
+c = client("3", "A"); // and in another tab, somebody else signs in
+c.gets(answer(3, 3), message(4));
+Object.assign(c.localStorage, { has: 7, log: "B" });
+c.gets(message(5));
+assert.deepStrictEqual(c.shown, ["m4"]);
+assert.deepStrictEqual(c.sent.at(-1), { after: 7, log: "B" });
+c.gets(answer(7, 4), message(5));
+assert.deepStrictEqual(c.shown, ["m4", "m5"]);
+
 for (const code of [1000, 4500, 4999]) c.ws.onclose({ code });
 assert.deepStrictEqual(c.delays, [5000]); // when it opened
 c.ws.onclose({ code: 1006 });
 c.again();
 c.ws.onopen();
-assert.deepStrictEqual(c.sent.at(-1), { after: 9, log: "A" });
+assert.deepStrictEqual(c.sent.at(-1), { after: 5, log: "A" });
