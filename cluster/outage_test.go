@@ -72,11 +72,11 @@ func TestLostNATSIsLogged(t *testing.T) {
 	n := joinAs(t, s.ClientURL(), []Option{WithLogger(slog.New(lines))})
 	s.Shutdown()
 	s.WaitForShutdown()
-	if got := <-lines; got != "gcpool/cluster: error" || n.Err() != errCut {
+	if got := lines.next(t); got != "gcpool/cluster: error" || n.Err() != errCut {
 		t.Errorf("it logs %q; Err is %v", got, n.Err())
 	}
 	serve(t, onPort)
-	if got := <-lines; got != "gcpool/cluster: connected to NATS again" {
+	if got := lines.next(t); got != "gcpool/cluster: connected to NATS again" {
 		t.Errorf("it logs %q", got)
 	}
 }
@@ -94,7 +94,7 @@ func TestClosedNATSIsLogged(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	for range 2 { // lost, and closed
-		if got := <-lines; got != "gcpool/cluster: error" {
+		if got := lines.next(t); got != "gcpool/cluster: error" {
 			t.Errorf("it logs %q", got)
 		}
 	}
@@ -108,6 +108,17 @@ func TestClosedNATSIsLogged(t *testing.T) {
 
 // logged has the texts of what is logged.
 type logged chan string
+
+func (l logged) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case text := <-l:
+		return text
+	case <-time.After(30 * time.Second):
+		t.Fatal("nothing is logged")
+		return ""
+	}
+}
 
 func (l logged) Enabled(context.Context, slog.Level) bool { return true }
 func (l logged) WithAttrs([]slog.Attr) slog.Handler       { return l }
