@@ -1,11 +1,8 @@
 package cluster
 
 import (
-	"cmp"
-	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -19,13 +16,12 @@ import (
 // all parts of a node, so that each decision sees one consistent state. Nothing outside is called
 // under mu, except the pool's Since and Info.
 type bus struct {
+	journal
 	pool    *gcpool.Pool
 	local   *gcpool.Local
 	nc      *nats.Conn
 	prefix  string
-	name    string
 	timeout time.Duration
-	logs    *slog.Logger
 	id      string // unique
 
 	control   chan *nats.Msg // announcements of other nodes
@@ -38,8 +34,6 @@ type bus struct {
 	came      time.Time   // the time shortly before SetCluster
 
 	malformed atomic.Uint64
-	fault     atomic.Pointer[error] // the last one
-	faulted   atomic.Int64          // when an error was logged last
 
 	ticked atomic.Pointer[reading] // at the last tick; see now
 
@@ -47,23 +41,6 @@ type bus struct {
 	ended   bool
 	clock   clock
 	members map[string]*member
-}
-
-// note records an error, and logs at most one a second.
-func (n *bus) note(err error) {
-	n.fault.Store(&err)
-	now := time.Now().UnixNano()
-	if last := n.faulted.Load(); now-last > int64(time.Second) && n.faulted.CompareAndSwap(last, now) {
-		n.log(slog.LevelWarn, "gcpool/cluster: error", "err", err)
-	}
-}
-
-// log logs on a goroutine, because a logger may block or panic.
-func (n *bus) log(level slog.Level, text string, args ...any) {
-	go func() {
-		defer func() { _ = recover() }()
-		cmp.Or(n.logs, slog.Default()).Log(context.Background(), level, text, append(args, "node", n.name)...)
-	}()
 }
 
 // A reading is the time of a node, and when the process read it.

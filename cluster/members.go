@@ -34,8 +34,7 @@ func (s *announcer) lookAtNATS() {
 		lost = errCut
 	}
 	if lost != nil && lost != s.lost && !s.withdrawn.Load() {
-		s.fault.Store(&lost) // not note, whose limit would swallow what is said only once
-		s.log(slog.LevelWarn, "gcpool/cluster: error", "err", lost)
+		s.noteOnce(lost)
 	}
 	s.lost = lost
 	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {

@@ -101,10 +101,7 @@ func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 		}
 		routes = append(routes, "nats://"+to)
 	}
-	host := "127.0.0.1"
-	if os.Getenv(namespaceEnv) != "" { // farHost, too
-		host = "0.0.0.0"
-	}
+	host := listenHost()
 	return fmt.Appendf(nil, `
 		listen: "%s:%d"
 		server_name: "s%d"
@@ -112,18 +109,6 @@ func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 		cluster { name: c, listen: "%s:%d", no_advertise: true, pool_size: -1, routes: [%s] }
 		%s
 	`, host, ports[i], i, host, routePorts[i], strings.Join(routes, ", "), f.setup.server)
-}
-
-// namespaceEnv tells this program that it has a network namespace of its own.
-const namespaceEnv = "GCPOOL_TORTURE_NAMESPACE"
-
-// newWay returns a way to a port of this machine: the kernel's in a namespace of our own, otherwise a
-// proxy.
-func newWay(port int) (way, error) {
-	if os.Getenv(namespaceEnv) != "" {
-		return packets{port}, nil
-	}
-	return newProxy(address(port))
 }
 
 // node starts the process of a node.

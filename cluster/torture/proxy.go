@@ -5,6 +5,7 @@ package main
 import (
 	"math/rand/v2"
 	"net"
+	"os"
 	"sync"
 	"time"
 )
@@ -15,6 +16,26 @@ type way interface {
 	// during has the way be in the first condition for a while, and in the others in passing.
 	during(d time.Duration, all ...condition) error
 	end()
+}
+
+// namespaceEnv tells this program that it has a network namespace of its own.
+const namespaceEnv = "GCPOOL_TORTURE_NAMESPACE"
+
+// newWay returns a way to a port of this machine: the kernel's in a namespace of our own, otherwise a
+// proxy.
+func newWay(port int) (way, error) {
+	if os.Getenv(namespaceEnv) != "" {
+		return packets{port}, nil
+	}
+	return newProxy(address(port))
+}
+
+// listenHost returns where servers listen: in a namespace of our own at farHost, too.
+func listenHost() string {
+	if os.Getenv(namespaceEnv) != "" {
+		return "0.0.0.0"
+	}
+	return "127.0.0.1"
 }
 
 // A proxy is the way of TCP connections, on which things happen.
