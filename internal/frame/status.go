@@ -23,3 +23,12 @@ func (s Status) Payload() []byte {
 
 // Frame returns s's close frame.
 func (s Status) Frame() []byte { return Append(nil, Close, s.Payload(), false) }
+
+// Farewell returns the status for a connection that ends without one of its own. Once a pool is shut
+// down, StatusNormal would keep the user away from the next process.
+func Farewell(shutDown bool) Status {
+	if shutDown {
+		return StatusGoingAway
+	}
+	return StatusNormal
+}

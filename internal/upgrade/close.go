@@ -27,7 +27,7 @@ const segment = 1 << 10
 // when the peer has closed its side, at most a second later.
 func (c *Conn) Close() error {
 	c.mu.Lock()
-	status := c.closing.farewell()
+	status := frame.Farewell(c.closing.away)
 	c.mu.Unlock()
 	c.End(status, func() {})
 	return nil

@@ -46,14 +46,6 @@ type closing struct {
 	cut      error // why nothing may follow: a frame has been cut for good
 }
 
-// farewell returns the status for a library that closes without a close frame.
-func (c *closing) farewell() frame.Status {
-	if c.away {
-		return frame.StatusGoingAway
-	}
-	return frame.StatusNormal
-}
-
 // refusal returns why w may write no more data, or nil. After a close frame nobody sends data
 // (RFC 6455 section 5.5.1). But the library may end the frame that it has begun, and write the
 // response to the handshake, for which a pool's goodbye waits.
