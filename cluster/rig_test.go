@@ -142,6 +142,7 @@ func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
+		s.empty()
 		s.pool.Shutdown(ctx)
 		if err := s.Leave(ctx); err != nil {
 			t.Errorf("Leave: %v", err)
@@ -150,6 +151,17 @@ func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *
 		s.check()
 	})
 	return s
+}
+
+// empty removes all users, and waits for a second at most until the node has announced that. So
+// Leave need not hold their ids.
+func (s *site) empty() {
+	for id := range s.conns.All() {
+		s.conns.Kick(id, 1000, "")
+	}
+	for end := time.Now().Add(time.Second); s.ids.Load() > 0 && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // handle is the original README's handler, which looks at what Add returns.
