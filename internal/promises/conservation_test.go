@@ -187,6 +187,7 @@ func (p *peers) connect(id uint32, r *rand.Rand) {
 }
 
 func TestConservation(t *testing.T) {
+	t.Parallel()
 	const ids, producers, reconnectors = 8, 4, 2
 	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
 		t.Run(fmt.Sprint("overflow", overflow), func(t *testing.T) {

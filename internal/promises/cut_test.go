@@ -78,6 +78,7 @@ func TestACutMessageIsSentAgain(t *testing.T) {
 // TestACutMessageWithoutANextConnection: after Del the message that was cut is reported with
 // those behind it, once each.
 func TestACutMessageWithoutANextConnection(t *testing.T) {
+	t.Parallel()
 	var r reports
 	p, conns, stream := started(t, gcpool.WithOutbox(16<<20), gcpool.WithUndelivered(r.hook))
 	stuckWebSocket("tcp", gcpool.Upgrade, true)(t, conns)

@@ -41,7 +41,10 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 
 // TestDelOfAnOldHandler: the Del of a handler whose connection was replaced has no
 // effect, however late it comes. Any other Del removes the present connection.
-func TestDelOfAnOldHandler(t *testing.T) { both(t, testDelOfAnOldHandler) }
+func TestDelOfAnOldHandler(t *testing.T) {
+	t.Parallel()
+	both(t, testDelOfAnOldHandler)
+}
 
 func testDelOfAnOldHandler(t *testing.T, wrap wrapper) {
 	p, conns, _ := started(t)
@@ -76,6 +79,7 @@ func testDelOfAnOldHandler(t *testing.T, wrap wrapper) {
 }
 
 func TestHandlerOfAKickedConnectionDoesNotRemoveTheNext(t *testing.T) {
+	t.Parallel()
 	both(t, testHandlerOfAKickedConnectionDoesNotRemoveTheNext)
 }
 

@@ -235,6 +235,7 @@ func (p panicky) Write(b []byte) (int, error) {
 // TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain: the peer may have received the
 // message, so it is not sent a second time.
 func TestConnectionThatPanicsAfterAWriteIsNotWrittenAgain(t *testing.T) {
+	t.Parallel()
 	_, c, s := started(t, gcpool.WithMailbox(time.Hour, 1000))
 	ours, peer := net.Pipe()
 	c.Add("a", panicky{ours})

@@ -34,8 +34,10 @@ var contexts = map[string]func(http.Handler) (http.Handler, func()){
 }
 
 func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range contexts {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			both(t, func(t *testing.T, upgrade wrapper) {
 				p, conns, stream := started(t)
 				old := &late{make(chan chan struct{}, 10)}
@@ -77,6 +79,7 @@ func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
 }
 
 func TestHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T) {
+	t.Parallel()
 	both(t, testHandlerThatReturnsWithoutDelLeavesNothing)
 }
 

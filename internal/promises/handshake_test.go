@@ -111,6 +111,7 @@ func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 // TestHandshakeWithABody: a handler that asks for a form value does not wait for the body that a
 // request for a WebSocket announces, because the server's deadlines do not bound that any more.
 func TestHandshakeWithABody(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, wrap wrapper) {
 		srv := httptest.NewUnstartedServer(wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, "no, "+r.FormValue("id"), http.StatusForbidden)

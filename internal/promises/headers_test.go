@@ -72,6 +72,7 @@ func TestHandshakeInEveryForm(t *testing.T) {
 // TestUpgradeChangesNoHeadersInFront: the middleware in front of Upgrade has the same
 // request, so Upgrade does not change its headers.
 func TestUpgradeChangesNoHeadersInFront(t *testing.T) {
+	t.Parallel()
 	headers := make(chan http.Header, 2)
 	inner := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) { headers <- ws.Request().Header }))
 	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

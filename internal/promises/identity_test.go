@@ -298,6 +298,7 @@ func (a *asking) NetConn() net.Conn { a.ask(); return a.Conn }
 
 // TestNoLockWhileAConnectionIsUnwrapped: NetConn is the application's, and may call the pool.
 func TestNoLockWhileAConnectionIsUnwrapped(t *testing.T) {
+	t.Parallel()
 	_, conns, _ := started(t)
 	done := make(chan bool)
 	url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {

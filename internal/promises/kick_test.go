@@ -16,6 +16,7 @@ import (
 // TestKickedHandlerWithoutDel: a handler whose connection was kicked ends without its
 // own Del. That does not affect the next connection.
 func TestKickedHandlerWithoutDel(t *testing.T) {
+	t.Parallel()
 	p, conns, _ := started(t)
 	leave, returned := map[string]chan bool{"0": make(chan bool), "1": make(chan bool)}, make(chan bool)
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
@@ -87,7 +88,10 @@ func TestKickAfterAReconnect(t *testing.T) {
 
 // TestKick: Kick removes the connection, whoever calls it, and its peer is told the
 // code and the reason.
-func TestKick(t *testing.T) { both(t, testKick) }
+func TestKick(t *testing.T) {
+	t.Parallel()
+	both(t, testKick)
+}
 
 func testKick(t *testing.T, wrap wrapper) {
 	p, conns, stream := started(t)

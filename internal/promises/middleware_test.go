@@ -85,6 +85,7 @@ func TestLimiterLastsAsLongAsTheHandler(t *testing.T) {
 // TestPanicReachesTheMiddlewareInFront: a panic of the handler reaches the middleware
 // in front. If nothing recovers it, net/http logs it.
 func TestPanicReachesTheMiddlewareInFront(t *testing.T) {
+	t.Parallel()
 	both(t, func(t *testing.T, wrap wrapper) {
 		recovered := make(chan any, 1)
 		inner := wrap.around(websocket.Handler(func(*websocket.Conn) { panic("a bug in the handler") }))
@@ -238,6 +239,7 @@ func (c calls) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP
 // handler returns. Upgrade must not return while the handler runs, or the handler could
 // see another request's id.
 func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
+	t.Parallel()
 	type key struct{}
 	direct := func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(w, r) }
 	recycles := func(w http.ResponseWriter, r *http.Request, next http.Handler) {
@@ -260,6 +262,7 @@ func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 		"a writer":                        func(w http.ResponseWriter, r *http.Request, next http.Handler) { next.ServeHTTP(logged{w}, r) },
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			returned := make(chan struct{})
 			next := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
 				ws.Read(make([]byte, 1)) // until the peer has looked

@@ -127,6 +127,7 @@ func TestUpgradeAnswersWithoutLengthsInFront(t *testing.T) {
 // written before it. Some WebSocket libraries send the status of the handshake this
 // way.
 func TestUpgradeHijackSendsTheStatus(t *testing.T) {
+	t.Parallel()
 	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
 		both(t, func(t *testing.T, wrap wrapper) {
 			addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

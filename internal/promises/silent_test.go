@@ -17,6 +17,7 @@ import (
 // outbox or in the operating system's buffers, so the peer cannot answer a ping. It
 // acknowledges data, and is not taken for silent.
 func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
+	t.Parallel()
 	const heartbeat = 3 * time.Second // a busy machine may keep the peer from reading for twice as long
 	for _, size := range []int{1 << 20, 150 << 10} {
 		for _, l := range slowLines(t) {
@@ -111,6 +112,7 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 // TestWhoStopsIsSilent: a peer that stops is closed after two heartbeats, whatever it
 // took before.
 func TestWhoStopsIsSilent(t *testing.T) {
+	t.Parallel()
 	slowLines(t)
 	kinds := []string{"tcp"}
 	if runtime.GOOS == "linux" { // elsewhere a Unix socket holds too little

@@ -16,6 +16,7 @@ import (
 // TestUnixReaderIsNotSlow: a peer on a Unix socket reads a tenth of the operating
 // system's buffer within the write timeout. It is not slow.
 func TestUnixReaderIsNotSlow(t *testing.T) {
+	t.Parallel()
 	slowLines(t)
 	for _, upgrade := range []bool{true, false} {
 		t.Run(fmt.Sprint("upgrade ", upgrade), func(t *testing.T) {
@@ -63,6 +64,7 @@ func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 // TestSmallSendBufferHidesNoReader: between two looks, the peer acknowledges some bytes
 // and the buffer takes as many new ones. The peer still counts as reading.
 func TestSmallSendBufferHidesNoReader(t *testing.T) {
+	t.Parallel()
 	slowLines(t)
 	for _, kind := range []string{"unix", "tcp"} {
 		for _, upgrade := range []bool{true, false} {

@@ -164,6 +164,7 @@ func read(r io.Reader, n, rate int) (got int, err error) {
 // TestSteadyReaderIsNotSlow: Add waits for a steady reader with a full outbox, however
 // much of its reading the operating system's buffer hides.
 func TestSteadyReaderIsNotSlow(t *testing.T) {
+	t.Parallel()
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
@@ -195,6 +196,7 @@ func steadyReader(t *testing.T, l line) error {
 // TestWhoAcknowledgesIsNotTimedOut: the waiting messages take far longer than the write
 // timeout, and so does each write, but the peer acknowledges data all the time.
 func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
+	t.Parallel()
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()
@@ -223,6 +225,7 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 // TestWhoStopsIsTimedOut: a peer that stops, at once or later, is closed as a slow
 // peer.
 func TestWhoStopsIsTimedOut(t *testing.T) {
+	t.Parallel()
 	for _, l := range slowLines(t) {
 		for _, before := range []int{0, 200 << 10} {
 			t.Run(fmt.Sprint(l, " after ", before), func(t *testing.T) {
@@ -250,6 +253,7 @@ func TestWhoStopsIsTimedOut(t *testing.T) {
 // TestFullOutboxOfASlowPeer: the overflow policy applies to a peer that has
 // acknowledged nothing for a second. For any other peer, Add waits.
 func TestFullOutboxOfASlowPeer(t *testing.T) {
+	t.Parallel()
 	for _, l := range slowLines(t) {
 		t.Run(l.String(), func(t *testing.T) {
 			t.Parallel()

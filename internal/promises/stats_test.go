@@ -36,6 +36,7 @@ func TestStatsOfConnections(t *testing.T) {
 
 // TestStatsKnowWhatDeliverReturned: Stats counts an outcome before Deliver returns it.
 func TestStatsKnowWhatDeliverReturned(t *testing.T) {
+	t.Parallel()
 	p, c, s := started(t)
 	late := 0
 	for range 500 {

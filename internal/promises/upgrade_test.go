@@ -23,6 +23,7 @@ import (
 )
 
 func TestUpgradedConnectionIsANetConn(t *testing.T) {
+	t.Parallel()
 	nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

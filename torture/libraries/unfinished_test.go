@@ -166,6 +166,7 @@ func TestMessageThatNeverEndsDelaysNobody(t *testing.T) {
 // TestMessageThatGoesOn has a message take much longer than WithWriteTimeout, and never
 // stop: that is progress, and the push that waits is written in the end.
 func TestMessageThatGoesOn(t *testing.T) {
+	t.Parallel()
 	const timeout = 5 * time.Second // far more than a busy machine lies between two parts
 	for _, lib := range libraries {
 		if lib.name != "gobwas" { // whose fragments leave when they are written
