@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os/exec"
+	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -44,16 +45,24 @@ func (p *process) kill() {
 
 func address(port int) string { return fmt.Sprint("127.0.0.1:", port) }
 
-// freePorts returns ports for the servers and for the routes between them. They lie below those
-// that the system gives to connections: one of them might have the port when its server begins.
-func freePorts() (ports, routes [nodes]int, err error) {
+// lastPort is the last that freePorts tried. Fleets that run at the same time never try the same.
+var lastPort atomic.Int64
+
+func init() { lastPort.Store(rand.Int64N(ports)) }
+
+// ports is how many ports there are for servers, from 10,000 on. They lie below those that the
+// system gives to connections: a connection might have the port when its server begins.
+const ports = 20_000
+
+// freePorts returns ports for the servers and for the routes between them.
+func freePorts() (clients, routes [nodes]int, err error) {
 	for i := range 2 * nodes {
-		port := &ports[i%nodes]
+		port := &clients[i%nodes]
 		if i >= nodes {
 			port = &routes[i%nodes]
 		}
 		for range 100 {
-			*port = 10_000 + rand.N(20_000)
+			*port = 10_000 + int(lastPort.Add(1)%ports)
 			l, e := net.Listen("tcp", address(*port))
 			if err = e; err == nil {
 				defer l.Close() // once there are all, so that no port comes twice
@@ -61,10 +70,10 @@ func freePorts() (ports, routes [nodes]int, err error) {
 			}
 		}
 		if err != nil {
-			return ports, routes, err
+			return clients, routes, err
 		}
 	}
-	return ports, routes, nil
+	return clients, routes, nil
 }
 
 // accepts waits until somebody listens at an address.

@@ -3,9 +3,11 @@
 package main
 
 import (
+	"flag"
 	"os"
 	"os/exec"
 	"testing"
+	"time"
 )
 
 func TestMain(m *testing.M) {
@@ -13,6 +15,8 @@ func TestMain(m *testing.M) {
 		runNode()
 		return
 	}
+	flag.Parse()
+	flag.Set("test.parallel", "3") // the processes of three faults mostly wait
 	os.Exit(m.Run())
 }
 
@@ -34,7 +38,8 @@ func TestFaults(t *testing.T) {
 			continue
 		}
 		t.Run(f.name, func(t *testing.T) {
-			v, err := torture(f, 0, 30, 0)
+			t.Parallel()
+			v, err := torture(f, 20*time.Second, 30, 0)
 			if err != nil {
 				t.Fatal(err)
 			}
