@@ -111,13 +111,14 @@ func ExampleStreamPool_BroadcastContext() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for those who are slow
 	defer cancel()
-	fmt.Println(pool.GetStream("users").BroadcastContext(ctx, []byte("maintenance at noon")))
+	err := pool.GetStream("users").BroadcastContext(ctx, []byte("maintenance at noon"))
 
 	pool.Shutdown(context.Background())
 	<-alice
+	fmt.Println(err)
 	// Output:
-	// <nil>
 	// alice received maintenance at noon
+	// <nil>
 }
 
 func ExampleStreamPool_AddContext() {

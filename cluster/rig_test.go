@@ -49,11 +49,12 @@ func serve(t testing.TB, edit func(*server.Options)) *server.Server {
 }
 
 // freePort returns a port that nobody listens on, for a server that is to come back on it. It lies
-// below those that the system gives to connections: one of them might have it meanwhile.
+// below those that the system gives to connections: one of them might have it meanwhile. The tests
+// of other packages, which may run at the same time, look for ports above these.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
-		port := 10_000 + rand.N(20_000)
+		port := 5000 + rand.N(2500)
 		if l, err := net.Listen("tcp", fmt.Sprint("127.0.0.1:", port)); err == nil {
 			l.Close()
 			return port

@@ -50,9 +50,10 @@ var lastPort atomic.Int64
 
 func init() { lastPort.Store(rand.Int64N(ports)) }
 
-// ports is how many ports there are for servers, from 10,000 on. They lie below those that the
-// system gives to connections: a connection might have the port when its server begins.
-const ports = 20_000
+// ports is how many ports there are for servers, from 7500 on. They lie below those that the
+// system gives to connections: a connection might have the port when its server begins. Other
+// tests, which may run at the same time, look for ports elsewhere.
+const ports = 2500
 
 // freePorts returns ports for the servers and for the routes between them.
 func freePorts() (clients, routes [nodes]int, err error) {
@@ -62,7 +63,7 @@ func freePorts() (clients, routes [nodes]int, err error) {
 			port = &routes[i%nodes]
 		}
 		for range 100 {
-			*port = 10_000 + int(lastPort.Add(1)%ports)
+			*port = 7500 + int(lastPort.Add(1)%ports)
 			l, e := net.Listen("tcp", address(*port))
 			if err = e; err == nil {
 				defer l.Close() // once there are all, so that no port comes twice
