@@ -80,13 +80,6 @@ func (a *account) written(c *outbox.Chunk, n int) (took int) {
 	}
 }
 
-// tellGivenUp reports the messages that were given up behind a write, once the write is settled.
-func (a *account) tellGivenUp() {
-	for c := a.Log.NextGivenUp(); c != nil; c = a.Log.NextGivenUp() {
-		a.fail(c, c.Reason)
-	}
-}
-
 // sift reports waiting messages of more than most bytes with large. It reports messages from
 // another process with ErrMoved, because two processes that forward to each other would wait
 // forever. It may call stays for the other messages, and does so for each that has a receipt.

@@ -2,6 +2,7 @@ package backlog
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -131,6 +132,36 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 	}
 }
 
+// TestRemovalClosesTheLogThere: what is lost behind a write is told after it, and what comes later
+// waits. Each removal has a reason of its own.
+func TestRemovalClosesTheLogThere(t *testing.T) {
+	b := backlogWith(t, setting{connected: true})
+	var told []error
+	accept := func(data string) {
+		b.Accept(&outbox.Message{ID: "a", Data: []byte(data), Receipt: &outbox.Receipt{Decide: func(err error) func() {
+			return func() { told = append(told, fmt.Errorf("%s: %w", data, err)) }
+		}}}, true)
+	}
+	accept("1")
+	pinned := b.Log.Pin(false)
+	for i, reason := range []error{outcome.ErrDeleted, outcome.ErrSilent} {
+		accept(fmt.Sprint(2 + i))
+		b.Disconnect(reason)
+		b.Connect()
+	}
+	accept("4")
+	if messages, _, _ := b.Log.Waiting(); len(told) != 0 || messages != 1 || b.Log.Messages != 4 {
+		t.Errorf("before the write has ended: %v; %d messages wait of %d", told, messages, b.Log.Messages)
+	}
+	b.Settle(pinned, 0, outcome.ErrSlow, false, false)
+	if want := "[1: gcpool: peer too slow 2: gcpool: connection deleted 3: gcpool: peer silent for two heartbeats]"; fmt.Sprint(told) != want {
+		t.Errorf("told: %v, want %s", told, want)
+	}
+	if messages, _, _ := b.Log.Waiting(); messages != 1 || b.Log.Messages != 1 {
+		t.Errorf("%d messages wait of %d, want the last", messages, b.Log.Messages)
+	}
+}
+
 // TestCountsAddUp: after each step, what was accepted has an outcome or waits.
 func TestCountsAddUp(t *testing.T) {
 	b := backlogWith(t, setting{connected: true, mailbox: true, remote: true})
@@ -166,7 +197,7 @@ func TestWhatAllShareStaysEmpty(t *testing.T) {
 	if b.absence != &noAbsence {
 		t.Error("it has one of its own")
 	}
-	if a := &noAbsence; a.messages() != 0 || a.from.Load() != 0 || a.bytes != 0 || a.receipts != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
+	if a := &noAbsence; a.lost != nil || a.messages() != 0 || a.from.Load() != 0 || a.bytes != 0 || a.receipts != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
 		t.Errorf("%+v", a)
 	}
 }

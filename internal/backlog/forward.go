@@ -26,9 +26,10 @@ const (
 // until their outcomes come.
 type Batch struct {
 	remote   *Remote // who takes it
-	messages []outbox.Message
-	mailed   int // how many of its first messages are in the mailbox
-	late     int // how many of its first messages have given way there meanwhile
+	chunk    *outbox.Chunk
+	messages []outbox.Message // of chunk
+	mailed   int              // how many of its first messages are in the mailbox
+	late     int              // how many of its first messages have given way there meanwhile
 }
 
 // Forward hands the batch to the remote, and may block. The remote calls done.
@@ -112,26 +113,17 @@ func (a *absence) abandon() {
 // added before Start, or have waited for a remote that is gone.
 func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
 
-// Load pins a batch of waiting messages, and returns it. While nobody is known to have the id,
-// the first message in the mailbox goes alone. Otherwise each push to a user who is away would
-// carry all her mail. Load returns nil, and does nothing, if there is no remote.
+// Load pins the first chunk that waits as a batch, and returns it. While nobody is known to have
+// the id, the first message in the mailbox goes alone. Otherwise each push to a user who is away
+// would carry all her mail. Load returns nil, and does nothing, if there is no remote.
 func (b *Backlog) Load() *Batch {
 	a, batch := b.openAbsence(), &Batch{remote: b.Shared.remote.Load()}
 	if *batch.remote == nil {
 		return nil
 	}
-	load := func(c *outbox.Chunk) int {
-		for rest := *c; rest.Messages > 0; { // c keeps them
-			batch.messages = append(batch.messages, rest.Next())
-		}
-		return len(c.Frames())
-	}
-	if a.due == forwardFirst && a.messages() > 0 {
-		load(b.Log.Pin(true))
-	} else {
-		for size := 0; b.Log.Waits() && size < outbox.Piece; {
-			size += load(b.Log.Pin(false))
-		}
+	batch.chunk = b.Log.Pin(a.due == forwardFirst && a.messages() > 0)
+	for rest := *batch.chunk; rest.Messages > 0; { // the chunk keeps them
+		batch.messages = append(batch.messages, rest.Next())
 	}
 	batch.mailed = min(len(batch.messages), a.messages())
 	a.batch, a.due = batch, forwardNone
@@ -154,7 +146,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 		a.settle(i, err)
 	}
 	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
-	b.tellGivenUp()
+	b.tellLost()
 	b.Log.Unpin(false)
 	a.batch = nil
 	switch {
@@ -202,11 +194,11 @@ func (a *absence) settle(i int, err error) {
 	}
 	switch {
 	case err == nil:
-		b.done(b.Log.FirstPinned().Next(), &b.Shared.Forwarded)
+		b.done(batch.chunk.Next(), &b.Shared.Forwarded)
 	case i < batch.late && outcome.Is(err, outcome.ErrNotConnected):
-		b.fail(b.Log.FirstPinned(), outcome.ErrExpired)
+		b.fail(batch.chunk.First(), outcome.ErrExpired)
 	default:
-		b.fail(b.Log.FirstPinned(), err)
+		b.fail(batch.chunk.First(), err)
 	}
 }
 
@@ -227,7 +219,7 @@ func (b *Backlog) WithoutRemote(reason error) {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
 	if b.Travels() { // a batch may take long
-		b.tellGivenUp()
+		b.tellLost()
 	}
 }
 

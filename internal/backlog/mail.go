@@ -20,6 +20,8 @@ type absence struct {
 	due   forwarding
 	share int    // of remoteBytes
 	batch *Batch // on its way; nil if none is
+
+	lost []*outbox.Chunk // behind a write or a batch; see Backlog.lose
 }
 
 // noAbsence is the absence of each id that has had none. It stays empty, so nothing changes it.
@@ -125,9 +127,5 @@ func (a *absence) expireOldest() {
 	}
 	oldest := b.Log.First()
 	a.remove(1, oldest.Receipts(), oldest.Payload)
-	if b.Travels() { // after what is on its way
-		b.Log.GiveUpFirst(oldest, reason)
-	} else {
-		b.fail(oldest, reason)
-	}
+	b.lose(oldest, reason)
 }

@@ -35,14 +35,35 @@ func (b *Backlog) giveUp(reason, large error) {
 		return
 	}
 	b.absence.leave() // if the mailbox has been closed just now
-	b.Log.GiveUp(reason)
-	if !b.Log.Pinned() {
-		b.tellGivenUp()
+	for _, c := range b.Log.Take() {
+		b.lose(c, reason)
 	}
 }
 
-// Settle gives the messages of a pinned chunk their outcomes, and then reports the messages that
-// were given up behind it. The first n bytes of the chunk went out. The reason says why the
+// lose reports a chunk that has left the log as undelivered, once the write or the batch before
+// it has ended. Messages that come later wait meanwhile.
+func (b *Backlog) lose(c *outbox.Chunk, reason error) {
+	if !b.Log.Pinned() {
+		b.fail(c, reason)
+		return
+	}
+	c.Reason = reason
+	a := b.openAbsence()
+	a.lost = append(a.lost, c)
+}
+
+// tellLost reports the messages that were lost behind a write or a batch.
+func (b *Backlog) tellLost() {
+	if a := b.absence; a.lost != nil {
+		for _, c := range a.lost {
+			b.fail(c, c.Reason)
+		}
+		a.lost = nil
+	}
+}
+
+// Settle gives the messages of the pinned chunk their outcomes, and then reports the messages that
+// were lost behind it. The first n bytes of the chunk went out. The reason says why the
 // connection was removed or is about to be; it is nil if the connection stays, or was replaced.
 // If resends is true, the peer cannot use a message that was cut, so that message is sent again.
 // Messages stay in the log if they can wait for another connection. Settle reports whether any
@@ -65,7 +86,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 		}
 	}
 	left = c.Messages > 0
-	b.tellGivenUp()
+	b.tellLost()
 	b.Log.Unpin(active)
 	return left
 }
@@ -74,12 +95,12 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 // that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
 	b.absence.abandon()
-	for _, copied := range b.Log.Abandon() {
+	if copied := b.Log.Abandon(); copied != nil {
 		b.written(copied, n)
 		copied.Cut = true
 		b.fail(copied, reason)
 	}
-	b.tellGivenUp()
+	b.tellLost()
 }
 
 // CutFor is the outcome of a message that was cut, and may not be sent again, on a connection

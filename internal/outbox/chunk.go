@@ -27,7 +27,7 @@ type Chunk struct {
 	receipts []receipt
 	Born     time.Duration // when the chunk was begun, if the chunk is timed; else 0
 	Cut      bool          // a part of it, or all, has left, so the peer may have it
-	Reason   error         // why it is undelivered, once the log has given it up
+	Reason   error         // why it is undelivered, while the write before it is under way
 	newline  bool
 }
 

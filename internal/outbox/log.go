@@ -6,31 +6,23 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// A Log has the messages that wait for one id, oldest first, in three parts:
-//
-//	pinned | given up | waiting
-//
-// Pinned chunks are being written, or are on their way to another process: their bytes do not
-// change until they are settled or given up. Chunks that were given up behind them already have a
-// reason. They are reported when the write before them has ended. The rest waits. The zero Log is
-// empty.
+// A Log has the messages that wait for one id, oldest first. The first chunk may be pinned: it is
+// being written, or is on its way to another process, and its bytes do not change until it is
+// settled or given up. The zero Log is empty.
 type Log struct {
-	chunks  []*Chunk
-	pinned  int32
-	givenUp int32
-	spare   *Chunk // for the next message; see Unpin
+	pinned *Chunk   // nil if none is
+	chunks []*Chunk // behind it: these wait
+	spare  *Chunk   // for the next message; see Unpin
 
 	// Of all messages that have no outcome yet; Bytes are payload.
 	Bytes, Messages, Receipts int
 }
 
 // Empty reports whether nothing is left of l.
-func (l *Log) Empty() bool { return len(l.chunks) == 0 }
+func (l *Log) Empty() bool { return l.pinned == nil && len(l.chunks) == 0 }
 
 // Waits reports whether a message waits.
-func (l *Log) Waits() bool { return len(l.waiting()) > 0 }
-
-func (l *Log) waiting() []*Chunk { return l.chunks[l.pinned+l.givenUp:] }
+func (l *Log) Waits() bool { return len(l.chunks) > 0 }
 
 // Append appends a message. While the last chunk is small, its buffer is replaced by a larger
 // one, so that a short log leaves in one write. A tight chunk has none of the pooled sizes,
@@ -42,11 +34,8 @@ func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Receipts += m.Receipts()
 	n := len(m.Data) + frame.Overhead
 	var last *Chunk
-	if w := l.waiting(); len(w) > 0 {
-		last = w[len(w)-1]
-		if len(last.buf)+n > cap(last.buf) {
-			last.compact()
-		}
+	if l.Waits() {
+		last = l.chunks[len(l.chunks)-1]
 	}
 	if last == nil || len(last.buf)+n > max(cap(last.buf), Piece) {
 		last = l.begin(n, tight)
@@ -85,27 +74,29 @@ func (c *Chunk) grow(n int, tight bool) {
 // Pin pins the first waiting chunk, or only the first message of that chunk, and returns it.
 // Nothing may be given up before it.
 func (l *Log) Pin(alone bool) *Chunk {
-	if c := l.waiting()[0]; alone && c.Messages > 1 {
-		l.chunks = slices.Insert(l.chunks, int(l.pinned), c.First())
+	if c := l.chunks[0]; alone && c.Messages > 1 {
+		l.pinned = c.First()
+	} else {
+		l.pinned = l.take()
 	}
-	l.pinned++
-	return l.chunks[l.pinned-1]
+	return l.pinned
 }
 
-// Unpin ends what Pin has begun: the messages that are left wait again. Chunks that were given up
-// behind them must have been reported. If keep is true, a small empty chunk becomes the spare of
-// a busy id: a chunk from newChunk's pools, on another processor, costs a quarter of an Add.
+// Unpin ends what Pin has begun: the messages that are left wait again. If keep is true, a small
+// empty chunk becomes the spare of a busy id: a chunk from newChunk's pools, on another
+// processor, costs a quarter of an Add.
 func (l *Log) Unpin(keep bool) {
-	l.pinned = 0
-	for len(l.chunks) > 0 && l.chunks[0].Messages == 0 {
-		c := l.take(0)
-		if keep && cap(c.buf) <= 4<<10 {
-			l.FreeSpare() // it may have no room
-			*c = Chunk{buf: c.buf[:0]}
-			l.spare = c
-		} else {
-			c.Free()
-		}
+	c := l.pinned
+	l.pinned = nil
+	switch {
+	case c.Messages > 0:
+		l.chunks = slices.Insert(l.chunks, 0, c)
+	case keep && cap(c.buf) <= 4<<10:
+		l.FreeSpare() // it may have no room
+		*c = Chunk{buf: c.buf[:0]}
+		l.spare = c
+	default:
+		c.Free()
 	}
 }
 
@@ -117,14 +108,14 @@ func (l *Log) FreeSpare() {
 	}
 }
 
-// take removes and returns a chunk, mostly the first.
-func (l *Log) take(i int) *Chunk {
-	c := l.chunks[i]
-	if i == 0 && len(l.chunks) > 16 {
+// take removes and returns the first chunk that waits.
+func (l *Log) take() *Chunk {
+	c := l.chunks[0]
+	if len(l.chunks) > 16 {
 		l.chunks[0] = nil
 		l.chunks = l.chunks[1:]
 	} else {
-		l.chunks = slices.Delete(l.chunks, i, i+1)
+		l.chunks = slices.Delete(l.chunks, 0, 1)
 	}
 	return c
 }
@@ -136,57 +127,32 @@ func (l *Log) Settled(messages, receipts, payload int) {
 	l.Receipts -= receipts
 }
 
-// FirstPinned removes the first message that is pinned, in a chunk of its own.
-func (l *Log) FirstPinned() *Chunk {
-	i := 0
-	for l.chunks[i].Messages == 0 {
-		i++
-	}
-	return l.chunks[i].First()
-}
-
 // Pinned reports whether a write or a batch is under way.
-func (l *Log) Pinned() bool { return l.pinned > 0 }
+func (l *Log) Pinned() bool { return l.pinned != nil }
 
-// Abandon removes the pinned chunks, whose bytes may be in use still, and returns copies.
-func (l *Log) Abandon() (copies []*Chunk) {
-	for range l.pinned {
-		copies = append(copies, l.take(0).unread())
+// Abandon removes the pinned chunk, whose bytes may be in use still. It returns a copy, nil if
+// none is pinned.
+func (l *Log) Abandon() *Chunk {
+	c := l.pinned
+	if l.pinned = nil; c != nil {
+		c = c.unread()
 	}
-	l.pinned = 0
-	return copies
+	return c
 }
 
-// GiveUp gives up all waiting messages, for reason.
-func (l *Log) GiveUp(reason error) {
-	for _, c := range l.waiting() {
-		c.Reason = reason
-		l.givenUp++
-	}
-}
-
-// GiveUpFirst gives up a message that First has removed, for reason.
-func (l *Log) GiveUpFirst(c *Chunk, reason error) {
-	c.Reason = reason
-	l.chunks = slices.Insert(l.chunks, int(l.pinned+l.givenUp), c)
-	l.givenUp++
-}
-
-// NextGivenUp removes and returns the first chunk that was given up, nil if none was.
-func (l *Log) NextGivenUp() *Chunk {
-	if l.givenUp == 0 {
-		return nil
-	}
-	l.givenUp--
-	return l.take(int(l.pinned))
+// Take removes and returns all chunks that wait.
+func (l *Log) Take() []*Chunk {
+	all := l.chunks
+	l.chunks = nil
+	return all
 }
 
 // First removes the first message that waits, in a chunk of its own.
 func (l *Log) First() *Chunk {
-	c := l.waiting()[0]
+	c := l.chunks[0]
 	first := c.First()
 	if c.Messages == 0 {
-		l.take(int(l.pinned + l.givenUp)).Free()
+		l.take().Free()
 	} else if c.compact(); c.off == 0 {
 		c.Fit()
 	}
@@ -195,7 +161,7 @@ func (l *Log) First() *Chunk {
 
 // Waiting returns how many messages wait, how many receipts they have, and their payload.
 func (l *Log) Waiting() (messages, receipts, bytes int) {
-	for _, c := range l.waiting() {
+	for _, c := range l.chunks {
 		messages += c.Messages
 		receipts += len(c.receipts)
 		bytes += c.Payload
@@ -208,15 +174,13 @@ func (l *Log) Waiting() (messages, receipts, bytes int) {
 // than most bytes. It frees memory that the rest does not need.
 func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
 	special := func(c *Chunk) bool { return c.Receipts() > 0 || c.Payload > most }
-	if !slices.ContainsFunc(l.waiting(), special) {
-		for _, c := range l.waiting() {
+	if !slices.ContainsFunc(l.chunks, special) {
+		for _, c := range l.chunks {
 			c.Fit()
 		}
 		return
 	}
-	all := slices.Clone(l.waiting())
-	l.chunks = l.chunks[:l.pinned+l.givenUp]
-	for _, c := range all {
+	for _, c := range l.Take() {
 		for c.Messages > 0 {
 			m := c.Next()
 			receipts, reason := m.Receipts(), judge(&m)

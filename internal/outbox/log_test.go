@@ -36,7 +36,7 @@ func texts(c *Chunk) (all []string) {
 
 // rest returns the messages that wait.
 func rest(l *Log) (all []string) {
-	for _, c := range l.waiting() {
+	for _, c := range l.chunks {
 		all = append(all, texts(c)...)
 	}
 	return all
@@ -53,16 +53,15 @@ func same(t *testing.T, what string, got []string, want ...string) {
 // bytes, for a write may be reading them.
 func TestPinnedBytesStay(t *testing.T) {
 	for name, do := range map[string]func(l *Log){
-		"append":  func(l *Log) { l.Append(message("next"), text, false) },
-		"give up": func(l *Log) { l.GiveUp(errors.New("removed")) },
-		"first":   func(l *Log) { l.First() },
+		"append": func(l *Log) { l.Append(message("next"), text, false) },
+		"take":   func(l *Log) { l.Take() },
+		"first":  func(l *Log) { l.First() },
 		"sift": func(l *Log) {
 			l.Sift(text, -1, func(*Message) error { return errors.New("no") }, func(*Chunk, error) {})
 		},
-		"abandon":  func(l *Log) { l.Abandon()[0].Next() },
-		"expire":   func(l *Log) { l.GiveUpFirst(l.First(), errors.New("expired")) },
+		"abandon":  func(l *Log) { l.Abandon().Next() },
 		"many":     func(l *Log) { fill(l, 10_000, text) },
-		"abandon+": func(l *Log) { l.Abandon()[0].Free(); fill(l, 10_000, text) },
+		"abandon+": func(l *Log) { l.Abandon().Free(); fill(l, 10_000, text) },
 	} {
 		var l Log
 		l.Append(message("pinned 1"), text, false)
@@ -82,31 +81,6 @@ func fill(l *Log, n int, f Format) {
 	for i := range n {
 		l.Append(message(fmt.Sprint("message ", i)), f, false)
 	}
-}
-
-// TestRemovalClosesTheLogThere: what was given up behind a write keeps its place before what
-// comes later, and is told after the write. Each removal has a reason of its own.
-func TestRemovalClosesTheLogThere(t *testing.T) {
-	l, removed, again := filled("1", "2"), errors.New("removed"), errors.New("removed again")
-	pinned := l.Pin(false)
-	l.GiveUp(removed)
-	l.Append(message("3"), text, false)
-	l.GiveUp(again)
-	l.Append(message("4"), text, false)
-	same(t, "waits", rest(l), "4")
-	same(t, "first of the batch", texts(l.FirstPinned()), "1")
-	for i, reason := range []error{removed, again} {
-		c := l.NextGivenUp()
-		if c == nil || c.Reason != reason {
-			t.Fatalf("given up: %+v, want reason %q", c, reason)
-		}
-		same(t, "given up", texts(c), fmt.Sprint(2+i))
-	}
-	if c := l.NextGivenUp(); c != nil || pinned.Messages != 0 {
-		t.Errorf("more was given up: %v", c)
-	}
-	l.Unpin(false)
-	same(t, "waits", rest(l), "4")
 }
 
 // TestWhatAWriteLeavesComesFirst: the rest of a chunk waits again, before what has come
@@ -137,7 +111,7 @@ func TestPinAlone(t *testing.T) {
 	same(t, "waits", rest(&l), "message 1", "message 2")
 	l.Unpin(false)
 	same(t, "waits", rest(&l), "message 0", "message 1", "message 2")
-	for i, c := range l.waiting() {
+	for i, c := range l.chunks {
 		if op := c.Frames()[0] & 0xf; op != frame.Binary {
 			t.Errorf("chunk %d begins with opcode %d", i, op)
 		}
@@ -175,7 +149,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	if removed != 3 {
 		t.Errorf("%d were removed", removed)
 	}
-	for c := range slices.Values(l.waiting()) {
+	for c := range slices.Values(l.chunks) {
 		for c.Messages > 0 {
 			m := c.Next()
 			m.Receipt.Tell(nil)
@@ -246,8 +220,10 @@ func TestLogAgainstASlice(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		var l Log
-		var pinned, givenUp, waiting []string // what is in the log
-		asked := map[string]int{}             // how many receipts each has
+		var pinned, lost, waiting []string // what has no outcome yet
+		var taken []*Chunk                 // with what is lost
+		var chunk *Chunk                   // with what is pinned
+		asked := map[string]int{}          // how many receipts each has
 		settle := func(want *[]string, c *Chunk) {
 			for _, got := range texts(c) {
 				if len(*want) == 0 || (*want)[0] != got {
@@ -256,6 +232,12 @@ func TestLogAgainstASlice(t *testing.T) {
 				*want = (*want)[1:]
 			}
 			l.Settled(c.Messages, c.Receipts(), c.Payload)
+		}
+		settleLost := func() {
+			for _, c := range taken {
+				settle(&lost, c)
+			}
+			taken = nil
 		}
 		for i := range 200 {
 			switch op := rng.IntN(10); {
@@ -268,31 +250,26 @@ func TestLogAgainstASlice(t *testing.T) {
 				l.Append(m, text, rng.IntN(2) == 0)
 				waiting = append(waiting, data)
 			case op < 6 && len(pinned) == 0 && len(waiting) > 0:
-				n := len(texts(l.Pin(rng.IntN(2) == 0)))
+				chunk = l.Pin(rng.IntN(2) == 0)
+				n := len(texts(chunk))
 				pinned, waiting = slices.Clone(waiting[:n]), waiting[n:]
 			case op < 7 && len(pinned) > 0:
 				for n := rng.IntN(len(pinned) + 1); n > 0; n-- {
-					settle(&pinned, l.FirstPinned())
+					settle(&pinned, chunk.First())
 				}
-				for c := l.NextGivenUp(); c != nil; c = l.NextGivenUp() {
-					settle(&givenUp, c)
-				}
+				settleLost()
 				l.Unpin(false)
 				pinned, waiting = nil, append(slices.Clone(pinned), waiting...)
 			case op < 8 && len(pinned) > 0:
-				l.GiveUp(errors.New("removed"))
-				givenUp, waiting = append(givenUp, waiting...), nil
+				taken = append(taken, l.Take()...)
+				lost, waiting = append(lost, waiting...), nil
 			case op < 9 && len(waiting) > 0:
 				settle(&waiting, l.First())
 			case op < 10 && len(pinned) > 0:
-				for _, c := range l.Abandon() {
-					settle(&pinned, c)
-				}
-				for c := l.NextGivenUp(); c != nil; c = l.NextGivenUp() {
-					settle(&givenUp, c)
-				}
+				settle(&pinned, l.Abandon())
+				settleLost()
 			}
-			bytes, receipts, left := 0, 0, slices.Concat(pinned, givenUp, waiting)
+			bytes, receipts, left := 0, 0, slices.Concat(pinned, lost, waiting)
 			for _, data := range left {
 				bytes += len(data)
 				receipts += asked[data]
