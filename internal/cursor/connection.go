@@ -3,6 +3,7 @@ package cursor
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
@@ -16,7 +17,7 @@ type Connection struct {
 	Since   time.Duration // when it was attached, on the line's clock
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
-	asking  bool          // a goroutine asks whether it has been closed
+	asking  atomic.Bool   // a goroutine asks whether it has been closed
 	written time.Duration // when there was last no need to ping: heard, written to, or pinged
 	heard   time.Duration // when the peer was last heard
 	ending  *ending       // &attached while it is

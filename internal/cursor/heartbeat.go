@@ -22,36 +22,29 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	d, begun := b.Shared.Heartbeat, b.Shared.Line.Opened()
 	b.Lock()
 	conn, alive := c.conn, c.active || c.turn != idle || !begun
-	quiet := conn != nil && now-conn.heard >= d
 	if !c.active {
 		b.Log.FreeSpare()
 	}
 	c.active = false
 	waits = b.OutboxBytes()
-	b.Unlock()
 	if conn == nil {
+		b.Unlock()
 		b.Shared.Retire(b.ID)
 		return waits
 	}
 	heard, tells := conn.Heard()
-	heard = heard || d > 0 && quiet && conn.Taking()
-	left := conn.Left() // asks a context of the application
-	b.Lock()
-	defer b.Unlock()
-	if left {
-		c.ask(conn, outcome.ErrLeft, b.Shared.Farewell())
-	}
-	heard = heard || !begun
+	heard = heard || d > 0 && now-conn.heard >= d && conn.Taking() || !begun
 	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // nothing can be pinged behind a batch
-	if c.conn != conn {
-		return waits
-	}
 	switch silent, ping := conn.overdue(now, d); {
 	case silent:
 		c.RemoveLocked(outcome.ErrSilent, frame.StatusGoingAway)
 	case ping:
 		conn.say(frame.Ping, now)
 		c.WakeLocked()
+	}
+	b.Unlock()
+	if conn.Left() { // asks a context of the application
+		c.ask(conn, outcome.ErrLeft, b.Shared.Farewell())
 	}
 	return waits
 }
@@ -81,19 +74,14 @@ func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 // ask removes conn with status if conn has been closed. Asking may block, so it happens on a
 // goroutine of its own, one at a time.
 func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
-	if conn.asking {
+	if conn.asking.Swap(true) {
 		return
 	}
-	conn.asking = true
-	b := c.backlog
-	b.Shared.Tasks.Go(func() {
+	c.backlog.Shared.Tasks.Go(func() {
 		if conn.Closed() {
 			c.Detach(conn, reason, status)
 		}
-		b.Lock()
-		conn.asking = false
-		b.Unlock()
-		b.Shared.Retire(b.ID)
+		conn.asking.Store(false)
 	})
 }
 
