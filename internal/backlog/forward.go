@@ -99,16 +99,6 @@ func (a *absence) stop() {
 	}
 }
 
-// abandon gives up the batch.
-func (a *absence) abandon() {
-	for _, sent := range a.traveling() {
-		a.removeOne(&sent)
-	}
-	if a.batch != nil {
-		a.batch = nil
-	}
-}
-
 // Decide moves the messages of an id that is away to the mailbox, or reports them. They were
 // added before Start, or have waited for a remote that is gone.
 func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
@@ -146,7 +136,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 		a.settle(i, err)
 	}
 	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
-	b.tellLost()
+	b.absence.tellLost()
 	b.Log.Unpin(false)
 	a.batch = nil
 	switch {
@@ -219,7 +209,7 @@ func (b *Backlog) WithoutRemote(reason error) {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
 	if b.Travels() { // a batch may take long
-		b.tellLost()
+		b.absence.tellLost()
 	}
 }
 

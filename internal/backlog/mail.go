@@ -88,9 +88,6 @@ func keep(m *outbox.Message) {
 
 // leave takes all messages out of the mailbox; they leave on a connection or for another process.
 func (a *absence) leave() {
-	if a.messages() == 0 {
-		return
-	}
 	a.remove(a.messages(), a.receipts, a.bytes)
 	if a.batch != nil {
 		a.batch.mailed = a.batch.late

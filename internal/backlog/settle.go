@@ -53,10 +53,10 @@ func (b *Backlog) lose(c *outbox.Chunk, reason error) {
 }
 
 // tellLost reports the messages that were lost behind a write or a batch.
-func (b *Backlog) tellLost() {
-	if a := b.absence; a.lost != nil {
+func (a *absence) tellLost() {
+	if a.lost != nil { // noAbsence does not change
 		for _, c := range a.lost {
-			b.fail(c, c.Reason)
+			a.backlog.fail(c, c.Reason)
 		}
 		a.lost = nil
 	}
@@ -86,7 +86,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 		}
 	}
 	left = c.Messages > 0
-	b.tellLost()
+	b.absence.tellLost()
 	b.Log.Unpin(active)
 	return left
 }
@@ -94,13 +94,18 @@ func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active b
 // Abandon gives up the pinned messages, because their write or batch may never return. Messages
 // that end within the first n bytes of the write count as written. The others are reported.
 func (b *Backlog) Abandon(n int, reason error) {
-	b.absence.abandon()
+	if a := b.absence; a.batch != nil {
+		for _, sent := range a.traveling() {
+			a.removeOne(&sent)
+		}
+		a.batch = nil
+	}
 	if copied := b.Log.Abandon(); copied != nil {
 		b.written(copied, n)
 		copied.Cut = true
 		b.fail(copied, reason)
 	}
-	b.tellLost()
+	b.absence.tellLost()
 }
 
 // CutFor is the outcome of a message that was cut, and may not be sent again, on a connection
