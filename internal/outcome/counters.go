@@ -1,6 +1,7 @@
 package outcome
 
 import (
+	"math/bits"
 	"sync/atomic"
 	"time"
 
@@ -50,10 +51,7 @@ func (c *Counters) Fail(messages, bytes int, err error) { c.failed[class(err)].A
 
 // Observe notes how long a message took from Add to its end.
 func (c *Counters) Observe(d time.Duration) {
-	i := 0
-	for bound := fastest; d > bound && i < len(c.latency)-1; bound *= 2 {
-		i++
-	}
+	i := min(bits.Len64(uint64((d-1)/fastest)), len(c.latency)-1)
 	c.took.Add(int64(d))
 	c.latency[i].Add(1)
 }

@@ -4,7 +4,29 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 )
+
+// TestBoundsOfLatency: each bound belongs to the element below it, and the last has none.
+func TestBoundsOfLatency(t *testing.T) {
+	for d, want := range map[time.Duration]int{
+		0:                   0,
+		fastest:             0,
+		fastest + 1:         1,
+		2 * fastest:         1,
+		2*fastest + 1:       2,
+		fastest << 14:       14,
+		fastest<<14 + 1:     15,
+		1000 * time.Hour:    15,
+		3 * time.Nanosecond: 0,
+	} {
+		var c Counters
+		c.Observe(d)
+		if s := c.Read(); s.Latency[want] != 1 || s.LatencySum != d {
+			t.Errorf("%v: %v, want element %d", d, s.Latency, want)
+		}
+	}
+}
 
 // TestNoMessageHasAnOutcomeBeforeItIsAccepted: Read is raced with messages that are accepted
 // and written. At no moment are more written than were accepted.
