@@ -126,15 +126,13 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 	if done == nil {
 		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
 	}
-	r := s.conns.find(id)
-	switch {
-	case r != nil:
-	case s.conns.absent() == ErrClosed:
-		return 0, ErrClosed
-	default:
-		return 0, ErrMoved
+	if r := s.conns.find(id); r != nil {
+		return r.PushAll(batch, done)
 	}
-	return r.PushAll(batch, done)
+	if s.conns.absent() == ErrClosed {
+		return 0, ErrClosed
+	}
+	return 0, ErrMoved
 }
 
 // Evict removes and closes conn, a WebSocket with code 4500, if it is the connection of id, and

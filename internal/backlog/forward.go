@@ -129,10 +129,8 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 		return false
 	}
 	current, same := *remote, remote == batch.remote // otherwise the answers do not tell who has the id now
-	hadMail, taken := batch.mailed > 0, false
 	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {
-		taken = taken || err == nil
 		a.settle(i, err)
 	}
 	moved := same && slices.Contains(errs[kept:], outcome.ErrMoved)
@@ -146,15 +144,12 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 			a.leave() // some has come behind what is left
 		}
 		a.evict()
-	case same && taken && kept == len(errs): // whoever took these takes the rest
+	case same && kept == len(errs) && slices.Contains(errs, nil): // whoever took some takes the rest
 		a.due = forwardAll
-	case b.Shared.mailboxOn() && (kept < len(errs) || hadMail):
+	case b.Shared.mailboxOn() && (kept < len(errs) || batch.mailed > 0):
 		a.collect(outcome.ErrExpired) // messages that came meanwhile have set forwardFirst
-	default:
+	case current != nil:
 		a.due = forwardFirst
-	}
-	if current == nil {
-		a.due = forwardNone
 	}
 	return true
 }
