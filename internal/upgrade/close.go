@@ -1,6 +1,8 @@
 package upgrade
 
 import (
+	"container/list"
+	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -17,6 +19,10 @@ import (
 // closeGrace is how long a close frame may wait for room in the socket, and how long the socket
 // may wait for its peer to close.
 const closeGrace = time.Second
+
+// lingerersMost is how many connections may be between the beginning and the end of their
+// close. It bounds the sockets of the process, so all pools share it.
+const lingerersMost = 1024
 
 // segment is how many bytes a peer may not have acknowledged yet although no data waits for it:
 // the last control frames, and our FIN.
@@ -64,8 +70,8 @@ func (c *Conn) update(change func(*closing)) {
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {
 		timer := time.AfterFunc(closeGrace, c.Kill)
-		lingerers.join(c)
-		c.after.add(func() { timer.Stop(); lingerers.leave(c) })
+		leave := linger(c)
+		c.after.add(func() { timer.Stop(); leave() })
 	}
 	after := callback(func() {})
 	if now == ended && c.after != nil {
@@ -110,4 +116,26 @@ func (c *Conn) shut() {
 		arrived := socket.Acknowledged(c.Conn).Left <= segment // or our system cannot tell
 		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames, arrived) })
 	})
+}
+
+// lingerers are the connections between the beginning and the end of their close, oldest first.
+var lingerers struct {
+	sync.Mutex // a leaf, below that of a Conn
+	list.List
+}
+
+// linger adds c to lingerers, and returns how to remove it. If there are too many, the oldest is
+// killed.
+func linger(c *Conn) (leave func()) {
+	lingerers.Lock()
+	defer lingerers.Unlock()
+	place := lingerers.PushBack(c)
+	if lingerers.Len() > lingerersMost {
+		go lingerers.Remove(lingerers.Front()).(*Conn).Kill()
+	}
+	return func() {
+		lingerers.Lock()
+		defer lingerers.Unlock()
+		lingerers.Remove(place) // unless it was killed as the oldest
+	}
 }

@@ -183,9 +183,11 @@ func TestWhatComesBeforeTheCloseFrameIsOutCountsNot(t *testing.T) {
 // TestLingerersAreBounded: the oldest gives way, even one whose Close blocks, and those that
 // have ended do not count.
 func TestLingerersAreBounded(t *testing.T) {
-	lingerers.mu.Lock()
-	lingerers.all = nil // of other tests, outside the bubble
-	lingerers.mu.Unlock()
+	lingerers.Lock()
+	for lingerers.Len() > 0 { // of other tests, outside the bubble
+		lingerers.Remove(lingerers.Front())
+	}
+	lingerers.Unlock()
 	synctest.Test(t, func(t *testing.T) {
 		over := make(chan int, 2*lingerersMost)
 		lets := make(chan struct{})
