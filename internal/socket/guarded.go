@@ -2,7 +2,6 @@ package socket
 
 import (
 	"crypto/tls"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -60,15 +59,8 @@ func WritePieces(conn net.Conn, p []byte, wrote *atomic.Uint64, progress func(n 
 	return n, err
 }
 
-// Closed reports whether conn has been closed on this side. Only setting a deadline tells,
-// so Closed clears the write deadline.
-func Closed(conn net.Conn) bool {
-	err := Guard(func() error { return conn.SetWriteDeadline(time.Time{}) })
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
-}
-
-// Ended reports whether the socket under conn has been closed on this side. Unlike Closed it
-// changes nothing and does not block, but it can tell for the system's own connections only.
+// Ended reports whether the socket under conn has been closed on this side. It
+// changes nothing and does not block, but can tell for the system's own connections only.
 func Ended(conn net.Conn) bool {
 	raw := rawConn(Under(conn))
 	return raw != nil && raw.Control(func(uintptr) {}) != nil

@@ -54,17 +54,3 @@ func TestWritePiecesTellsProgress(t *testing.T) {
 		t.Errorf("%d, %v, after %v", n, err, progress)
 	}
 }
-
-func TestClosed(t *testing.T) {
-	conn, peer := net.Pipe()
-	if Closed(conn) {
-		t.Error("an open connection is closed")
-	}
-	conn.Close()
-	if !Closed(conn) || !Closed(peer) {
-		t.Error("a closed pipe is open, at one end")
-	}
-	if Closed(odd{}) { // its SetWriteDeadline panics
-		t.Error("a connection that panics is closed")
-	}
-}

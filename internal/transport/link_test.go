@@ -256,13 +256,14 @@ func (p plain) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return p.conn, bufio.NewReadWriter(bufio.NewReader(p.conn), bufio.NewWriter(p.conn)), nil
 }
 
-// TestKillOfXNetWhoseDeadlineIsMoved: Kill sets its deadline until the stuck write lets go.
-func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
-	ours, peer := net.Pipe()
-	defer peer.Close()
-	conn, links, done := &moved{ours, 60}, make(chan *Link), make(chan bool)
+// dialXNet returns the link of an x/net WebSocket over conn, whose handler runs until the test has
+// ended, and whose peer is at the other end.
+func dialXNet(t *testing.T, conn, peer net.Conn) *Link {
+	t.Helper()
+	links, done := make(chan *Link), make(chan bool)
+	t.Cleanup(func() { close(done) })
 	go func() {
-		req, _ := http.ReadRequest(bufio.NewReader(ours))
+		req, _ := http.ReadRequest(bufio.NewReader(conn))
 		websocket.Handler(func(ws *websocket.Conn) {
 			links <- newLink(ws, false)
 			<-done
@@ -275,7 +276,14 @@ func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
 	if _, err := websocket.NewClient(config, peer); err != nil {
 		t.Fatal(err)
 	}
-	link, sent := <-links, make(chan error)
+	return <-links
+}
+
+// TestKillOfXNetWhoseDeadlineIsMoved: Kill sets its deadline until the stuck write lets go.
+func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
+	ours, peer := net.Pipe()
+	defer peer.Close()
+	link, sent := dialXNet(t, &moved{ours, 60}, peer), make(chan error)
 	go func() {
 		_, err := link.Send(frame.Append(nil, frame.Text, []byte("x"), false), func(int) {})
 		sent <- err
@@ -287,5 +295,30 @@ func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
 	if err := <-sent; err == nil {
 		t.Error("the peer has not read it")
 	}
-	close(done)
+}
+
+// panics is a connection whose SetWriteDeadline panics.
+type panics struct{ net.Conn }
+
+func (panics) SetWriteDeadline(time.Time) error { panic("no deadlines") }
+
+func TestClosedOfXNet(t *testing.T) {
+	ours, peer := net.Pipe()
+	link := dialXNet(t, ours, peer)
+	if link.Closed() {
+		t.Error("an open connection is closed")
+	}
+	peer.Close()
+	if !link.Closed() {
+		t.Error("a pipe that its peer has closed is open")
+	}
+	ours.Close()
+	if !link.Closed() {
+		t.Error("a closed pipe is open")
+	}
+	ours, peer = net.Pipe()
+	defer peer.Close()
+	if link := dialXNet(t, panics{ours}, peer); link.Closed() {
+		t.Error("a connection that panics is closed")
+	}
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -19,7 +18,7 @@ func (r *raw) WebSocket() bool            { return false }
 func (r *raw) Goodbye(frame.Status) error { return errors.ErrUnsupported }
 func (r *raw) Ping() error                { return errors.ErrUnsupported }
 func (r *raw) Left() bool                 { return socket.Ended(r.conn) }
-func (r *raw) Closed() bool               { return socket.Closed(r.conn) }
+func (r *raw) Closed() bool               { return r.Left() }
 func (r *raw) Announce(frame.Status)      {}
 func (r *raw) Socket() net.Conn           { return r.conn }
 
@@ -34,11 +33,29 @@ func (r *raw) Close(s frame.Status, after func()) {
 	after()
 }
 
-// Kill sets a deadline and closes at the same time, because in a type of the application
-// either call may wait for a write.
-func (r *raw) Kill() {
-	var expired sync.WaitGroup
-	expired.Go(func() { _ = socket.Guard(func() error { return r.conn.SetWriteDeadline(socket.Past) }) })
-	socket.Close(r.conn)
-	expired.Wait()
+func (r *raw) Kill() { kill(r.conn) }
+
+const (
+	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
+	closeGrace = time.Second
+	// again is how often kill sets its deadline once more, which the application may have moved.
+	again = 20 * time.Millisecond
+)
+
+// kill closes conn, and meanwhile sets a deadline in the past, again and again: x/net's Close waits
+// as long as a write is stuck, and in a type of the application either call may wait for a write.
+func kill(conn net.Conn) {
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		socket.Close(conn)
+	}()
+	for {
+		_ = socket.Guard(func() error { return conn.SetWriteDeadline(socket.Past) })
+		select {
+		case <-closed:
+			return
+		case <-time.After(again):
+		}
+	}
 }

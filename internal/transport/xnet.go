@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"io"
 	"net"
 	"sync/atomic"
 	"time"
@@ -53,13 +54,14 @@ func (x *xnet) Left() bool {
 	return x.ws.IsServerConn() && x.ws.Request().Context().Err() != nil
 }
 
-// Closed finds out by setting a deadline, as socket.Closed does. It sets the deadline that
-// already holds.
+// Closed finds out by setting a deadline: the one that a close frame has set, or none.
 func (x *xnet) Closed() bool {
+	var deadline time.Time
 	if x.said.Load() {
-		return errors.Is(socket.Guard(x.expire), net.ErrClosed)
+		deadline = socket.Past
 	}
-	return socket.Closed(x.ws)
+	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
 // Goodbye sends the only close frame. x/net's Close would send another, so no write passes
@@ -92,28 +94,8 @@ func (x *xnet) Announce(frame.Status) {
 	}
 }
 
-const (
-	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
-	closeGrace = time.Second
-	// again is how often Kill sets its deadline once more, which the application may have moved.
-	again = 20 * time.Millisecond
-)
-
-// Kill sets a deadline in the past, again and again until Close returns: x/net's Close
-// waits as long as a write is stuck, and sends status 1000 whatever was sent before.
+// Kill sets a deadline first, because x/net's Close sends status 1000 whatever was sent before.
 func (x *xnet) Kill() {
 	_ = socket.Guard(x.expire)
-	closed := make(chan struct{})
-	go func() {
-		defer close(closed)
-		_ = socket.Guard(x.ws.Close)
-	}()
-	for {
-		select {
-		case <-closed:
-			return
-		case <-time.After(again):
-			_ = socket.Guard(x.expire)
-		}
-	}
+	kill(x.ws)
 }
