@@ -121,7 +121,7 @@ func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
 // Held reports whether an unfinished message of the application keeps Send waiting.
 func (l *Link) Held() bool {
 	up := l.upgraded()
-	return up != nil && up.Held() > 0
+	return up != nil && up.Held()
 }
 
 // Ping sends an empty ping.

@@ -9,16 +9,16 @@ import (
 // A Progress is how far a peer has come with the bytes written to it, if that can be seen.
 type Progress struct {
 	socket.Ack
-	wrote uint64 // bytes that our system has taken, the application's too; 0 without Upgrade
-	held  uint64 // bytes of data that the application has written, while Link.Held
+	wrote uint64 // bytes of data that our system has taken, the application's too; 0 without Upgrade
+	held  bool   // Link.Held
 }
 
 // Since reports whether something has moved since before. While an open message of the
 // application holds up the pool, only the data of that message counts, and not the control
 // frames inside it.
 func (p Progress) Since(before Progress) bool {
-	if p.held > 0 && before.held > 0 {
-		return p.held != before.held
+	if p.held && before.held {
+		return p.wrote != before.wrote
 	}
 	p.held = before.held
 	return p != before

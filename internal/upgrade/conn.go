@@ -28,7 +28,7 @@ type Conn struct {
 	Handshake Countdown // stopped when the response is out; set before the first Write, then guarded by writing
 
 	in    incoming
-	wrote atomic.Uint64 // bytes, whoever wrote them
+	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
 
 	writing sync.Mutex // serializes Write; locked before mu
 

@@ -49,15 +49,11 @@ func (s *Sender) Try(frames []byte) (n int) {
 	return n
 }
 
-// Held returns how many bytes of data the library has written if it has left a message open and is
-// not writing now; otherwise 0.
-func (s *Sender) Held() uint64 {
+// Held reports whether the library has left a message open and is not writing now.
+func (s *Sender) Held() bool {
 	s.conn.mu.Lock()
 	defer s.conn.mu.Unlock()
-	if s.conn.turns.turn == library || !s.conn.speech.parser.Open() {
-		return 0
-	}
-	return s.conn.speech.bytes
+	return s.conn.turns.turn != library && s.conn.speech.parser.Open()
 }
 
 // Same reports whether s and o send over the same Conn.
@@ -111,5 +107,5 @@ func (s *Sender) Socket() net.Conn { return s.conn.Conn }
 // Reads counts the reads that have brought something from the peer.
 func (s *Sender) Reads() uint32 { return s.conn.reads.Load() }
 
-// Wrote counts the bytes that have gone to the socket, whoever wrote them.
+// Wrote counts the bytes that have gone to the socket, whoever wrote them, without control frames.
 func (s *Sender) Wrote() uint64 { return s.conn.wrote.Load() }

@@ -34,7 +34,6 @@ type speech struct {
 	phase  phase
 	parser frame.Parser // of frames
 	part   []byte       // of the response, or of a control frame, so far
-	bytes  uint64       // of data
 }
 
 // data returns how many bytes of p to write at once: up to the end of the response, or up to
@@ -62,7 +61,6 @@ func (s *speech) data(p []byte) (n int) {
 
 // wrote follows p, which has been written and contains no control frame.
 func (s *speech) wrote(p []byte) {
-	s.bytes += uint64(len(p))
 	switch s.phase {
 	case frames:
 		for len(p) > 0 {

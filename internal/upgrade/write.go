@@ -67,7 +67,6 @@ func (c *Conn) release(from writer, err error) {
 		c.turns.due = nil
 		c.mu.Unlock()
 		n := socket.WriteNow(c.Conn, due)
-		c.wrote.Add(uint64(n))
 		if n < len(due) {
 			go c.waitForRoom(due[n:], controlTime)
 			return
@@ -88,24 +87,22 @@ func (c *Conn) release(from writer, err error) {
 // waitForRoom writes the rest of control frames. It kills the connection of a peer that pings
 // and does not read, that is, whose system acknowledges nothing for patience.
 func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
-	sent := make(chan error, 1)
+	over := make(chan struct{})
 	go func() {
-		_, err := socket.WritePieces(c.Conn, due, &c.wrote, func(int) {})
-		sent <- err
+		defer close(over)
+		_, err := socket.Write(c.Conn, due)
+		c.release(controls, err)
 	}()
-	for before := socket.Acknowledged(c.Conn); ; {
+	for moved := true; moved; {
+		before := socket.Acknowledged(c.Conn)
 		select {
-		case err := <-sent:
-			c.release(controls, err)
+		case <-over:
 			return
 		case <-time.After(patience):
 		}
-		now := socket.Acknowledged(c.Conn)
-		if now == before {
-			c.Kill()
-		}
-		before = now
+		moved = socket.Acknowledged(c.Conn) != before
 	}
+	c.Kill() // ends the write too
 }
 
 // control sends a control frame where the next frame ends. It never waits.
