@@ -188,7 +188,6 @@ func (c *Conn) writeControl(p []byte) (int, error) {
 		c.release(nobody, err)
 	case whole != nil:
 		err = c.control(whole, library)
-		c.update(func(*closing) {}) // it may be a close frame
 	}
 	return n, err
 }

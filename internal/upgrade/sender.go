@@ -87,11 +87,7 @@ func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 func (s *Sender) Kill() { s.conn.Kill() }
 
 // GoAway makes Conn.Close tell the peer to come back.
-func (s *Sender) GoAway() {
-	s.conn.mu.Lock()
-	defer s.conn.mu.Unlock()
-	s.conn.closing.away = true
-}
+func (s *Sender) GoAway() { s.conn.update(func(now *closing) { now.away = true }) }
 
 // Left and Closed report whether the close has begun.
 func (s *Sender) Left() bool   { return s.conn.Ending() }

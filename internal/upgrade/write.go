@@ -106,13 +106,13 @@ func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 }
 
 // control sends a control frame where the next frame ends. It never waits.
-func (c *Conn) control(f []byte, by writer) error {
-	c.mu.Lock()
-	send, err := c.closing.say(f, by)
-	if send {
-		c.turns.put(f, by)
-	}
-	c.mu.Unlock()
+func (c *Conn) control(f []byte, by writer) (err error) {
+	c.update(func(now *closing) { // it may be a close frame
+		var send bool
+		if send, err = now.say(f, by); send {
+			c.turns.put(f, by)
+		}
+	})
 	c.release(nobody, nil)
 	return err
 }
