@@ -37,7 +37,7 @@ func SameOrigin(config *websocket.Config, req *http.Request) error {
 // pages of the hosts that [AllowOrigins] names. The zero Origins let in what [SameOrigin] lets in.
 // Origins do not change, so any number of goroutines may use them at once. No method blocks.
 type Origins struct {
-	patterns []string // for path.Match, of name or name:port
+	patterns []string // for path.Match, of name, name:port or scheme://name
 	missing  bool     // a client without Origin is let in
 	err      error    // why AllowOrigins could not read a host; then nobody is let in
 }
@@ -69,6 +69,11 @@ func AllowOrigins(hosts ...string) Origins {
 			return o
 		}
 		o.patterns = append(o.patterns, p)
+		for scheme, port := range impliedPorts { // which browsers leave out
+			if name, ok := strings.CutSuffix(p, ":"+port); ok {
+				o.patterns = append(o.patterns, scheme+"://"+name)
+			}
+		}
 	}
 	return o
 }
@@ -109,16 +114,7 @@ func (o Origins) Patterns() []string {
 	if o.err != nil {
 		return []string{o.err.Error() + "["} // malformed, which coder logs
 	}
-	var all []string
-	for _, p := range o.patterns {
-		for scheme, port := range impliedPorts { // which browsers leave out
-			if name, ok := strings.CutSuffix(p, ":"+port); ok {
-				p = scheme + "://" + name
-			}
-		}
-		all = append(all, p)
-	}
-	return all
+	return slices.Clone(o.patterns)
 }
 
 var errNoOrigin = errors.New("gcpool: the request has no Origin header, which browsers send")
@@ -140,14 +136,13 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 		return nil, fmt.Errorf("gcpool: origin %s is not a web page", quoted(text))
 	}
 	implied := impliedPorts[origin.Scheme]
-	name, port := splitHost(origin.Host, implied)
-	host, hostPort := splitHost(req.Host, implied)
+	page, host := canonical(origin.Host, implied), canonical(req.Host, implied)
 	matches := func(pattern string) bool {
-		given, _ := path.Match(pattern, name+":"+port) // no pattern is malformed
-		added, _ := path.Match(pattern+":"+implied, name+":"+port)
-		return (given || added) && !strings.HasPrefix(name, ".") // a * also matches nothing
+		named, _ := path.Match(pattern, page) // no pattern is malformed
+		schemed, _ := path.Match(pattern, origin.Scheme+"://"+page)
+		return (named || schemed) && !strings.HasPrefix(page, ".") // a * also matches nothing
 	}
-	if (name != host || port != hostPort) && !slices.ContainsFunc(o.patterns, matches) {
+	if page != host && !slices.ContainsFunc(o.patterns, matches) {
 		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host", quoted(text), quoted(req.Host))
 	}
 	return origin, nil
@@ -156,17 +151,20 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 // impliedPorts are the ports that the schemes of web pages imply.
 var impliedPorts = map[string]string{"http": "80", "https": "443"}
 
-// splitHost returns the parts of host, or host:port, as browsers write them: the name in
-// lower case, and an IP address in its usual form. defaultPort is for a host without one.
-func splitHost(text, defaultPort string) (name, port string) {
+// canonical returns host, or host:port, as browsers write it: the name in lower case, an IP
+// address in its usual form, and no port if it is the implied one.
+func canonical(text, implied string) (host string) {
 	u := url.URL{Host: text}
-	name = strings.ToLower(u.Hostname())
-	if ip, err := netip.ParseAddr(name); err == nil {
-		if name = ip.String(); ip.Is6() {
-			name = "[" + name + "]"
+	host = strings.ToLower(u.Hostname())
+	if ip, err := netip.ParseAddr(host); err == nil {
+		if host = ip.String(); ip.Is6() {
+			host = "[" + host + "]"
 		}
 	}
-	return name, cmp.Or(u.Port(), defaultPort)
+	if port := u.Port(); port != "" && port != implied {
+		host += ":" + port
+	}
+	return host
 }
 
 // pattern returns a host of AllowOrigins for [path.Match], to which a bracket means something.
@@ -176,21 +174,13 @@ func pattern(text string) (p string, ok bool) {
 	if err != nil || u.Host != rest || strings.HasSuffix(rest, ":") {
 		return "", false
 	}
-	p, port := splitHost(rest, "")
-	if _, err := strconv.ParseUint(cmp.Or(port, "80"), 10, 16); err != nil || strings.HasPrefix(port, "0") {
+	if _, err := strconv.ParseUint(cmp.Or(u.Port(), "80"), 10, 16); err != nil || strings.HasPrefix(u.Port(), "0") {
 		return "", false
 	}
 	const letters = "abcdefghijklmnopqrstuvwxyz0123456789-_."
-	name, dot := strings.CutPrefix(p, ".")
-	if name == "" || dot != below || p[0] != '[' && strings.Trim(p, letters) != "" {
+	name, dot := strings.CutPrefix(strings.ToLower(u.Hostname()), ".")
+	if name == "" || dot != below || rest[0] != '[' && strings.Trim(name, letters) != "" {
 		return "", false
 	}
-	p = strings.NewReplacer("[", `\[`, "]", `\]`).Replace(p)
-	if below {
-		p = "*" + p
-	}
-	if port != "" {
-		p += ":" + port
-	}
-	return p, true
+	return strings.NewReplacer("[", `\[`, "]", `\]`).Replace(canonical(text, "")), true
 }
