@@ -100,7 +100,7 @@ func (l *Link) Is(conn net.Conn) bool {
 // same. Same calls no code of the application.
 func (l *Link) Same(o *Link) bool {
 	if up, other := l.upgraded(), o.upgraded(); up != nil && other != nil {
-		return up.Same(other)
+		return up.Conn == other.Conn
 	}
 	return reflect.ValueOf(o.Conn).Comparable() && l.Conn == o.Conn
 }

@@ -39,8 +39,8 @@ func (c *Conn) Close() error {
 	return nil
 }
 
-// Ending reports whether the close has begun.
-func (c *Conn) Ending() bool {
+// Closed reports whether the close has begun.
+func (c *Conn) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.closing.life != alive

@@ -113,9 +113,7 @@ const dropAtOnce = 4 << 10
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
 		n, over, closed, err := c.in.read(c.Conn, p)
-		if n > 0 {
-			c.reads.Add(1)
-		}
+		c.reads.Add(uint32(min(n, 1)))
 		var drops, more bool
 		c.update(func(s *closing) {
 			if closed {

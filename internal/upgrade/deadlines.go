@@ -17,11 +17,11 @@ func (c *Conn) SetDeadline(t time.Time) error {
 }
 
 func (c *Conn) SetReadDeadline(t time.Time) error {
-	if c.Ending() {
+	if c.Closed() {
 		return net.ErrClosed
 	}
 	err := socket.Guard(func() error { return c.Conn.SetReadDeadline(t) })
-	if c.Ending() { // the close has just begun
+	if c.Closed() { // the close has just begun
 		limitReads(c.Conn)
 	}
 	return err

@@ -33,11 +33,11 @@ func TestControlFrameWaitsForWhoReads(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c.Ending() {
+	if c.Closed() {
 		t.Fatal("closed, though the peer reads")
 	}
 	<-over // the peer has stopped
-	if !c.Ending() {
+	if !c.Closed() {
 		t.Error("open, though the peer reads nothing")
 	}
 }
