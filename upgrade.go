@@ -228,11 +228,12 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
 	req.Body, req.ContentLength = http.NoBody, 0 // what follows the head is the connection's
-	u.conn.Handshake.Timer = time.AfterFunc(handshakeTime, cancel)
+	u.conn.Handshake.Store(time.AfterFunc(handshakeTime, cancel))
 	defer func() {
 		if !u.hijacked {
 			u.conn.Close()
 		}
+		u.conn.Handshake.Stop() // there may never be a response
 		u.conn.Drain(true)
 	}()
 	defer cancel()

@@ -25,7 +25,7 @@ import (
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	Handshake Countdown // stopped when the response is out; set before the first Write, then guarded by writing
+	Handshake Countdown // stopped when the response is out; set before the first Write
 
 	in    incoming
 	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
@@ -47,13 +47,12 @@ type Conn struct {
 }
 
 // A Countdown is a timer that takes no memory once it is stopped.
-type Countdown struct{ *time.Timer }
+type Countdown struct{ atomic.Pointer[time.Timer] }
 
-// Stop stops the timer, if there is one.
+// Stop stops the timer, if there is one. It may be called at any time.
 func (c *Countdown) Stop() {
-	if c.Timer != nil {
-		c.Timer.Stop()
-		c.Timer = nil
+	if timer := c.Swap(nil); timer != nil {
+		timer.Stop()
 	}
 }
 
@@ -91,10 +90,6 @@ func (c *Conn) Read(p []byte) (int, error) {
 // calls Drain.
 func (c *Conn) Drain(now bool) {
 	var drops, more bool
-	if now && c.writing.TryLock() { // there may never be a response
-		c.Handshake.Stop()
-		c.writing.Unlock()
-	}
 	c.update(func(s *closing) {
 		if s.returned = s.returned || now; s.returned {
 			drops, more = s.came(0, false, true)
