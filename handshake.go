@@ -101,11 +101,9 @@ func hasToken(h http.Header, name, token string) bool {
 // section 5.3).
 func tokens(h http.Header, name string) []string {
 	var all []string
-	for _, line := range h.Values(name) {
-		for element := range strings.SplitSeq(line, ",") {
-			if element = strings.Trim(element, " \t"); element != "" {
-				all = append(all, element)
-			}
+	for element := range strings.SplitSeq(strings.Join(h.Values(name), ","), ",") {
+		if element = strings.Trim(element, " \t"); element != "" {
+			all = append(all, element)
 		}
 	}
 	return all

@@ -68,13 +68,9 @@ func Under(conn net.Conn) net.Conn {
 // for nothing but the socket. A type of the application may do anything when it is called,
 // so a socket inside it is out of reach.
 func System(conn net.Conn) bool {
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		return c != nil
-	case *net.UnixConn:
-		return c != nil
-	}
-	return false
+	tcp, _ := conn.(*net.TCPConn)
+	unix, _ := conn.(*net.UnixConn)
+	return tcp != nil || unix != nil
 }
 
 // rawConn returns the socket of one of the system's own connections, and nil for any other.

@@ -63,9 +63,7 @@ func NewConn(conn net.Conn, early []byte) *Conn {
 
 // NewOpen returns a Conn over conn, on which the handshake is over.
 func NewOpen(conn net.Conn) *Conn {
-	c := NewConn(conn, nil)
-	c.speech.phase = frames
-	return c
+	return &Conn{Conn: conn, speech: speech{phase: frames}}
 }
 
 // ConnKey is the key of the Conn in the context of an upgraded request.
