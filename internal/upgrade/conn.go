@@ -106,7 +106,9 @@ const dropAtOnce = 4 << 10
 func (c *Conn) read(p []byte, returned bool) (int, error) {
 	for {
 		n, over, closed, err := c.in.read(c.Conn, p)
-		c.reads.Add(uint32(min(n, 1)))
+		if n > 0 {
+			c.reads.Add(1)
+		}
 		var drops, more bool
 		c.update(func(s *closing) {
 			if closed {

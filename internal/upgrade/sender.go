@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try or Ping may run at a time;
-// the other methods may run beside them.
+// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try or Ping may
+// run at a time; the other methods may run beside them.
 type Sender struct {
 	*Conn
 	tried bool // Try has left the turn to Send
