@@ -30,7 +30,6 @@ type incoming struct {
 	*outgoing
 	taken      atomic.Uint64
 	deliveries map[origin]*delivery
-	broadcasts map[string]*broadcast // by pool
 }
 
 // received handles one request.

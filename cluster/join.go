@@ -46,6 +46,9 @@ func (n *Node) subscribe() error {
 		return err
 	}
 	before := n.nc.LastError()
+	for _, p := range n.pool.Stats() {
+		n.hearBroadcasts(p.Name)
+	}
 	var err error
 	n.ours, err = n.nc.ChanSubscribe(n.subject("r", n.id, "*"), n.in)
 	return errors.Join(
@@ -53,7 +56,6 @@ func (n *Node) subscribe() error {
 		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
 		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
 		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
-		add(n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)),
 		(&announcer{Node: n}).permitted(before),
 	)
 }
@@ -68,13 +70,13 @@ func (s *announcer) permitted(before error) error {
 	s.heartbeatTo(s.subject("s", s.id), alive)
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
-	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has
+	s.publish(s.subject("b", "0"), self) // which is no pool
 	s.publish(s.subject("p", s.id, "0"), nil)
 	err := s.nc.PublishRequest(s.subject("m", token(""), token("")), s.subject("r", s.id, "0"), self)
 	if err != nil {
 		return err
 	}
-	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")} {
+	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("b", "0"), s.subject("p", s.id, "0")} {
 		sub, err := s.nc.SubscribeSync(subject)
 		if err != nil {
 			return err
