@@ -32,7 +32,7 @@ type member struct {
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the
-// connection came. Of two connections, the higher version is the newer one.
+// connection was added. Of two connections, the higher version is the newer one.
 type entry struct {
 	key
 	sub     *nats.Subscription
@@ -72,22 +72,10 @@ type held struct {
 // holdTime is how long an id is held after its connection has ended.
 const holdTime = 2 * time.Second
 
-// A change is the connection of an id at the time of Changed. The announcer may handle it much
-// later. The time when a connection was added identifies it, because not all types of
-// connection can be compared.
-type change struct {
-	added   time.Time // zero if there is none
-	version uint64
-}
-
 // Changed implements [gcpool.Cluster]. It does not block.
 func (n remote) Changed(pool, id string) {
-	k := key{pool, id}
 	n.mu.Lock()
-	added := n.added(k)
-	if c, ok := n.dirty[k]; !ok || !c.added.Equal(added) { // otherwise it has a version already
-		n.dirty[k] = change{added, n.versionLocked(added)}
-	}
+	n.dirty[key{pool, id}] = true
 	n.mu.Unlock()
 	wake(n.changed)
 }
@@ -124,23 +112,22 @@ func (s *announcer) announce() {
 func (s *announcer) update() {
 	s.mu.Lock()
 	changes := s.dirty
-	s.dirty = map[key]change{}
+	s.dirty = map[key]bool{}
 	s.mu.Unlock()
-	for k, c := range changes {
-		s.refresh(k, c)
+	for k := range changes {
+		s.refresh(k)
 	}
 	s.sayFresh()
 	s.ids.Store(int64(len(s.entries)))
 }
 
-// refresh updates the entry of an id that has changed. If the id has changed again since then,
-// the next update handles it.
-func (s *announcer) refresh(k key, c change) {
-	here, e := !c.added.IsZero(), s.entries[k]
-	if s.withdrawn.Load() || !s.added(k).Equal(c.added) {
-		return
-	}
+// refresh updates the entry of an id that may have changed. The time when a connection was added
+// identifies it, because not all types of connection can be compared.
+func (s *announcer) refresh(k key) {
+	added, e := s.added(k), s.entries[k]
+	here := !added.IsZero()
 	switch {
+	case s.withdrawn.Load():
 	case !here && e != nil:
 		s.drop(k, e)
 	case here && e == nil:
@@ -152,9 +139,9 @@ func (s *announcer) refresh(k key, c change) {
 		e = &entry{key: k, sub: sub}
 		s.entries[k] = e
 		fallthrough
-	case here && !e.added.Equal(c.added):
-		e.added, e.version, e.next = c.added, c.version, ""
+	case here && !e.added.Equal(added):
 		s.mu.Lock()
+		e.added, e.version, e.next = added, s.clock.at(added), ""
 		for _, hints := range s.hints {
 			delete(hints, k)
 		}

@@ -31,7 +31,6 @@ type bus struct {
 
 	gone      atomic.Bool // Leave has been called
 	withdrawn atomic.Bool // no id is announced any more, and no request is taken
-	came      time.Time   // the time shortly before SetCluster
 
 	malformed atomic.Uint64
 
@@ -70,14 +69,6 @@ func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 // shutDown reports whether the pool of an id that is not connected here has been shut down.
 func (n *bus) shutDown(k key) bool {
 	return errors.Is(n.pool.GetConn(k.pool).Get(k.id, func(net.Conn) error { return nil }), gcpool.ErrClosed)
-}
-
-// versionLocked returns the version of a connection. A connection from before Join keeps its age.
-func (n *bus) versionLocked(added time.Time) uint64 {
-	if !added.IsZero() && added.Before(n.came) {
-		return n.clock.at(added)
-	}
-	return n.clock.version(time.Now())
 }
 
 // timeOf decodes a time of another node, and moves the clock beyond it.

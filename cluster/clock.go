@@ -13,11 +13,10 @@ const farFuture = 100 * 365 * 24 * uint64(time.Hour/time.Microsecond)
 // A clock tells the cluster's time, in microseconds since 1970. It starts from the wall clock and
 // runs by the monotonic clock, so it does not matter if somebody sets the wall clock. It is never
 // behind a time that another node has sent (Lamport). So nodes that have heard of each other agree
-// to within the delay of a message, also during a partition. Versions are unique within a node.
+// to within the delay of a message, also during a partition.
 type clock struct {
 	start time.Time // has a monotonic reading
 	ahead uint64    // how far the clock is ahead of the wall time of start
-	last  uint64    // the last version
 }
 
 func startClock() clock {
@@ -40,10 +39,4 @@ func (c *clock) hear(t uint64, at time.Time) bool {
 		c.ahead += t - now + 1
 	}
 	return true
-}
-
-// version returns the version of a connection that came at that moment.
-func (c *clock) version(at time.Time) uint64 {
-	c.last = max(c.last+1, c.at(at))
-	return c.last
 }

@@ -124,7 +124,7 @@ func TestNewcomer(t *testing.T) {
 func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	s := serve(t, nil)
 	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
-	g.dirty[alice] = change{}
+	g.dirty[alice] = true
 	h.latest = 3
 	h.beats()
 	g.hear(g.next(g.all))

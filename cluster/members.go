@@ -157,17 +157,10 @@ func (s *announcer) joined(node string, d *decoder) {
 // elsewhere handles a connection of an id at another node. If the connection here is newer, it
 // tells that node. Otherwise it closes the connection here. A connection here that waits to be
 // announced is announced first. Otherwise, if it is older, only a later message of the other node
-// would close it, and no count would show if that message is lost. A connection whose Changed comes
-// later is newer, because the clock has heard of the version.
+// would close it, and no count would show if that message is lost.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
-	s.mu.Lock()
-	c, waits := s.dirty[k]
-	delete(s.dirty, k)
-	s.mu.Unlock()
-	if waits {
-		s.refresh(k, c)
-		s.sayFresh()
-	}
+	s.refresh(k)
+	s.sayFresh()
 	e := s.entries[k]
 	if e != nil && (e.version > version || e.version == version && s.id > node) {
 		s.say(s.subject("s", node), 0, 0, []*entry{e})

@@ -74,7 +74,7 @@ func unannounced(t *testing.T) (g, h *ghost) {
 // hears of a newer one, though all that the other node tells this one alone is lost.
 func TestOlderThanItsAnnouncement(t *testing.T) {
 	g, h := unannounced(t)
-	version := g.Node.clock.last
+	version := g.clock.at(g.Node.local.Since(name, "alice"))
 	h.takes("alice", version+1)
 	g.hear(g.next(g.all))
 	g.update()

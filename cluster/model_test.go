@@ -144,6 +144,7 @@ type modelNode struct {
 	n       int
 	wall    time.Duration // how wrong its wall clock is
 	clock   clock
+	last    uint64 // the last version, if versions are the wall clock's
 	entries [modelIDs]modelEntry
 	said    []modelAnnounce // by number - 1
 	whole   [modelNodes]int // what each node announced has come up to this number
@@ -303,17 +304,17 @@ func (n *modelNode) wallTime() uint64 {
 
 func (n *modelNode) version() uint64 {
 	if n.wallClock {
-		n.clock.last = max(n.clock.last+1, n.wallTime())
-		return n.clock.last
+		n.last = max(n.last+1, n.wallTime())
+		return n.last
 	}
-	return n.clock.version(n.time())
+	return n.clock.at(n.time())
 }
 
 func (n *modelNode) hear(t uint64) bool {
 	if n.wallClock {
 		ok := t <= n.wallTime()+uint64(time.Hour.Microseconds())
 		if ok {
-			n.clock.last = max(n.clock.last, t)
+			n.last = max(n.last, t)
 		}
 		return ok
 	}
@@ -322,7 +323,7 @@ func (n *modelNode) hear(t uint64) bool {
 
 func (n *modelNode) toOne() uint64 {
 	if n.wallClock {
-		return n.clock.last
+		return n.last
 	}
 	return n.clock.at(n.time())
 }

@@ -21,41 +21,45 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	changed := func() { remote{g.Node}.Changed(name, "alice") }
 	first, second, third := pipe(t), pipe(t), pipe(t)
 
-	conns.Add("alice", first)
-	changed()
-	version := g.Node.clock.last
-	time.Sleep(time.Millisecond)
-	changed() // as of a removal before
-	if g.update(); g.entries[k] == nil || g.entries[k].version != version {
-		t.Errorf("entry is %+v, the connection came at %d", g.entries[k], version)
-	}
-	changed()
-	if g.update(); g.entries[k].version != version {
-		t.Error("once more is newer")
+	isOfHers := func(what string) {
+		t.Helper()
+		since := g.Node.local.Since(name, "alice")
+		if e := g.entries[k]; e == nil || e.added != since || e.version != g.clock.at(since) {
+			t.Errorf("%s: entry is %+v, the connection came at %d", what, e, g.clock.at(since))
+		}
 	}
 
-	before := g.entries[k].added
+	conns.Add("alice", first)
+	changed()
+	time.Sleep(time.Millisecond)
+	changed() // as of a removal before
+	g.update()
+	isOfHers("it looks late")
+	changed()
+	if g.update(); g.latest != 1 {
+		t.Error("once more is newer")
+	}
+	isOfHers("once more")
+
 	conns.Add("alice", second)
 	changed()
 	conns.Add("alice", third) // of which the node is told in a moment
-	if g.update(); g.entries[k].added != before {
-		t.Error("a connection has the version of another")
-	}
+	g.update()
+	isOfHers("the next has come")
 	changed()
-	if g.update(); g.entries[k].added != g.Node.local.Since(k.pool, "alice") || g.entries[k].version != g.Node.clock.last {
-		t.Errorf("entry is %+v, want version %d", g.entries[k], g.Node.clock.last)
+	if g.update(); g.latest != 2 {
+		t.Errorf("announced %d times", g.latest)
 	}
+	isOfHers("it is told of the next")
 
 	changed()
 	conns.Del("alice")
-	if g.update(); g.entries[k] == nil {
-		t.Error("gone before it was told")
-	}
-	if changed(); g.Node.clock.last == version || !g.dirty[k].added.IsZero() {
-		t.Error("a removal is no change")
-	}
 	if g.update(); g.entries[k] != nil {
 		t.Error("announced though it has gone")
+	}
+	changed()
+	if g.update(); g.entries[k] != nil || g.latest != 2 || len(g.dirty) > 0 {
+		t.Error("a removal is no change")
 	}
 }
 
@@ -123,8 +127,13 @@ func TestEvictsNoneThatCameAfter(t *testing.T) {
 	conns.Add("alice", pipe(t))
 	remote{g.Node}.Changed(name, "alice")
 	g.update()
+	announced, version := *g.entries[alice], ahead(0)
+	time.Sleep(time.Millisecond)
 	conns.Add("alice", pipe(t))
-	if g.elsewhere(alice, "h", ahead(0)); conns.Len() != 1 {
+	if g.evict(alice, &announced) || conns.Len() != 1 {
+		t.Error("another than the announced is closed")
+	}
+	if g.elsewhere(alice, "h", version); conns.Len() != 1 {
 		t.Error("the newer is closed")
 	}
 	remote{g.Node}.Changed(name, "alice")

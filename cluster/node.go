@@ -121,7 +121,7 @@ type Node struct {
 	broadcasts map[string]*nats.Subscription // by pool
 
 	// Guarded by mu.
-	dirty map[key]change // ids that came or went, for the announcer
+	dirty map[key]bool // ids that came or went, for the announcer
 
 	ids   atomic.Int64 // how many are announced
 	stale atomic.Bool  // the server has subscriptions that nats.go has forgotten
@@ -159,7 +159,6 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 		return nil, err
 	}
 	n.limit = int(nc.MaxPayload())
-	n.came = time.Now()
 	if err := pool.SetCluster(remote{n}); err != nil {
 		return nil, err // before NATS, or another node, knows of this one
 	}
@@ -195,7 +194,7 @@ func newNode() *Node {
 		outgoing: out, replies: replies{out},
 		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}},
 		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
-		left: make(chan struct{}), dirty: map[key]change{}, broadcasts: map[string]*nats.Subscription{},
+		left: make(chan struct{}), dirty: map[key]bool{}, broadcasts: map[string]*nats.Subscription{},
 	}
 }
 

@@ -245,7 +245,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 					eventually(t, "she has left", func() bool { return a.Stats().IDs == 0 })
 				}
 				a.mu.Lock()
-				version := a.clock.version(time.Now()) + 1
+				version := a.clock.at(time.Now()) + 1
 				a.hints[0][alice] = h.id // where she was before she came
 				a.mu.Unlock()
 				g.takes("alice", version)
