@@ -10,11 +10,11 @@ import (
 
 // The kinds of announcement: the byte behind the node's id.
 const (
-	joined   byte = 'j' // ids with new connections: all that were announced after one number and up to another
-	alive    byte = 'a' // every second: name, time, the number of the last id, the number of the last request
-	greeting byte = 'g' // the same to one node, which answers with alive
-	missing  byte = 'm' // asks for all ids that were announced after a number
-	listing  byte = 'l' // asks for all ids of a pool
+	joined   = 'j' // ids with new connections: all that were announced after one number and up to another
+	alive    = 'a' // every second: name, time, the number of the last id, the number of the last request
+	greeting = 'g' // the same to one node, which answers with alive
+	missing  = 'm' // asks for all ids that were announced after a number
+	listing  = 'l' // asks for all ids of a pool
 )
 
 // group is the queue group of all nodes. If two nodes have an id for a moment, NATS gives each

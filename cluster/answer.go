@@ -12,14 +12,14 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	outcomes byte = 'o' // of the first messages; the others belong to the node named
+	outcomes = 'o' // of the first messages; the others belong to the node named
 
 	// Answers to a probe.
-	inProgress byte = 'h' // the messages wait for their peer
-	taken      byte = 't' // the request was answered, so the answer was lost
-	absent     byte = 'n' // it never came, and is refused from now on; names a node that has the id
+	inProgress = 'h' // the messages wait for their peer
+	taken      = 't' // the request was answered, so the answer was lost
+	absent     = 'n' // it never came, and is refused from now on; names a node that has the id
 
-	farewell byte = 'l' // follows the last answer; its number is how many answers there were
+	farewell = 'l' // follows the last answer; its number is how many answers there were
 )
 
 // reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed does
@@ -77,7 +77,7 @@ func (n *replies) answered(m *nats.Msg) {
 
 // answer handles one answer. An answer to a request that was given up makes sense.
 func (n *replies) answer(d *decoder, node string) {
-	number, kind, codes, name := d.number(), d.byte(), d.bytes(), d.string()
+	number, kind, codes, name := d.number(), d.number(), d.bytes(), d.string()
 	for _, c := range codes {
 		d.bad = d.bad || int(c) >= len(reasons)
 	}
@@ -107,7 +107,7 @@ func (n *replies) answer(d *decoder, node string) {
 
 // answeredLocked returns the request if the answer ends it. Then lost is the outcome of all its
 // messages, or nil if each has its own outcome. ok reports whether the answer makes sense.
-func (n *replies) answeredLocked(number uint64, kind byte, codes []byte, node, name string) (r *request, lost error, ok bool) {
+func (n *replies) answeredLocked(number, kind uint64, codes []byte, node, name string) (r *request, lost error, ok bool) {
 	r = n.out[number]
 	switch {
 	case r == nil:

@@ -192,7 +192,7 @@ func TestReconnected(t *testing.T) {
 	eventually(t, "reconnected", func() bool { return g.nc.Stats().Reconnects == 1 && g.nc.IsConnected() })
 	g.tick()
 	d := decoder{left: h.next(h.all).Data}
-	if d.string() != g.id || d.byte() != alive || !g.members[h.id].gone {
+	if d.string() != g.id || d.number() != alive || !g.members[h.id].gone {
 		t.Errorf("the other is %+v", g.members[h.id])
 	}
 }
@@ -214,7 +214,7 @@ func TestAnnouncementsFit(t *testing.T) {
 		}
 		d := decoder{left: m.Data}
 		d.string()
-		d.byte()
+		d.number()
 		if after, upTo := d.number(), d.number(); after != number || upTo != number+1 {
 			t.Errorf("message %d is behind %d, up to %d", number, after, upTo)
 		}
@@ -253,7 +253,7 @@ func TestAnswersFit(t *testing.T) {
 		for len(probes) > 0 {
 			d := decoder{left: (<-probes).Data}
 			d.string()
-			for d.byte(); d.more(); d.string() {
+			for d.number(); d.more(); d.string() {
 				asked[d.number()] = true
 				d.string()
 			}
@@ -264,7 +264,7 @@ func TestAnswersFit(t *testing.T) {
 		d := decoder{left: (<-g.got).Data}
 		for d.string(); d.more(); answers++ {
 			d.number()
-			d.byte()
+			d.number()
 			d.bytes()
 			d.string()
 		}

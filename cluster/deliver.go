@@ -36,7 +36,7 @@ type incoming struct {
 func (n *incoming) received(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	r := &delivery{origin: origin{node: d.string()}}
-	kind := d.byte()
+	kind := d.number()
 	if kind == probe && plain(r.node) {
 		n.probed(r.node, &d, m)
 		return

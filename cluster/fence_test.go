@@ -105,7 +105,7 @@ func TestProbed(t *testing.T) {
 		t.Errorf("answers %v", heard)
 	}
 	g.sendsNumber(4, ahead(time.Minute), a, push, "slow", "late")
-	for kind := inProgress; kind == inProgress; {
+	for kind := byte(inProgress); kind == inProgress; {
 		var codes []byte
 		if kind, codes, _ = g.answered(); kind != inProgress && (kind != outcomes || len(codes) > 0) {
 			t.Errorf("answer %c %v to one that was not taken", kind, codes)

@@ -8,9 +8,9 @@ import (
 
 // The kinds of request.
 const (
-	push  byte = 'm' // messages for an id
-	where byte = 'w' // which node has the id? It has one empty message
-	probe byte = 'q' // what became of these requests?
+	push  = 'm' // messages for an id
+	where = 'w' // which node has the id? It has one empty message
+	probe = 'q' // what became of these requests?
 )
 
 // A request is a push or a question that waits for its answer.

@@ -45,7 +45,7 @@ func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 		}
 	}
 	_, err := n.nc.Subscribe(n.subject("d", n.id), func(m *nats.Msg) {
-		if d := (decoder{left: m.Data}); d.string() == "" || d.byte() != probe { // which comes if a test is slow
+		if d := (decoder{left: m.Data}); d.string() == "" || d.number() != probe { // which comes if a test is slow
 			g.asks <- m
 		}
 	})
@@ -114,7 +114,7 @@ func (g *ghost) asked() (m *nats.Msg, batch []string) {
 	m = g.next(g.asks)
 	d := decoder{left: m.Data}
 	d.string()
-	d.byte()
+	d.number()
 	d.number()
 	d.string()
 	d.string()
@@ -193,7 +193,7 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 	if g.number = g.rest.number(); g.number == 0 || g.number > g.sent {
 		g.t.Errorf("an answer to request %d", g.number)
 	}
-	kind, codes, name = g.rest.byte(), g.rest.bytes(), g.rest.string()
+	kind, codes, name = byte(g.rest.number()), g.rest.bytes(), g.rest.string()
 	if g.rest.bad {
 		g.t.Error("an answer that makes no sense")
 	}
@@ -204,7 +204,7 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 // no such announcement.
 func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	d := decoder{left: m.Data}
-	if d.string(); d.byte() != joined {
+	if d.string(); d.number() != joined {
 		return nil
 	}
 	d.number()
@@ -247,7 +247,7 @@ func (g *ghost) greeted() uint64 {
 	g.t.Helper()
 	m := g.next(g.hears)
 	d := decoder{left: m.Data}
-	if d.string(); d.byte() != greeting {
+	if d.string(); d.number() != greeting {
 		g.t.Errorf("told %q at first", m.Data)
 	}
 	d.string()

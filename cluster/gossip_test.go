@@ -68,7 +68,7 @@ func TestOlderIsTold(t *testing.T) {
 	}
 	d := decoder{left: m.Data}
 	d.string()
-	d.byte()
+	d.number()
 	if after, upTo := d.number(), d.number(); after != 0 || upTo != 0 {
 		t.Errorf("and all up to %d after %d", upTo, after)
 	}
@@ -165,7 +165,7 @@ func TestBeat(t *testing.T) {
 	g.version(g.hears, "alice")
 	for {
 		d := decoder{left: g.next(g.all).Data}
-		if node := d.string(); node != a.id || d.byte() != alive {
+		if node := d.string(); node != a.id || d.number() != alive {
 			continue
 		}
 		if node := d.string(); node != a.Name() {
@@ -179,7 +179,7 @@ func TestBeat(t *testing.T) {
 	h := haunt(t, s.ClientURL(), "h", nil)
 	h.withdrawn.Store(true)
 	h.beats()
-	if d := (decoder{left: h.next(h.hears).Data}); d.string() != h.id || d.byte() != alive {
+	if d := (decoder{left: h.next(h.hears).Data}); d.string() != h.id || d.number() != alive {
 		t.Error("it does not look whether NATS is there")
 	}
 	for g.flush(); len(g.all) > 0; {

@@ -195,7 +195,7 @@ func TestLeaveWaitsForItsAnswers(t *testing.T) {
 	case <-time.After(100 * time.Millisecond):
 	}
 	p.hold(false)
-	for kind := inProgress; kind != outcomes; {
+	for kind := byte(inProgress); kind != outcomes; {
 		kind, _, _ = g.answered()
 	}
 	if err := <-left; err != nil {

@@ -110,7 +110,7 @@ func (s *announcer) heartbeatTo(subject string, kind byte) {
 // hear handles an announcement.
 func (s *announcer) hear(m *nats.Msg) {
 	d := decoder{left: m.Data}
-	node, kind := d.string(), d.byte()
+	node, kind := d.string(), d.number()
 	switch {
 	case d.bad || !plain(node):
 		d.bad = true
@@ -192,7 +192,7 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 // alive handles a heartbeat, and asks for ids that were missed. A heartbeat to this node alone
 // shows that its sender knows this node. A node without ids does not need to know the ids of a
 // newcomer.
-func (s *announcer) alive(node string, d *decoder, kind byte, toAll bool) {
+func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
 	now := &member{name: d.string(), heard: s.now()}
 	sent := s.timeOf(d)
 	last, requests := d.number(), d.number()

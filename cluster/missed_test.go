@@ -107,7 +107,7 @@ func TestRepeat(t *testing.T) {
 		for whole, last := after, false; !last; {
 			m := g.next(g.hears)
 			d := decoder{left: m.Data}
-			node, kind, from, upTo := d.string(), d.byte(), d.number(), d.number()
+			node, kind, from, upTo := d.string(), d.number(), d.number(), d.number()
 			if last = whole == ids; last {
 				if node != a.id || kind != joined || from != ids || upTo != ids || d.more() {
 					t.Errorf("after %d: told %q at the end", after, m.Data)

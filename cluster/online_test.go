@@ -28,7 +28,7 @@ func (g *ghost) listed() *nats.Msg {
 	g.t.Helper()
 	for {
 		m := g.next(g.hears)
-		if d := (decoder{left: m.Data}); d.string() != "" && d.byte() == listing {
+		if d := (decoder{left: m.Data}); d.string() != "" && d.number() == listing {
 			if pool := d.string(); pool != name || d.bad || d.more() {
 				g.t.Errorf("asked for %q", m.Data)
 			}
@@ -262,7 +262,7 @@ func TestListOfHugeIDs(t *testing.T) {
 	for number := range uint64(3) {
 		d := decoder{left: g.next(got).Data}
 		d.string()
-		d.byte()
+		d.number()
 		after, upTo, _, id := d.number(), d.number(), d.string(), d.string()
 		if d.number(); after != number || upTo != number+1 || len(id) != piece+1 || d.bad || d.more() {
 			t.Errorf("page %d up to %d, id of %d bytes", after, upTo, len(id))

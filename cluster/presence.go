@@ -140,7 +140,7 @@ func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err er
 			return nil, fmt.Errorf("gcpool/cluster: ids of node %q: %w", node, err)
 		}
 		d := decoder{left: m.Data}
-		from, kind, after, upTo := d.string(), d.byte(), d.number(), d.number()
+		from, kind, after, upTo := d.string(), d.number(), d.number(), d.number()
 		before := len(ids)
 		for d.more() {
 			d.string() // its pool

@@ -58,16 +58,7 @@ type decoder struct {
 	bad  bool
 }
 
-func (d *decoder) byte() byte {
-	if len(d.left) == 0 {
-		d.bad = true
-		return 0
-	}
-	b := d.left[0]
-	d.left = d.left[1:]
-	return b
-}
-
+// number returns a number, or a kind: each kind is an ASCII letter, which is a varint as it is.
 func (d *decoder) number() uint64 {
 	v, n := binary.Uvarint(d.left)
 	if n <= 0 {
