@@ -21,14 +21,19 @@ const (
 // message for the id to only one of them.
 const group = "gcpool"
 
-// A member is another node.
+// A member is another node, or this one if it has sent itself a request.
 type member struct {
+	window
+	seen     time.Time // when it was known to be there, by whatever message
+	answers  uint64    // answers sent to it
+	answered uint64    // answers that came from it
+
 	name  string
-	heard time.Time
-	whole uint64 // all ids that it announced up to this number have been heard
-	knows uint64 // the cluster's time in its last message to this node alone: it knew this node then
-	gone  bool   // silent, or announcements may have been lost
-	over  bool   // it has said farewell and has no ids; earlier announcements may come late
+	heard time.Time // its last heartbeat, zero if there was none
+	whole uint64    // all ids that it announced up to this number have been heard
+	knows uint64    // the cluster's time in its last message to this node alone: it knew this node then
+	gone  bool      // silent, or announcements may have been lost
+	over  bool      // it has said farewell and has no ids; earlier announcements may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the

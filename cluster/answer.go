@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"time"
@@ -89,7 +88,7 @@ func (n *replies) answer(d *decoder, node string) {
 		return
 	}
 	n.mu.Lock()
-	n.windowLocked(node).heard++
+	n.memberLocked(node).answered++
 	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
 	d.bad = !ok
 	if r != nil {
@@ -164,12 +163,9 @@ func (n *replies) settled(r *request, codes []byte, node, name string) {
 // have taken what is on its way, like a node that has died.
 func (n *replies) departed(node string, answers uint64) {
 	n.mu.Lock()
-	all := n.windowLocked(node).heard == answers
-	m := cmp.Or(n.members[node], new(member))
-	m.heard, m.gone, m.over = n.now(), true, all
-	if len(n.members) < maxNodes {
-		n.members[node] = m
-	}
+	m := n.memberLocked(node)
+	all := m.answered == answers
+	m.gone, m.over = true, all
 	ended := map[*request]error{}
 	for number, r := range n.out {
 		switch {

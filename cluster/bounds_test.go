@@ -185,7 +185,7 @@ func TestReconnected(t *testing.T) {
 	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
 	g.beats()
 	h.next(h.all)
-	g.members[h.id] = &member{heard: time.Now()}
+	g.members[h.id] = &member{heard: time.Now(), seen: time.Now()}
 	if err := g.nc.ForceReconnect(); err != nil {
 		t.Fatal(err)
 	}

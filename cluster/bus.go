@@ -80,12 +80,26 @@ func (n *bus) timeOf(d *decoder) uint64 {
 	return t
 }
 
+// memberLocked returns what is known of a node. If that is nothing, it counts as gone until its first
+// heartbeat. A node beyond maxNodes is not remembered, so it stays a stranger.
+func (n *bus) memberLocked(node string) *member {
+	m := n.members[node]
+	if m == nil {
+		m = &member{gone: true}
+		if len(n.members) < maxNodes {
+			n.members[node] = m
+		}
+	}
+	m.seen = n.now()
+	return m
+}
+
 // everybodyLocked returns the nodes that may have taken a request, this node included. No other node
 // does; see strangerLocked.
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {
-		if !m.over {
+		if !m.over && node != n.id {
 			nodes = append(nodes, node)
 		}
 	}

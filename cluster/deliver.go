@@ -71,21 +71,20 @@ func (n *incoming) received(m *nats.Msg) {
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	w, stranger := n.windowLocked(r.node), n.strangerLocked(r.node)
-	if m := n.members[r.node]; stranger && m != nil { // else they will hear of each other
-		m.heard = n.now() // it is known for an hour from now on, as the greeting says
+	m, stranger := n.memberLocked(r.node), n.strangerLocked(r.node)
+	if stranger && !m.heard.IsZero() { // else they will hear of each other
 		select {
 		case n.strangers <- r.node:
 		default: // the next request tells of it
 		}
 	}
 	if stranger || n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
-		w.refuse(r.number)
-	} else if w.take(r.number) {
+		m.refuse(r.number)
+	} else if m.take(r.number) {
 		n.deliveries[r.origin] = r
 		return true
 	}
-	if w.never(r.number) {
+	if m.never(r.number) {
 		n.answerLocked(r.node, r.number, outcomes, nil, "")
 	}
 	return false
@@ -93,23 +92,23 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 
 // probed tells a node what became of some of its requests. From now on it refuses requests that
 // never came.
-func (n *incoming) probed(node string, d *decoder, m *nats.Msg) {
+func (n *incoming) probed(node string, d *decoder, msg *nats.Msg) {
 	for d.more() {
 		number, k, here := d.number(), key{d.string(), d.string()}, ""
 		if d.bad {
-			n.reject(m)
+			n.reject(msg)
 			break
 		}
 		if !n.added(k).IsZero() {
 			here = n.id
 		}
 		n.mu.Lock()
-		w := n.windowLocked(node)
-		w.refuse(number)
+		m := n.memberLocked(node)
+		m.refuse(number)
 		switch {
 		case n.deliveries[origin{node, number}] != nil:
 			n.answerLocked(node, number, inProgress, nil, "")
-		case w.never(number):
+		case m.never(number):
 			n.answerLocked(node, number, absent, nil, here)
 		default: // its answer was sent before this one
 			n.answerLocked(node, number, taken, nil, "")
@@ -177,11 +176,8 @@ func (n *incoming) end(r *delivery, name string) {
 // farewell tells each node how many answers it should have got.
 func (n *incoming) farewell() {
 	n.mu.Lock()
-	for node := range n.members {
-		n.windowLocked(node)
-	}
-	for node, w := range n.windows {
-		n.answerLocked(node, w.answers, farewell, nil, "")
+	for node, m := range n.members {
+		n.answerLocked(node, m.answers, farewell, nil, "")
 	}
 	n.mu.Unlock()
 	n.round()

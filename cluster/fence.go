@@ -1,17 +1,11 @@
 package cluster
 
-import "time"
-
 // A window knows which of the latest requests of one node have been taken. It refuses requests
 // that come out of order, like the anti-replay window of RFC 4303: a delayed request must not be
 // written after later ones.
 type window struct {
 	last  uint64       // the highest number taken or refused
 	taken [1024]uint64 // one bit for each of the last numbers
-	used  time.Time
-
-	answers uint64 // answers sent to that node
-	heard   uint64 // answers that came from that node
 }
 
 // size is how many numbers a window remembers.
@@ -50,15 +44,4 @@ func (w *window) take(number uint64) bool {
 func (w *window) never(number uint64) bool {
 	word, bit := w.bit(number)
 	return number <= w.last && w.last-number < size && *word&bit == 0
-}
-
-// windowLocked returns the window of a node.
-func (n *outgoing) windowLocked(node string) *window {
-	w := n.windows[node]
-	if w == nil {
-		w = new(window)
-		n.windows[node] = w
-	}
-	w.used = n.now()
-	return w
 }

@@ -41,18 +41,17 @@ type outgoing struct {
 	queue        []*request // to be sent
 	out          map[uint64]*request
 	number       uint64
-	inFlight     int                // how many requests in out count; see maxInFlight
-	open         int                // requests without an outcome
-	buf          []byte             // the request that take has encoded; owned by send
-	pending      []message          // what else is to be sent
-	slots        map[string]int     // index in pending, of the answers to a node
-	broadcasting int                // bytes of Broadcast in pending
-	limit        int                // max_payload of NATS
-	away         bool               // no connection to NATS
-	windows      map[string]*window // by node
-	retries      map[key]retry      // ids with mail that nobody had
-	hints        [2]map[key]string  // the node where an id was last; see hintLocked
-	rotated      time.Time          // when hints began anew
+	inFlight     int               // how many requests in out count; see maxInFlight
+	open         int               // requests without an outcome
+	buf          []byte            // the request that take has encoded; owned by send
+	pending      []message         // what else is to be sent
+	slots        map[string]int    // index in pending, of the answers to a node
+	broadcasting int               // bytes of Broadcast in pending
+	limit        int               // max_payload of NATS
+	away         bool              // no connection to NATS
+	retries      map[key]retry     // ids with mail that nobody had
+	hints        [2]map[key]string // the node where an id was last; see hintLocked
+	rotated      time.Time         // when hints began anew
 }
 
 // A message is anything that send publishes and no request: it has no outcome to wait for.

@@ -202,7 +202,7 @@ func TestMembersAreForgotten(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
 	for id, ago := range map[string]time.Duration{"here": 0, "silent": 2 * memberTimeout, "dead": 2 * time.Hour} {
-		g.members[id] = &member{heard: time.Now().Add(-ago)}
+		g.members[id] = &member{heard: time.Now().Add(-ago), seen: time.Now().Add(-ago)}
 	}
 	g.tick()
 	if n := g.Stats().Nodes; n != 1 || len(g.members) != 2 || !g.members["silent"].gone || g.members["here"].gone {

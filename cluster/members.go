@@ -56,18 +56,13 @@ func (s *announcer) lookAtNATS() {
 	}
 }
 
-// forget removes old members and windows, and ids that need not be held any more.
+// forget removes old members, and ids that need not be held any more.
 func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	for node, m := range s.members {
 		m.gone = m.gone || now.Sub(m.heard) > memberTimeout
-		if now.Sub(m.heard) > time.Hour {
+		if now.Sub(m.seen) > time.Hour {
 			delete(s.members, node)
-		}
-	}
-	for node, w := range s.windows {
-		if now.Sub(w.used) > time.Hour {
-			delete(s.windows, node)
 		}
 	}
 	s.mu.Unlock()
@@ -193,39 +188,40 @@ func (s *announcer) evict(k key, e *entry) (done bool) {
 // shows that its sender knows this node. A node without ids does not need to know the ids of a
 // newcomer.
 func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
-	now := &member{name: d.string(), heard: s.now()}
-	sent := s.timeOf(d)
+	name, sent := d.string(), s.timeOf(d)
 	last, requests := d.number(), d.number()
+	if d.bad = d.bad || len(name) > maxName; d.bad {
+		return
+	}
 	s.mu.Lock()
-	before := s.members[node]
-	d.bad = d.bad || len(now.name) > maxName || before == nil && len(s.members) >= maxNodes
-	if d.bad || s.withdrawn.Load() || before != nil && before.over {
+	m := s.memberLocked(node)
+	d.bad = s.members[node] == nil // there are too many
+	if d.bad || s.withdrawn.Load() || m.over {
 		s.mu.Unlock()
 		return
 	}
-	if before != nil {
-		now.whole, now.knows = before.whole, before.knows
-	} else if len(s.entries)+len(s.dirty) == 0 {
-		now.whole = last
+	first, back := m.heard.IsZero(), m.gone
+	if first && len(s.entries)+len(s.dirty) == 0 {
+		m.whole = last
 	}
 	if !toAll {
 		if s.strangerLocked(node) { // it would not ask here about requests that it has sent before
-			s.windowLocked(node).refuse(requests)
+			m.refuse(requests)
 		}
-		now.knows = max(now.knows, sent)
+		m.knows = max(m.knows, sent)
 	}
-	whole := now.whole
-	s.members[node] = now
+	m.name, m.heard, m.gone = name, m.seen, false
+	whole := m.whole
 	s.mu.Unlock()
 	if kind == greeting {
 		s.heartbeatTo(s.subject("s", node), alive)
-	} else if before == nil && toAll {
+	} else if first && toAll {
 		s.heartbeatTo(s.subject("s", node), greeting) // its clock may be behind
 	}
 	if whole != last {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if before == nil || before.gone { // some mail may be for ids there
+	if back { // some mail may be for ids there
 		for _, p := range s.pool.Stats() {
 			s.local.Appeared(p.Name, "")
 		}

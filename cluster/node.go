@@ -188,7 +188,7 @@ func newNode() *Node {
 	b.ticks(time.Now())
 	out := &outgoing{
 		bus: b, limit: 1 << 20, sending: make(chan struct{}, 1), out: map[uint64]*request{}, slots: map[string]int{},
-		hints: [2]map[key]string{{}, {}}, windows: map[string]*window{}, retries: map[key]retry{},
+		hints: [2]map[key]string{{}, {}}, retries: map[key]retry{},
 	}
 	return &Node{
 		outgoing: out, replies: replies{out},

@@ -136,6 +136,6 @@ func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []b
 	}
 	b := append(binary.AppendUvarint(n.pending[i].data, number), kind)
 	n.pending[i].data = appendString(appendString(b, codes), name)
-	n.windowLocked(node).answers++
+	n.memberLocked(node).answers++
 	wake(n.sending)
 }

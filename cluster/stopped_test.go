@@ -20,7 +20,7 @@ func TestStoppedProcess(t *testing.T) {
 		waits := func() *request {
 			return &request{heard: g.now(), since: g.now(), batch: [][]byte{{}}, done: func(errs []error) { given = append(given, errs...) }}
 		}
-		out, queued, other := waits(), waits(), &member{heard: g.now().Add(-heartbeat)}
+		out, queued, other := waits(), waits(), &member{heard: g.now().Add(-heartbeat), seen: g.now()}
 		g.out[1], g.queue, g.members["h"] = out, []*request{queued}, other
 		start, began := g.now(), time.Now()
 		g.ticked.Store(&reading{began.Add(-6 * time.Second), start})
