@@ -300,12 +300,12 @@ func TestManyRefusals(t *testing.T) {
 func TestTooLateForAnAnswer(t *testing.T) {
 	n := bare("n")
 	n.stop = make(chan struct{})
-	if n.proceed(&delivery{batch: [][]byte{nil}}); len(n.pending) != 1 {
+	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 1 {
 		t.Error("no answer before")
 	}
 	n.pending, n.slots = nil, map[string]int{}
 	close(n.stop)
-	if n.proceed(&delivery{batch: [][]byte{nil}}); len(n.pending) != 0 {
+	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 0 {
 		t.Error("an answer after")
 	}
 }

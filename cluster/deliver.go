@@ -56,7 +56,7 @@ func (n *incoming) received(m *nats.Msg) {
 	switch {
 	case !n.accept(r, expires):
 	case kind == push:
-		n.proceed(r)
+		n.proceed(r, nil)
 	case n.added(r.key).IsZero():
 		n.end(r, "")
 	default:
@@ -117,14 +117,15 @@ func (n *incoming) probed(node string, d *decoder, msg *nats.Msg) {
 	}
 }
 
-// proceed gives the pool as many of the remaining messages of r as it has room for. It runs again
-// when these have their outcomes, or when there may be room. At the end it answers r. It loops
-// over messages that the pool refuses, because there may be more of them than a stack holds calls.
-func (n *incoming) proceed(r *delivery) {
-	for moved := false; !moved && len(r.batch) > 0; {
-		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.written(r, errs) })
+// proceed notes the outcomes of the first messages of r, and gives the pool as many of the others as
+// it has room for. It runs again when these have their outcomes, or when there may be room. At the
+// end it answers r. It loops over messages that the pool refuses, because there may be more of them
+// than a stack holds calls.
+func (n *incoming) proceed(r *delivery, errs []error) {
+	for !r.note(errs) && len(r.batch) > 0 {
+		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.proceed(r, errs) })
 		if taken > 0 {
-			return // written continues with r
+			return
 		}
 		select {
 		case <-n.stop:
@@ -132,21 +133,12 @@ func (n *incoming) proceed(r *delivery) {
 		default:
 		}
 		if errors.Is(err, context.Canceled) {
-			time.AfterFunc(retryDelay, func() { n.proceed(r) })
+			time.AfterFunc(retryDelay, func() { n.proceed(r, nil) })
 			return
 		}
-		moved = r.note([]error{err})
+		errs = []error{err}
 	}
 	n.end(r, "")
-}
-
-// written continues with r when its first messages have their outcomes.
-func (n *incoming) written(r *delivery, errs []error) {
-	if r.note(errs) {
-		n.end(r, "")
-	} else {
-		n.proceed(r)
-	}
 }
 
 // note notes the outcomes of the first messages of r. It reports whether the id moved, or its pool
