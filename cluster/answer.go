@@ -77,10 +77,8 @@ func (n *replies) answered(m *nats.Msg) {
 // answer handles one answer. An answer to a request that was given up makes sense.
 func (n *replies) answer(d *decoder, node string) {
 	number, kind, codes, name := d.number(), d.number(), d.bytes(), d.string()
-	for _, c := range codes {
-		d.bad = d.bad || int(c) >= len(reasons)
-	}
-	if d.bad {
+	unknown := func(code byte) bool { return int(code) >= len(reasons) }
+	if d.bad = d.bad || slices.ContainsFunc(codes, unknown); d.bad {
 		return
 	}
 	if kind == farewell {
@@ -89,44 +87,32 @@ func (n *replies) answer(d *decoder, node string) {
 	}
 	n.mu.Lock()
 	n.memberLocked(node).answered++
-	r, lost, ok := n.answeredLocked(number, kind, codes, node, name)
-	d.bad = !ok
-	if r != nil {
-		n.claimLocked(number)
-	}
-	n.mu.Unlock()
-	switch {
-	case r == nil:
-	case lost != nil:
-		n.finish(r, lost)
-	default:
-		n.settled(r, codes, node, name)
-	}
-}
-
-// answeredLocked returns the request if the answer ends it. Then lost is the outcome of all its
-// messages, or nil if each has its own outcome. ok reports whether the answer makes sense.
-func (n *replies) answeredLocked(number, kind uint64, codes []byte, node, name string) (r *request, lost error, ok bool) {
-	r = n.out[number]
+	// Either each message has its own outcome, or all have the same.
+	r, each, all := n.out[number], false, error(nil)
 	switch {
 	case r == nil:
 	case kind == inProgress:
 		r.since, r.heard = n.now(), n.now()
 		n.uncountLocked(r)
 	case kind == taken && r.kind == where:
-		return r, gcpool.ErrMoved, true // ask again
+		all = gcpool.ErrMoved // ask again
 	case kind == taken:
-		return r, ErrUncertain, true
+		all = ErrUncertain
 	case kind == absent:
-		if lost = n.absentLocked(r, node, name != ""); lost != nil {
-			return r, lost, true
-		}
-	case kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name))):
-		return r, nil, true
+		all = n.absentLocked(r, node, name != "")
 	default:
-		return nil, nil, false
+		each = kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name)))
+		d.bad = !each
 	}
-	return nil, nil, true
+	if each || all != nil {
+		n.claimLocked(number)
+	}
+	n.mu.Unlock()
+	if each {
+		n.settled(r, codes, node, name)
+	} else if all != nil {
+		n.finish(r, all)
+	}
 }
 
 // settled continues with r when a node has answered with outcomes for the first messages. The
