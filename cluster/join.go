@@ -39,25 +39,21 @@ func (n *Node) check() error {
 
 // subscribe subscribes to the subjects of the node itself, and checks permissions.
 func (n *Node) subscribe() error {
-	add := func(sub *nats.Subscription, err error) error {
-		if err == nil {
-			n.subs = append(n.subs, sub)
-		}
-		return err
-	}
 	before := n.nc.LastError()
+	for subject, c := range map[string]chan *nats.Msg{
+		n.subject("r", n.id, "*"): n.in, n.subject("d", n.id): n.in,
+		n.subject("s"): n.control, n.subject("s", n.id): n.control,
+	} {
+		sub, err := n.nc.ChanSubscribe(subject, c)
+		if err != nil {
+			return err
+		}
+		n.subs = append(n.subs, sub)
+	}
 	for _, p := range n.pool.Stats() {
 		n.hearBroadcasts(p.Name)
 	}
-	var err error
-	n.ours, err = n.nc.ChanSubscribe(n.subject("r", n.id, "*"), n.in)
-	return errors.Join(
-		add(n.ours, err),
-		add(n.nc.ChanSubscribe(n.subject("d", n.id), n.in)),
-		add(n.nc.ChanSubscribe(n.subject("s"), n.control)),
-		add(n.nc.ChanSubscribe(n.subject("s", n.id), n.control)),
-		(&announcer{Node: n}).permitted(before),
-	)
+	return (&announcer{Node: n}).permitted(before)
 }
 
 // permitted returns an error if NATS does not permit a subject that a node needs. NATS reports each
@@ -70,13 +66,9 @@ func (s *announcer) permitted(before error) error {
 	s.heartbeatTo(s.subject("s", s.id), alive)
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
-	s.publish(s.subject("b", "0"), self) // which is no pool
-	s.publish(s.subject("p", s.id, "0"), nil)
-	err := s.nc.PublishRequest(s.subject("m", token(""), token("")), s.subject("r", s.id, "0"), self)
-	if err != nil {
-		return err
-	}
-	for _, subject := range []string{s.subject("m", token(""), token("")), s.subject("b", "0"), s.subject("p", s.id, "0")} {
+	nobodys := []string{s.subject("m", token(""), token("")), s.subject("b", "0"), s.subject("p", s.id, "0")}
+	for _, subject := range nobodys {
+		s.publish(subject, self)
 		sub, err := s.nc.SubscribeSync(subject)
 		if err != nil {
 			return err

@@ -110,7 +110,6 @@ type Node struct {
 	incoming
 
 	in      chan *nats.Msg        // messages for the ids here, and answers
-	ours    *nats.Subscription    // answers
 	changed chan struct{}         // wakes the announcer
 	left    chan struct{}         // closed when it has ended
 	self    *atomic.Pointer[Node] // nil after Leave

@@ -171,8 +171,8 @@ func TestHandlerIsPassedOn(t *testing.T) {
 	if err := <-heard; err != trouble || n.Err() != trouble {
 		t.Errorf("heard %v, Err is %v", err, n.Err())
 	}
-	nc.ErrorHandler()(nc, n.ours, trouble)
-	if err := n.Err(); <-heard != trouble || !errors.Is(err, trouble) || !strings.Contains(err.Error(), n.ours.Subject) {
+	nc.ErrorHandler()(nc, n.subs[0], trouble)
+	if err := n.Err(); <-heard != trouble || !errors.Is(err, trouble) || !strings.Contains(err.Error(), n.subs[0].Subject) {
 		t.Errorf("Err is %v, without the subject", err)
 	}
 	if err := n.Leave(t.Context()); err != nil {
