@@ -233,18 +233,16 @@ func TestAnswersFit(t *testing.T) {
 		t.Fatal(err)
 	}
 	const requests = 300
-	silent := map[uint64]*request{}
 	n.mu.Lock()
 	for number := range uint64(requests) {
 		n.answerLocked(g.id, number+1, outcomes, []byte{0}, n.id)
-		silent[number+1] = &request{key: alice, kind: push}
-		n.out[number+1] = silent[number+1]
+		n.out[number+1] = &request{key: alice, kind: push}
 	}
 	n.mu.Unlock()
 	n.round()
 	asked := map[uint64]bool{}
 	for now := n.now(); len(asked) < requests; now = now.Add(tick) { // some must wait for the next time
-		n.inquire(silent, now)
+		n.inquireLocked(now)
 		n.round()
 		g.flush()
 		if len(probes) == 0 {

@@ -11,15 +11,18 @@ import (
 // patience is how long a push may stay without an answer while another node has its id.
 const patience = time.Second
 
-// inquire asks what became of silent requests. Otherwise a lost request would hold up the next
+// inquireLocked asks what became of silent requests. Otherwise a lost request would hold up the next
 // ones for WithTimeout. It asks the nodes that may have received the request. After a second it
-// asks all nodes, because one of them may have the id.
-func (n *replies) inquire(silent map[uint64]*request, now time.Time) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
+// asks all nodes, because one of them may have the id. A request that has been silent for two ticks
+// no longer counts as in flight, so that a node that hangs does not block requests to others.
+func (n *replies) inquireLocked(now time.Time) {
 	probes := map[string][]byte{}
-	for number, r := range silent {
-		if n.out[number] != r || now.Sub(r.asked) < min(3*tick+r.asked.Sub(r.heard), patience) {
+	for number, r := range n.out {
+		if now.Sub(r.heard) <= 2*tick {
+			continue
+		}
+		n.uncountLocked(r)
+		if now.Sub(r.asked) < min(3*tick+r.asked.Sub(r.heard), patience) {
 			continue
 		}
 		nodes := n.mayHaveLocked(r)
@@ -71,23 +74,18 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	return nil
 }
 
-// sweep gives up overdue requests, and at the end all requests. A request that has been silent for
-// two ticks no longer counts as in flight, so that a node that hangs does not block requests to
-// others. inquire asks about silent requests.
+// sweep gives up overdue requests, and at the end all requests. It asks about silent ones.
 func (n *replies) sweep(end bool) {
-	ended, silent := map[*request]error{}, map[uint64]*request{}
+	ended := map[*request]error{}
 	n.mu.Lock()
 	now := n.now()
 	n.ticks(now)
 	for number, r := range n.out {
-		switch {
-		case end || now.Sub(r.heard) > n.timeout:
+		if end || now.Sub(r.heard) > n.timeout {
 			ended[n.claimLocked(number)] = ErrUncertain
-		case now.Sub(r.heard) > 2*tick:
-			n.uncountLocked(r)
-			silent[number] = r
 		}
 	}
+	n.inquireLocked(now)
 	if now.Sub(n.rotated) > hintTTL {
 		n.hints = [2]map[key]string{{}, n.hints[0]}
 		n.rotated = now
@@ -100,6 +98,5 @@ func (n *replies) sweep(end bool) {
 	for r, err := range ended {
 		n.finish(r, err)
 	}
-	n.inquire(silent, now)
 	wake(n.sending) // it checks whether NATS is connected
 }

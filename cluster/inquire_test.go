@@ -329,7 +329,7 @@ func TestInquire(t *testing.T) {
 	n.out[1] = r
 	var times []time.Duration
 	for d := time.Duration(0); d < 3*time.Second; d += tick {
-		n.inquire(map[uint64]*request{1: r}, start.Add(d))
+		n.inquireLocked(start.Add(d))
 		if len(n.pending) > 0 {
 			if to := n.pending[0].subject; !strings.HasPrefix(to, n.subject("d", "")) {
 				t.Errorf("asked at %q", to)
@@ -344,7 +344,7 @@ func TestInquire(t *testing.T) {
 	for number := range uint64(10_000) {
 		n.out[number] = &request{key: alice, node: "g"}
 	}
-	n.inquire(n.out, start)
+	n.inquireLocked(start)
 	if len(n.pending) != 1 || len(n.pending[0].data) > piece+100 {
 		t.Errorf("%d messages, the first of %d bytes", len(n.pending), len(n.pending[0].data))
 	}
