@@ -34,17 +34,6 @@ func (n *outgoing) uncountLocked(r *request) {
 	}
 }
 
-// fail settles a request that did not leave. If one message was too large, those
-// behind it are sent.
-func (n *outgoing) fail(r *request, err error) {
-	if err == errTooLarge && len(r.batch) > 1 {
-		r.errs, r.batch = append(r.errs, err), r.batch[1:]
-		n.enqueue(r)
-		return
-	}
-	n.finish(r, err)
-}
-
 // finish settles a request. err is the outcome of all messages that have none. A request that has
 // moved is sent again, for up to WithTimeout. The pauses grow with the time of the search, so that
 // a request soon finds an id that has just moved.

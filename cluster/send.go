@@ -47,7 +47,7 @@ func (n *outgoing) round() (more bool) {
 			err = n.publishRequest(subject, n.subject("r", n.id, strconv.FormatUint(n.number, 10)))
 		}
 		if err != nil && n.claim(n.number) != nil {
-			n.fail(r, err)
+			n.finish(r, err)
 		}
 	}
 	n.mu.Lock()
@@ -57,8 +57,8 @@ func (n *outgoing) round() (more bool) {
 
 // take moves the first request from the queue to out, where n.number is its number. It
 // encodes the request into n.buf, with as many messages as one NATS message holds, and
-// returns the subject, or why the request cannot be sent. It returns nil if the queue is
-// empty or maxInFlight is reached.
+// returns the subject, or why the request cannot be sent. First messages that are too large have
+// their outcome at once. It returns nil if the queue is empty or maxInFlight is reached.
 func (n *outgoing) take() (r *request, subject string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -76,6 +76,9 @@ func (n *outgoing) take() (r *request, subject string, err error) {
 	b := append(appendString(n.buf[:0], n.id), r.kind)
 	b = binary.AppendUvarint(b, n.clock.at(time.Now().Add(n.timeout)))
 	b = appendString(appendString(b, r.pool), r.id)
+	for !n.away && len(r.batch) > 0 && len(b)+binary.MaxVarintLen32+len(r.batch[0]) > n.limit {
+		r.errs, r.batch = append(r.errs, errTooLarge), r.batch[1:]
+	}
 	for r.sent < len(r.batch) && len(b)+binary.MaxVarintLen32+len(r.batch[r.sent]) <= n.limit {
 		b = appendString(b, r.batch[r.sent])
 		r.sent++
@@ -84,7 +87,7 @@ func (n *outgoing) take() (r *request, subject string, err error) {
 	switch {
 	case n.away:
 		err = errAway
-	case len(b) > n.limit || r.sent < min(1, len(r.batch)):
+	case len(r.batch) == 0:
 		err = errTooLarge
 	case r.node != "":
 		return r, n.subject("d", r.node), nil
