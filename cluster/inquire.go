@@ -74,10 +74,12 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	return nil
 }
 
-// sweep gives up overdue requests, and at the end all requests. It asks about silent ones.
+// sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests,
+// and those to come.
 func (n *replies) sweep(end bool) {
 	ended := map[*request]error{}
 	n.mu.Lock()
+	n.ended = n.ended || end
 	now := n.now()
 	n.ticks(now)
 	for number, r := range n.out {

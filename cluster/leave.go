@@ -40,7 +40,7 @@ func (n *Node) leave(ctx context.Context) error {
 	err := n.settle(ctx)
 	settled := err == nil
 	close(n.stop)
-	n.giveUp()
+	n.sweep(true)
 	n.self.Store(nil)
 	ended := make(chan struct{})
 	go func() {
@@ -58,14 +58,6 @@ func (n *Node) leave(ctx context.Context) error {
 		err = ctx.Err()
 	}
 	return err
-}
-
-// giveUp ends all requests, and refuses those to come.
-func (n *Node) giveUp() {
-	n.mu.Lock()
-	n.ended = true
-	n.mu.Unlock()
-	n.sweep(true)
 }
 
 // settle waits until nothing is on its way. Once the ids are withdrawn, accept takes no more

@@ -164,7 +164,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	if err := n.subscribe(); err != nil {
 		_ = pool.SetCluster(nil) // fails after Shutdown
 		n.unsubscribe()
-		n.giveUp()
+		n.sweep(true)
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
 	n.self = new(atomic.Pointer[Node])

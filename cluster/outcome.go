@@ -36,7 +36,8 @@ func (n *outgoing) uncountLocked(r *request) {
 
 // finish settles a request. err is the outcome of all messages that have none. A request that has
 // moved is sent again, for up to WithTimeout. The pauses grow with the time of the search, so that
-// a request soon finds an id that has just moved.
+// a request soon finds an id that has just moved. The pool decides what becomes of the request if the
+// id is connected here by now, if some of its messages have outcomes, or if this node leaves.
 func (n *outgoing) finish(r *request, err error) {
 	if err != gcpool.ErrMoved {
 		n.settle(r, err)
@@ -51,17 +52,13 @@ func (n *outgoing) finish(r *request, err error) {
 	n.mu.Lock()
 	n.hints[0][r.key] = ""
 	n.mu.Unlock()
-	time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), func() { n.again(r) })
-}
-
-// again sends a request that has moved. The pool decides what becomes of it if the id is connected
-// here by now, if some of its messages have outcomes, or if this node leaves.
-func (n *outgoing) again(r *request) {
-	if len(r.errs) > 0 || n.gone.Load() || !n.added(r.key).IsZero() {
-		n.settle(r, gcpool.ErrMoved)
-	} else {
-		n.enqueue(r)
-	}
+	time.AfterFunc(min(max(retryDelay, searched/8), maxRetryDelay), func() {
+		if len(r.errs) > 0 || n.gone.Load() || !n.added(r.key).IsZero() {
+			n.settle(r, err)
+		} else {
+			n.enqueue(r)
+		}
+	})
 }
 
 func (n *outgoing) settle(r *request, err error) {
