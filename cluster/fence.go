@@ -4,12 +4,12 @@ package cluster
 // that come out of order, like the anti-replay window of RFC 4303: a delayed request must not be
 // written after later ones.
 type window struct {
-	last  uint64       // the highest number taken or refused
-	taken [1024]uint64 // one bit for each of the last numbers
+	last  uint64   // the highest number taken or refused
+	taken []uint64 // one bit for each of the last numbers; nil until one was taken
 }
 
 // size is how many numbers a window remembers.
-const size = 64 * uint64(len(window{}.taken))
+const size = 65_536
 
 func (w *window) bit(number uint64) (word *uint64, bit uint64) {
 	return &w.taken[number%size/64], 1 << (number % 64)
@@ -17,8 +17,8 @@ func (w *window) bit(number uint64) (word *uint64, bit uint64) {
 
 // refuse has all numbers up to one refused from now on.
 func (w *window) refuse(number uint64) {
-	if number > w.last && number-w.last >= size {
-		clear(w.taken[:])
+	if number > w.last && (w.taken == nil || number-w.last >= size) {
+		clear(w.taken)
 		w.last = number
 	}
 	for w.last < number {
@@ -35,6 +35,9 @@ func (w *window) take(number uint64) bool {
 		return false
 	}
 	w.refuse(number)
+	if w.taken == nil {
+		w.taken = make([]uint64, size/64)
+	}
 	word, bit := w.bit(number)
 	*word |= bit
 	return true
@@ -42,6 +45,12 @@ func (w *window) take(number uint64) bool {
 
 // never reports whether a request certainly was not taken, and never will be.
 func (w *window) never(number uint64) bool {
+	if number > w.last || w.last-number >= size {
+		return false
+	}
+	if w.taken == nil {
+		return true
+	}
 	word, bit := w.bit(number)
-	return number <= w.last && w.last-number < size && *word&bit == 0
+	return *word&bit == 0
 }
