@@ -10,14 +10,15 @@ import (
 )
 
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
-// destroys both if it closes a socket with bytes that nobody has read. So a Conn shuts its side
-// down, reads what comes and drops it, and closes when the peer has (RFC 6455 section 7.1.1). A
-// library inside Read drops what comes. If its handler has returned, the goroutine of the
-// handler, or the goroutine of the pool's close, drops it. Otherwise nobody does, and a timer
-// closes the socket.
+// destroys both if it closes a socket with bytes that nobody has read. So a Conn reads what comes
+// and drops it until the peer has answered, shuts its side down, and closes when the peer has (RFC
+// 6455 sections 5.5.1 and 7.1.1). Firefox calls a close unclean, and may withhold the last messages
+// from its page, if our side is shut before it has answered. A library inside Read drops what
+// comes. If its handler has returned, the goroutine of the handler, or the goroutine of the pool's
+// close, drops it. Otherwise nobody does, and a timer closes the socket.
 
 // closeGrace is how long a close frame may wait for room in the socket, and how long the socket
-// may wait for its peer to close.
+// may wait for its peer to close. The peer has half of it to answer a close frame.
 const closeGrace = time.Second
 
 // lingerersMost is how many connections may be between the beginning and the end of their
@@ -69,9 +70,10 @@ func (c *Conn) update(change func(*closing)) {
 	now := c.closing.move()
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {
-		timer := time.AfterFunc(closeGrace, c.Kill)
+		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })
+		over := time.AfterFunc(closeGrace, c.Kill)
 		leave := linger(c)
-		c.after.add(func() { timer.Stop(); leave() })
+		c.after.add(func() { late.Stop(); over.Stop(); leave() })
 	}
 	after := callback(func() {})
 	if now == ended && c.after != nil {
@@ -85,6 +87,8 @@ func (c *Conn) update(change func(*closing)) {
 	case begins:
 		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
+	case before == ending && now == shutting:
+		c.shut()
 	case ends:
 		then := after // only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); then() })
@@ -106,7 +110,7 @@ func (c *callback) add(f func()) {
 	}
 }
 
-// shut shuts our side, once all due frames are out. TLS may wait up to 5 s for that
+// shut shuts our side. TLS may wait up to 5 s for that
 // (tls.Conn.CloseWrite). A connection without CloseWrite, as a limited listener returns, lingers
 // with our side open if its peer has got a close frame.
 func (c *Conn) shut() {

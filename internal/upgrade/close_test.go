@@ -129,6 +129,53 @@ func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 	}
 }
 
+// TestOurSideIsShutBehindTheAnswer: Firefox calls an end before its answer unclean, and may
+// withhold messages from its page. A peer that does not answer has half of the time for that.
+func TestOurSideIsShutBehindTheAnswer(t *testing.T) {
+	for _, test := range []struct {
+		what       string
+		peer       func(net.Conn)
+		shut, want time.Duration
+	}{
+		{"says nothing", func(net.Conn) {}, closeGrace / 2, closeGrace},
+		{"answers", func(peer net.Conn) {
+			time.Sleep(closeGrace / 10)
+			peer.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xe8"))
+		}, closeGrace / 10, closeGrace / 10},
+		{"closes", func(peer net.Conn) {
+			time.Sleep(closeGrace / 10)
+			peer.Close()
+		}, closeGrace / 10, closeGrace / 10},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			conn, peer := net.Pipe()
+			start := time.Now()
+			shut, over := make(chan time.Duration, 1), make(chan time.Duration, 1)
+			half := halfCloser{conn, func() { shut <- time.Since(start) }}
+			c := &Conn{Conn: half, speech: speech{phase: frames}}
+			c.End(frame.StatusNormal, func() { over <- time.Since(start) })
+			go c.Drain(true)
+			expect(t, peer, test.what, close1000)
+			test.peer(peer)
+			if s, o := <-shut, <-over; s != test.shut || o != test.want {
+				t.Errorf("a peer that %s: our side is shut after %v and the socket closed after %v, want %v and %v", test.what, s, o, test.shut, test.want)
+			}
+			peer.Close()
+		})
+	}
+}
+
+// A halfCloser calls shut when its side is shut.
+type halfCloser struct {
+	net.Conn
+	shut func()
+}
+
+func (h halfCloser) CloseWrite() error {
+	h.shut()
+	return nil
+}
+
 // TestResetEndsTheLinger: behind a reset nothing comes any more.
 func TestResetEndsTheLinger(t *testing.T) {
 	conn, peer := nettest.TCP(t)

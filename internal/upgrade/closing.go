@@ -11,7 +11,9 @@ import (
 //
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both sent a close frame
-//	ending    -> lingering   all that was due is out, and our side is shut
+//	ending    -> shutting    all that was due is out, and the peer has sent its close frame,
+//	                         will send none, or is late
+//	shutting  -> lingering   our side is shut
 //	lingering -> ended       the peer has closed; or it began the close and has everything;
 //	                         or dropMost was reached
 //	any       -> ended       closeGrace is over, nothing can be sent, or Kill
@@ -20,6 +22,7 @@ type life uint8
 const (
 	alive life = iota
 	ending
+	shutting
 	lingering
 	ended
 )
@@ -37,12 +40,14 @@ var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 type closing struct {
 	life     life
 	said     writer
+	out      bool  // since it began, all that was due has left
+	late     bool  // the peer need not answer any more
 	done     bool  // the peer sends nothing more, or nobody waits for it
 	heard    bool  // the peer's close frame came before anybody here has sent one
 	arrived  bool  // when our side was shut, the peer's system had almost everything
 	returned bool  // the handler has returned
 	away     bool  // a pool that has the connection, or has refused it, is shut down
-	dropped  int32 // bytes, while lingering
+	dropped  int32 // bytes, since out
 	cut      error // why nothing may follow: a frame has been cut for good
 }
 
@@ -91,11 +96,18 @@ func (c *closing) ask(status bool) {
 	}
 }
 
+// leaves notes that nothing is due any more. told is false if no close frame can have left,
+// because the handshake is not over: then there is no answer to wait for.
+func (c *closing) leaves(told bool) {
+	c.out = true
+	c.late = c.late || !told
+}
+
 // shut notes that our side is shut, or cannot be shut, and whether what we have sent has
 // arrived. A peer that got no close frame, because a frame was cut before it, gets no more
 // time.
 func (c *closing) shut(failed, arrived bool) {
-	if c.life == ending {
+	if c.life == shutting {
 		c.life = lingering
 	}
 	c.arrived = arrived
@@ -114,7 +126,7 @@ func (c *closing) closes() {
 // peer's frame, so it gets all bytes until its handler has returned.
 func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 	drops = c.life != alive && (returned || c.said != library)
-	if drops && c.life == lingering { // before that, our close frame is still on its way
+	if drops && c.out { // before that, our close frame is still on its way
 		c.dropped += int32(n)
 	}
 	c.done = c.done || over || c.dropped > dropMost
@@ -127,6 +139,8 @@ func (c *closing) came(n int, over, returned bool) (drops, more bool) {
 // answers it.
 func (c *closing) move() life {
 	switch {
+	case c.life == ending && c.out && (c.done || c.heard || c.late || c.cut != nil):
+		c.life = shutting
 	case c.life == lingering && (c.done || c.heard && c.arrived):
 		c.life = ended
 	case c.life == alive && (c.done || c.heard) && c.said == library:

@@ -19,6 +19,9 @@ func TestClosing(t *testing.T) {
 	over := func(c *closing) { c.came(0, true, false) }
 	flood := func(c *closing) { c.came(dropMost+1, false, true) }
 	peer := func(c *closing) { c.closes() }
+	out := func(c *closing) { c.leaves(true) }
+	untold := func(c *closing) { c.leaves(false) }
+	late := func(c *closing) { c.late = true }
 	shut := func(c *closing) { c.shut(false, true) }
 	early := func(c *closing) { c.shut(false, false) }
 	fails := func(c *closing) { c.shut(true, true) }
@@ -30,27 +33,30 @@ func TestClosing(t *testing.T) {
 		said  writer
 	}
 	for what, walk := range map[string]moves{
-		"closed, and the peer answers":          {{closes, ending, pool}, {shut, lingering, pool}, {over, ended, pool}},
-		"closed twice":                          {{closes, ending, pool}, {closes, ending, pool}, {shut, lingering, pool}, {silent, lingering, pool}},
-		"the peer has closed before":            {{over, alive, nobody}, {closes, ending, pool}, {shut, ended, pool}},
-		"the peer closes before our side has":   {{closes, ending, pool}, {over, ending, pool}, {shut, ended, pool}},
-		"our side cannot be shut":               {{closes, ending, pool}, {fails, ended, pool}},
-		"shut after the end":                    {{kill, ended, nobody}, {shut, ended, nobody}, {closes, ended, nobody}},
-		"the peer floods":                       {{closes, ending, pool}, {flood, ending, pool}, {shut, lingering, pool}, {flood, ended, pool}},
+		"closed, and the peer answers":          {{closes, ending, pool}, {out, ending, pool}, {peer, shutting, pool}, {shut, ended, pool}},
+		"closed, and the peer only closes":      {{closes, ending, pool}, {out, ending, pool}, {over, shutting, pool}, {shut, ended, pool}},
+		"closed, and the peer is late":          {{closes, ending, pool}, {out, ending, pool}, {late, shutting, pool}, {shut, lingering, pool}, {over, ended, pool}},
+		"closed, and our frame is late":         {{closes, ending, pool}, {late, ending, pool}, {out, shutting, pool}, {early, lingering, pool}, {peer, ended, pool}},
+		"closed twice":                          {{closes, ending, pool}, {closes, ending, pool}, {out, ending, pool}, {silent, ending, pool}},
+		"closed before the handshake is over":   {{closes, ending, pool}, {untold, shutting, pool}, {shut, lingering, pool}},
+		"the peer has closed before":            {{over, alive, nobody}, {closes, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
+		"the peer closes before our frame":      {{closes, ending, pool}, {over, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
+		"our side cannot be shut":               {{closes, ending, pool}, {out, ending, pool}, {late, shutting, pool}, {fails, ended, pool}},
+		"shut after the end":                    {{kill, ended, nobody}, {out, ended, nobody}, {shut, ended, nobody}, {closes, ended, nobody}},
+		"the peer floods":                       {{closes, ending, pool}, {flood, ending, pool}, {out, ending, pool}, {flood, shutting, pool}, {shut, ended, pool}},
 		"nothing was said, nor is to be":        {{silent, ended, nobody}},
 		"a frame was cut":                       {{cut, alive, nobody}, {closes, ended, nobody}},
-		"a frame is cut before the close frame": {{closes, ending, pool}, {cut, ending, pool}, {shut, ended, pool}},
-		"the library closes first":              {{answer, alive, library}, {over, ending, library}, {shut, ended, library}},
+		"a frame is cut before the close frame": {{closes, ending, pool}, {cut, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
+		"the library closes first":              {{answer, alive, library}, {over, ending, library}, {out, shutting, library}, {shut, ended, library}},
 		"the peer closes, the library answers":  {{over, alive, nobody}, {answer, ending, library}},
 		"goodbye, and the peer and it answer":   {{goodbye, alive, pool}, {over, alive, pool}, {answer, ending, library}},
 		"goodbye, and it answers before":        {{goodbye, alive, pool}, {answer, alive, library}, {over, ending, library}},
-		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {silent, ending, pool}, {shut, ended, pool}},
+		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {silent, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"goodbye after the library's":           {{answer, alive, library}, {goodbye, alive, library}},
-		"the library closes, the pool does not": {{answer, alive, library}, {silent, ending, library}, {shut, lingering, library}},
-		"the peer begins, and has all":          {{peer, alive, nobody}, {answer, ending, library}, {shut, ended, library}},
-		"the peer begins, and has not all yet":  {{peer, alive, nobody}, {answer, ending, library}, {early, lingering, library}, {over, ended, library}},
-		"the peer begins, the pool answers":     {{peer, alive, nobody}, {closes, ending, pool}, {early, lingering, pool}, {over, ended, pool}},
-		"closed, and the peer's frame comes":    {{closes, ending, pool}, {early, lingering, pool}, {peer, ended, pool}},
+		"the library closes, the pool does not": {{answer, alive, library}, {silent, ending, library}, {out, ending, library}, {late, shutting, library}, {shut, lingering, library}},
+		"the peer begins, and has all":          {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {shut, ended, library}},
+		"the peer begins, and has not all yet":  {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {early, lingering, library}, {over, ended, library}},
+		"the peer begins, the pool answers":     {{peer, alive, nobody}, {closes, ending, pool}, {out, shutting, pool}, {early, lingering, pool}, {over, ended, pool}},
 		"killed":                                {{kill, ended, nobody}, {over, ended, nobody}, {answer, ended, nobody}},
 	} {
 		var c closing

@@ -73,14 +73,15 @@ func (c *Conn) release(from writer, err error) {
 		}
 		c.mu.Lock()
 	}
-	shut := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	if !shut { // otherwise nobody gets a turn any more
+	out := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
+	told := c.speech.phase == frames
+	if !out { // otherwise nobody gets a turn any more
 		c.turns.turn = nobody
 		c.change.Wake()
 	}
 	c.mu.Unlock()
-	if shut {
-		c.shut()
+	if out {
+		c.update(func(now *closing) { now.leaves(told) })
 	}
 }
 
