@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Installs what the tests need, on Debian or Ubuntu: a browser, Node.js, axe-core and ws,
+# Installs what the tests need, on Debian or Ubuntu: two browsers, Node.js, axe-core and ws,
 # of which npm fetches the last two.
 set -euo pipefail
 cd "$(dirname "$0")"
 
 missing=()
 command -v chromium >/dev/null || missing+=(chromium)
+command -v firefox >/dev/null || missing+=(firefox-esr)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 if [ "${#missing[@]}" -gt 0 ]; then

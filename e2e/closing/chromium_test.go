@@ -2,8 +2,8 @@ package closing
 
 import (
 	"context"
+	_ "embed"
 	"fmt"
-	"os"
 	"os/exec"
 	"testing"
 
@@ -20,10 +20,6 @@ func TestChromiumUnderTLS(t *testing.T) {
 func newChromium(t *testing.T) client {
 	t.Helper()
 	need(t, "chromium")
-	source, err := os.ReadFile("closes.js")
-	if err != nil {
-		t.Fatal(err)
-	}
 	path, _ := exec.LookPath("chromium")
 	allocator, stop := chromedp.NewExecAllocator(context.Background(),
 		chromedp.ExecPath(path), chromedp.UserDataDir(t.TempDir()),
@@ -40,17 +36,21 @@ func newChromium(t *testing.T) client {
 	if err := chromedp.Do(page); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := chromedp.Run(page, chromedp.Evaluate[bool](string(source)+"; true")); err != nil {
-		t.Fatal(err)
-	}
 	return func(t *testing.T, url string, n int, sends bool) []ending {
 		ctx, cancel := context.WithTimeout(page, patience)
 		defer cancel()
-		call := fmt.Sprintf("closeAll(WebSocket, %q, %d, %t)", url, n, sends)
-		endings, err := chromedp.Run(ctx, chromedp.Evaluate[[]ending](call, chromedp.EvalAwaitPromise))
+		endings, err := chromedp.Run(ctx, chromedp.Evaluate[[]ending](closingScript(url, n, sends), chromedp.EvalAwaitPromise))
 		if err != nil {
 			t.Errorf("chromium: %v", err)
 		}
 		return endings
 	}
+}
+
+//go:embed closes.js
+var closesJS string
+
+// closingScript is what a page runs, for a promise of the endings.
+func closingScript(url string, n int, sends bool) string {
+	return closesJS + fmt.Sprintf("closeAll(WebSocket, %q, %d, %t)", url, n, sends)
 }

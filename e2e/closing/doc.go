@@ -1,6 +1,6 @@
 // Package closing has nothing but tests. They count how WebSockets end for their clients.
-// Chromium, the ws package of Node.js, and a client that reads bare frames try each way to
-// end a WebSocket, with each library and each kind of handler.
+// Chromium, Firefox, the ws package of Node.js, and a client that reads bare frames try each
+// way to end a WebSocket, with each library and each kind of handler.
 //
 //	e2e/setup.sh
 //	go test ./e2e/closing

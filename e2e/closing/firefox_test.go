@@ -1,0 +1,134 @@
+package closing
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+	"github.com/nulijiabei/gcpool"
+)
+
+func TestFirefox(t *testing.T) { closeAll(t, newFirefox(t), round{few: 1}) }
+
+func TestFirefoxUnderTLS(t *testing.T) {
+	closeAll(t, newFirefox(t), round{few: 1, tls: true, takes: notifies})
+}
+
+// TestFirefoxTakesWhatComesBeforeAClose pushes a message to a page that has just connected,
+// and closes its connection.
+func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
+	run := startFirefox(t)
+	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
+	s := newSite(t, &closure{library: library{serve: func(s *site) http.Handler {
+		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			ws, err := upgrader.Upgrade(w, r, nil)
+			if err != nil {
+				return // it has answered
+			}
+			defer ws.Close()
+			s.conns.Add("0", gcpool.Conn(r))
+			if err := s.stream.Deliver(r.Context(), "0", []byte("hello")); err != nil {
+				t.Error(err)
+			}
+			s.conns.Kick("0", 4001, "bye")
+			ws.ReadMessage()
+		})
+	}}})
+	defer s.close()
+	for range 10 {
+		got := run(t, fmt.Sprintf(`new Promise(resolve => {
+			const seen = [], ws = new WebSocket(%q);
+			ws.onopen = () => seen.push("open");
+			ws.onmessage = ({ data }) => seen.push(data);
+			ws.onclose = ({ code, wasClean }) => resolve([...seen, code, wasClean].join());
+		})`, s.url()))
+		if want := "open,hello,4001,true"; got != want {
+			t.Errorf("the page has seen %s, want %s", got, want)
+		}
+	}
+}
+
+// newFirefox starts a browser, and returns a client that is a page in it.
+func newFirefox(t *testing.T) client {
+	t.Helper()
+	run := startFirefox(t)
+	return func(t *testing.T, url string, n int, sends bool) (endings []ending) {
+		value := run(t, closingScript(url, n, sends)+".then(JSON.stringify)")
+		if err := json.Unmarshal([]byte(value), &endings); err != nil {
+			t.Errorf("firefox: %v", err)
+		}
+		return endings
+	}
+}
+
+// startFirefox starts a browser, and returns a function that runs a script in a page of it,
+// and returns the string that the script promises. The browser takes the commands of WebDriver
+// BiDi.
+func startFirefox(t *testing.T) func(t *testing.T, script string) string {
+	t.Helper()
+	need(t, "firefox")
+	command := exec.Command("firefox", "--headless", "--no-remote", "--profile", t.TempDir(), "--remote-debugging-port", "0")
+	command.Env = append(os.Environ(), "HOME="+t.TempDir())
+	stderr, err := command.StderrPipe()
+	if err == nil {
+		err = command.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	hurry := time.AfterFunc(patience, func() { command.Process.Kill() })
+	t.Cleanup(func() { command.Wait() })
+	url, lines := "", bufio.NewScanner(stderr)
+	for url == "" && lines.Scan() {
+		_, url, _ = strings.Cut(lines.Text(), "WebDriver BiDi listening on ")
+	}
+	go io.Copy(io.Discard, stderr)
+	ws, _, err := websocket.DefaultDialer.Dial(url+"/session", nil)
+	if err != nil {
+		t.Fatalf("firefox: %v", err)
+	}
+	hurry.Stop()
+	t.Cleanup(func() {
+		hurry.Reset(patience)
+		bidi(t, ws, "browser.close", params{})
+	})
+	trusts := params{"acceptInsecureCerts": true} // httptest's is nobody's
+	bidi(t, ws, "session.new", params{"capabilities": params{"alwaysMatch": trusts}})
+	page := params{"context": bidi(t, ws, "browsingContext.create", params{"type": "tab"}).Context}
+	return func(t *testing.T, script string) string {
+		return bidi(t, ws, "script.evaluate", params{"target": page, "awaitPromise": true, "expression": script}).Result.Value
+	}
+}
+
+type params map[string]any
+
+// A result is what the commands here return.
+type result struct {
+	Context string
+	Result  struct{ Value string }
+}
+
+// bidi runs a command.
+func bidi(t *testing.T, ws *websocket.Conn, method string, p params) result {
+	var answer struct {
+		Error, Message string
+		Result         result
+	}
+	ws.SetReadDeadline(time.Now().Add(patience))
+	err := ws.WriteJSON(params{"id": 1, "method": method, "params": p})
+	if err == nil {
+		err = ws.ReadJSON(&answer)
+	}
+	if err != nil || answer.Error != "" {
+		t.Errorf("firefox: %s: %v %s %s", method, err, answer.Error, answer.Message)
+	}
+	return answer.Result
+}
