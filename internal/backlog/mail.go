@@ -124,5 +124,9 @@ func (a *absence) expireOldest() {
 	}
 	oldest := b.Log.First()
 	a.remove(1, oldest.Receipts(), oldest.Payload)
-	b.lose(oldest, reason)
+	if b.Travels() { // after the batch
+		b.lose(oldest, reason)
+	} else { // a write may be stuck for long, and nothing would bound what gives way meanwhile
+		b.fail(oldest, reason)
+	}
 }
