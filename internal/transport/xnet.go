@@ -76,12 +76,15 @@ func (x *xnet) Goodbye(s frame.Status) (err error) {
 
 func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
+// Close waits until the handler has read the peer's answer and returned, because then x/net closes
+// the socket. If the socket were closed sooner, the peer might not see the frame.
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
-	defer close(x.out)
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
-	if s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil {
-		_ = x.Goodbye(s)
+	sent := s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil && x.Goodbye(s) == nil
+	close(x.out)
+	for end := time.Now().Add(closeGrace / 2); sent && !x.Closed() && time.Now().Before(end); {
+		time.Sleep(again)
 	}
 	x.Kill()
 }
