@@ -140,7 +140,6 @@ func (s *announcer) refresh(k key) {
 		if err != nil {
 			s.note(err)
 		}
-		s.hearBroadcasts(k.pool)
 		e = &entry{key: k, sub: sub}
 		s.entries[k] = e
 		fallthrough
@@ -240,9 +239,6 @@ func (s *announcer) leave() {
 	}
 	for _, h := range s.held {
 		s.unsubscribe(h.sub)
-	}
-	for _, sub := range s.broadcasts {
-		s.unsubscribe(sub)
 	}
 	s.held = nil
 	s.ids.Store(int64(len(s.entries)))

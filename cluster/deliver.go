@@ -30,6 +30,7 @@ type incoming struct {
 	*outgoing
 	taken      atomic.Uint64
 	deliveries map[origin]*delivery
+	broadcasts map[string]*broadcast // by pool
 }
 
 // received handles one request.

@@ -83,7 +83,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	case n.broadcasting+len(b) > broadcastBytes:
 		return errOverflow
 	}
-	n.pending = append(n.pending, message{n.subject("b", token(pool)), b})
+	n.pending = append(n.pending, message{n.subject("b"), b})
 	n.broadcasting += len(b)
 	return nil
 }

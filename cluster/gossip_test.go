@@ -204,8 +204,9 @@ func TestMembersAreForgotten(t *testing.T) {
 	for id, ago := range map[string]time.Duration{"here": 0, "silent": 2 * memberTimeout, "dead": 2 * time.Hour} {
 		g.members[id] = &member{heard: time.Now().Add(-ago), seen: time.Now().Add(-ago)}
 	}
+	g.members["asks"] = &member{heard: time.Now().Add(-2 * time.Hour), seen: time.Now(), gone: true}
 	g.tick()
-	if n := g.Stats().Nodes; n != 1 || len(g.members) != 2 || !g.members["silent"].gone || g.members["here"].gone {
+	if n := g.Stats().Nodes; n != 1 || len(g.members) != 3 || g.members["asks"] == nil || !g.members["silent"].gone || g.members["here"].gone {
 		t.Errorf("%d nodes of %v", n, g.members)
 	}
 	if nodes := g.others(); len(nodes) != 1 || nodes[0] != "here" {

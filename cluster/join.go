@@ -50,9 +50,11 @@ func (n *Node) subscribe() error {
 		}
 		n.subs = append(n.subs, sub)
 	}
-	for _, p := range n.pool.Stats() {
-		n.hearBroadcasts(p.Name)
+	sub, err := n.nc.Subscribe(n.subject("b"), n.receiveBroadcast)
+	if err != nil {
+		return err
 	}
+	n.subs = append(n.subs, sub)
 	return (&announcer{Node: n}).permitted(before)
 }
 
@@ -66,7 +68,8 @@ func (s *announcer) permitted(before error) error {
 	s.heartbeatTo(s.subject("s", s.id), alive)
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
-	nobodys := []string{s.subject("m", token(""), token("")), s.subject("b", "0"), s.subject("p", s.id, "0")}
+	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has
+	nobodys := []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")}
 	for _, subject := range nobodys {
 		s.publish(subject, self)
 		sub, err := s.nc.SubscribeSync(subject)

@@ -44,8 +44,8 @@ func (n *Node) leave(ctx context.Context) error {
 	n.self.Store(nil)
 	ended := make(chan struct{})
 	go func() {
-		n.running.Wait()
 		n.unsubscribe()
+		n.running.Wait()
 		if settled {
 			n.farewell()
 		}
@@ -67,12 +67,8 @@ func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {
 			n.mu.Lock()
-			left := n.open + len(n.deliveries) + len(n.pending)
+			left := n.open + len(n.deliveries) + len(n.pending) + len(n.broadcasts)
 			n.mu.Unlock()
-			for _, sub := range n.broadcasts {
-				waiting, _, _ := sub.Pending() // negative once it is drained
-				left += max(0, waiting)
-			}
 			if left == 0 {
 				return nil
 			}

@@ -48,8 +48,7 @@ func TestRefusesWhileItLeaves(t *testing.T) {
 	if g.number != 2 || kind != outcomes || len(codes) > 0 {
 		t.Errorf("answer %c %v to request %d, which came too late", kind, codes, g.number)
 	}
-	g.publish(g.subject("b", token(name)), append(appendString(appendString(nil, g.id), name), 'z'))
-	g.flush()
+	a.receiveBroadcast(&nats.Msg{Data: append(appendString(appendString(nil, g.id), name), 'z')})
 	b := make([]byte, 10)
 	if n, err := peer.Read(b); string(b[:n]) != "x\n" {
 		t.Errorf("read %q, %v", b[:n], err)
@@ -205,19 +204,12 @@ func TestLeaveWaitsForItsAnswers(t *testing.T) {
 
 // TestSettle: Leave waits for all that is on its way, until its context ends.
 func TestSettle(t *testing.T) {
-	nc := connect(t, serve(t, nil).ClientURL())
-	waits, err := nc.SubscribeSync("x")
-	if err != nil {
-		t.Fatal(err)
-	}
-	nc.Publish("x", nil)
-	nc.Flush()
 	for what, begin := range map[string]func(n *Node){
 		"nothing":     func(n *Node) {},
 		"a request":   func(n *Node) { n.open++ },
 		"a delivery":  func(n *Node) { n.deliveries[origin{}] = &delivery{} },
 		"an answer":   func(n *Node) { n.answerLocked("g", 1, outcomes, nil, "") },
-		"a Broadcast": func(n *Node) { n.broadcasts[name] = waits },
+		"a Broadcast": func(n *Node) { n.broadcasts[name] = &broadcast{} },
 		"a message":   func(n *Node) { n.in <- &nats.Msg{} },
 		"the ids":     func(n *Node) { n.withdrawn.Store(false) },
 	} {

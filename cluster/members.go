@@ -102,8 +102,10 @@ func (s *announcer) heartbeatTo(subject string, kind byte) {
 	s.publish(subject, b)
 }
 
-// hear handles an announcement.
+// hear handles an announcement. Connections that came before have their versions first: a time in
+// the announcement may move the clock, and the connections would count as newer than they are.
 func (s *announcer) hear(m *nats.Msg) {
+	s.update()
 	d := decoder{left: m.Data}
 	node, kind := d.string(), d.number()
 	switch {

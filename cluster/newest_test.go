@@ -1,12 +1,15 @@
 package cluster
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
 )
@@ -203,5 +206,29 @@ func TestGhost(t *testing.T) {
 	<-served
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || alice.read() != "x" {
 		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestVersionIsNotOfALaterClock: a connection waits to be announced while a node is heard whose clock
+// is ahead. A connection that came meanwhile at another node, which has not heard that clock, is the
+// newer one.
+func TestVersionIsNotOfALaterClock(t *testing.T) {
+	pool := gcpool.NewPool()
+	if err := pool.Register(name); err != nil {
+		t.Fatal(err)
+	}
+	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
+	conns := pool.GetConn(name)
+	if err := conns.Add("alice", pipe(t)); err != nil {
+		t.Fatal(err)
+	}
+	remote{g.Node}.Changed(name, "alice")
+	time.Sleep(time.Millisecond)
+	newer := g.clock.at(time.Now())
+	time.Sleep(time.Millisecond)
+	ahead := appendString(append(appendString(nil, strings.Repeat("3", 22)), alive), "")
+	g.hear(&nats.Msg{Subject: g.subject("s"), Data: append(binary.AppendUvarint(ahead, newer+30e6), 0, 0)})
+	if g.elsewhere(key{name, "alice"}, "h", newer); conns.Len() != 0 {
+		t.Error("the older connection wins")
 	}
 }

@@ -33,8 +33,8 @@
 //
 // # Goroutines
 //
-// A node has three goroutines, and one of nats.go for each pool, until Leave. An id takes no
-// goroutine, only a NATS subscription.
+// A node has three goroutines, and one of nats.go, until Leave. A Broadcast that waits for slow
+// readers takes one more in each pool. An id takes no goroutine, only a NATS subscription.
 package cluster
 
 import (
@@ -110,14 +110,11 @@ type Node struct {
 	incoming
 
 	in      chan *nats.Msg        // messages for the ids here, and answers
+	subs    []*nats.Subscription  // all but those of ids
 	changed chan struct{}         // wakes the announcer
 	left    chan struct{}         // closed when it has ended
 	self    *atomic.Pointer[Node] // nil after Leave
 	err     error                 // what it returned; valid once left is closed
-
-	// The announcer's, until the ids are withdrawn.
-	subs       []*nats.Subscription          // all but those of ids
-	broadcasts map[string]*nats.Subscription // by pool
 
 	// Guarded by mu.
 	dirty map[key]bool // ids that came or went, for the announcer
@@ -191,9 +188,9 @@ func newNode() *Node {
 	}
 	return &Node{
 		outgoing: out, replies: replies{out},
-		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}},
+		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
 		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
-		left: make(chan struct{}), dirty: map[key]bool{}, broadcasts: map[string]*nats.Subscription{},
+		left: make(chan struct{}), dirty: map[key]bool{},
 	}
 }
 

@@ -1,38 +1,68 @@
 package cluster
 
 import (
+	"fmt"
+
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
 )
 
-// broadcastCost is how many bytes a Broadcast that waits takes besides its data.
+// broadcastCost is how many bytes a waiting Broadcast takes besides its data.
 const broadcastCost = 256
 
-// hearBroadcasts subscribes to the Broadcasts to a pool. Each pool has its own subscription, and so
-// a queue and a goroutine of nats.go, because one pool must not wait for slow readers of another.
-// nats.go drops what the queue cannot hold, and reports it.
-func (n *Node) hearBroadcasts(pool string) {
-	if n.broadcasts[pool] != nil {
-		return
-	}
-	sub, err := n.nc.Subscribe(n.subject("b", token(pool)), func(m *nats.Msg) { n.receiveBroadcast(pool, m) })
-	if err != nil {
-		n.note(err)
-		return
-	}
-	_ = sub.SetPendingLimits(broadcastBytes/broadcastCost, broadcastBytes) // fails if it has ended
-	n.subs, n.broadcasts[pool] = append(n.subs, sub), sub
+// A broadcast holds the Broadcasts of other nodes that wait for slow readers of a pool.
+// It exists while its goroutine runs.
+type broadcast struct {
+	waiting [][]byte
+	bytes   int
 }
 
-// receiveBroadcast handles a Broadcast of another node. It waits for readers.
-func (n *incoming) receiveBroadcast(pool string, m *nats.Msg) {
+// receiveBroadcast handles a Broadcast of another node. It does not wait for readers, because
+// then one pool would wait for the readers of another.
+func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
-	node := d.string()
+	node, pool := d.string(), d.string()
+	stream := n.pool.GetStream(pool)
 	switch {
-	case d.string() != pool || d.bad || !plain(node):
+	case d.bad || !plain(node):
 		n.reject(m)
-	case node != n.id:
-		if _, err := n.local.Receive(pool, "", [][]byte{d.left}, nil); err != nil && err != gcpool.ErrClosed {
+		return
+	case node == n.id || stream == nil || n.withdrawn.Load():
+		return
+	}
+	n.mu.Lock()
+	c := n.broadcasts[pool]
+	full := c != nil && c.bytes+len(d.left) > broadcastBytes
+	if !full && !n.ended {
+		if c == nil {
+			c = new(broadcast)
+			n.broadcasts[pool] = c
+			n.running.Go(func() { n.drain(stream, c) })
+		}
+		c.waiting = append(c.waiting, d.left)
+		c.bytes += len(d.left) + broadcastCost
+	}
+	n.mu.Unlock()
+	if full {
+		n.note(fmt.Errorf("%w: in pool %q readers do not keep up with Broadcast", gcpool.ErrSlow, pool))
+	}
+}
+
+// drain is the goroutine of a broadcast.
+func (n *incoming) drain(stream *gcpool.StreamPool, c *broadcast) {
+	for {
+		n.mu.Lock()
+		if len(c.waiting) == 0 || n.ended {
+			delete(n.broadcasts, stream.Name())
+			n.mu.Unlock()
+			return
+		}
+		data := c.waiting[0]
+		c.waiting[0] = nil
+		c.waiting = c.waiting[1:]
+		c.bytes -= len(data) + broadcastCost
+		n.mu.Unlock()
+		if _, err := n.local.Receive(stream.Name(), "", [][]byte{data}, nil); err != nil && err != gcpool.ErrClosed {
 			n.note(err)
 		}
 	}

@@ -1,9 +1,7 @@
 package cluster
 
 import (
-	"context"
 	"errors"
-	"log/slog"
 	"net"
 	"sync/atomic"
 	"testing"
@@ -67,49 +65,34 @@ func TestBroadcastIsIsolated(t *testing.T) {
 	}
 }
 
-// TestCast: what waits for readers is bounded, and what is beyond is dropped and noted. Leave waits
-// for what is left.
+// TestCast: what waits for readers is bounded, what is beyond is dropped and noted, and
+// nothing is begun after the end.
 func TestCast(t *testing.T) {
-	s := serve(t, nil)
-	a := join(t, s.ClientURL())
-	pool := gcpool.NewPool(gcpool.WithBuffer(1)) // a Broadcast waits for Start if there is one already
-	n, err := Join(pool, connect(t, s.ClientURL()), WithLogger(slog.New(slog.DiscardHandler)))
-	if err != nil {
-		t.Fatal(err)
-	}
+	pool := gcpool.NewPool()
 	if err := pool.Register(name); err != nil {
 		t.Fatal(err)
 	}
-	came := newPipe(t, &site{conns: pool.GetConn(name)}, "alice")
-	eventually(t, "it is announced", func() bool { return n.ids.Load() == 1 })
-	sub := n.broadcasts[name]
-	if messages, bytes, err := sub.PendingLimits(); messages != broadcastBytes/broadcastCost || bytes != broadcastBytes || err != nil {
-		t.Errorf("up to %d messages and %d bytes wait: %v", messages, bytes, err)
+	n, g := bare("n"), bare("g")
+	n.pool = pool
+	m := &nats.Msg{Data: append(appendString(appendString(nil, g.id), name), "x"...)}
+	c := &broadcast{}
+	n.broadcasts[name] = c
+	n.receiveBroadcast(m)
+	n.receiveBroadcast(m)
+	if len(c.waiting) != 2 || c.bytes != 2*(1+broadcastCost) || n.Err() != nil {
+		t.Errorf("%d wait, %d bytes: %v", len(c.waiting), c.bytes, n.Err())
 	}
-	eventually(t, "some wait", func() bool {
-		if err := a.stream.Broadcast([]byte("x")); err != nil {
-			t.Error(err)
-		}
-		waiting, _, _ := sub.Pending()
-		return waiting > 2
-	})
-	if err := sub.SetPendingLimits(1, 1); err != nil {
-		t.Error(err)
+	c.bytes += broadcastBytes
+	if n.receiveBroadcast(m); len(c.waiting) != 2 || !errors.Is(n.Err(), gcpool.ErrSlow) {
+		t.Errorf("%d wait: %v", len(c.waiting), n.Err())
 	}
-	if err := a.stream.Broadcast([]byte("x")); err != nil {
-		t.Error(err)
+	c.bytes -= broadcastBytes
+	n.drain(pool.GetStream(name), c)
+	if len(n.broadcasts) > 0 || len(c.waiting) > 0 || c.bytes != 0 {
+		t.Errorf("%d wait, %d bytes, at the end", len(c.waiting), c.bytes)
 	}
-	eventually(t, "it is noted", func() bool { return errors.Is(n.Err(), nats.ErrSlowConsumer) })
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if err := n.Leave(ctx); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("Leave: %v", err)
-	}
-	pool.Start()
-	if got := <-came; got[0] != 'x' {
-		t.Errorf("received %q", got)
-	}
-	if err := pool.Shutdown(t.Context()); err != nil {
-		t.Error(err)
+	n.ended = true
+	if n.receiveBroadcast(m); len(n.broadcasts) > 0 {
+		t.Error("begun after the end")
 	}
 }

@@ -32,7 +32,7 @@ func TestMalformed(t *testing.T) {
 	long := append(bytes.Clone(named), push, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1)
 	subjects := []string{
 		a.subjectOf(key{name, "alice"}), a.subject("d", a.id), a.subject("r", a.id, "0"), a.subject("r", a.id, "x"),
-		a.subject("s"), a.subject("s", a.id), a.subject("b", token(name)),
+		a.subject("s"), a.subject("s", a.id), a.subject("b"),
 	}
 	r := rand.New(rand.NewPCG(1, 2))
 	sent := uint64(0)
