@@ -72,7 +72,7 @@ func (c *Chunk) grow(n int, tight bool) {
 }
 
 // Pin pins the first waiting chunk, or only the first message of that chunk, and returns it.
-// Nothing may be given up before it.
+// Nothing may be pinned, nor wait to be reported.
 func (l *Log) Pin(alone bool) *Chunk {
 	if c := l.chunks[0]; alone && c.Messages > 1 {
 		l.pinned = c.First()

@@ -38,24 +38,26 @@ func (r *raw) Kill() { kill(r.conn) }
 const (
 	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
 	closeGrace = time.Second
-	// again is how often kill sets its deadline once more, which the application may have moved.
+	// again is how often kill first sets its deadline once more, which the application may have
+	// moved.
 	again = 20 * time.Millisecond
 )
 
 // kill closes conn, and meanwhile sets a deadline in the past, again and again: x/net's Close waits
 // as long as a write is stuck, and in a type of the application either call may wait for a write.
+// It may wait forever, so kill tries less and less often.
 func kill(conn net.Conn) {
 	closed := make(chan struct{})
 	go func() {
 		defer close(closed)
 		socket.Close(conn)
 	}()
-	for {
+	for start := time.Now(); ; {
 		_ = socket.Guard(func() error { return conn.SetWriteDeadline(socket.Past) })
 		select {
 		case <-closed:
 			return
-		case <-time.After(again):
+		case <-time.After(max(again, time.Since(start)/64)):
 		}
 	}
 }

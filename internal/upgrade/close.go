@@ -14,8 +14,8 @@ import (
 // and drops it until the peer has answered, shuts its side down, and closes when the peer has (RFC
 // 6455 sections 5.5.1 and 7.1.1). Firefox calls a close unclean, and may withhold the last messages
 // from its page, if our side is shut before it has answered. A library inside Read drops what
-// comes. If its handler has returned, the goroutine of the handler, or the goroutine of the pool's
-// close, drops it. Otherwise nobody does, and a timer closes the socket.
+// comes. Otherwise the goroutine of the pool's close drops it, or the goroutine of the handler when
+// that returns. If nobody does, a timer closes the socket.
 
 // closeGrace is how long a close frame may wait for room in the socket, and how long the socket
 // may wait for its peer to close. The peer has half of it to answer a close frame.

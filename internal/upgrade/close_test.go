@@ -165,6 +165,25 @@ func TestOurSideIsShutBehindTheAnswer(t *testing.T) {
 	}
 }
 
+// TestCloseOfAPoolReadsTheAnswer: a handler may be at work on a message, and then nobody is inside
+// Read.
+func TestCloseOfAPoolReadsTheAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		conn, peer := net.Pipe()
+		start := time.Now()
+		shut, over := make(chan time.Duration, 1), make(chan time.Duration, 1)
+		half := halfCloser{conn, func() { shut <- time.Since(start) }}
+		s := NewSender(&Conn{Conn: half, speech: speech{phase: frames}})
+		go s.Close(frame.StatusNormal, func() { over <- time.Since(start) })
+		expect(t, peer, "of a busy handler", close1000)
+		peer.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xe8"))
+		if s, o := <-shut, <-over; s != 0 || o != 0 {
+			t.Errorf("our side is shut after %v and the socket closed after %v", s, o)
+		}
+		peer.Close()
+	})
+}
+
 // A halfCloser calls shut when its side is shut.
 type halfCloser struct {
 	net.Conn

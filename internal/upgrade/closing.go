@@ -11,8 +11,8 @@ import (
 //
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both sent a close frame
-//	ending    -> shutting    all that was due is out, and the peer has sent its close frame,
-//	                         will send none, or is late
+//	ending    -> shutting    all that was due is out, or cannot leave; and the peer has sent its
+//	                         close frame, will send none, or is late
 //	shutting  -> lingering   our side is shut
 //	lingering -> ended       the peer has closed; or it began the close and has everything;
 //	                         or dropMost was reached

@@ -83,19 +83,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return c.read(p, false)
 }
 
-// Drain reads and drops what comes until the peer has closed, if the close has begun and the
-// handler has returned. now tells that the handler has returned just now; its goroutine then
-// calls Drain.
+// Drain reads and drops what comes until the peer has closed, if the close has begun and the library
+// expects nothing. now tells that the handler has returned just now; its goroutine then calls Drain.
 func (c *Conn) Drain(now bool) {
-	var drops, more bool
+	var drops, more, returned bool
 	c.update(func(s *closing) {
-		if s.returned = s.returned || now; s.returned {
-			drops, more = s.came(0, false, true)
-		}
+		s.returned = s.returned || now
+		returned = s.returned
+		drops, more = s.came(0, false, returned)
 	})
 	if drops && more && c.in.TryLock() { // otherwise whoever is inside Read drops what comes
 		defer c.in.Unlock()
-		_, _ = c.read(make([]byte, dropAtOnce), true)
+		_, _ = c.read(make([]byte, dropAtOnce), returned)
 	}
 }
 

@@ -68,8 +68,8 @@ func (s *Sender) Ping() error { return s.control(frame.Append(nil, frame.Ping, n
 // Goodbye sends a close frame and leaves the connection open. It never waits.
 func (s *Sender) Goodbye(status frame.Status) error { return s.control(status.Frame(), pool) }
 
-// Close begins the close, as Conn.End does. If the handler has already returned, Close drops
-// what the peer sends, for about a second at most.
+// Close begins the close, as Conn.End does. If nobody is inside Read, Close drops what the peer sends,
+// for about a second at most.
 func (s *Sender) Close(status frame.Status, after func()) {
 	s.End(status, after)
 	s.Drain(false)

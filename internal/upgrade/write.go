@@ -52,10 +52,10 @@ func (c *Conn) acquire(w writer) (err error) {
 // keeps the turn. from is nobody if the caller does not have the turn: whoever has it will
 // release it.
 func (c *Conn) release(from writer, err error) {
-	c.mu.Lock()
 	if err != nil {
-		c.closing.cut = err
+		c.update(func(now *closing) { now.cut = err })
 	}
+	c.mu.Lock()
 	if from == nobody && c.turns.turn != nobody {
 		c.mu.Unlock()
 		return
