@@ -15,17 +15,6 @@ var text = Format{frame.Text, true}
 
 func message(data string) *Message { return &Message{ID: "a", Data: []byte(data)} }
 
-// filled returns a log with messages, each in a chunk of its own.
-func filled(all ...string) *Log {
-	var l Log
-	for _, data := range all {
-		l.Bytes += len(data)
-		l.Messages++
-		l.chunks = append(l.chunks, Single(message(data), text))
-	}
-	return &l
-}
-
 func texts(c *Chunk) (all []string) {
 	for c := *c; c.Messages > 0; {
 		m := c.Next()
