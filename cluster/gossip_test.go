@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"bytes"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -123,8 +124,12 @@ func TestNewcomer(t *testing.T) {
 // TestNewcomerBeforeAnAnnouncement: ids that wait to be announced count as well.
 func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	s := serve(t, nil)
-	g, h := haunt(t, s.ClientURL(), "g", gcpool.NewPool()), haunt(t, s.ClientURL(), "h", nil)
-	g.dirty[alice] = true
+	pool := gcpool.NewPool()
+	if err := errors.Join(pool.Register(name), pool.GetConn(name).Add("alice", pipe(t))); err != nil {
+		t.Fatal(err)
+	}
+	g, h := haunt(t, s.ClientURL(), "g", pool), haunt(t, s.ClientURL(), "h", nil)
+	remote{g.Node}.Changed(name, "alice")
 	h.latest = 3
 	h.beats()
 	g.hear(g.next(g.all))

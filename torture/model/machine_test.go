@@ -154,10 +154,14 @@ func expect(t *rapid.T, what string, got, want error) {
 }
 
 // closing is how long a connection takes to close: a second, if the close frame, or a
-// write under way before it, has to be waited for.
+// write under way before it, has to be waited for. Without Upgrade it takes half a second if the
+// handler does not return.
 func closing(u *user) time.Duration {
-	if c := u.conn; c == nil || !c.choked || c.kind == raw {
+	switch c := u.conn; {
+	case c == nil, c.kind == raw, !c.choked && c.kind != plain:
 		return step
+	case !c.choked:
+		return patience/2 + step
 	}
 	return 3 * patience / 2
 }
