@@ -51,6 +51,7 @@ func TestOrderWhileMoving(t *testing.T) {
 	s := serve(t, nil)
 	from := join(t, s.ClientURL())
 	two := []*site{join(t, s.ClientURL()), join(t, s.ClientURL())}
+	var attached [2]uint64 // how many connections each has announced
 	for round := range 20 {
 		id, came := userID(round), new(arrivals)
 		attach := func(n int) {
@@ -60,6 +61,13 @@ func TestOrderWhileMoving(t *testing.T) {
 			if err := two[n%2].conns.Add(id, conn); err != nil {
 				t.Fatal(err)
 			}
+			attached[n%2]++
+			eventually(t, "it is announced", func() bool { // heard late, this announcement would count as the newest
+				from.mu.Lock()
+				defer from.mu.Unlock()
+				m := from.members[two[n%2].id]
+				return m != nil && m.whole >= attached[n%2]
+			})
 		}
 		attach(0)
 		two[0].known(id, from)
