@@ -132,7 +132,7 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 	}
 }
 
-// TestRemovalClosesTheLogThere: what is lost behind a write is told after it, and what comes later
+// TestRemovalClosesTheLogThere: what is lost behind a write is reported after it, and what comes later
 // waits. Each removal has a reason of its own.
 func TestRemovalClosesTheLogThere(t *testing.T) {
 	b := backlogWith(t, setting{connected: true})

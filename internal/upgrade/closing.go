@@ -96,11 +96,11 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// leaves notes that nothing is due any more. told is false if no close frame can have left,
+// leaves notes that nothing is due any more. opened is false if no close frame can have left,
 // because the handshake is not over: then there is no answer to wait for.
-func (c *closing) leaves(told bool) {
+func (c *closing) leaves(opened bool) {
 	c.out = true
-	c.late = c.late || !told
+	c.late = c.late || !opened
 }
 
 // shut notes that our side is shut, or cannot be shut, and whether what we have sent has

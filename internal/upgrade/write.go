@@ -74,14 +74,14 @@ func (c *Conn) release(from writer, err error) {
 		c.mu.Lock()
 	}
 	out := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	told := c.speech.phase == frames
+	opened := c.speech.phase == frames
 	if !out { // otherwise nobody gets a turn any more
 		c.turns.turn = nobody
 		c.change.Wake()
 	}
 	c.mu.Unlock()
 	if out {
-		c.update(func(now *closing) { now.leaves(told) })
+		c.update(func(now *closing) { now.leaves(opened) })
 	}
 }
 
