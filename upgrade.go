@@ -220,9 +220,8 @@ const (
 )
 
 // serve runs the handler, answers if the handler has not, and closes the connection. A connection
-// that was hijacked belongs to its new owner, as with net/http; when that has closed it, serve
-// reads what the peer still sends. If the handler runs alone, no caller recovers its panic, so
-// serve logs it.
+// that was hijacked belongs to its new owner, as with net/http. If the handler runs alone, no
+// caller recovers its panic, so serve logs it.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
@@ -234,7 +233,7 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 			u.conn.Close()
 		}
 		u.conn.Handshake.Stop() // there may never be a response
-		u.conn.Drain(true)
+		u.conn.Abandon()
 	}()
 	defer cancel()
 	if alone {

@@ -102,6 +102,29 @@ func TestOpcodeIsThePools(t *testing.T) {
 	}
 }
 
+// TestHandlerThatSaysGoodbyeAndReturns: nobody reads the peer's answer, so it is dropped, and the
+// end is orderly.
+func TestHandlerThatSaysGoodbyeAndReturns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, _ := started(t)
+		raw, _ := serveMemory(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
+			conns.Add("a", gcpool.Conn(r))
+			io.WriteString(conn, "\x88\x02\x03\xe8")
+			conns.Del("a")
+		}))("")
+		if op, payload, err := frame(bufio.NewReader(raw)); op != 0x88 || payload != "\x03\xe8" {
+			t.Errorf("closed with %x %q, %v", op, payload, err)
+		}
+		synctest.Wait()
+		start := time.Now()
+		io.WriteString(raw, "\x81\x81\x00\x00\x00\x00x\x88\x82\x00\x00\x00\x00\x03\xe8")
+		raw.Read(make([]byte, 1))
+		if took := time.Since(start); took != 0 {
+			t.Errorf("closed %v after the answer", took)
+		}
+	})
+}
+
 // TestLibraryThatClosesIsRemoved: a connection that its library has closed is removed
 // at the next look. It stays when only its handler returns.
 func TestLibraryThatClosesIsRemoved(t *testing.T) {

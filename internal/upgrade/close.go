@@ -10,12 +10,11 @@ import (
 )
 
 // A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
-// destroys both if it closes a socket with bytes that nobody has read. So a Conn reads what comes
-// and drops it until the peer has answered, shuts its side down, and closes when the peer has (RFC
-// 6455 sections 5.5.1 and 7.1.1). Firefox calls a close unclean, and may withhold the last messages
-// from its page, if our side is shut before it has answered. A library inside Read drops what
-// comes. Otherwise the goroutine of the pool's close drops it, or the goroutine of the handler when
-// that returns. If nobody does, a timer closes the socket.
+// destroys both if it closes a socket with bytes that nobody has read. So a goroutine drops what
+// comes until the peer has answered, then a Conn shuts its side down, and closes when the peer has
+// (RFC 6455 sections 5.5.1 and 7.1.1). Firefox calls a close unclean, and may withhold the last
+// messages from its page, if our side is shut before it has answered. Only time bounds what is
+// dropped: a proxy may hold 20 MB that the peer has sent before its answer.
 
 // closeGrace is how long a close frame may wait for room in the socket, and how long the socket
 // may wait for its peer to close. The peer has half of it to answer a close frame.
@@ -35,6 +34,7 @@ const segment = 1 << 10
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	status := frame.Farewell(c.closing.away)
+	c.closing.abandoned = true
 	c.mu.Unlock()
 	c.End(status, func() {})
 	return nil
@@ -65,9 +65,12 @@ func (c *Conn) Kill() { c.update(func(now *closing) { now.life = ended }) }
 // update changes c.closing under the lock, and then does what follows.
 func (c *Conn) update(change func(*closing)) {
 	c.mu.Lock()
-	before := c.closing.life
+	before, dropped := c.closing.life, c.closing.drops
 	change(&c.closing)
 	now := c.closing.move()
+	if c.closing.drops && !dropped && !c.closing.done {
+		go c.Read(make([]byte, dropAtOnce))
+	}
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })

@@ -14,8 +14,7 @@ import (
 //	ending    -> shutting    all that was due is out, or cannot leave; and the peer has sent its
 //	                         close frame, will send none, or is late
 //	shutting  -> lingering   our side is shut
-//	lingering -> ended       the peer has closed; or it began the close and has everything;
-//	                         or dropMost was reached
+//	lingering -> ended       the peer has closed; or it began the close and has everything
 //	any       -> ended       closeGrace is over, nothing can be sent, or Kill
 type life uint8
 
@@ -27,9 +26,6 @@ const (
 	ended
 )
 
-// dropMost is how many bytes a lingering socket drops at most.
-const dropMost = 8 << 20
-
 var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 
 // closing records how far the close of a Conn has come, and decides what follows. close.go acts
@@ -38,17 +34,17 @@ var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 //	nobody -> pool       a pool closes, or End for a library that sends no close frame
 //	any    -> library    the library has written one, so it expects the peer's frame
 type closing struct {
-	life     life
-	said     writer
-	out      bool  // since it began, all that was due has left
-	late     bool  // the peer need not answer any more
-	done     bool  // the peer sends nothing more, or nobody waits for it
-	heard    bool  // the peer's close frame came before anybody here has sent one
-	arrived  bool  // when our side was shut, the peer's system had almost everything
-	returned bool  // the handler has returned
-	away     bool  // a pool that has the connection, or has refused it, is shut down
-	dropped  int32 // bytes, since out
-	cut      error // why nothing may follow: a frame has been cut for good
+	life      life
+	said      writer
+	out       bool  // since it began, all that was due has left
+	late      bool  // the peer need not answer any more
+	done      bool  // the peer sends nothing more, or nobody waits for it
+	heard     bool  // the peer's close frame came before anybody here has sent one
+	arrived   bool  // when our side was shut, the peer's system had almost everything
+	abandoned bool  // the library reads no more
+	drops     bool  // a goroutine drops what comes, which nobody expects
+	away      bool  // a pool that has the connection, or has refused it, is shut down
+	cut       error // why nothing may follow: a frame has been cut for good
 }
 
 // refusal returns why w may write no more data, or nil. After a close frame nobody sends data
@@ -121,22 +117,13 @@ func (c *closing) closes() {
 	c.done = c.done || c.said != nobody
 }
 
-// came notes n bytes from the peer; over tells that nothing follows them. It reports whether to
-// drop the bytes, and whether more may come. A library that has sent a close frame expects the
-// peer's frame, so it gets all bytes until its handler has returned.
-func (c *closing) came(n int, over, returned bool) (drops, more bool) {
-	drops = c.life != alive && (returned || c.said != library)
-	if drops && c.out { // before that, our close frame is still on its way
-		c.dropped += int32(n)
-	}
-	c.done = c.done || over || c.dropped > dropMost
-	return drops, c.life != ended && !c.done
-}
-
 // move advances life if there is nothing left to wait for, and returns it. With the close
 // frames of the peer and of the library, the close handshake is complete (RFC 6455 section
 // 7.1.1). A pool's frame is not enough: the library still has to read the peer's frame, and
 // answers it.
+//
+// A library that has sent a close frame expects the peer's, so what comes is dropped only when it
+// reads no more.
 func (c *closing) move() life {
 	switch {
 	case c.life == ending && c.out && (c.done || c.heard || c.late || c.cut != nil):
@@ -146,5 +133,7 @@ func (c *closing) move() life {
 	case c.life == alive && (c.done || c.heard) && c.said == library:
 		c.ask(true)
 	}
+	closes := c.life != alive && c.life != ended
+	c.drops = c.drops || closes && (c.abandoned || c.said != library)
 	return c.life
 }

@@ -16,8 +16,7 @@ func TestClosing(t *testing.T) {
 	goodbye, answer := say(pool), say(library)
 	closes := func(c *closing) { goodbye(c); c.ask(true) } // as End does
 	silent := func(c *closing) { c.ask(false) }
-	over := func(c *closing) { c.came(0, true, false) }
-	flood := func(c *closing) { c.came(dropMost+1, false, true) }
+	over := func(c *closing) { c.done = true }
 	peer := func(c *closing) { c.closes() }
 	out := func(c *closing) { c.leaves(true) }
 	untold := func(c *closing) { c.leaves(false) }
@@ -43,7 +42,6 @@ func TestClosing(t *testing.T) {
 		"the peer closes before our frame":      {{closes, ending, pool}, {over, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"our side cannot be shut":               {{closes, ending, pool}, {out, ending, pool}, {late, shutting, pool}, {fails, ended, pool}},
 		"shut after the end":                    {{kill, ended, nobody}, {out, ended, nobody}, {shut, ended, nobody}, {closes, ended, nobody}},
-		"the peer floods":                       {{closes, ending, pool}, {flood, ending, pool}, {out, ending, pool}, {flood, shutting, pool}, {shut, ended, pool}},
 		"nothing was said, nor is to be":        {{silent, ended, nobody}},
 		"a frame was cut":                       {{cut, alive, nobody}, {closes, ended, nobody}},
 		"a frame is cut before the close frame": {{closes, ending, pool}, {cut, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
@@ -114,21 +112,21 @@ func TestRefusals(t *testing.T) {
 // TestWhatComesIsDropped once the close has begun, unless the library waits for it.
 func TestWhatComesIsDropped(t *testing.T) {
 	for _, test := range []struct {
-		what           string
-		now            closing
-		over, returned bool
-		drops, more    bool
+		what  string
+		now   closing
+		drops bool
 	}{
-		{"alive", closing{}, false, false, false, true},
-		{"alive, the last", closing{}, true, false, false, false},
-		{"the pool closes", closing{life: ending, said: pool}, false, false, true, true},
-		{"the pool closes, the last", closing{life: ending, said: pool}, true, false, true, false},
-		{"the library closes", closing{life: ending, said: library}, false, false, false, true},
-		{"the library closes, its handler has returned", closing{life: ending, said: library}, false, true, true, true},
-		{"ended", closing{life: ended, said: pool}, false, true, true, false},
+		{"alive", closing{}, false},
+		{"alive, and the handler has returned", closing{abandoned: true}, false},
+		{"goodbye", closing{said: pool}, false},
+		{"the pool closes", closing{life: ending, said: pool}, true},
+		{"the library closes", closing{life: ending, said: library}, false},
+		{"the library closes, its handler has returned", closing{life: ending, said: library, abandoned: true}, true},
+		{"the library answers the pool's", closing{life: ending, said: library, drops: true}, true},
+		{"ended", closing{life: ended, said: pool, abandoned: true}, false},
 	} {
-		if drops, more := test.now.came(1, test.over, test.returned); drops != test.drops || more != test.more {
-			t.Errorf("%s: dropped is %v, more may come is %v", test.what, drops, more)
+		if test.now.move(); test.now.drops != test.drops {
+			t.Errorf("%s: dropped is %v", test.what, !test.drops)
 		}
 	}
 }

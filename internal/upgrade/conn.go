@@ -27,7 +27,7 @@ type Conn struct {
 	net.Conn
 	Handshake Countdown // stopped when the response is out; set before the first Write
 
-	in    incoming
+	in    incoming      // for whoever reads
 	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
 
 	writing sync.Mutex // serializes Write; locked before mu
@@ -39,6 +39,7 @@ type Conn struct {
 
 	mu       sync.Mutex    // a leaf; guards what follows
 	change   signal.Signal // of what mu guards
+	reading  bool          // somebody is inside read
 	speech   speech        // only Write changes it, so Write reads it without mu
 	deadline time.Time     // the library's write deadline
 	turns    turns
@@ -76,55 +77,55 @@ func FromContext(ctx context.Context) *Conn {
 }
 
 // Read reads what the peer sends, beginning with what came with the handshake. Once the close has
-// begun, it drops what comes, and returns net.ErrClosed when nothing more comes.
+// begun, it drops what comes, and returns net.ErrClosed when nothing more comes; but a library that
+// has sent a close frame still gets everything up to the peer's.
 func (c *Conn) Read(p []byte) (int, error) {
-	c.in.Lock()
-	defer c.in.Unlock()
-	return c.read(p, false)
-}
-
-// Drain reads and drops what comes until the peer has closed, if the close has begun and the library
-// expects nothing. now tells that the handler has returned just now; its goroutine then calls Drain.
-func (c *Conn) Drain(now bool) {
-	var drops, more, returned bool
-	c.update(func(s *closing) {
-		s.returned = s.returned || now
-		returned = s.returned
-		drops, more = s.came(0, false, returned)
-	})
-	if drops && more && c.in.TryLock() { // otherwise whoever is inside Read drops what comes
-		defer c.in.Unlock()
-		_, _ = c.read(make([]byte, dropAtOnce), returned)
+	for {
+		n, now, err := c.read(p)
+		switch {
+		case !now.drops && now.life != ended:
+			return n, err
+		case err != nil, now.done, now.life == ended:
+			return 0, net.ErrClosed
+		case len(p) < dropAtOnce:
+			p = make([]byte, dropAtOnce)
+		}
 	}
 }
 
 // dropAtOnce is how much one read drops. A library may read two bytes at a time.
 const dropAtOnce = 4 << 10
 
-// read reads, and drops bytes that nobody expects. returned tells that the handler has returned.
-func (c *Conn) read(p []byte, returned bool) (int, error) {
-	for {
-		n, over, closed, err := c.in.read(c.Conn, p)
-		if n > 0 {
-			c.reads.Add(1)
-		}
-		var drops, more bool
-		c.update(func(s *closing) {
-			if closed {
-				s.closes()
-			}
-			drops, more = s.came(n, over, returned)
-		})
-		if !drops {
-			return n, err
-		}
-		if !more || err != nil {
-			return 0, net.ErrClosed
-		}
-		if len(p) < dropAtOnce {
-			p = make([]byte, dropAtOnce)
-		}
+// Abandon tells that the library reads no more: it has called Close, or its handler has returned.
+func (c *Conn) Abandon() { c.update(func(now *closing) { now.abandoned = true }) }
+
+// read reads when nobody else does, and returns how far the close has come then. It waits for a
+// channel, because in a bubble of testing/synctest no time passes while a goroutine waits for a
+// sync.Mutex.
+func (c *Conn) read(p []byte) (n int, s closing, err error) {
+	c.mu.Lock()
+	for c.reading {
+		changed := c.change.Next()
+		c.mu.Unlock()
+		<-changed
+		c.mu.Lock()
 	}
+	c.reading = true
+	c.mu.Unlock()
+	n, over, closed, err := c.in.read(c.Conn, p)
+	if n > 0 {
+		c.reads.Add(1)
+	}
+	c.update(func(now *closing) {
+		c.reading = false
+		c.change.Wake()
+		if closed {
+			now.closes()
+		}
+		now.done = now.done || over
+		s = *now
+	})
+	return n, s, err
 }
 
 // Write writes for the library: the response to the handshake, then frames, split anywhere. Data

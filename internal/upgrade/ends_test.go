@@ -65,7 +65,6 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 			c.SetReadDeadline(time.Now().Add(-time.Second))
 			c.Close()
 			synctest.Wait()
-			go c.Drain(true)
 			peer.Write(theirClose)
 		},
 	} {
@@ -117,13 +116,49 @@ func (s *script) Read(p []byte) (int, error) {
 
 // TestNobodyReadsInVain: a Read may last as long as the peer likes.
 func TestNobodyReadsInVain(t *testing.T) {
-	conn := &script{t: t}
-	for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
-		(&Conn{Conn: conn, closing: now}).Drain(true)
-	}
-	conn.reads = [][]byte{[]byte("\x81\x81\x00\x00\x00\x00x"), theirClose}
-	if n, err := (&Conn{Conn: conn, closing: closing{life: ending, said: pool}}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {
-		t.Errorf("Read: %d, %v", n, err)
+	synctest.Test(t, func(t *testing.T) {
+		conn := &script{t: t}
+		for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
+			(&Conn{Conn: conn, closing: now}).Abandon()
+			synctest.Wait()
+		}
+		message := []byte("\x81\x81\x00\x00\x00\x00x")
+		conn.reads = [][]byte{message, theirClose}
+		ending := closing{life: ending, said: pool, drops: true}
+		if n, err := (&Conn{Conn: conn, closing: ending}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {
+			t.Errorf("Read: %d, %v", n, err)
+		}
+		conn.reads = [][]byte{message}
+		(&Conn{Conn: conn, closing: closing{life: ended}}).Read(make([]byte, 100))
+	})
+}
+
+// TestReadsWaitInABubble: one read waits for the other, and testing/synctest lets time pass.
+func TestReadsWaitInABubble(t *testing.T) {
+	for what, reads := range map[string]func(c *Conn, read func()){
+		"before the close": func(c *Conn, read func()) {
+			go read()
+			synctest.Wait()
+			c.Close()
+		},
+		"after it": func(c *Conn, read func()) {
+			c.Close()
+			synctest.Wait()
+			go read()
+		},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := pipe()
+			go io.Copy(io.Discard, peer)
+			over := make(chan error)
+			reads(c, func() {
+				_, err := c.Read(make([]byte, 1))
+				over <- err
+			})
+			if err := <-over; err != net.ErrClosed {
+				t.Errorf("%s: %v", what, err)
+			}
+		})
 	}
 }
 

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net"
 	"strings"
-	"sync"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/socket"
@@ -12,13 +11,12 @@ import (
 
 // incoming is what the peer sends.
 type incoming struct {
-	sync.Mutex              // serializes reads; locked before the others
-	early      string       // bytes that came with the handshake and have not been read
-	parser     frame.Parser // of all that has been read
+	early  string       // bytes that came with the handshake and have not been read
+	parser frame.Parser // of all that has been read
 }
 
 // read reads into p, and begins with the early bytes. over tells that nothing will follow: the peer
-// has closed or reset the connection. closed tells that it has sent a close frame. in is locked.
+// has closed or reset the connection. closed tells that it has sent a close frame.
 func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err error) {
 	if in.early != "" {
 		n = copy(p, in.early)

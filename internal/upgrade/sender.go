@@ -68,12 +68,8 @@ func (s *Sender) Ping() error { return s.control(frame.Append(nil, frame.Ping, n
 // Goodbye sends a close frame and leaves the connection open. It never waits.
 func (s *Sender) Goodbye(status frame.Status) error { return s.control(status.Frame(), pool) }
 
-// Close begins the close, as Conn.End does. If nobody is inside Read, Close drops what the peer sends,
-// for about a second at most.
-func (s *Sender) Close(status frame.Status, after func()) {
-	s.End(status, after)
-	s.Drain(false)
-}
+// Close begins the close, as Conn.End does.
+func (s *Sender) Close(status frame.Status, after func()) { s.End(status, after) }
 
 // Announce sends the close frame of a Close that is about to begin. If the handler returned
 // sooner, it might close with a status of its own. Announce never waits.
