@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Installs what the tests need, on Debian or Ubuntu: two browsers, Node.js, axe-core and ws,
-# of which npm fetches the last two.
+# of which npm fetches the last two. With the argument proxies it installs nginx and HAProxy,
+# too; Debian then starts them as services.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -9,6 +10,10 @@ command -v chromium >/dev/null || missing+=(chromium)
 command -v firefox >/dev/null || missing+=(firefox-esr)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
+if [ "${1-}" = proxies ]; then
+	[ -x /usr/sbin/nginx ] || missing+=(nginx-light)
+	[ -x /usr/sbin/haproxy ] || missing+=(haproxy)
+fi
 if [ "${#missing[@]}" -gt 0 ]; then
 	as_root=()
 	[ "$(id -u)" = 0 ] || as_root=(sudo)

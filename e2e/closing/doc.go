@@ -1,8 +1,8 @@
 // Package closing has nothing but tests. They count how WebSockets end for their clients.
 // Chromium, Firefox, the ws package of Node.js, and a client that reads bare frames try each
-// way to end a WebSocket, with each library and each kind of handler.
+// way to end a WebSocket, with each library and each kind of handler, and through proxies.
 //
-//	e2e/setup.sh
+//	e2e/setup.sh proxies
 //	go test ./e2e/closing
 //	go test ./e2e/closing -closes 200 -timeout 1h
 //
