@@ -143,7 +143,8 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 		return (named || schemed) && !strings.HasPrefix(page, ".") // a * also matches nothing
 	}
 	if page != host && !slices.ContainsFunc(o.patterns, matches) {
-		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host", quoted(text), quoted(req.Host))
+		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host; a proxy in front must pass on the Host header",
+			quoted(text), quoted(req.Host))
 	}
 	return origin, nil
 }
