@@ -98,8 +98,8 @@ func (n *outgoing) take() (r *request, subject string, err error) {
 // publishRequest publishes n.buf. It returns an error if certainly nothing has left.
 // After other errors, the answer or the deadline decides.
 func (n *outgoing) publishRequest(subject, reply string) error {
-	n.requests.Add(1)
 	err := n.nc.PublishRequest(subject, reply, n.buf)
+	n.requests.Add(1)
 	for _, certain := range []error{nats.ErrConnectionClosed, nats.ErrConnectionDraining, nats.ErrReconnectBufExceeded, nats.ErrMaxPayload} {
 		if errors.Is(err, certain) {
 			return fmt.Errorf("%w: %w", gcpool.ErrNotConnected, err)
