@@ -34,12 +34,13 @@ import (
 // # Closing
 //
 // Whoever closes a connection first sends the only close frame (RFC 6455 section 5.5.1): the
-// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. Then Upgrade
-// shuts the write side, TLS with close_notify. It reads and drops what the peer still sends, until
-// the peer closes too: for at most a second and 8 MiB, and for at most 1,024 connections of the
-// process at a time. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
-// returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
-// whenever the peer answers before that, the library still reads the close frame of the peer.
+// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. A goroutine
+// then reads and drops what the peer still sends, until the peer closes too: for at most a second,
+// and for at most 1,024 connections of the process at a time. When the peer has answered, or after
+// half a second, Upgrade shuts the write side, TLS with close_notify. Meanwhile a Read of the library
+// waits, and then returns [net.ErrClosed]; Close returns at once. So a browser sees the code that was
+// sent, and not 1006. In [Pool.Shutdown], and whenever the peer answers before that, the library
+// still reads the close frame of the peer.
 //
 // # The handshake
 //
@@ -69,11 +70,12 @@ import (
 //
 // Anything else in front is middleware: a router, [http.StripPrefix], or a function that only calls
 // Upgrade. Then ServeHTTP returns when h has returned, and the middleware works as it does without
-// Upgrade. A limit of concurrent requests counts the connection, a deferred call runs when the
-// connection has ended, a recover sees the panic of h, and the context of h ends with the context
-// of the middleware. A middleware that gives each request 30 s also gives a WebSocket 30 s. The
-// pool goes on after that, but a handler that watches its context should not stand behind such a
-// middleware. Middleware inside Upgrade, around h, also lasts as long as h, and costs no buffers.
+// Upgrade: a limit of concurrent requests counts the connection, a deferred call runs when h has
+// returned, a recover sees the panic of h, and the context of h ends with the context of the
+// middleware. Only the close may take another second. A middleware that gives each request 30 s
+// also gives a WebSocket 30 s. The pool goes on after that, but a handler that watches its context
+// should not stand behind such a middleware. Middleware inside Upgrade, around h, also lasts as long
+// as h, and costs no buffers.
 //
 // The response of h has the headers that were set in front, but bypasses the middleware there: an
 // access log in front does not see its status, and a gzip middleware in front does not encode it.
@@ -162,8 +164,7 @@ func Conn(r *http.Request) net.Conn {
 //	pool.GetConn("users").Add("alice", conn)
 //
 // Without [Upgrade] and [SameOrigin], the server itself bounds the handshake and checks the Origin.
-// It closes the connection at the end, and should then read until an error comes. That completes
-// the close handshake; if nobody reads, the end comes after a second.
+// It closes the connection at the end, and need not read after that.
 func NewConn(conn net.Conn) net.Conn {
 	if socket.IsNil(conn) {
 		return nil

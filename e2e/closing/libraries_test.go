@@ -2,7 +2,6 @@ package closing
 
 import (
 	"context"
-	"io"
 	"net"
 	"net/http"
 
@@ -156,7 +155,6 @@ func acceptGobwas(s *site, conn net.Conn) {
 	}
 	conn = gcpool.NewConn(conn)
 	s.session(path).serveGobwas(conn)
-	io.Copy(io.Discard, conn)
 }
 
 func (p *session) serveGobwas(conn net.Conn) {

@@ -34,9 +34,9 @@ const segment = 1 << 10
 func (c *Conn) Close() error {
 	c.mu.Lock()
 	status := frame.Farewell(c.closing.away)
-	c.closing.abandoned = true
 	c.mu.Unlock()
 	c.End(status, func() {})
+	c.update(func(now *closing) { now.abandoned = true })
 	return nil
 }
 
@@ -69,7 +69,7 @@ func (c *Conn) update(change func(*closing)) {
 	change(&c.closing)
 	now := c.closing.move()
 	if c.closing.drops && !dropped && !c.closing.done {
-		go c.Read(make([]byte, dropAtOnce))
+		go c.Read(nil)
 	}
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {

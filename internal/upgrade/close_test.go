@@ -75,12 +75,12 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 	} {
 		for range 5 {
 			c, peer := upgradedPair(t)
+			c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+			peer.(*net.TCPConn).SetWriteBuffer(64 << 10)
 			sent := make(chan error, 1)
-			go func() { // more than all buffers between them hold
-				_, err := peer.Write([]byte("\x82\xff\x00\x00\x00\x00\x04\x00\x00\x00\x00\x00\x00\x00"))
-				if err == nil {
-					_, err = peer.Write(append(make([]byte, 64<<20), "\x88\x80\x00\x00\x00\x00"...))
-				}
+			go func() { // much more than these buffers hold
+				message := append([]byte("\x82\xff\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00"), make([]byte, 8<<20)...)
+				_, err := peer.Write(append(message, "\x88\x80\x00\x00\x00\x00"...))
 				sent <- err
 			}()
 			end(c)

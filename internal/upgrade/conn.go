@@ -30,8 +30,6 @@ type Conn struct {
 	in    incoming      // for whoever reads
 	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
 
-	writing sync.Mutex // serializes Write; locked before mu
-
 	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
 	limited   bool       // the socket has a write deadline; guarded by deadlines
 
@@ -40,6 +38,7 @@ type Conn struct {
 	mu       sync.Mutex    // a leaf; guards what follows
 	change   signal.Signal // of what mu guards
 	reading  bool          // somebody is inside read
+	writing  bool          // somebody is inside Write
 	speech   speech        // only Write changes it, so Write reads it without mu
 	deadline time.Time     // the library's write deadline
 	turns    turns
@@ -83,12 +82,12 @@ func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, now, err := c.read(p)
 		switch {
-		case !now.drops && now.life != ended:
-			return n, err
-		case err != nil, now.done, now.life == ended:
+		case now.life == ended, now.drops && now.done:
 			return 0, net.ErrClosed
-		case len(p) < dropAtOnce:
-			p = make([]byte, dropAtOnce)
+		case !now.drops:
+			return n, err
+		case err != nil: // a deadline of the library
+			limitReads(c.Conn)
 		}
 	}
 }
@@ -96,22 +95,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 // dropAtOnce is how much one read drops. A library may read two bytes at a time.
 const dropAtOnce = 4 << 10
 
-// Abandon tells that the library reads no more: it has called Close, or its handler has returned.
-func (c *Conn) Abandon() { c.update(func(now *closing) { now.abandoned = true }) }
-
-// read reads when nobody else does, and returns how far the close has come then. It waits for a
-// channel, because in a bubble of testing/synctest no time passes while a goroutine waits for a
-// sync.Mutex.
+// read reads when nobody else does, and returns how far the close has come then.
 func (c *Conn) read(p []byte) (n int, s closing, err error) {
-	c.mu.Lock()
-	for c.reading {
-		changed := c.change.Next()
-		c.mu.Unlock()
-		<-changed
-		c.mu.Lock()
+	if !c.enter(&c.reading) {
+		return 0, closing{life: ended}, net.ErrClosed
 	}
-	c.reading = true
-	c.mu.Unlock()
+	c.update(func(now *closing) {
+		now.abandoned = now.abandoned && now.life != alive
+		s = *now
+	})
+	if s.drops && len(p) < dropAtOnce {
+		p = make([]byte, dropAtOnce)
+	}
 	n, over, closed, err := c.in.read(c.Conn, p)
 	if n > 0 {
 		c.reads.Add(1)
@@ -128,20 +123,55 @@ func (c *Conn) read(p []byte) (n int, s closing, err error) {
 	return n, s, err
 }
 
+// enter waits until busy is false, and makes it true. It reports false once c has ended. It waits
+// for a channel, because in a bubble of testing/synctest no time passes while a goroutine waits for
+// a sync.Mutex.
+func (c *Conn) enter(busy *bool) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for *busy && c.closing.life != ended {
+		changed := c.change.Next()
+		c.mu.Unlock()
+		<-changed
+		c.mu.Lock()
+	}
+	if c.closing.life == ended {
+		return false
+	}
+	*busy = true
+	return true
+}
+
+// Abandon tells that the handler has returned. Unless another goroutine reads, the library reads
+// no more.
+func (c *Conn) Abandon() { c.update(func(now *closing) { now.abandoned = !c.reading }) }
+
 // Write writes for the library: the response to the handshake, then frames, split anywhere. Data
 // frames wait for their turn; control frames never do.
 func (c *Conn) Write(p []byte) (n int, err error) {
-	c.writing.Lock()
-	defer c.writing.Unlock()
-	for n < len(p) && err == nil {
-		var m int
+	if !c.enter(&c.writing) {
+		return 0, net.ErrClosed
+	}
+	for m := 0; n < len(p) && err == nil; n += m {
 		if data := c.speech.data(p[n:]); data > 0 {
 			m, err = c.writeData(p[n : n+data])
-		} else {
-			m, err = c.writeControl(p[n:])
+			continue
 		}
-		n += m
+		var whole []byte // a control frame, which never waits
+		c.mu.Lock()
+		m, whole, err = c.speech.control(p[n:])
+		c.mu.Unlock()
+		switch {
+		case err != nil:
+			c.release(nobody, err)
+		case whole != nil:
+			err = c.control(whole, library)
+		}
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.writing = false
+	c.change.Wake()
 	return n, err
 }
 
@@ -168,19 +198,5 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	}
 	c.applyDeadline()
 	c.release(controls, cut)
-	return n, err
-}
-
-// writeControl takes the bytes of a control frame, and sends the frame once it is complete.
-func (c *Conn) writeControl(p []byte) (int, error) {
-	c.mu.Lock()
-	n, whole, err := c.speech.control(p)
-	c.mu.Unlock()
-	switch {
-	case err != nil:
-		c.release(nobody, err)
-	case whole != nil:
-		err = c.control(whole, library)
-	}
 	return n, err
 }

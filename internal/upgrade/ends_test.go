@@ -2,8 +2,11 @@ package upgrade
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
+	"os"
+	"runtime"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -146,17 +149,141 @@ func TestReadsWaitInABubble(t *testing.T) {
 			synctest.Wait()
 			go read()
 		},
+		"beside a read that never ends": func(c *Conn, read func()) {
+			c.Conn = endless{c.Conn}
+			go c.Read(make([]byte, 1))
+			synctest.Wait()
+			go read()
+			c.Close()
+		},
 	} {
 		synctest.Test(t, func(t *testing.T) {
 			c, peer := pipe()
 			go io.Copy(io.Discard, peer)
-			over := make(chan error)
+			start, over := time.Now(), make(chan error)
 			reads(c, func() {
 				_, err := c.Read(make([]byte, 1))
 				over <- err
 			})
-			if err := <-over; err != net.ErrClosed {
-				t.Errorf("%s: %v", what, err)
+			if err := <-over; err != net.ErrClosed || time.Since(start) > closeGrace {
+				t.Errorf("%s: %v, after %v", what, err, time.Since(start))
+			}
+			peer.Close()
+			time.Sleep(time.Minute) // for endless
+		})
+	}
+}
+
+// TestErrorsOfReadAreTheLibrarys while the connection is alive.
+func TestErrorsOfReadAreTheLibrarys(t *testing.T) {
+	c, peer := upgradedPair(t)
+	c.SetReadDeadline(time.Now().Add(-time.Second))
+	if n, err := c.Read(make([]byte, 1)); n != 0 || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("past the deadline: %d, %v", n, err)
+	}
+	c.SetReadDeadline(time.Time{})
+	peer.Close()
+	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+		t.Errorf("behind the end: %d, %v", n, err)
+	}
+}
+
+// endless is a connection whose Read heeds neither deadline nor Close.
+type endless struct{ net.Conn }
+
+func (endless) Read([]byte) (int, error) {
+	time.Sleep(time.Minute)
+	return 0, io.EOF
+}
+
+// TestWritesWaitInABubble: a pong waits for a message, and the deadline of that comes.
+func TestWritesWaitInABubble(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, peer := pipe() // which takes nothing
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		sent, ponged := make(chan error), make(chan error)
+		go func() {
+			_, err := c.Write([]byte("\x81\x01x"))
+			sent <- err
+		}()
+		synctest.Wait()
+		go func() {
+			_, err := c.Write([]byte("\x8a\x00"))
+			ponged <- err
+		}()
+		if err := <-sent; !errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the message: %v", err)
+		}
+		if err := <-ponged; err != nil {
+			t.Errorf("the pong: %v", err)
+		}
+		c.Kill()
+		peer.Close()
+	})
+}
+
+// TestDeadlineOfTheLibraryEndsNoDrop, though the one of the close comes later: in a connection of
+// the application's own type both may wait.
+func TestDeadlineOfTheLibraryEndsNoDrop(t *testing.T) {
+	ends(t, func(c *Conn, peer net.Conn) {
+		c.SetReadDeadline(time.Now().Add(-time.Second))
+		c.Conn = late{c.Conn}
+		c.Close()
+		go peer.Write(append(frame.Append(nil, frame.Text, make([]byte, 1<<20), false), theirClose...))
+	})
+}
+
+// late is a connection whose SetReadDeadline begins late.
+type late struct{ net.Conn }
+
+func (l late) SetReadDeadline(t time.Time) error {
+	for range 1000 {
+		runtime.Gosched()
+	}
+	return l.Conn.SetReadDeadline(t)
+}
+
+// TestPumpReadsThePeersCloseFrame, though its handler has returned.
+func TestPumpReadsThePeersCloseFrame(t *testing.T) {
+	const first, next = "\x81\x81\x00\x00\x00\x001", "\x81\x81\x00\x00\x00\x002"
+	for _, returns := range []string{"before a read", "while the pump reads", "between two reads"} {
+		synctest.Test(t, func(t *testing.T) {
+			c, peer := pipe()
+			defer c.Kill()
+			go io.Copy(io.Discard, peer)
+			read := func() string {
+				b := make([]byte, 100)
+				n, err := c.Read(b)
+				if err != nil {
+					t.Errorf("the handler returns %s: %v", returns, err)
+				}
+				return string(b[:n])
+			}
+			if returns == "before a read" {
+				c.Abandon()
+			}
+			got := make(chan string)
+			go func() {
+				got <- read()
+				if returns == "between two reads" {
+					c.Abandon()
+				}
+				got <- read() + read()
+			}()
+			peer.Write([]byte(first))
+			if g := <-got; g != first {
+				t.Errorf("the handler returns %s: read %q", returns, g)
+			}
+			synctest.Wait()
+			if returns == "while the pump reads" {
+				c.Abandon()
+			}
+			c.Write([]byte(close1000))
+			NewSender(c).Close(takeover, func() {})
+			peer.Write([]byte(next))
+			peer.Write(theirClose)
+			if g := <-got; g != next+string(theirClose) {
+				t.Errorf("the handler returns %s: read %q", returns, g)
 			}
 		})
 	}
