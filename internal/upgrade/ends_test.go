@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,8 +95,8 @@ func TestDroppingTakesFewReads(t *testing.T) {
 		if err := <-read; err != net.ErrClosed {
 			t.Errorf("Read returned %v", err)
 		}
-		if counted.n > 1000 {
-			t.Errorf("1 MiB took %d reads", counted.n)
+		if n := counted.n.Load(); n > 1000 {
+			t.Errorf("1 MiB took %d reads", n)
 		}
 	})
 }
@@ -291,11 +292,11 @@ func TestPumpReadsThePeersCloseFrame(t *testing.T) {
 
 type countedReads struct {
 	net.Conn
-	n int
+	n atomic.Int64
 }
 
 func (c *countedReads) Read(p []byte) (int, error) {
-	c.n++
+	c.n.Add(1)
 	return c.Conn.Read(p)
 }
 
