@@ -35,12 +35,11 @@ import (
 //
 // Whoever closes a connection first sends the only close frame (RFC 6455 section 5.5.1): the
 // library, or the pool, or Upgrade with code 1000 if a library closes without a frame. A goroutine
-// then reads and drops what the peer still sends, until the peer closes too: for at most a second,
-// and for at most 1,024 connections of the process at a time. When the peer has answered, or after
-// half a second, Upgrade shuts the write side, TLS with close_notify. Meanwhile a Read of the library
-// waits, and then returns [net.ErrClosed]; Close returns at once. So a browser sees the code that was
-// sent, and not 1006. In [Pool.Shutdown], and whenever the peer answers before that, the library
-// still reads the close frame of the peer.
+// then reads and drops what the peer still sends, until the peer closes too, for at most a second.
+// When the peer has answered, or after half a second, Upgrade shuts the write side, TLS with
+// close_notify. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
+// returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
+// whenever the peer answers before that, the library still reads the close frame of the peer.
 //
 // # The handshake
 //

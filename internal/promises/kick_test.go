@@ -1,13 +1,17 @@
 package promises
 
 import (
+	"bufio"
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
 
 	"github.com/nulijiabei/gcpool"
 	"golang.org/x/net/websocket"
@@ -54,6 +58,37 @@ func TestKickedHandlerWithoutDel(t *testing.T) {
 		t.Error("a Del from outside removes nothing")
 	}
 	leave["0"] <- true
+}
+
+// TestKickOfManyAtOnce: each peer can answer the close frame, however many closes are under way.
+func TestKickOfManyAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, _ := started(t)
+		dial := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
+			id := ws.Request().FormValue("id")
+			conns.Add(id, ws)
+			defer conns.Del(id)
+			io.Copy(io.Discard, ws)
+		}))
+		peers := make([]net.Conn, 1500)
+		for i := range peers {
+			peers[i], _ = dial(fmt.Sprint("id=", i))
+		}
+		synctest.Wait()
+		for i := range peers {
+			conns.Kick(fmt.Sprint(i), 4001, "")
+		}
+		for i, peer := range peers {
+			if _, payload, err := frame(bufio.NewReader(peer)); payload != "\x0f\xa1" {
+				t.Fatalf("%d: %q, %v", i, payload, err)
+			}
+		}
+		for i, peer := range peers {
+			if _, err := io.WriteString(peer, "\x88\x82\x00\x00\x00\x00\x0f\xa1"); err != nil {
+				t.Fatalf("%d cannot answer: %v", i, err)
+			}
+		}
+	})
 }
 
 // TestKickAfterAReconnect: the first handler has called its Del and returned, so a

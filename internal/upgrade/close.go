@@ -1,8 +1,6 @@
 package upgrade
 
 import (
-	"container/list"
-	"sync"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -19,10 +17,6 @@ import (
 // closeGrace is how long a close frame may wait for room in the socket, and how long the socket
 // may wait for its peer to close. The peer has half of it to answer a close frame.
 const closeGrace = time.Second
-
-// lingerersMost is how many connections may be between the beginning and the end of their
-// close. It bounds the sockets of the process, so all pools share it.
-const lingerersMost = 1024
 
 // segment is how many bytes a peer may not have acknowledged yet although no data waits for it:
 // the last control frames, and our FIN.
@@ -75,8 +69,7 @@ func (c *Conn) update(change func(*closing)) {
 	if begins {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })
 		over := time.AfterFunc(closeGrace, c.Kill)
-		leave := linger(c)
-		c.after.add(func() { late.Stop(); over.Stop(); leave() })
+		c.after.add(func() { late.Stop(); over.Stop() })
 	}
 	after := callback(func() {})
 	if now == ended && c.after != nil {
@@ -123,26 +116,4 @@ func (c *Conn) shut() {
 		arrived := socket.Acknowledged(c.Conn).Left <= segment // or our system cannot tell
 		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames, arrived) })
 	})
-}
-
-// lingerers are the connections between the beginning and the end of their close, oldest first.
-var lingerers struct {
-	sync.Mutex // a leaf, below that of a Conn
-	list.List
-}
-
-// linger adds c to lingerers, and returns how to remove it. If there are too many, the oldest is
-// killed.
-func linger(c *Conn) (leave func()) {
-	lingerers.Lock()
-	defer lingerers.Unlock()
-	place := lingerers.PushBack(c)
-	if lingerers.Len() > lingerersMost {
-		go lingerers.Remove(lingerers.Front()).(*Conn).Kill()
-	}
-	return func() {
-		lingerers.Lock()
-		defer lingerers.Unlock()
-		lingerers.Remove(place) // unless it was killed as the oldest
-	}
 }

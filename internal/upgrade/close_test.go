@@ -257,56 +257,6 @@ func TestCloseNeverBlocks(t *testing.T) {
 	}
 }
 
-// TestLingerersAreBounded: the oldest gives way, even one whose Close blocks, and those that
-// have ended do not count.
-func TestLingerersAreBounded(t *testing.T) {
-	lingerers.Lock()
-	for lingerers.Len() > 0 { // of other tests, outside the bubble
-		lingerers.Remove(lingerers.Front())
-	}
-	lingerers.Unlock()
-	synctest.Test(t, func(t *testing.T) {
-		over := make(chan int, 2*lingerersMost)
-		lets := make(chan struct{})
-		for i := range lingerersMost + 2 {
-			c, peer := pipe()
-			if i == 0 {
-				c.Conn = &closesLate{c.Conn, lets}
-			}
-			go io.Copy(io.Discard, peer)
-			c.End(frame.StatusNormal, func() { over <- i })
-			for range min(2, lingerersMost-1-i) { // and two that end at once
-				done, peer := pipe()
-				go io.Copy(io.Discard, peer)
-				done.Close()
-				done.Kill()
-			}
-			synctest.Wait()
-		}
-		close(lets)
-		synctest.Wait()
-		if n := len(over); n != 2 || <-over+<-over != 0+1 {
-			t.Errorf("%d have been closed, not the two oldest", n)
-		}
-		time.Sleep(closeGrace)
-		synctest.Wait()
-		if n := len(over); n != lingerersMost {
-			t.Errorf("%d of %d were closed after a second", n, lingerersMost)
-		}
-	})
-}
-
-// closesLate is a connection whose Close waits.
-type closesLate struct {
-	net.Conn
-	lets chan struct{}
-}
-
-func (c *closesLate) Close() error {
-	<-c.lets
-	return c.Conn.Close()
-}
-
 // TestReadAfterCloseReturnsErrClosed, and after a close frame of the library's own it still
 // returns the peer's answer.
 func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
