@@ -50,8 +50,10 @@
 // Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking the id
 // from each other. A peer that has stopped reading is closed without a code. So is a peer that
 // needs more than a second for the data already on its way, as on a slow link: its client sees
-// 1006, even in place of 4500, and comes back. Without [Upgrade], where the pool cannot see that a
-// peer reads, a newer connection leaves it about 20 ms for that.
+// 1006, even in place of 4500, and comes back. Where the pool cannot see that a peer reads, as
+// without [Upgrade] or behind a listener that wraps connections, a newer connection leaves it about
+// 20 ms for that. Without Upgrade and over TLS, let the handler return and not call Close: what x/net
+// tries to write then is not close_notify, and the client reports a broken record.
 //
 // # Concurrency
 //

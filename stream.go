@@ -38,9 +38,11 @@ type Undelivered struct {
 //
 // Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
 // the outbox of id is full, it waits as long as the peer has acknowledged something within the last
-// second. And it waits while more than WithBuffer calls wait for slow hooks. Shutdown ends the
-// wait. Calls that wait for room do not queue: while others keep the outbox full of short messages,
-// a long message may wait for as long as they do. Bound such calls with [StreamPool.AddContext].
+// second; where the pool cannot see that, as long as a write has returned within the last second
+// (see [WithWriteTimeout]). And it waits while more than WithBuffer calls wait for slow hooks.
+// Shutdown ends the wait. Calls that wait for room do not queue: while others keep the outbox full
+// of short messages, a long message may wait for as long as they do. Bound such calls with
+// [StreamPool.AddContext].
 //
 // If the pool is idle and the connection is under [Upgrade], Add itself writes as much as the
 // system takes at once. Other goroutines write everything else.

@@ -29,7 +29,15 @@ import (
 //
 // Where it cannot hijack, Upgrade answers 500 and tells [slog.Default] why, at Warn: with HTTP/2,
 // under [http.TimeoutHandler], and behind a middleware whose ResponseWriter has neither Hijack nor
-// Unwrap.
+// Unwrap. A server that speaks HTTP/2 may stay as it is, because clients ask for a WebSocket with
+// HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use HTTP/2.
+//
+// A listener that wraps its connections hides their sockets: LimitListener of
+// golang.org/x/net/netutil does, and so do a listener for the PROXY protocol and a counter of bytes.
+// Then the pool cannot see what a peer's system has acknowledged, and cannot bound the send buffer.
+// A peer that reads slowly may be closed as slow or silent although it reads, also at a takeover,
+// and loses what the buffer holds. Prefer a middleware in front of Upgrade that limits or counts, or
+// raise [WithWriteTimeout] and [WithHeartbeat].
 //
 // # Closing
 //

@@ -122,7 +122,7 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 		if got := placeOf(b); got != test.behind {
 			t.Errorf("%s: behind the write %+v, want %+v", name, got, test.behind)
 		}
-		left := b.Settle(chunk, 0, test.reason, true, false)
+		left := b.Settle(chunk, 0, 0, test.reason, false)
 		if left {
 			b.Disconnect(test.reason)
 		}
@@ -153,7 +153,7 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 	if messages, _, _ := b.Log.Waiting(); len(told) != 0 || messages != 1 || b.Log.Messages != 4 {
 		t.Errorf("before the write has ended: %v; %d messages wait of %d", told, messages, b.Log.Messages)
 	}
-	b.Settle(pinned, 0, outcome.ErrSlow, false, false)
+	b.Settle(pinned, 0, 0, outcome.ErrSlow, false)
 	if want := "[1: gcpool: peer too slow 2: gcpool: connection deleted 3: gcpool: peer silent for two heartbeats]"; fmt.Sprint(told) != want {
 		t.Errorf("told: %v, want %s", told, want)
 	}
@@ -166,7 +166,7 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 func TestCountsAddUp(t *testing.T) {
 	b := backlogWith(t, setting{connected: true, mailbox: true, remote: true})
 	steps := []func(){
-		func() { b.accept("1") }, func() { b.Settle(b.Log.Pin(false), 2, nil, true, false) }, func() { b.Disconnect(outcome.ErrDeleted) },
+		func() { b.accept("1") }, func() { b.Settle(b.Log.Pin(false), 2, 0, nil, false) }, func() { b.Disconnect(outcome.ErrDeleted) },
 		func() { b.accept("2") }, func() { b.Returned(b.Load(), []error{outcome.ErrNotConnected}) },
 		func() { b.accept("3") }, b.Appeared, func() { b.Returned(b.Load(), []error{nil, outcome.ErrMoved}) },
 		func() { b.Load() }, func() { b.Abandon(0, outcome.ErrClosed) },

@@ -63,22 +63,22 @@ func (a *absence) tellLost() {
 }
 
 // Settle gives the messages of the pinned chunk their outcomes, and then reports the messages that
-// were lost behind it. The first n bytes of the chunk went out. The reason says why the
-// connection was removed or is about to be; it is nil if the connection stays, or was replaced.
-// If resends is true, the peer cannot use a message that was cut, so that message is sent again.
-// Messages stay in the log if they can wait for another connection. Settle reports whether any
-// did.
-func (b *Backlog) Settle(c *outbox.Chunk, n int, reason error, resends, active bool) (left bool) {
+// were lost behind it. The first n bytes of the chunk went out, and the peer may have a use for the
+// first most bytes: a message among these that is not whole is reported, and never sent again. The
+// reason says why the connection was removed or is about to be; it is nil if the connection stays,
+// or was replaced. Messages stay in the log if they can wait for another connection. Settle reports
+// whether any did.
+func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool) (left bool) {
 	if n == len(c.Frames()) && c.Receipts() == 0 { // all at once
 		b.Shared.Written.Add(c.Messages, c.Payload)
 		b.settled(c.Messages, 0, c.Payload)
 		c.Messages = 0
 	}
-	n -= b.written(c, n)
-	if c.Messages > 0 && n > 0 && !resends {
-		half := c.First()
-		half.Cut = true
-		b.fail(half, CutFor(reason))
+	for most -= b.written(c, n); c.Messages > 0 && most > 0; {
+		cut := c.First()
+		most -= len(cut.Frames())
+		cut.Cut = true
+		b.fail(cut, CutFor(reason))
 	}
 	if reason != nil && !b.Shared.keeps(reason) {
 		for c.Messages > 0 {

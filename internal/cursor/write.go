@@ -127,7 +127,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		if err == nil && chunk.Born > 0 {
 			b.Shared.Observe(b.Shared.Line.Now() - chunk.Born)
 		}
-		left = b.Settle(chunk, n, reason, err != nil && conn.Resends(), c.active)
+		left = b.Settle(chunk, n, conn.Usable(n, err), reason, c.active)
 	}
 	c.flight, f.chunk, f.frames = nil, nil, nil
 	if failed {

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -38,6 +39,7 @@ func TestACutMessageIsSentAgain(t *testing.T) {
 		"raw TCP":                        {stuckRaw(func(c net.Conn) net.Conn { return c }), false},
 		"a type of the application's":    {stuckRaw(func(c net.Conn) net.Conn { return struct{ net.Conn }{c} }), false},
 		"WebSocket over the application": {stuckWebSocket("wrapped", gcpool.Upgrade, true), false},
+		"TLS over the application":       {stuckWebSocket("tls, wrapped", gcpool.Upgrade, true), false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -124,7 +126,10 @@ func stuckWebSocket(network string, wrap wrapper, text bool) func(t *testing.T, 
 		case "wrapped":
 			srv.Listener = wrappedListener{srv.Listener}
 			srv.Start()
-		case "tls":
+		case "tls", "tls, wrapped":
+			if network != "tls" {
+				srv.Listener = wrappedListener{srv.Listener}
+			}
 			srv.StartTLS()
 			dial = func() (net.Conn, error) {
 				return tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true})
@@ -168,4 +173,67 @@ func (l wrappedListener) Accept() (net.Conn, error) {
 		return nil, err
 	}
 	return struct{ net.Conn }{c}, nil
+}
+
+// TestWhatTLSHidesIsNotSentAgain: a connection of the application's may write all, and then return
+// an error, for example when its limit is reached. crypto/tls drops how much went.
+func TestWhatTLSHidesIsNotSentAgain(t *testing.T) {
+	for what, wrap := range map[string]func(net.Conn) net.Conn{
+		"WebSocket": func(conn net.Conn) net.Conn { return gcpool.NewConn(conn) },
+		"raw":       func(conn net.Conn) net.Conn { return conn },
+	} {
+		var r reports
+		p, conns, stream := started(t, gcpool.WithUndelivered(r.hook), gcpool.WithMailbox(time.Minute, 1<<20))
+		ours, peer := net.Pipe()
+		limited := &failsBehind{Conn: ours}
+		server, client := tls.Server(limited, serverTLS(t)), tls.Client(peer, &tls.Config{InsecureSkipVerify: true})
+		go client.Handshake()
+		if err := server.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		received := make(chan string, 1)
+		go func() {
+			all, _ := io.ReadAll(client)
+			received <- string(all)
+		}()
+		limited.fails.Store(true)
+		if err := conns.Add("a", wrap(server)); err != nil {
+			t.Fatal(err)
+		}
+		add(t, stream, "a", "once")
+		eventually(t, "it has its outcome", func() bool { return p.Stats()[0].Undelivered == 1 })
+		next, in := net.Pipe()
+		if err := conns.Add("a", next); err != nil {
+			t.Fatal(err)
+		}
+		add(t, stream, "a", "next")
+		if got := lines(t, bufio.NewReader(in), 1)[0]; got != "next" {
+			t.Errorf("%s: the next connection received %q", what, got)
+		}
+		peer.Close()
+		if got := <-received; !strings.Contains(got, "once") {
+			t.Errorf("%s: the first connection received %q", what, got)
+		}
+	}
+}
+
+// failsBehind is a connection whose Write writes all, and then fails.
+type failsBehind struct {
+	net.Conn
+	fails atomic.Bool
+}
+
+func (f *failsBehind) Write(p []byte) (int, error) {
+	n, err := f.Conn.Write(p)
+	if err == nil && f.fails.Load() {
+		err = io.ErrShortBuffer
+	}
+	return n, err
+}
+
+func serverTLS(t *testing.T) *tls.Config {
+	t.Helper()
+	srv := httptest.NewTLSServer(nil)
+	srv.Close()
+	return srv.TLS
 }

@@ -3,11 +3,13 @@ package promises
 import (
 	"bufio"
 	"bytes"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"runtime"
 	"strings"
@@ -296,4 +298,40 @@ func TestShutdownWaitsForBothCloses(t *testing.T) {
 		}
 		time.Sleep(time.Second)
 	})
+}
+
+// TestShutdownEndsTLSOfXNet with close_notify, also without Upgrade, where x/net closes the socket
+// once the handler has returned.
+func TestShutdownEndsTLSOfXNet(t *testing.T) {
+	t.Parallel()
+	p, conns, _ := started(t)
+	srv := httptest.NewTLSServer(websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		defer conns.Del("a")
+		io.Copy(io.Discard, ws)
+	}))
+	defer srv.Close()
+	conn, err := tls.Dial("tcp", srv.Listener.Addr().String(), &tls.Config{InsecureSkipVerify: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	config, _ := websocket.NewConfig("wss://server/", "https://server")
+	if _, err := websocket.NewClient(config, conn); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "joined", func() bool { return conns.Connected("a") == 1 })
+	over := make(chan error)
+	go func() { over <- shutdown(p, 20*time.Second) }()
+	in := bufio.NewReader(conn)
+	if op, payload, err := frame(in); op != 0x88 || payload != "\x03\xe9" {
+		t.Errorf("closed with %x %q, %v", op, payload, err)
+	}
+	io.WriteString(conn, "\x88\x82\x00\x00\x00\x00\x03\xe9")
+	if _, err := in.ReadByte(); err != io.EOF {
+		t.Errorf("TLS ends with %v", err)
+	}
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
 }

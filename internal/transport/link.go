@@ -3,6 +3,7 @@
 package transport
 
 import (
+	"crypto/tls"
 	"net"
 	"reflect"
 	"slices"
@@ -165,11 +166,26 @@ func (l *Link) coded(frames []byte) []byte {
 	return frames
 }
 
-// Resends reports whether the peer certainly cannot use a frame that a failed Send has cut: the
-// kind writes to one of Go's own connections, and tells how far it came.
-func (l *Link) Resends() bool {
-	up := l.upgraded()
-	return up != nil && streams(up.Socket())
+// doubtful is how many bytes a TLS record may carry, if each byte of payload has a header of two.
+const doubtful = 3 * 16 << 10
+
+// Usable returns how many bytes of frames the peer may have a use for, after a Send that returned n
+// and err. Under Upgrade, a frame that was cut on one of the system's own connections is of no use.
+// If TLS is over another type, n may leave out the last record, although it went (crypto/tls drops
+// what the Write below it returns).
+func (l *Link) Usable(n int, err error) int {
+	if err == nil {
+		return n
+	}
+	conn := l.Socket()
+	_, secure := conn.(*tls.Conn)
+	switch {
+	case secure && !socket.System(socket.Under(conn)):
+		return n + doubtful
+	case l.upgraded() != nil && streams(conn):
+		return 0
+	}
+	return n
 }
 
 // sendEach sends frames one by one, for Send. send returns how much of a payload went.

@@ -19,6 +19,7 @@ import (
 type xnet struct {
 	ws   *websocket.Conn
 	said atomic.Bool   // a pool's close frame is out, or none can follow
+	bye  atomic.Bool   // it is out, so the handler will return, and x/net closes the socket
 	out  chan struct{} // closed when the pool's close is over
 }
 
@@ -69,6 +70,7 @@ func (x *xnet) Closed() bool {
 func (x *xnet) Goodbye(s frame.Status) (err error) {
 	if !x.said.Swap(true) {
 		err = x.send(frame.Close, s.Payload())
+		x.bye.Store(err == nil)
 		_ = socket.Guard(x.expire)
 	}
 	return err
@@ -81,9 +83,12 @@ func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
-	sent := s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil && x.Goodbye(s) == nil
+	if s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil {
+		_ = x.Goodbye(s)
+	}
 	close(x.out)
-	for end := time.Now().Add(closeGrace / 2); sent && !x.Closed() && time.Now().Before(end); {
+	waits := s.Code != 0 && x.bye.Load()
+	for end := time.Now().Add(closeGrace / 2); waits && !x.Closed() && time.Now().Before(end); {
 		time.Sleep(again)
 	}
 	x.Kill()

@@ -66,6 +66,7 @@ func (c *Conn) update(change func(*closing)) {
 		go c.Read(nil)
 	}
 	begins, ends := before == alive && now == ending, before != ended && now == ended
+	flushed := c.closing.out // so no write is stuck, and the Close of a connection may flush its buffer
 	if begins {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })
 		over := time.AfterFunc(closeGrace, c.Kill)
@@ -88,7 +89,9 @@ func (c *Conn) update(change func(*closing)) {
 	case ends:
 		then := after // only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); then() })
-		socket.Apart(under, func() { _ = c.applyDeadline() })
+		if !flushed {
+			socket.Apart(under, func() { _ = c.applyDeadline() })
+		}
 	default:
 		after()
 	}

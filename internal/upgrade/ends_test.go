@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -361,4 +362,39 @@ func TestTLSIsBrokenByADeadline(t *testing.T) {
 	case <-time.After(20 * time.Second):
 		t.Error("the pool waits for the end of the frame")
 	}
+}
+
+// TestCloseMayFlush: a connection of the application's own type may keep the last bytes until its
+// Close.
+func TestCloseMayFlush(t *testing.T) {
+	for range 20 {
+		ends(t, func(c *Conn, peer net.Conn) {
+			c.Conn = &flushes{Conn: c.Conn}
+			go peer.Write(theirClose)
+			io.ReadFull(c, make([]byte, len(theirClose)))
+			c.Write(ourClose)
+			c.Close()
+		})
+	}
+}
+
+// flushes is a connection whose Close writes what Write has kept.
+type flushes struct {
+	net.Conn
+	mu   sync.Mutex
+	kept []byte
+}
+
+func (f *flushes) Write(p []byte) (int, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.kept = append(f.kept, p...)
+	return len(p), nil
+}
+
+func (f *flushes) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.Conn.Write(f.kept)
+	return f.Conn.Close()
 }
