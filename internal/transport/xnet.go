@@ -88,8 +88,8 @@ func (x *xnet) Close(s frame.Status, after func()) {
 	}
 	close(x.out)
 	waits := s.Code != 0 && x.bye.Load()
-	for end := time.Now().Add(closeGrace / 2); waits && !x.Closed() && time.Now().Before(end); {
-		time.Sleep(again)
+	for start := time.Now(); waits && !x.Closed() && time.Since(start) < closeGrace/2; {
+		time.Sleep(max(time.Millisecond, time.Since(start)/8))
 	}
 	x.Kill()
 }
