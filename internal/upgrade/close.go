@@ -62,9 +62,7 @@ func (c *Conn) update(change func(*closing)) {
 	before, dropped := c.closing.life, c.closing.drops
 	change(&c.closing)
 	now := c.closing.move()
-	if c.closing.drops && !dropped && !c.closing.done {
-		go c.Read(nil)
-	}
+	drops := !dropped && c.closing.drops && !c.closing.done
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	flushed := c.closing.out // so no write is stuck, and the Close of a connection may flush its buffer
 	if begins {
@@ -80,6 +78,9 @@ func (c *Conn) update(change func(*closing)) {
 		c.change.Wake()
 	}
 	c.mu.Unlock()
+	if drops {
+		go c.Read(nil)
+	}
 	switch under := socket.Under(c.Conn); {
 	case begins:
 		socket.Apart(under, func() { limitReads(c.Conn) })
