@@ -25,7 +25,7 @@ type Cluster interface {
 	// newest. Changed should not block, because Add waits for it.
 	Changed(pool, id string)
 
-	// Forward takes messages for an id that is not connected here. It calls done once, also after
+	// Forward takes messages for an id that is not connected here. It calls done once, even after
 	// an error, with what became of each message: nil if another process has written it;
 	// ErrNotConnected if it certainly was not written, because nobody has the id; ErrMoved if it
 	// certainly was not written, because the id has moved on; or an error of the Cluster. If a
@@ -46,7 +46,7 @@ type Cluster interface {
 // ErrNotConnected.
 var ErrMoved = outcome.ErrMoved
 
-// SetCluster makes c forward the messages for ids that are not connected here, in all pools, also
+// SetCluster makes c forward the messages for ids that are not connected here, in all pools, even
 // in those that are registered later; nil ends that. Forwarded messages wait in memory until their
 // outcomes are known: up to WithOutbox for one id, and 64 times as much for all ids of a pool.
 // Beyond that, Add waits.
@@ -135,8 +135,8 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 	return 0, ErrMoved
 }
 
-// Evict removes and closes conn, a WebSocket with code 4500, if it is the connection of id, and
-// reports whether it was. A Cluster calls it when id is connected to another process; what waits
+// Evict removes and closes conn if it is the connection of id, and reports whether it was. A
+// WebSocket gets code 4500. A Cluster calls it when id is connected to another process; what waits
 // for id goes there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 	r, present := l.stream(pool).connections().connection(id)

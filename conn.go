@@ -49,22 +49,21 @@ func newConnPool(c backlog.Config) *ConnPool {
 // each payload in a Write of its own. A client may see its WebSocket open before Add has run; until
 // then id is not connected.
 //
-// The newest connection wins. The pool closes the previous connection of id, a WebSocket with code
-// 4500, and a later Del by the handler of that connection does nothing. Adding the connection that
-// id already has changes nothing; a connection of a non-comparable type always counts as new. There
-// is one exception: a connection under [Upgrade] that its client has already closed replaces no
-// other, in this process or, with a [Cluster], elsewhere. The client may have connected again
-// before its first handler called Add. Add closes such a connection, and its handler's Del does
-// nothing.
+// The newest connection wins. The pool closes the previous connection of id, and a later Del by its
+// handler does nothing. A WebSocket gets code 4500. There is one exception: a connection under
+// [Upgrade] that its client has already closed replaces no other, in this process or, with a
+// [Cluster], elsewhere. The client may have connected again before its first handler called Add.
+// Add closes such a connection, and its handler's Del does nothing. Adding the connection that id
+// already has changes nothing; a connection of a non-comparable type always counts as new.
 //
 // A WebSocket may have several ids, in several pools. If it is closed for one, it is closed for
 // all, and the close frame of Shutdown may overtake messages that wait for another id. Any
 // other connection may have one id only; otherwise large messages mix. Without [Upgrade], a
 // write deadline that the application sets on the connection also holds for the pool.
 //
-// Call Del or DelConn when the handler ends. If it does not, the pool removes the connection about a
-// second after it was closed. But of a net.Conn that is neither Go's own nor x/net's nor under
-// [Upgrade], such as a wrapper around a socket, it learns that only when a write fails.
+// Call Del or DelConn when the handler ends. Otherwise the pool removes the connection about a
+// second after it was closed. For a net.Conn that is neither Go's own nor x/net's nor under
+// [Upgrade], such as a wrapper around a socket, the pool notices the close only when a write fails.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. In neither
 // case does it close conn. After ErrClosed under Upgrade, if the handler closes conn without a
@@ -109,11 +108,11 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	}
 }
 
-// Get calls fn with the connection of id, in the calling goroutine. If fn returns an error, the
-// pool removes and closes that connection, a WebSocket with the code of Del, and Get returns the
-// error. What waits for id goes to the mailbox, or is reported with ErrNotConnected, which wraps
-// the error. Get returns ErrNotConnected if id has no connection, ErrClosed instead after Shutdown,
-// and ErrInvalid for an empty id or a nil fn.
+// Get calls fn with the connection of id, in the calling goroutine. If fn returns an error, Get
+// returns it, and the pool removes and closes that connection; a WebSocket gets the code of Del.
+// What waits for id goes to the mailbox, or is reported with ErrNotConnected, which wraps the
+// error. Get returns ErrNotConnected if id has no connection, ErrClosed instead after Shutdown, and
+// ErrInvalid for an empty id or a nil fn.
 func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if c == nil {
 		return ErrNotRegistered

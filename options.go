@@ -99,12 +99,12 @@ func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbea
 // expires or gives way is reported with ErrExpired. The default, and a zero for either, is no
 // mailbox: messages for an id that is not connected are reported at once.
 //
-// A mailbox lives in its process. Shutdown reports the messages that wait there at once, with
-// ErrClosed; even in a cluster they do not move to another node. To keep messages across a restart,
-// store them before you push them, or when [WithUndelivered] reports them.
+// A mailbox lives in its process. Shutdown reports its messages at once, with ErrClosed; even in a
+// cluster they do not move to another node. To keep messages across a restart, store them before
+// you push them, or when [WithUndelivered] reports them.
 //
-// In memory a mailbox takes up to twice its payload, about 100 bytes for each message, or 200 with
-// AddFunc, and 400 bytes for each id. If an id is longer than 128 bytes, the bytes beyond that count
+// In memory a mailbox takes up to twice its payload, plus about 100 bytes for each message (200
+// with AddFunc) and 400 for each id. If an id is longer than 128 bytes, the bytes beyond that count
 // as payload of each of its messages.
 func WithMailbox(ttl time.Duration, bytes int) Option {
 	return func(c *config) { c.MailboxTTL, c.MailboxBytes = ttl, bytes }

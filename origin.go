@@ -15,10 +15,10 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// SameOrigin is for [websocket.Server].Handshake. It lets in browsers only from pages of the
-// host that the request is for, so that no other site can open a connection with the cookies of
-// its visitors (RFC 6455 section 10.2). It compares the host and port of the Origin header with
-// the Host header, and ignores the scheme, because TLS may end in front of the server.
+// SameOrigin is for [websocket.Server].Handshake. It lets a browser in only if its page is on the
+// host that the request is for, so that no other site can open a connection with the cookies of its
+// visitors (RFC 6455 section 10.2). It compares the host and port of the Origin header with the
+// Host header, and ignores the scheme, because TLS may end in front of the server.
 //
 // It refuses a missing Origin, and "null", as [websocket.Handler] does. For clients other than
 // browsers, and for pages on other hosts, see [AllowOrigins]. Under [Upgrade] the client and the

@@ -34,8 +34,8 @@
 // long as the peer reads; see [WithOutbox], [WithOverflow] and [StreamPool.AddContext]. So a loop
 // that pushes to many users waits for one slow user after the other, up to a second for one who has
 // stopped reading. To bound that, use AddContext with a deadline, a goroutine for each user, or
-// [StreamPool.Broadcast], which waits for all of them together. No call waits longer than its
-// context, or past [Pool.Shutdown].
+// [StreamPool.Broadcast], which waits for all of them together. No call waits past [Pool.Shutdown],
+// or longer than its context; Shutdown itself may take up to 300 ms more.
 //
 // # Close codes
 //
@@ -51,9 +51,10 @@
 // from each other. A peer that has stopped reading is closed without a code. So is a peer that
 // needs more than a second for the data already on its way, as on a slow link: its client sees
 // 1006, even in place of 4500, and comes back. Where the pool cannot see that a peer reads, as
-// without [Upgrade] or behind a listener that wraps connections, a newer connection leaves it about
-// 20 ms for that. Without Upgrade and over TLS, let the handler return and not call Close: what x/net
-// tries to write then is not close_notify, and the client reports a broken record.
+// without [Upgrade] or behind a listener that wraps connections, a takeover gives the peer only
+// about 20 ms to take that data. Over TLS without Upgrade, let the handler return without calling
+// Close: Close makes x/net try to write something other than close_notify, and the client reports a
+// broken record.
 //
 // # Concurrency
 //
@@ -210,7 +211,7 @@ func (p *Pool) GetStream(name string) *StreamPool {
 	return p.pools[name]
 }
 
-// Start begins delivery in every pool, also in those that are registered later. Messages that were
+// Start begins delivery in every pool, even in those that are registered later. Messages that were
 // added earlier leave now. A message whose id is not connected goes where Add would send it: to the
 // mailbox, to the cluster, or to the WithUndelivered hook. A second call does nothing. Start does
 // not block.
@@ -228,16 +229,15 @@ func (p *Pool) Start() {
 
 // Shutdown ends the pool. From its first moment, every call that would add something returns
 // ErrClosed. Messages for ids that are connected are delivered, even if Start was never called;
-// those in the mailbox are reported with ErrClosed. Then each
-// WebSocket gets a close frame with code 1001 (going away, RFC 6455 section 7.4.1), and Shutdown
-// waits for its peer to leave: for the handler to return, or for Del. A peer that does not leave
-// within WithWriteTimeout is closed. A raw connection is closed once its messages are written.
+// those in the mailbox are reported with ErrClosed. Then each WebSocket gets a close frame with
+// code 1001 (going away, RFC 6455 section 7.4.1). Shutdown waits until its handler has returned or
+// called Del. A peer that does not leave within WithWriteTimeout is closed. A raw connection is
+// closed once its messages are written.
 //
 // If ctx ends first, Shutdown closes what is left, without a close frame if none has been sent yet,
 // reports what waits with ErrClosed, and returns the error of ctx. That takes up to 300 ms more,
-// whatever the peers do. Afterwards no goroutine
-// of the pool runs, except for a hook that has not caught up, and for a connection that heeds
-// neither deadline nor Close.
+// whatever the peers do. Afterwards no goroutine of the pool runs, unless a hook has not caught up,
+// or a connection ignores deadlines and Close.
 //
 // A second call waits for the first one, until its own ctx ends, and returns the same. A hook must
 // not call Shutdown, because Shutdown waits for hooks. http.Server.Shutdown does not know of

@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Del removes and closes the connection of id, a WebSocket with code 1000, or 1001 once Shutdown
-// has begun, and reports true. It reports false, and has no effect, if id has no connection, or if
+// Del removes and closes the connection of id, and reports true. A WebSocket gets code 1000, or
+// 1001 once Shutdown has begun. It reports false, and has no effect, if id has no connection, or if
 // the caller belongs to an earlier connection of id. To remove a user from any goroutine, use
 // [ConnPool.Kick]. To remove one particular connection, use [ConnPool.DelConn].
 //
@@ -21,9 +21,9 @@ import (
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
 // and the Del of a goroutine that it started removes none.
 //
-// For each id the pool remembers the goroutines that added its last 16 connections, and up to
-// 1,024 older ones that have not called Del yet. It remembers the last 64 after the id has gone,
-// for at least the 16,384 ids that went last.
+// For each id the pool remembers the goroutines that added its last 16 connections, and up to 1,024
+// older ones that have not called Del yet. After an id has gone, the pool remembers its last 64
+// goroutines, for at least the 16,384 ids that have gone last.
 //
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the caller's
 // stack, which takes about 5 µs. Under [Upgrade] it does not wait. Without Upgrade it waits until

@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// A StreamPool is the stream of one pool: pairs of an id and a payload. The payloads of an id
-// gather behind its place in the stream, and leave on its connection.
+// A StreamPool is the stream of one pool: messages, each a payload for an id. The messages of an id
+// wait in its outbox, and leave on its connection.
 //
 // All methods may be called from any number of goroutines at once. The methods of a nil
 // *StreamPool return ErrNotRegistered, or the zero value.
@@ -40,9 +40,8 @@ type Undelivered struct {
 // the outbox of id is full, it waits as long as the peer has acknowledged something within the last
 // second; where the pool cannot see that, as long as a write has returned within the last second
 // (see [WithWriteTimeout]). And it waits while more than WithBuffer calls wait for slow hooks.
-// Shutdown ends the wait. Calls that wait for room do not queue: while others keep the outbox full
-// of short messages, a long message may wait for as long as they do. Bound such calls with
-// [StreamPool.AddContext].
+// Shutdown ends the wait. Calls that wait for room do not queue: a long message may wait for as
+// long as others keep the outbox full of short ones. Bound such calls with [StreamPool.AddContext].
 //
 // If the pool is idle and the connection is under [Upgrade], Add itself writes as much as the
 // system takes at once. Other goroutines write everything else.
@@ -114,11 +113,11 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 	return s.add(context.Background(), id, m)
 }
 
-// Broadcast is Add for every id that is connected at this moment. It counts as one message for
-// each of them. Ids with room in their outbox get it at once; then Broadcast waits for the others
-// together, under the rules of Add. Before Start it takes one place of WithBuffer, and those who
-// connect later do not get it. It returns what Add returns, or the error of a [Cluster]; even then
-// the ids of this process get the message.
+// Broadcast is Add for every id that is connected at this moment. It counts as one message for each
+// of them. Ids with room in their outbox get the message at once; then Broadcast waits for the
+// others together, under the rules of Add. Before Start, Broadcast counts once for WithBuffer, and
+// ids that connect later do not get the message. It returns what Add returns, or the error of a
+// [Cluster]; even then the ids of this process get the message.
 //
 // So a peer that reads slowly holds up the caller for as long as it reads. Inside a handler, which
 // cannot read from its own peer while it waits, use BroadcastContext with a deadline.
@@ -134,8 +133,8 @@ func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, everybody, &outbox.Message{Data: data})
 }
 
-// Len returns how many connections stand in the stream: ids with messages that wait for a writer.
-// Each stands there once, however many messages wait for it; [Stats].Waiting counts the messages.
+// Len returns how many ids have messages that wait for a writer. Each id counts once, however many
+// messages wait for it; [Stats].Waiting counts the messages.
 func (s *StreamPool) Len() int {
 	if s == nil {
 		return 0

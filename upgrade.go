@@ -33,25 +33,25 @@ import (
 // HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use HTTP/2.
 //
 // A listener that wraps its connections hides their sockets: LimitListener of
-// golang.org/x/net/netutil does, and so do a listener for the PROXY protocol and a counter of bytes.
-// Then the pool cannot see what a peer's system has acknowledged, and cannot bound the send buffer.
-// A peer that reads slowly may be closed as slow or silent although it reads, also at a takeover,
-// and loses what the buffer holds. Prefer a middleware in front of Upgrade that limits or counts, or
-// raise [WithWriteTimeout] and [WithHeartbeat].
+// golang.org/x/net/netutil does, and so do a listener for the PROXY protocol and a counter of
+// bytes. Then the pool cannot see what a peer's system has acknowledged, and cannot bound the send
+// buffer. A peer that reads slowly may be closed as slow or silent although it reads, even at a
+// takeover, and loses what the buffer holds. Prefer a middleware in front of Upgrade that limits or
+// counts, or raise [WithWriteTimeout] and [WithHeartbeat].
 //
 // # Closing
 //
-// Whoever closes a connection first sends the only close frame (RFC 6455 section 5.5.1): the
-// library, or the pool, or Upgrade with code 1000 if a library closes without a frame. A goroutine
-// then reads and drops what the peer still sends, until the peer closes too, for at most a second.
-// When the peer has answered, or after half a second, Upgrade shuts the write side, TLS with
+// The first to close a connection sends the only close frame (RFC 6455 section 5.5.1): the library,
+// the pool or, if a library closes without a frame, Upgrade with code 1000. A goroutine then reads
+// and drops what the peer still sends, until the peer closes too, for at most a second. When the
+// peer has answered, or after half a second, Upgrade shuts the write side, over TLS with
 // close_notify. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
 // returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
 // whenever the peer answers before that, the library still reads the close frame of the peer.
 //
 // # The handshake
 //
-// The headers Connection and Upgrade are lists: on one line or several, with other words beside,
+// The headers Connection and Upgrade are lists: on one line or several, alone or with other words,
 // in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read only
 // the first line, so h sees each list on one line. A request that asks for a WebSocket and is not a
 // valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0 or has no

@@ -21,8 +21,8 @@
 //
 // # Order
 //
-// Messages of one producer to one id arrive in the order in which Add accepted them, even while
-// the user moves from node to node. A Broadcast takes its own way. It may overtake such messages,
+// Messages of one producer to one id arrive in the order in which Add accepted them, even while the
+// user moves from node to node. A Broadcast has no order with such messages. It may overtake them,
 // and they may overtake it.
 //
 // # One connection
