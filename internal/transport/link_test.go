@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"golang.org/x/net/websocket"
@@ -321,4 +322,28 @@ func TestClosedOfXNet(t *testing.T) {
 	if link := dialXNet(t, panics{ours}, peer); link.Closed() {
 		t.Error("a connection that panics is closed")
 	}
+}
+
+// TestCloseOfXNetWhileAGoodbyeIsSent: a goodbye that is on its way when the pool closes, or asks
+// whether the connection has been closed, still reaches the peer.
+func TestCloseOfXNetWhileAGoodbyeIsSent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, peer := net.Pipe()
+		link := dialXNet(t, ours, peer)
+		var ends sync.WaitGroup
+		ends.Go(func() { link.Goodbye(frame.StatusGoingAway) })
+		synctest.Wait() // it is stuck until the peer reads
+		if link.Closed() {
+			t.Error("an open connection is closed")
+		}
+		ends.Go(func() { link.Close(frame.Status{Code: 1000}, func() {}) })
+		time.Sleep(closeGrace / 4)
+		want := frame.StatusGoingAway.Frame()
+		got := make([]byte, len(want))
+		if _, err := io.ReadFull(peer, got); err != nil || !bytes.Equal(got, want) {
+			t.Errorf("the peer has read %x, %v, want %x", got, err, want)
+		}
+		peer.Close()
+		ends.Wait()
+	})
 }

@@ -17,11 +17,23 @@ import (
 // is out of reach. Each message is one Write of x/net, whose error does not tell how much
 // went. x/net closes the socket when the handler returns.
 type xnet struct {
-	ws   *websocket.Conn
-	said atomic.Bool   // a pool's close frame is out, or none can follow
-	bye  atomic.Bool   // it is out, so the handler will return, and x/net closes the socket
-	out  chan struct{} // closed when the pool's close is over
+	ws      *websocket.Conn
+	goodbye atomic.Uint32 // how far it is; see unsaid
+	out     chan struct{} // closed when the pool's close is over
 }
+
+// What has become of a pool's close frame.
+//
+//	unsaid -> saying  it is being sent
+//	unsaid -> failed  a frame may be cut, so none can follow
+//	saying -> said    it is out, so the handler will return, and x/net closes the socket
+//	saying -> failed  it may be cut
+const (
+	unsaid uint32 = iota
+	saying
+	said
+	failed
+)
 
 func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
 
@@ -32,7 +44,7 @@ func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 		return 1, x.send(op, payload)
 	})
 	if err != nil {
-		x.said.Store(true)
+		x.goodbye.CompareAndSwap(unsaid, failed)
 	}
 	return n, err
 }
@@ -57,9 +69,12 @@ func (x *xnet) Left() bool {
 
 // Closed finds out by setting a deadline: the one that a close frame has set, or none.
 func (x *xnet) Closed() bool {
-	var deadline time.Time
-	if x.said.Load() {
-		deadline = socket.Past
+	deadline := socket.Past
+	switch x.goodbye.Load() {
+	case unsaid:
+		deadline = time.Time{}
+	case saying:
+		deadline = time.Now().Add(closeGrace)
 	}
 	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
@@ -68,9 +83,12 @@ func (x *xnet) Closed() bool {
 // Goodbye sends the only close frame. x/net's Close would send another, so no write passes
 // from here on.
 func (x *xnet) Goodbye(s frame.Status) (err error) {
-	if !x.said.Swap(true) {
-		err = x.send(frame.Close, s.Payload())
-		x.bye.Store(err == nil)
+	if x.goodbye.CompareAndSwap(unsaid, saying) {
+		now := said
+		if err = x.send(frame.Close, s.Payload()); err != nil {
+			now = failed
+		}
+		x.goodbye.Store(now)
 		_ = socket.Guard(x.expire)
 	}
 	return err
@@ -83,12 +101,12 @@ func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
-	if s.Code != 0 && !x.said.Load() && socket.Guard(limit) == nil {
+	if s.Code != 0 && x.goodbye.Load() == unsaid && socket.Guard(limit) == nil {
 		_ = x.Goodbye(s)
 	}
 	close(x.out)
-	waits := s.Code != 0 && x.bye.Load()
-	for start := time.Now(); waits && !x.Closed() && time.Since(start) < closeGrace/2; {
+	waits := func() bool { return s.Code != 0 && x.goodbye.Load() != failed && !x.Closed() }
+	for start := time.Now(); waits() && time.Since(start) < closeGrace/2; {
 		time.Sleep(max(time.Millisecond, time.Since(start)/8))
 	}
 	x.Kill()
