@@ -14,8 +14,12 @@ type Stats struct {
 	Connections int // ids that are connected, Joins - Leaves
 
 	// Waiting is how many messages were accepted and have no outcome yet, WaitingBytes their
-	// payload. OutboxLimit is WithOutbox, and MailboxLimit WithMailbox: 0 without a mailbox.
-	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
+	// payload. OutboxLimit is WithOutbox.
+	Waiting, WaitingBytes, OutboxLimit int
+
+	// MailboxBytes is how many bytes the mailbox holds, and MailboxLimit how many it may hold: the
+	// bytes of WithMailbox. Both are 0 without a mailbox.
+	MailboxBytes, MailboxLimit int
 
 	// FullestOutbox is how many bytes of payload wait in the fullest outbox, which is full at
 	// OutboxLimit. What is in the mailbox does not count. The figure is up to about a second old,

@@ -97,9 +97,9 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 	all, pools := figures(t, ask(h, http.MethodGet, "/data.json"))
 	want := []map[string]float64{
 		{"connections": 0, "accepted": 0, "outbox_limit": 1 << 20},
-		{"waiting": 1, "waiting_bytes": 7, "fullest_outbox": 0, "accepted": 1, "outbox_limit": 4096, "mailbox_limit": 100},
+		{"waiting": 1, "waiting_bytes": 7, "fullest_outbox": 0, "accepted": 1, "outbox_limit": 4096, "mailbox_bytes": 7, "mailbox_limit": 100},
 		{"connections": 1, "accepted": 201, "written": 200, "written_bytes": 1000, "undelivered": 1, "forwarded": 0, "stalled": 0,
-			"joins": 2, "leaves": 1, "takeovers": 1, "waiting": 0, "waiting_bytes": 0, "mailbox_limit": 0},
+			"joins": 2, "leaves": 1, "takeovers": 1, "waiting": 0, "waiting_bytes": 0, "mailbox_bytes": 0, "mailbox_limit": 0},
 	}
 	for i, name := range []string{"devices", "mail", "users"} {
 		if pools[i]["name"] != name {

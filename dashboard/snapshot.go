@@ -26,6 +26,7 @@ type figures struct {
 	Waiting      int     `json:"waiting"`
 	WaitingBytes int     `json:"waiting_bytes"`
 	OutboxLimit  int     `json:"outbox_limit"`
+	MailboxBytes int     `json:"mailbox_bytes"`
 	MailboxLimit int     `json:"mailbox_limit"`
 	Fullest      int     `json:"fullest_outbox"`
 	Stalled      int     `json:"stalled"`
@@ -79,7 +80,7 @@ func figuresOf(s *gcpool.Stats) figures {
 	f := figures{
 		Name: printable(s.Name), Connections: s.Connections, Stalled: s.Stalled,
 		Waiting: s.Waiting, WaitingBytes: s.WaitingBytes,
-		OutboxLimit: s.OutboxLimit, MailboxLimit: s.MailboxLimit, Fullest: s.FullestOutbox,
+		OutboxLimit: s.OutboxLimit, MailboxBytes: s.MailboxBytes, MailboxLimit: s.MailboxLimit, Fullest: s.FullestOutbox,
 		Accepted: s.Accepted, Written: s.Written, Forwarded: s.Forwarded, Undelivered: s.Undelivered,
 		WrittenBytes: s.WrittenBytes,
 		Reasons:      reasons{s.NotConnected, s.Slow, s.Deleted, s.Expired, s.Closed, s.Other},

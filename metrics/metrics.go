@@ -133,6 +133,8 @@ func gauges() []figure {
 			func(s *gcpool.Stats) int { return s.OutboxLimit }),
 		gauge("fullest_outbox_bytes", "Payload bytes that wait in the fullest outbox; messages in the mailbox do not count.",
 			func(s *gcpool.Stats) int { return s.FullestOutbox }),
+		gauge("mailbox_bytes", "Payload bytes in the mailbox.",
+			func(s *gcpool.Stats) int { return s.MailboxBytes }),
 		gauge("mailbox_limit_bytes", "Payload bytes that may wait for all ids that are away: WithMailbox; 0 without a mailbox.",
 			func(s *gcpool.Stats) int { return s.MailboxLimit }),
 		gauge("stalled_writers", "Connections whose peer has been holding up a write for 5 ms or more.",

@@ -108,6 +108,7 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 		"gcpool_waiting_bytes" + labels:            10,
 		"gcpool_outbox_limit_bytes" + labels:       5000,
 		"gcpool_fullest_outbox_bytes" + labels:     0,
+		"gcpool_mailbox_bytes" + labels:            10,
 		"gcpool_mailbox_limit_bytes" + labels:      10,
 		"gcpool_stalled_writers" + labels:          0,
 		"gcpool_accepted_messages_total" + labels:  203,
@@ -210,7 +211,7 @@ func TestPoolThatIsRegisteredLaterAppears(t *testing.T) {
 			t.Fatal(err)
 		}
 		values, _ := gather(t, registry)
-		if _, ok := values["gcpool_connections pool="+name]; !ok || len(values) != 20*(i+1) {
+		if _, ok := values["gcpool_connections pool="+name]; !ok || len(values) != 21*(i+1) {
 			t.Errorf("after %s: %v", name, values)
 		}
 	}
@@ -220,7 +221,7 @@ func TestNamesOfAnyKindCanBeScraped(t *testing.T) {
 	names := []string{"", "users", `<b>"&\`, "用户", "a\nb", "a\xff", `"a\xff"`, "a\ufffd"}
 	_, registry := registered(t, names...)
 	values, _ := gather(t, registry)
-	if len(values) != 20*len(names) {
+	if len(values) != 21*len(names) {
 		t.Errorf("%d pools have %d figures", len(names), len(values))
 	}
 	if _, ok := values[`gcpool_connections pool=用户`]; !ok {
@@ -299,7 +300,7 @@ func TestTwoPoolsInOneProcess(t *testing.T) {
 		}
 		prometheus.WrapRegistererWith(prometheus.Labels{"server": server}, registry).MustRegister(metrics.NewCollector(pool))
 	}
-	if values, _ := gather(t, registry); len(values) != 2*20 {
+	if values, _ := gather(t, registry); len(values) != 2*21 {
 		t.Errorf("%d figures", len(values))
 	}
 	if err := registry.Register(metrics.NewCollector(nil)); err == nil {

@@ -30,7 +30,8 @@ func NewGroup(c backlog.Config, all func() []*Recipient, retire func(id string))
 // Stats returns the counters and the limits.
 func (g *Group) Stats() outcome.Stats {
 	s := g.Counters.Read()
-	s.Name, s.OutboxLimit, s.MailboxLimit, s.Stalled = g.Pool, g.Outbox, g.MailboxBytes, g.Line.Stalled()
+	s.Name, s.OutboxLimit, s.Stalled = g.Pool, g.Outbox, g.Line.Stalled()
+	s.MailboxBytes, s.MailboxLimit = g.Mailbox.Holds(), g.MailboxBytes
 	if s.Waiting > 0 {
 		s.FullestOutbox = int(g.fullest.Load())
 	}

@@ -44,6 +44,13 @@ type run struct {
 // Takes reports whether a message of n bytes is small enough for m.
 func (m *Mailbox) Takes(n int) bool { return n <= m.Bytes }
 
+// Holds returns how many bytes m holds, of what Put counts.
+func (m *Mailbox) Holds() int {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.bytes
+}
+
 // Put adds messages of so many bytes together, of which the last has position upTo in the
 // mailbox. The caller calls Fit when it has released its locks, or Schedule.
 func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {

@@ -13,7 +13,8 @@ type Stats struct {
 	Name        string
 	Connections int
 
-	Waiting, WaitingBytes, OutboxLimit, MailboxLimit int
+	Waiting, WaitingBytes, OutboxLimit int
+	MailboxBytes, MailboxLimit         int
 
 	FullestOutbox int
 

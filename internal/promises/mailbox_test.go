@@ -47,10 +47,13 @@ func TestMailboxGivesUpTheOldestForRoom(t *testing.T) {
 		add(t, stream, "id0", strings.Repeat("x", 31))
 		synctest.Wait()
 		equal(t, "never fits", r.take(t, gcpool.ErrNotConnected), []string{"id0 " + strings.Repeat("x", 31)})
-		if s := p.Stats()[0]; s.WaitingBytes != 30 || s.Waiting != 3 {
+		if s := p.Stats()[0]; s.WaitingBytes != 30 || s.Waiting != 3 || s.MailboxBytes != 30 || s.MailboxLimit != 30 {
 			t.Errorf("the mailbox holds too much or too little: %+v", s)
 		}
 		equal(t, "delivered", lines(t, bufio.NewReader(pipe(t, conns, "id0")), 2), []string{"message 02", "message 04"})
+		if s := p.Stats()[0]; s.MailboxBytes != 10 {
+			t.Errorf("the mailbox holds %d bytes, want 10", s.MailboxBytes)
+		}
 	})
 }
 
