@@ -97,7 +97,8 @@ func WithHeartbeat(d time.Duration) Option { return func(c *config) { c.Heartbea
 // before. The argument bytes bounds the payload of all kept messages together; their number is
 // at most bytes/16 + 1,024. Beyond that the oldest give way, whoever they are for. A message that
 // expires or gives way is reported with ErrExpired. The default, and a zero for either, is no
-// mailbox: messages for an id that is not connected are reported at once.
+// mailbox: messages for an id that is not connected are reported at once. So is a message that could
+// never fit, with ErrNotConnected.
 //
 // A mailbox lives in its process. Shutdown reports its messages at once, with ErrClosed; even in a
 // cluster they do not move to another node. To keep messages across a restart, store them before
@@ -125,7 +126,8 @@ func WithBinary(on bool) Option { return func(c *config) { c.Binary = on } }
 // another order than Add accepted them. So if you store them to send them again, number them.
 //
 // The hook may call the pool. If it pushes to its own pool it should use AddContext with a
-// deadline, because Add waits while more than WithBuffer calls wait for the hooks. A panic is
+// deadline, because Add waits while more than WithBuffer calls wait for the hooks. It should not push
+// the same message to the same id again: while the id is away, that would never end. A panic is
 // recovered and logged, with its stack.
 func WithUndelivered(fn func(Undelivered)) Option {
 	return func(c *config) {
@@ -139,8 +141,8 @@ func WithUndelivered(fn func(Undelivered)) Option {
 
 // WithPresence sets a hook that is told when an id has connected or disconnected. There is none by
 // default. A takeover by a newer connection in this process is neither. In a cluster, a user who
-// moves disconnects here and connects there. The hook runs under the same rules as the
-// WithUndelivered hook.
+// moves disconnects here and connects there. The hook may run after [ConnPool.Add] has returned;
+// [ConnPool.Connected] tells at once. The hook runs under the same rules as the WithUndelivered hook.
 func WithPresence(fn func(pool, id string, connected bool)) Option {
 	return func(c *config) { c.Presence = fn }
 }

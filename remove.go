@@ -16,7 +16,8 @@ import (
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
 // goroutine that added a connection of id, and every goroutine that it started, can remove that
-// connection and no other, now or later. Any other goroutine removes whatever connection id has. A
+// connection and no other, now or later. Any other goroutine removes whatever connection id has; so
+// do functions of time.AfterFunc and context.AfterFunc, wherever those were called. A
 // goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
 // and the Del of a goroutine that it started removes none.

@@ -33,6 +33,7 @@ func TestTheServerInTheREADMEServesOnlyItsUsers(t *testing.T) {
 				host := run(t, source)
 				bob := connected(t, host, "bob")
 				bob.gets("alice: hello bob", push(t, host, "alice", "bob", "hello bob"))
+				bob.gets("alice: ouch ?", push(t, host, "alice", "bob", "ouch \xff")) // a browser would close its connection
 				strangersAreRefused(t, host)
 				if status := post(t, host, "carol", "hi", as("alice")); status != http.StatusServiceUnavailable {
 					t.Errorf("a push to a user who is away is answered %d", status)

@@ -20,6 +20,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -82,6 +83,7 @@ func (u users) notify(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "at most 64 KiB", http.StatusRequestEntityTooLarge)
 		return
 	}
+	text = bytes.ToValidUTF8(text, []byte("?")) // or the browser would hang up
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	err = u.stream.Deliver(ctx, user, text)

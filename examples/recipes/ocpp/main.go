@@ -21,6 +21,7 @@ import (
 	"net/http"
 	"sync"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nulijiabei/gcpool"
 	"github.com/nulijiabei/gcpool/examples/recipes/internal/demo"
@@ -94,7 +95,7 @@ func (c *center) connected(ws *websocket.Conn) {
 // call passes a call on to a charge point, and passes the answer back.
 func (c *center) call(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, messageMax))
-	if err != nil || !json.Valid(body) {
+	if err != nil || !json.Valid(body) || !utf8.Valid(body) { // json.Valid lets any byte pass in a string
 		http.Error(w, "no JSON, or too long", http.StatusBadRequest)
 		return
 	}

@@ -10,6 +10,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -74,6 +75,7 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "at most 16 KiB", http.StatusRequestEntityTooLarge)
 		return
 	}
+	text = bytes.ToValidUTF8(text, []byte("?")) // or the browser would hang up
 	err = s.pool.GetStream(r.PathValue("pool")).AddContext(r.Context(), r.PathValue("user"), text)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusServiceUnavailable)

@@ -84,8 +84,7 @@ func (s *server) changed(_, id string, connected bool) {
 		s.open[user] = append(s.open[user], id)
 		return
 	}
-	s.open[user] = slices.DeleteFunc(s.open[user], func(open string) bool { return open == id })
-	if len(s.open[user]) == 0 {
+	if s.open[user] = slices.DeleteFunc(s.open[user], func(open string) bool { return open == id }); len(s.open[user]) == 0 {
 		delete(s.open, user)
 	}
 }
@@ -103,6 +102,7 @@ func (s *server) push(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "at most 16 KiB", http.StatusRequestEntityTooLarge)
 		return
 	}
+	text = []byte(strings.ToValidUTF8(string(text), "?")) // or the browser would hang up
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	var delivered atomic.Int64

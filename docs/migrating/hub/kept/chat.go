@@ -2,6 +2,7 @@
 package kept
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -62,6 +63,7 @@ func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 func (c *Chat) say(message []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
 	defer cancel()
+	message = bytes.ToValidUTF8(message, []byte("?")) // or every browser would hang up
 	err := c.pool.GetStream("chat").BroadcastContext(ctx, message)
 	if errors.Is(err, context.DeadlineExceeded) {
 		return nil

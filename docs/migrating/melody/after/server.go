@@ -66,6 +66,7 @@ func (s *Server) serve(ws *websocket.Conn) {
 		if websocket.Message.Receive(ws, &message) != nil {
 			return
 		}
+		message = bytes.ToValidUTF8(message, []byte("?")) // or the browser would hang up
 		to, text, _ := bytes.Cut(message, []byte(" "))
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second) // the user may read slowly
 		err := s.pool.GetStream("users").AddContext(ctx, string(to), text)

@@ -54,6 +54,7 @@ func New() (*Server, error) {
 func (s *Server) Push(to string, text []byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
+	text = bytes.ToValidUTF8(text, []byte("?")) // or the browser would hang up
 	return s.pool.GetStream("users").AddContext(ctx, to, text)
 }
 
