@@ -1,7 +1,11 @@
 // Package signal wakes goroutines that wait for something to change.
 package signal
 
-import "sync/atomic"
+import (
+	"sync"
+	"sync/atomic"
+	"time"
+)
 
 // A Signal wakes everybody who waits, with one close of a channel. All methods may be called at
 // once, and none blocks. With the zero value nobody waits.
@@ -25,5 +29,17 @@ func (s *Signal) Next() <-chan struct{} {
 func (s *Signal) Wake() {
 	if next := s.next.Load(); next != nil && s.next.CompareAndSwap(next, nil) {
 		close(*next)
+	}
+}
+
+// Wait waits for the next Wake, or until late, and releases mu meanwhile. It waits for channels,
+// because in a bubble of testing/synctest no time passes while a goroutine waits for a sync.Mutex.
+func (s *Signal) Wait(mu *sync.Mutex, late <-chan time.Time) {
+	next := s.Next()
+	mu.Unlock()
+	defer mu.Lock()
+	select {
+	case <-next:
+	case <-late:
 	}
 }

@@ -29,16 +29,14 @@ type Conn struct {
 
 	in    incoming      // for whoever reads
 	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
-
-	deadlines sync.Mutex // serializes changes of the socket's deadlines; locked before mu
-	limited   bool       // the socket has a write deadline; guarded by deadlines
-
 	reads atomic.Uint32 // how often something has come from the peer
 
 	mu       sync.Mutex    // a leaf; guards what follows
-	change   signal.Signal // of what mu guards
 	reading  bool          // somebody is inside read
 	writing  bool          // somebody is inside Write
+	limiting bool          // somebody sets the socket's write deadline
+	limited  bool          // the socket has one
+	change   signal.Signal // of what mu guards
 	speech   speech        // only Write changes it, so Write reads it without mu
 	deadline time.Time     // the library's write deadline
 	turns    turns
@@ -123,17 +121,12 @@ func (c *Conn) read(p []byte) (n int, s closing, err error) {
 	return n, s, err
 }
 
-// enter waits until busy is false, and makes it true. It reports false once c has ended. It waits
-// for a channel, because in a bubble of testing/synctest no time passes while a goroutine waits for
-// a sync.Mutex.
+// enter waits until busy is false, and makes it true. It reports false once c has ended.
 func (c *Conn) enter(busy *bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for *busy && c.closing.life != ended {
-		changed := c.change.Next()
-		c.mu.Unlock()
-		<-changed
-		c.mu.Lock()
+		c.change.Wait(&c.mu, nil)
 	}
 	if c.closing.life == ended {
 		return false

@@ -46,20 +46,26 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 
 // applyDeadline gives the socket the write deadline that holds now.
 func (c *Conn) applyDeadline() error {
-	c.deadlines.Lock()
-	defer c.deadlines.Unlock()
 	var t time.Time
 	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.limiting {
+		c.change.Wait(&c.mu, nil)
+	}
 	switch {
 	case c.closing.life == ended:
 		t = socket.Past
 	case c.turns.turn == library:
 		t = c.deadline
 	}
-	c.mu.Unlock()
 	if t.IsZero() && !c.limited {
 		return nil
 	}
-	c.limited = !t.IsZero()
-	return socket.Guard(func() error { return c.Conn.SetWriteDeadline(t) })
+	c.limiting, c.limited = true, !t.IsZero()
+	c.mu.Unlock()
+	err := socket.Guard(func() error { return c.Conn.SetWriteDeadline(t) })
+	c.mu.Lock()
+	c.limiting = false
+	c.change.Wake()
+	return err
 }

@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -191,4 +193,46 @@ func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 	if err := errors.Join(<-wrote, <-sent); err != nil {
 		t.Error(err)
 	}
+}
+
+// slowDeadlines is a connection of the application's whose SetWriteDeadline waits.
+type slowDeadlines struct {
+	net.Conn
+	let chan struct{}
+	set []time.Time // one call at a time
+}
+
+func (s *slowDeadlines) SetWriteDeadline(t time.Time) error {
+	<-s.let
+	s.set = append(s.set, t)
+	return nil
+}
+
+// TestTimePassesWhileADeadlineIsSet: in a bubble no time would pass while a goroutine waits for a
+// mutex. The deadline that was set last holds.
+func TestTimePassesWhileADeadlineIsSet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, peer := net.Pipe()
+		go io.Copy(io.Discard, peer)
+		slow := &slowDeadlines{Conn: ours, let: make(chan struct{})}
+		c := NewOpen(slow)
+		first, last := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
+		c.SetWriteDeadline(first) // reaches the socket only in a write
+		var ends sync.WaitGroup
+		ends.Go(func() {
+			if _, err := c.Write([]byte("\x81\x01x")); err != nil {
+				t.Error(err)
+			}
+		})
+		synctest.Wait()
+		ends.Go(func() { c.SetWriteDeadline(last) })
+		time.Sleep(time.Second)
+		close(slow.let)
+		ends.Wait()
+		if want := []time.Time{first, last, {}}; !slices.Equal(slow.set, want) && !slices.Equal(slow.set, []time.Time{first, {}}) {
+			t.Errorf("the deadlines were %v, want %v", slow.set, want)
+		}
+		c.Kill()
+		peer.Close()
+	})
 }

@@ -29,16 +29,11 @@ func (c *Conn) acquire(w writer) (err error) {
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
 		}
-		changed, late := c.change.Next(), (<-chan time.Time)(nil)
+		var late <-chan time.Time
 		if !until.IsZero() {
 			late = time.After(time.Until(until))
 		}
-		c.mu.Unlock()
-		select {
-		case <-changed:
-		case <-late:
-		}
-		c.mu.Lock()
+		c.change.Wait(&c.mu, late)
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
