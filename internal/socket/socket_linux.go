@@ -30,8 +30,14 @@ func leaves(fd uintptr) bool {
 }
 
 // tcpInfo returns the beginning of TCP_INFO (linux/tcp.h). What the system does not tell is 0: all
-// of it for a Unix socket, and tcpi_bytes_acked before Linux 4.1.
+// of it for a Unix socket, and tcpi_bytes_acked before Linux 4.1. For Multipath TCP, which net.Listen
+// offers, it would tell of the first path only, which may be gone while others go on; so that is 0,
+// too.
 func tcpInfo(fd uintptr) (info [128]byte) {
+	protocol, _ := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PROTOCOL)
+	if protocol != syscall.IPPROTO_TCP {
+		return info
+	}
 	size := uint32(len(info))
 	_, _, _ = syscall.Syscall6(getsockopt, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)

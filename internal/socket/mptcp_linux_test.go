@@ -1,0 +1,48 @@
+package socket
+
+import (
+	"io"
+	"net"
+	"testing"
+)
+
+// TestMultipathTCPHasNoStateOfItsOwn: TCP_INFO tells of its first path, which may have ended while
+// the connection lives on.
+func TestMultipathTCPHasNoStateOfItsOwn(t *testing.T) {
+	var config net.ListenConfig
+	config.SetMultipathTCP(true)
+	l, err := config.Listen(t.Context(), "tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	var dialer net.Dialer
+	dialer.SetMultipathTCP(true)
+	peer, err := dialer.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	conn, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if multi, err := conn.(*net.TCPConn).MultipathTCP(); err != nil || !multi {
+		t.Skip("this system has no Multipath TCP", err)
+	}
+	if _, err := conn.Write(make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(peer, make([]byte, 1000)); err != nil {
+		t.Fatal(err)
+	}
+	if ack := Acknowledged(conn); ack.Acked != 0 || ack.Left < 0 {
+		t.Errorf("acknowledged: %+v", ack)
+	}
+	control(conn, func(fd uintptr) {
+		if info := tcpInfo(fd); info != [128]byte{} {
+			t.Errorf("TCP_INFO: %v", info)
+		}
+	})
+}
