@@ -42,7 +42,14 @@ func (g *Group) Stats() outcome.Stats {
 // recipients there are, every recipient checks its connection. There is one timer for all
 // recipients. It runs only while there are any.
 func (g *Group) Beat() {
-	if g.beating.Load() || !g.beating.CompareAndSwap(false, true) {
+	if !g.beating.Load() {
+		g.beatAfter(g.Line.Now())
+	}
+}
+
+// beatAfter is Beat; the last beat began at the time last.
+func (g *Group) beatAfter(last time.Duration) {
+	if !g.beating.CompareAndSwap(false, true) {
 		return
 	}
 	g.Tasks.Begin()
@@ -55,10 +62,9 @@ func (g *Group) Beat() {
 		pause = min(pause, g.Heartbeat/4)
 	}
 	pause += pause * time.Duration(g.Connected()) / 250_000
-	due := g.Line.Now() + pause
 	g.beat.Store(g.Tasks.After(pause, func() {
 		now := g.Line.Now()
-		lost := max(0, now-due-pause) // the process was stopped, or its machine slept
+		lost := max(0, now-last-2*pause) // the process was stopped, or its machine slept
 		all, fullest := g.all(), 0
 		for _, r := range all {
 			fullest = max(fullest, r.Beat(now, lost))
@@ -66,7 +72,7 @@ func (g *Group) Beat() {
 		g.fullest.Store(int64(fullest))
 		g.beating.Store(false)
 		if len(all) > 0 || len(g.all()) > 0 { // a recipient that came while beating was true did not start the timer
-			g.Beat()
+			g.beatAfter(now)
 		}
 	}))
 }

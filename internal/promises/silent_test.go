@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net/http"
 	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -235,6 +237,47 @@ func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
 		time.Sleep(time.Minute)
 		if conns.Len() != 1 {
 			t.Error("a peer that answers is closed as silent")
+		}
+	})
+}
+
+// slowErr is a context of the application's whose Err takes a time, once.
+type slowErr struct {
+	context.Context
+	takes *atomic.Int64 // ns
+}
+
+func (s slowErr) Err() error {
+	time.Sleep(time.Duration(s.takes.Swap(0)))
+	return nil
+}
+
+// TestNobodyIsSilentWhileAHeartbeatIsHeldUp: as when the process is stopped in the middle of it.
+// The peers answer pings, but none was sent meanwhile.
+func TestNobodyIsSilentWhileAHeartbeatIsHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, _ := started(t, gcpool.WithHeartbeat(2*time.Second))
+		handler := websocket.Handler(func(ws *websocket.Conn) {
+			conns.Add(ws.Request().FormValue("id"), ws)
+			io.Copy(io.Discard, ws)
+		})
+		takes := new(atomic.Int64)
+		connect := serveMemory(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if r.FormValue("id") == "slow" {
+				handler.ServeHTTP(w, r.WithContext(slowErr{r.Context(), takes}))
+			} else {
+				gcpool.Upgrade(handler).ServeHTTP(w, r)
+			}
+		}))
+		for _, id := range []string{"before", "slow", "behind"} {
+			_, ws := connect("id=" + id)
+			go io.Copy(io.Discard, ws)
+		}
+		time.Sleep(3 * time.Second)
+		takes.Store(int64(5 * time.Second))
+		time.Sleep(10 * time.Second)
+		if n := conns.Len(); n != 3 || takes.Load() != 0 {
+			t.Errorf("%d of 3 are connected", n)
 		}
 	})
 }
