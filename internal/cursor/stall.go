@@ -105,14 +105,16 @@ func (f *flight) judgeAfter(d time.Duration) {
 	}
 	c := f.cursor // by then f may belong to another cursor
 	var timer *time.Timer
-	timer = time.AfterFunc(d, func() { c.judge(f, &timer) })
+	due := time.Now().Add(d)
+	timer = time.AfterFunc(d, func() { c.judge(f, &timer, time.Since(due)) })
 	f.timer = timer
 }
 
 // judge closes the connection in which f is stuck, if its time is over. If even that has not
 // helped, it gives the write up: messages that went whole count as written, the others as
-// undelivered.
-func (c *Cursor) judge(f *flight, timer **time.Timer) {
+// undelivered. If the timer was late, the process was stopped, or its machine slept. Then a write
+// whose progress does not show begins its time anew.
+func (c *Cursor) judge(f *flight, timer **time.Timer, late time.Duration) {
 	b := c.backlog
 	b.Lock()
 	defer b.Unlock()
@@ -121,7 +123,9 @@ func (c *Cursor) judge(f *flight, timer **time.Timer) {
 	}
 	conn, already := f.conn, b.Shared.WriteTimeout
 	if conn == c.conn {
-		f.look()
+		if f.look(); late > patience && !f.taken.Tells() {
+			f.since = time.Now()
+		}
 		already = time.Since(f.since)
 	}
 	switch {

@@ -36,7 +36,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 			t.Fatal("another writer goes on")
 		}
 	}
-	b.judge(w, &first)
+	b.judge(w, &first, 0)
 	if b.present() == nil {
 		t.Error("the second write was judged by the first one's timer")
 	}
@@ -46,7 +46,7 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 		time.Sleep(time.Millisecond)
 	}
 	b.Unlock()
-	b.judge(w, &second)
+	b.judge(w, &second, 0)
 	if b.present() == nil {
 		t.Error("a write that has landed was judged")
 	}
@@ -62,7 +62,7 @@ func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
 	f := b.take()
 	b.remove(outcome.ErrDeleted)
 	for range 3 {
-		b.judge(f, &f.timer)
+		b.judge(f, &f.timer, 0)
 	}
 	life := func() life {
 		b.Lock()
@@ -76,7 +76,7 @@ func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
 	b.Lock()
 	f.since, f.taken = time.Now().Add(-takeoverPatience), link.Progress()
 	b.Unlock()
-	if b.judge(f, &f.timer); life() != closed {
+	if b.judge(f, &f.timer, 0); life() != closed {
 		t.Error("the new connection waits for as long as the old one may take")
 	}
 	b.whole(f)
@@ -99,7 +99,7 @@ func TestStuckCloseHoldsNoLock(t *testing.T) {
 	b.Shared.WriteTimeout = 0
 	judged := make(chan bool)
 	go func() {
-		b.judge(f, &f.timer)
+		b.judge(f, &f.timer, 0)
 		close(judged)
 	}()
 	<-conn.closing
@@ -151,7 +151,7 @@ func TestShutdownWithTimeLeftGivesNoWriteUp(t *testing.T) {
 		if over == 1 {
 			b.Shared.Cut()
 		}
-		if b.judge(f, &f.timer); b.stats().Waiting != waiting {
+		if b.judge(f, &f.timer, 0); b.stats().Waiting != waiting {
 			t.Errorf("over %d: %+v", over, b.stats())
 		}
 	}
@@ -171,12 +171,30 @@ func TestTimerOfAnEarlierWrite(t *testing.T) {
 	b.conn, conn.life, conn.ending = nil, closing, &ending{outcome.ErrDeleted, frame.StatusNormal}
 	earlier := time.NewTimer(time.Hour)
 	f.timer = time.NewTimer(time.Hour)
-	b.judge(f, &earlier)
+	b.judge(f, &earlier, 0)
 	if conn.life != closing {
 		t.Error("the earlier timer has closed the connection")
 	}
-	if b.judge(f, &f.timer); conn.life != closed {
+	if b.judge(f, &f.timer, 0); conn.life != closed {
 		t.Error("its own timer has not")
 	}
 	b.whole(f)
+}
+
+// TestStoppedProcessTimesOutNoWrite: while the process was stopped, the write could not go on. Where
+// acknowledgements do not show, judge must let it run before it closes the connection.
+func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
+	for late, want := range map[time.Duration]life{0: closed, time.Hour: open} {
+		b := newBench(t, backlog.Config{WriteTimeout: time.Minute})
+		conn := b.attach()
+		b.push("1")
+		f := b.take()
+		b.Lock()
+		f.stall(time.Hour)
+		b.Unlock()
+		if b.judge(f, &f.timer, late); conn.life != want {
+			t.Errorf("judged %v late: %v, want %v", late, conn.life, want)
+		}
+		b.whole(f)
+	}
 }
