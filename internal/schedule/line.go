@@ -186,6 +186,7 @@ func (l *Line) employLocked(serve func()) {
 func (l *Line) monitor() {
 	held := map[*Writer]Cursor{}
 	l.mu.Lock()
+	l.limit = runtime.GOMAXPROCS(0) // the runtime changes it with the CPU limit of a container
 	l.serving = slices.DeleteFunc(l.serving, func(w *Writer) bool {
 		if w.stuck() {
 			w.replaced.Store(true)

@@ -59,8 +59,9 @@ func (c *cursor) Stalled(*Writer) { c.log.note(&c.log.stalled, c.name) }
 // open returns a line with so many writers, and what waits for it to end.
 func open(t *testing.T, writers int) (l *Line, ended func()) {
 	var all tasks.Tasks
+	before := runtime.GOMAXPROCS(writers)
+	t.Cleanup(func() { runtime.GOMAXPROCS(before) })
 	l = NewLine(&all)
-	l.limit = writers
 	return l, func() {
 		synctest.Wait()
 		time.Sleep(time.Hour)
@@ -291,6 +292,25 @@ func TestWritersAreAsManyAsProcessors(t *testing.T) {
 		l.Open(drain)
 		if serving(l) != 3 {
 			t.Errorf("%d writers", serving(l))
+		}
+		ended()
+	})
+}
+
+// TestWritersFollowGOMAXPROCS: the runtime changes it with the CPU limit of a container.
+func TestWritersFollowGOMAXPROCS(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, ended := open(t, 1)
+		l.Open(drain)
+		for range 8 {
+			l.Put(&cursor{writes: 20, d: 3 * Tick / 5, log: new(ledger)})
+		}
+		for _, writers := range []int{1, 4} {
+			runtime.GOMAXPROCS(writers)
+			time.Sleep(3 * Tick)
+			if synctest.Wait(); serving(l) != writers {
+				t.Errorf("%d writers, want %d", serving(l), writers)
+			}
 		}
 		ended()
 	})
