@@ -79,7 +79,9 @@ func WithWriteTimeout(d time.Duration) Option {
 // WithHeartbeat sets when the pool pings a quiet WebSocket, to find dead peers. Under [Upgrade] a
 // peer is pinged after it has sent nothing for d. It is closed with code 1001 after it has neither
 // sent nor taken anything for 2d; the pool hears only what the handler reads, so the handler must
-// keep reading. Without Upgrade a peer is pinged when nothing has been written to it for d.
+// keep reading. Without Upgrade a peer is pinged when nothing has been written to it for d, and the
+// pool hears no answer: a peer that has vanished is closed when the system gives the connection up,
+// on Linux after about 15 minutes, or when a write has waited for WithWriteTimeout.
 //
 // A peer takes something when its system acknowledges it (see [WithWriteTimeout]). That counts
 // until the ping has arrived; from then on only an answer counts. From Start on, the pool looks

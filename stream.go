@@ -100,8 +100,8 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 // mailbox has its outcome when it leaves the mailbox. If AddFunc returns an error, outcome is not
 // called; otherwise it is called once. The calls run under the same rules as the WithUndelivered
 // hook: on a goroutine of the pool, one at a time and in order with the hooks. While more than
-// WithBuffer calls wait, Add waits. AddFunc returns ErrInvalid for a nil outcome, and what Add
-// returns.
+// WithBuffer calls wait, Add waits. So do not call AddFunc in a hook or in outcome: it could wait
+// for itself. AddFunc returns ErrInvalid for a nil outcome, and what Add returns.
 func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
 	switch {
 	case s == nil:

@@ -95,7 +95,7 @@ func (f *flight) write() (more bool) {
 // progress notes that the peer took a piece, and n bytes in all.
 func (f *flight) progress(n int) {
 	f.went.Store(int64(f.tried + n))
-	if f.writer.Moved() {
+	if f.writer.Replaced() {
 		b := f.cursor.backlog
 		b.Lock()
 		defer b.Unlock()

@@ -215,3 +215,39 @@ func besideAGoneNetwork(t *testing.T) (worst time.Duration) {
 	shutdown(p, 10*time.Millisecond)
 	return worst
 }
+
+// napping is a connection of the application's whose Write sleeps, as a limit of the rate does.
+type napping struct{ net.Conn }
+
+func (n napping) Write(p []byte) (int, error) {
+	time.Sleep(time.Millisecond)
+	return len(p), nil
+}
+
+// TestManyShortWritesDelayNobody: a write of many messages takes long if each is a Write of its own,
+// although none of these does.
+func TestManyShortWritesDelayNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, conns, stream := started(t)
+		for i := range 2 * runtime.GOMAXPROCS(0) {
+			ours, peer := net.Pipe()
+			defer peer.Close()
+			id := fmt.Sprint("napping", i)
+			if err := conns.Add(id, napping{ours}); err != nil {
+				t.Fatal(err)
+			}
+			for range 500 {
+				add(t, stream, id, "x")
+			}
+		}
+		peer := pipe(t, conns, "alice")
+		go io.Copy(io.Discard, peer)
+		time.Sleep(10 * time.Millisecond)
+		for range 5 {
+			start := time.Now()
+			if err := stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || time.Since(start) > 50*time.Millisecond {
+				t.Errorf("%v after %v", err, time.Since(start))
+			}
+		}
+	})
+}

@@ -62,14 +62,8 @@ func (w *Writer) Begin() { w.steps.Add(1) }
 // End ends what Begin has begun.
 func (w *Writer) End() { w.steps.Add(1) }
 
-// Moved notes that a write has made progress. It reports whether the write has taken so long that
-// w was replaced.
-func (w *Writer) Moved() (stalled bool) {
-	w.steps.Add(2)
-	return w.replaced.Load()
-}
-
-// Replaced reports whether w serves only one peer.
+// Replaced reports whether w serves only one peer, because the present write or one before it has
+// taken a tick.
 func (w *Writer) Replaced() bool { return w.replaced.Load() }
 
 // stuck reports whether w has been in the same write since the last call.
