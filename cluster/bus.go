@@ -58,7 +58,7 @@ func (n *bus) ticks(now time.Time) { n.ticked.Store(&reading{time.Now(), now}) }
 
 // publish publishes one message, and records an error.
 func (n *bus) publish(subject string, b []byte) {
-	if err := n.nc.Publish(subject, b); err != nil {
+	if err := n.nc.Publish(subject, b); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // which lookAtNATS notes
 		n.note(err)
 	}
 }

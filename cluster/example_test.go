@@ -29,7 +29,8 @@ func startNATS() (url string, end func()) {
 
 // startNode is what each process of a server does. end ends it.
 func startNode(url, name string) (pool *gcpool.Pool, node *cluster.Node, end func(context.Context)) {
-	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
+	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second),
+		nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort())
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -53,7 +54,7 @@ func ExampleJoin() {
 	defer end()
 	nc, err := nats.Connect(url,
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
+		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort())
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -58,8 +58,8 @@ func (n *Node) subscribe() error {
 	return (&announcer{Node: n}).permitted(before)
 }
 
-// permitted returns an error if NATS does not permit a subject that a node needs. NATS reports each
-// violation before it answers a ping. The argument before is the last error before the first of
+// permitted returns an error if NATS does not permit a subject that a node needs, or so many
+// subscriptions. NATS reports each violation before it answers a ping. The argument before is the last error before the first of
 // these messages. Other nodes take none of them. It sends no heartbeat to all nodes: they would
 // then ask this node about lost pushes for an hour, even if Join fails.
 func (s *announcer) permitted(before error) error {
@@ -81,7 +81,9 @@ func (s *announcer) permitted(before error) error {
 	if err := s.nc.FlushTimeout(s.timeout); err != nil {
 		return err
 	}
-	if err := s.nc.LastError(); err != before && errors.Is(err, nats.ErrPermissionViolation) {
+	err := s.nc.LastError()
+	refused := errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded)
+	if err != before && refused {
 		return err
 	}
 	return nil

@@ -3,6 +3,7 @@ package cluster
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"log/slog"
 	"net"
 	"slices"
@@ -34,10 +35,14 @@ func (s *announcer) lookAtNATS() {
 		lost = errCut
 	}
 	if lost != nil && lost != s.lost && !s.withdrawn.Load() {
-		s.noteOnce(lost)
+		noted := lost
+		if cause := s.nc.LastError(); lost == errClosed && cause != nil {
+			noted = fmt.Errorf("%w: %w", lost, cause)
+		}
+		s.noteOnce(noted)
 	}
 	s.lost = lost
-	if resumes := s.nc.Stats().Reconnects; resumes != s.resumes {
+	if resumes := s.nc.Stats().Reconnects; connected && resumes != s.resumes { // which also counts attempts
 		s.log(slog.LevelInfo, "gcpool/cluster: connected to NATS again")
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
 		s.mu.Lock()

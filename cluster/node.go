@@ -3,7 +3,7 @@
 //
 //	nc, err := nats.Connect(url,
 //		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond),
-//		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second))
+//		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort())
 //	node, err := cluster.Join(pool, nc)
 //	...
 //	node.Leave(ctx) // after pool.Shutdown and before nc.Close; README has all steps
@@ -135,11 +135,12 @@ type key struct{ pool, id string }
 // connected here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection,
 // nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
 // nats.ErrPermissionViolation if NATS does not permit what README lists;
+// nats.ErrMaxSubscriptionsExceeded if it allows fewer subscriptions than a node needs;
 // nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster
 // already; and gcpool.ErrClosed after the Shutdown of pool.
 //
-// TLS, credentials and permissions come with nc. Set MaxReconnects(-1), because a node whose nc is
-// closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
+// TLS, credentials and permissions come with nc. Set MaxReconnects(-1) and IgnoreAuthErrorAbort,
+// because a node whose nc is closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
 // that nats.go has begun delays that by up to nats.FlusherTimeout, which is a minute by default: set
 // 2 s. Use each nc, and each pool, for one Node only.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {

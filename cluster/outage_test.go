@@ -98,7 +98,7 @@ func TestClosedNATSIsLogged(t *testing.T) {
 			t.Errorf("it logs %q", got)
 		}
 	}
-	if err := n.Err(); err != errClosed || !errors.Is(err, nats.ErrConnectionClosed) {
+	if err := n.Err(); !errors.Is(err, errClosed) || !errors.Is(err, nats.ErrConnectionClosed) || !errors.Is(err, nats.ErrNoServers) {
 		t.Errorf("Err is %v", err)
 	}
 	if err := n.Leave(t.Context()); err != nil {

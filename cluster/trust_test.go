@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
@@ -221,5 +222,62 @@ func TestLoggerThatPanics(t *testing.T) {
 	<-logger.called
 	if err := b.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || u.read() != "x" {
 		t.Errorf("Deliver: %v", err)
+	}
+}
+
+// TestTooFewSubscriptions: Join returns an error if NATS allows fewer than a node itself needs.
+func TestTooFewSubscriptions(t *testing.T) {
+	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
+	for most := 1; most <= 6; most++ {
+		s := serve(t, func(o *server.Options) { o.MaxSubs = most })
+		n, err := Join(gcpool.NewPool(), connect(t, s.ClientURL(), quiet))
+		if most < 6 && !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) || most == 6 && err != nil {
+			t.Errorf("with %d: %v", most, err)
+		}
+		n.Leave(t.Context())
+	}
+}
+
+// TestRefusedReconnectIsNone: while NATS refuses the credentials, the log does not say that the node
+// is connected again.
+func TestRefusedReconnectIsNone(t *testing.T) {
+	options := &server.Options{Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true}
+	s := serve(t, func(o *server.Options) {
+		options.Users = []*server.User{{Username: "a", Password: "x"}}
+		*o = *options.Clone()
+	})
+	u, _ := url.Parse(s.ClientURL())
+	u.User = url.UserPassword("a", "x")
+	refused := make(chan bool, 1000)
+	nc := connect(t, u.String(), nats.MaxReconnects(-1), nats.ReconnectWait(50*time.Millisecond), nats.IgnoreAuthErrorAbort(),
+		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
+			if errors.Is(err, nats.ErrAuthorization) {
+				refused <- true
+			}
+		}))
+	lines := make(logged, 1000)
+	n, err := Join(gcpool.NewPool(), nc, WithLogger(slog.New(lines)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer n.Leave(t.Context())
+	password := func(p string) {
+		options.Users = []*server.User{{Username: "a", Password: p}}
+		if err := s.ReloadOptions(options.Clone()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	password("y")
+	for range 10 { // and a few of its ticks
+		<-refused
+		time.Sleep(tick)
+	}
+	password("x")
+	for again := 0; again == 0; {
+		if text := lines.next(t); text == "gcpool/cluster: connected to NATS again" {
+			if again++; !nc.IsConnected() {
+				t.Error("it is not connected")
+			}
+		}
 	}
 }

@@ -109,7 +109,7 @@ func join(args []string, out chan<- string) (*gcpool.Pool, *cluster.Node) {
 	must(pool.Register("users"))
 	nc, err := nats.Connect(args[1], nats.DontRandomize(),
 		nats.MaxReconnects(-1), nats.ReconnectWait(250*time.Millisecond), nats.Timeout(time.Second),
-		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second),
+		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}))
 	must(err)
 	node, err := cluster.Join(pool, nc, cluster.WithName(args[0]), cluster.WithLogger(slog.New(slog.DiscardHandler)))

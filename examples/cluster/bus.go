@@ -58,7 +58,7 @@ func (b *bus) connect(name string) (*nats.Conn, error) {
 		nats.Timeout(2 * time.Second),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
-		nats.PingInterval(pingInterval), nats.FlusherTimeout(pingInterval),
+		nats.PingInterval(pingInterval), nats.FlusherTimeout(pingInterval), nats.IgnoreAuthErrorAbort(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // the node logs them
 	}
 	if b.embedded != nil {
