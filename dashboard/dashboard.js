@@ -20,7 +20,7 @@ const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.i
 const address = `${location.origin}${location.pathname}?format=json`;
 const seen = new Set(); // when each process started that has answered
 
-let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0;
+let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0, asked = 0;
 
 function flatten(pool) {
   return Float64Array.from([...fields.map(f => pool[f]), ...why.map(r => pool.reasons[r]), ...pool.latency.counts]);
@@ -68,16 +68,21 @@ function quantileAt(s, i, q) {
   return bounds.at(-1); // or more
 }
 
-// The request.
+// The request. Pause and Resume may start one while another is under way; only the newest asks again.
 async function ask() {
   clearTimeout(timer);
+  const mine = ++asked;
   let next = pause;
   try {
     const response = await fetch(address, { signal: AbortSignal.timeout(patience) });
     if (!response.ok) throw new Error(`The server answers ${response.status}`);
-    take(await response.json());
+    if (!response.headers.get("Content-Type")?.startsWith("application/json")) throw new Error("Sign in again: reload this page");
+    const answer = await response.json();
+    if (mine !== asked) return;
+    take(answer);
     if (!paused) state("live", "Live");
   } catch (e) {
+    if (mine !== asked) return;
     next = retry;
     if (!paused) state("lost", e instanceof TypeError || e.name === "TimeoutError" ? "The server does not answer" : e.message);
   }
@@ -118,7 +123,13 @@ function list(pools) {
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
   });
   if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: 11 }, "No pool is registered yet."))); // as in page.html
-  $("pools").tBodies[0].replaceChildren(...rows);
+  const body = $("pools").tBodies[0];
+  const same = rows.length === body.rows.length && rows.every((row, i) => row.cells[0].innerHTML === body.rows[i].cells[0].innerHTML);
+  if (!same) return body.replaceChildren(...rows);
+  rows.forEach((row, i) => [...row.cells].forEach((cell, j) => { // rows that stay keep the selection
+    const old = body.rows[i].cells[j];
+    if (j && (old.textContent !== cell.textContent || old.className !== cell.className)) old.replaceWith(cell);
+  }));
 }
 
 // The pool that the charts show. The options' values are numbers, because a pool may have any name.

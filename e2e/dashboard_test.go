@@ -222,3 +222,45 @@ func TestPagesFitANarrowPhone(t *testing.T) {
 		}
 	}
 }
+
+// TestDashboardAsksOnceAtATime: Pause and Resume while an answer is on its way start no second series
+// of requests.
+func TestDashboardAsksOnceAtATime(t *testing.T) {
+	need(t)
+	t.Parallel()
+	d := dashboard(t, newServer(t))
+	eval[bool](d, `(ask => { window.fetch = async (...args) => {
+		await new Promise(done => setTimeout(done, 500));
+		return ask(...args);
+	}; return true; })(window.fetch)`)
+	for range 20 {
+		d.click("#pause")
+	}
+	time.Sleep(time.Second) // those of the clicks
+	before := len(d.asked(figures))
+	d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+6000))
+	if n := len(d.asked(figures)) - before; n < 1 || n > 6 { // 4, each of 1.5 s
+		t.Errorf("%d requests in 6 s", n)
+	}
+}
+
+// TestDashboardKeepsTheSelection: somebody may copy the name of a pool.
+func TestDashboardKeepsTheSelection(t *testing.T) {
+	need(t)
+	t.Parallel()
+	d := dashboard(t, newServer(t))
+	name := eval[string](d, "getSelection().selectAllChildren(document.querySelector('#pools tbody th')), String(getSelection())")
+	d.awaitAsked(figures, len(d.asked(figures))+3)
+	if got := eval[string](d, "String(getSelection())"); name == "" || got != name {
+		t.Errorf("%q was selected, and is %q", name, got)
+	}
+}
+
+// TestDashboardSaysToSignInAgain: an expired session may lead to a page instead of figures.
+func TestDashboardSaysToSignInAgain(t *testing.T) {
+	need(t)
+	t.Parallel()
+	d := dashboard(t, newServer(t))
+	eval[bool](d, `!!(window.fetch = async () => new Response("<!doctype html>", { headers: { "Content-Type": "text/html" } }))`)
+	d.awaitText("#state", "Sign in again: reload this page")
+}

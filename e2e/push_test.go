@@ -7,6 +7,7 @@ import (
 
 	"github.com/chromedp/cdproto/input"
 	"github.com/chromedp/cdproto/network"
+	"github.com/chromedp/cdproto/page"
 	"github.com/chromedp/chromedp"
 )
 
@@ -206,4 +207,32 @@ func TestPageComesBackWithTheNetwork(t *testing.T) {
 	if waited := tries[4].at - tries[3].at; waited > 12*time.Second {
 		t.Errorf("it came back %v after its last try, as if the network had not", waited)
 	}
+}
+
+// TestFrozenPageSwallowsNothing: a page that the browser has frozen leaves, so a push to it is not
+// called delivered. It comes back when it is seen.
+func TestFrozenPageSwallowsNothing(t *testing.T) {
+	need(t)
+	t.Parallel()
+	s := newServer(t)
+	alice, bob := signedIn(t, s, "alice"), signedIn(t, s, "bob")
+	bob.pick("alice")
+	freeze := func(state page.SetWebLifecycleStateState) {
+		alice.do(call(page.SetWebLifecycleState, page.SetWebLifecycleStateParams{State: state}))
+	}
+	freeze(page.SetWebLifecycleStateStateFrozen)
+	bob.awaitText(".person[aria-pressed=true]", "away")
+	bob.push("Are you there?")
+	bob.awaitOutcome("Are you there?", "failed", "✕ Not delivered. alice is not connected.")
+	freeze(page.SetWebLifecycleStateStateActive)
+	alice.awaitState("away")
+	time.Sleep(3 * time.Second) // it would have come back
+	if got := alice.page(); !strings.Contains(got, "Server away") {
+		t.Errorf("a page that nobody sees has come back:\n%s", got)
+	}
+	// No command shows the page again.
+	eval[bool](alice, `Object.defineProperty(document, "hidden", { value: false }) && document.dispatchEvent(new Event("visibilitychange"))`)
+	alice.awaitState("connected")
+	bob.push("And now?")
+	alice.awaitMessage("bob", "And now?")
 }

@@ -3,7 +3,7 @@ const $ = id => document.getElementById(id);
 const lineMax = 64 * 1024, entriesMax = 500, everyone = "*", gone = "The server went away";
 const sent = new Map(); // ref -> the sent message, while the page shows its entry
 let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a single server has no node
-let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, turn = 0, tries = 0, timer = 0;
+let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, asleep = false, turn = 0, tries = 0, timer = 0;
 let fresh = !me && location.search === "?new"; // for another user in this browser: ignores the session in the cookie
 let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // random, so that it differs from an earlier tab's numbers
 // make returns an element. Strings become text nodes, never markup.
@@ -71,9 +71,19 @@ async function identify() {
 // The connection. It comes back after a close, but not after 1000 nor after 4500 to 4999: two tabs that come back after
 // every close throw each other out forever.
 const stays = code => code >= 4500 && code < 5000;
+// The browser freezes pages that nobody sees, and keeps pages that were left. Such a page would swallow messages, so it
+// closes its connection, and connects again when it is seen: by then another tab may have the name.
+function sleep() {
+  asleep = true;
+  socket?.close();
+}
+addEventListener("pagehide", sleep);
+document.addEventListener("freeze", sleep);
 async function connect() {
   const mine = ++turn;
   clearTimeout(timer);
+  if (asleep && document.hidden) return document.addEventListener("visibilitychange", connect, { once: true });
+  asleep = false;
   if (state === "away") $("detail").textContent = "Trying now…";
   else show("connecting");
   const attempt = async () => {
@@ -81,7 +91,7 @@ async function connect() {
     if (mine === turn) await (me ? open(mine) : signedOut(""));
   };
   try { // tabs share one cookie, so they take turns between signing in and connecting
-    await (navigator.locks ? navigator.locks.request("session", attempt) : attempt());
+    await (navigator.locks ? navigator.locks.request("session", { signal: AbortSignal.timeout(5000) }, attempt) : attempt());
   } catch (e) {
     if (mine === turn) e.problem ? signedOut(e.problem) : retry("The server does not answer.");
   }
@@ -97,13 +107,13 @@ function open(mine) {
       if (mine !== turn || line.kind === "hello" && line.name !== me) return ws.close();
       if (line.kind !== "hello") return receive(line);
       clearTimeout(hurry);
-      [socket, since] = [ws, Date.now()];
+      [socket, since] = [ws, performance.now()];
       done(connected());
     };
     ws.onclose = event => {
       clearTimeout(hurry);
       if (!since && !stays(event.code)) return fail(new Error("refused"));
-      if (mine === turn) ended(event.code, Date.now() - since);
+      if (mine === turn) ended(event.code, performance.now() - since);
       done();
     };
   });
@@ -123,7 +133,7 @@ function ended(code, lasted) {
   if (code === 4500) {
     show("taken");
     banner("Another tab took over", `A newer tab or window is connected as ${me}, and a name has one connection. No messages arrive here.`, "Use here", connect);
-  } else if (stays(code) || code === 1000) {
+  } else if (stays(code) || code === 1000 && !asleep) {
     show("ended");
     banner("The connection has ended", "The server closed it for good. No messages arrive here.", "Connect again", connect);
   } else if (code === 1009) {
@@ -135,11 +145,11 @@ function ended(code, lasted) {
   } else retry({ 1001: "It is stopping or restarting.", 4001: "Your session has ended." }[code] ?? "The connection was lost.");
 }
 function retry(why) {
-  const until = Date.now() + Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2);
+  const until = performance.now() + Math.min(30_000, 1000 * 2 ** tries++) * (0.5 + Math.random() / 2);
   if (state !== "away") show("away");
   if ($("title").textContent !== gone) banner(gone, why, "Try now", connect);
   const tick = () => {
-    const left = until - Date.now();
+    const left = until - performance.now();
     if (left <= 0) return connect();
     $("detail").textContent = `${why} Next try in ${Math.ceil(left / 1000)}\u00a0s.`;
     timer = setTimeout(tick, Math.min(left, 1000));

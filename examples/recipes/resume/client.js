@@ -1,4 +1,4 @@
-// resume connects, and calls show(text) once for each message, in order. It comes back after
+// resume connects, and calls show(text) once for each message, in order; show must not throw. It comes back after
 // a close, unless the close code says to stay away. localStorage.has is the number of the last
 // message that was shown, and localStorage.log whose numbers these are: another user of this
 // browser has others, and so has a server that has lost its store. They survive a reload; keep

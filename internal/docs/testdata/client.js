@@ -4,14 +4,43 @@
 const assert = require("node:assert");
 const source = require("node:fs").readFileSync(0, "utf8");
 
-// client starts a client, and returns its WebSockets, and the delays and calls of its timers.
+// client starts a client, and returns its WebSockets, the delays and calls of its timers, its
+// document, and its listeners.
 function client() {
-  const sockets = [], delays = [], calls = [];
-  class WebSocket { constructor(url) { this.url = url; sockets.push(this); } }
+  const sockets = [], delays = [], calls = [], on = {};
+  class WebSocket {
+    closed = false;
+    constructor(url) { this.url = url; sockets.push(this); }
+    close() { this.closed = true; }
+  }
   const setTimeout = (call, delay, ...args) => { delays.push(delay); calls.push(() => call(...args)); };
-  new Function("WebSocket", "setTimeout", "location", "console", source)(
-    WebSocket, setTimeout, { protocol: "https:", host: "example.com" }, { log() {} });
-  return { sockets, delays, calls };
+  const addEventListener = (event, call) => { on[event] = call; };
+  const document = { hidden: false, addEventListener };
+  new Function("WebSocket", "setTimeout", "location", "console", "document", "addEventListener", source)(
+    WebSocket, setTimeout, { protocol: "https:", host: "example.com" }, { log() {} }, document, addEventListener);
+  return { sockets, delays, calls, document, on };
+}
+
+for (const event of ["freeze", "pagehide"]) {
+  const { sockets, delays, calls, document, on } = client();
+  document.hidden = true;
+  sockets[0].onclose({ code: 1006 });
+  assert.strictEqual(delays.length, 1, "a hidden page that was not put to sleep does not come back");
+  calls[0]();
+  on[event]();
+  assert.ok(sockets[1].closed, `${event} leaves the connection open`);
+  sockets[1].onclose({ code: 1000 }); // of the handler, which has seen our close
+  assert.strictEqual(delays.length, 1, `after ${event} a hidden page comes back`);
+  document.hidden = false;
+  on.visibilitychange();
+  assert.strictEqual(sockets.length, 3, `after ${event} a page that is seen again stays away`);
+  on[event]();
+  sockets[2].onclose({ code: 1005 });
+  assert.strictEqual(delays.length, 2, `after ${event} a page that is seen stays away`);
+  calls[1]();
+  on[event]();
+  sockets[3].onclose({ code: 4500 });
+  assert.strictEqual(delays.length, 2, `after ${event} a page comes back after 4500`);
 }
 
 for (const code of [1000, 4500, 4501, 4999]) {
