@@ -272,6 +272,16 @@ func (s *site) meets(g *ghost) {
 	})
 }
 
+// sent returns how many requests s has sent. A request is counted after it has left, so its outcome
+// may be known a moment earlier.
+func (s *site) sent() (n uint64) {
+	for n = s.Stats().Requests; ; n = s.Stats().Requests {
+		if time.Sleep(20 * time.Millisecond); s.Stats().Requests == n {
+			return n
+		}
+	}
+}
+
 // background delivers to id, and returns where the outcome will be.
 func (s *site) background(id, data string) <-chan error {
 	outcome := make(chan error, 1)

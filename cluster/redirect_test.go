@@ -126,7 +126,7 @@ func TestRedirect(t *testing.T) {
 		if err := <-outcome; !errors.Is(err, gcpool.ErrSlow) {
 			t.Errorf("Deliver: %v", err)
 		}
-		if n := a.Stats().Requests - before; n != uint64(len(steps)+1) {
+		if n := a.sent() - before; n != uint64(len(steps)+1) {
 			t.Errorf("%d requests in %d steps", n, len(steps)+1)
 		}
 		a.mu.Lock() // so that the next is looked for
@@ -376,7 +376,7 @@ func TestHomeThatDied(t *testing.T) {
 		a.mu.Lock()
 		a.hints = [2]map[key]string{{}, {alice: strings.Repeat("g", 22)}}
 		a.mu.Unlock()
-		before := a.Stats().Requests
+		before := a.sent()
 		if err := reach(); err != nil {
 			t.Errorf("%s: %v", what, err)
 		}

@@ -175,7 +175,7 @@ func TestNobodyIsExpectedBackWithoutShutdown(t *testing.T) {
 		_, err := c.nc.Request(c.subjectOf(alice), nil, tick)
 		return err == nats.ErrNoResponders
 	})
-	before := c.Stats().Requests
+	before := c.sent()
 	if err := c.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
