@@ -3,8 +3,13 @@
 // message that was shown, and localStorage.log whose numbers these are: another user of this
 // browser has others, and so has a server that has lost its store. They survive a reload; keep
 // them together with the messages that you show.
+let current, asleep; // a page that the browser freezes leaves, until it is seen: another tab may have the id by then
+const sleep = () => { asleep = true; current?.close(); };
+addEventListener("pagehide", sleep);
+document.addEventListener("freeze", sleep);
 function resume(show, failures = 0) {
-  const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
+  asleep = false;
+  const ws = current = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
   const has = () => Number(localStorage.has ?? 0);
   let mine; // the log of this connection's user
@@ -33,6 +38,7 @@ function resume(show, failures = 0) {
       ask(); // a message is missing
     }
   };
-  ws.onclose = ({ code }) => code === 1000 || code >= 4500 ||
-    setTimeout(resume, Math.random() * Math.min(30_000, 1000 * 2 ** failures), show, failures + 1);
+  ws.onclose = ({ code }) => code >= 4500 || code === 1000 && !asleep || (asleep && document.hidden
+    ? document.addEventListener("visibilitychange", () => resume(show), { once: true })
+    : setTimeout(resume, Math.random() * Math.min(30_000, 1000 * 2 ** failures), show, failures + 1));
 }

@@ -4,14 +4,17 @@ const assert = require("node:assert");
 const source = require("node:fs").readFileSync("client.js", "utf8");
 
 function client(has, log) {
-  const c = { shown: [], sent: [], delays: [], localStorage: has === undefined ? {} : { has, log } };
+  const c = { shown: [], sent: [], delays: [], on: {}, localStorage: has === undefined ? {} : { has, log } };
   class WebSocket {
     constructor() { c.ws = this; }
+    close() { this.closed = true; }
     send(line) { c.sent.push(JSON.parse(line)); }
   }
   const timer = (call, delay, ...args) => { c.delays.push(delay); c.again = () => call(...args); };
-  new Function("WebSocket", "localStorage", "location", "setTimeout", `${source}\nreturn resume;`)(
-    WebSocket, c.localStorage, { protocol: "http:", host: "x" }, timer)(text => c.shown.push(text));
+  const addEventListener = (event, call) => { c.on[event] = call; };
+  c.document = { hidden: false, addEventListener };
+  new Function("WebSocket", "localStorage", "location", "setTimeout", "document", "addEventListener", `${source}\nreturn resume;`)(
+    WebSocket, c.localStorage, { protocol: "http:", host: "x" }, timer, c.document, addEventListener)(text => c.shown.push(text));
   c.gets = (...lines) => lines.forEach(line => c.ws.onmessage({ data: JSON.stringify(line) }));
   c.ws.onopen();
   return c;
@@ -57,3 +60,14 @@ c.ws.onclose({ code: 1006 });
 c.again();
 c.ws.onopen();
 assert.deepStrictEqual(c.sent.at(-1), { after: 5, log: "A" });
+
+for (const event of ["freeze", "pagehide"]) { // such a page leaves until it is seen
+  c = client("5", "A");
+  const first = c.ws;
+  c.on[event]();
+  c.document.hidden = true;
+  first.onclose({ code: 1000 });
+  assert.ok(first.closed && c.ws === first && c.delays.length === 1);
+  c.on.visibilitychange();
+  assert.ok(c.ws !== first && !c.ws.closed);
+}

@@ -4,6 +4,8 @@
 const [host, session] = process.argv.slice(2);
 globalThis.location = { protocol: "http:", host };
 globalThis.localStorage = {};
+globalThis.addEventListener = () => {};
+globalThis.document = { addEventListener };
 const Native = WebSocket;
 globalThis.WebSocket = class extends Native {
   constructor(url) { super(url, { headers: { cookie: `session=${session}`, origin: `http://${host}` } }); }
