@@ -1,12 +1,15 @@
-// resume connects, and calls show(text) once for each message, in order; show must not throw. It comes back after
-// a close, unless the close code says to stay away. localStorage.has is the number of the last
-// message that was shown, and localStorage.log whose numbers these are: another user of this
-// browser has others, and so has a server that has lost its store. They survive a reload; keep
-// them together with the messages that you show.
-let current, asleep; // a page that the browser freezes leaves, until it is seen: another tab may have the id by then
+// The browser freezes pages that nobody sees, and keeps pages that were left. Such a page closes its
+// connection, and connects again when it is seen: another tab may have the id by then.
+let current, asleep;
 const sleep = () => { asleep = true; current?.close(); };
 addEventListener("pagehide", sleep);
 document.addEventListener("freeze", sleep);
+
+// resume connects, and calls show(text) once for each message, in order; show must not throw. It
+// comes back after a close, unless the close code says to stay away. localStorage.has is the
+// number of the last message that was shown, and localStorage.log whose numbers these are: another user of this
+// browser has others, and so has a server that has lost its store. They survive a reload; keep
+// them together with the messages that you show.
 function resume(show, failures = 0) {
   asleep = false;
   const ws = current = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
