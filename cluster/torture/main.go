@@ -27,7 +27,7 @@ func main() {
 	lasts := flag.Duration("for", 20*time.Second, "how long each is repeated")
 	users := flag.Int("users", 60, "how many users move about")
 	wait := flag.Duration("wait", 0, "a user whose connection ends waits for a random time up to this before she comes back")
-	kernel := flag.Bool("packets", false, "break ways in the kernel, not in proxies: needs root on Linux, and nft")
+	kernel := flag.Bool("packets", false, "break links in the kernel, not in proxies: needs root on Linux, and nft")
 	flag.Parse()
 	if *kernel && os.Getenv(namespaceEnv) == "" {
 		if err := inNamespace(); err != nil {
