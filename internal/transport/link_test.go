@@ -347,3 +347,41 @@ func TestCloseOfXNetWhileAGoodbyeIsSent(t *testing.T) {
 		ends.Wait()
 	})
 }
+
+// gated is a connection whose SetWriteDeadline waits when it sets one to come.
+type gated struct {
+	net.Conn
+	let chan struct{}
+}
+
+func (g *gated) SetWriteDeadline(t time.Time) error {
+	if t.After(time.Now()) {
+		<-g.let
+	}
+	return g.Conn.SetWriteDeadline(t)
+}
+
+// TestClosedOfXNetLetsNoSecondFrameOut: when a goodbye ends while somebody asks whether the connection
+// has been closed, the close of x/net still sends nothing (RFC 6455 section 5.5.1).
+func TestClosedOfXNetLetsNoSecondFrameOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ours, peer := net.Pipe()
+		slow := &gated{ours, make(chan struct{})}
+		link := dialXNet(t, slow, peer)
+		var ends sync.WaitGroup
+		ends.Go(func() { link.Goodbye(frame.StatusGoingAway) })
+		synctest.Wait()
+		ends.Go(func() { link.Closed() })
+		synctest.Wait()
+		if _, err := io.ReadFull(peer, make([]byte, len(frame.StatusGoingAway.Frame()))); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // the goodbye is over
+		close(slow.let)
+		ends.Wait()
+		go link.Conn.Close()
+		if rest, err := io.ReadAll(peer); len(rest) > 0 || err != nil {
+			t.Errorf("behind the close frame the peer has read %x, %v", rest, err)
+		}
+	})
+}

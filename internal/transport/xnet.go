@@ -77,6 +77,9 @@ func (x *xnet) Closed() bool {
 		deadline = time.Now().Add(closeGrace)
 	}
 	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
+	if x.goodbye.Load() >= said { // maybe since just now
+		_ = socket.Guard(x.expire)
+	}
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
 }
 
