@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"testing"
+	"time"
 )
 
 // TestMultipathTCPHasNoStateOfItsOwn: TCP_INFO tells of its first path, which may have ended while
@@ -45,4 +46,14 @@ func TestMultipathTCPHasNoStateOfItsOwn(t *testing.T) {
 			t.Errorf("TCP_INFO: %v", info)
 		}
 	})
+	if Gone(conn) {
+		t.Error("gone before")
+	}
+	peer.Write([]byte("x"))
+	peer.Close()
+	for end := time.Now().Add(20 * time.Second); !Gone(conn); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("never gone while a byte waits")
+		}
+	}
 }

@@ -23,7 +23,7 @@ func WriteNow(conn net.Conn, p []byte) (n int) {
 
 // Gone reports whether the peer has closed its side of conn, or the system has given it up.
 // It reads nothing and does not wait. For connections that are not the system's own it cannot
-// tell and reports false. While bytes from the peer wait to be read, only TCP on Linux tells.
+// tell and reports false. While bytes from the peer wait to be read, only Linux tells.
 func Gone(conn net.Conn) (gone bool) {
 	control(conn, func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

@@ -18,15 +18,16 @@ func acknowledged(fd uintptr) Ack {
 	return Ack{Left: int(left), Acked: binary.NativeEndian.Uint64(info[120:])}
 }
 
-// leaves reports whether the peer has closed its side, though bytes from it may wait. It asks
-// TCP_INFO, where tcpi_state comes first.
+// leaves reports whether the peer has closed its side, though bytes from it may wait (poll(2)).
 func leaves(fd uintptr) bool {
-	const timeWait, closed, closeWait, lastAck, closing = 6, 7, 8, 9, 11 // net/tcp_states.h
-	switch info := tcpInfo(fd); info[0] {
-	case timeWait, closed, closeWait, lastAck, closing:
-		return true
-	}
-	return false
+	const hup, rdhup = 0x10, 0x2000
+	poll := struct {
+		fd              int32
+		events, revents int16
+	}{fd: int32(fd), events: rdhup}
+	var now syscall.Timespec
+	_, _, _ = syscall.Syscall6(syscall.SYS_PPOLL, uintptr(unsafe.Pointer(&poll)), 1, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	return poll.revents&(hup|rdhup) != 0
 }
 
 // tcpInfo returns the beginning of TCP_INFO (linux/tcp.h). What the system does not tell is 0: all
