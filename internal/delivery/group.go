@@ -42,16 +42,13 @@ func (g *Group) Stats() outcome.Stats {
 // recipients there are, every recipient checks its connection. There is one timer for all
 // recipients. It runs only while there are any.
 func (g *Group) Beat() {
-	if !g.beating.Load() {
+	if !g.beating.Load() && g.beating.CompareAndSwap(false, true) {
 		g.beatAfter(g.Line.Now())
 	}
 }
 
-// beatAfter is Beat; the last beat began at the time last.
+// beatAfter starts the next beat. The last one began at the time last.
 func (g *Group) beatAfter(last time.Duration) {
-	if !g.beating.CompareAndSwap(false, true) {
-		return
-	}
 	g.Tasks.Begin()
 	defer g.Tasks.End()
 	if g.Closed.Load() { // after Begin, so that Shutdown waits or is seen
@@ -70,9 +67,13 @@ func (g *Group) beatAfter(last time.Duration) {
 			fullest = max(fullest, r.Beat(now, lost))
 		}
 		g.fullest.Store(int64(fullest))
-		g.beating.Store(false)
-		if len(all) > 0 || len(g.all()) > 0 { // a recipient that came while beating was true did not start the timer
+		if len(all) > 0 {
 			g.beatAfter(now)
+			return
+		}
+		g.beating.Store(false)
+		if len(g.all()) > 0 { // a recipient that came while beating was true did not start the timer
+			g.Beat()
 		}
 	}))
 }
