@@ -58,8 +58,8 @@ func (c *Cursor) PatienceLocked() time.Duration {
 	return patience - time.Since(f.since)
 }
 
-// stall starts the clock of a write that has not moved for a time, which is the argument
-// already. If the connection was replaced or removed it does nothing, because close has started
+// stall starts the clock of a write that has not ended, or not moved, for a time, which is the
+// argument already. If the connection was replaced or removed it does nothing, because close has started
 // a clock.
 func (f *flight) stall(already time.Duration) {
 	if f.conn != f.cursor.conn {
@@ -73,15 +73,12 @@ func (f *flight) stall(already time.Duration) {
 	f.pause(already)
 }
 
-// pause schedules the next look at a write for when its time is over. If the socket tells what the
-// peer has acknowledged, pause looks sooner, because that comes long before the write moves.
+// pause schedules the next look at a write, at the latest for when its time is over. It looks
+// sooner, because an acknowledgement comes long before the write moves, and a late look tells that
+// the process was stopped.
 func (f *flight) pause(already time.Duration) {
 	limit := f.cursor.backlog.Shared.WriteTimeout
-	rest := limit - already
-	if f.taken.Tells() {
-		rest = min(rest, limit/8, patience/4)
-	}
-	f.judgeAfter(rest)
+	f.judgeAfter(min(limit-already, limit/8, patience/4))
 }
 
 // look notes whether the peer has taken something since the last look: its system has
@@ -112,8 +109,8 @@ func (f *flight) judgeAfter(d time.Duration) {
 
 // judge closes the connection in which f is stuck, if its time is over. If even that has not
 // helped, it gives the write up: messages that went whole count as written, the others as
-// undelivered. If the timer was late, the process was stopped, or its machine slept. Then a write
-// whose progress does not show begins its time anew.
+// undelivered. The time by which judge is late does not count where progress does not show: the
+// process was stopped, or its machine slept, and the write has not run since.
 func (c *Cursor) judge(f *flight, timer **time.Timer, late time.Duration) {
 	b := c.backlog
 	b.Lock()
@@ -123,8 +120,8 @@ func (c *Cursor) judge(f *flight, timer **time.Timer, late time.Duration) {
 	}
 	conn, already := f.conn, b.Shared.WriteTimeout
 	if conn == c.conn {
-		if f.look(); late > patience && !f.taken.Tells() {
-			f.since = time.Now()
+		if f.look(); !f.taken.Tells() {
+			f.since = f.since.Add(late)
 		}
 		already = time.Since(f.since)
 	}
