@@ -59,9 +59,10 @@ func (n *Node) subscribe() error {
 }
 
 // permitted returns an error if NATS does not permit a subject that a node needs, or so many
-// subscriptions. NATS reports each violation before it answers a ping. The argument before is the last error before the first of
-// these messages. Other nodes take none of them. It sends no heartbeat to all nodes: they would
-// then ask this node about lost pushes for an hour, even if Join fails.
+// subscriptions. NATS reports each violation before it answers a ping. The argument before is the
+// last error before the first of these messages. Other nodes take none of them. It sends no
+// heartbeat to all nodes: they would then ask this node about lost pushes for an hour, even if Join
+// fails.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.publish(s.subject("s"), append(self, joined, 0, 0))
@@ -82,9 +83,8 @@ func (s *announcer) permitted(before error) error {
 		return err
 	}
 	err := s.nc.LastError()
-	refused := errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded)
-	if err != before && refused {
-		return err
+	if err != before && errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
+		return err // nats.go has one value for the second
 	}
 	return nil
 }

@@ -28,7 +28,7 @@ func (s *announcer) tick() {
 // not heard itself for natsTimeout, it connects again: nats.go may take minutes to notice that the
 // machine of a server has vanished.
 func (s *announcer) lookAtNATS() {
-	connected, lost := s.nc.IsConnected(), error(nil)
+	resumes, connected, lost := s.nc.Stats().Reconnects, s.nc.IsConnected(), error(nil)
 	if s.nc.IsClosed() {
 		lost = errClosed
 	} else if !connected {
@@ -42,7 +42,7 @@ func (s *announcer) lookAtNATS() {
 		s.noteOnce(noted)
 	}
 	s.lost = lost
-	if resumes := s.nc.Stats().Reconnects; connected && resumes != s.resumes { // which also counts attempts
+	if connected && resumes != s.resumes { // which also counts attempts
 		s.log(slog.LevelInfo, "gcpool/cluster: connected to NATS again")
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
 		s.mu.Lock()

@@ -135,9 +135,9 @@ type key struct{ pool, id string }
 // connected here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection,
 // nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
 // nats.ErrPermissionViolation if NATS does not permit what README lists;
-// nats.ErrMaxSubscriptionsExceeded if it allows fewer subscriptions than a node needs;
-// nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool is in a cluster
-// already; and gcpool.ErrClosed after the Shutdown of pool.
+// nats.ErrMaxSubscriptionsExceeded if it allows fewer subscriptions than a node needs, or if nc has
+// met that limit before; nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool
+// is in a cluster already; and gcpool.ErrClosed after the Shutdown of pool.
 //
 // TLS, credentials and permissions come with nc. Set MaxReconnects(-1) and IgnoreAuthErrorAbort,
 // because a node whose nc is closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
