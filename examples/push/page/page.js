@@ -3,7 +3,7 @@ const $ = id => document.getElementById(id);
 const lineMax = 64 * 1024, entriesMax = 500, everyone = "*", gone = "The server went away";
 const sent = new Map(); // ref -> the sent message, while the page shows its entry
 let node, nodes = [], places = new Map(), more = 0, partial = false; // of a cluster; a single server has no node
-let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, asleep = false, turn = 0, tries = 0, timer = 0;
+let state = "", me = sessionStorage.getItem("name") ?? "", names = [], picked = "", socket = null, opening = null, asleep = false, turn = 0, tries = 0, timer = 0;
 let fresh = !me && location.search === "?new"; // for another user in this browser: ignores the session in the cookie
 let ref = Math.floor(Math.random() * 2 ** 31) * 1000; // random, so that it differs from an earlier tab's numbers
 // make returns an element. Strings become text nodes, never markup.
@@ -75,7 +75,7 @@ const stays = code => code >= 4500 && code < 5000;
 // closes its connection, and connects again when it is seen: by then another tab may have the name.
 function sleep() {
   asleep = true;
-  socket?.close();
+  opening?.close();
 }
 addEventListener("pagehide", sleep);
 document.addEventListener("freeze", sleep);
@@ -88,6 +88,7 @@ async function connect() {
   else show("connecting");
   const attempt = async () => {
     if (mine === turn) await identify();
+    if (asleep) throw new Error("frozen");
     if (mine === turn) await (me ? open(mine) : signedOut(""));
   };
   try { // tabs share one cookie, so they take turns between signing in and connecting
@@ -98,7 +99,7 @@ async function connect() {
 }
 function open(mine) {
   return new Promise((done, fail) => {
-    const ws = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws?as=${encodeURIComponent(me)}`);
+    const ws = opening = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws?as=${encodeURIComponent(me)}`);
     const hurry = setTimeout(() => ws.close(), 10_000);
     let since = 0;
     ws.onmessage = event => {

@@ -11,6 +11,7 @@ document.addEventListener("freeze", sleep);
 // browser has others, and so has a server that has lost its store. They survive a reload; keep
 // them together with the messages that you show.
 function resume(show, failures = 0) {
+  if (asleep && document.hidden) return document.addEventListener("visibilitychange", () => resume(show), { once: true });
   asleep = false;
   const ws = current = new WebSocket(`${location.protocol.replace("http", "ws")}//${location.host}/ws`);
   const send = message => ws.send(JSON.stringify(message));
@@ -41,7 +42,6 @@ function resume(show, failures = 0) {
       ask(); // a message is missing
     }
   };
-  ws.onclose = ({ code }) => code >= 4500 || code === 1000 && !asleep || (asleep && document.hidden
-    ? document.addEventListener("visibilitychange", () => resume(show), { once: true })
-    : setTimeout(resume, Math.random() * Math.min(30_000, 1000 * 2 ** failures), show, failures + 1));
+  ws.onclose = ({ code }) => code >= 4500 || code === 1000 && !asleep ||
+    setTimeout(resume, Math.random() * Math.min(30_000, 1000 * 2 ** failures), show, failures + 1);
 }

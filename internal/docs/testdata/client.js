@@ -25,22 +25,29 @@ for (const event of ["freeze", "pagehide"]) {
   const { sockets, delays, calls, document, on } = client();
   document.hidden = true;
   sockets[0].onclose({ code: 1006 });
-  assert.strictEqual(delays.length, 1, "a hidden page that was not put to sleep does not come back");
   calls[0]();
+  assert.strictEqual(sockets.length, 2, "a hidden page that was not put to sleep does not come back");
   on[event]();
   assert.ok(sockets[1].closed, `${event} leaves the connection open`);
   sockets[1].onclose({ code: 1000 }); // of the handler, which has seen our close
-  assert.strictEqual(delays.length, 1, `after ${event} a hidden page comes back`);
+  calls[1]();
+  assert.strictEqual(sockets.length, 2, `after ${event} a hidden page comes back`);
   document.hidden = false;
   on.visibilitychange();
   assert.strictEqual(sockets.length, 3, `after ${event} a page that is seen again stays away`);
   on[event]();
   sockets[2].onclose({ code: 1005 });
-  assert.strictEqual(delays.length, 2, `after ${event} a page that is seen stays away`);
-  calls[1]();
+  calls[2]();
+  assert.strictEqual(sockets.length, 4, `after ${event} a page that is seen stays away`);
+  document.hidden = true;
+  sockets[3].onclose({ code: 1006 });
+  on[event](); // while it waits to come back
+  calls[3]();
+  assert.strictEqual(sockets.length, 4, `after ${event} between two connections a hidden page comes back`);
+  on.visibilitychange();
   on[event]();
-  sockets[3].onclose({ code: 4500 });
-  assert.strictEqual(delays.length, 2, `after ${event} a page comes back after 4500`);
+  sockets.at(-1).onclose({ code: 4500 });
+  assert.strictEqual(delays.length, 4, `after ${event} a page comes back after 4500`);
 }
 
 for (const code of [1000, 4500, 4501, 4999]) {
