@@ -136,8 +136,8 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 }
 
 // Evict removes and closes conn if it is the connection of id, and reports whether it was. A
-// WebSocket gets code 4500. A Cluster calls it when id is connected to another process; what waits
-// for id goes there. It does not block.
+// WebSocket gets code 4500. A Cluster calls Evict when id is connected to another process; what
+// waits for id goes there. It does not block.
 func (l *Local) Evict(pool, id string, conn net.Conn) bool {
 	r, present := l.stream(pool).connections().connection(id)
 	return present != nil && present.Is(conn) && r.Detach(present, outcome.ErrMoved, frame.StatusReplaced)

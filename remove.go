@@ -10,8 +10,8 @@ import (
 )
 
 // Del removes and closes the connection of id, and reports true. A WebSocket gets code 1000, or
-// 1001 once Shutdown has begun. It reports false, and has no effect, if id has no connection, or if
-// the caller belongs to an earlier connection of id. To remove a user from any goroutine, use
+// 1001 once Shutdown has begun. Del reports false, and has no effect, if id has no connection, or
+// if the caller belongs to an earlier connection of id. To remove a user from any goroutine, use
 // [ConnPool.Kick]. To remove one particular connection, use [ConnPool.DelConn].
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the

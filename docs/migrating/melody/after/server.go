@@ -39,7 +39,7 @@ func New() (*Server, error) {
 
 // Push sends text to a user, if they are connected.
 func (s *Server) Push(ctx context.Context, to string, text []byte) error {
-	return s.pool.GetStream("users").Deliver(ctx, to, text)
+	return s.pool.GetStream("users").Deliver(ctx, to, bytes.ToValidUTF8(text, []byte("?")))
 }
 
 // Handler serves the users' WebSockets.
