@@ -230,9 +230,9 @@ func (p *Pool) Start() {
 // Shutdown ends the pool. From its first moment, every call that would add something returns
 // ErrClosed. Messages for ids that are connected are delivered, even if Start was never called;
 // those in the mailbox are reported with ErrClosed. Then each WebSocket gets a close frame with
-// code 1001 (going away, RFC 6455 section 7.4.1). Shutdown waits until its handler has returned or
-// called Del. A peer that does not leave within WithWriteTimeout is closed. A raw connection is
-// closed once its messages are written.
+// code 1001 (going away, RFC 6455 section 7.4.1). Shutdown waits until the handler of each has
+// returned or has called Del. A peer that does not leave within WithWriteTimeout is closed. A raw
+// connection is closed once its messages are written.
 //
 // If ctx ends first, Shutdown closes what is left, without a close frame if none has been sent yet,
 // reports what waits with ErrClosed, and returns the error of ctx. That takes up to 300 ms more,

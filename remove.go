@@ -17,14 +17,14 @@ import (
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
 // goroutine that added a connection of id, and every goroutine that it started, can remove that
 // connection and no other, now or later. Any other goroutine removes whatever connection id has; so
-// do functions of time.AfterFunc and context.AfterFunc, wherever those were called. A
-// goroutine that adds connections for many users, such as a hub or an accept loop, should use
+// does a function that time.AfterFunc or context.AfterFunc runs, even if the handler has set it up.
+// A goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
 // and the Del of a goroutine that it started removes none.
 //
 // For each id the pool remembers the goroutines that added its last 16 connections, and up to 1,024
 // older ones that have not called Del yet. After an id has gone, the pool remembers its last 64
-// goroutines, for at least the 16,384 ids that have gone last.
+// goroutines, for at least the last 16,384 ids that have gone.
 //
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the caller's
 // stack, which takes about 5 µs. Under [Upgrade] it does not wait. Without Upgrade it waits until

@@ -140,9 +140,9 @@ type key struct{ pool, id string }
 // is in a cluster already; and gcpool.ErrClosed after the Shutdown of pool.
 //
 // TLS, credentials and permissions come with nc. Set MaxReconnects(-1) and IgnoreAuthErrorAbort,
-// because a node whose nc is closed for good can only leave. If NATS does not answer for 5 s, the node connects again. A write
-// that nats.go has begun delays that by up to nats.FlusherTimeout, which is a minute by default: set
-// 2 s. Use each nc, and each pool, for one Node only.
+// because a node whose nc is closed for good can only leave. If NATS does not answer for 5 s, the
+// node connects again. A write that nats.go has begun delays that by up to nats.FlusherTimeout,
+// which is a minute by default: set 2 s. Use each nc, and each pool, for one Node only.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := newNode()
 	n.pool, n.local, n.nc = pool, gcpool.NewLocal(pool), nc

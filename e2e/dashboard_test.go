@@ -236,7 +236,7 @@ func TestDashboardAsksOnceAtATime(t *testing.T) {
 	for range 20 {
 		d.click("#pause")
 	}
-	quiet := func() bool { // a second without a request is none of a series; those of the clicks are over
+	quiet := func() bool { // the requests of the clicks are over
 		n := len(d.asked(figures))
 		d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+700))
 		return len(d.asked(figures)) <= n+1

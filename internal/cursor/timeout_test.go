@@ -2,6 +2,7 @@ package cursor
 
 import (
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
@@ -197,4 +198,26 @@ func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
 		}
 		b.whole(f)
 	}
+}
+
+// TestWriteIsLookedAtOften, also where acknowledgements do not show: only a look that is late tells
+// that the process was stopped, and for how long.
+func TestWriteIsLookedAtOften(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, backlog.Config{WriteTimeout: time.Hour})
+		b.attach()
+		b.push("1")
+		f := b.take()
+		b.Lock()
+		f.stall(0)
+		first := f.timer
+		b.Unlock()
+		time.Sleep(patience)
+		b.Lock()
+		if f.timer == first {
+			t.Errorf("nobody has looked for %v", patience)
+		}
+		b.Unlock()
+		b.whole(f)
+	})
 }

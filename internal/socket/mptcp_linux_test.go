@@ -41,11 +41,6 @@ func TestMultipathTCPHasNoStateOfItsOwn(t *testing.T) {
 	if ack := Acknowledged(conn); ack.Acked != 0 || ack.Left < 0 {
 		t.Errorf("acknowledged: %+v", ack)
 	}
-	control(conn, func(fd uintptr) {
-		if info := tcpInfo(fd); info != [128]byte{} {
-			t.Errorf("TCP_INFO: %v", info)
-		}
-	})
 	if Gone(conn) {
 		t.Error("gone before")
 	}

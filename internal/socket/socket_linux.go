@@ -6,19 +6,17 @@ import (
 	"unsafe"
 )
 
-// acknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ (tcp(7), unix(7)), and
-// TCP_INFO, where tcpi_bytes_acked is at 120.
+// acknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ (tcp(7), unix(7)), and TCP_INFO.
 func acknowledged(fd uintptr) Ack {
 	var left int32
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&left)))
 	if errno != 0 {
 		return Ack{Left: -1}
 	}
-	info := tcpInfo(fd)
-	return Ack{Left: int(left), Acked: binary.NativeEndian.Uint64(info[120:])}
+	return Ack{Left: int(left), Acked: acked(fd)}
 }
 
-// leaves reports whether the peer has closed its side, though bytes from it may wait (poll(2)).
+// leaves asks poll(2) whether the peer has closed its side. Bytes from the peer may still wait.
 func leaves(fd uintptr) bool {
 	const hup, rdhup = 0x10, 0x2000
 	poll := struct {
@@ -30,19 +28,19 @@ func leaves(fd uintptr) bool {
 	return poll.revents&(hup|rdhup) != 0
 }
 
-// tcpInfo returns the beginning of TCP_INFO (linux/tcp.h). What the system does not tell is 0: all
-// of it for a Unix socket, and tcpi_bytes_acked before Linux 4.1. For Multipath TCP, which net.Listen
-// offers, it would tell of the first path only, which may be gone while others go on; so that is 0,
-// too.
-func tcpInfo(fd uintptr) (info [128]byte) {
+// acked returns tcpi_bytes_acked, which is at 120 in TCP_INFO (linux/tcp.h). It is 0 before Linux
+// 4.1, and for a Unix socket. It is also 0 for Multipath TCP, which net.Listen offers: TCP_INFO tells
+// of the first path only, which may be gone while others go on.
+func acked(fd uintptr) uint64 {
 	protocol, _ := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PROTOCOL)
 	if protocol != syscall.IPPROTO_TCP {
-		return info
+		return 0
 	}
+	var info [128]byte
 	size := uint32(len(info))
 	_, _, _ = syscall.Syscall6(getsockopt, fd, syscall.IPPROTO_TCP, syscall.TCP_INFO,
 		uintptr(unsafe.Pointer(&info)), uintptr(unsafe.Pointer(&size)), 0)
-	return info
+	return binary.NativeEndian.Uint64(info[120:])
 }
 
 func limitUnsent(fd uintptr) {

@@ -18,11 +18,11 @@ import (
 // went. x/net closes the socket when the handler returns.
 type xnet struct {
 	ws      *websocket.Conn
-	goodbye atomic.Uint32 // how far it is; see unsaid
+	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to failed
 	out     chan struct{} // closed when the pool's close is over
 }
 
-// What has become of a pool's close frame.
+// The states of a pool's close frame.
 //
 //	unsaid -> saying  it is being sent
 //	unsaid -> failed  a frame may be cut, so none can follow
