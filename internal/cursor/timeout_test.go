@@ -191,7 +191,8 @@ func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
 		b.push("1")
 		f := b.take()
 		b.Lock()
-		f.stall(time.Hour)
+		f.stall(0)
+		f.since, f.timer = f.since.Add(-time.Hour), time.NewTimer(time.Hour) // no look but the one below
 		b.Unlock()
 		if b.judge(f, &f.timer, late); conn.life != want {
 			t.Errorf("judged %v late: %v, want %v", late, conn.life, want)
