@@ -1,6 +1,7 @@
 package gcpool
 
 import (
+	"cmp"
 	"context"
 	"log"
 	"net"
@@ -265,6 +266,10 @@ func (u *upgraded) Value(key any) any {
 	}
 	return u.Context.Value(key)
 }
+
+// Err is asked after the end of the context only. The context of fasthttp, on which Fiber is built,
+// has no error by then, and package context would panic.
+func (u *upgraded) Err() error { return cmp.Or(u.Context.Err(), context.Canceled) }
 
 // logPanic, deferred, ends a panic as net/http does.
 func (u *upgraded) logPanic(peer string) {

@@ -299,3 +299,27 @@ func middleware(next http.Handler, all []derive) http.Handler {
 		next.ServeHTTP(w, r)
 	})
 }
+
+// An errorless context is that of fasthttp: after its end it has no error.
+type errorless struct{ context.Context }
+
+func (errorless) Err() error    { return nil }
+func (errorless) Value(any) any { return nil } // package context looks there for a type of its own
+
+// TestContextThatEndsWithoutAnError: package context panics if a parent ends so.
+func TestContextThatEndsWithoutAnError(t *testing.T) {
+	ctx, end := context.WithCancel(t.Context())
+	ended := make(chan error, 1)
+	h := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
+		<-ws.Request().Context().Done()
+		ended <- ws.Request().Context().Err()
+	}))
+	addr := serve(t, nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		h.ServeHTTP(w, r.WithContext(errorless{ctx}))
+	}))
+	dial(t, addr, "")
+	end()
+	if err := <-ended; err != context.Canceled {
+		t.Errorf("the handler's context ends with %v", err)
+	}
+}
