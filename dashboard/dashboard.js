@@ -10,7 +10,7 @@ const $ = id => document.getElementById(id);
 // sum, but the maximum for the fullest outbox. Arrays keep five minutes of many pools small. Their
 // order is:
 const fields = ["connections", "waiting", "waiting_bytes", "fullest_outbox", "stalled", "accepted", "written", "forwarded", "undelivered",
-  "written_bytes", "joins", "leaves", "takeovers"];
+  "written_bytes", "joins", "leaves", "takeovers", "mailbox_bytes"];
 const why = ["not_connected", "slow", "deleted", "expired", "closed", "other"];
 const reason = fields.length, latency = reason + why.length;
 const fullest = fields.indexOf("fullest_outbox");
@@ -36,8 +36,8 @@ const specs = [
   { title: "Undelivered, by reason", note: "messages a second", unit: "rate", series: why.map(r => rate(r)) },
   { title: "Connections", note: "connected ids", unit: "count", series: [level("connections", "connected")] },
   { title: "Waiting", note: "messages without an outcome", unit: "count", series: [level("waiting")] },
-  { title: "Bytes waiting", note: "payload of all ids, and in the fullest outbox", unit: "bytes",
-    series: [level("waiting_bytes", "waiting"), level("fullest_outbox", "fullest outbox")] },
+  { title: "Bytes waiting", note: "payload of all ids, in the fullest outbox, and in the mailbox", unit: "bytes",
+    series: [level("waiting_bytes", "waiting"), level("fullest_outbox", "fullest outbox"), level("mailbox_bytes", "mailbox")] },
   { title: "Slow peers", note: "peers that have held up a write for 5 ms or more", unit: "count", series: [level("stalled", "slow")] },
   { title: "From Add to written", note: `sampled over the last ${recent} s; 1.6 s means 1.6 s or more`, unit: "seconds",
     series: [quantile(0.5, "median"), quantile(0.99, "99 %")] },
@@ -116,13 +116,15 @@ function list(pools) {
     const speed = name => perSecond(was, { t: now.t, figures }, at(name));
     const write = n => n === null ? "–" : writeWhole(n);
     const cells = [...[pool.connections, pool.undelivered, speed("undelivered"), pool.stalled, pool.waiting].map(write),
-      writeBytes(pool.waiting_bytes), writeBytes(pool.fullest_outbox), ...[pool.written, speed("written"), speed("accepted")].map(write)];
-    const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0, 6: pool.fullest_outbox > 0.8 * pool.outbox_limit };
+      writeBytes(pool.waiting_bytes), writeBytes(pool.fullest_outbox), pool.mailbox_limit ? writeBytes(pool.mailbox_bytes) : "–",
+      ...[pool.written, speed("written"), speed("accepted")].map(write)];
+    const alarms = { 2: speed("undelivered") > 0, 3: pool.stalled > 0, 6: pool.fullest_outbox > 0.8 * pool.outbox_limit,
+      7: pool.mailbox_bytes > 0.8 * pool.mailbox_limit };
     const name = pool.name ? make("bdi", {}, pool.name) : make("i", {}, "no name");
     return make("tr", {}, make("th", { scope: "row", title: pool.name }, name),
       ...cells.map((text, i) => make("td", alarms[i] ? { class: "alarm" } : {}, text)));
   });
-  if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: 11 }, "No pool is registered yet."))); // as in page.html
+  if (!rows.length) rows.push(make("tr", {}, make("td", { colspan: 12 }, "No pool is registered yet."))); // as in page.html
   const body = $("pools").tBodies[0];
   const same = rows.length === body.rows.length && rows.every((row, i) => row.cells[0].innerHTML === body.rows[i].cells[0].innerHTML);
   if (!same) return body.replaceChildren(...rows);

@@ -162,6 +162,35 @@ func TestDashboardForgetsThePoolsOfTheLastProcess(t *testing.T) {
 	}
 }
 
+// TestDashboardShowsTheMailbox: how much it holds, in red if it is almost full, and a dash if there
+// is none. The page as it comes shows the same.
+func TestDashboardShowsTheMailbox(t *testing.T) {
+	need(t)
+	t.Parallel()
+	pool := gcpool.NewPool()
+	for name, bytes := range map[string]int{"a none": 0, "b almost full": 100, "c half full": 200} {
+		if err := pool.Register(name, gcpool.WithMailbox(time.Hour, bytes)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pool.Start()
+	for _, name := range []string{"b almost full", "c half full"} {
+		if err := pool.GetStream(name).Add("alice", make([]byte, 90)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	web := httptest.NewServer(operators.Handler(pool))
+	t.Cleanup(web.Close)
+	d := newPerson(t, "dashboard")
+	d.do(chromedp.Navigate(web.URL))
+	const column = "[...document.querySelectorAll('#pools tr')].map(row => row.cells[8].textContent).join()"
+	d.await(column + " === 'Mailbox,–,90 B,90 B'")
+	d.awaitState("live")
+	d.await("[...document.querySelectorAll('#pools .alarm')].map(cell => cell.parentElement.cells[0].textContent).join() === 'b almost full'")
+	d.await(column + " === 'Mailbox,–,90 B,90 B'")
+	d.await(cell("Bytes waiting", "mailbox") + " === '180 B'")
+}
+
 // TestDashboardBehindABalancer: two processes that answer in turn are not one that starts again and again.
 func TestDashboardBehindABalancer(t *testing.T) {
 	need(t)
