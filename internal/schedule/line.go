@@ -63,8 +63,7 @@ type Line struct {
 	last    Cursor
 	length  int
 	serving []*Writer // all writers that were not replaced
-	limit   int       // how many may serve
-	surge   int       // how many may serve instead, while many were replaced
+	limit   int       // how many may serve; more for a tick after many were replaced
 	ticking bool
 	ready   time.Duration // when Add has credit again, on Now's clock
 	spare   *Writer       // was dismissed
@@ -144,7 +143,7 @@ func (l *Line) Inline(c Cursor) *Writer {
 
 // staffLocked adds a writer if one is due, and reports whether it has.
 func (l *Line) staffLocked() bool {
-	if l.first == nil || !l.opened.Load() || len(l.serving) >= max(l.limit, l.surge) {
+	if l.first == nil || !l.opened.Load() || len(l.serving) >= l.limit {
 		return false
 	}
 	w := l.hireLocked()
@@ -186,7 +185,6 @@ func (l *Line) employLocked(serve func()) {
 func (l *Line) monitor() {
 	held := map[*Writer]Cursor{}
 	l.mu.Lock()
-	l.limit = runtime.GOMAXPROCS(0) // the runtime changes it with the CPU limit of a container
 	l.serving = slices.DeleteFunc(l.serving, func(w *Writer) bool {
 		if w.stuck() {
 			w.replaced.Store(true)
@@ -195,7 +193,9 @@ func (l *Line) monitor() {
 		}
 		return held[w] != nil
 	})
-	for l.surge = several * len(held); l.staffLocked(); {
+	// The runtime changes GOMAXPROCS with the CPU limit of a container.
+	l.limit = max(runtime.GOMAXPROCS(0), several*len(held))
+	for l.staffLocked() {
 	}
 	if l.ticking = len(l.serving) > 0; l.ticking {
 		l.tasks.After(Tick, l.monitor)

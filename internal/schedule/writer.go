@@ -32,13 +32,10 @@ func (w *Writer) Next() bool {
 	}
 	if w.replaced.Swap(false) {
 		l.stalled.Add(-1)
-		if len(l.serving) >= l.limit {
-			return false
-		}
 		l.serving = append(l.serving, w)
 	}
 	c := l.first
-	if c == nil || len(l.serving) > max(l.limit, l.surge) {
+	if c == nil || len(l.serving) > l.limit {
 		l.dismissLocked(w)
 		return false
 	}
