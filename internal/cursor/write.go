@@ -16,7 +16,6 @@ import (
 type flight struct {
 	// The writer's.
 	writer *schedule.Writer
-	frames []byte       // of chunk
 	moved  func(n int)  // f.progress: each method value takes memory
 	inline func()       // f.once
 	tried  int          // bytes of chunk that went before this write
@@ -40,16 +39,13 @@ type flight struct {
 func begin(c *Cursor, w *schedule.Writer) *flight {
 	f, _ := w.Scratch.(*flight)
 	if f == nil {
-		f = &flight{writer: w}
+		f = new(flight)
 		f.moved, f.inline = f.progress, f.once
 		w.Scratch = f
 	}
-	f.cursor, f.conn, f.chunk = c, c.conn, nil
-	f.went.Store(0)
-	f.tried, f.tries, f.since, f.taken, f.timer = 0, 0, time.Time{}, transport.Progress{}, nil
-	if f.op = c.conn.control; f.op == 0 {
+	*f = flight{writer: w, moved: f.moved, inline: f.inline, cursor: c, conn: c.conn, op: c.conn.control}
+	if f.op == 0 {
 		f.chunk = c.backlog.Log.Pin(false)
-		f.frames = f.chunk.Frames()
 	}
 	c.conn.control = 0
 	c.flight, c.turn = f, writing
@@ -63,13 +59,15 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 // goroutine costs as much as the write. A goroutine writes the rest, and the messages of other
 // ids.
 func (f *flight) once() {
-	if n := f.conn.Try(f.frames); n < len(f.frames) {
+	frames := f.chunk.Frames() // pinned, so no lock is needed
+	n := f.conn.Try(frames)
+	if n < len(frames) {
 		f.tried = n
 		f.went.Store(int64(n))
 		f.writer.GoOn(f.write)
 		return
 	}
-	f.writer.Done(f.land(len(f.frames), nil))
+	f.writer.Done(f.land(n, nil))
 }
 
 // write writes what f carries, and reports whether more waits.
@@ -80,7 +78,7 @@ func (f *flight) write() (more bool) {
 	var err error
 	switch {
 	case f.op == 0:
-		n, err = conn.Send(f.frames[f.tried:], f.moved)
+		n, err = conn.Send(f.chunk.Frames()[f.tried:], f.moved)
 		n += f.tried
 	case f.op == frame.Ping:
 		err = conn.Ping()
@@ -129,7 +127,7 @@ func (f *flight) land(n int, err error) (more bool) {
 		}
 		left = b.Settle(chunk, n, conn.Usable(n, err), reason, c.active)
 	}
-	c.flight, f.chunk, f.frames = nil, nil, nil
+	c.flight, f.chunk = nil, nil
 	if failed {
 		c.RemoveLocked(err, frame.StatusGoingAway)
 	} else if left && c.conn == nil {
