@@ -33,11 +33,15 @@ const (
 )
 
 // Stalled starts the clock of a write that has taken a tick.
-func (c *Cursor) Stalled(w *schedule.Writer) {
+func (c *Cursor) Stalled(w *schedule.Writer) { watch(c, w, schedule.Tick) }
+
+// watch starts the clock of w's write, which has not moved for a time, unless that write has
+// ended.
+func watch(c *Cursor, w *schedule.Writer, already time.Duration) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
 	if f := c.flight; f != nil && f.writer == w {
-		f.stall(schedule.Tick)
+		f.stall(already)
 	}
 }
 

@@ -94,12 +94,7 @@ func (f *flight) write() (more bool) {
 func (f *flight) progress(n int) {
 	f.went.Store(int64(f.tried + n))
 	if f.writer.Replaced() {
-		b := f.cursor.backlog
-		b.Lock()
-		defer b.Unlock()
-		if f.cursor.flight == f {
-			f.stall(0)
-		}
+		watch(f.cursor, f.writer, 0)
 	}
 }
 
