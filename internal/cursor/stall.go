@@ -70,10 +70,8 @@ func (f *flight) stall(already time.Duration) {
 		return
 	}
 	f.cursor.turn = stalled
-	if !f.since.IsZero() {
-		f.look()
-	}
-	f.since, f.taken = time.Now().Add(-already), f.conn.Progress()
+	f.look()
+	f.since = time.Now().Add(-already)
 	f.pause(already)
 }
 
@@ -87,14 +85,14 @@ func (f *flight) pause(already time.Duration) {
 
 // look notes whether the peer has taken something since the last look: its system has
 // acknowledged some of this write, or of another write for which this one waits. Then the peer
-// is alive. While a message of the application itself is unfinished, only the progress of that
-// message counts.
+// is alive. The first look only notes where the peer stands. While a message of the application
+// itself is unfinished, only the progress of that message counts.
 func (f *flight) look() {
-	now := f.conn.Progress()
-	if !now.Since(f.taken) {
+	now, first := f.conn.Progress(), f.since.IsZero()
+	if !first && !now.Since(f.taken) {
 		return
 	}
-	if f.since, f.taken = time.Now(), now; now.Tells() {
+	if f.since, f.taken = time.Now(), now; !first && now.Tells() {
 		f.conn.heard = f.cursor.backlog.Shared.Line.Now()
 	}
 }
@@ -166,9 +164,7 @@ func (f *flight) granted() bool {
 	case c.conn == nil:
 		return c.backlog.Shared.Over.Err() == nil
 	}
-	if now := f.conn.Progress(); f.since.IsZero() || now.Since(f.taken) {
-		f.since, f.taken = time.Now(), now
-	}
+	f.look()
 	return f.taken.Tells() && time.Since(f.since) < takeoverPatience
 }
 
