@@ -161,9 +161,9 @@ func (l *Local) Appeared(pool, id string) {
 // Since returns when the connection of id was added, or the zero time if id has none here. No two
 // connections of a pool have the same time.
 func (l *Local) Since(pool, id string) time.Time {
-	if r := l.stream(pool).connections().find(id); r != nil {
-		_, since := r.Conn()
-		return since
+	conns := l.stream(pool).connections()
+	if _, conn := conns.connection(id); conn != nil {
+		return conns.group.Line.Time(conn.Since)
 	}
 	return time.Time{}
 }
@@ -173,7 +173,7 @@ func (c *ConnPool) join(remote backlog.Remote) {
 	for _, r := range c.snapshot() {
 		if remote == nil {
 			r.WithoutRemote(ErrNotConnected, false)
-		} else if conn, _ := r.Conn(); conn != nil {
+		} else if r.Conn() != nil {
 			remote.Changed(c.group.Pool, r.ID())
 		}
 	}

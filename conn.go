@@ -153,7 +153,7 @@ func (c *ConnPool) Len() int {
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, r := range c.snapshot() {
-			if conn, _ := r.Conn(); conn != nil && !yield(r.ID(), conn.Conn) {
+			if conn := r.Conn(); conn != nil && !yield(r.ID(), conn.Conn) {
 				return
 			}
 		}
@@ -193,8 +193,7 @@ func (c *ConnPool) connection(id string) (*delivery.Recipient, *cursor.Connectio
 	if r == nil {
 		return nil, nil
 	}
-	conn, _ := r.Conn()
-	return r, conn
+	return r, r.Conn()
 }
 
 // recipient returns the recipient of id, a new one if need be.

@@ -11,7 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// A Connection is what a cursor keeps about one connection. Guarded by the backlog's lock.
+// A Connection is what a cursor keeps about one connection. The backlog's lock guards it, except
+// Since, which does not change once the cursor has the connection.
 type Connection struct {
 	transport.Link
 	Since   time.Duration // when it was attached, on the line's clock

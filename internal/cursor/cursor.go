@@ -14,8 +14,8 @@ import (
 // A Cursor writes the first messages of a backlog. It is the cursor, not the id, that stands in
 // line, stalls and times out. The backlog's lock guards it. Exported methods take that lock,
 // unless Locked is in their names. Unexported methods, and those of flight and Connection,
-// expect it to be held, except these, which take it: Cursor.judge and returned; watch; flight.once,
-// write, progress and land. The methods of transport.Link need no lock.
+// expect it to be held, except these, which take it: Cursor.judge and returned; flight.once,
+// write, progress and land; and watch. The methods of transport.Link need no lock.
 type Cursor struct {
 	turn   turn
 	active bool // written to since the last beat

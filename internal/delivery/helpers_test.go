@@ -29,10 +29,7 @@ func drain(w *schedule.Writer) {
 	}
 }
 
-func connOf(r *Recipient) *cursor.Connection {
-	conn, _ := r.Conn()
-	return conn
-}
+func connOf(r *Recipient) *cursor.Connection { return r.Conn() }
 
 // dismissed waits until no writer is left.
 func dismissed(t *testing.T, g *Group) {

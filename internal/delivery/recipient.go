@@ -142,14 +142,12 @@ func (r *Recipient) Appeared() {
 	r.WakeLocked()
 }
 
-// Conn returns r's connection, nil if there is none, and when it was attached.
-func (r *Recipient) Conn() (*cursor.Connection, time.Time) {
+// Conn returns r's connection, nil if there is none.
+func (r *Recipient) Conn() *cursor.Connection {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
-	if conn, _ := r.ConnLocked(); conn != nil {
-		return conn, r.backlog.Shared.Line.Time(conn.Since)
-	}
-	return nil, time.Time{}
+	conn, _ := r.ConnLocked()
+	return conn
 }
 
 // An Info is what package gcpool documents under the same name.
