@@ -151,9 +151,7 @@ var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 // number returns the number of the goroutine that a text names first, 0 if it names none.
 func number(text []byte) uint64 {
 	_, text, _ = bytes.Cut(text, []byte("goroutine "))
-	if end := bytes.IndexFunc(text, func(r rune) bool { return r < '0' || r > '9' }); end >= 0 {
-		text = text[:end]
-	}
+	text, _, _ = bytes.Cut(text, []byte(" "))
 	n, _ := strconv.ParseUint(string(text), 10, 64)
 	return n
 }
