@@ -95,17 +95,16 @@ func (c *Cursor) Leave(over, giveUp bool) {
 	b.Lock()
 	if conn := c.conn; conn != nil {
 		conn.GoAway()
-		if !over && c.turn == idle && conn.life == open && conn.WebSocket() {
+		switch said := conn.life == goodbye; {
+		case !over && c.turn != idle: // messages go first
+		case !over && !said && conn.WebSocket():
 			conn.say(frame.Close, now)
 			c.WakeLocked()
-		}
-		unanswered := conn.life == goodbye && (over || now-conn.written >= b.Shared.WriteTimeout)
-		switch {
-		case unanswered && (over || c.turn == idle):
-			c.RemoveLocked(outcome.ErrClosed, frame.Status{})
-		case over || c.turn == idle && conn.life == open:
+		case !said:
 			c.RemoveLocked(outcome.ErrClosed, frame.StatusGoingAway)
-		case c.turn == idle:
+		case over || now-conn.written >= b.Shared.WriteTimeout: // unanswered
+			c.RemoveLocked(outcome.ErrClosed, frame.Status{})
+		default:
 			c.ask(conn, outcome.ErrClosed, frame.StatusGoingAway) // 1000 would tell a client not to come back
 		}
 	}
