@@ -1,7 +1,6 @@
 package gcpool
 
 import (
-	"cmp"
 	"maps"
 	"slices"
 	"time"
@@ -54,13 +53,11 @@ func (p *Pool) Stats() []Stats {
 		return nil
 	}
 	mu := p.mu.RLock()
-	streams := slices.Collect(maps.Values(p.pools))
-	mu.RUnlock()
-	all := make([]Stats, 0, len(streams))
-	for _, s := range streams {
-		all = append(all, Stats(s.conns.group.Stats()))
+	defer mu.RUnlock()
+	all := make([]Stats, 0, len(p.pools))
+	for _, name := range slices.Sorted(maps.Keys(p.pools)) {
+		all = append(all, Stats(p.pools[name].conns.group.Stats()))
 	}
-	slices.SortFunc(all, func(a, b Stats) int { return cmp.Compare(a.Name, b.Name) })
 	return all
 }
 
