@@ -179,7 +179,8 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 // everybody is the id to which add takes a message without an id.
 const everybody = "*"
 
-// add checks m and passes it on, once there is room for reports and, before Start, a place.
+// add checks m and, once there is room for reports and, before Start, a place, puts it into the
+// outbox of its id.
 func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) error {
 	if err := s.check(ctx, id, m.Data); err != nil {
 		return err
@@ -191,7 +192,21 @@ func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) erro
 	if err := s.place(ctx, m); err != nil {
 		return err
 	}
-	return s.pass(ctx, m)
+	if m.ID == "" {
+		return s.spread(ctx, m)
+	}
+	for {
+		r := s.conns.find(m.ID)
+		if r == nil {
+			if ok, err := s.conns.group.Refuse(m); ok {
+				return err
+			}
+			r = s.conns.recipient(m.ID) // for the mailbox
+		}
+		if ok, err := r.Push(ctx, m); ok {
+			return err
+		}
+	}
 }
 
 // place takes one of the places of WithBuffer before Start, or waits for Start. No place is given
@@ -211,25 +226,6 @@ func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 // notStarted says why a context has ended too early for Start: most often Start was forgotten.
 func notStarted(err error) error {
 	return fmt.Errorf("gcpool: Start has not been called: %w", err)
-}
-
-// pass puts m into the outbox of its id.
-func (s *StreamPool) pass(ctx context.Context, m *outbox.Message) error {
-	if m.ID == "" {
-		return s.spread(ctx, m)
-	}
-	for {
-		r := s.conns.find(m.ID)
-		if r == nil {
-			if ok, err := s.conns.group.Refuse(m); ok {
-				return err
-			}
-			r = s.conns.recipient(m.ID) // for the mailbox
-		}
-		if ok, err := r.Push(ctx, m); ok {
-			return err
-		}
-	}
 }
 
 // spread puts m into the outbox of every id that is connected, here and, through the cluster,
