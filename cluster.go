@@ -114,14 +114,13 @@ func (l *Local) Receive(pool, id string, batch [][]byte, done func(errs []error)
 		return 0, ErrNotRegistered
 	}
 	if id == "" {
-		for _, data := range batch {
+		for i, data := range batch {
 			m := &outbox.Message{Data: data, FromRemote: true}
 			if err := s.add(context.Background(), everybody, m); err != nil {
-				return taken, err
+				return i, err
 			}
-			taken++
 		}
-		return taken, nil
+		return len(batch), nil
 	}
 	if done == nil {
 		return 0, fmt.Errorf("%w: nil function", ErrInvalid)
