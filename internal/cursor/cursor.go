@@ -67,14 +67,13 @@ func (c *Cursor) WakeLocked() {
 // InlineLocked is WakeLocked for a caller that can write. If it returns a function, the caller
 // calls it after releasing the lock.
 func (c *Cursor) InlineLocked() (write func()) {
-	if c.turn != idle || c.conn == nil || !c.conn.Tries() || !c.backlog.Log.Waits() {
-		c.WakeLocked()
-		return nil
+	if c.turn == idle && c.conn != nil && c.conn.Tries() && c.backlog.Log.Waits() {
+		c.turn = queued
+		if w := c.backlog.Shared.Line.Inline(c); w != nil {
+			return begin(c, w).inline
+		}
 	}
-	c.turn = queued
-	if w := c.backlog.Shared.Line.Inline(c); w != nil {
-		return begin(c, w).inline
-	}
+	c.WakeLocked()
 	return nil
 }
 
