@@ -228,8 +228,7 @@ func (c *ConnPool) drop(id string) {
 	last := len(c.list) - 1
 	moved := c.list[last]
 	c.list[*r.Index()], *moved.Index() = moved, *r.Index()
-	c.list[last] = nil
-	c.list = c.list[:last]
+	c.list = slices.Delete(c.list, last, last+1)
 }
 
 // snapshot returns all recipients.
