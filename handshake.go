@@ -13,6 +13,9 @@ import (
 	"golang.org/x/net/websocket"
 )
 
+// subprotocol is the header with what a client offers, and with what a server has chosen.
+const subprotocol = "Sec-Websocket-Protocol"
+
 // asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
 // from other requests, and over HTTP/2 RFC 8441 section 4.
 func asksForWebSocket(req *http.Request) bool {
@@ -76,7 +79,7 @@ func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 // front.
 func singleLines(h http.Header) http.Header {
 	changed := make(http.Header)
-	for _, name := range []string{"Connection", "Sec-Websocket-Protocol", "Sec-Websocket-Extensions"} {
+	for _, name := range []string{"Connection", subprotocol, "Sec-Websocket-Extensions"} {
 		if lines := h[name]; len(lines) > 1 {
 			changed.Set(name, strings.Join(lines, ", "))
 		}
@@ -127,7 +130,7 @@ func Subprotocols(handshake func(*websocket.Config, *http.Request) error, names 
 			return err
 		}
 		config.Protocol = nil // x/net has put there what the client offers
-		offered := tokens(req.Header, "Sec-Websocket-Protocol")
+		offered := tokens(req.Header, subprotocol)
 		if i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(offered, name) }); i >= 0 {
 			config.Protocol = []string{names[i]}
 		}

@@ -80,8 +80,12 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 			return nil, nil, err
 		}
 	}
+	chosen := u.header[subprotocol]
 	if u.hijacked, u.sent = true, nil; u.status != 0 {
 		u.header = nil // has gone out; otherwise a library that writes its own response may need it
+	}
+	if chosen != nil { // coder looks here for what it has chosen
+		u.Header()[subprotocol] = chosen
 	}
 	u.conn.SetDeadline(time.Time{})
 	in, out := bufio.NewReaderSize(u.conn, hijackBuffer), bufio.NewWriterSize((*hijackWriter)(u), hijackBuffer)
