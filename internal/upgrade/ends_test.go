@@ -190,6 +190,24 @@ func TestErrorsOfReadAreTheLibrarys(t *testing.T) {
 	}
 }
 
+// odd is a connection whose Read says that it read n bytes, as nbio's says -1 for none.
+type odd struct {
+	net.Conn
+	n int
+}
+
+func (o odd) Read([]byte) (int, error) { return o.n, io.ErrNoProgress }
+
+// TestReadThatBreaksTheRules of io.Reader ends no goroutine of ours, and so not the process.
+func TestReadThatBreaksTheRules(t *testing.T) {
+	for says, want := range map[int]int{-1: 0, 3: 2} {
+		c := &Conn{Conn: odd{n: says}, speech: speech{phase: frames}}
+		if n, err := c.Read(make([]byte, 2)); n != want || err != io.ErrNoProgress {
+			t.Errorf("a read of %d bytes into 2: %d, %v", says, n, err)
+		}
+	}
+}
+
 // endless is a connection whose Read heeds neither deadline nor Close.
 type endless struct{ net.Conn }
 

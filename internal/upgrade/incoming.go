@@ -24,6 +24,7 @@ func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err
 	} else {
 		err = socket.Guard(func() error {
 			n, err = conn.Read(p)
+			n = min(max(n, 0), len(p)) // whatever the connection says
 			var late net.Error
 			over = err != nil && !(errors.As(err, &late) && late.Timeout())
 			return err
