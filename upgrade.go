@@ -3,6 +3,7 @@ package gcpool
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log"
 	"net"
 	"net/http"
@@ -30,7 +31,8 @@ import (
 //
 // Where it cannot hijack, Upgrade answers 500 and tells [slog.Default] why, at Warn: with HTTP/2,
 // under [http.TimeoutHandler], and behind a middleware whose ResponseWriter has neither Hijack nor
-// Unwrap. A server that speaks HTTP/2 may stay as it is, because clients ask for a WebSocket with
+// Unwrap. On an event-loop server such as nbio's engine, which keeps reading from a hijacked
+// connection, it closes the connection and logs why. A server that speaks HTTP/2 may stay as it is, because clients ask for a WebSocket with
 // HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use HTTP/2.
 //
 // A listener that wraps its connections hides their sockets: LimitListener of
@@ -101,6 +103,10 @@ func Upgrade(h http.Handler) http.Handler {
 			return
 		}
 		conn, buf, err := http.NewResponseController(w).Hijack()
+		if err == nil && buf == nil {
+			conn.Close()
+			err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
+		}
 		if err != nil {
 			refuseWithoutHijack(w, req, err)
 			return

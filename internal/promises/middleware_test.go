@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"runtime/debug"
@@ -174,6 +175,30 @@ func TestMiddlewareThatHidesTheConnection(t *testing.T) {
 		if resp.StatusCode != http.StatusInternalServerError || !strings.Contains(why, "neither Hijack nor Unwrap") {
 			t.Errorf("%d, %q", resp.StatusCode, why)
 		}
+	}
+}
+
+// engine is the ResponseWriter of a server that reads from its connections itself, as nbio's does.
+type engine struct {
+	http.ResponseWriter
+	conn net.Conn
+}
+
+func (e engine) Hijack() (net.Conn, *bufio.ReadWriter, error) { return e.conn, nil, nil }
+
+// TestServerThatGoesOnToRead: the connection is closed, and the log says why.
+func TestServerThatGoesOnToRead(t *testing.T) {
+	text := logs(t)
+	peer, conn := net.Pipe()
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	r.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {"websocket"}, "Sec-Websocket-Version": {"13"},
+		"Sec-Websocket-Key": {"AAAAAAAAAAAAAAAAAAAAAA=="}}
+	gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) { t.Error("served") })).ServeHTTP(engine{httptest.NewRecorder(), conn}, r)
+	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("the peer reads %v", err)
+	}
+	if !strings.Contains(text.String(), "Hijack returns no buffers") {
+		t.Errorf("logged %q", text.String())
 	}
 }
 
