@@ -47,33 +47,21 @@ func Append(b []byte, op byte, payload []byte, newline bool) []byte {
 // Bounds returns where the payload of the first frame of b starts and where it ends.
 // b must start with a frame that Append made.
 func Bounds(b []byte) (start, end int) {
-	start = headerSize(b[1])
-	return start, start + int(payloadSize(b))
+	start, payload := sizes(b)
+	return start, start + int(payload)
 }
 
-// headerSize returns the size of a header with that second byte.
-func headerSize(second byte) (n int) {
-	n = 2
-	switch second &^ masked {
+// sizes returns the size of a header, and of the payload that it announces.
+func sizes(head []byte) (header int, payload uint64) {
+	header, payload = 2, uint64(head[1]&^masked)
+	switch payload {
 	case 126:
-		n = 4
+		header, payload = 4, uint64(binary.BigEndian.Uint16(head[2:]))
 	case 127:
-		n = 10
+		header, payload = 10, binary.BigEndian.Uint64(head[2:])
 	}
-	if second&masked != 0 {
-		n += 4
+	if head[1]&masked != 0 {
+		header += 4
 	}
-	return n
-}
-
-// payloadSize returns the size of the payload that a header announces.
-func payloadSize(header []byte) uint64 {
-	switch n := header[1] &^ masked; n {
-	case 126:
-		return uint64(binary.BigEndian.Uint16(header[2:]))
-	case 127:
-		return binary.BigEndian.Uint64(header[2:])
-	default:
-		return uint64(n)
-	}
+	return header, payload
 }

@@ -12,14 +12,14 @@ type Parser struct {
 // Next follows p up to the end of the present frame, or to the end of p. It returns how
 // many bytes that took, and whether the frame has ended.
 func (p *Parser) Next(b []byte) (n int, ended bool) {
-	for n < len(b) && int(p.have) < p.size() {
+	size, _ := sizes(p.head[:])
+	for n < len(b) && int(p.have) < size {
 		p.head[p.have] = b[n]
+		size, p.rest = sizes(p.head[:]) // both are final with the header's last byte
 		p.have++
-		if n++; int(p.have) == p.size() {
-			p.rest = payloadSize(p.head[:])
-		}
+		n++
 	}
-	if p.have == 0 || int(p.have) < p.size() {
+	if int(p.have) < size {
 		return n, false
 	}
 	step := min(p.rest, uint64(len(b)-n))
@@ -30,7 +30,7 @@ func (p *Parser) Next(b []byte) (n int, ended bool) {
 	if !p.Control() {
 		p.open = p.head[0]&final == 0
 	}
-	p.have = 0
+	p.have, p.head[1] = 0, 0 // a header has two bytes until its second byte tells more
 	return n + int(step), true
 }
 
@@ -47,11 +47,3 @@ func (p *Parser) Cut() bool { return p.have > 0 && !p.Control() }
 // Open reports whether the stream stands inside a message, where only control frames
 // may pass (RFC 6455 section 5.4).
 func (p *Parser) Open() bool { return p.open || p.Cut() }
-
-// size returns the size of the header, as far as it is known.
-func (p *Parser) size() int {
-	if p.have < 2 {
-		return 2
-	}
-	return headerSize(p.head[1])
-}
