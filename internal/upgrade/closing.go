@@ -40,7 +40,6 @@ type closing struct {
 	late      bool  // the peer need not answer any more
 	done      bool  // the peer sends nothing more, or nobody waits for it
 	heard     bool  // the peer's close frame came before anybody here has sent one
-	arrived   bool  // when our side was shut, the peer's system had almost everything
 	abandoned bool  // the library reads no more
 	drops     bool  // a goroutine drops what comes, which nobody expects
 	away      bool  // a pool that has the connection, or has refused it, is shut down
@@ -100,14 +99,13 @@ func (c *closing) leaves(opened bool) {
 }
 
 // shut notes that our side is shut, or cannot be shut, and whether what we have sent has
-// arrived. A peer that got no close frame, because a frame was cut before it, gets no more
-// time.
+// arrived: then nobody waits for a peer that began the close. A peer that got no close frame,
+// because a frame was cut before it, gets no more time.
 func (c *closing) shut(failed, arrived bool) {
 	if c.life == shutting {
 		c.life = lingering
 	}
-	c.arrived = arrived
-	c.done = c.done || failed || c.cut != nil
+	c.done = c.done || failed || c.cut != nil || c.heard && arrived
 }
 
 // closes notes a close frame of the peer. If we have sent one, the peer sends nothing more. If
@@ -128,7 +126,7 @@ func (c *closing) move() life {
 	switch {
 	case c.life == ending && c.out && (c.done || c.heard || c.late || c.cut != nil):
 		c.life = shutting
-	case c.life == lingering && (c.done || c.heard && c.arrived):
+	case c.life == lingering && c.done:
 		c.life = ended
 	case c.life == alive && (c.done || c.heard) && c.said == library:
 		c.ask(true)
