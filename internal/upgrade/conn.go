@@ -128,11 +128,8 @@ func (c *Conn) enter(busy *bool) bool {
 	for *busy && c.closing.life != ended {
 		c.change.Wait(&c.mu, nil)
 	}
-	if c.closing.life == ended {
-		return false
-	}
-	*busy = true
-	return true
+	*busy = true // even if c has ended, because then nobody enters any more
+	return c.closing.life != ended
 }
 
 // Abandon tells that the handler has returned. Unless another goroutine reads, the library reads
