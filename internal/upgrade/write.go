@@ -69,14 +69,11 @@ func (c *Conn) release(from writer, err error) {
 		c.mu.Lock()
 	}
 	out := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	opened := c.speech.phase == frames
-	if !out { // otherwise nobody gets a turn any more
-		c.turns.turn = nobody
-		c.change.Wake()
-	}
+	c.turns.turn = nobody // once all is out, refusal gives it to nobody
+	c.change.Wake()
 	c.mu.Unlock()
 	if out {
-		c.update(func(now *closing) { now.leaves(opened) })
+		c.update(func(now *closing) { now.leaves(c.speech.phase == frames) })
 	}
 }
 
