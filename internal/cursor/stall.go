@@ -173,7 +173,7 @@ func (f *flight) close() {
 	c, conn := f.cursor, f.conn
 	if conn == c.conn {
 		reason := outcome.ErrSlow
-		if conn.Held() {
+		if conn.Progress().Held {
 			reason = outcome.ErrUnfinished
 		}
 		c.RemoveLocked(reason, frame.Status{})

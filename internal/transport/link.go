@@ -119,12 +119,6 @@ func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
 // Send must write the rest.
 func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
 
-// Held reports whether an unfinished message of the application keeps Send waiting.
-func (l *Link) Held() bool {
-	up := l.upgraded()
-	return up != nil && up.Held()
-}
-
 // Ping sends an empty ping.
 func (l *Link) Ping() error {
 	err := l.kind.Ping()

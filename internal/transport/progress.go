@@ -9,18 +9,18 @@ import (
 // A Progress is how far a peer has come with the bytes written to it, if that can be seen.
 type Progress struct {
 	socket.Ack
+	Held  bool   // an unfinished message of the application keeps Send waiting
 	wrote uint64 // bytes of data that our system has taken, the application's too; 0 without Upgrade
-	held  bool   // Link.Held
 }
 
 // Since reports whether something has moved since before. While an open message of the
 // application holds up the pool, only the data of that message counts, and not the control
 // frames inside it.
 func (p Progress) Since(before Progress) bool {
-	if p.held && before.held {
+	if p.Held && before.Held {
 		return p.wrote != before.wrote
 	}
-	p.held = before.held
+	p.Held = before.Held
 	return p != before
 }
 
@@ -34,7 +34,8 @@ func (p Progress) Idle() bool { return p.Left == 0 }
 // Progress returns how far the peer has come. It does not block.
 func (l *Link) Progress() (p Progress) {
 	if up := l.upgraded(); up != nil {
-		p.wrote, p.held = up.Wrote(), up.Held()
+		p.wrote = up.Wrote()
+		p.Held, _ = up.Waits()
 	}
 	conn := l.Socket()
 	p.Ack = socket.Acknowledged(conn)
@@ -48,8 +49,10 @@ func (l *Link) Progress() (p Progress) {
 // system has acknowledged some of them since the last call. One call may run at a time.
 func (l *Link) Taking() bool {
 	before, now := l.last, l.Progress()
-	if up := l.upgraded(); up != nil && up.Due() { // the ping waits for the end of a long frame
-		l.pinged.Store(now.Acked + uint64(max(0, now.Left)) + 1)
+	if up := l.upgraded(); up != nil {
+		if _, due := up.Waits(); due { // the ping waits for the end of a long frame
+			l.pinged.Store(now.Acked + uint64(max(0, now.Left)) + 1)
+		}
 	}
 	l.last = &now
 	switch {

@@ -146,11 +146,11 @@ func TestFrameBehindTheResponseCounts(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := &Conn{Conn: conn}
 	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
-	if !NewSender(c).Held() {
+	if held, _ := NewSender(c).Waits(); !held {
 		t.Error("the message that it begins is not open")
 	}
 	c.turns.turn = library
-	if NewSender(c).Held() {
+	if held, _ := NewSender(c).Waits(); held {
 		t.Error("the library is writing, and holds nobody up")
 	}
 }

@@ -48,18 +48,12 @@ func (s *Sender) Try(frames []byte) (n int) {
 	return n
 }
 
-// Held reports whether the library has left a message open and is not writing now.
-func (s *Sender) Held() bool {
+// Waits reports what waits for others: held, messages for the end of a message that the library
+// has left open, and is not writing now; due, control frames for the end of a frame.
+func (s *Sender) Waits() (held, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.turns.turn != library && s.speech.parser.Open()
-}
-
-// Due reports whether control frames wait for the end of a frame.
-func (s *Sender) Due() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.turns.due) > 0
+	return s.turns.turn != library && s.speech.parser.Open(), len(s.turns.due) > 0
 }
 
 // Ping sends an empty ping. It never waits.
