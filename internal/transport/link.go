@@ -22,11 +22,10 @@ import (
 type Link struct {
 	Conn net.Conn // as it was added
 	kind
-	last    *Progress     // when Taking was last called; nil if the peer was heard since
-	pinged  atomic.Uint64 // how many bytes there were with the last ping
-	reads   uint32        // of the kind, when Heard was called; the kind may be under other Links
-	Opcode  byte          // of its messages
-	recodes bool          // Opcode is not the pool's
+	last   *Progress     // when Taking was last called; nil if the peer was heard since
+	pinged atomic.Uint64 // how many bytes there were with the last ping
+	reads  uint32        // of the kind, when Heard was called; the kind may be under other Links
+	opcode byte          // of its messages; 0 for the pool's
 }
 
 // A kind writes to one kind of connection and closes it. See upgraded.go, xnet.go, stream.go
@@ -69,14 +68,10 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 	if socket.IsNil(conn) {
 		return false
 	}
-	l.Conn, l.Opcode = conn, frame.Text
-	if binary {
-		l.Opcode = frame.Binary
-	}
+	l.Conn = conn
 	ws, _ := conn.(*websocket.Conn)
-	if ws != nil {
-		l.Opcode = ws.PayloadType & 0xf
-		l.recodes = binary != (l.Opcode == frame.Binary)
+	if ws != nil && binary != (ws.PayloadType&0xf == frame.Binary) {
+		l.opcode = ws.PayloadType & 0xf
 	}
 	if up := unwrap(conn); up != nil {
 		l.kind = upgrade.NewSender(up) // whole batches of frames bypass the library
@@ -113,7 +108,7 @@ func (l *Link) upgraded() *upgrade.Sender {
 }
 
 // Tries reports whether Try can write anything.
-func (l *Link) Tries() bool { return !l.recodes && l.upgraded() != nil }
+func (l *Link) Tries() bool { return l.opcode == 0 && l.upgraded() != nil }
 
 // Try writes as many frames as the system takes at once, and returns how far it came. The next
 // Send must write the rest.
@@ -148,12 +143,12 @@ func (l *Link) Send(frames []byte, progress func(n int)) (n int, err error) {
 }
 
 func (l *Link) coded(frames []byte) []byte {
-	if !l.recodes {
+	if l.opcode == 0 {
 		return frames
 	}
 	frames = slices.Clone(frames)
 	for i := 0; i < len(frames); {
-		frames[i] = frames[i]&^0xf | l.Opcode
+		frames[i] = frames[i]&^0xf | l.opcode
 		_, end := frame.Bounds(frames[i:])
 		i += end
 	}

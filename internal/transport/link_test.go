@@ -196,8 +196,8 @@ func TestLinkOfAWrapper(t *testing.T) {
 		"one that panics":     {wrapper{c, func() net.Conn { panic("no") }}, false},
 		"one without NetConn": {struct{ net.Conn }{c}, false},
 	} {
-		if got := newLink(test.conn, true); got.WebSocket() != test.want || got.Opcode != frame.Binary || !got.Is(test.conn) && what == "itself" {
-			t.Errorf("%s: a WebSocket is %v, opcode %d", what, got.WebSocket(), got.Opcode)
+		if got := newLink(test.conn, true); got.WebSocket() != test.want || got.opcode != 0 || !got.Is(test.conn) && what == "itself" {
+			t.Errorf("%s: a WebSocket is %v, an opcode of its own %d", what, got.WebSocket(), got.opcode)
 		}
 	}
 }
@@ -217,7 +217,7 @@ func TestAnotherOpcodeTakesACopy(t *testing.T) {
 		want = frame.Append(want, frame.Binary, []byte(data), true)
 	}
 	before := bytes.Clone(frames)
-	l := &Link{Opcode: frame.Binary, recodes: true}
+	l := &Link{opcode: frame.Binary}
 	if got := l.coded(frames); !bytes.Equal(got, want) {
 		t.Errorf("%x, want %x", got, want)
 	}
