@@ -20,12 +20,11 @@ func (s *stream) Kind() string { return "stream" }
 // streams reports whether conn is one of Go's own that keeps no boundaries. A Unix socket of packets
 // or datagrams keeps them.
 func streams(conn net.Conn) bool {
-	if _, unix := conn.(*net.UnixConn); unix && socket.System(conn) {
-		addr := conn.LocalAddr() // nil for a zero UnixConn
-		return addr == nil || addr.Network() == "unix"
+	if _, secure := conn.(*tls.Conn); secure || !socket.System(conn) {
+		return secure
 	}
-	_, secure := conn.(*tls.Conn)
-	return secure || socket.System(conn)
+	addr := conn.LocalAddr() // nil for a zero UnixConn
+	return addr == nil || addr.Network() == "unix" || addr.Network() == "tcp"
 }
 
 // Send tells progress in bytes of payload, of which there are fewer than of frames.
