@@ -56,6 +56,10 @@ type kind interface {
 	// Announce is for a handler that may return before a Close with s begins. After it, the
 	// handler's return does not change the status. It takes 20 ms at most.
 	Announce(s frame.Status)
+	// GoAway notes that a pool that has the connection, or has refused it, is shut down. If the
+	// handler then closes a connection under Upgrade without a close frame, Upgrade's close frame
+	// asks the peer to come back.
+	GoAway()
 	// Kill closes the connection at once.
 	Kill()
 	// Socket returns the connection that package socket can ask, or nil.

@@ -20,6 +20,7 @@ func (r *raw) Ping() error                { return errors.ErrUnsupported }
 func (r *raw) Left() bool                 { return socket.Ended(r.conn) }
 func (r *raw) Closed() bool               { return r.Left() }
 func (r *raw) Announce(frame.Status)      {}
+func (r *raw) GoAway()                    {}
 func (r *raw) Socket() net.Conn           { return r.conn }
 
 // Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.

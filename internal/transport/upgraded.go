@@ -9,15 +9,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/upgrade"
 )
 
-// GoAway notes that a pool that has l, or has refused it, is shut down. If the handler then
-// closes a connection under Upgrade without a close frame, Upgrade's close frame asks the peer to
-// come back.
-func (l *Link) GoAway() {
-	if up := l.upgraded(); up != nil {
-		up.GoAway()
-	}
-}
-
 // Gone reports whether the peer of a connection under Upgrade has closed it, as far as the system
 // tells. It does not block.
 func (l *Link) Gone() bool {

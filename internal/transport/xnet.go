@@ -59,6 +59,7 @@ func (x *xnet) Kind() string     { return "WebSocket of x/net" }
 func (x *xnet) WebSocket() bool  { return true }
 func (x *xnet) Ping() error      { return x.send(frame.Ping, nil) }
 func (x *xnet) Socket() net.Conn { return nil }
+func (x *xnet) GoAway()          {}
 
 // Left asks the request's context, which may also end by a deadline, with the server's
 // BaseContext, or by an error of any read. Together with Closed it tells that the handler
