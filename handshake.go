@@ -78,21 +78,19 @@ func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 // compare it as a whole. It does not change h, which also belongs to the middleware in
 // front.
 func singleLines(h http.Header) http.Header {
-	changed := make(http.Header)
-	for _, name := range []string{"Connection", subprotocol, "Sec-Websocket-Extensions"} {
-		if lines := h[name]; len(lines) > 1 {
-			changed.Set(name, strings.Join(lines, ", "))
-		}
-	}
-	if !strings.EqualFold(strings.Join(h["Upgrade"], ", "), "websocket") {
-		changed.Set("Upgrade", "websocket")
-	}
-	if len(changed) == 0 {
+	lists := []string{"Connection", subprotocol, "Sec-Websocket-Extensions"}
+	split := func(name string) bool { return len(h[name]) > 1 }
+	if strings.EqualFold(strings.Join(h["Upgrade"], ", "), "websocket") && !slices.ContainsFunc(lists, split) {
 		return h
 	}
-	all := maps.Clone(h)
-	maps.Copy(all, changed)
-	return all
+	h = maps.Clone(h)
+	h.Set("Upgrade", "websocket")
+	for _, name := range lists {
+		if split(name) {
+			h.Set(name, strings.Join(h[name], ", "))
+		}
+	}
+	return h
 }
 
 // hasToken reports whether a header is a list with token in it, in whatever case.
