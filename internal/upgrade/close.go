@@ -64,7 +64,6 @@ func (c *Conn) update(change func(*closing)) {
 	now := c.closing.move()
 	drops := !dropped && c.closing.drops && !c.closing.done
 	begins, ends := before == alive && now == ending, before != ended && now == ended
-	flushed := c.closing.out // so no write is stuck, and the Close of a connection may flush its buffer
 	if begins {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })
 		over := time.AfterFunc(closeGrace, c.Kill)
@@ -85,12 +84,12 @@ func (c *Conn) update(change func(*closing)) {
 	case begins:
 		socket.Apart(under, func() { limitReads(c.Conn) })
 		c.release(nobody, nil)
-	case before == ending && now == shutting:
+	case before < shutting && now == shutting:
 		c.shut()
 	case ends:
 		then := after // only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); then() })
-		if !flushed {
+		if before <= ending { // later no write is stuck, and the Close of a connection may flush its buffer
 			socket.Apart(under, func() { _ = c.applyDeadline() })
 		}
 	default:

@@ -11,8 +11,8 @@ import (
 //
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both sent a close frame
-//	ending    -> shutting    all that was due is out, or cannot leave; and the peer has sent its
-//	                         close frame, will send none, or is late
+//	ending    -> answering   all that was due is out, or cannot leave
+//	answering -> shutting    the peer has sent its close frame, will send none, or is late
 //	shutting  -> lingering   our side is shut
 //	lingering -> ended       the peer has closed; or it began the close and has everything
 //	any       -> ended       closeGrace is over, nothing can be sent, or Kill
@@ -21,6 +21,7 @@ type life uint8
 const (
 	alive life = iota
 	ending
+	answering
 	shutting
 	lingering
 	ended
@@ -36,7 +37,6 @@ var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 type closing struct {
 	life      life
 	said      writer
-	out       bool  // since it began, all that was due has left
 	late      bool  // the peer need not answer any more
 	done      bool  // the peer sends nothing more, or nobody waits for it
 	heard     bool  // the peer's close frame came before anybody here has sent one
@@ -91,10 +91,10 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// leaves notes that nothing is due any more. opened is false if no close frame can have left,
+// leaves notes that nothing is due any more, after ask. opened is false if no close frame can have left,
 // because the handshake is not over: then there is no answer to wait for.
 func (c *closing) leaves(opened bool) {
-	c.out = true
+	c.life = max(c.life, answering)
 	c.late = c.late || !opened
 }
 
@@ -102,9 +102,7 @@ func (c *closing) leaves(opened bool) {
 // arrived: then nobody waits for a peer that began the close. A peer that got no close frame,
 // because a frame was cut before it, gets no more time.
 func (c *closing) shut(failed, arrived bool) {
-	if c.life == shutting {
-		c.life = lingering
-	}
+	c.life = max(c.life, lingering)
 	c.done = c.done || failed || c.cut != nil || c.heard && arrived
 }
 
@@ -124,7 +122,7 @@ func (c *closing) closes() {
 // reads no more.
 func (c *closing) move() life {
 	switch {
-	case c.life == ending && c.out && (c.done || c.heard || c.late || c.cut != nil):
+	case c.life == answering && (c.done || c.heard || c.late || c.cut != nil):
 		c.life = shutting
 	case c.life == lingering && c.done:
 		c.life = ended
