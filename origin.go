@@ -117,8 +117,6 @@ func (o Origins) Patterns() []string {
 	return slices.Clone(o.patterns)
 }
 
-var errNoOrigin = errors.New("gcpool: the request has no Origin header, which browsers send")
-
 // check returns the Origin of a request that is let in.
 func (o Origins) check(req *http.Request) (*url.URL, error) {
 	if o.err != nil {
@@ -129,7 +127,7 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 		if o.missing {
 			return new(url.URL), nil // x/net's RemoteAddr does not stand nil
 		}
-		return nil, errNoOrigin
+		return nil, errors.New("gcpool: the request has no Origin header, which browsers send")
 	}
 	origin, err := url.Parse(text)
 	if err != nil || origin.Host == "" || impliedPorts[origin.Scheme] == "" {
