@@ -42,7 +42,7 @@
 // A WebSocket that the pool closes is told why (RFC 6455 section 7.4):
 //
 //	1000   Del, DelConn, a function of Get that fails, or a library that sent no close frame
-//	1001   Shutdown, or the peer answered no ping: come back
+//	1001   Shutdown, the peer answered no ping, or the server has ended the request: come back
 //	4500   a newer connection has the id: come back only when the user asks
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
 //

@@ -10,9 +10,10 @@ import (
 )
 
 // Del removes and closes the connection of id, and reports true. A WebSocket gets code 1000, or
-// 1001 once Shutdown has begun. Del reports false, and has no effect, if id has no connection, or
-// if the caller belongs to an earlier connection of id. To remove a user from any goroutine, use
-// [ConnPool.Kick]. To remove one particular connection, use [ConnPool.DelConn].
+// 1001 once Shutdown has begun or, under [Upgrade], the server has ended the request. Del reports
+// false, and has no effect, if id has no connection, or if the caller belongs to an earlier
+// connection of id. To remove a user from any goroutine, use [ConnPool.Kick]. To remove one
+// particular connection, use [ConnPool.DelConn].
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
 // goroutine that added a connection of id, and every goroutine that it started, can remove that

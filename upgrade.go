@@ -84,7 +84,9 @@ import (
 // returned, a recover sees the panic of h, and the context of h ends with the context of the
 // middleware. Only the close may take another second. A middleware that gives each request 30 s
 // also gives a WebSocket 30 s. The pool goes on after that, but a handler that watches its context
-// should not stand behind such a middleware. Middleware inside Upgrade, around h, also lasts as long
+// should not stand behind such a middleware. If the handler ends with that context, or with
+// http.Server.BaseContext, and its connection is closed without a code of the application, the peer
+// gets code 1001 in place of 1000, and comes back. Middleware inside Upgrade, around h, also lasts as long
 // as h, and costs no buffers.
 //
 // The response of h has the headers that were set in front, but bypasses the middleware there: an
@@ -102,11 +104,7 @@ func Upgrade(h http.Handler) http.Handler {
 			refuse(w, status, why)
 			return
 		}
-		conn, buf, err := http.NewResponseController(w).Hijack()
-		if err == nil && buf == nil {
-			conn.Close()
-			err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
-		}
+		conn, early, err := hijack(w)
 		if err != nil {
 			refuseWithoutHijack(w, req, err)
 			return
@@ -116,21 +114,37 @@ func Upgrade(h http.Handler) http.Handler {
 			return
 		}
 		conn.SetDeadline(time.Time{})
-		ahead, _ := buf.Reader.Peek(buf.Reader.Buffered())
-		u := &upgraded{Context: req.Context(), conn: upgrade.NewConn(conn, ahead)}
+		u, alone := &upgraded{Context: req.Context()}, calledByServer()
+		if alone { // the request's context ends when this returns
+			u.Context = withoutEnd(u.Context)
+		}
+		u.conn = upgrade.NewConn(conn, early, u.Context.Done())
 		if front := w.Header(); len(front) > 0 {
 			u.header = front.Clone()
 			for _, name := range notFromFront {
 				u.header.Del(name)
 			}
 		}
-		if calledByServer() { // whose context ends when this returns
-			u.Context = withoutEnd(u.Context)
+		if alone {
 			go u.serve(h, req, true)
 		} else {
 			u.serve(h, req, false)
 		}
 	})
+}
+
+// hijack returns the connection, and the bytes that have come with the request.
+func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err == nil && buf == nil {
+		conn.Close()
+		err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	early, err = buf.Reader.Peek(buf.Reader.Buffered())
+	return conn, early, err
 }
 
 // notFromFront are the headers that make sense only if the middleware in front sees the body, or
@@ -170,7 +184,7 @@ func Conn(r *http.Request) net.Conn {
 
 // NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
 // gobwas/ws. Call it after the handshake, with the server's own connection, preferably TCP or TLS.
-// From then on use the result in its place:
+// From then on use the result in its place, to read and to write:
 //
 //	_, err := ws.Upgrade(conn) // of github.com/gobwas/ws
 //	...

@@ -9,8 +9,8 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// A plainConn is for a server that cannot use Upgrade, such as a gobwas/ws server without
-// net/http. To the pool it is like any net.Conn: the pool calls Write once for each message.
+// A plainConn is for a server that can use neither Upgrade nor NewConn, such as Fiber's own
+// websocket package or nbio's engine; here it is one of gobwas/ws. To the pool it is like any net.Conn: the pool calls Write once for each message.
 // Without Upgrade you lose this:
 //
 //   - Batches. Each message is a system call, and the pool sees a peer's progress only

@@ -119,9 +119,8 @@ func (s *Shared) fits(bytes, messages, receipts int) bool {
 }
 
 // Farewell returns the close status for a connection that the application has removed, or whose
-// handler has returned. Once Shutdown has begun, 1000 would keep the user away from the next
-// process.
-func (s *Shared) Farewell() frame.Status { return frame.Farewell(s.Closed.Load()) }
+// handler has returned.
+func (s *Shared) Farewell() frame.Status { return frame.StatusNormal.Final(s.Closed.Load()) }
 
 // Refuse accepts and reports a message for an id that the registry does not have, or returns
 // ErrClosed. It returns false, and does nothing, if the message may wait.

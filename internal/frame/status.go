@@ -7,11 +7,12 @@ import "encoding/binary"
 type Status struct {
 	Code   int
 	Reason string
+	yields bool // to StatusGoingAway
 }
 
 // The statuses that a pool sends on its own account.
 var (
-	StatusNormal    = Status{Code: 1000}
+	StatusNormal    = Status{Code: 1000, yields: true}
 	StatusGoingAway = Status{Code: 1001} // come back
 	StatusReplaced  = Status{Code: 4500} // a newer connection took the id: do not come back
 )
@@ -24,11 +25,11 @@ func (s Status) Payload() []byte {
 // Frame returns s's close frame.
 func (s Status) Frame() []byte { return Append(nil, Close, s.Payload(), false) }
 
-// Farewell returns the status for a connection that ends without one of its own. Once a pool is shut
-// down, StatusNormal would keep the user away from the next process.
-func Farewell(shutDown bool) Status {
-	if shutDown {
+// Final returns the status to send instead of s. Once the server goes away, StatusNormal would keep
+// the user away from the next process.
+func (s Status) Final(away bool) Status {
+	if s.yields && away {
 		return StatusGoingAway
 	}
-	return StatusNormal
+	return s
 }

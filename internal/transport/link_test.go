@@ -178,7 +178,7 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 // connection; what cannot be unwrapped is another.
 func TestLinkOfAWrapper(t *testing.T) {
 	conn, _ := nettest.TCP(t)
-	c := upgrade.NewConn(conn, nil)
+	c := upgrade.NewConn(conn, nil, nil)
 	itself := wrapper{Conn: c}
 	itself.under = func() net.Conn { return itself }
 	for what, test := range map[string]struct {

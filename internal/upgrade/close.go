@@ -23,13 +23,10 @@ const closeGrace = time.Second
 const segment = 1 << 10
 
 // Close closes c for the library, and returns at once. It sends a close frame if nobody has: with
-// status 1001 (come back) if a pool is shut down, and otherwise with 1000. The socket is closed
+// status 1001 (come back) if the server goes away, and otherwise with 1000. The socket is closed
 // when the peer has closed its side, at most a second later.
 func (c *Conn) Close() error {
-	c.mu.Lock()
-	status := frame.Farewell(c.closing.away)
-	c.mu.Unlock()
-	c.End(status, func() {})
+	c.End(frame.StatusNormal, func() {})
 	c.update(func(now *closing) { now.abandoned = true })
 	return nil
 }
@@ -44,6 +41,7 @@ func (c *Conn) Closed() bool {
 // End begins the close, with s if no close frame was sent. It never blocks. after is called
 // once the socket is closed.
 func (c *Conn) End(s frame.Status, after func()) {
+	c.update(func(now *closing) { s = s.Final(now.goesAway()) })
 	if s.Code != 0 {
 		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
 	}

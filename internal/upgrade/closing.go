@@ -44,6 +44,19 @@ type closing struct {
 	drops     bool  // a goroutine drops what comes, which nobody expects
 	away      bool  // a pool that has the connection, or has refused it, is shut down
 	cut       error // why nothing may follow: a frame has been cut for good
+
+	front <-chan struct{} // closed when what is in front of a handler ends it; nil once it has returned
+}
+
+// goesAway reports whether the peer is to come back: the server ends, or ends the request, and not the
+// application the connection.
+func (c *closing) goesAway() bool {
+	select {
+	case <-c.front:
+		return true
+	default:
+		return c.away
+	}
 }
 
 // refusal returns why w may write no more data, or nil. After a close frame nobody sends data

@@ -54,9 +54,10 @@ func (c *Countdown) Stop() {
 	}
 }
 
-// NewConn returns a Conn over conn, whose peer has already sent early.
-func NewConn(conn net.Conn, early []byte) *Conn {
-	return &Conn{Conn: conn, in: incoming{early: string(early)}}
+// NewConn returns a Conn over conn, whose peer has already sent early. If front is closed while the
+// handler runs, the server goes away.
+func NewConn(conn net.Conn, early []byte, front <-chan struct{}) *Conn {
+	return &Conn{Conn: conn, in: incoming{early: string(early)}, closing: closing{front: front}}
 }
 
 // NewOpen returns a Conn over conn, on which the handshake is over.
@@ -134,7 +135,9 @@ func (c *Conn) enter(busy *bool) bool {
 
 // Abandon tells that the handler has returned. Unless another goroutine reads, the library reads
 // no more.
-func (c *Conn) Abandon() { c.update(func(now *closing) { now.abandoned = !c.reading }) }
+func (c *Conn) Abandon() {
+	c.update(func(now *closing) { now.abandoned, now.front = !c.reading, nil })
+}
 
 // Write writes for the library: the response to the handshake, then frames, split anywhere. Data
 // frames wait for their turn; control frames never do.

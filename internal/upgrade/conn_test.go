@@ -158,7 +158,7 @@ func TestFrameBehindTheResponseCounts(t *testing.T) {
 func TestEarlyBytesAreReadFirst(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	early := []byte("early ")
-	c := NewConn(conn, early)
+	c := NewConn(conn, early, nil)
 	copy(early, "reused") // by net/http
 	peer.Write([]byte("late"))
 	var got []byte

@@ -60,7 +60,10 @@ func (s *Sender) Waits() (held, due bool) {
 func (s *Sender) Ping() error { return s.control(frame.Append(nil, frame.Ping, nil, false), pool) }
 
 // Goodbye sends a close frame and leaves the connection open. It never waits.
-func (s *Sender) Goodbye(status frame.Status) error { return s.control(status.Frame(), pool) }
+func (s *Sender) Goodbye(status frame.Status) error {
+	s.update(func(now *closing) { status = status.Final(now.goesAway()) })
+	return s.control(status.Frame(), pool)
+}
 
 // Close begins the close, as Conn.End does.
 func (s *Sender) Close(status frame.Status, after func()) { s.End(status, after) }
