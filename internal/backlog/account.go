@@ -19,7 +19,7 @@ type account struct {
 
 // fits reports whether n bytes more may wait. The mailbox has bounds of its own.
 func (a *account) fits(n int) bool {
-	return a.Shared.fits(a.OutboxBytes()+n, a.Log.Messages-a.absence.messages(), a.Log.Receipts-a.absence.receipts)
+	return a.Shared.fits(a.Outbox(), n)
 }
 
 // dropOldest makes room for n more bytes, if the policy is DropOldest and there are enough messages
@@ -28,8 +28,7 @@ func (a *account) dropOldest(n int) bool {
 	if a.Shared.Overflow != DropOldest {
 		return false
 	}
-	messages, receipts, bytes := a.Log.Waiting() // the rest stays
-	if !a.Shared.fits(a.Log.Bytes-bytes+n, a.Log.Messages-messages, a.Log.Receipts-receipts) {
+	if stays := a.Log.Count.Minus(a.Log.Waiting()); !a.Shared.fits(stays, n) {
 		return false
 	}
 	for a.Log.Waits() && !a.fits(n) {
@@ -38,32 +37,29 @@ func (a *account) dropOldest(n int) bool {
 	return a.fits(n)
 }
 
-// Count returns how many messages have no outcome yet, how many of them are in the mailbox,
-// and the payload of both.
-func (a *account) Count() (messages, bytes, mailbox, mailboxBytes int) {
-	return a.Log.Messages, a.Log.Bytes, a.absence.messages(), a.absence.bytes
-}
+// Mail counts the messages in the mailbox.
+func (a *account) Mail() outbox.Count { return a.absence.mail }
 
-// OutboxBytes returns the payload that waits outside the mailbox.
-func (a *account) OutboxBytes() int { return a.Log.Bytes - a.absence.bytes }
+// Outbox counts the messages that wait outside the mailbox.
+func (a *account) Outbox() outbox.Count { return a.Log.Count.Minus(a.absence.mail) }
 
 // settled frees the room of messages that have left the log with an outcome.
-func (a *account) settled(messages, receipts, payload int) {
-	a.Log.Settled(messages, receipts, payload)
-	a.absence.count(-messages, -payload)
+func (a *account) settled(n outbox.Count) {
+	a.Log.Settled(n)
+	a.absence.count(-n.Messages, -n.Bytes)
 	a.Room.Wake()
 }
 
 // fail reports a chunk that has left the log as undelivered.
 func (a *account) fail(c *outbox.Chunk, err error) {
-	a.settled(c.Messages, c.Receipts(), c.Payload)
+	a.settled(c.Count)
 	a.Shared.Report.Fail(a.ID, c, err)
 }
 
 // done counts a message that has left the log as delivered.
 func (a *account) done(m outbox.Message, as *stripes.Tally) {
 	as.Add(1, len(m.Data))
-	a.settled(1, m.Receipts(), len(m.Data))
+	a.settled(m.Count())
 	m.Receipt.Tell(nil)
 }
 

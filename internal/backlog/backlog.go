@@ -66,7 +66,7 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	case away && s.mailboxOn() && s.Mailbox.Takes(n+b.idCost()):
 		keep(m)
 		b.append(m, away)
-		b.openAbsence().add(1, m.Receipts(), n)
+		b.openAbsence().add(m.Count())
 	case away:
 		s.refuse(b.ID, m, outcome.ErrNotConnected)
 	case fits || s.Overflow == Disconnect:
@@ -92,7 +92,7 @@ func (b *Backlog) append(m *outbox.Message, tight bool) {
 // undecided reports whether a message for an id that is away waits for its turn in line:
 // before Start, and behind messages that were added before Start.
 func (b *Backlog) undecided() bool {
-	if b.Connected || b.absence.messages() > 0 {
+	if b.Connected || b.Mail().Messages > 0 {
 		return false
 	}
 	return !b.Shared.Line.Opened() || b.Log.Waits() && !b.Log.Pinned()

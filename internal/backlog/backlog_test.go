@@ -55,8 +55,7 @@ func (b *Backlog) accept(data string) (slow bool) {
 type place struct{ waiting, mailbox, reported int }
 
 func placeOf(b *Backlog) place {
-	messages, _, mailbox, _ := b.Count()
-	return place{messages - mailbox, mailbox, int(b.Shared.Read().Undelivered)}
+	return place{b.Outbox().Messages, b.Mail().Messages, int(b.Shared.Read().Undelivered)}
 }
 
 // TestWhereAMessageGoes: each is of 6 bytes, so a second one does not fit.
@@ -150,15 +149,15 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 		b.Connect()
 	}
 	accept("4")
-	if messages, _, _ := b.Log.Waiting(); len(told) != 0 || messages != 1 || b.Log.Messages != 4 {
-		t.Errorf("before the write has ended: %v; %d messages wait of %d", told, messages, b.Log.Messages)
+	if n := b.Log.Waiting().Messages; len(told) != 0 || n != 1 || b.Log.Messages != 4 {
+		t.Errorf("before the write has ended: %v; %d messages wait of %d", told, n, b.Log.Messages)
 	}
 	b.Settle(pinned, 0, 0, outcome.ErrSlow, false)
 	if want := "[1: gcpool: peer too slow 2: gcpool: connection deleted 3: gcpool: peer silent for two heartbeats]"; fmt.Sprint(told) != want {
 		t.Errorf("told: %v, want %s", told, want)
 	}
-	if messages, _, _ := b.Log.Waiting(); messages != 1 || b.Log.Messages != 1 {
-		t.Errorf("%d messages wait of %d, want the last", messages, b.Log.Messages)
+	if n := b.Log.Waiting().Messages; n != 1 || b.Log.Messages != 1 {
+		t.Errorf("%d messages wait of %d, want the last", n, b.Log.Messages)
 	}
 }
 
@@ -174,9 +173,9 @@ func TestCountsAddUp(t *testing.T) {
 	}
 	for i, step := range steps {
 		step()
-		messages, bytes, mailbox, mailboxBytes := b.Count()
-		if s := b.Shared.Read(); s.Waiting != messages || s.WaitingBytes != bytes || mailbox > messages || mailboxBytes > bytes {
-			t.Errorf("after step %d: %d messages, %d bytes, %d and %d in the mailbox: %+v", i, messages, bytes, mailbox, mailboxBytes, s)
+		all, mail := b.Log.Count, b.Mail()
+		if s := b.Shared.Read(); s.Waiting != all.Messages || s.WaitingBytes != all.Bytes || mail.Messages > all.Messages || mail.Bytes > all.Bytes {
+			t.Errorf("after step %d: %+v, in the mailbox %+v: %+v", i, all, mail, s)
 		}
 	}
 	if !b.Log.Empty() {
@@ -197,7 +196,7 @@ func TestWhatAllShareStaysEmpty(t *testing.T) {
 	if b.absence != &noAbsence {
 		t.Error("it has one of its own")
 	}
-	if a := &noAbsence; a.lost != nil || a.messages() != 0 || a.from.Load() != 0 || a.bytes != 0 || a.receipts != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
+	if a := &noAbsence; a.lost != nil || a.mail != (outbox.Count{}) || a.from.Load() != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
 		t.Errorf("%+v", a)
 	}
 }

@@ -56,7 +56,7 @@ func (b *Backlog) Due() bool {
 	switch {
 	case b.Connected || !b.Log.Waits():
 		return false
-	case b.remote() && b.absence.messages() > 0:
+	case b.remote() && b.Mail().Messages > 0:
 		return b.absence.due != forwardNone
 	case b.remote(): // including messages that have waited for Start since before there was a remote
 		return true
@@ -111,11 +111,11 @@ func (b *Backlog) Load() *Batch {
 	if *batch.remote == nil {
 		return nil
 	}
-	batch.chunk = b.Log.Pin(a.due == forwardFirst && a.messages() > 0)
+	batch.chunk = b.Log.Pin(a.due == forwardFirst && a.mail.Messages > 0)
 	for rest := *batch.chunk; rest.Messages > 0; { // the chunk keeps them
 		batch.messages = append(batch.messages, rest.Next())
 	}
-	batch.mailed = min(len(batch.messages), a.messages())
+	batch.mailed = min(len(batch.messages), a.mail.Messages)
 	a.batch, a.due = batch, forwardNone
 	return batch
 }
@@ -140,7 +140,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	switch {
 	case b.Connected:
 	case current != nil && (moved || a.due == forwardAll):
-		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && a.messages() > max(0, batch.mailed-kept) {
+		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && a.mail.Messages > max(0, batch.mailed-kept) {
 			a.leave() // some has come behind what is left
 		}
 		a.evict()
@@ -175,7 +175,7 @@ func keptFrom(errs []error, late int, place, remote bool) int {
 func (a *absence) settle(i int, err error) {
 	b, batch := a.backlog, a.batch
 	if batch.late <= i && i < batch.mailed {
-		a.removeOne(&batch.messages[i])
+		a.remove(batch.messages[i].Count())
 	}
 	switch {
 	case err == nil:

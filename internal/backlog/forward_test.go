@@ -68,12 +68,12 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 		b.Returned(b.Load(), []error{outcome.ErrNotConnected}) // so it is mail
 		b.accept("2")
 		batch := b.Load()
-		if batch.mailed != 1 || b.absence.messages() != 1 {
+		if batch.mailed != 1 || b.Mail().Messages != 1 {
 			t.Fatalf("%s: no mail is on its way", name)
 		}
 		test.step(b, batch)
-		if b.absence.messages() != test.messages || b.absence.bytes != test.messages {
-			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.absence.messages(), b.absence.bytes, test.messages)
+		if b.Mail().Messages != test.messages || b.Mail().Bytes != test.messages {
+			t.Errorf("%s: the mailbox counts %d messages of %d bytes, want %d", name, b.Mail().Messages, b.Mail().Bytes, test.messages)
 		}
 	}
 }

@@ -8,14 +8,12 @@ import (
 )
 
 // absence is the state of an id that is away: the oldest messages of its log are in the mailbox,
-// from position from up to position to, and forward.go says which messages go to other processes.
+// from position from on, and forward.go says which messages go to other processes.
 // A batch may still be on its way when the id is connected again.
 type absence struct {
-	backlog  *Backlog
-	from     atomic.Uint64 // changed under the backlog's lock
-	to       uint64
-	bytes    int // of the messages in the mailbox
-	receipts int
+	backlog *Backlog
+	from    atomic.Uint64 // changed under the backlog's lock
+	mail    outbox.Count  // in the mailbox
 
 	due   forwarding
 	share int    // of remoteBytes
@@ -35,29 +33,22 @@ func (b *Backlog) openAbsence() *absence {
 	return b.absence
 }
 
-// messages returns how many messages are in the mailbox.
-func (a *absence) messages() int { return int(a.to - a.from.Load()) }
-
 // add counts messages as in the mailbox from now on. The caller then calls Fit without holding
 // a lock, or Schedule.
-func (a *absence) add(messages, receipts, bytes int) {
-	a.to += uint64(messages)
-	a.receipts += receipts
-	a.bytes += bytes
-	a.backlog.Shared.Mailbox.Put(a, a.to, messages, bytes+messages*a.backlog.idCost())
+func (a *absence) add(n outbox.Count) {
+	a.mail = a.mail.Plus(n)
+	upTo := a.from.Load() + uint64(a.mail.Messages)
+	a.backlog.Shared.Mailbox.Put(a, upTo, n.Messages, n.Bytes+n.Messages*a.backlog.idCost())
 }
 
 // remove counts the oldest messages out of the mailbox.
-func (a *absence) remove(messages, receipts, bytes int) {
-	if messages > 0 {
-		a.from.Add(uint64(messages))
-		a.receipts -= receipts
-		a.bytes -= bytes
-		a.backlog.Shared.Mailbox.Remove(messages, bytes+messages*a.backlog.idCost())
+func (a *absence) remove(n outbox.Count) {
+	if n.Messages > 0 {
+		a.from.Add(uint64(n.Messages))
+		a.mail = a.mail.Minus(n)
+		a.backlog.Shared.Mailbox.Remove(n.Messages, n.Bytes+n.Messages*a.backlog.idCost())
 	}
 }
-
-func (a *absence) removeOne(sent *outbox.Message) { a.remove(1, sent.Receipts(), len(sent.Data)) }
 
 // collect moves all waiting messages to the mailbox. Messages that could never fit there it
 // reports with large.
@@ -66,14 +57,12 @@ func (a *absence) collect(large error) {
 	most := b.Shared.MailboxBytes - b.idCost()
 	a.forget()
 	b.sift(most, large, keep)
-	messages, receipts, bytes := b.Log.Waiting()
+	all := b.Log.Waiting()
 	for _, sent := range a.traveling() { // some of the mail may be on its way
-		messages++
-		receipts += sent.Receipts()
-		bytes += len(sent.Data)
+		all = all.Plus(sent.Count())
 	}
-	if messages -= a.messages(); messages > 0 {
-		a.add(messages, receipts-a.receipts, bytes-a.bytes)
+	if more := all.Minus(a.mail); more.Messages > 0 {
+		a.add(more)
 	}
 	b.Shared.Mailbox.Schedule()
 }
@@ -88,7 +77,7 @@ func keep(m *outbox.Message) {
 
 // leave takes all messages out of the mailbox; they leave on a connection or for another process.
 func (a *absence) leave() {
-	a.remove(a.messages(), a.receipts, a.bytes)
+	a.remove(a.mail)
 	if a.batch != nil {
 		a.batch.mailed = a.batch.late
 	}
@@ -118,12 +107,12 @@ func (a *absence) expireOldest() {
 		reason = outcome.ErrClosed
 	}
 	if sent := a.traveling(); len(sent) > 0 {
-		a.removeOne(&sent[0])
+		a.remove(sent[0].Count())
 		a.batch.late++
 		return
 	}
 	oldest := b.Log.First()
-	a.remove(1, oldest.Receipts(), oldest.Payload)
+	a.remove(oldest.Count)
 	if b.Travels() { // after the batch
 		b.lose(oldest, reason)
 	} else { // a write may be stuck for long, and nothing would bound what gives way meanwhile

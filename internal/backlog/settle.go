@@ -69,9 +69,9 @@ func (a *absence) tellLost() {
 // or was replaced. Messages stay in the log if they can wait for another connection. Settle reports
 // whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool) (left bool) {
-	if n == len(c.Frames()) && c.Receipts() == 0 { // all at once
-		b.Shared.Written.Add(c.Messages, c.Payload)
-		b.settled(c.Messages, 0, c.Payload)
+	if n == len(c.Frames()) && c.Receipts == 0 { // all at once
+		b.Shared.Written.Add(c.Messages, c.Bytes)
+		b.settled(c.Count)
 		c.Messages = 0
 	}
 	for most -= b.written(c, n); c.Messages > 0 && most > 0; {
@@ -96,7 +96,7 @@ func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool
 func (b *Backlog) Abandon(n int, reason error) {
 	if a := b.absence; a.batch != nil {
 		for _, sent := range a.traveling() {
-			a.removeOne(&sent)
+			a.remove(sent.Count())
 		}
 		a.batch = nil
 	}

@@ -112,10 +112,10 @@ func (s *Shared) keeps(reason error) bool {
 	return s.mailboxOn() || reason == outcome.ErrMoved && s.Remote() != nil
 }
 
-// fits reports whether so many bytes may wait for one id, in so many messages with so many
-// receipts. The bound on messages limits the memory that the headers of tiny messages take.
-func (s *Shared) fits(bytes, messages, receipts int) bool {
-	return bytes <= s.Outbox && messages+receipts*outbox.ReceiptCost <= s.Outbox/4+1024
+// fits reports whether n bytes more may wait for one id beside what waits. The bound on messages
+// limits the memory that the headers of tiny messages take.
+func (s *Shared) fits(waits outbox.Count, n int) bool {
+	return waits.Bytes+n <= s.Outbox && waits.Messages+waits.Receipts*outbox.ReceiptCost <= s.Outbox/4+1024
 }
 
 // Farewell returns the close status for a connection that the application has removed, or whose

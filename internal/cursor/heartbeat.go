@@ -26,7 +26,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 		b.Log.FreeSpare()
 	}
 	c.active = false
-	waits = b.OutboxBytes()
+	waits = b.Outbox().Bytes
 	if conn == nil {
 		b.Unlock()
 		b.Shared.Retire(b.ID)

@@ -58,8 +58,8 @@ func (i *id) present() *Connection {
 
 // mail returns how many messages are in the mailbox, and their payload.
 func (i *id) mail() [2]int {
-	_, _, n, bytes := i.Count()
-	return [2]int{n, bytes}
+	n := i.Mail()
+	return [2]int{n.Messages, n.Bytes}
 }
 
 // shared returns what ids share, without a registry.

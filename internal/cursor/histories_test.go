@@ -123,12 +123,12 @@ func (h *history) check() {
 	if h.Connected != (h.conn != nil) || h.Travels() && (h.turn != writing || h.flight != nil) {
 		h.fail("turn %d, connected %v, travels %v, a write %v", h.turn, h.Connected, h.Travels(), h.flight != nil)
 	}
-	messages, bytes, mailbox, mailboxBytes := h.Count()
-	if s := h.Shared.Read(); s.Waiting != messages || s.WaitingBytes != bytes {
-		h.fail("%d messages of %d bytes: %+v", messages, bytes, s)
+	all, mail := h.id.Log.Count, h.Mail()
+	if s := h.Shared.Read(); s.Waiting != all.Messages || s.WaitingBytes != all.Bytes {
+		h.fail("%d messages of %d bytes: %+v", all.Messages, all.Bytes, s)
 	}
-	if mailbox < 0 || mailboxBytes < 0 || mailbox > messages || mailboxBytes > bytes || h.Connected && mailbox > 0 {
-		h.fail("%d of %d messages are in the mailbox, %d of %d bytes", mailbox, messages, mailboxBytes, bytes)
+	if mail.Messages < 0 || mail.Bytes < 0 || mail.Messages > all.Messages || mail.Bytes > all.Bytes || h.Connected && mail.Messages > 0 {
+		h.fail("%d of %d messages are in the mailbox, %d of %d bytes", mail.Messages, all.Messages, mail.Bytes, all.Bytes)
 	}
 }
 

@@ -42,7 +42,7 @@ func TestWhatAWriteLeaves(t *testing.T) {
 			if s.Written != written || s.Undelivered != cut || s.NotConnected != cut || s.Waiting != messages-int(written+cut) {
 				t.Errorf("%s, after %d bytes: %+v", name, n, s)
 			}
-			if waiting, _, _, _ := b.Count(); waiting != s.Waiting {
+			if waiting := b.id.Log.Messages; waiting != s.Waiting {
 				t.Errorf("%s, after %d bytes: %d of %d wait", name, n, waiting, s.Waiting)
 			}
 		}

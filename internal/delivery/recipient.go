@@ -167,6 +167,7 @@ func (r *Recipient) Info() (i Info) {
 	if i.Stalled = stalled; conn != nil {
 		i.Since, i.Kind = r.backlog.Shared.Line.Time(conn.Since), conn.Kind()
 	}
-	i.Waiting, i.WaitingBytes, i.Mailbox, i.MailboxBytes = r.backlog.Count()
+	all, mail := r.backlog.Log.Count, r.backlog.Mail()
+	i.Waiting, i.WaitingBytes, i.Mailbox, i.MailboxBytes = all.Messages, all.Bytes, mail.Messages, mail.Bytes
 	return i
 }

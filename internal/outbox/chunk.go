@@ -22,12 +22,11 @@ type Format struct {
 type Chunk struct {
 	buf      []byte // whole frames from off on
 	off      int
-	Messages int
-	Payload  int // bytes, without headers and newlines
+	Count    // of the messages in these frames
 	receipts []receipt
 	Born     time.Duration // when the chunk was begun, if the chunk is timed; else 0
-	Cut      bool          // a part of it, or all, has left, so the peer may have it
 	Reason   error         // why it is undelivered, while the write before it is under way
+	Cut      bool          // a part of it, or all, has left, so the peer may have it
 	newline  bool
 }
 
@@ -80,9 +79,6 @@ func (c *Chunk) Frames() []byte { return c.buf[c.off:] }
 // Size returns how many bytes c keeps, also for messages that have left it.
 func (c *Chunk) Size() int { return len(c.buf) }
 
-// Receipts returns how many messages of c have a receipt, or have had one.
-func (c *Chunk) Receipts() int { return len(c.receipts) }
-
 // Next removes and returns the first message. Its bytes still belong to c.
 func (c *Chunk) Next() (m Message) {
 	start, end := frame.Bounds(c.Frames())
@@ -95,8 +91,7 @@ func (c *Chunk) Next() (m Message) {
 		c.receipts = c.receipts[1:]
 	}
 	c.off += end
-	c.Messages--
-	c.Payload -= len(m.Data)
+	c.Count = c.Count.Minus(m.Count())
 	return m
 }
 
@@ -114,8 +109,7 @@ func (c *Chunk) add(m *Message, f Format) {
 	}
 	c.newline = f.Newline
 	c.buf = frame.Append(c.buf, f.Opcode, m.Data, f.Newline)
-	c.Messages++
-	c.Payload += len(m.Data)
+	c.Count = c.Count.Plus(m.Count())
 }
 
 // NextWithin is Next, if the message ends within the first n bytes of Frames. It also returns how

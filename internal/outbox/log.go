@@ -14,8 +14,7 @@ type Log struct {
 	chunks []*Chunk // behind it: these wait
 	spare  *Chunk   // for the next message; see Unpin
 
-	// Of all messages that have no outcome yet; Bytes are payload.
-	Bytes, Messages, Receipts int
+	Count // of all messages that have no outcome yet
 }
 
 // Empty reports whether nothing is left of l.
@@ -29,9 +28,7 @@ func (l *Log) Waits() bool { return len(l.chunks) > 0 }
 // because it may wait for a long time. Append returns the chunk if it has begun a new one, and
 // nil otherwise.
 func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
-	l.Bytes += len(m.Data)
-	l.Messages++
-	l.Receipts += m.Receipts()
+	l.Count = l.Count.Plus(m.Count())
 	n := len(m.Data) + frame.Overhead
 	var last *Chunk
 	if l.Waits() {
@@ -121,11 +118,7 @@ func (l *Log) take() *Chunk {
 }
 
 // Settled subtracts messages that have left l and have an outcome now.
-func (l *Log) Settled(messages, receipts, payload int) {
-	l.Bytes -= payload
-	l.Messages -= messages
-	l.Receipts -= receipts
-}
+func (l *Log) Settled(n Count) { l.Count = l.Count.Minus(n) }
 
 // Pinned reports whether a write or a batch is under way.
 func (l *Log) Pinned() bool { return l.pinned != nil }
@@ -159,21 +152,19 @@ func (l *Log) First() *Chunk {
 	return first
 }
 
-// Waiting returns how many messages wait, how many receipts they have, and their payload.
-func (l *Log) Waiting() (messages, receipts, bytes int) {
+// Waiting counts the messages that wait.
+func (l *Log) Waiting() (n Count) {
 	for _, c := range l.chunks {
-		messages += c.Messages
-		receipts += len(c.receipts)
-		bytes += c.Payload
+		n = n.Plus(c.Count)
 	}
-	return messages, receipts, bytes
+	return n
 }
 
 // Sift asks judge about each waiting message, and removes those for which judge has a reason,
 // each in a chunk of its own for fail. It asks only if a message has a receipt, or may have more
 // than most bytes. It frees memory that the rest does not need.
 func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
-	special := func(c *Chunk) bool { return c.Receipts() > 0 || c.Payload > most }
+	special := func(c *Chunk) bool { return c.Receipts > 0 || c.Bytes > most }
 	if !slices.ContainsFunc(l.chunks, special) {
 		for _, c := range l.chunks {
 			c.Fit()
@@ -183,12 +174,12 @@ func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c
 	for _, c := range l.Take() {
 		for c.Messages > 0 {
 			m := c.Next()
-			receipts, reason := m.Receipts(), judge(&m)
+			n, reason := m.Count(), judge(&m)
 			if reason != nil {
 				fail(Single(&m, f), reason)
 				continue
 			}
-			l.Settled(1, receipts, len(m.Data))
+			l.Settled(n)
 			l.Append(&m, f, true)
 		}
 		c.Free()

@@ -220,7 +220,7 @@ func TestLogAgainstASlice(t *testing.T) {
 				}
 				*want = (*want)[1:]
 			}
-			l.Settled(c.Messages, c.Receipts(), c.Payload)
+			l.Settled(c.Count)
 		}
 		settleLost := func() {
 			for _, c := range taken {

@@ -29,12 +29,27 @@ type Receipt struct {
 // A Receipt takes as much memory as ReceiptCost messages, until its message leaves the log.
 const ReceiptCost = 50
 
-// Receipts returns how many Receipts m has.
-func (m *Message) Receipts() int {
-	if m.Receipt == nil {
-		return 0
+// A Count is how many messages there are, how many of them have a Receipt, and their payload,
+// which is without headers and newlines.
+type Count struct{ Messages, Receipts, Bytes int }
+
+// Plus returns n and o together.
+func (n Count) Plus(o Count) Count {
+	return Count{n.Messages + o.Messages, n.Receipts + o.Receipts, n.Bytes + o.Bytes}
+}
+
+// Minus returns n without o.
+func (n Count) Minus(o Count) Count {
+	return Count{n.Messages - o.Messages, n.Receipts - o.Receipts, n.Bytes - o.Bytes}
+}
+
+// Count counts m.
+func (m *Message) Count() Count {
+	n := Count{Messages: 1, Bytes: len(m.Data)}
+	if m.Receipt != nil {
+		n.Receipts = 1
 	}
-	return 1
+	return n
 }
 
 // Tell gives r, which may be nil, the outcome, and tells whoever asked for it.

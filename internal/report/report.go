@@ -73,7 +73,7 @@ type event struct {
 // outcome of a message for which Deliver waits goes to the caller of Deliver only.
 func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	hooked := r.Undelivered != nil
-	for c.Receipts() > 0 && c.Messages > 0 {
+	for c.Receipts > 0 {
 		m, err := c.Next(), err
 		if c.Cut && m.FromRemote && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
 			err = outcome.ErrCut // otherwise a cluster would send the message again
@@ -97,7 +97,7 @@ func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 		r.add(event{id: id, chunk: c, err: err}, c.Messages)
 		return
 	}
-	r.counters.Fail(c.Messages, c.Payload, err)
+	r.counters.Fail(c.Messages, c.Bytes, err)
 	c.Free()
 }
 
