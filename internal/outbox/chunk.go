@@ -97,9 +97,14 @@ func (c *Chunk) Next() (m Message) {
 
 // Fit gives c a buffer of about what it needs.
 func (c *Chunk) Fit() {
-	if n := len(c.Frames()); cap(c.buf) > 2*n {
-		c.move(make([]byte, 0, n))
+	n := len(c.Frames())
+	if cap(c.buf) <= 2*n {
+		return
 	}
+	for i := range c.receipts {
+		c.receipts[i].at -= c.off
+	}
+	c.buf, c.off = append(make([]byte, 0, n), c.Frames()...), 0
 }
 
 // add appends a message, whose frame must fit.
@@ -141,19 +146,4 @@ func (c *Chunk) unread() *Chunk {
 	u := *c
 	u.buf = bytes.Clone(c.buf)
 	return &u
-}
-
-// compact moves the rest to the front of the buffer, if the rest is no larger than the part that
-// has gone.
-func (c *Chunk) compact() {
-	if c.off >= len(c.Frames()) {
-		c.move(c.buf[:0])
-	}
-}
-
-func (c *Chunk) move(to []byte) {
-	for i := range c.receipts {
-		c.receipts[i].at -= c.off
-	}
-	c.buf, c.off = append(to, c.Frames()...), 0
 }

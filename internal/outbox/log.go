@@ -146,7 +146,7 @@ func (l *Log) First() *Chunk {
 	first := c.First()
 	if c.Messages == 0 {
 		l.take().Free()
-	} else if c.compact(); c.off == 0 {
+	} else if c.off > len(c.Frames()) { // more has gone than is left
 		c.Fit()
 	}
 	return first
