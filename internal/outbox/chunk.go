@@ -44,16 +44,14 @@ var (
 	pools [len(sizes)]sync.Pool
 )
 
-// newChunk returns an empty chunk for at least n bytes.
-func newChunk(n int) *Chunk {
-	for i, size := range sizes {
-		if n <= size {
-			if c, _ := pools[i].Get().(*Chunk); c != nil {
-				return c
-			}
-			n = size
-			break
+// newChunk returns an empty chunk for n bytes. A tight chunk has room for no more. It comes from
+// no pool, because it may wait for a long time.
+func newChunk(n int, tight bool) *Chunk {
+	if i, _ := slices.BinarySearch(sizes[:], n); !tight && i < len(sizes) {
+		if c, _ := pools[i].Get().(*Chunk); c != nil {
+			return c
 		}
+		n = sizes[i]
 	}
 	return &Chunk{buf: make([]byte, 0, n)}
 }
@@ -68,7 +66,7 @@ func (c *Chunk) Free() {
 
 // Single returns a chunk with nothing but m, and no room for more.
 func Single(m *Message, f Format) *Chunk {
-	c := &Chunk{buf: make([]byte, 0, len(m.Data)+frame.Overhead)}
+	c := newChunk(len(m.Data)+frame.Overhead, true)
 	c.add(m, f)
 	return c
 }

@@ -24,9 +24,8 @@ func (l *Log) Empty() bool { return l.pinned == nil && len(l.chunks) == 0 }
 func (l *Log) Waits() bool { return len(l.chunks) > 0 }
 
 // Append appends a message. While the last chunk is small, its buffer is replaced by a larger
-// one, so that a short log leaves in one write. A tight chunk has none of the pooled sizes,
-// because it may wait for a long time. Append returns the chunk if it has begun a new one, and
-// nil otherwise.
+// one, so that a short log leaves in one write. A buffer is tight if the message may wait for a
+// long time. Append returns the chunk if it has begun a new one, and nil otherwise.
 func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Count = l.Count.Plus(m.Count())
 	n := len(m.Data) + frame.Overhead
@@ -45,25 +44,19 @@ func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 }
 
 // begin appends an empty chunk for n bytes.
-func (l *Log) begin(n int, tight bool) (c *Chunk) {
-	switch {
-	case tight:
-		c = &Chunk{buf: make([]byte, 0, n)}
-	case l.spare != nil && n <= cap(l.spare.buf):
-		c, l.spare = l.spare, nil
-	default:
-		c = newChunk(n)
+func (l *Log) begin(n int, tight bool) *Chunk {
+	c := l.spare
+	if c != nil && !tight && n <= cap(c.buf) {
+		l.spare = nil
+	} else {
+		c = newChunk(n, tight)
 	}
 	l.chunks = append(l.chunks, c)
 	return c
 }
 
 func (c *Chunk) grow(n int, tight bool) {
-	if tight {
-		c.buf = append(make([]byte, 0, n), c.buf...)
-		return
-	}
-	larger := newChunk(n)
+	larger := newChunk(n, tight)
 	c.buf, larger.buf = append(larger.buf, c.buf...), c.buf
 	larger.Free()
 }
