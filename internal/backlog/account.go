@@ -80,7 +80,7 @@ func (a *account) written(c *outbox.Chunk, n int) (took int) {
 // another process with ErrMoved, because two processes that forward to each other would wait
 // forever. It may call stays for the other messages, and does so for each that has a receipt.
 func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
-	a.Log.Sift(a.Shared.format, most, func(m *outbox.Message) error {
+	a.Log.Sift(most, func(m *outbox.Message) error {
 		switch {
 		case m.FromRemote:
 			return outcome.ErrMoved

@@ -1,7 +1,6 @@
 package outbox
 
 import (
-	"bytes"
 	"slices"
 	"sync"
 	"time"
@@ -27,7 +26,7 @@ type Chunk struct {
 	Born     time.Duration // when the chunk was begun, if the chunk is timed; else 0
 	Reason   error         // why it is undelivered, while the write before it is under way
 	Cut      bool          // a part of it, or all, has left, so the peer may have it
-	newline  bool
+	format   Format
 }
 
 // A receipt is where in its chunk's buf the frame of a message starts, and what the chunk
@@ -81,7 +80,7 @@ func (c *Chunk) Size() int { return len(c.buf) }
 func (c *Chunk) Next() (m Message) {
 	start, end := frame.Bounds(c.Frames())
 	m.Data = c.buf[c.off+start : c.off+end]
-	if c.newline {
+	if c.format.Newline {
 		m.Data = m.Data[:len(m.Data)-1]
 	}
 	if len(c.receipts) > 0 && c.receipts[0].at == c.off {
@@ -110,7 +109,7 @@ func (c *Chunk) add(m *Message, f Format) {
 	if m.Receipt != nil {
 		c.receipts = append(c.receipts, receipt{len(c.buf), m.Receipt, m.FromRemote})
 	}
-	c.newline = f.Newline
+	c.format = f
 	c.buf = frame.Append(c.buf, f.Opcode, m.Data, f.Newline)
 	c.Count = c.Count.Plus(m.Count())
 }
@@ -134,14 +133,6 @@ func (c *Chunk) First() *Chunk {
 		*c = Chunk{}
 		return &one
 	}
-	f := Format{c.buf[c.off] & 0xf, c.newline}
 	m := c.Next()
-	return Single(&m, f)
-}
-
-// unread returns a copy of c. A write that has not returned may still read the bytes of c itself.
-func (c *Chunk) unread() *Chunk {
-	u := *c
-	u.buf = bytes.Clone(c.buf)
-	return &u
+	return Single(&m, c.format)
 }

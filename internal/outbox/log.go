@@ -1,6 +1,7 @@
 package outbox
 
 import (
+	"bytes"
 	"slices"
 
 	"github.com/nulijiabei/gcpool/internal/frame"
@@ -116,14 +117,15 @@ func (l *Log) Settled(n Count) { l.Count = l.Count.Minus(n) }
 // Pinned reports whether a write or a batch is under way.
 func (l *Log) Pinned() bool { return l.pinned != nil }
 
-// Abandon removes the pinned chunk, whose bytes may be in use still. It returns a copy, nil if
-// none is pinned.
+// Abandon removes the pinned chunk, and returns a copy, nil if none is pinned. A write that has not
+// returned may still read the bytes of the chunk itself.
 func (l *Log) Abandon() *Chunk {
-	c := l.pinned
-	if l.pinned = nil; c != nil {
-		c = c.unread()
+	if l.pinned == nil {
+		return nil
 	}
-	return c
+	c := *l.pinned
+	c.buf, l.pinned = bytes.Clone(c.buf), nil
+	return &c
 }
 
 // Take removes and returns all chunks that wait.
@@ -156,7 +158,7 @@ func (l *Log) Waiting() (n Count) {
 // Sift asks judge about each waiting message, and removes those for which judge has a reason,
 // each in a chunk of its own for fail. It asks only if a message has a receipt, or may have more
 // than most bytes. It frees memory that the rest does not need.
-func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
+func (l *Log) Sift(most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
 	special := func(c *Chunk) bool { return c.Receipts > 0 || c.Bytes > most }
 	if !slices.ContainsFunc(l.chunks, special) {
 		for _, c := range l.chunks {
@@ -169,11 +171,11 @@ func (l *Log) Sift(f Format, most int, judge func(m *Message) error, fail func(c
 			m := c.Next()
 			n, reason := m.Count(), judge(&m)
 			if reason != nil {
-				fail(Single(&m, f), reason)
+				fail(Single(&m, c.format), reason)
 				continue
 			}
 			l.Settled(n)
-			l.Append(&m, f, true)
+			l.Append(&m, c.format, true)
 		}
 		c.Free()
 	}

@@ -46,7 +46,7 @@ func TestPinnedBytesStay(t *testing.T) {
 		"take":   func(l *Log) { l.Take() },
 		"first":  func(l *Log) { l.First() },
 		"sift": func(l *Log) {
-			l.Sift(text, -1, func(*Message) error { return errors.New("no") }, func(*Chunk, error) {})
+			l.Sift(-1, func(*Message) error { return errors.New("no") }, func(*Chunk, error) {})
 		},
 		"abandon":  func(l *Log) { l.Abandon().Next() },
 		"many":     func(l *Log) { fill(l, 10_000, text) },
@@ -123,7 +123,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	}
 	moved := errors.New("moved")
 	removed := 0
-	l.Sift(text, 100, func(m *Message) error {
+	l.Sift(100, func(m *Message) error {
 		if m.FromRemote {
 			return moved
 		}
