@@ -68,12 +68,12 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 		b.append(m, away)
 		b.openAbsence().add(m.Count())
 	case away:
-		s.refuse(b.ID, m, outcome.ErrNotConnected)
+		s.Report.FailOne(b.ID, *m, outcome.ErrNotConnected)
 	case fits || s.Overflow == Disconnect:
 		b.append(m, away)
 		return !fits
 	default:
-		s.refuse(b.ID, m, outcome.ErrSlow)
+		s.Report.FailOne(b.ID, *m, outcome.ErrSlow)
 	}
 	return false
 }

@@ -70,7 +70,7 @@ func (s *Shared) Init(c Config, retire func(id string)) {
 	s.SetRemote(nil)
 	s.Done = make(chan struct{})
 	s.Line = schedule.NewLine(&s.Tasks)
-	s.Report = report.New(c.Hooks, s.format, &s.Counters, &s.Tasks)
+	s.Report = report.New(c.Hooks, &s.Counters, &s.Tasks)
 	s.Mailbox.TTL, s.Mailbox.Bytes, s.Mailbox.Closed = c.MailboxTTL, c.MailboxBytes, &s.Closed
 	s.Over, s.Cut = context.WithCancel(context.Background())
 }
@@ -134,15 +134,6 @@ func (s *Shared) Refuse(m *outbox.Message) (bool, error) {
 		return false, nil
 	}
 	s.Accepted.Add(1, len(m.Data))
-	s.refuse(m.ID, m, outcome.ErrNotConnected)
+	s.Report.FailOne(m.ID, *m, outcome.ErrNotConnected)
 	return true, nil
-}
-
-// refuse reports a message for id that was accepted and has no place to wait.
-func (s *Shared) refuse(id string, m *outbox.Message, err error) {
-	if s.Undelivered == nil && m.Receipt == nil {
-		s.Fail(1, len(m.Data), err)
-		return
-	}
-	s.Report.Fail(id, outbox.Single(m, s.format), err)
 }

@@ -32,7 +32,6 @@ type Hooks struct {
 // methods neither block nor call the application, so they may be called under a lock.
 type Reporter struct {
 	Hooks
-	format   outbox.Format
 	counters *outcome.Counters
 	tasks    *tasks.Tasks
 	verbose  atomic.Bool   // joins and leaves are logged
@@ -45,8 +44,8 @@ type Reporter struct {
 }
 
 // New returns a Reporter that counts failures in c, and runs as one of t.
-func New(h Hooks, f outbox.Format, c *outcome.Counters, t *tasks.Tasks) *Reporter {
-	return &Reporter{Hooks: h, format: f, counters: c, tasks: t}
+func New(h Hooks, c *outcome.Counters, t *tasks.Tasks) *Reporter {
+	return &Reporter{Hooks: h, counters: c, tasks: t}
 }
 
 // AskLogger asks the logger whether joins and leaves are to be logged. It must not be
@@ -72,33 +71,37 @@ type event struct {
 // Fail reports the messages of c as undelivered; c belongs to the reporter from now on. The
 // outcome of a message for which Deliver waits goes to the caller of Deliver only.
 func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
-	hooked := r.Undelivered != nil
 	for c.Receipts > 0 {
 		m, err := c.Next(), err
 		if c.Cut && m.FromRemote && (outcome.Is(err, outcome.ErrNotConnected) || outcome.Is(err, outcome.ErrClosed)) {
 			err = outcome.ErrCut // otherwise a cluster would send the message again
 		}
-		var tell func()
-		if m.Receipt != nil {
-			tell = m.Receipt.Decide(err)
-		}
-		if tell == nil && hooked {
-			m.Receipt = nil
-			r.add(event{id: id, chunk: outbox.Single(&m, r.format), err: err}, 1)
-			continue
-		}
-		r.counters.Fail(1, len(m.Data), err)
-		if tell != nil {
-			tell() // after the count, because Deliver returns now
-		}
+		r.FailOne(id, m, err)
 	}
-	if hooked && c.Messages > 0 {
+	if r.Undelivered != nil && c.Messages > 0 {
 		c.Fit()
 		r.add(event{id: id, chunk: c, err: err}, c.Messages)
 		return
 	}
 	r.counters.Fail(c.Messages, c.Bytes, err)
 	c.Free()
+}
+
+// FailOne reports m as undelivered.
+func (r *Reporter) FailOne(id string, m outbox.Message, err error) {
+	var tell func()
+	if m.Receipt != nil {
+		tell = m.Receipt.Decide(err)
+	}
+	if tell == nil && r.Undelivered != nil {
+		m.Receipt = nil
+		r.add(event{id: id, chunk: outbox.Single(&m, outbox.Format{}), err: err}, 1)
+		return
+	}
+	r.counters.Fail(1, len(m.Data), err)
+	if tell != nil {
+		tell() // after the count, because Deliver returns now
+	}
 }
 
 // Receipt returns a receipt that calls fn with the outcome, in order with the hooks.

@@ -26,7 +26,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 		format := outbox.Format{Opcode: frame.Text, Newline: true}
 		r := New(Hooks{Buffer: 10, Undelivered: func(id string, data []byte, err error) {
 			hook = append(hook, id+" "+string(data)+" "+err.Error())
-		}}, format, &counters, &all)
+		}}, &counters, &all)
 		asked := map[string]error{}
 		var log outbox.Log
 		for _, data := range []string{"1", "asked", "2", "nobody asks any more", "here", "3"} {
@@ -82,9 +82,9 @@ func TestNothingIsCalledUnderTheLock(t *testing.T) {
 			Undelivered: func(string, []byte, error) { call("the hook") },
 			Presence:    func(string, string, bool) { call("Presence") },
 			Logger:      slog.New(logger{slog.DiscardHandler, call}),
-		}, outbox.Format{Opcode: frame.Text}, &counters, &all)
+		}, &counters, &all)
 		r.AskLogger()
-		r.Fail("a", outbox.Single(&outbox.Message{Data: []byte("1")}, outbox.Format{Opcode: frame.Text}), outcome.ErrSlow)
+		r.FailOne("a", outbox.Message{Data: []byte("1")}, outcome.ErrSlow)
 		synctest.Wait() // nobody else has the lock while a call runs
 		r.Receipt("a", func(error) { call("the outcome") }).Tell(nil)
 		synctest.Wait()
@@ -118,7 +118,7 @@ func TestHookMayAppend(t *testing.T) {
 		r := New(Hooks{Buffer: 10, Undelivered: func(_ string, data []byte, _ error) {
 			got = append(got, string(data))
 			_ = append(data, make([]byte, 20)...)
-		}}, format, &counters, &all)
+		}}, &counters, &all)
 		var log outbox.Log
 		want := []string{strings.Repeat("1", 200), "2", "3"}
 		for _, data := range want {
@@ -137,7 +137,7 @@ func TestAPanicEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var counters outcome.Counters
 		var all tasks.Tasks
-		r := New(Hooks{Buffer: 10}, outbox.Format{}, &counters, &all)
+		r := New(Hooks{Buffer: 10}, &counters, &all)
 		called := 0
 		for i := range 3 {
 			r.Receipt("a", func(error) {
