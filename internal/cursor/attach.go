@@ -37,7 +37,7 @@ func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
 	b.Connect()
 	if old == nil {
 		b.Shared.Joins.Add(1)
-		b.Shared.Report.Moved(b.ID, true, nil)
+		b.Shared.Report.Moved(b.ID, nil)
 	} else {
 		b.Shared.Takeovers.Add(1)
 		c.close(old, nil, frame.StatusReplaced)
@@ -83,7 +83,7 @@ func (c *Cursor) RemoveLocked(reason error, status frame.Status) {
 	b, conn := c.backlog, c.conn
 	c.conn = nil
 	b.Shared.Leaves.Add(1)
-	b.Shared.Report.Moved(b.ID, false, reason)
+	b.Shared.Report.Moved(b.ID, reason)
 	if remote := b.Shared.Remote(); remote != nil { // ConnPool.Add tells of a new one
 		b.Shared.Tasks.Go(func() { remote.Changed(b.Shared.Pool, b.ID) })
 	}

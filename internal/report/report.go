@@ -60,12 +60,11 @@ func (r *Reporter) logger() *slog.Logger { return cmp.Or(r.Logger, slog.Default(
 // An event says that messages were not delivered, or that one message has the outcome for
 // which AddFunc asked, or that id came or went.
 type event struct {
-	id        string
-	chunk     *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
-	data      []byte        // the one whose turn it is
-	outcome   func(error)   // asks for err as the outcome of one message
-	err       error         // why it was not delivered, or why id went
-	connected bool
+	id      string
+	chunk   *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
+	data    []byte        // the one whose turn it is
+	outcome func(error)   // asks for err as the outcome of one message
+	err     error         // why it was not delivered, or why id went; nil if it came
 }
 
 // Fail reports the messages of c as undelivered; c belongs to the reporter from now on. The
@@ -111,10 +110,10 @@ func (r *Reporter) Receipt(id string, fn func(err error)) *outbox.Receipt {
 	}}
 }
 
-// Moved reports that id came, or went for the reason err.
-func (r *Reporter) Moved(id string, connected bool, err error) {
+// Moved reports that id came, if err is nil, or went for the reason err.
+func (r *Reporter) Moved(id string, err error) {
 	if r.Presence != nil || r.verbose.Load() || outcome.Is(err, outcome.ErrSlow) {
-		r.add(event{id: id, err: err, connected: connected}, 1)
+		r.add(event{id: id, err: err}, 1)
 	}
 }
 
@@ -211,18 +210,15 @@ func (r *Reporter) tell(e event) {
 		r.Undelivered(e.id, e.data, e.err)
 		return
 	}
-	level, text := slog.LevelDebug, "gcpool: joined"
+	level, text, why := slog.LevelDebug, "gcpool: joined", []any(nil)
+	if e.err != nil {
+		text, why = "gcpool: left", []any{"reason", e.err}
+	}
 	if outcome.Is(e.err, outcome.ErrSlow) {
 		level, text = slog.LevelWarn, "gcpool: slow peer disconnected"
-	} else if !e.connected {
-		text = "gcpool: left"
 	}
 	if r.Presence != nil {
-		defer r.Presence(r.Pool, e.id, e.connected)
-	}
-	var why []any
-	if e.err != nil {
-		why = []any{"reason", e.err}
+		defer r.Presence(r.Pool, e.id, e.err == nil)
 	}
 	r.log(e.id).Log(context.Background(), level, text, why...)
 }

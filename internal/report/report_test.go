@@ -88,7 +88,7 @@ func TestNothingIsCalledUnderTheLock(t *testing.T) {
 		synctest.Wait() // nobody else has the lock while a call runs
 		r.Receipt("a", func(error) { call("the outcome") }).Tell(nil)
 		synctest.Wait()
-		r.Moved("a", true, nil)
+		r.Moved("a", nil)
 		synctest.Wait()
 		if want := []string{"the hook", "the outcome", "the logger", "Presence"}; !slices.Equal(called, want) {
 			t.Errorf("called: %v, want %v", called, want)
