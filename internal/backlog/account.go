@@ -66,14 +66,11 @@ func (a *account) done(m outbox.Message, as *stripes.Tally) {
 // written counts as written the messages that end within the first n bytes of a chunk, and
 // returns how many bytes they took.
 func (a *account) written(c *outbox.Chunk, n int) (took int) {
-	for {
-		m, size, ok := c.NextWithin(n - took)
-		if !ok {
-			return took
-		}
-		took += size
-		a.done(m, &a.Shared.Written)
+	for c.Messages > 0 && took+c.NextSize() <= n {
+		took += c.NextSize()
+		a.done(c.Next(), &a.Shared.Written)
 	}
+	return took
 }
 
 // sift reports waiting messages of more than most bytes with large. It reports messages from

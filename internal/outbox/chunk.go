@@ -114,16 +114,10 @@ func (c *Chunk) add(m *Message, f Format) {
 	c.Count = c.Count.Plus(m.Count())
 }
 
-// NextWithin is Next, if the message ends within the first n bytes of Frames. It also returns how
-// many of those bytes the message took.
-func (c *Chunk) NextWithin(n int) (m Message, took int, ok bool) {
-	if c.Messages == 0 {
-		return m, 0, false
-	}
-	if _, took = frame.Bounds(c.Frames()); took > n {
-		return m, 0, false
-	}
-	return c.Next(), took, true
+// NextSize returns how many bytes of Frames the first message takes.
+func (c *Chunk) NextSize() int {
+	_, end := frame.Bounds(c.Frames())
+	return end
 }
 
 // First removes the first message and returns it in a chunk of its own.
