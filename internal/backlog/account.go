@@ -46,7 +46,7 @@ func (a *account) Outbox() outbox.Count { return a.Log.Count.Minus(a.absence.mai
 // settled frees the room of messages that have left the log with an outcome.
 func (a *account) settled(n outbox.Count) {
 	a.Log.Settled(n)
-	a.absence.count(-n.Messages, -n.Bytes)
+	a.absence.count(-n.Bytes - n.Messages*remoteCost)
 	a.Room.Wake()
 }
 

@@ -60,7 +60,9 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 	switch {
 	case b.remote():
 		b.append(m, away)
-		b.openAbsence().accept(n)
+		a := b.openAbsence()
+		a.count(n + remoteCost)
+		a.due = max(a.due, forwardFirst)
 	case b.undecided():
 		b.append(m, away)
 	case away && s.mailboxOn() && s.Mailbox.Takes(n+b.idCost()):

@@ -72,28 +72,17 @@ func (a *absence) traveling() []outbox.Message {
 	return a.batch.messages[a.batch.late:a.batch.mailed]
 }
 
-// accept counts a message of n bytes that is to be forwarded.
-func (a *absence) accept(n int) {
-	a.share += n + remoteCost
-	a.backlog.Shared.remoteBytes.Add(int64(n + remoteCost))
-	a.due = max(a.due, forwardFirst)
-}
-
-// count takes messages off what accept has counted; the arguments are negative.
-func (a *absence) count(messages, bytes int) {
-	if a.share > 0 {
-		n := max(bytes+messages*remoteCost, -a.share)
+// count counts n bytes more of remoteBytes or, if n is negative, no more of them than a has there.
+func (a *absence) count(n int) {
+	if n = max(n, -a.share); n != 0 { // so that noAbsence does not change
 		a.share += n
 		a.backlog.Shared.remoteBytes.Add(int64(n))
 	}
 }
 
-// forget takes everything off what accept has counted.
-func (a *absence) forget() { a.count(0, -a.share) }
-
 // stop ends the forwarding: the id is connected here, or there is no remote any more.
 func (a *absence) stop() {
-	a.forget()
+	a.count(-a.share)
 	if a.due != forwardNone { // so that noAbsence does not change
 		a.due = forwardNone
 	}

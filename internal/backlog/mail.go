@@ -55,7 +55,7 @@ func (a *absence) remove(n outbox.Count) {
 func (a *absence) collect(large error) {
 	b := a.backlog
 	most := b.Shared.MailboxBytes - b.idCost()
-	a.forget()
+	a.count(-a.share)
 	b.sift(most, large, keep)
 	all := b.Log.Waiting()
 	for _, sent := range a.traveling() { // some of the mail may be on its way

@@ -56,7 +56,7 @@ type Shared struct {
 	Closed      atomic.Bool            // no more messages are accepted
 	Done        chan struct{}          // closed with Closed, wakes those who wait for room
 	remote      atomic.Pointer[Remote] // to nil if there is none
-	remoteBytes atomic.Int64           // of messages that are to be forwarded; see absence.accept
+	remoteBytes atomic.Int64           // of messages that are to be forwarded; see absence.count
 	last        atomic.Int64           // what Moment has returned
 }
 
