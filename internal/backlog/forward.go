@@ -50,8 +50,7 @@ func (b *Backlog) remote() bool { return !b.Connected && b.Shared.Remote() != ni
 // Travels reports whether a batch is on its way to another process.
 func (b *Backlog) Travels() bool { return b.absence.batch != nil }
 
-// Due reports whether the cursor of an id that is away has something to do: Load, or Decide if
-// there is no remote.
+// Due reports whether the cursor of an id that is away has something to Load.
 func (b *Backlog) Due() bool {
 	switch {
 	case b.Connected || !b.Log.Waits():
@@ -88,16 +87,14 @@ func (a *absence) stop() {
 	}
 }
 
-// Decide moves the messages of an id that is away to the mailbox, or reports them. They were
-// added before Start, or have waited for a remote that is gone.
-func (b *Backlog) Decide() { b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected) }
-
 // Load pins the first chunk that waits as a batch, and returns it. While nobody is known to have
 // the id, the first message in the mailbox goes alone. Otherwise each push to a user who is away
-// would carry all her mail. Load returns nil, and does nothing, if there is no remote.
+// would carry all her mail. If there is no remote, Load returns nil, and moves the messages to the
+// mailbox, or reports them: they were added before Start, or have waited for a remote that is gone.
 func (b *Backlog) Load() *Batch {
 	a, batch := b.openAbsence(), &Batch{remote: b.Shared.remote.Load()}
 	if *batch.remote == nil {
+		b.giveUp(outcome.ErrNotConnected, outcome.ErrNotConnected)
 		return nil
 	}
 	batch.chunk = b.Log.Pin(a.due == forwardFirst && a.mail.Messages > 0)

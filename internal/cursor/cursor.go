@@ -84,7 +84,6 @@ func (c *Cursor) forward(w *schedule.Writer) {
 	batch := b.Load()
 	if batch == nil {
 		c.turn = idle
-		b.Decide()
 		b.Unlock()
 		b.Shared.Retire(b.ID)
 		return
