@@ -89,5 +89,8 @@ func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
 	}, a.fail)
 }
 
+// mostMail returns how many bytes a message for the mailbox may have.
+func (a *account) mostMail() int { return a.Shared.MailboxBytes - a.idCost() }
+
 // idCost returns how many bytes the id adds to a message in the mailbox, if the id is long.
 func (a *account) idCost() int { return max(0, len(a.ID)-128) }

@@ -65,7 +65,7 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 		a.due = max(a.due, forwardFirst)
 	case b.undecided():
 		b.append(m, away)
-	case away && s.mailboxOn() && s.Mailbox.Takes(n+b.idCost()):
+	case away && s.mailboxOn() && n <= b.mostMail():
 		keep(m)
 		b.append(m, away)
 		b.openAbsence().add(m.Count())

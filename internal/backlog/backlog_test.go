@@ -3,6 +3,7 @@ package backlog
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -84,6 +85,16 @@ func TestWhereAMessageGoes(t *testing.T) {
 		slow = b.accept("123456") || slow
 		if got := placeOf(b); got != test.want || full != test.full || slow != test.slow {
 			t.Errorf("%s: %+v, full %v, slow %v; want %+v, %v, %v", name, got, full, slow, test.want, test.full, test.slow)
+		}
+	}
+}
+
+// TestTheLargestMail: a message that is as large as the mailbox goes there, and no larger one.
+func TestTheLargestMail(t *testing.T) {
+	for size, want := range map[int]place{20: {0, 1, 0}, 21: {0, 0, 1}} {
+		b := backlogWith(t, setting{mailbox: true})
+		if b.accept(strings.Repeat("1", size)); placeOf(b) != want {
+			t.Errorf("%d bytes: %+v, want %+v", size, placeOf(b), want)
 		}
 	}
 }

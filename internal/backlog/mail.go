@@ -54,9 +54,8 @@ func (a *absence) remove(n outbox.Count) {
 // reports with large.
 func (a *absence) collect(large error) {
 	b := a.backlog
-	most := b.Shared.MailboxBytes - b.idCost()
 	a.count(-a.share)
-	b.sift(most, large, keep)
+	b.sift(b.mostMail(), large, keep)
 	all := b.Log.Waiting()
 	for _, sent := range a.traveling() { // some of the mail may be on its way
 		all = all.Plus(sent.Count())

@@ -41,9 +41,6 @@ type run struct {
 	expires time.Time
 }
 
-// Takes reports whether a message of n bytes is small enough for m.
-func (m *Mailbox) Takes(n int) bool { return n <= m.Bytes }
-
 // Holds returns how many bytes m holds, of what Put counts.
 func (m *Mailbox) Holds() int {
 	m.mu.Lock()

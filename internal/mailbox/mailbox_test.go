@@ -101,9 +101,6 @@ func TestOldestGiveWay(t *testing.T) {
 		if got, want := log.String(), "aaaab"; got != want {
 			t.Errorf("%q gave way, want %q", got, want)
 		}
-		if !m.Takes(10) || m.Takes(11) {
-			t.Error("Takes")
-		}
 		m.Closed.Store(true)
 		m.Trim(context.Background())
 		if a.left()+b.left() > 0 {
