@@ -156,17 +156,15 @@ func (l *Log) Waiting() (n Count) {
 }
 
 // Sift asks judge about each waiting message, and removes those for which judge has a reason,
-// each in a chunk of its own for fail. It asks only if a message has a receipt, or may have more
-// than most bytes. It frees memory that the rest does not need.
+// each in a chunk of its own for fail. It asks only where a message of the same chunk has a receipt,
+// or may have more than most bytes. It frees memory that the rest does not need.
 func (l *Log) Sift(most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
-	special := func(c *Chunk) bool { return c.Receipts > 0 || c.Bytes > most }
-	if !slices.ContainsFunc(l.chunks, special) {
-		for _, c := range l.chunks {
-			c.Fit()
-		}
-		return
-	}
 	for _, c := range l.Take() {
+		if c.Receipts == 0 && c.Bytes <= most {
+			c.Fit()
+			l.chunks = append(l.chunks, c)
+			continue
+		}
 		for c.Messages > 0 {
 			m := c.Next()
 			n, reason := m.Count(), judge(&m)
