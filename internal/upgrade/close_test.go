@@ -79,7 +79,7 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 			peer.(*net.TCPConn).SetWriteBuffer(64 << 10)
 			sent := make(chan error, 1)
 			go func() { // much more than these buffers hold
-				message := append([]byte("\x82\xff\x00\x00\x00\x00\x00\x80\x00\x00\x00\x00\x00\x00"), make([]byte, 8<<20)...)
+				message := append([]byte("\x82\xff\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00"), make([]byte, 1<<20)...)
 				_, err := peer.Write(append(message, "\x88\x80\x00\x00\x00\x00"...))
 				sent <- err
 			}()
