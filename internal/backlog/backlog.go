@@ -31,12 +31,12 @@ func (b *Backlog) Init(s *Shared, id string) {
 	b.absence = &noAbsence
 }
 
-// Full reports whether m has to wait for room. Before Start bounded is false: then WithBuffer
-// bounds all messages, except those that another process sends to one id.
-func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
+// Full reports whether m has to wait for room. Before Start WithBuffer bounds all messages, except
+// those that another process sends to one id.
+func (b *Backlog) Full(m *outbox.Message) bool {
 	s, fits := b.Shared, b.fits(len(m.Data))
 	switch {
-	case !bounded && (!m.FromRemote || m.ID == ""):
+	case !s.Line.Opened() && (!m.FromRemote || m.ID == ""):
 		return false
 	case b.Connected:
 		return !fits
@@ -48,15 +48,15 @@ func (b *Backlog) Full(m *outbox.Message, bounded bool) bool {
 	return !fits && b.undecided()
 }
 
-// Accept counts m as accepted, and stores or reports it. It returns true if the connection must
-// be removed because m does not fit. The caller always wakes the cursor afterwards.
-func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
+// Accept counts m as accepted, and stores or reports it. The argument full is what Full has said: if
+// Start comes in between, m has not waited for room. Accept returns true if the connection must be
+// removed because m does not fit. The caller always wakes the cursor afterwards.
+func (b *Backlog) Accept(m *outbox.Message, full bool) (slow bool) {
 	s, n, away := b.Shared, len(m.Data), !b.Connected
 	if away && m.ID == "" {
 		return false // a broadcast is for those who are here
 	}
 	s.Accepted.Add(1, n)
-	fits := away || !bounded || b.fits(n) || b.dropOldest(n)
 	switch {
 	case b.remote():
 		b.append(m, away)
@@ -71,9 +71,11 @@ func (b *Backlog) Accept(m *outbox.Message, bounded bool) (slow bool) {
 		b.openAbsence().add(m.Count())
 	case away:
 		s.Report.FailOne(b.ID, *m, outcome.ErrNotConnected)
-	case fits || s.Overflow == Disconnect:
+	case !full || b.dropOldest(n):
 		b.append(m, away)
-		return !fits
+	case s.Overflow == Disconnect:
+		b.append(m, away)
+		return true
 	default:
 		s.Report.FailOne(b.ID, *m, outcome.ErrSlow)
 	}

@@ -49,7 +49,8 @@ func backlogWith(t *testing.T, set setting) *Backlog {
 }
 
 func (b *Backlog) accept(data string) (slow bool) {
-	return b.Accept(&outbox.Message{ID: "a", Data: []byte(data)}, b.Shared.Line.Opened())
+	m := &outbox.Message{ID: "a", Data: []byte(data)}
+	return b.Accept(m, b.Full(m))
 }
 
 // A place is how many messages wait in the outbox, wait in the mailbox, and were reported.
@@ -81,7 +82,7 @@ func TestWhereAMessageGoes(t *testing.T) {
 	} {
 		b := backlogWith(t, test.setting)
 		slow := b.accept("123456")
-		full := b.Full(&outbox.Message{ID: "a", Data: []byte("123456")}, b.Shared.Line.Opened())
+		full := b.Full(&outbox.Message{ID: "a", Data: []byte("123456")})
 		slow = b.accept("123456") || slow
 		if got := placeOf(b); got != test.want || full != test.full || slow != test.slow {
 			t.Errorf("%s: %+v, full %v, slow %v; want %+v, %v, %v", name, got, full, slow, test.want, test.full, test.slow)
@@ -150,7 +151,7 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 	accept := func(data string) {
 		b.Accept(&outbox.Message{ID: "a", Data: []byte(data), Receipt: &outbox.Receipt{Decide: func(err error) func() {
 			return func() { told = append(told, fmt.Errorf("%s: %w", data, err)) }
-		}}}, true)
+		}}}, false)
 	}
 	accept("1")
 	pinned := b.Log.Pin(false)

@@ -35,7 +35,8 @@ func newID(s *backlog.Shared) *id {
 func (i *id) accept(data string) (write func()) {
 	i.Lock()
 	defer i.Unlock()
-	i.Accept(&outbox.Message{ID: "a", Data: []byte(data)}, true)
+	m := &outbox.Message{ID: "a", Data: []byte(data)}
+	i.Accept(m, i.Full(m))
 	return i.InlineLocked()
 }
 

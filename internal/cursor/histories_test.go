@@ -100,9 +100,8 @@ func (h *history) push() {
 		m.Receipt = &outbox.Receipt{Decide: func(error) func() { return func() {} }}
 	}
 	h.Lock()
-	opened := h.Shared.Line.Opened()
-	refused := m.FromRemote && (!h.Connected || h.Travels())
-	if !refused && (!h.Full(m, opened) || h.rnd.IntN(3) == 0) && h.Accept(m, opened) {
+	full, refused := h.Full(m), m.FromRemote && (!h.Connected || h.Travels())
+	if !refused && (!full || h.rnd.IntN(3) == 0) && h.Accept(m, full) {
 		h.RemoveLocked(outcome.ErrSlow, frame.Status{})
 	}
 	write := h.InlineLocked()

@@ -110,7 +110,7 @@ func TestTurns(t *testing.T) {
 	names := map[string]turn{"idle": idle, "queued": queued, "writing": writing, "stalled": stalled}
 	steps := map[string]struct{ prepare, step func(b *bench) }{
 		"idle -> queued":     {func(b *bench) { b.attach() }, func(b *bench) { b.push("1") }},
-		"idle -> writing":    {func(b *bench) { b.attach() }, func(b *bench) { b.Accept(&outbox.Message{Data: []byte("1")}, true); b.take() }},
+		"idle -> writing":    {func(b *bench) { b.attach() }, func(b *bench) { b.Accept(&outbox.Message{Data: []byte("1")}, false); b.take() }},
 		"queued -> writing":  {func(b *bench) { b.attach(); b.push("1") }, func(b *bench) { b.take() }},
 		"queued -> stalled":  {func(b *bench) { b.attach(); b.push("1") }, goOn},
 		"queued -> idle":     {func(b *bench) { b.attach(); b.push("1"); b.remove(outcome.ErrDeleted); b.attach() }, func(b *bench) { b.Serve(&b.writer) }},

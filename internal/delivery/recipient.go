@@ -121,13 +121,13 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	case len(m.Data) > b.Shared.Outbox: // another process may allow more
 		return 0, outcome.ErrTooLarge
 	}
-	bounded := b.Shared.Line.Opened() // asked once: if Start comes in between, m has not waited for room
-	if b.Full(m, bounded) {
+	full := b.Full(m)
+	if full {
 		if wait = r.PatienceLocked(); wait > 0 {
 			return wait, nil
 		}
 	}
-	if b.Accept(m, bounded) {
+	if b.Accept(m, full) {
 		r.RemoveLocked(outcome.ErrSlow, frame.Status{})
 	}
 	return 0, nil

@@ -21,12 +21,12 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	b.Attach(link, owners.Caller{})
 	b.Push(t.Context(), m)
 	b.backlog.Lock()
-	bounded := g.Line.Opened()
-	if b.backlog.Full(m, bounded) {
+	full := b.backlog.Full(m)
+	if full {
 		t.Error("before Start a message waits")
 	}
 	g.Line.Open(drain)
-	slow := b.backlog.Accept(m, bounded)
+	slow := b.backlog.Accept(m, full)
 	b.backlog.Unlock()
 	if slow || connOf(b) != link {
 		t.Error("it has closed the connection")
