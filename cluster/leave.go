@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"time"
@@ -37,27 +38,35 @@ func (n *Node) Leave(ctx context.Context) error {
 func (n *Node) leave(ctx context.Context) error {
 	_ = n.pool.SetCluster(nil) // fails after Shutdown
 	wake(n.changed)
-	err := n.settle(ctx)
-	settled := err == nil
+	unsettled := n.settle(ctx)
 	close(n.stop)
 	n.sweep(true)
 	n.self.Store(nil)
-	ended := make(chan struct{})
-	go func() {
+	held := await(ctx, func() {
 		n.unsubscribe()
 		n.running.Wait()
-		if settled {
+		if unsettled == nil {
 			n.farewell()
 		}
 		n.flush(ctx)
-		close(ended)
+	})
+	return cmp.Or(unsettled, held)
+}
+
+// await calls f, and returns when f has returned, or with ctx's error when ctx ends. f may be held
+// up in a write of nc. Then it ends after that.
+func await(ctx context.Context, f func()) error {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f()
 	}()
 	select {
 	case <-ended:
-	case <-ctx.Done(): // nc may be held up in a write; the goroutines end after it
-		err = ctx.Err()
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return err
 }
 
 // settle waits until nothing is on its way. Once the ids are withdrawn, accept takes no more

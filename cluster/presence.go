@@ -85,7 +85,12 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 			}
 		}
 		for _, node := range n.others() {
-			ids, err := n.askFor(ctx, node, pool)
+			var ids []string
+			var err error
+			if late := await(ctx, func() { ids, err = n.ask(ctx, node, pool) }); late != nil {
+				yield("", late)
+				return
+			}
 			for _, id := range ids {
 				if !yield(id, nil) {
 					return
@@ -95,23 +100,6 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 				return
 			}
 		}
-	}
-}
-
-// askFor is ask, but it ends with ctx even while nc is held up in a write.
-func (n *Node) askFor(ctx context.Context, node, pool string) (ids []string, err error) {
-	done := make(chan struct{})
-	var all []string
-	var failed error
-	go func() {
-		defer close(done)
-		all, failed = n.ask(ctx, node, pool)
-	}()
-	select {
-	case <-done:
-		return all, failed
-	case <-ctx.Done():
-		return nil, ctx.Err()
 	}
 }
 
