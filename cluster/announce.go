@@ -53,28 +53,22 @@ type entry struct {
 type announcer struct {
 	*Node
 	entries map[key]*entry
-	latest  uint64   // the highest number that an id has
-	fresh   []*entry // the ids with the highest numbers, which are still to be announced
-	drained int      // how many subscriptions were drained; see unsubscribe
-	silent  bool     // NATS did not answer unsubscribe since the last tick
-	lost    error    // why there was no connection to NATS at the last tick; nil if there was
-	held    []held   // ids whose connections ended with Shutdown
+	held    map[*entry]time.Time // until when; see holdTime
+	latest  uint64               // the highest number that an id has
+	fresh   []*entry             // the ids with the highest numbers, which are still to be announced
+	drained int                  // how many subscriptions were drained; see unsubscribe
+	silent  bool                 // NATS did not answer unsubscribe since the last tick
+	lost    error                // why there was no connection to NATS at the last tick; nil if there was
 
 	lastHeartbeat time.Time
 	unheard       time.Time // when it sent the first message that has not come back; zero if all have
 	resumes       uint64    // reconnects of nc that it has seen
 }
 
-// A held id keeps its subscription, because its user is expected at another node. Until another
-// node announces the id, or until holdTime has passed, this node answers pushes to it with outcomes
-// for none, and their senders try again.
-type held struct {
-	key
-	sub   *nats.Subscription
-	until time.Time
-}
-
-// holdTime is how long an id is held after its connection has ended.
+// holdTime is how long an id is held after its connection has ended with Shutdown. A held id keeps
+// its subscription, because its user is expected at another node. Until another node announces the
+// id, or until holdTime has passed, this node answers pushes to it with outcomes for none, and their
+// senders try again.
 const holdTime = 2 * time.Second
 
 // Changed implements [gcpool.Cluster]. It does not block.
@@ -134,7 +128,7 @@ func (s *announcer) refresh(k key) {
 	switch {
 	case s.withdrawn.Load():
 	case !here && e != nil:
-		s.drop(k, e)
+		s.drop(e)
 	case here && e == nil:
 		sub, err := s.nc.ChanQueueSubscribe(s.subjectOf(k), group, s.in)
 		if err != nil {
@@ -158,15 +152,15 @@ func (s *announcer) refresh(k key) {
 
 // drop removes an id that has left. If another node announces the id, this node redirects
 // requests for it there for at least hintTTL.
-func (s *announcer) drop(k key, e *entry) {
-	delete(s.entries, k)
+func (s *announcer) drop(e *entry) {
+	delete(s.entries, e.key)
 	s.mu.Lock()
-	s.hints[0][k] = e.next
+	s.hints[0][e.key] = e.next
 	s.mu.Unlock()
 	switch {
 	case e.sub == nil:
-	case e.next == "" && s.shutDown(k):
-		s.held = append(s.held, held{k, e.sub, s.now().Add(holdTime)})
+	case e.next == "" && s.shutDown(e.key):
+		s.held[e] = s.now().Add(holdTime)
 	default:
 		s.unsubscribe(e.sub)
 	}
@@ -234,13 +228,13 @@ func (s *announcer) leave() {
 	if s.withdrawn.Load() {
 		return
 	}
-	for k, e := range s.entries {
-		s.drop(k, e)
+	for _, e := range s.entries {
+		s.drop(e)
 	}
-	for _, h := range s.held {
-		s.unsubscribe(h.sub)
+	for e := range s.held {
+		s.unsubscribe(e.sub)
 	}
-	s.held = nil
+	clear(s.held)
 	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
 		_ = s.nc.FlushTimeout(time.Second) // then NATS sends nothing more for these ids

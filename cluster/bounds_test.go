@@ -152,7 +152,7 @@ func TestOnItsWayToAnIDThatLeaves(t *testing.T) {
 	p.hold(true)
 	h.publish(h.subjectOf(alice), []byte("x"))
 	h.flush()
-	g.drop(alice, &entry{sub: sub})
+	g.drop(&entry{key: alice, sub: sub})
 	p.hold(false)
 	eventually(t, "it comes", func() bool { return len(g.in) == 1 })
 	eventually(t, "no more comes", func() bool { return !sub.IsValid() })

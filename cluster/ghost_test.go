@@ -33,7 +33,7 @@ func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 	n := bare(called)
 	n.nc, n.pool, n.local = connect(t, url), pool, gcpool.NewLocal(pool)
 	g := &ghost{
-		announcer: &announcer{Node: n, entries: map[key]*entry{}}, t: t,
+		announcer: &announcer{Node: n, entries: map[key]*entry{}, held: map[*entry]time.Time{}}, t: t,
 		asks: make(chan *nats.Msg, inbox), hears: make(chan *nats.Msg, inbox),
 		all: make(chan *nats.Msg, inbox), got: make(chan *nats.Msg, inbox),
 	}

@@ -224,9 +224,9 @@ func TestMembersAreForgotten(t *testing.T) {
 func TestPlacesLinger(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
-	g.entries[alice] = &entry{next: "somewhere"}
+	g.entries[alice] = &entry{key: alice, next: "somewhere"}
 	g.hints[0][alice] = "before"
-	g.drop(alice, g.entries[alice])
+	g.drop(g.entries[alice])
 	for _, known := range []bool{true, true, false} {
 		at, ok := g.hintLocked(alice)
 		if ok != known || known && at != "somewhere" {
@@ -244,7 +244,7 @@ func TestBackBeforeItLeft(t *testing.T) {
 	pool.Register(name)
 	g := haunt(t, serve(t, nil).ClientURL(), "g", pool)
 	pool.GetConn(name).Add("alice", pipe(t))
-	g.entries[alice] = &entry{next: "elsewhere"}
+	g.entries[alice] = &entry{key: alice, next: "elsewhere"}
 	remote{g.Node}.Changed(name, "alice")
 	if g.update(); g.entries[alice].next != "" {
 		t.Errorf("she is at %q", g.entries[alice].next)

@@ -271,7 +271,7 @@ func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			g.held = append(g.held, held{key: key{name, userID(i)}, sub: sub})
+			g.held[&entry{key: key{name, userID(i)}, sub: sub}] = time.Time{}
 		}
 		g.flush()
 		lose(g, p)

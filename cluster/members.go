@@ -71,16 +71,15 @@ func (s *announcer) forget(now time.Time) {
 		}
 	}
 	s.mu.Unlock()
-	s.held = slices.DeleteFunc(s.held, func(h held) bool {
+	for e, until := range s.held {
 		s.mu.Lock()
-		elsewhere, _ := s.hintLocked(h.key)
+		elsewhere, _ := s.hintLocked(e.key)
 		s.mu.Unlock()
-		over := elsewhere != "" || !now.Before(h.until)
-		if over {
-			s.unsubscribe(h.sub)
+		if elsewhere != "" || !now.Before(until) {
+			delete(s.held, e)
+			s.unsubscribe(e.sub)
 		}
-		return over
-	})
+	}
 }
 
 // heartbeat tells the other nodes that this node is alive. The heartbeat comes back to this node,
@@ -176,16 +175,16 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	if e != nil {
 		e.next = node
 	}
-	if e == nil || !s.evict(k, e) {
+	if e == nil || !s.evict(e) {
 		s.local.Appeared(k.pool, k.id)
 	}
 }
 
 // evict closes the connection of an entry, but not a later connection of its id. It reports
 // whether it closed it. The pool then calls Changed.
-func (s *announcer) evict(k key, e *entry) (done bool) {
-	_ = s.pool.GetConn(k.pool).Get(k.id, func(conn net.Conn) error {
-		done = s.added(k).Equal(e.added) && s.local.Evict(k.pool, k.id, conn)
+func (s *announcer) evict(e *entry) (done bool) {
+	_ = s.pool.GetConn(e.pool).Get(e.id, func(conn net.Conn) error {
+		done = s.added(e.key).Equal(e.added) && s.local.Evict(e.pool, e.id, conn)
 		return nil
 	})
 	return done

@@ -133,7 +133,7 @@ func TestEvictsNoneThatCameAfter(t *testing.T) {
 	announced, version := *g.entries[alice], ahead(0)
 	time.Sleep(time.Millisecond)
 	conns.Add("alice", pipe(t))
-	if g.evict(alice, &announced) || conns.Len() != 1 {
+	if g.evict(&announced) || conns.Len() != 1 {
 		t.Error("another than the announced is closed")
 	}
 	if g.elsewhere(alice, "h", version); conns.Len() != 1 {

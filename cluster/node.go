@@ -168,7 +168,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n.self = new(atomic.Pointer[Node])
 	n.self.Store(n)
 	n.watch()
-	s := &announcer{Node: n, entries: map[key]*entry{}, resumes: nc.Stats().Reconnects}
+	s := &announcer{Node: n, entries: map[key]*entry{}, held: map[*entry]time.Time{}, resumes: nc.Stats().Reconnects}
 	n.running.Go(n.send)
 	n.running.Go(n.receive)
 	n.running.Go(s.announce)

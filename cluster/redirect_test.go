@@ -346,7 +346,7 @@ func TestHomes(t *testing.T) {
 func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
 	bob, carol, dave := key{name, "bob"}, key{name, "carol"}, key{name, "dave"}
-	g.entries[dave] = &entry{version: 1} // which is older
+	g.entries[dave] = &entry{key: dave, version: 1} // which is older
 	g.hints = [2]map[key]string{{alice: "hung"}, {bob: "hung"}}
 	for _, k := range []key{alice, bob, carol, dave} {
 		g.elsewhere(k, "well", ahead(0))
