@@ -297,12 +297,11 @@ func TestManyRefusals(t *testing.T) {
 // TestTooLateForAnAnswer: what was not taken when Leave ends is left alone.
 func TestTooLateForAnAnswer(t *testing.T) {
 	n := bare("n")
-	n.stop = make(chan struct{})
 	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 1 {
 		t.Error("no answer before")
 	}
 	n.pending, n.slots = nil, map[string]int{}
-	close(n.stop)
+	n.ended.Store(true)
 	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 0 {
 		t.Error("an answer after")
 	}

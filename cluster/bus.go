@@ -31,13 +31,13 @@ type bus struct {
 
 	gone      atomic.Bool // Leave has been called
 	withdrawn atomic.Bool // no id is announced any more, and no request is taken
+	ended     atomic.Bool // no message is sent any more; see sweep
 
 	malformed atomic.Uint64
 
 	ticked atomic.Pointer[reading] // at the last tick; see now
 
 	mu      sync.Mutex
-	ended   bool
 	clock   clock
 	members map[string]*member
 }

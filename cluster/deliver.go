@@ -128,10 +128,8 @@ func (n *incoming) proceed(r *delivery, errs []error) {
 		if taken > 0 {
 			return
 		}
-		select {
-		case <-n.stop:
+		if n.ended.Load() {
 			return // too late for an answer
-		default:
 		}
 		if errors.Is(err, context.Canceled) {
 			time.AfterFunc(retryDelay, func() { n.proceed(r, nil) })

@@ -76,7 +76,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	switch {
-	case n.away || n.ended:
+	case n.away || n.ended.Load():
 		return errAway
 	case len(b) > n.limit:
 		return errTooLarge
@@ -96,7 +96,7 @@ func (n *outgoing) enqueue(r *request) {
 	}
 	hint, _ := n.hintLocked(r.key)
 	r.node, r.since, r.heard = cmp.Or(r.node, hint), cmp.Or(r.since, n.now()), n.now()
-	if n.ended {
+	if n.ended.Load() {
 		n.mu.Unlock()
 		n.finish(r, errAway)
 		return

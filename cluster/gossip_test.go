@@ -233,7 +233,7 @@ func TestPlacesLinger(t *testing.T) {
 			t.Errorf("she is at %q, known %v, want %v", at, ok, known)
 		}
 		g.rotated = time.Time{}
-		g.sweep(false)
+		g.sweep()
 	}
 }
 

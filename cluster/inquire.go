@@ -74,13 +74,12 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	return nil
 }
 
-// sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests,
-// and those to come.
-func (n *replies) sweep(end bool) {
+// sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests:
+// enqueue looks at ended under mu, so none comes after that.
+func (n *replies) sweep() {
 	ended := map[*request]error{}
 	n.mu.Lock()
-	n.ended = n.ended || end
-	now := n.now()
+	end, now := n.ended.Load(), n.now()
 	n.ticks(now)
 	for number, r := range n.out {
 		if end || now.Sub(r.heard) > n.timeout {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"weak"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nulijiabei/gcpool"
@@ -97,9 +98,9 @@ func (n *Node) unsubscribe() {
 
 // watch notes the errors of NATS, and passes them on to the handler that nc had before.
 func (n *Node) watch() {
-	before, self := n.nc.ErrorHandler(), n.self
+	before, self := n.nc.ErrorHandler(), weak.Make(n)
 	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if n := self.Load(); n != nil { // nc outlives the node, and must not keep it
+		if n := self.Value(); n != nil && !n.ended.Load() { // nc outlives the node, and must not keep it
 			noted := err
 			if sub != nil {
 				noted = fmt.Errorf("%w: %q", err, sub.Subject)

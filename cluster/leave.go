@@ -39,9 +39,9 @@ func (n *Node) leave(ctx context.Context) error {
 	_ = n.pool.SetCluster(nil) // fails after Shutdown
 	wake(n.changed)
 	unsettled := n.settle(ctx)
+	n.ended.Store(true)
 	close(n.stop)
-	n.sweep(true)
-	n.self.Store(nil)
+	n.sweep()
 	held := await(ctx, func() {
 		n.unsubscribe()
 		n.running.Wait()

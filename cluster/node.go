@@ -109,12 +109,11 @@ type Node struct {
 	replies
 	incoming
 
-	in      chan *nats.Msg        // messages for the ids here, and answers
-	subs    []*nats.Subscription  // all but those of ids
-	changed chan struct{}         // wakes the announcer
-	left    chan struct{}         // closed when it has ended
-	self    *atomic.Pointer[Node] // nil after Leave
-	err     error                 // what it returned; valid once left is closed
+	in      chan *nats.Msg       // messages for the ids here, and answers
+	subs    []*nats.Subscription // all but those of ids
+	changed chan struct{}        // wakes the announcer
+	left    chan struct{}        // closed when Leave has ended
+	err     error                // what Leave returned; valid once left is closed
 
 	// Guarded by mu.
 	dirty map[key]bool // ids that came or went, for the announcer
@@ -162,11 +161,10 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	if err := n.subscribe(); err != nil {
 		_ = pool.SetCluster(nil) // fails after Shutdown
 		n.unsubscribe()
-		n.sweep(true)
+		n.ended.Store(true)
+		n.sweep()
 		return nil, fmt.Errorf("gcpool/cluster: %w", err)
 	}
-	n.self = new(atomic.Pointer[Node])
-	n.self.Store(n)
 	n.watch()
 	s := &announcer{Node: n, entries: map[key]*entry{}, held: map[*entry]time.Time{}, resumes: nc.Stats().Reconnects}
 	n.running.Go(n.send)

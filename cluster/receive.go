@@ -20,7 +20,7 @@ func (n *Node) receive() {
 				n.received(m)
 			}
 		case <-ticker.C:
-			n.sweep(false)
+			n.sweep()
 		case <-n.stop:
 			return
 		}

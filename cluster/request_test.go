@@ -79,8 +79,8 @@ func TestWindow(t *testing.T) {
 		{"a request has its answer", func() { n.claim(1) }, maxInFlight - 1, maxInFlight - 1, 1},
 		{"one is in progress", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 1},
 		{"the same is still", func() { n.answer(&decoder{left: []byte{2, inProgress, 0, 0}}, n.id) }, maxInFlight - 2, maxInFlight - 1, 0},
-		{"one is stuck", func() { n.out[3].heard = n.now().Add(-3 * tick); n.sweep(false) }, maxInFlight - 3, maxInFlight - 1, 1},
-		{"one is lost", func() { n.out[4].heard = n.now().Add(-n.timeout); n.sweep(false) }, maxInFlight - 4, maxInFlight - 2, 1},
+		{"one is stuck", func() { n.out[3].heard = n.now().Add(-3 * tick); n.sweep() }, maxInFlight - 3, maxInFlight - 1, 1},
+		{"one is lost", func() { n.out[4].heard = n.now().Add(-n.timeout); n.sweep() }, maxInFlight - 4, maxInFlight - 2, 1},
 	} {
 		n.sending = make(chan struct{}, 1)
 		if step.do(); n.inFlight != step.count || len(n.out) != step.out || len(n.sending) != step.woken {
@@ -159,7 +159,8 @@ func TestSweep(t *testing.T) {
 			}
 			n.open += 4
 		}
-		n.sweep(end)
+		n.ended.Store(end)
+		n.sweep()
 		if errs := *lostOutcome; len(errs) != 2 || errs[0] != ErrUncertain || errs[1] != ErrUncertain {
 			t.Errorf("end %v: what was out is %v", end, errs)
 		}
@@ -178,10 +179,10 @@ func TestForwardAfterLeave(t *testing.T) {
 	n := bare("n")
 	r, _ := pending("x")
 	n.enqueue(r)
-	if n.sweep(false); len(n.queue) != 1 {
+	if n.sweep(); len(n.queue) != 1 {
 		t.Error("it was given up at once")
 	}
-	n.ended = true
+	n.ended.Store(true)
 	r, errs := pending("x")
 	n.enqueue(r)
 	if len(*errs) != 1 || !errors.Is((*errs)[0], gcpool.ErrNotConnected) || n.open != 1 {
@@ -309,7 +310,8 @@ func TestBroadcastRefuses(t *testing.T) {
 		}
 	}
 	away, ended := bare("a"), bare("e")
-	away.away, ended.ended = true, true
+	away.away = true
+	ended.ended.Store(true)
 	for what, n := range map[string]*Node{"away": away, "ended": ended} {
 		n.sending = make(chan struct{}, 1)
 		if err := (remote{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrNotConnected) {

@@ -33,7 +33,7 @@ func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	n.mu.Lock()
 	c := n.broadcasts[pool]
 	full := c != nil && c.bytes+len(d.left) > broadcastBytes
-	if !full && !n.ended {
+	if !full && !n.ended.Load() {
 		if c == nil {
 			c = new(broadcast)
 			n.broadcasts[pool] = c
@@ -52,7 +52,7 @@ func (n *incoming) receiveBroadcast(m *nats.Msg) {
 func (n *incoming) drain(stream *gcpool.StreamPool, c *broadcast) {
 	for {
 		n.mu.Lock()
-		if len(c.waiting) == 0 || n.ended {
+		if len(c.waiting) == 0 || n.ended.Load() {
 			delete(n.broadcasts, stream.Name())
 			n.mu.Unlock()
 			return

@@ -91,7 +91,7 @@ func TestCast(t *testing.T) {
 	if len(n.broadcasts) > 0 || len(c.waiting) > 0 || c.bytes != 0 {
 		t.Errorf("%d wait, %d bytes, at the end", len(c.waiting), c.bytes)
 	}
-	n.ended = true
+	n.ended.Store(true)
 	if n.receiveBroadcast(m); len(n.broadcasts) > 0 {
 		t.Error("begun after the end")
 	}

@@ -12,8 +12,8 @@ import (
 func TestStoppedProcess(t *testing.T) {
 	s := serve(t, nil)
 	for what, look := range map[string]func(g *ghost){
-		"receive":   func(g *ghost) { g.sweep(false); g.tick() },
-		"announcer": func(g *ghost) { g.tick(); g.sweep(false) },
+		"receive":   func(g *ghost) { g.sweep(); g.tick() },
+		"announcer": func(g *ghost) { g.tick(); g.sweep() },
 	} {
 		g := haunt(t, s.ClientURL(), "g", nil)
 		var given []error
@@ -46,7 +46,7 @@ func TestSlowProcess(t *testing.T) {
 			t.Error("given up too soon")
 		}
 		n.ticked.Store(&reading{time.Now().Add(-time.Minute), n.ticked.Load().node})
-		n.sweep(false)
+		n.sweep()
 	}
 	if given != ErrUncertain {
 		t.Errorf("given up: %v", given)
