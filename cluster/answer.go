@@ -87,37 +87,35 @@ func (n *replies) answer(d *decoder, node string) {
 	}
 	n.mu.Lock()
 	n.memberLocked(node).answered++
-	// Either each message has its own outcome, or all have the same.
-	r, each, all := n.out[number], false, error(nil)
+	r, err := n.out[number], errOpen
 	switch {
 	case r == nil:
+	case kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name))):
+		err = n.settledLocked(r, codes, node, name)
 	case kind == inProgress:
 		r.since, r.heard = n.now(), n.now()
 		n.uncountLocked(r)
 	case kind == taken && r.kind == where:
-		all = gcpool.ErrMoved // ask again
+		err = gcpool.ErrMoved // ask again
 	case kind == taken:
-		all = ErrUncertain
+		err = ErrUncertain
 	case kind == absent:
-		all = n.absentLocked(r, node, name != "")
+		err = n.absentLocked(r, node, name != "")
 	default:
-		each = kind == outcomes && (len(codes) == r.sent || len(codes) < r.sent && (name == "" || plain(name)))
-		d.bad = !each
+		d.bad = true
 	}
-	if each || all != nil {
-		n.claimLocked(number)
+	if err == errOpen {
+		n.mu.Unlock()
+		return
 	}
+	n.claimLocked(number)
 	n.mu.Unlock()
-	if each {
-		n.settled(r, codes, node, name)
-	} else if all != nil {
-		n.finish(r, all)
-	}
+	n.finish(r, err)
 }
 
-// settled continues with r when a node has answered with outcomes for the first messages. The
-// others go to the node named, unless they have not been sent yet.
-func (n *replies) settled(r *request, codes []byte, node, name string) {
+// settledLocked notes the outcomes of the first messages of r, and sets the node to which the others
+// go: the node named, or the same node if they have not been sent yet.
+func (n *replies) settledLocked(r *request, codes []byte, node, name string) error {
 	for _, c := range codes {
 		r.errs = append(r.errs, reasons[c])
 	}
@@ -128,20 +126,13 @@ func (n *replies) settled(r *request, codes []byte, node, name string) {
 	switch {
 	case len(codes) == r.sent:
 		r.node, r.name = node, name
-		n.mu.Lock()
 		n.hints[0][r.key] = node
-		n.mu.Unlock()
 	case name == "" || name == n.id || name == r.node || n.now().Sub(r.since) > n.timeout:
-		n.finish(r, gcpool.ErrMoved)
-		return
+		return gcpool.ErrMoved
 	default:
 		r.node = name
 	}
-	if len(r.batch) > 0 {
-		n.enqueue(r)
-	} else {
-		n.finish(r, nil)
-	}
+	return nil
 }
 
 // departed handles a farewell. If all answers of that node have come, it never took a request

@@ -55,7 +55,7 @@ func (n *replies) mayHaveLocked(r *request) []string {
 	return n.everybodyLocked()
 }
 
-// absentLocked notes that a node never received r, and returns an outcome once there is one. It is
+// absentLocked notes that a node never received r, and returns the outcome, or errOpen. It is
 // ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
 // absent node has the id. A question may be asked twice.
 func (n *replies) absentLocked(r *request, node string, here bool) error {
@@ -64,14 +64,14 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 	case !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool { return !slices.Contains(r.absent, node) }):
 		return gcpool.ErrMoved
 	case !here:
-		return nil
+		return errOpen
 	case r.kind == where:
 		return gcpool.ErrMoved // ask again
 	case n.now().Sub(r.heard) > patience:
 		n.hints[0][r.key] = node
 		return ErrUncertain
 	}
-	return nil
+	return errOpen
 }
 
 // sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests:

@@ -128,13 +128,13 @@ func TestAbsent(t *testing.T) {
 		absent []string // who does not have it; the last has the id with a "+"
 		want   error
 	}{
-		"one of three":              {"", 0, []string{"g"}, nil},
-		"all but one that is gone":  {"", 0, []string{"g", n.id}, nil},
+		"one of three":              {"", 0, []string{"g"}, errOpen},
+		"all but one that is gone":  {"", 0, []string{"g", n.id}, errOpen},
 		"all":                       {"", 0, []string{"g", n.id, "h"}, gcpool.ErrMoved},
 		"its node":                  {"g", 0, []string{"g"}, gcpool.ErrMoved},
-		"not its node":              {"g", time.Minute, []string{"h", n.id}, nil},
+		"not its node":              {"g", time.Minute, []string{"h", n.id}, errOpen},
 		"the id elsewhere":          {"g", time.Minute, []string{"h+"}, ErrUncertain},
-		"the id elsewhere, so soon": {"g", 0, []string{"h+"}, nil},
+		"the id elsewhere, so soon": {"g", 0, []string{"h+"}, errOpen},
 	} {
 		clear(n.hints[0])
 		r := &request{key: alice, kind: push, node: row.node, heard: now.Add(-row.silent)}

@@ -64,6 +64,7 @@ func (oversize) Unwrap() error { return gcpool.ErrTooLarge }
 var (
 	errTooLarge error = oversize{}
 	errAway           = fmt.Errorf("%w: no connection to NATS", gcpool.ErrNotConnected)
+	errOpen           = errors.New("no outcome yet")
 	errNowhere        = fmt.Errorf("%w: no node took it", gcpool.ErrNotConnected)
 	errClosed         = fmt.Errorf("%w for good, so this node can only leave", nats.ErrConnectionClosed)
 	errCut            = errors.New("gcpool/cluster: the connection to NATS is lost")

@@ -34,17 +34,21 @@ func (n *outgoing) uncountLocked(r *request) {
 	}
 }
 
-// finish settles a request. err is the outcome of all messages that have none. A request that has
-// moved is sent again, for up to WithTimeout. The pauses grow with the time of the search, so that
-// a request soon finds an id that has just moved. The pool decides what becomes of the request if the
-// id is connected here by now, if some of its messages have outcomes, or if this node leaves.
+// finish settles a request. err is the outcome of all messages that have none. If err is nil, messages
+// without an outcome go to r.node. A request that has moved is sent again, for up to WithTimeout. The
+// pauses grow with the time of the search, so that a request soon finds an id that has just moved. The
+// pool decides what becomes of the request if the id is connected here by now, if some of its messages
+// have outcomes, or if this node leaves.
 func (n *outgoing) finish(r *request, err error) {
-	if err != gcpool.ErrMoved {
+	searched := n.now().Sub(r.since)
+	switch {
+	case err == nil && len(r.batch) > 0:
+		n.enqueue(r)
+		return
+	case err != gcpool.ErrMoved:
 		n.settle(r, err)
 		return
-	}
-	searched := n.now().Sub(r.since)
-	if searched > n.timeout {
+	case searched > n.timeout:
 		n.settle(r, errNowhere)
 		return
 	}

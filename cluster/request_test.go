@@ -130,7 +130,7 @@ func TestSearchBeginsAnew(t *testing.T) {
 		r, errs := pending("x", "y")
 		r.since, r.sent = time.Now().Add(-time.Hour), 2
 		n.out[1] = r
-		n.settled(r, heard(n), n.id, strings.Repeat("h", 22))
+		n.finish(r, n.settledLocked(r, heard(n), n.id, strings.Repeat("h", 22)))
 		if over := what == "nothing"; over == (len(n.queue) == 1) || over != (len(*errs) == 2) {
 			t.Errorf("%s: %d wait, outcomes %v", what, len(n.queue), *errs)
 		}
@@ -230,7 +230,7 @@ func TestTake(t *testing.T) {
 		}
 		sent := r.sent
 		n.claim(n.number)
-		n.settled(r, make([]byte, sent), n.id, "")
+		n.finish(r, n.settledLocked(r, make([]byte, sent), n.id, ""))
 		if sent == 3 {
 			continue
 		}
