@@ -33,12 +33,9 @@ var reasons = []error{
 	ErrUncertain,
 }
 
-// reason returns the number of an outcome.
+// reason returns the number of an outcome. Of the reasons, only nil is nil.
 func reason(err error) byte {
-	if err == nil {
-		return 0
-	}
-	i := slices.IndexFunc(reasons, func(r error) bool { return r != nil && errors.Is(err, r) })
+	i := slices.IndexFunc(reasons, func(r error) bool { return errors.Is(err, r) })
 	if i < 0 {
 		i = len(reasons) - 1
 	}
