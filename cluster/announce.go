@@ -199,9 +199,7 @@ func (s *announcer) sayFresh() {
 // upTo. It sends as many messages as they need, but at least one, and each message tells which
 // numbers it covers.
 func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
-	s.mu.Lock()
-	limit := s.limit - len(s.id) - 2 - 2*binary.MaxVarintLen64
-	s.mu.Unlock()
+	limit := int(s.nc.MaxPayload()) - len(s.id) - 2 - 2*binary.MaxVarintLen64
 	var b []byte
 	send := func(upTo uint64) {
 		head := binary.AppendUvarint(append(appendString(nil, s.id), joined), after)

@@ -201,7 +201,6 @@ func TestReconnected(t *testing.T) {
 func TestAnnouncementsFit(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
 	g := haunt(t, s.ClientURL(), "g", nil)
-	g.limit = 64 << 10
 	for _, id := range []string{strings.Repeat("x", 30<<10), strings.Repeat("y", 40<<10)} {
 		g.latest++
 		g.fresh = append(g.fresh, &entry{key: key{name, id}, version: 1, number: g.latest})
