@@ -42,13 +42,9 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// A replies part decides what becomes of requests that have been sent, from the answers of other
-// nodes or from their silence.
-type replies struct{ *outgoing }
-
 // answered handles a message to the node's own subject for answers: a status of NATS,
 // or answers of a node.
-func (n *replies) answered(m *nats.Msg) {
+func (n *incoming) answered(m *nats.Msg) {
 	if m.Header.Get("Status") != "" {
 		number, ok := n.numbered(m.Subject, n.id)
 		if !ok || m.Header.Get("Status") != "503" {
@@ -72,7 +68,7 @@ func (n *replies) answered(m *nats.Msg) {
 }
 
 // answer handles one answer. An answer to a request that was given up makes sense.
-func (n *replies) answer(d *decoder, node string) {
+func (n *incoming) answer(d *decoder, node string) {
 	number, kind, codes, name := d.number(), d.number(), d.bytes(), d.string()
 	unknown := func(code byte) bool { return int(code) >= len(reasons) }
 	if d.bad = d.bad || slices.ContainsFunc(codes, unknown); d.bad {
@@ -112,7 +108,7 @@ func (n *replies) answer(d *decoder, node string) {
 
 // settledLocked notes the outcomes of the first messages of r, and sets the node to which the others
 // go: the node named, or the same node if they have not been sent yet.
-func (n *replies) settledLocked(r *request, codes []byte, node, name string) error {
+func (n *incoming) settledLocked(r *request, codes []byte, node, name string) error {
 	for _, c := range codes {
 		r.errs = append(r.errs, reasons[c])
 	}
@@ -135,7 +131,7 @@ func (n *replies) settledLocked(r *request, codes []byte, node, name string) err
 // departed handles a farewell. If all answers of that node have come, it never took a request
 // without an answer, and this node sends the request again. If an answer is missing, the node may
 // have taken what is on its way, like a node that has died.
-func (n *replies) departed(node string, answers uint64) {
+func (n *incoming) departed(node string, answers uint64) {
 	n.mu.Lock()
 	m := n.memberLocked(node)
 	all := m.answered == answers

@@ -25,7 +25,8 @@ type origin struct {
 	number uint64
 }
 
-// An incoming part handles what other nodes send to the ids here.
+// An incoming part handles what other nodes send to the ids here. From their answers, or from their
+// silence, it also decides what becomes of the requests of this node.
 type incoming struct {
 	*outgoing
 	taken      atomic.Uint64

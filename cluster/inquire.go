@@ -15,7 +15,7 @@ const patience = time.Second
 // ones for WithTimeout. It asks the nodes that may have received the request. After a second it
 // asks all nodes, because one of them may have the id. A request that has been silent for two ticks
 // no longer counts as in flight, so that a node that hangs does not block requests to others.
-func (n *replies) inquireLocked(now time.Time) {
+func (n *incoming) inquireLocked(now time.Time) {
 	probes := map[string][]byte{}
 	for number, r := range n.out {
 		if now.Sub(r.heard) <= 2*tick {
@@ -48,7 +48,7 @@ func (n *replies) inquireLocked(now time.Time) {
 }
 
 // mayHaveLocked returns the nodes that may have received a request.
-func (n *replies) mayHaveLocked(r *request) []string {
+func (n *incoming) mayHaveLocked(r *request) []string {
 	if r.node != "" {
 		return []string{r.node}
 	}
@@ -58,7 +58,7 @@ func (n *replies) mayHaveLocked(r *request) []string {
 // absentLocked notes that a node never received r, and returns the outcome, or errOpen. It is
 // ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
 // absent node has the id. A question may be asked twice.
-func (n *replies) absentLocked(r *request, node string, here bool) error {
+func (n *incoming) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	switch {
 	case !slices.ContainsFunc(n.mayHaveLocked(r), func(node string) bool { return !slices.Contains(r.absent, node) }):
@@ -76,7 +76,7 @@ func (n *replies) absentLocked(r *request, node string, here bool) error {
 
 // sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests:
 // enqueue looks at ended under mu, so none comes after that.
-func (n *replies) sweep() {
+func (n *incoming) sweep() {
 	ended := map[*request]error{}
 	n.mu.Lock()
 	end, now := n.ended.Load(), n.now()

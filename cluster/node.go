@@ -106,8 +106,6 @@ const (
 // one, methods return gcpool.ErrInvalid, or the zero value. All methods may be called from any number
 // of goroutines at once.
 type Node struct {
-	*outgoing
-	replies
 	incoming
 
 	in      chan *nats.Msg       // messages for the ids here, and answers
@@ -187,7 +185,6 @@ func newNode() *Node {
 		hints: [2]map[key]string{{}, {}}, retries: map[key]retry{},
 	}
 	return &Node{
-		outgoing: out, replies: replies{out},
 		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
 		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
 		left: make(chan struct{}), dirty: map[key]bool{},
