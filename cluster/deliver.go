@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"errors"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,9 +30,32 @@ type origin struct {
 // silence, it also decides what becomes of the requests of this node.
 type incoming struct {
 	*outgoing
+	in         chan *nats.Msg // requests and answers
 	taken      atomic.Uint64
 	deliveries map[origin]*delivery
 	broadcasts map[string]*broadcast // by pool
+}
+
+// receive is the goroutine that handles requests and answers. It also watches deadlines, because it
+// is the one goroutine that never waits for NATS.
+func (n *incoming) receive() {
+	ticker := time.NewTicker(tick)
+	defer ticker.Stop()
+	answers := n.subject("r", "")
+	for {
+		select {
+		case m := <-n.in:
+			if strings.HasPrefix(m.Subject, answers) {
+				n.answered(m)
+			} else {
+				n.received(m)
+			}
+		case <-ticker.C:
+			n.sweep()
+		case <-n.stop:
+			return
+		}
+	}
 }
 
 // received handles one request.

@@ -108,7 +108,6 @@ const (
 type Node struct {
 	incoming
 
-	in      chan *nats.Msg       // messages for the ids here, and answers
 	subs    []*nats.Subscription // all but those of ids
 	changed chan struct{}        // wakes the announcer
 	left    chan struct{}        // closed when Leave has ended
@@ -185,9 +184,11 @@ func newNode() *Node {
 		hints: [2]map[key]string{{}, {}}, retries: map[key]retry{},
 	}
 	return &Node{
-		incoming: incoming{outgoing: out, deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{}},
-		in:       make(chan *nats.Msg, inbox), changed: make(chan struct{}, 1),
-		left: make(chan struct{}), dirty: map[key]bool{},
+		incoming: incoming{
+			outgoing: out, in: make(chan *nats.Msg, inbox),
+			deliveries: map[origin]*delivery{}, broadcasts: map[string]*broadcast{},
+		},
+		changed: make(chan struct{}, 1), left: make(chan struct{}), dirty: map[key]bool{},
 	}
 }
 
