@@ -34,7 +34,7 @@ type settings struct {
 	length time.Duration
 	seed   uint64
 	ending time.Duration // for what may end late
-	meddle func(s *soak) // a test's own fault, when the producers have ended; nil is none
+	meddle func(s *soak) // a test's own fault, when producers and users have ended; nil is none
 }
 
 // run is the program; it returns the exit code.

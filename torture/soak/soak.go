@@ -165,9 +165,6 @@ func soakOnce(ctx context.Context, set settings, out io.Writer) ([]string, func(
 	s.produce(over)
 	rec.watch(over)
 	s.producing.Wait()
-	if s.meddle != nil {
-		s.meddle(s)
-	}
 	s.finish(rec)
 	return rec.breaches, ledger.Forgotten(s.pool), nil
 }
@@ -176,6 +173,9 @@ func soakOnce(ctx context.Context, set settings, out io.Writer) ([]string, func(
 func (s *soak) finish(rec *record) {
 	close(s.quit)
 	s.living.Wait()
+	if s.meddle != nil {
+		s.meddle(s)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.goodbye)
 	defer cancel()
 	if err := s.pool.Shutdown(ctx); err != nil {
