@@ -42,6 +42,12 @@ import (
 // takeover, and loses what the buffer holds. Prefer a middleware in front of Upgrade that limits or
 // counts, or raise [WithWriteTimeout] and [WithHeartbeat].
 //
+// Behind a proxy the pool sees the system of the proxy, and not of the client. A proxy that buffers
+// megabytes for a client takes nothing more until the client has read about a third of that. A client
+// that needs longer than WithWriteTimeout for it is closed as slow, whatever [WithOverflow] says, and
+// a client that needs longer than a heartbeat for all of it as silent. Bound the send buffer of the
+// proxy, or raise both times.
+//
 // # Closing
 //
 // The first to close a connection sends the only close frame (RFC 6455 section 5.5.1): the library,
@@ -51,6 +57,9 @@ import (
 // close_notify. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
 // returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
 // whenever the peer answers before that, the library still reads the close frame of the peer.
+//
+// If a push fails because the peer has gone, the pool removes the connection, but the library still
+// reads what the peer had sent before it left, up to its close frame.
 //
 // # The handshake
 //

@@ -7,5 +7,8 @@ import "net"
 // WriteNow writes nothing here: Write does.
 func WriteNow(net.Conn, []byte) (n int) { return 0 }
 
+// PeerLeft cannot tell here.
+func PeerLeft(net.Conn, error) bool { return false }
+
 // Gone cannot tell here.
 func Gone(net.Conn) bool { return false }

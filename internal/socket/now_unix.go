@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"errors"
 	"net"
 	"syscall"
 )
@@ -19,6 +20,12 @@ func WriteNow(conn net.Conn, p []byte) (n int) {
 		return true
 	})
 	return max(n, 0)
+}
+
+// PeerLeft reports whether a write to conn has failed because the peer has closed conn. What the
+// peer had sent before can still be read. It cannot tell for connections that are not the system's own.
+func PeerLeft(conn net.Conn, err error) bool {
+	return System(Under(conn)) && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET))
 }
 
 // Gone reports whether the peer has closed its side of conn, or the system has given it up.

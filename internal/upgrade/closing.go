@@ -15,6 +15,9 @@ import (
 //	answering -> shutting    the peer has sent its close frame, will send none, or is late
 //	shutting  -> lingering   our side is shut
 //	lingering -> ended       the peer has closed; or it began the close and has everything
+//	alive     -> parted      a write has failed because the peer has gone; the library may still read
+//	                         what came before
+//	parted    -> ended       the library has read all, or reads no more
 //	any       -> ended       closeGrace is over, nothing can be sent, or Kill
 type life uint8
 
@@ -24,6 +27,7 @@ const (
 	answering
 	shutting
 	lingering
+	parted
 	ended
 )
 
@@ -104,6 +108,13 @@ func (c *closing) ask(status bool) {
 	}
 }
 
+// fails notes that a write has cut a frame for good, and whether because the peer has gone.
+func (c *closing) fails(err error, gone bool) {
+	if c.cut = err; gone && c.life == alive {
+		c.life = parted
+	}
+}
+
 // leaves notes that nothing is due any more, after ask. opened is false if no close frame can have left,
 // because the handshake is not over: then there is no answer to wait for.
 func (c *closing) leaves(opened bool) {
@@ -141,8 +152,10 @@ func (c *closing) move() life {
 		c.life = ended
 	case c.life == alive && (c.done || c.heard) && c.said == library:
 		c.ask(true)
+	case c.life == parted && (c.done || c.abandoned):
+		c.life = ended
 	}
-	closes := c.life != alive && c.life != ended
+	closes := alive < c.life && c.life < parted
 	c.drops = c.drops || closes && (c.abandoned || c.said != library)
 	return c.life
 }

@@ -25,6 +25,8 @@ func TestClosing(t *testing.T) {
 	early := func(c *closing) { c.shut(false, false) }
 	fails := func(c *closing) { c.shut(true, true) }
 	cut := func(c *closing) { c.cut = errors.New("cut") }
+	gone := func(c *closing) { c.fails(errors.New("gone"), true) }
+	unread := func(c *closing) { c.abandoned = true }
 	kill := func(c *closing) { c.life = ended }
 	type moves []struct {
 		event func(*closing)
@@ -55,6 +57,10 @@ func TestClosing(t *testing.T) {
 		"the peer begins, and has all":          {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {shut, ended, library}},
 		"the peer begins, and has not all yet":  {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {early, lingering, library}, {over, ended, library}},
 		"the peer begins, the pool answers":     {{peer, alive, nobody}, {closes, ending, pool}, {out, shutting, pool}, {early, lingering, pool}, {over, ended, pool}},
+		"the peer goes":                         {{gone, parted, nobody}, {closes, parted, nobody}, {peer, parted, nobody}, {over, ended, nobody}},
+		"the peer goes behind our frame":        {{closes, ending, pool}, {gone, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
+		"the peer goes, and the library closes": {{gone, parted, nobody}, {closes, parted, nobody}, {unread, ended, nobody}},
+		"the peer goes, and nobody reads":       {{unread, alive, nobody}, {gone, ended, nobody}},
 		"killed":                                {{kill, ended, nobody}, {over, ended, nobody}, {answer, ended, nobody}},
 	} {
 		var c closing

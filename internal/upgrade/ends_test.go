@@ -1,6 +1,7 @@
 package upgrade
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -187,6 +188,56 @@ func TestErrorsOfReadAreTheLibrarys(t *testing.T) {
 	peer.Close()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
 		t.Errorf("behind the end: %d, %v", n, err)
+	}
+}
+
+// TestWhatCameBeforeThePeerLeftIsRead: a peer says its last words and closes its socket, and a push
+// finds that out before the library has read them.
+func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
+	words := bytes.Repeat([]byte("\x81\x85\x00\x00\x00\x00hello"), 50)
+	last := append(words, theirClose...)
+	for what, test := range map[string]struct {
+		reads int
+		then  func(c *Conn)
+	}{
+		"to the end":                {len(last), func(c *Conn) { c.Read(make([]byte, 1)) }},
+		"until the library closes":  {len(last) / 2, func(c *Conn) { c.Close() }},
+		"until the handler returns": {len(last) / 2, (*Conn).Abandon},
+	} {
+		c, peer := upgradedPair(t)
+		io.WriteString(c, "\x81\x02hi") // unread, so the peer's close resets the connection
+		peer.Write(last)
+		eventuallyReset(t, c, peer)
+		over := make(chan bool)
+		NewSender(c).Close(frame.StatusGoingAway, func() { close(over) })
+		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Errorf("%s: SetReadDeadline: %v", what, err)
+		}
+		got := make([]byte, test.reads)
+		if n, err := io.ReadFull(c, got); !bytes.Equal(got, last[:test.reads]) || err != nil {
+			t.Errorf("%s: read %d bytes of %d, %v", what, n, test.reads, err)
+		}
+		select {
+		case <-over:
+			t.Errorf("%s: the socket is closed while the library reads", what)
+		default:
+		}
+		test.then(c)
+		<-over
+	}
+}
+
+// eventuallyReset makes peer leave, and pushes until that fails.
+func eventuallyReset(t *testing.T, c *Conn, peer net.Conn) {
+	t.Helper()
+	peer.Close()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+		if _, err := NewSender(c).Send([]byte("\x81\x02hi"), func(int) {}); err != nil {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatal("pushes to a peer that has left do not fail")
+		}
 	}
 }
 

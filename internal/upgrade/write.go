@@ -48,7 +48,8 @@ func (c *Conn) acquire(w writer) (err error) {
 // release it.
 func (c *Conn) release(from writer, err error) {
 	if err != nil {
-		c.update(func(now *closing) { now.cut = err })
+		gone := socket.PeerLeft(c.Conn, err)
+		c.update(func(now *closing) { now.fails(err, gone) })
 	}
 	c.mu.Lock()
 	if from == nobody && c.turns.turn != nobody {
