@@ -3,11 +3,9 @@ package gcpool
 import (
 	"cmp"
 	"context"
-	"errors"
 	"log"
 	"net"
 	"net/http"
-	"runtime"
 	"runtime/debug"
 	"sync/atomic"
 	"time"
@@ -32,8 +30,9 @@ import (
 // Where it cannot hijack, Upgrade answers 500 and tells [slog.Default] why, at Warn: with HTTP/2,
 // under [http.TimeoutHandler], and behind a middleware whose ResponseWriter has neither Hijack nor
 // Unwrap. On an event-loop server such as nbio's engine, which keeps reading from a hijacked
-// connection, it closes the connection and logs why. A server that speaks HTTP/2 may stay as it is, because clients ask for a WebSocket with
-// HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use HTTP/2.
+// connection, it closes the connection and logs why. A server that speaks HTTP/2 may stay as it is,
+// because clients ask for a WebSocket with HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use
+// HTTP/2.
 //
 // A listener that wraps its connections hides their sockets: LimitListener of
 // golang.org/x/net/netutil does, and so do a listener for the PROXY protocol and a counter of
@@ -95,8 +94,8 @@ import (
 // also gives a WebSocket 30 s. The pool goes on after that, but a handler that watches its context
 // should not stand behind such a middleware. If the handler ends with that context, or with
 // http.Server.BaseContext, and its connection is closed without a code of the application, the peer
-// gets code 1001 in place of 1000, and comes back. Middleware inside Upgrade, around h, also lasts as long
-// as h, and costs no buffers.
+// gets code 1001 in place of 1000, and comes back. Middleware inside Upgrade, around h, also lasts
+// as long as h, and costs no buffers.
 //
 // The response of h has the headers that were set in front, but bypasses the middleware there: an
 // access log in front does not see its status, and a gzip middleware in front does not encode it.
@@ -141,24 +140,6 @@ func Upgrade(h http.Handler) http.Handler {
 		}
 	})
 }
-
-// hijack returns the connection, and the bytes that have come with the request.
-func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
-	conn, buf, err := http.NewResponseController(w).Hijack()
-	if err == nil && buf == nil {
-		conn.Close()
-		err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
-	}
-	if err != nil {
-		return nil, nil, err
-	}
-	early, err = buf.Reader.Peek(buf.Reader.Buffered())
-	return conn, early, err
-}
-
-// notFromFront are the headers that make sense only if the middleware in front sees the body, or
-// owns the connection. The answer bypasses it.
-var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", "Transfer-Encoding"}
 
 // Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
 // serve it. Any library may speak WebSocket on it, such as gorilla, coder, gws, gobwas or melody.
@@ -207,33 +188,6 @@ func NewConn(conn net.Conn) net.Conn {
 		return nil
 	}
 	return upgrade.NewOpen(conn)
-}
-
-// calledByServer reports whether net/http's server has called the caller directly. If the
-// functions of net/http get other names one day, it says no, which costs only memory.
-func calledByServer() bool {
-	pcs := make([]uintptr, 16)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
-	for frame, more := frames.Next(); more; frame, more = frames.Next() {
-		switch frame.Function {
-		case "net/http.serverHandler.ServeHTTP":
-			return true
-		case "net/http.HandlerFunc.ServeHTTP", "net/http.(*ServeMux).ServeHTTP": // which do nothing afterwards
-		default:
-			return false
-		}
-	}
-	return false
-}
-
-// withoutEnd returns a context with the values of ctx, which never ends. If the application has
-// added no values, it keeps only net/http's server.
-func withoutEnd(ctx context.Context) context.Context {
-	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
-	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
-		return context.WithoutCancel(ctx)
-	}
-	return context.WithValue(context.Background(), http.ServerContextKey, srv)
 }
 
 // upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it

@@ -35,7 +35,7 @@ func (c *Conn) Close() error {
 func (c *Conn) Closed() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.closing.life != alive && c.closing.life != parted
+	return c.closing.begun()
 }
 
 // End begins the close, with s if no close frame was sent. It never blocks. after is called

@@ -52,8 +52,10 @@ type closing struct {
 	front <-chan struct{} // closed when what is in front of a handler ends it; nil once it has returned
 }
 
-// goesAway reports whether the peer is to come back: the server ends, or ends the request, and not the
-// application the connection.
+// begun reports whether the close has begun.
+func (c *closing) begun() bool { return c.life != alive && c.life != parted }
+
+// goesAway reports whether the peer should come back, because the server ends, or ends the request.
 func (c *closing) goesAway() bool {
 	select {
 	case <-c.front:
@@ -108,15 +110,15 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// fails notes that a write has cut a frame for good, and whether because the peer has gone.
+// fails notes that a write has failed for good, and whether the peer has gone.
 func (c *closing) fails(err error, gone bool) {
 	if c.cut = err; gone && c.life == alive {
 		c.life = parted
 	}
 }
 
-// leaves notes that nothing is due any more, after ask. opened is false if no close frame can have left,
-// because the handshake is not over: then there is no answer to wait for.
+// leaves notes that nothing is due any more, after ask. opened is false if no close frame can have
+// left, because the handshake is not over: then there is no answer to wait for.
 func (c *closing) leaves(opened bool) {
 	c.life = max(c.life, answering)
 	c.late = c.late || !opened

@@ -34,7 +34,7 @@ func limitReads(conn net.Conn) {
 
 func (c *Conn) SetWriteDeadline(t time.Time) error {
 	c.mu.Lock()
-	if c.closing.life != alive {
+	if c.closing.begun() {
 		c.mu.Unlock()
 		return net.ErrClosed
 	}

@@ -210,8 +210,8 @@ func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 		eventuallyReset(t, c, peer)
 		over := make(chan bool)
 		NewSender(c).Close(frame.StatusGoingAway, func() { close(over) })
-		if err := c.SetReadDeadline(time.Now().Add(20 * time.Second)); err != nil {
-			t.Errorf("%s: SetReadDeadline: %v", what, err)
+		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
+			t.Errorf("%s: SetDeadline: %v", what, err)
 		}
 		got := make([]byte, test.reads)
 		if n, err := io.ReadFull(c, got); !bytes.Equal(got, last[:test.reads]) || err != nil {

@@ -1,0 +1,54 @@
+package gcpool
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"runtime"
+)
+
+// hijack returns the connection, and the bytes that have come with the request.
+func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
+	conn, buf, err := http.NewResponseController(w).Hijack()
+	if err == nil && buf == nil {
+		conn.Close()
+		err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	early, _ = buf.Reader.Peek(buf.Reader.Buffered()) // which it has
+	return conn, early, nil
+}
+
+// notFromFront are the headers that make sense only if the middleware in front sees the body, or
+// owns the connection. The answer bypasses it.
+var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", "Transfer-Encoding"}
+
+// calledByServer reports whether net/http's server has called the caller directly. If the
+// functions of net/http get other names one day, it says no, which costs only memory.
+func calledByServer() bool {
+	pcs := make([]uintptr, 16)
+	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
+	for frame, more := frames.Next(); more; frame, more = frames.Next() {
+		switch frame.Function {
+		case "net/http.serverHandler.ServeHTTP":
+			return true
+		case "net/http.HandlerFunc.ServeHTTP", "net/http.(*ServeMux).ServeHTTP": // which do nothing afterwards
+		default:
+			return false
+		}
+	}
+	return false
+}
+
+// withoutEnd returns a context with the values of ctx, which never ends. If the application has
+// added no values, it keeps only net/http's server.
+func withoutEnd(ctx context.Context) context.Context {
+	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
+	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {
+		return context.WithoutCancel(ctx)
+	}
+	return context.WithValue(context.Background(), http.ServerContextKey, srv)
+}
