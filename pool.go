@@ -52,9 +52,9 @@
 // needs more than a second for the data already on its way, as on a slow link: its client sees
 // 1006, even in place of 4500, and comes back. Where the pool cannot see that a peer reads, as
 // without [Upgrade] or behind a listener that wraps connections, a takeover gives the peer only
-// about 20 ms to take that data. Over TLS without Upgrade, let the handler return without calling
-// Close: Close makes x/net try to write something other than close_notify, and the client reports a
-// broken record.
+// about 20 ms to take that data. Without Upgrade, let the handler return without calling Close: now
+// and then x/net's Close sends a second close frame, with 1000, and over TLS it tries to write
+// something other than close_notify, and the client reports a broken record.
 //
 // # Concurrency
 //
