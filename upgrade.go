@@ -58,7 +58,8 @@ import (
 // whenever the peer answers before that, the library still reads the close frame of the peer.
 //
 // If a push fails because the peer has gone, the pool removes the connection, but the library still
-// reads what the peer had sent before it left, up to its close frame.
+// reads what the peer had sent before it left, up to its close frame. Without Upgrade, a handler of
+// x/net has half a second for that.
 //
 // # The handshake
 //

@@ -2,6 +2,7 @@ package promises
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -171,4 +172,37 @@ func TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack(t *testing.T) {
 		equal(t, "close frames", closings(raw), []string{"1001"})
 		close(busy)
 	})
+}
+
+// TestLastWordsAreRead: a peer says its last words and leaves, and a push finds that out before the
+// handler has read them.
+func TestLastWordsAreRead(t *testing.T) {
+	both(t, func(t *testing.T, wrap wrapper) { undisturbed(t, func() error { return lastWords(t, wrap) }) })
+}
+
+func lastWords(t *testing.T, wrap wrapper) error {
+	_, conns, stream := started(t)
+	added, reads, read := make(chan bool), make(chan bool), make(chan int)
+	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
+		conns.Add("a", ws)
+		close(added)
+		<-reads
+		n := 0
+		for message := ""; websocket.Message.Receive(ws, &message) == nil; {
+			n++
+		}
+		read <- n
+	}))
+	peer, _ := handshake(t, addr, "", 0)
+	<-added
+	stream.Deliver(t.Context(), "a", []byte("unread, so the peer's close resets the connection"))
+	const words = 50
+	peer.Write(bytes.Repeat([]byte("\x81\x85\x00\x00\x00\x00hello"), words))
+	peer.Close()
+	eventually(t, "a push fails", func() bool { return stream.Deliver(t.Context(), "a", []byte("x")) != nil })
+	close(reads)
+	if n := <-read; n != words {
+		return fmt.Errorf("the handler has read %d of %d messages", n, words)
+	}
+	return nil
 }

@@ -18,21 +18,19 @@ import (
 // went. x/net closes the socket when the handler returns.
 type xnet struct {
 	ws      *websocket.Conn
-	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to failed
+	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to over
 	out     chan struct{} // closed when the pool's close is over
 }
 
 // The states of a pool's close frame.
 //
 //	unsaid -> saying  it is being sent
-//	unsaid -> failed  a frame may be cut, so none can follow
-//	saying -> said    it is out, so the handler will return, and x/net closes the socket
-//	saying -> failed  it may be cut
+//	unsaid -> over    a frame may be cut, so none can follow
+//	saying -> over    it is out, or may be cut
 const (
 	unsaid uint32 = iota
 	saying
-	said
-	failed
+	over
 )
 
 func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
@@ -44,7 +42,7 @@ func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 		return 1, x.send(op, payload)
 	})
 	if err != nil {
-		x.goodbye.CompareAndSwap(unsaid, failed)
+		x.goodbye.CompareAndSwap(unsaid, over)
 	}
 	return n, err
 }
@@ -78,7 +76,7 @@ func (x *xnet) Closed() bool {
 		deadline = time.Now().Add(closeGrace)
 	}
 	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
-	if x.goodbye.Load() >= said { // maybe since just now
+	if x.goodbye.Load() == over { // maybe since just now
 		_ = socket.Guard(x.expire)
 	}
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
@@ -88,11 +86,8 @@ func (x *xnet) Closed() bool {
 // from here on.
 func (x *xnet) Goodbye(s frame.Status) (err error) {
 	if x.goodbye.CompareAndSwap(unsaid, saying) {
-		now := said
-		if err = x.send(frame.Close, s.Payload()); err != nil {
-			now = failed
-		}
-		x.goodbye.Store(now)
+		err = x.send(frame.Close, s.Payload())
+		x.goodbye.Store(over)
 		_ = socket.Guard(x.expire)
 	}
 	return err
@@ -100,17 +95,18 @@ func (x *xnet) Goodbye(s frame.Status) (err error) {
 
 func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
-// Close waits until the handler has read the peer's answer and returned, because then x/net closes
-// the socket. If the socket were closed sooner, the peer might not see the frame.
+// Close waits until the handler has read what the peer has sent, and its answer, and returned,
+// because then x/net closes the socket. If the socket were closed sooner, the peer might not see the
+// frame, and what it sent before it left would be lost.
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
-	if s.Code != 0 && x.goodbye.Load() == unsaid && socket.Guard(limit) == nil {
-		_ = x.Goodbye(s)
+	waits := s.Code != 0
+	if waits && x.goodbye.Load() == unsaid && socket.Guard(limit) == nil {
+		waits = x.Goodbye(s) == nil
 	}
 	close(x.out)
-	waits := func() bool { return s.Code != 0 && x.goodbye.Load() != failed && !x.Closed() }
-	for start := time.Now(); waits() && time.Since(start) < closeGrace/2; {
+	for start := time.Now(); waits && !x.Closed() && time.Since(start) < closeGrace/2; {
 		time.Sleep(max(time.Millisecond, time.Since(start)/8))
 	}
 	x.Kill()
