@@ -77,9 +77,11 @@ func (f *flight) write() (more bool) {
 	var n int
 	var err error
 	switch {
-	case f.op == 0:
-		n, err = conn.Send(f.chunk.Frames()[f.tried:], f.moved)
+	case f.tried > 0:
+		n, err = conn.Rest(f.chunk.Frames()[f.tried:], f.moved)
 		n += f.tried
+	case f.op == 0:
+		n, err = conn.Send(f.chunk.Frames(), f.moved)
 	case f.op == frame.Ping:
 		err = conn.Ping()
 	default:

@@ -78,7 +78,7 @@ func (l *Link) Init(conn net.Conn, binary bool) bool {
 		l.opcode = ws.PayloadType & 0xf
 	}
 	if up := unwrap(conn); up != nil {
-		l.kind = upgrade.NewSender(up) // whole batches of frames bypass the library
+		l.kind = upgrade.Sender{Conn: up} // whole batches of frames bypass the library
 	} else if ws != nil {
 		l.kind = newXNet(ws)
 	} else if streams(conn) {
@@ -99,24 +99,36 @@ func (l *Link) Is(conn net.Conn) bool {
 // Conn are the same connection. Elsewhere a connection whose type cannot be compared is never the
 // same. Same calls no code of the application.
 func (l *Link) Same(o *Link) bool {
-	if up, other := l.upgraded(), o.upgraded(); up != nil && other != nil {
-		return up.Conn == other.Conn
+	up, ours := l.upgraded()
+	if other, theirs := o.upgraded(); ours && theirs {
+		return up == other
 	}
 	return reflect.ValueOf(o.Conn).Comparable() && l.Conn == o.Conn
 }
 
-// upgraded returns l's kind if that is a connection under Upgrade, and nil otherwise.
-func (l *Link) upgraded() *upgrade.Sender {
-	s, _ := l.kind.(*upgrade.Sender)
-	return s
+// upgraded returns l's kind, and reports whether that is a connection under Upgrade.
+func (l *Link) upgraded() (up upgrade.Sender, ok bool) {
+	up, ok = l.kind.(upgrade.Sender)
+	return up, ok
 }
 
 // Tries reports whether Try can write anything.
-func (l *Link) Tries() bool { return l.opcode == 0 && l.upgraded() != nil }
+func (l *Link) Tries() bool {
+	_, ok := l.upgraded()
+	return ok && l.opcode == 0
+}
 
-// Try writes as many frames as the system takes at once, and returns how far it came. The next
-// Send must write the rest.
-func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
+// Try writes as many frames as the system takes at once, and returns how far it came.
+func (l *Link) Try(frames []byte) (n int) {
+	up, _ := l.upgraded()
+	return up.Try(frames)
+}
+
+// Rest is Send for the frames of which Try has written a part.
+func (l *Link) Rest(frames []byte, progress func(n int)) (n int, err error) {
+	up, _ := l.upgraded()
+	return up.Rest(frames, progress)
+}
 
 // Ping sends an empty ping.
 func (l *Link) Ping() error {
@@ -129,8 +141,8 @@ func (l *Link) Ping() error {
 // Heard reports whether anything came from the peer since the last call, and whether l can
 // tell. If l cannot, heard is true. One call may run at a time.
 func (l *Link) Heard() (heard, tells bool) {
-	up := l.upgraded()
-	if up == nil {
+	up, ok := l.upgraded()
+	if !ok {
 		return true, false
 	}
 	count := up.Reads()
@@ -172,10 +184,11 @@ func (l *Link) Usable(n int, err error) int {
 	}
 	conn := l.Socket()
 	_, secure := conn.(*tls.Conn)
+	_, upgraded := l.upgraded()
 	switch {
 	case secure && !socket.System(socket.Under(conn)):
 		return n + doubtful
-	case l.upgraded() != nil && streams(conn):
+	case upgraded && streams(conn):
 		return 0
 	}
 	return n

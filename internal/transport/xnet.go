@@ -18,8 +18,9 @@ import (
 // went. x/net closes the socket when the handler returns.
 type xnet struct {
 	ws      *websocket.Conn
-	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to over
+	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to killed
 	out     chan struct{} // closed when the pool's close is over
+	dead    chan struct{} // closed when the goodbye is killed
 }
 
 // The states of a pool's close frame.
@@ -27,13 +28,17 @@ type xnet struct {
 //	unsaid -> saying  it is being sent
 //	unsaid -> over    a frame may be cut, so none can follow
 //	saying -> over    it is out, or may be cut
+//	any    -> killed  the socket is being closed
 const (
 	unsaid uint32 = iota
 	saying
 	over
+	killed
 )
 
-func newXNet(ws *websocket.Conn) *xnet { return &xnet{ws: ws, out: make(chan struct{})} }
+func newXNet(ws *websocket.Conn) *xnet {
+	return &xnet{ws: ws, out: make(chan struct{}), dead: make(chan struct{})}
+}
 
 // Send sends frames one by one. Nothing can follow an error, because it may have cut a
 // frame.
@@ -76,7 +81,7 @@ func (x *xnet) Closed() bool {
 		deadline = time.Now().Add(closeGrace)
 	}
 	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
-	if x.goodbye.Load() == over { // maybe since just now
+	if x.goodbye.Load() >= over { // maybe since just now
 		_ = socket.Guard(x.expire)
 	}
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
@@ -87,7 +92,7 @@ func (x *xnet) Closed() bool {
 func (x *xnet) Goodbye(s frame.Status) (err error) {
 	if x.goodbye.CompareAndSwap(unsaid, saying) {
 		err = x.send(frame.Close, s.Payload())
-		x.goodbye.Store(over)
+		x.goodbye.CompareAndSwap(saying, over)
 		_ = socket.Guard(x.expire)
 	}
 	return err
@@ -107,7 +112,11 @@ func (x *xnet) Close(s frame.Status, after func()) {
 	}
 	close(x.out)
 	for start := time.Now(); waits && !x.Closed() && time.Since(start) < closeGrace/2; {
-		time.Sleep(max(time.Millisecond, time.Since(start)/8))
+		select {
+		case <-time.After(max(time.Millisecond, time.Since(start)/8)):
+		case <-x.dead:
+			waits = false
+		}
 	}
 	x.Kill()
 }
@@ -122,6 +131,9 @@ func (x *xnet) Announce(frame.Status) {
 
 // Kill sets a deadline first, because x/net's Close sends status 1000 whatever was sent before.
 func (x *xnet) Kill() {
+	if x.goodbye.Swap(killed) != killed {
+		close(x.dead)
+	}
 	_ = socket.Guard(x.expire)
 	kill(x.ws)
 }

@@ -25,7 +25,7 @@ var takeover = frame.Status{Code: 4500}
 // TestOneCloseFrame: the first of all that are asked for, whoever asks.
 func TestOneCloseFrame(t *testing.T) {
 	library := func(f string) func(*Conn) { return func(c *Conn) { c.Write([]byte(f)) } }
-	goodbye := func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway) }
+	goodbye := func(c *Conn) { Sender{c}.Goodbye(frame.StatusGoingAway) }
 	closes := func(c *Conn) { c.Close() }
 	replaced := func(c *Conn) { c.End(takeover, func() {}) }
 	for _, test := range []struct {
@@ -190,7 +190,7 @@ func TestCloseOfAPoolReadsTheAnswer(t *testing.T) {
 		start := time.Now()
 		shut, over := make(chan time.Duration, 1), make(chan time.Duration, 1)
 		half := halfCloser{conn, func() { shut <- time.Since(start) }}
-		s := NewSender(&Conn{Conn: half, speech: speech{phase: frames}})
+		s := Sender{&Conn{Conn: half, speech: speech{phase: frames}}}
 		go s.Close(frame.StatusNormal, func() { over <- time.Since(start) })
 		expect(t, peer, "of a busy handler", close1000)
 		peer.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xe8"))
@@ -297,7 +297,7 @@ func TestCloseEndsTheWaitForATurn(t *testing.T) {
 			c.Write([]byte("\x01\x01x")) // which goes on
 			sent := make(chan error, 1)
 			go func() {
-				_, err := NewSender(c).Send([]byte("\x81\x01y"), func(int) {})
+				_, err := Sender{c}.Send([]byte("\x81\x01y"), func(int) {})
 				sent <- err
 			}()
 			synctest.Wait()
@@ -314,7 +314,7 @@ func TestCloseEndsTheWaitForATurn(t *testing.T) {
 // TestAnnouncedStatusIsTheOnlyOne, although the handler closes before the pool does.
 func TestAnnouncedStatusIsTheOnlyOne(t *testing.T) {
 	c, peer := upgradedPair(t)
-	s := NewSender(c)
+	s := Sender{c}
 	s.Announce(takeover)
 	c.Close()
 	s.Close(takeover, func() {})
@@ -336,7 +336,7 @@ func TestCloseThatComesLateIsOrderlyToo(t *testing.T) {
 				c.Abandon()
 			}()
 			synctest.Wait()
-			NewSender(c).Close(frame.StatusNormal, func() { over <- time.Since(start) })
+			Sender{c}.Close(frame.StatusNormal, func() { over <- time.Since(start) })
 			expect(t, peer, "a peer", close1000)
 			peer.Write([]byte("\x81\x81\x00\x00\x00\x00x\x88\x82\x00\x00\x00\x00\x03\xe8"))
 			if took := <-over; took != 0 {
@@ -386,7 +386,7 @@ func TestPoolsCloseLeavesThePeersAnswerToALibrary(t *testing.T) {
 		c, peer := pipe()
 		go c.Write([]byte(close1000))
 		expect(t, peer, "a peer", close1000)
-		go NewSender(c).Close(frame.StatusNormal, func() {})
+		go Sender{c}.Close(frame.StatusNormal, func() {})
 		synctest.Wait()
 		const answer = "\x88\x82\x00\x00\x00\x00\x03\xe8"
 		go peer.Write([]byte(answer))

@@ -96,7 +96,7 @@ func TestDeadlinesSetAtOnce(t *testing.T) {
 		}
 	})
 	all.Go(func() {
-		for s := NewSender(c); ; {
+		for s := (Sender{c}); ; {
 			if _, err := s.Send(frame.Append(nil, frame.Text, []byte("pool"), false), func(int) {}); err != nil {
 				select {
 				case <-stop:

@@ -62,7 +62,7 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 			io.ReadFull(c, make([]byte, len(theirClose)))
 		},
 		"the pool's first": func(c *Conn, peer net.Conn) {
-			NewSender(c).Goodbye(frame.StatusGoingAway)
+			Sender{c}.Goodbye(frame.StatusGoingAway)
 			go peer.Write(theirClose)
 			io.ReadFull(c, make([]byte, len(theirClose)))
 			c.Write(ourClose)
@@ -209,7 +209,7 @@ func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 		peer.Write(last)
 		eventuallyReset(t, c, peer)
 		over := make(chan bool)
-		NewSender(c).Close(frame.StatusGoingAway, func() { close(over) })
+		Sender{c}.Close(frame.StatusGoingAway, func() { close(over) })
 		if err := c.SetDeadline(time.Now().Add(20 * time.Second)); err != nil {
 			t.Errorf("%s: SetDeadline: %v", what, err)
 		}
@@ -232,7 +232,7 @@ func eventuallyReset(t *testing.T, c *Conn, peer net.Conn) {
 	t.Helper()
 	peer.Close()
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
-		if _, err := NewSender(c).Send([]byte("\x81\x02hi"), func(int) {}); err != nil {
+		if _, err := (Sender{c}).Send([]byte("\x81\x02hi"), func(int) {}); err != nil {
 			return
 		}
 		if time.Now().After(end) {
@@ -350,7 +350,7 @@ func TestPumpReadsThePeersCloseFrame(t *testing.T) {
 				c.Abandon()
 			}
 			c.Write([]byte(close1000))
-			NewSender(c).Close(takeover, func() {})
+			Sender{c}.Close(takeover, func() {})
 			peer.Write([]byte(next))
 			peer.Write(theirClose)
 			if g := <-got; g != next+string(theirClose) {
@@ -383,7 +383,7 @@ func TestASilentPeerGetsCloseNotify(t *testing.T) {
 	if err := client.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	u := NewSender(c)
+	u := Sender{c}
 	u.Goodbye(frame.StatusGoingAway)
 	if _, err := io.ReadFull(client, make([]byte, len(ourClose))); err != nil {
 		t.Fatal(err)

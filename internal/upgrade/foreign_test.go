@@ -85,7 +85,7 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 		"with a close frame":       func(*Conn) {},
 		"that is cut for good":     func(c *Conn) { c.release(nobody, errControl) },
 		"whose peer has said so":   quiet,
-		"after goodbye and answer": func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway); quiet(c) },
+		"after goodbye and answer": func(c *Conn) { Sender{c}.Goodbye(frame.StatusGoingAway); quiet(c) },
 	} {
 		conn, peer := nettest.TCP(t)
 		c := &Conn{Conn: &oneLock{Conn: conn}, speech: speech{phase: frames}}

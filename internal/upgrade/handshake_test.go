@@ -14,8 +14,8 @@ import (
 // even if nobody writes anything afterwards.
 func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"
-	ping := func(c *Conn) { NewSender(c).Ping() }
-	goodbye := func(c *Conn) { NewSender(c).Goodbye(frame.StatusGoingAway) }
+	ping := func(c *Conn) { Sender{c}.Ping() }
+	goodbye := func(c *Conn) { Sender{c}.Goodbye(frame.StatusGoingAway) }
 	whole := func(conn net.Conn) net.Conn { return conn }
 	unhalved := func(conn net.Conn) net.Conn { return struct{ net.Conn }{conn} }
 	for _, test := range []struct {

@@ -7,33 +7,29 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try or Ping may
-// run at a time; the other methods may run beside them.
-type Sender struct {
-	*Conn
-	tried bool // Try has left the turn to Send
+// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try, Rest or Ping
+// may run at a time; the other methods may run beside them.
+type Sender struct{ *Conn }
+
+// Send writes whole frames, and tells progress between writes how much has gone. Nothing can follow
+// an error, because it may have cut a frame.
+func (s Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
+	if err = s.acquire(pool); err != nil {
+		return 0, err
+	}
+	return s.Rest(frames, progress)
 }
 
-// NewSender returns a Sender over c.
-func NewSender(c *Conn) *Sender { return &Sender{Conn: c} }
-
-// Send writes whole frames, or the rest that Try has left, and tells progress between writes
-// how much has gone. Nothing can follow an error, because it may have cut a frame.
-func (s *Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
-	if !s.tried {
-		if err = s.acquire(pool); err != nil {
-			return 0, err
-		}
-	}
-	s.tried = false
+// Rest is Send for the rest that Try has left.
+func (s Sender) Rest(frames []byte, progress func(n int)) (n int, err error) {
 	n, err = socket.WritePieces(s.Socket(), frames, &s.wrote, progress)
 	s.release(pool, err)
 	return n, err
 }
 
 // Try writes whole frames as far as the socket has room for them, and does not wait. If it
-// stops inside a frame, the pool keeps the turn until Send has written the rest.
-func (s *Sender) Try(frames []byte) (n int) {
+// stops behind the first byte, the pool keeps the turn until Rest has written the rest.
+func (s Sender) Try(frames []byte) (n int) {
 	s.mu.Lock()
 	takes := s.closing.refusal(pool, &s.speech) == nil && s.turns.take(pool, s.speech.betweenMessages())
 	s.mu.Unlock()
@@ -42,7 +38,7 @@ func (s *Sender) Try(frames []byte) (n int) {
 	}
 	n = socket.WriteNow(s.Socket(), frames[:min(len(frames), socket.PieceOf(s.Socket()))])
 	s.wrote.Add(uint64(n))
-	if s.tried = 0 < n && n < len(frames); !s.tried {
+	if n == 0 || n == len(frames) {
 		s.release(pool, nil)
 	}
 	return n
@@ -50,43 +46,43 @@ func (s *Sender) Try(frames []byte) (n int) {
 
 // Waits reports what waits for others: held, messages for the end of a message that the library
 // has left open, and is not writing now; due, control frames for the end of a frame.
-func (s *Sender) Waits() (held, due bool) {
+func (s Sender) Waits() (held, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.turns.turn != library && s.speech.parser.Open(), len(s.turns.due) > 0
 }
 
 // Ping sends an empty ping. It never waits.
-func (s *Sender) Ping() error { return s.control(frame.Append(nil, frame.Ping, nil, false), pool) }
+func (s Sender) Ping() error { return s.control(frame.Append(nil, frame.Ping, nil, false), pool) }
 
 // Goodbye sends a close frame and leaves the connection open. It never waits.
-func (s *Sender) Goodbye(status frame.Status) error {
+func (s Sender) Goodbye(status frame.Status) error {
 	s.update(func(now *closing) { status = status.Final(now.goesAway()) })
 	return s.control(status.Frame(), pool)
 }
 
 // Close begins the close, as Conn.End does.
-func (s *Sender) Close(status frame.Status, after func()) { s.End(status, after) }
+func (s Sender) Close(status frame.Status, after func()) { s.End(status, after) }
 
 // Announce sends the close frame of a Close that is about to begin. If the handler returned
 // sooner, it might close with a status of its own. Announce never waits.
-func (s *Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
+func (s Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 
 // GoAway makes Conn.Close tell the peer to come back.
-func (s *Sender) GoAway() { s.update(func(now *closing) { now.away = true }) }
+func (s Sender) GoAway() { s.update(func(now *closing) { now.away = true }) }
 
 // Left reports the same as Closed.
-func (s *Sender) Left() bool { return s.Closed() }
+func (s Sender) Left() bool { return s.Closed() }
 
 // Kind and WebSocket are for package transport: a Sender can ping and say goodbye.
-func (s *Sender) Kind() string    { return "WebSocket under Upgrade" }
-func (s *Sender) WebSocket() bool { return true }
+func (s Sender) Kind() string    { return "WebSocket under Upgrade" }
+func (s Sender) WebSocket() bool { return true }
 
 // Socket returns the connection under the Conn.
-func (s *Sender) Socket() net.Conn { return s.Conn.Conn }
+func (s Sender) Socket() net.Conn { return s.Conn.Conn }
 
 // Reads counts the reads that have brought something from the peer.
-func (s *Sender) Reads() uint32 { return s.reads.Load() }
+func (s Sender) Reads() uint32 { return s.reads.Load() }
 
 // Wrote counts the bytes that have gone to the socket, whoever wrote them, without control frames.
-func (s *Sender) Wrote() uint64 { return s.wrote.Load() }
+func (s Sender) Wrote() uint64 { return s.wrote.Load() }

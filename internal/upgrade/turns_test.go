@@ -36,7 +36,7 @@ func expect(t *testing.T, peer net.Conn, what, want string) {
 func push(c *Conn, frames string) chan error {
 	sent := make(chan error, 1)
 	go func() {
-		_, err := NewSender(c).Send([]byte(frames), func(int) {})
+		_, err := Sender{c}.Send([]byte(frames), func(int) {})
 		sent <- err
 	}()
 	return sent
@@ -95,7 +95,7 @@ func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, peer, "a ping inside a message", "\x01\x02he\x89\x00")
-	if n := NewSender(c).Try([]byte("\x81\x04pool")); n != 0 {
+	if n := (Sender{c}).Try([]byte("\x81\x04pool")); n != 0 {
 		t.Errorf("Try wrote %d bytes inside a message", n)
 	}
 	c.Write([]byte("\x00\x01l"))

@@ -40,7 +40,6 @@ var rules = []struct{ function, what, whose string }{
 	{root + "/internal/cursor.NewConnection", "Connection, with its Link", "pool"},
 	{root + "/internal/delivery.", registry, "pool"},
 	{root + "/internal/owners.", registry, "pool"},
-	{root + "/internal/upgrade.NewSender", "Connection, with its Link", "pool"},
 	{root + "/internal/upgrade.", "the rest of upgrade", "Upgrade"},
 	{root + "/internal/transport.", "the rest of transport", "pool"},
 	{root + "/bench/internal/peers.", "buffers, maps, channels", "handler"},
