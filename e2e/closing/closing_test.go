@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 var (
@@ -18,6 +19,11 @@ var (
 
 // batch is how many connections are open at once.
 const batch = 10
+
+// late is when a close has taken so long that it may be unclean: its client has half a second to
+// answer before our side is shut, and a second before the socket is closed. A machine that stands
+// still, or a browser that a busy one holds up, may need longer.
+const late = 500 * time.Millisecond
 
 // A row is a way to end a connection, and what its client is to see.
 type row struct {
@@ -108,13 +114,19 @@ type round struct {
 
 // closeAll tries the cases of a round with a client.
 func closeAll(t *testing.T, open client, r round) {
-	total := map[string]int{}
+	total, batches, slow := map[string]int{}, 0, 0
 	for _, c := range cases(r) {
 		n := r.few
 		if *closes > 0 {
 			n = *closes
 		}
-		total[c.row.name+", "+c.library.name] += c.try(t, open, n)
+		right, again := c.try(t, open, n)
+		total[c.row.name+", "+c.library.name] += right
+		slow += again
+		batches += (n + batch - 1) / batch
+	}
+	if slow > 3+batches/20 {
+		t.Errorf("%d times a batch was late and unclean, of %d, which is more than a busy machine does", slow, batches)
 	}
 	for _, name := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%s: %d right", name, total[name])
@@ -143,31 +155,51 @@ func notifies(c *closure) bool {
 	return c.row.name == "Shutdown" || c.row.name == "takeover" || c.row.name == "Del"
 }
 
-// try closes n connections, and returns how many ended as they should.
-func (c *closure) try(t *testing.T, open client, n int) (right int) {
+// try closes n connections, and returns how many ended as they should, and how often it
+// closed a batch again because it was late.
+func (c *closure) try(t *testing.T, open client, n int) (right, again int) {
 	wrong := map[ending]int{}
 	for left := n; left > 0; left -= batch {
-		for _, e := range c.once(t, open, min(left, batch)) {
+		endings, more := c.inTime(t, open, min(left, batch))
+		for _, e := range endings {
 			if e == c.want {
 				right++
 			} else {
 				wrong[e]++
 			}
 		}
+		again += more
 	}
 	if right < n {
 		t.Errorf("%s: right in %d of %d; wrong: %+v", c, right, n, wrong)
 	}
-	return right
+	return right, again
 }
 
-// once closes n connections at the same time.
-func (c *closure) once(t *testing.T, open client, n int) []ending {
+// inTime closes n connections at the same time, again while they are late and nothing is wrong
+// but that some are unclean, but no more than five times.
+func (c *closure) inTime(t *testing.T, open client, n int) (endings []ending, again int) {
+	for ; ; again++ {
+		var took time.Duration
+		endings, took = c.once(t, open, n)
+		unclean := slices.ContainsFunc(endings, func(e ending) bool { return !e.Clean })
+		wrong := slices.ContainsFunc(endings, func(e ending) bool { return e.Clean && e != c.want })
+		if wrong || !unclean || took < late || again == 5 {
+			return endings, again
+		}
+		t.Logf("%s: once more, as it took %v: %+v", c, took, endings)
+	}
+}
+
+// once closes n connections at the same time, and returns how long that took, too.
+func (c *closure) once(t *testing.T, open client, n int) ([]ending, time.Duration) {
 	s := newSite(t, c)
 	defer s.close()
 	ended := make(chan []ending, 1)
 	go func() { ended <- open(t, s.url(), n, c.sends) }()
 	s.await(t, n)
+	began := time.Now()
 	c.end(s, n)
-	return <-ended
+	endings := <-ended
+	return endings, time.Since(began)
 }

@@ -23,7 +23,7 @@ func TestWithoutUpgrade(t *testing.T) {
 			}
 			const n = 20
 			c, right := &closure{row: r, library: plainXNet, shape: s}, 0
-			endings := append(c.once(t, openRaw, n/2), c.once(t, openRaw, n/2)...)
+			endings := c.twice(t, openRaw, n/2)
 			for _, e := range endings {
 				once := e.Clean || returns && strings.HasPrefix(e.Why, oneFrame)
 				if once && e.Code == c.want.Code && e.Reason == c.want.Reason {
@@ -46,7 +46,7 @@ func TestBrowsersWithoutUpgrade(t *testing.T) {
 			}
 			c := &closure{row: r, library: plainXNet, shape: shape{"Del"}, sends: true}
 			const n = 20
-			endings, right := append(c.once(t, open, n/2), c.once(t, open, n/2)...), 0
+			endings, right := c.twice(t, open, n/2), 0
 			for _, e := range endings {
 				if e == c.want {
 					right++
@@ -57,4 +57,11 @@ func TestBrowsersWithoutUpgrade(t *testing.T) {
 			}
 		}
 	}
+}
+
+// twice closes n connections at the same time, and n more.
+func (c *closure) twice(t *testing.T, open client, n int) []ending {
+	first, _ := c.inTime(t, open, n)
+	second, _ := c.inTime(t, open, n)
+	return append(first, second...)
 }
