@@ -40,6 +40,7 @@ type record struct {
 type fixture struct {
 	t        *testing.T
 	beat     time.Duration
+	late     bool // the server has not waited for a goodbye
 	pool     *gcpool.Pool
 	conns    *gcpool.ConnPool
 	stream   *gcpool.StreamPool
@@ -204,10 +205,20 @@ func (f *fixture) kick(conn *counted, code int) (goodbyes int) {
 		}
 	}
 	goodbyes = conn.in.count(opClose)
+	f.late = f.late || goodbyes == 0
 	if goodbyes != 1 && time.Since(began) < time.Second {
 		f.t.Errorf("%d goodbyes of the client after %d", goodbyes, code)
 	}
 	return goodbyes
+}
+
+// ended compares what a client has printed. One that could not say goodbye may say so first.
+func (f *fixture) ended(output string) {
+	f.t.Helper()
+	const want = "closed with 4900"
+	if output != want && !(f.late && strings.HasSuffix(output, "\n"+want)) {
+		f.t.Errorf("it ended with %q", output)
+	}
 }
 
 // Made once, for it takes a while with -race, and the server shares the process.

@@ -102,7 +102,10 @@ def receive(sock, stream, record, mute):
             if not mute:
                 send(sock, PONG, payload)
         elif opcode == CLOSE:
-            send(sock, CLOSE, payload)
+            try:
+                send(sock, CLOSE, payload)
+            except OSError:
+                pass  # the server has not waited, and its code holds all the same
             return struct.unpack(">H", payload[:2])[0] if payload else 1005  # no code
         elif payload == b"report":
             send(sock, TEXT, record.line())
