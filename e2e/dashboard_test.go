@@ -265,17 +265,13 @@ func TestDashboardAsksOnceAtATime(t *testing.T) {
 	for range 20 {
 		d.click("#pause")
 	}
-	quiet := func() bool { // the requests of the clicks are over
-		n := len(d.asked(figures))
-		d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+700))
-		return len(d.asked(figures)) <= n+1
-	}
-	for end := time.Now().Add(10 * time.Second); !quiet() && time.Now().Before(end); {
-	}
+	eval[bool](d, "new Promise(done => setTimeout(done, 700, true))") // the requests of the clicks are out
 	before := len(d.asked(figures))
-	d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+6000))
-	if n := len(d.asked(figures)) - before; n < 1 || n > 6 { // 4, each of 1.5 s
-		t.Errorf("%d requests in 6 s", n)
+	asked := d.awaitAsked(figures, before+5)[before:]
+	for i, next := range asked[1:] { // after an answer a second passes, and then 500 ms
+		if gap := next.at - asked[i].at; gap < 1400*time.Millisecond {
+			t.Errorf("%v passed between two requests", gap)
+		}
 	}
 }
 
