@@ -15,12 +15,23 @@ import (
 	gframe "github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// slowly reads a little at a time, about 700 KB/s.
-type slowly struct{ io.Reader }
+// slowly reads a little at a time, 800 KB/s. What a busy machine makes it miss it makes up for:
+// many short delays would have it read for longer than a close may take, and none of them would
+// count as a stall.
+type slowly struct {
+	io.Reader
+	start time.Time // of the first Read
+	got   int
+}
 
-func (s slowly) Read(p []byte) (int, error) {
-	time.Sleep(5 * time.Millisecond)
-	return s.Reader.Read(p[:min(len(p), 4<<10)])
+func (s *slowly) Read(p []byte) (int, error) {
+	if s.got == 0 {
+		s.start = time.Now()
+	}
+	time.Sleep(time.Until(s.start.Add(time.Duration(s.got) * time.Second / (800 << 10))))
+	n, err := s.Reader.Read(p[:min(len(p), 4<<10)])
+	s.got += n
+	return n, err
 }
 
 // upgradedTCP serves connections of "a" under Upgrade, and reads from them.
@@ -68,7 +79,7 @@ func TestReplacedPeerThatReadsIsTold(t *testing.T) {
 		}
 		closed := make(chan error, 1)
 		go func() {
-			r := bufio.NewReaderSize(slowly{old}, 4<<10)
+			r := bufio.NewReaderSize(&slowly{Reader: old}, 4<<10)
 			for {
 				op, payload, err := frame(r)
 				switch {
@@ -117,7 +128,7 @@ func TestTakeoverDoesNotWaitForARawPeer(t *testing.T) {
 	undisturbed(t, func() error {
 		_, conns, stream := started(t)
 		old := tcp(t, conns, "a")
-		go io.Copy(io.Discard, slowly{old})
+		go io.Copy(io.Discard, &slowly{Reader: old})
 		add(t, stream, "a", string(make([]byte, 1<<20-1)))
 		eventually(t, "stalled", func() bool { return !conns.Info("a").Stalled.IsZero() })
 		start := time.Now()
