@@ -3,6 +3,7 @@ package upgrade
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http/httptest"
@@ -74,26 +75,43 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 		},
 	} {
 		for range 5 {
-			c, peer := upgradedPair(t)
-			c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
-			peer.(*net.TCPConn).SetWriteBuffer(64 << 10)
-			sent := make(chan error, 1)
-			go func() { // much more than these buffers hold
-				message := append([]byte("\x82\xff\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00"), make([]byte, 1<<20)...)
-				_, err := peer.Write(append(message, "\x88\x80\x00\x00\x00\x00"...))
-				sent <- err
-			}()
-			end(c)
-			expect(t, peer, what, close4500)
-			if n, err := peer.Read(make([]byte, 1)); err != io.EOF {
-				t.Errorf("%s: then %d bytes, %v", what, n, err)
+			for n := 1; ; n++ {
+				start := time.Now()
+				err := floods(t, end)
+				if err == nil {
+					break
+				}
+				// A machine that stalls for closeGrace, which ends all, does not do so each time.
+				if took := time.Since(start); took < closeGrace || n == 5 {
+					t.Errorf("%s, after %v: %v", what, took, err)
+					break
+				}
 			}
-			if err := <-sent; err != nil {
-				t.Errorf("%s: the peer could not send its answer: %v", what, err)
-			}
-			peer.Close()
 		}
 	}
+}
+
+// floods has a peer send much and then its answer, while end closes the connection with 4500.
+func floods(t *testing.T, end func(*Conn)) error {
+	c, peer := upgradedPair(t)
+	defer peer.Close()
+	c.Conn.(*net.TCPConn).SetReadBuffer(64 << 10)
+	peer.(*net.TCPConn).SetWriteBuffer(64 << 10)
+	sent := make(chan error, 1)
+	go func() { // much more than these buffers hold
+		message := append([]byte("\x82\xff\x00\x00\x00\x00\x00\x10\x00\x00\x00\x00\x00\x00"), make([]byte, 1<<20)...)
+		_, err := peer.Write(append(message, "\x88\x80\x00\x00\x00\x00"...))
+		sent <- err
+	}()
+	end(c)
+	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
+	if got, err := io.ReadAll(peer); string(got) != close4500 || err != nil {
+		return fmt.Errorf("received %q, %v", got, err)
+	}
+	if err := <-sent; err != nil {
+		return fmt.Errorf("the peer could not send its answer: %w", err)
+	}
+	return nil
 }
 
 type onlyReads struct{ io.Reader }
