@@ -121,8 +121,8 @@ func TestOnlineOfASlowNode(t *testing.T) {
 			}
 			return
 		case <-time.After(200 * time.Millisecond):
-			if time.Since(start) > 5*time.Second {
-				t.Fatal("it goes on for 5 s")
+			if time.Since(start) > 20*time.Second {
+				t.Fatal("it goes on for 20 s")
 			}
 		}
 	}

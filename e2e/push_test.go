@@ -204,8 +204,9 @@ func TestPageComesBackWithTheNetwork(t *testing.T) {
 	}
 	alice.awaitState("connected")
 	tries := alice.asked("/me")[before:]
-	if waited := tries[4].at - tries[3].at; waited > 12*time.Second {
-		t.Errorf("it came back %v after its last try, as if the network had not", waited)
+	// One that meets the server just as it starts may be the last.
+	if n := len(tries); n > 4 && tries[4].at-tries[3].at > 12*time.Second {
+		t.Errorf("it came back %v after its last try, as if the network had not", tries[4].at-tries[3].at)
 	}
 }
 

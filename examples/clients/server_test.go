@@ -137,7 +137,8 @@ func (f *fixture) serve(kind string) *counted {
 	f.await("the pushes on the wire", func() bool { return f.pool.Stats()[0].Waiting == 0 })
 	f.t.Logf("%d pushes, %d KiB in %v", pushes, total(want.Lengths)>>10, time.Since(began).Round(time.Millisecond))
 
-	// Each ping comes when nothing was heard for a heartbeat.
+	// Each ping comes when nothing was heard for a heartbeat. No pong is owed when the clock starts.
+	f.await("the pongs owed", func() bool { return conn.in.count(opPong) >= conn.out.count(opPing) })
 	before, idle := conn.in.count(opPong), time.Now()
 	f.await("the pongs", func() bool { return conn.in.count(opPong) >= before+3 })
 	if took := time.Since(idle); took < 2*f.beat {
