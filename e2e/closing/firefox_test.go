@@ -26,6 +26,7 @@ func TestFirefoxUnderTLS(t *testing.T) {
 // and closes its connection.
 func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 	run := startFirefox(t)
+	took := make(chan time.Duration, 1) // from the close to the page's answer
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	s := newSite(t, &closure{library: library{serve: func(s *site) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -38,19 +39,30 @@ func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 			if err := s.stream.Deliver(r.Context(), "0", []byte("hello")); err != nil {
 				t.Error(err)
 			}
+			began := time.Now()
 			s.conns.Kick("0", 4001, "bye")
 			ws.ReadMessage()
+			took <- time.Since(began)
 		})
 	}}})
 	defer s.close()
-	for range 10 {
+	for n, again := 0, 0; n < 10; n++ {
 		got := run(t, fmt.Sprintf(`new Promise(resolve => {
 			const seen = [], ws = new WebSocket(%q);
 			ws.onopen = () => seen.push("open");
 			ws.onmessage = ({ data }) => seen.push(data);
 			ws.onclose = ({ code, wasClean }) => resolve([...seen, code, wasClean].join());
 		})`, s.url()))
-		if want := "open,hello,4001,true"; got != want {
+		answered := time.Duration(0)
+		select {
+		case answered = <-took:
+		case <-time.After(patience):
+		}
+		switch want := "open,hello,4001,true"; {
+		case got == want:
+		case answered >= late && again < 5: // a busy machine has held the browser up
+			n, again = n-1, again+1
+		default:
 			t.Errorf("the page has seen %s, want %s", got, want)
 		}
 	}
