@@ -99,35 +99,27 @@ func (l *Link) Is(conn net.Conn) bool {
 // Conn are the same connection. Elsewhere a connection whose type cannot be compared is never the
 // same. Same calls no code of the application.
 func (l *Link) Same(o *Link) bool {
-	up, ours := l.upgraded()
-	if other, theirs := o.upgraded(); ours && theirs {
+	if up, other := l.upgraded(), o.upgraded(); up.Conn != nil && other.Conn != nil {
 		return up == other
 	}
 	return reflect.ValueOf(o.Conn).Comparable() && l.Conn == o.Conn
 }
 
-// upgraded returns l's kind, and reports whether that is a connection under Upgrade.
-func (l *Link) upgraded() (up upgrade.Sender, ok bool) {
-	up, ok = l.kind.(upgrade.Sender)
-	return up, ok
+// upgraded returns l's kind if that is a connection under Upgrade, and a Sender without Conn otherwise.
+func (l *Link) upgraded() upgrade.Sender {
+	s, _ := l.kind.(upgrade.Sender)
+	return s
 }
 
 // Tries reports whether Try can write anything.
-func (l *Link) Tries() bool {
-	_, ok := l.upgraded()
-	return ok && l.opcode == 0
-}
+func (l *Link) Tries() bool { return l.opcode == 0 && l.upgraded().Conn != nil }
 
 // Try writes as many frames as the system takes at once, and returns how far it came.
-func (l *Link) Try(frames []byte) (n int) {
-	up, _ := l.upgraded()
-	return up.Try(frames)
-}
+func (l *Link) Try(frames []byte) (n int) { return l.upgraded().Try(frames) }
 
 // Rest is Send for the frames of which Try has written a part.
 func (l *Link) Rest(frames []byte, progress func(n int)) (n int, err error) {
-	up, _ := l.upgraded()
-	return up.Rest(frames, progress)
+	return l.upgraded().Rest(frames, progress)
 }
 
 // Ping sends an empty ping.
@@ -141,8 +133,8 @@ func (l *Link) Ping() error {
 // Heard reports whether anything came from the peer since the last call, and whether l can
 // tell. If l cannot, heard is true. One call may run at a time.
 func (l *Link) Heard() (heard, tells bool) {
-	up, ok := l.upgraded()
-	if !ok {
+	up := l.upgraded()
+	if up.Conn == nil {
 		return true, false
 	}
 	count := up.Reads()
@@ -184,11 +176,10 @@ func (l *Link) Usable(n int, err error) int {
 	}
 	conn := l.Socket()
 	_, secure := conn.(*tls.Conn)
-	_, upgraded := l.upgraded()
 	switch {
 	case secure && !socket.System(socket.Under(conn)):
 		return n + doubtful
-	case upgraded && streams(conn):
+	case l.upgraded().Conn != nil && streams(conn):
 		return 0
 	}
 	return n

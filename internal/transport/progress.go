@@ -33,7 +33,7 @@ func (p Progress) Idle() bool { return p.Left == 0 }
 
 // Progress returns how far the peer has come. It does not block.
 func (l *Link) Progress() (p Progress) {
-	if up, ok := l.upgraded(); ok {
+	if up := l.upgraded(); up.Conn != nil {
 		p.wrote = up.Wrote()
 		p.Held, _ = up.Waits()
 	}
@@ -49,7 +49,7 @@ func (l *Link) Progress() (p Progress) {
 // system has acknowledged some of them since the last call. One call may run at a time.
 func (l *Link) Taking() bool {
 	before, now := l.last, l.Progress()
-	if up, ok := l.upgraded(); ok {
+	if up := l.upgraded(); up.Conn != nil {
 		if _, due := up.Waits(); due { // the ping waits for the end of a long frame
 			l.pinged.Store(now.Acked + uint64(max(0, now.Left)) + 1)
 		}

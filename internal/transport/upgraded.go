@@ -12,8 +12,8 @@ import (
 // Gone reports whether the peer of a connection under Upgrade has closed it, as far as the system
 // tells. It does not block.
 func (l *Link) Gone() bool {
-	up, ok := l.upgraded()
-	return ok && socket.Gone(up.Socket())
+	up := l.upgraded()
+	return up.Conn != nil && socket.Gone(up.Socket())
 }
 
 // unwrap returns the Conn of package upgrade under conn, or nil. An x/net connection has it in

@@ -14,10 +14,10 @@ type Sender struct{ *Conn }
 // Send writes whole frames, and tells progress between writes how much has gone. Nothing can follow
 // an error, because it may have cut a frame.
 func (s Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
-	if err = s.acquire(pool); err != nil {
-		return 0, err
+	if err = s.acquire(pool); err == nil {
+		n, err = s.Rest(frames, progress)
 	}
-	return s.Rest(frames, progress)
+	return n, err
 }
 
 // Rest is Send for the rest that Try has left.
