@@ -125,7 +125,7 @@ func closeAll(t *testing.T, open client, r round) {
 		slow += again
 		batches += (n + batch - 1) / batch
 	}
-	if slow > 3+batches/20 {
+	if slow > 3+batches/50 {
 		t.Errorf("%d times a batch was late and unclean, of %d, which is more than a busy machine does", slow, batches)
 	}
 	for _, name := range slices.Sorted(maps.Keys(total)) {
