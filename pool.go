@@ -53,7 +53,7 @@
 // 1006, even in place of 4500, and comes back. Where the pool cannot see that a peer reads, as
 // without [Upgrade] or behind a listener that wraps connections, a takeover gives the peer only
 // about 20 ms to take that data. Without Upgrade, let the handler return without calling Close: now
-// and then x/net's Close sends a second close frame, with 1000, and over TLS it tries to write
+// and then x/net's Close sends a second close frame, with 1000. Over TLS it also tries to write
 // something other than close_notify, and the client reports a broken record.
 //
 // # Concurrency

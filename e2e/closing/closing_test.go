@@ -20,9 +20,9 @@ var (
 // batch is how many connections are open at once.
 const batch = 10
 
-// late is when a close has taken so long that it may be unclean: its client has half a second to
-// answer before our side is shut, and a second before the socket is closed. A machine that stands
-// still, or a browser that a busy one holds up, may need longer.
+// late is how long a close takes at least if an unclean end may be the machine's fault. A client has
+// half a second to answer before our side is shut, and a second before the socket is closed. On a
+// machine that stands still or is busy, it may need longer.
 const late = 500 * time.Millisecond
 
 // A row is a way to end a connection, and what its client is to see.
@@ -176,8 +176,8 @@ func (c *closure) try(t *testing.T, open client, n int) (right, again int) {
 	return right, again
 }
 
-// inTime closes n connections at the same time, again while they are late and nothing is wrong
-// but that some are unclean, but no more than five times.
+// inTime closes n connections at the same time. If that was late, and the only fault is that some
+// ends are unclean, it tries again, at most five times.
 func (c *closure) inTime(t *testing.T, open client, n int) (endings []ending, again int) {
 	for ; ; again++ {
 		var took time.Duration

@@ -1,19 +1,17 @@
 package closing
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
 
-// most is how many of n connections of x/net without Upgrade have to end right. On a busy machine
-// Del, which waits no longer than 20 ms for the frame to be out, may lose one, and the Close of a
-// handler that reads the client's answer before the pool has shut x/net's writing sends a second.
-func most(n int) int { return n * 3 / 4 }
-
 // TestWithoutUpgrade tries what holds without Upgrade, where x/net's socket is out of reach: one
 // close frame, with the right code, if the handler has a Del or a Close, and the socket is closed
 // behind the client's answer. Only when the handler returns, x/net closes it at once, so a reset
-// may follow.
+// may follow; and Del waits no longer than 20 ms for the frame to be out, so on a busy machine a
+// few may be lost. If the handler reads the client's answer before the pool has shut x/net's
+// writing, its Close sends a second frame: on a busy machine, once in some thousand closes.
 func TestWithoutUpgrade(t *testing.T) {
 	for _, r := range rows {
 		for _, s := range shapes {
@@ -23,14 +21,16 @@ func TestWithoutUpgrade(t *testing.T) {
 			}
 			const n = 20
 			c, right := &closure{row: r, library: plainXNet, shape: s}, 0
-			endings := c.twice(t, openRaw, n/2)
+			endings, second := c.twice(t, openRaw, n/2), 0
 			for _, e := range endings {
 				once := e.Clean || returns && strings.HasPrefix(e.Why, oneFrame)
 				if once && e.Code == c.want.Code && e.Reason == c.want.Reason {
 					right++
+				} else if slices.Contains(s, "Close") && strings.Contains(e.Why, "2 close frames") {
+					second++
 				}
 			}
-			if right < most(n) {
+			if right+second < n && !returns || right < n*3/4 {
 				t.Errorf("%s: right in %d of %d: %+v", c, right, n, endings)
 			}
 		}
@@ -45,15 +45,11 @@ func TestBrowsersWithoutUpgrade(t *testing.T) {
 				continue
 			}
 			c := &closure{row: r, library: plainXNet, shape: shape{"Del"}, sends: true}
-			const n = 20
-			endings, right := c.twice(t, open, n/2), 0
+			endings, _ := c.inTime(t, open, 10)
 			for _, e := range endings {
-				if e == c.want {
-					right++
+				if e != c.want {
+					t.Errorf("%s: %s: %+v, want %+v", name, c, e, c.want)
 				}
-			}
-			if right < most(n) {
-				t.Errorf("%s: %s: right in %d of %d: %+v", name, c, right, n, endings)
 			}
 		}
 	}

@@ -81,8 +81,8 @@ func through(addr string, open client) client {
 	}
 }
 
-// startProxy runs a command with a configuration, and returns the address of the proxy. Its socket
-// is number 3 of the command's files: another program might take a port that is free only now.
+// startProxy runs a command with a configuration, and returns the address of the proxy. The command
+// inherits the listening socket as descriptor 3: a free port could be taken before it listens.
 func startProxy(t *testing.T, config, name string, args ...string) (addr string) {
 	t.Helper()
 	need(t, name)

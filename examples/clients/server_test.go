@@ -137,8 +137,9 @@ func (f *fixture) serve(kind string) *counted {
 	f.await("the pushes on the wire", func() bool { return f.pool.Stats()[0].Waiting == 0 })
 	f.t.Logf("%d pushes, %d KiB in %v", pushes, total(want.Lengths)>>10, time.Since(began).Round(time.Millisecond))
 
-	// Each ping comes when nothing was heard for a heartbeat. No pong is owed when the clock starts.
-	f.await("the pongs owed", func() bool { return conn.in.count(opPong) >= conn.out.count(opPing) })
+	// Each ping comes when nothing was heard for a heartbeat. The clock starts when the earlier pings
+	// are answered.
+	f.await("the answers to earlier pings", func() bool { return conn.in.count(opPong) >= conn.out.count(opPing) })
 	before, idle := conn.in.count(opPong), time.Now()
 	f.await("the pongs", func() bool { return conn.in.count(opPong) >= before+3 })
 	if took := time.Since(idle); took < 2*f.beat {
@@ -213,7 +214,7 @@ func (f *fixture) kick(conn *counted, code int) (goodbyes int) {
 	return goodbyes
 }
 
-// ended compares what a client has printed. One that could not say goodbye may say so first.
+// ended checks what a client has printed. A client that could not say goodbye may print that first.
 func (f *fixture) ended(output string) {
 	f.t.Helper()
 	const want = "closed with 4900"

@@ -15,9 +15,8 @@ import (
 	gframe "github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// slowly reads a little at a time, 800 KB/s. What a busy machine makes it miss it makes up for:
-// many short delays would have it read for longer than a close may take, and none of them would
-// count as a stall.
+// slowly reads a little at a time, 800 KB/s. It makes up for delays. Otherwise, on a busy machine,
+// many short delays would make it read for longer than a close may take.
 type slowly struct {
 	io.Reader
 	start time.Time // of the first Read

@@ -177,7 +177,7 @@ func undisturbed(t *testing.T, attempt func() error) {
 }
 
 // stalls watches how long the machine holds the test up. The function that it returns ends
-// that, and returns the longest time, and all times together.
+// that, and returns the longest time, and the sum of all times.
 func stalls() (held func() (longest, all time.Duration)) {
 	const often = 5 * time.Millisecond
 	stop, ended := make(chan struct{}), make(chan struct{})
@@ -186,7 +186,8 @@ func stalls() (held func() (longest, all time.Duration)) {
 		defer close(ended)
 		for last := time.Now(); ; last = time.Now() {
 			time.Sleep(often)
-			longest, all = max(longest, time.Since(last)-often), all+time.Since(last)-often
+			late := time.Since(last) - often
+			longest, all = max(longest, late), all+late
 			select {
 			case <-stop:
 				return

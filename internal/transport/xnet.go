@@ -20,7 +20,7 @@ type xnet struct {
 	ws      *websocket.Conn
 	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to killed
 	out     chan struct{} // closed when the pool's close is over
-	dead    chan struct{} // closed when the goodbye is killed
+	dead    chan struct{} // closed by the first Kill
 }
 
 // The states of a pool's close frame.
@@ -100,9 +100,9 @@ func (x *xnet) Goodbye(s frame.Status) (err error) {
 
 func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
-// Close waits until the handler has read what the peer has sent, and its answer, and returned,
-// because then x/net closes the socket. If the socket were closed sooner, the peer might not see the
-// frame, and what it sent before it left would be lost.
+// Close waits until the handler has read all that the peer has sent, up to its answer, and has
+// returned, because then x/net closes the socket. If the socket were closed sooner, the peer might
+// not see the frame, and the handler would miss what the peer sent before it left.
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }

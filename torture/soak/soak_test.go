@@ -42,7 +42,7 @@ var meddlings = []struct {
 	meddle func(t *testing.T, s *soak)
 }{
 	{"neither received nor reported", func(_ *testing.T, s *soak) {
-		// Of a user whose connection was cut, as on a busy machine, it might have been lost.
+		// If a user's connection was cut, as on a busy machine, the verdict would forgive the loss.
 		s.lanes[0].ledger.Stream(9, "nobody").Add(64, func([]byte) error { return nil })
 	}},
 	{"was reported and not accepted", func(_ *testing.T, s *soak) {

@@ -105,7 +105,7 @@ def receive(sock, stream, record, mute):
             try:
                 send(sock, CLOSE, payload)
             except OSError:
-                pass  # the server has not waited, and its code holds all the same
+                pass  # the server did not wait for it, and its code still counts
             return struct.unpack(">H", payload[:2])[0] if payload else 1005  # no code
         elif payload == b"report":
             send(sock, TEXT, record.line())
