@@ -57,13 +57,13 @@ func (c *Conn) Kill() { c.update(func(now *closing) { now.life = ended }) }
 // update changes c.closing under the lock, and then does what follows.
 func (c *Conn) update(change func(*closing)) {
 	c.mu.Lock()
-	before, dropped := c.closing.life, c.closing.drops
+	before, dropped := c.closing.life, c.closing.drops()
 	change(&c.closing)
 	now := c.closing.move()
-	drops := !dropped && c.closing.drops && !c.closing.done
+	drops := !dropped && c.closing.drops() && c.closing.peer != silent
 	begins, ends := before == alive && now == ending, before != ended && now == ended
 	if begins {
-		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.late = true }) })
+		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.hears(overdue) }) })
 		over := time.AfterFunc(closeGrace, c.Kill)
 		c.after.add(func() { late.Stop(); over.Stop() })
 	}

@@ -9,26 +9,40 @@ import (
 
 // life is how far a Conn is from its end.
 //
+//	alive     -> parted      a write has failed because the peer has gone; the library may still read
+//	                         what came before
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both sent a close frame
 //	ending    -> answering   all that was due is out, or cannot leave
 //	answering -> shutting    the peer has sent its close frame, will send none, or is late
 //	shutting  -> lingering   our side is shut
 //	lingering -> ended       the peer has closed; or it began the close and has everything
-//	alive     -> parted      a write has failed because the peer has gone; the library may still read
-//	                         what came before
 //	parted    -> ended       the library has read all, or reads no more
 //	any       -> ended       closeGrace is over, nothing can be sent, or Kill
 type life uint8
 
 const (
 	alive life = iota
+	parted
 	ending
 	answering
 	shutting
 	lingering
-	parted
 	ended
+)
+
+// end is what the peer has done to end the connection.
+//
+//	open   -> overdue  it has had its time to answer, or no close frame can have reached it
+//	open   -> began    it has sent a close frame before anybody here has
+//	any    -> silent   it sends nothing more, or nobody waits for it
+type end uint8
+
+const (
+	open end = iota
+	overdue
+	began
+	silent
 )
 
 var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
@@ -37,15 +51,13 @@ var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 // on it. said tells who has wanted to send a close frame; only the first frame leaves:
 //
 //	nobody -> pool       a pool closes, or End for a library that sends no close frame
-//	any    -> library    the library has written one, so it expects the peer's frame
+//	any    -> library    the library has written one before the close began, so it expects the
+//	                     peer's frame
 type closing struct {
 	life      life
 	said      writer
-	late      bool  // the peer need not answer any more
-	done      bool  // the peer sends nothing more, or nobody waits for it
-	heard     bool  // the peer's close frame came before anybody here has sent one
+	peer      end
 	abandoned bool  // the library reads no more
-	drops     bool  // a goroutine drops what comes, which nobody expects
 	away      bool  // a pool that has the connection, or has refused it, is shut down
 	cut       error // why nothing may follow: a frame has been cut for good
 
@@ -53,7 +65,13 @@ type closing struct {
 }
 
 // begun reports whether the close has begun.
-func (c *closing) begun() bool { return c.life != alive && c.life != parted }
+func (c *closing) begun() bool { return c.life >= ending }
+
+// drops reports whether to drop what comes. A library that has sent a close frame expects the
+// peer's, so then what comes is dropped only if the library reads no more.
+func (c *closing) drops() bool {
+	return c.begun() && c.life != ended && (c.abandoned || c.said != library)
+}
 
 // goesAway reports whether the peer should come back, because the server ends, or ends the request.
 func (c *closing) goesAway() bool {
@@ -90,7 +108,7 @@ func (c *closing) say(f []byte, by writer) (send bool, err error) {
 		return false, net.ErrClosed
 	}
 	send = c.said == nobody
-	if f[0]&0xf == frame.Close {
+	if f[0]&0xf == frame.Close && c.life == alive {
 		c.said = max(c.said, by)
 	}
 	return send, nil
@@ -106,7 +124,9 @@ func (c *closing) ask(status bool) {
 		c.life = ended
 	default:
 		c.life = ending
-		c.done = c.done || !status && c.said == pool
+		if !status && c.said == pool {
+			c.hears(silent)
+		}
 	}
 }
 
@@ -121,7 +141,9 @@ func (c *closing) fails(err error, gone bool) {
 // left, because the handshake is not over: then there is no answer to wait for.
 func (c *closing) leaves(opened bool) {
 	c.life = max(c.life, answering)
-	c.late = c.late || !opened
+	if !opened {
+		c.hears(overdue)
+	}
 }
 
 // shut notes that our side is shut, or cannot be shut, and whether what we have sent has
@@ -129,35 +151,34 @@ func (c *closing) leaves(opened bool) {
 // because a frame was cut before it, gets no more time.
 func (c *closing) shut(failed, arrived bool) {
 	c.life = max(c.life, lingering)
-	c.done = c.done || failed || c.cut != nil || c.heard && arrived
+	if failed || c.cut != nil || c.peer == began && arrived {
+		c.hears(silent)
+	}
 }
 
-// closes notes a close frame of the peer. If we have sent one, the peer sends nothing more. If
-// the peer begins, it answers pings until it has our frame (RFC 6455 section 5.5.2).
-func (c *closing) closes() {
-	c.heard = c.heard || c.said == nobody
-	c.done = c.done || c.said != nobody
+// hears notes what the peer has done. Behind our close frame, its own is the last that it sends. If
+// it begins, it answers pings until it has our frame (RFC 6455 section 5.5.2).
+func (c *closing) hears(e end) {
+	if e == began && c.said != nobody {
+		e = silent
+	}
+	c.peer = max(c.peer, e)
 }
 
 // move advances life if there is nothing left to wait for, and returns it. With the close
 // frames of the peer and of the library, the close handshake is complete (RFC 6455 section
 // 7.1.1). A pool's frame is not enough: the library still has to read the peer's frame, and
 // answers it.
-//
-// A library that has sent a close frame expects the peer's, so what comes is dropped only when it
-// reads no more.
 func (c *closing) move() life {
 	switch {
-	case c.life == answering && (c.done || c.heard || c.late || c.cut != nil):
+	case c.life == answering && (c.peer != open || c.cut != nil):
 		c.life = shutting
-	case c.life == lingering && c.done:
+	case c.life == lingering && c.peer == silent:
 		c.life = ended
-	case c.life == alive && (c.done || c.heard) && c.said == library:
+	case c.life == alive && c.peer >= began && c.said == library:
 		c.ask(true)
-	case c.life == parted && (c.done || c.abandoned):
+	case c.life == parted && (c.peer == silent || c.abandoned):
 		c.life = ended
 	}
-	closes := alive < c.life && c.life < parted
-	c.drops = c.drops || closes && (c.abandoned || c.said != library)
 	return c.life
 }

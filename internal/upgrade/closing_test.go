@@ -15,12 +15,12 @@ func TestClosing(t *testing.T) {
 	}
 	goodbye, answer := say(pool), say(library)
 	closes := func(c *closing) { goodbye(c); c.ask(true) } // as End does
-	silent := func(c *closing) { c.ask(false) }
-	over := func(c *closing) { c.done = true }
-	peer := func(c *closing) { c.closes() }
+	mute := func(c *closing) { c.ask(false) }
+	over := func(c *closing) { c.hears(silent) }
+	peer := func(c *closing) { c.hears(began) }
 	out := func(c *closing) { c.leaves(true) }
 	untold := func(c *closing) { c.leaves(false) }
-	late := func(c *closing) { c.late = true }
+	late := func(c *closing) { c.hears(overdue) }
 	shut := func(c *closing) { c.shut(false, true) }
 	early := func(c *closing) { c.shut(false, false) }
 	fails := func(c *closing) { c.shut(true, true) }
@@ -38,22 +38,23 @@ func TestClosing(t *testing.T) {
 		"closed, and the peer only closes":      {{closes, ending, pool}, {out, answering, pool}, {over, shutting, pool}, {shut, ended, pool}},
 		"closed, and the peer is late":          {{closes, ending, pool}, {out, answering, pool}, {late, shutting, pool}, {shut, lingering, pool}, {over, ended, pool}},
 		"closed, and our frame is late":         {{closes, ending, pool}, {late, ending, pool}, {out, shutting, pool}, {early, lingering, pool}, {peer, ended, pool}},
-		"closed twice":                          {{closes, ending, pool}, {closes, ending, pool}, {out, answering, pool}, {silent, answering, pool}},
+		"closed, and the library answers":       {{closes, ending, pool}, {answer, ending, pool}, {out, answering, pool}},
+		"closed twice":                          {{closes, ending, pool}, {closes, ending, pool}, {out, answering, pool}, {mute, answering, pool}},
 		"closed before the handshake is over":   {{closes, ending, pool}, {untold, shutting, pool}, {shut, lingering, pool}},
 		"the peer has closed before":            {{over, alive, nobody}, {closes, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"the peer closes before our frame":      {{closes, ending, pool}, {over, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"our side cannot be shut":               {{closes, ending, pool}, {out, answering, pool}, {late, shutting, pool}, {fails, ended, pool}},
 		"shut after the end":                    {{kill, ended, nobody}, {out, ended, nobody}, {shut, ended, nobody}, {closes, ended, nobody}},
-		"nothing was said, nor is to be":        {{silent, ended, nobody}},
+		"nothing was said, nor is to be":        {{mute, ended, nobody}},
 		"a frame was cut":                       {{cut, alive, nobody}, {closes, ended, nobody}},
 		"a frame is cut before the close frame": {{closes, ending, pool}, {cut, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"the library closes first":              {{answer, alive, library}, {over, ending, library}, {out, shutting, library}, {shut, ended, library}},
 		"the peer closes, the library answers":  {{over, alive, nobody}, {answer, ending, library}},
 		"goodbye, and the peer and it answer":   {{goodbye, alive, pool}, {over, alive, pool}, {answer, ending, library}},
 		"goodbye, and it answers before":        {{goodbye, alive, pool}, {answer, alive, library}, {over, ending, library}},
-		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {silent, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
+		"goodbye, and nobody answers":           {{goodbye, alive, pool}, {mute, ending, pool}, {out, shutting, pool}, {shut, ended, pool}},
 		"goodbye after the library's":           {{answer, alive, library}, {goodbye, alive, library}},
-		"the library closes, the pool does not": {{answer, alive, library}, {silent, ending, library}, {out, answering, library}, {late, shutting, library}, {shut, lingering, library}},
+		"the library closes, the pool does not": {{answer, alive, library}, {mute, ending, library}, {out, answering, library}, {late, shutting, library}, {shut, lingering, library}},
 		"the peer begins, and has all":          {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {shut, ended, library}},
 		"the peer begins, and has not all yet":  {{peer, alive, nobody}, {answer, ending, library}, {out, shutting, library}, {early, lingering, library}, {over, ended, library}},
 		"the peer begins, the pool answers":     {{peer, alive, nobody}, {closes, ending, pool}, {out, shutting, pool}, {early, lingering, pool}, {over, ended, pool}},
@@ -128,11 +129,10 @@ func TestWhatComesIsDropped(t *testing.T) {
 		{"the pool closes", closing{life: ending, said: pool}, true},
 		{"the library closes", closing{life: ending, said: library}, false},
 		{"the library closes, its handler has returned", closing{life: ending, said: library, abandoned: true}, true},
-		{"the library answers the pool's", closing{life: ending, said: library, drops: true}, true},
 		{"ended", closing{life: ended, said: pool, abandoned: true}, false},
 	} {
-		if test.now.move(); test.now.drops != test.drops {
-			t.Errorf("%s: dropped is %v", test.what, !test.drops)
+		if drops := test.now.drops(); drops != test.drops {
+			t.Errorf("%s: dropped is %v", test.what, drops)
 		}
 	}
 }

@@ -81,9 +81,9 @@ func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, now, err := c.read(p)
 		switch {
-		case now.life == ended, now.drops && now.done:
+		case now.life == ended, now.drops() && now.peer == silent:
 			return 0, net.ErrClosed
-		case !now.drops:
+		case !now.drops():
 			return n, err
 		case err != nil: // a deadline of the library
 			limitReads(c.Conn)
@@ -103,20 +103,17 @@ func (c *Conn) read(p []byte) (n int, s closing, err error) {
 		now.abandoned = now.abandoned && now.life != alive
 		s = *now
 	})
-	if s.drops && len(p) < dropAtOnce {
+	if s.drops() && len(p) < dropAtOnce {
 		p = make([]byte, dropAtOnce)
 	}
-	n, over, closed, err := c.in.read(c.Conn, p)
+	n, heard, err := c.in.read(c.Conn, p)
 	if n > 0 {
 		c.reads.Add(1)
 	}
 	c.update(func(now *closing) {
 		c.reading = false
 		c.change.Wake()
-		if closed {
-			now.closes()
-		}
-		now.done = now.done || over
+		now.hears(heard)
 		s = *now
 	})
 	return n, s, err

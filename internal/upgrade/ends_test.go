@@ -124,13 +124,13 @@ func (s *script) Read(p []byte) (int, error) {
 func TestNobodyReadsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &script{t: t}
-		for _, now := range []closing{{}, {life: ended}, {life: ending, said: pool, done: true}} {
+		for _, now := range []closing{{}, {life: ended}, {life: ending, said: library, peer: silent}} {
 			(&Conn{Conn: conn, closing: now}).Abandon()
 			synctest.Wait()
 		}
 		message := []byte("\x81\x81\x00\x00\x00\x00x")
 		conn.reads = [][]byte{message, theirClose}
-		ending := closing{life: ending, said: pool, drops: true}
+		ending := closing{life: ending, said: pool}
 		if n, err := (&Conn{Conn: conn, closing: ending}).Read(make([]byte, 100)); n != 0 || err != net.ErrClosed {
 			t.Errorf("Read: %d, %v", n, err)
 		}

@@ -80,7 +80,7 @@ func TestKillEndsAWriteThatCloseWaitsFor(t *testing.T) {
 // TestCloseOfAForeignConnNeverBlocks, whatever its methods wait for; and the pool is told
 // once, when it is closed.
 func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
-	quiet := func(c *Conn) { c.update(func(now *closing) { now.done = true }) }
+	quiet := func(c *Conn) { c.update(func(now *closing) { now.hears(silent) }) }
 	for what, before := range map[string]func(*Conn){
 		"with a close frame":       func(*Conn) {},
 		"that is cut for good":     func(c *Conn) { c.release(nobody, errControl) },

@@ -15,9 +15,9 @@ type incoming struct {
 	parser frame.Parser // of all that has been read
 }
 
-// read reads into p, and begins with the early bytes. over tells that nothing will follow: the peer
-// has closed or reset the connection. closed tells that it has sent a close frame.
-func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err error) {
+// read reads into p, and begins with the early bytes. heard is began if the peer has sent a close
+// frame, and silent if it has closed or reset the connection.
+func (in *incoming) read(conn net.Conn, p []byte) (n int, heard end, err error) {
 	if in.early != "" {
 		n = copy(p, in.early)
 		in.early = strings.Clone(in.early[n:]) // at the end it keeps no memory
@@ -25,15 +25,19 @@ func (in *incoming) read(conn net.Conn, p []byte) (n int, over, closed bool, err
 		err = socket.Guard(func() error {
 			n, err = conn.Read(p)
 			n = min(max(n, 0), len(p)) // whatever the connection says
-			var late net.Error
-			over = err != nil && !(errors.As(err, &late) && late.Timeout())
+			var timeout net.Error
+			if err != nil && !(errors.As(err, &timeout) && timeout.Timeout()) {
+				heard = silent
+			}
 			return err
 		})
 	}
 	for p = p[:n]; len(p) > 0; {
 		took, ended := in.parser.Next(p)
 		p = p[took:]
-		closed = closed || ended && in.parser.Opcode() == frame.Close
+		if ended && in.parser.Opcode() == frame.Close {
+			heard = max(heard, began)
+		}
 	}
-	return n, over, closed, err
+	return n, heard, err
 }
