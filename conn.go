@@ -93,10 +93,10 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 		return ErrClosed
 	}
 	c.group.Report.AskLogger()
-	caller := owners.WhoCalls()
+	who := owners.Goroutine()
 	for {
 		r := c.recipient(id)
-		if ok, err := r.Attach(added, caller); ok {
+		if ok, err := r.Attach(added, who); ok {
 			if err != nil {
 				added.GoAway()
 				c.drop(id)

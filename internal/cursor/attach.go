@@ -8,12 +8,12 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Attach makes conn the cursor's connection, and who its owner. The newest connection wins. A
+// Attach makes conn the cursor's connection, and the goroutine who its owner. The newest connection wins. A
 // connection that its peer has already closed does not count as the newest: the peer may have
 // come back, here or to another process, before the handler called Add. Attach closes such a
 // connection, and the handler's Del will remove no other. Attach reports false, and does nothing,
 // if the backlog is dead.
-func (c *Cursor) Attach(conn *Connection, who owners.Caller) (bool, error) {
+func (c *Cursor) Attach(conn *Connection, who uint64) (bool, error) {
 	b := c.backlog
 	b.Lock()
 	defer b.Unlock()

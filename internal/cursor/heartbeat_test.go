@@ -11,7 +11,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outcome"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
@@ -44,7 +43,7 @@ func TestBeatRacedWithTakeover(t *testing.T) {
 		b.Lock()
 		both.Go(func() { b.Beat(b.Shared.Line.Now(), 0) })
 		time.Sleep(2 * time.Millisecond)
-		both.Go(func() { b.Attach(newer, owners.Caller{}) })
+		both.Go(func() { b.Attach(newer, 0) })
 		time.Sleep(2 * time.Millisecond)
 		b.Unlock()
 		b.Lock() // the beat has missed it: from now on those who wait get it in turn

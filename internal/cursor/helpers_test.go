@@ -11,7 +11,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outbox"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 	"github.com/nulijiabei/gcpool/internal/upgrade"
@@ -48,7 +47,7 @@ func (i *id) push(data string) {
 	}
 }
 
-func (i *id) attach(conn *Connection) { i.Attach(conn, owners.Caller{}) }
+func (i *id) attach(conn *Connection) { i.Attach(conn, 0) }
 
 func (i *id) present() *Connection {
 	i.Lock()

@@ -12,7 +12,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 	"github.com/nulijiabei/gcpool/internal/outbox"
 	"github.com/nulijiabei/gcpool/internal/outcome"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
@@ -31,7 +30,7 @@ func newBench(t *testing.T, c backlog.Config) *bench {
 func (b *bench) attach() *Connection { return b.attachLink(NewConnection(&sleepy{}, false)) }
 
 func (b *bench) attachLink(link *Connection) *Connection {
-	if ok, err := b.Attach(link, owners.Caller{}); !ok || err != nil {
+	if ok, err := b.Attach(link, 0); !ok || err != nil {
 		b.Fatal(ok, err)
 	}
 	return b.conn

@@ -26,7 +26,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 	for range rounds {
 		g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20, WriteTimeout: time.Second})
 		b := NewRecipient(&g.Shared, "a", nil)
-		b.Attach(cursor.NewConnection(old.Conn, false), owners.WhoCalls()) // its child goroutine calls Del
+		b.Attach(cursor.NewConnection(old.Conn, false), owners.Goroutine()) // its child goroutine calls Del
 		newer := cursor.NewConnection(next.Conn, false)
 		var others, both sync.WaitGroup
 		var stop atomic.Bool
@@ -44,7 +44,7 @@ func TestDelRacedWithTakeover(t *testing.T) {
 		both.Go(func() { b.Remove(owners.WhoCalls(), frame.StatusNormal) })
 		both.Go(func() {
 			time.Sleep(time.Duration(rand.IntN(20)) * time.Millisecond)
-			b.Attach(newer, owners.Caller{Goroutine: 2})
+			b.Attach(newer, 2)
 		})
 		both.Wait()
 		if connOf(b) != newer {

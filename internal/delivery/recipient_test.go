@@ -37,11 +37,11 @@ func TestAttachToADeadOrClosedRecipient(t *testing.T) {
 	g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 	dead, b := NewRecipient(&g.Shared, "a", nil), NewRecipient(&g.Shared, "b", nil)
 	dead.Retire()
-	if ok, _ := dead.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}); ok || connOf(dead) != nil {
+	if ok, _ := dead.Attach(cursor.NewConnection(&sleepy{}, false), 0); ok || connOf(dead) != nil {
 		t.Error("a dead recipient took a connection")
 	}
 	g.Close()
-	if ok, err := b.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}); !ok || err != outcome.ErrClosed || connOf(b) != nil {
+	if ok, err := b.Attach(cursor.NewConnection(&sleepy{}, false), 0); !ok || err != outcome.ErrClosed || connOf(b) != nil {
 		t.Errorf("after Close: %v, %v; want true and ErrClosed", ok, err)
 	}
 }
@@ -49,7 +49,7 @@ func TestAttachToADeadOrClosedRecipient(t *testing.T) {
 // TestRetireKeepsWhatIsInUse: each of these alone keeps a recipient from being retired.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	for what, use := range map[string]func(b *Recipient){
-		"a connection": func(b *Recipient) { b.Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{}) },
+		"a connection": func(b *Recipient) { b.Attach(cursor.NewConnection(&sleepy{}, false), 0) },
 		"messages":     func(b *Recipient) { b.Push(t.Context(), &outbox.Message{ID: "a", Data: []byte("x")}) },
 	} {
 		b := NewRecipient(&newGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20}).Shared, "a", nil)
@@ -58,7 +58,7 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 			t.Errorf("retired with %s", what)
 		}
 	}
-	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(owners.Caller{}, 1))
+	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(0, 1))
 	if o, retired := b.Retire(); !retired || !b.backlog.Dead || len(o) != 1 {
 		t.Error("who added a connection keeps a recipient, or is forgotten")
 	}

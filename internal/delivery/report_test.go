@@ -9,7 +9,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/cursor"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
@@ -22,7 +21,7 @@ func TestNoAddWaitsForALogger(t *testing.T) {
 	var joining sync.WaitGroup
 	for range 8 {
 		joining.Go(func() {
-			NewRecipient(&g.Shared, "a", nil).Attach(cursor.NewConnection(&sleepy{}, false), owners.Caller{})
+			NewRecipient(&g.Shared, "a", nil).Attach(cursor.NewConnection(&sleepy{}, false), 0)
 		})
 	}
 	joining.Wait()

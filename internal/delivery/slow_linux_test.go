@@ -7,7 +7,6 @@ import (
 
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/cursor"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
@@ -36,7 +35,7 @@ func TestRefusedAttachSetsNothing(t *testing.T) {
 		g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 1 << 20})
 		b, before := NewRecipient(&g.Shared, "a", nil), unsent()
 		refuse(g, b)
-		b.Attach(cursor.NewConnection(conn, false), owners.Caller{})
+		b.Attach(cursor.NewConnection(conn, false), 0)
 		if after := unsent(); connOf(b) != nil || after != before || err != nil {
 			t.Errorf("%s set TCP_NOTSENT_LOWAT from %d to %d, %v", what, uint32(before), uint32(after), err)
 		}

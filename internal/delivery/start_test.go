@@ -7,7 +7,6 @@ import (
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/cursor"
 	"github.com/nulijiabei/gcpool/internal/outbox"
-	"github.com/nulijiabei/gcpool/internal/owners"
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
@@ -18,7 +17,7 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g := NewGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(string) {})
 	b, m := NewRecipient(&g.Shared, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
 	link := cursor.NewConnection(&sleepy{}, false)
-	b.Attach(link, owners.Caller{})
+	b.Attach(link, 0)
 	b.Push(t.Context(), m)
 	b.backlog.Lock()
 	full := b.backlog.Full(m)

@@ -51,7 +51,7 @@ func TestWhoseDel(t *testing.T) {
 		var present time.Duration
 		for i, s := range history {
 			if now := time.Duration(i + 1); !s.del {
-				if o = o.Add(s.Caller, now); !s.late {
+				if o = o.Add(s.Goroutine, now); !s.late {
 					present = now
 				}
 			} else if conn, stranger := o.Del(s.Caller); (stranger || conn == present && conn != 0) != s.want {
@@ -63,7 +63,7 @@ func TestWhoseDel(t *testing.T) {
 
 // added returns o with a goroutine that has added a connection, at a time of the same number.
 func added(o List, goroutine uint64) List {
-	return o.Add(Caller{Goroutine: goroutine}, time.Duration(goroutine))
+	return o.Add(goroutine, time.Duration(goroutine))
 }
 
 // TestOwnersAreBounded: owners that have left are forgotten first, so an owner that
@@ -136,19 +136,22 @@ func TestPastIsBounded(t *testing.T) {
 // accepted its connection may add another one for the id.
 func TestPastNotesADel(t *testing.T) {
 	p := NewPast()
-	p.Put("a", List{}.Add(Caller{Goroutine: 1}, 1))
+	p.Put("a", List{}.Add(1, 1))
 	p.Del("a", Caller{Goroutine: 5, Parent: 1})
-	o := p.Take("a").Add(Caller{Goroutine: 1}, 2)
+	o := p.Take("a").Add(1, 2)
 	if conn, _ := o.Del(Caller{Goroutine: 6, Parent: 1}); conn != 2 {
 		t.Errorf("a reader that its accepting loop has started removes %d: %v", conn, o)
 	}
 }
 
-// TestWhoCalls: WhoCalls also works at the bottom of a deep stack.
+// TestWhoCalls: WhoCalls also works at the bottom of a deep stack. Goroutine finds the same.
 func TestWhoCalls(t *testing.T) {
 	here := WhoCalls()
 	if here.Goroutine == 0 || here.Parent == 0 {
 		t.Fatalf("a test is %+v", here)
+	}
+	if g := Goroutine(); g != here.Goroutine {
+		t.Errorf("%+v is %d", here, g)
 	}
 	var child, deep, grand Caller
 	var wg sync.WaitGroup
@@ -180,7 +183,7 @@ func dive(n int) Caller {
 	return c
 }
 
-// TestWhoCallsTakesNoMemory: each Add and Del calls it.
+// TestWhoCallsTakesNoMemory: each Del calls it.
 func TestWhoCallsTakesNoMemory(t *testing.T) {
 	if n := testing.AllocsPerRun(1000, func() { WhoCalls() }); n > 0 {
 		t.Errorf("%v allocations a call", n)
