@@ -19,6 +19,7 @@ func Scenarios() []Scenario {
 		{"latency", "1,000 connections at 2,000 and at 100,000 messages/s, on schedule, 64 B", (*Bench).latency},
 		{"stalled", "1,000 connections, saturated and at 50,000 messages/s, before and after 10 % stop reading", (*Bench).stalled},
 		{"idle", "9,000 idle connections that got a message each", (*Bench).idle},
+		{"visits", "8 clients that connect, say goodbye and connect again as the next user", (*Bench).visits},
 		{"registry", "ids on connections in memory, 1,000 and 1,000,000", (*Bench).registry},
 		{"add", "StreamPool.Add of 64 B to 1,000 ids on connections in memory, and a bare channel", (*Bench).add},
 		{"cluster", "1,000 ids on another node, over NATS: saturated, and one at a time, 64 B", (*Bench).cluster},
