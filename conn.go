@@ -16,23 +16,23 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// A ConnPool holds the connections of one pool, each under an id. An id is any non-empty
-// string. Two ids are the same if their bytes are.
+// A ConnPool holds the connections of one pool, each under an id. An id is any non-empty string.
+// Two ids are the same if their bytes are equal.
 //
-// All methods may be called from any number of goroutines at once. The methods of a nil
-// *ConnPool return ErrNotRegistered, or the zero value.
+// All methods are safe for concurrent use. The methods of a nil *ConnPool return ErrNotRegistered,
+// or the zero value.
 type ConnPool struct {
 	group *delivery.Group
 
-	_          [64]byte // StreamPool.Add reads group and changes mu, so they have cache lines of their own
+	_          [64]byte // StreamPool.Add reads group and changes mu, so each has a cache line of its own
 	mu         stripes.RWMutex
 	recipients map[string]*delivery.Recipient
-	list       []*delivery.Recipient // the same ones, each at its Index
+	list       []*delivery.Recipient // the same recipients, each at its Index
 	past       owners.Past           // who added the connections of ids that have no recipient
 }
 
-// gate is how long Add waits for a slow WithPresence hook. It must end, because the hook itself
-// may call Add.
+// gate is how long Add waits for a slow WithPresence hook. The wait must end, because the hook
+// itself may call Add.
 const gate = time.Second
 
 func newConnPool(c backlog.Config) *ConnPool {
@@ -41,37 +41,37 @@ func newConnPool(c backlog.Config) *ConnPool {
 	return p
 }
 
-// Add makes conn the connection of id. Messages that wait for id leave on it, in order, and so do
-// later ones. A *[websocket.Conn] gets each message as a frame: text or binary, as its PayloadType
-// says when Add is called. A connection that [Conn] returns gets text frames, or binary ones with
-// [WithBinary]. Any other connection gets bare payloads, and nobody else may write to it. Go's own
-// streams, over TCP, TLS or Unix sockets, get many payloads in one write; any other net.Conn gets
-// each payload in a Write of its own. A client may see its WebSocket open before Add has run; until
-// then id is not connected.
+// Add makes conn the connection of id. The messages that wait for id leave on conn, in order, and
+// so do later ones. A *[websocket.Conn] gets each message as a frame: text or binary, as its
+// PayloadType says when Add is called. A connection that [Conn] or [NewConn] returns gets text
+// frames, or binary frames with [WithBinary]. Any other connection gets bare payloads, and nothing
+// else may write to it. Go's own streams, over TCP, TLS or Unix sockets, get many payloads in one
+// write; any other net.Conn gets each payload in a Write of its own. A client may see its WebSocket
+// open before Add has run; until then, id is not connected.
 //
-// The newest connection wins. The pool closes the previous connection of id, and a later Del by its
-// handler does nothing. A WebSocket gets code 4500. There is one exception: a connection under
-// [Upgrade] that its client has already closed replaces no other, in this process or, with a
-// [Cluster], elsewhere. The client may have connected again before its first handler called Add.
-// Add closes such a connection, and its handler's Del does nothing. Adding the connection that id
-// already has changes nothing; a connection of a non-comparable type always counts as new.
+// The newest connection wins. The pool closes the previous connection of id, with code 4500 if it
+// is a WebSocket, and a later Del by its handler does nothing. There is one exception: a connection
+// under [Upgrade] that its client has already closed replaces no other, in this process or, with a
+// [Cluster], elsewhere, because the client may have connected again before its first handler called
+// Add. Add closes such a connection, and its handler's Del does nothing. Adding the connection that
+// id already has changes nothing; a connection of a non-comparable type always counts as new.
 //
-// A WebSocket may have several ids, in several pools. If it is closed for one, it is closed for
-// all, and the close frame of Shutdown may overtake messages that wait for another id. Any
-// other connection may have one id only; otherwise large messages mix. Without [Upgrade], a
-// write deadline that the application sets on the connection also holds for the pool.
+// A WebSocket may have several ids, in several pools. If it is closed for one id, it is closed for
+// all, and the close frame of Shutdown may overtake messages that wait for another id. Any other
+// connection may have only one id; otherwise large messages mix. Without [Upgrade], a write
+// deadline that the application sets on the connection also applies to the pool's writes.
 //
 // Call Del or DelConn when the handler ends. Otherwise the pool removes the connection about a
 // second after it was closed. For a net.Conn that is neither Go's own nor x/net's nor under
 // [Upgrade], such as a wrapper around a socket, the pool notices the close only when a write fails.
 //
 // Add returns ErrInvalid for an empty id or a nil conn, and ErrClosed after Shutdown. In neither
-// case does it close conn. After ErrClosed under Upgrade, if the handler closes conn without a
-// close frame, the peer gets code 1001, which tells it to come back.
+// case does it close conn. If the handler of a connection under Upgrade closes conn after
+// ErrClosed, without a close frame, the peer gets code 1001, which asks it to come back.
 //
 // Add does not block, with two exceptions. It calls [Cluster].Changed, and the Enabled method of
-// the handler of [WithLogger]. And if there is a WithPresence hook, Add waits for up to a second
-// while more than WithBuffer calls wait for slow hooks.
+// the logger's handler (see [WithLogger]). And if there is a WithPresence hook, Add waits for up to
+// a second while more than WithBuffer calls wait for slow hooks.
 func (c *ConnPool) Add(id string, conn net.Conn) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -85,7 +85,7 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 	}
 	if c.group.Presence != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), gate)
-		_ = c.group.Room(ctx, true) // there is room, or time is over, or the pool is closed
+		_ = c.group.Room(ctx, true) // there is room, the time is up, or the pool is closed
 		cancel()
 	}
 	if c.absent() == ErrClosed {
@@ -109,10 +109,10 @@ func (c *ConnPool) Add(id string, conn net.Conn) error {
 }
 
 // Get calls fn with the connection of id, in the calling goroutine. If fn returns an error, Get
-// returns it, and the pool removes and closes that connection; a WebSocket gets the code of Del.
-// What waits for id goes to the mailbox, or is reported with ErrNotConnected, which wraps the
-// error. Get returns ErrNotConnected if id has no connection, ErrClosed instead after Shutdown, and
-// ErrInvalid for an empty id or a nil fn.
+// returns that error, and the pool removes and closes the connection; a WebSocket gets the same
+// code as from Del. What waits for id goes to the mailbox, or is reported with ErrNotConnected,
+// which wraps the error. Get returns ErrNotConnected if id has no connection, or ErrClosed instead
+// after Shutdown, and ErrInvalid for an empty id or a nil fn.
 func (c *ConnPool) Get(id string, fn func(conn net.Conn) error) error {
 	if c == nil {
 		return ErrNotRegistered
@@ -148,8 +148,8 @@ func (c *ConnPool) Len() int {
 	return c.group.Connected()
 }
 
-// All returns the ids that are connected when the iteration begins, with their connections, in
-// no particular order. The pool may change meanwhile; All leaves out an id that has gone.
+// All returns the ids that are connected when the iteration begins, with their connections, in no
+// particular order. The pool may change during the iteration; All leaves out an id that has gone.
 func (c *ConnPool) All() iter.Seq2[string, net.Conn] {
 	return func(yield func(string, net.Conn) bool) {
 		for _, r := range c.snapshot() {
@@ -176,18 +176,18 @@ func (c *ConnPool) absent() error {
 	return ErrNotConnected
 }
 
-// find returns the recipient of id, nil if there is none.
+// find returns the recipient of id, or nil if there is none.
 func (c *ConnPool) find(id string) *delivery.Recipient {
 	if c == nil {
 		return nil
 	}
 	mu := c.mu.RLock()
 	r := c.recipients[id]
-	mu.RUnlock() // a defer here takes a twentieth of a StreamPool.Add
+	mu.RUnlock() // a defer here would add a twentieth to a StreamPool.Add
 	return r
 }
 
-// connection returns the recipient of id and its connection, nil if there is none.
+// connection returns the recipient of id and its connection, each nil if there is none.
 func (c *ConnPool) connection(id string) (*delivery.Recipient, *cursor.Connection) {
 	r := c.find(id)
 	if r == nil {
@@ -196,7 +196,7 @@ func (c *ConnPool) connection(id string) (*delivery.Recipient, *cursor.Connectio
 	return r, r.Conn()
 }
 
-// recipient returns the recipient of id, a new one if need be.
+// recipient returns the recipient of id, and creates it if there is none.
 func (c *ConnPool) recipient(id string) *delivery.Recipient {
 	defer c.group.Beat()
 	c.mu.Lock()
@@ -211,7 +211,7 @@ func (c *ConnPool) recipient(id string) *delivery.Recipient {
 	return r
 }
 
-// drop forgets an id that has no connection and for which nothing waits.
+// drop forgets id if it has no connection and nothing waits for it.
 func (c *ConnPool) drop(id string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

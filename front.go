@@ -8,7 +8,7 @@ import (
 	"runtime"
 )
 
-// hijack returns the connection, and the bytes that have come with the request.
+// hijack returns the connection, and the bytes that the server has read after the request.
 func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err == nil && buf == nil {
@@ -18,16 +18,16 @@ func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	early, _ = buf.Reader.Peek(buf.Reader.Buffered()) // which it has
+	early, _ = buf.Reader.Peek(buf.Reader.Buffered()) // never fails: these bytes are in the buffer
 	return conn, early, nil
 }
 
-// notFromFront are the headers that make sense only if the middleware in front sees the body, or
-// owns the connection. The answer bypasses it.
+// notFromFront are the headers that make sense only if the middleware in front of Upgrade sees the
+// body or owns the connection. The answer bypasses that middleware, so it leaves these headers out.
 var notFromFront = []string{"Connection", "Content-Encoding", "Content-Length", "Transfer-Encoding"}
 
-// calledByServer reports whether net/http's server has called the caller directly. If the
-// functions of net/http get other names one day, it says no, which costs only memory.
+// calledByServer reports whether net/http's server has called the caller directly. If net/http
+// renames these functions one day, calledByServer returns false, which costs only memory.
 func calledByServer() bool {
 	pcs := make([]uintptr, 16)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)]) // from the caller's caller on
@@ -43,8 +43,8 @@ func calledByServer() bool {
 	return false
 }
 
-// withoutEnd returns a context with the values of ctx, which never ends. If the application has
-// added no values, it keeps only net/http's server.
+// withoutEnd returns a context that never ends, with the values of ctx. If the application has
+// added no values, the context keeps only net/http's server.
 func withoutEnd(ctx context.Context) context.Context {
 	srv, _ := ctx.Value(http.ServerContextKey).(*http.Server)
 	if srv == nil || srv.BaseContext != nil || srv.ConnContext != nil {

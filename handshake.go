@@ -13,11 +13,12 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// subprotocol is the header with what a client offers, and with what a server has chosen.
+// subprotocol is the header in which a client offers subprotocols, and a server names the one that
+// it has chosen.
 const subprotocol = "Sec-Websocket-Protocol"
 
-// asksForWebSocket is RFC 6455 section 4.2.1, as far as it tells a handshake
-// from other requests, and over HTTP/2 RFC 8441 section 4.
+// asksForWebSocket checks the part of RFC 6455 section 4.2.1 that tells a handshake from other
+// requests; over HTTP/2, it checks RFC 8441 section 4.
 func asksForWebSocket(req *http.Request) bool {
 	if req.Method == http.MethodConnect {
 		return strings.EqualFold(req.Header.Get(":protocol"), "websocket")
@@ -26,8 +27,9 @@ func asksForWebSocket(req *http.Request) bool {
 		hasToken(req.Header, "Connection", "upgrade")
 }
 
-// malformed returns the status and the reason for a request that asks for a
-// WebSocket and breaks the rest of RFC 6455 section 4.2.1, or 0.
+// malformed returns the status and the reason with which to refuse a request that asks for a
+// WebSocket but breaks the rest of RFC 6455 section 4.2.1. The status is 0 if the request breaks
+// nothing.
 func malformed(req *http.Request) (status int, why string) {
 	if req.Method == http.MethodConnect {
 		return 0, "" // has neither key nor version, RFC 8441 section 5
@@ -48,9 +50,9 @@ func malformed(req *http.Request) (status int, why string) {
 	return 0, ""
 }
 
-// refuse answers a malformed handshake. If the handshake asks for another version, the
-// answer names the version that this server speaks (RFC 6455 section 4.4), and the
-// protocol to upgrade to (RFC 9110 section 15.5.22).
+// refuse answers a malformed handshake. If the handshake asks for another version of the protocol,
+// the answer names the version that this server speaks (RFC 6455 section 4.4), and the protocol to
+// upgrade to (RFC 9110 section 15.5.22).
 func refuse(w http.ResponseWriter, status int, why string) {
 	h := w.Header()
 	h.Set("Connection", "close")
@@ -62,8 +64,8 @@ func refuse(w http.ResponseWriter, status int, why string) {
 	http.Error(w, "not a WebSocket handshake (RFC 6455 section 4.2.1): "+why, status)
 }
 
-// refuseWithoutHijack answers if the connection cannot be hijacked. It also logs why,
-// because a browser hides the answer from its page.
+// refuseWithoutHijack answers a request whose connection cannot be hijacked. It also logs the
+// reason, because a browser hides the answer from its page.
 func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 	why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
 	if errors.Is(err, http.ErrNotSupported) && req.ProtoMajor == 1 {
@@ -73,10 +75,9 @@ func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 	http.Error(w, why, http.StatusInternalServerError)
 }
 
-// singleLines returns h with each list of a handshake on one line, and a WebSocket as the
-// only protocol to upgrade to, because libraries may read only the first line, and
-// compare it as a whole. It does not change h, which also belongs to the middleware in
-// front.
+// singleLines returns h with each list of a handshake on one line, and a WebSocket as the only
+// protocol to upgrade to, because libraries may read only the first line and compare it as a whole.
+// It does not change h itself, which also belongs to the middleware in front.
 func singleLines(h http.Header) http.Header {
 	lists := []string{"Connection", subprotocol, "Sec-Websocket-Extensions"}
 	split := func(name string) bool { return len(h[name]) > 1 }
@@ -93,13 +94,13 @@ func singleLines(h http.Header) http.Header {
 	return h
 }
 
-// hasToken reports whether a header is a list with token in it, in whatever case.
+// hasToken reports whether a header is a list that contains token, in upper or lower case.
 func hasToken(h http.Header, name, token string) bool {
 	return slices.ContainsFunc(tokens(h, name), func(t string) bool { return strings.EqualFold(t, token) })
 }
 
-// tokens returns the elements of a header that is a list, of all its lines (RFC 9110
-// section 5.3).
+// tokens returns the elements of a header that is a list, from all its lines (RFC 9110 section
+// 5.3).
 func tokens(h http.Header, name string) []string {
 	var all []string
 	for element := range strings.SplitSeq(strings.Join(h.Values(name), ","), ",") {
@@ -110,14 +111,14 @@ func tokens(h http.Header, name string) []string {
 	return all
 }
 
-// Subprotocols returns a function for [websocket.Server].Handshake. It calls handshake, or
-// [SameOrigin] if handshake is nil. If that lets the client in, it chooses the first of names that
-// the client offers, and ws.Config().Protocol tells the handler which. If the client offers none of
-// them, it gets in without a subprotocol; a browser whose page has offered some then ends the
-// connection.
+// Subprotocols returns a function for [websocket.Server].Handshake. The function calls handshake,
+// or [SameOrigin] if handshake is nil. If that lets the client in, the function chooses the first
+// of names that the client offers; the handler finds the choice in ws.Config().Protocol. A client
+// that offers none of names gets in without a subprotocol; a browser whose page has offered some
+// then ends the connection.
 //
-// It compares names byte by byte. The server's order decides, as with Upgrader.Subprotocols of
-// gorilla and AcceptOptions.Subprotocols of coder; use these with those libraries.
+// Names are compared byte by byte. The server's order decides, as with Upgrader.Subprotocols of
+// gorilla and AcceptOptions.Subprotocols of coder; with those libraries, use their own fields.
 func Subprotocols(handshake func(*websocket.Config, *http.Request) error, names ...string) func(*websocket.Config, *http.Request) error {
 	if handshake == nil {
 		handshake = SameOrigin
@@ -127,7 +128,7 @@ func Subprotocols(handshake func(*websocket.Config, *http.Request) error, names 
 		if err := handshake(config, req); err != nil {
 			return err
 		}
-		config.Protocol = nil // x/net has put there what the client offers
+		config.Protocol = nil // x/net has put all that the client offers there
 		offered := tokens(req.Header, subprotocol)
 		if i := slices.IndexFunc(names, func(name string) bool { return slices.Contains(offered, name) }); i >= 0 {
 			config.Protocol = []string{names[i]}

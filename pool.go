@@ -1,6 +1,6 @@
 // Package gcpool pushes bytes to a connected user by id, from anywhere in a server. A [Pool] has
-// named pools. Each has a [ConnPool], to which a handler adds its connection under an id, and a
-// [StreamPool], to which any goroutine adds messages for that id:
+// named pools. Each named pool has a [ConnPool], to which a handler adds its connection under an
+// id, and a [StreamPool], to which any goroutine adds messages for that id:
 //
 //	pool := gcpool.NewPool()
 //	pool.Register("users")
@@ -9,57 +9,62 @@
 //	pool.GetConn("users").Add("alice", ws)                  // in her handler
 //	pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)) // from any goroutine
 //
-// A connection is a [websocket.Conn] of x/net, or any other [net.Conn]. [Upgrade], put around the
-// handler, makes WebSockets fast and light. Under it, [Conn] returns the connection of any other
-// WebSocket library. [SameOrigin] keeps out the pages of other sites, and [AllowOrigins] lets in
-// those that you name.
+// A connection is a [websocket.Conn] of x/net, or any other [net.Conn]. Wrap the handler in
+// [Upgrade] to make WebSockets fast and light. Upgrade also works with any other WebSocket library:
+// [Conn] returns the connection to add. [SameOrigin] keeps out pages of other sites, and
+// [AllowOrigins] lets in the sites that you name.
 //
 // # Delivery
 //
-// Each message that [StreamPool.Add] has accepted has exactly one outcome. It is written whole,
-// or reported once, with the reason, to the hook of [WithUndelivered]. [StreamPool.Deliver] and
-// [StreamPool.AddFunc] tell the outcome of one message. A message is delivered at most once.
-// Written means that the operating system took every byte, not that the peer has read it.
+// Each message that [StreamPool.Add] accepts has exactly one outcome: it is written whole, or it is
+// reported once, with the reason, to the [WithUndelivered] hook. [StreamPool.Deliver] and
+// [StreamPool.AddFunc] report the outcome of a single message to their caller. A message is
+// delivered at most once. Written means that the operating system took every byte, not that the
+// peer has read them.
 //
 // # Order
 //
 // The messages of one producer for one id arrive in the order in which Add accepted them. This also
 // holds when a newer connection takes over: it inherits the waiting messages. If the old connection
-// got only a part of a message, and its peer certainly cannot use that part, the new connection
-// gets the whole message.
+// got only part of a message, and its peer certainly cannot use that part, the new connection gets
+// the whole message.
 //
 // # Blocking
 //
-// A peer that does not read delays no other id. While the outbox of an id is full, Add waits, as
-// long as the peer reads; see [WithOutbox], [WithOverflow] and [StreamPool.AddContext]. So a loop
-// that pushes to many users waits for one slow user after the other, up to a second for one who has
-// stopped reading. To bound that, use AddContext with a deadline, a goroutine for each user, or
-// [StreamPool.Broadcast], which waits for all of them together. No call waits past [Pool.Shutdown],
-// or longer than its context; Shutdown itself may take up to 300 ms more.
+// A peer that does not read delays no other id. While the outbox of an id is full, Add waits as
+// long as the peer keeps reading; see [WithOutbox], [WithOverflow] and [StreamPool.AddContext]. So
+// a loop that pushes to many users waits for each slow user in turn, and for up to a second for a
+// user who has stopped reading. To bound that wait, use AddContext with a deadline, a goroutine for
+// each user, or [StreamPool.Broadcast], which waits for all of them together. No call waits past
+// [Pool.Shutdown], or past the end of its context; Shutdown itself may take up to 300 ms more.
 //
 // # Close codes
 //
-// A WebSocket that the pool closes is told why (RFC 6455 section 7.4):
+// When the pool closes a WebSocket, the close frame says why (RFC 6455 section 7.4):
 //
 //	1000   Del, DelConn, a function of Get that fails, or a library that sent no close frame
 //	1001   Shutdown, the peer answered no ping, or the server has ended the request: come back
 //	4500   a newer connection has the id: come back only when the user asks
 //	other  what Kick was given, or the code of the WebSocket library, such as 1002 or 1009
 //
-// Codes from 4000 to 4499 tell a client to come back, and codes from 4500 to 4999 to stay away.
-// Keep to that with Kick. Two pages of one user that both come back after 4500 keep taking the id
-// from each other. A peer that has stopped reading is closed without a code. So is a peer that
-// needs more than a second for the data already on its way, as on a slow link: its client sees
-// 1006, even in place of 4500, and comes back. Where the pool cannot see that a peer reads, as
-// without [Upgrade] or behind a listener that wraps connections, a takeover gives the peer only
-// about 20 ms to take that data. Without Upgrade, let the handler return without calling Close: now
-// and then x/net's Close sends a second close frame, with 1000. Over TLS it also tries to write
-// something other than close_notify, and the client reports a broken record.
+// Codes from 4000 to 4499 ask a client to come back, and codes from 4500 to 4999 ask it to stay
+// away. Follow this convention when you call Kick. If two pages of one user both come back after
+// 4500, they keep taking the id from each other.
+//
+// A peer that has stopped reading is closed without a code. So is a peer that needs more than a
+// second to take the data already on its way, for example over a slow link: its client sees 1006,
+// even in place of 4500, and comes back. Where the pool cannot see whether a peer reads, as without
+// [Upgrade] or behind a listener that wraps connections, a takeover gives the peer only about 20 ms
+// to take that data.
+//
+// Without Upgrade, let the handler return without calling Close: now and then x/net's Close sends a
+// second close frame, with 1000. Over TLS, it also tries to write something other than
+// close_notify, and the client reports a broken record.
 //
 // # Concurrency
 //
-// Everything may be called from any number of goroutines at once. The pool calls functions of
-// the application without holding a lock, so they may call the pool.
+// All functions and methods are safe for concurrent use. The pool holds no lock when it calls a
+// function of the application, so such a function may call the pool.
 package gcpool
 
 import (
@@ -78,49 +83,50 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// Why a call failed, or a message was not delivered. Compare with [errors.Is], because some are
-// wrapped. The text of each is in quotes.
+// These errors say why a call failed or why a message was not delivered. Compare them with
+// [errors.Is], because some are wrapped. The text of each error is in quotes.
 var (
 	// ErrNotRegistered, "gcpool: pool not registered", is returned by the methods of a nil
 	// *ConnPool or *StreamPool, which GetConn and GetStream return for an unknown name.
 	ErrNotRegistered = errors.New("gcpool: pool not registered")
-	// ErrRegistered, "gcpool: pool already registered", is returned by Register for a name that
-	// is taken, and by SetCluster if there is a cluster already.
+	// ErrRegistered, "gcpool: pool already registered", is returned by Register for a name that is
+	// taken, and by SetCluster if the pool already has a cluster.
 	ErrRegistered = errors.New("gcpool: pool already registered")
-	// ErrInvalid, "gcpool: invalid argument", is returned for an empty id, for a nil connection,
-	// function or context, and by Register for an option that makes no sense.
+	// ErrInvalid, "gcpool: invalid argument", is returned for an argument that a call cannot use,
+	// such as an empty id, a nil connection, function or context, or an option out of range.
 	ErrInvalid = errors.New("gcpool: invalid argument")
 	// ErrTooLarge, "gcpool: message larger than the outbox", is returned for a message with more
-	// bytes than WithOutbox.
+	// bytes than WithOutbox allows.
 	ErrTooLarge = outcome.ErrTooLarge
 	// ErrNotConnected, "gcpool: not connected", is the outcome of a message whose id was not
-	// connected, or whose connection failed. In the second case it wraps the failure. Get returns
-	// it for an id that is not connected.
+	// connected, or whose connection failed. If the connection failed, ErrNotConnected wraps the
+	// failure. Get returns it for an id that is not connected.
 	ErrNotConnected = outcome.ErrNotConnected
-	// ErrSlow, "gcpool: peer too slow", is the outcome of a message whose peer acknowledged
-	// nothing for WithWriteTimeout, or that gave way when the outbox was full.
+	// ErrSlow, "gcpool: peer too slow", is the outcome of a message whose peer acknowledged nothing
+	// for WithWriteTimeout, or that was dropped because the outbox was full.
 	ErrSlow = outcome.ErrSlow
-	// ErrDeleted, "gcpool: connection deleted", is the outcome of a message that waited when Del,
-	// DelConn or Kick removed the connection.
+	// ErrDeleted, "gcpool: connection deleted", is the outcome of a message that was waiting when
+	// Del, DelConn or Kick removed the connection.
 	ErrDeleted = outcome.ErrDeleted
-	// ErrExpired, "gcpool: expired in the mailbox", is the outcome of a message that waited in
-	// the mailbox for longer than its ttl, or gave way there to newer messages.
+	// ErrExpired, "gcpool: expired in the mailbox", is the outcome of a message that waited in the
+	// mailbox for longer than its ttl, or was dropped from it to make room.
 	ErrExpired = outcome.ErrExpired
 	// ErrKept, "gcpool: not connected, kept in the mailbox", is returned by Deliver for a message
-	// that waits in the mailbox because its id is not connected. The final outcome of that
-	// message is counted, and reported to WithUndelivered, as for any other.
+	// that waits in the mailbox because its id is not connected. Like any other message, it has a
+	// final outcome later, which is counted, and reported to WithUndelivered if the message was not
+	// written.
 	ErrKept = outcome.ErrKept
-	// ErrClosed, "gcpool: pool closed", is returned after Shutdown has begun, by every call that
-	// would add something, and by Get for an id that is not connected. It is the outcome of a
+	// ErrClosed, "gcpool: pool closed", is returned once Shutdown has begun, by every call that
+	// would add something, and by Get for an id that is not connected. It is also the outcome of a
 	// message that Shutdown could not deliver in time.
 	ErrClosed = outcome.ErrClosed
 )
 
-// A Pool is a registry of named pools. Each name has a [ConnPool], which knows the connections,
-// and a [StreamPool], which takes the messages. [NewPool] makes a Pool. On any other, such as the
-// zero Pool or a nil one, calls that would change something return ErrInvalid.
+// A Pool is a registry of named pools. Each name has a [ConnPool], which knows the connections, and
+// a [StreamPool], which takes the messages. [NewPool] makes a Pool. On a nil Pool or the zero Pool,
+// Register, SetCluster and Shutdown return ErrInvalid.
 //
-// All methods may be called from any number of goroutines at once.
+// All methods are safe for concurrent use.
 type Pool struct {
 	defaults []Option
 
@@ -133,7 +139,7 @@ type Pool struct {
 	started bool
 	closed  bool
 	ended   chan struct{} // closed when Shutdown has ended
-	err     error         // what it returned; valid once ended is closed
+	err     error         // what Shutdown returned; valid once ended is closed
 }
 
 // NewPool returns a Pool in which no name is registered yet. The defaults are options for every
@@ -146,7 +152,7 @@ func NewPool(defaults ...Option) *Pool {
 	}
 }
 
-// check refuses a Pool that NewPool has not made.
+// check refuses a Pool that NewPool did not make.
 func (p *Pool) check() error {
 	if p == nil || p.ended == nil {
 		return fmt.Errorf("%w: NewPool did not make this Pool", ErrInvalid)
@@ -154,10 +160,10 @@ func (p *Pool) check() error {
 	return nil
 }
 
-// Register makes the pools of a name, which may be any string. The opts override the defaults of
-// NewPool. After Start the new pool is started at once. Register returns ErrRegistered if the name
-// is taken, and then changes nothing; ErrInvalid for an option that makes no sense; and ErrClosed
-// after Shutdown. It does not block.
+// Register makes the ConnPool and the StreamPool of name, which may be any string. The opts
+// override the defaults of NewPool. After Start, the new pool is started at once. Register returns
+// ErrRegistered if the name is taken, and then changes nothing; ErrInvalid for an option out of
+// range; and ErrClosed after Shutdown. It does not block.
 func (p *Pool) Register(name string, opts ...Option) error {
 	if err := p.check(); err != nil {
 		return err
@@ -194,14 +200,14 @@ func (p *Pool) Register(name string, opts ...Option) error {
 	return nil
 }
 
-// GetConn returns the connections of a name, or nil if the name is not registered. The methods of
-// a nil *ConnPool may be called; they return ErrNotRegistered.
+// GetConn returns the ConnPool of name, or nil if name is not registered. The methods of a nil
+// *ConnPool may be called; they return ErrNotRegistered, or the zero value.
 func (p *Pool) GetConn(name string) *ConnPool {
 	return p.GetStream(name).connections()
 }
 
-// GetStream returns the stream of a name, or nil if the name is not registered. The methods of a
-// nil *StreamPool may be called; they return ErrNotRegistered.
+// GetStream returns the StreamPool of name, or nil if name is not registered. The methods of a nil
+// *StreamPool may be called; they return ErrNotRegistered, or the zero value.
 func (p *Pool) GetStream(name string) *StreamPool {
 	if p == nil {
 		return nil
@@ -211,10 +217,10 @@ func (p *Pool) GetStream(name string) *StreamPool {
 	return p.pools[name]
 }
 
-// Start begins delivery in every pool, even in those that are registered later. Messages that were
-// added earlier leave now. A message whose id is not connected goes where Add would send it: to the
-// mailbox, to the cluster, or to the WithUndelivered hook. A second call does nothing. Start does
-// not block.
+// Start begins delivery in every pool, including pools that are registered later. Messages that
+// were added before Start leave now. A message whose id is not connected goes where Add would send
+// it now: to the mailbox, to the cluster, or to the WithUndelivered hook. A second call does
+// nothing. Start does not block.
 func (p *Pool) Start() {
 	if p == nil {
 		return
@@ -227,21 +233,22 @@ func (p *Pool) Start() {
 	}
 }
 
-// Shutdown ends the pool. From its first moment, every call that would add something returns
+// Shutdown ends the pool. As soon as it begins, every call that would add something returns
 // ErrClosed. Messages for ids that are connected are delivered, even if Start was never called;
-// those in the mailbox are reported with ErrClosed. Then each WebSocket gets a close frame with
-// code 1001 (going away, RFC 6455 section 7.4.1). Shutdown waits until the handler of each has
+// messages in the mailbox are reported with ErrClosed. Then each WebSocket gets a close frame with
+// code 1001 (going away, RFC 6455 section 7.4.1), and Shutdown waits until each handler has
 // returned or has called Del. A peer that does not leave within WithWriteTimeout is closed. A raw
 // connection is closed once its messages are written.
 //
-// If ctx ends first, Shutdown closes what is left, without a close frame if none has been sent yet,
-// reports what waits with ErrClosed, and returns the error of ctx. That takes up to 300 ms more,
-// whatever the peers do. Afterwards no goroutine of the pool runs, unless a hook has not caught up,
-// or a connection ignores deadlines and Close.
+// If ctx ends first, Shutdown closes the remaining connections, without a close frame if none has
+// been sent yet, reports the messages that still wait, with ErrClosed, and returns the error of
+// ctx. That takes up to 300 ms more, whatever the peers do. Afterwards no goroutine of the pool
+// runs, unless a hook has not caught up, or a connection ignores deadlines and Close.
 //
-// A second call waits for the first one, until its own ctx ends, and returns the same. A hook must
-// not call Shutdown, because Shutdown waits for hooks. http.Server.Shutdown does not know of
-// hijacked connections: call it first, to refuse new ones, and then this one.
+// A second call waits for the first one and returns the same result, or the error of its own ctx if
+// that ends first. A hook must not call Shutdown, because Shutdown waits for hooks.
+// http.Server.Shutdown ignores hijacked connections: call it first, to refuse new ones, and then
+// this method.
 func (p *Pool) Shutdown(ctx context.Context) error {
 	if err := p.check(); err != nil {
 		return err

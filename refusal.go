@@ -8,27 +8,25 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// A refusal is why an Origin was refused. x/net, gorilla and most applications
-// drop such an error, so the reason bypasses them on its way from the check to
-// the response.
+// A refusal is the reason why an Origin was refused. x/net, gorilla and most applications drop such
+// an error, so the reason bypasses them on its way from the check to the response.
 type refusal struct {
 	err error
 	req *http.Request
 }
 
-// upgradedKey finds the upgraded of a request in its context.
+// upgradedKey is the key of a request's upgraded in its context.
 type upgradedKey struct{}
 
-// noteRefusal notes why a request under Upgrade is about to be refused.
+// noteRefusal stores the reason why a request under Upgrade is about to be refused.
 func noteRefusal(req *http.Request, err error) {
 	if u, _ := req.Context().Value(upgradedKey{}).(*upgraded); u != nil {
 		u.refused.Store(&refusal{err, req})
 	}
 }
 
-// explain logs a 403 that follows the refusal of an Origin, and gives it a body if it
-// has none of its own. Any other status means that the application has decided
-// otherwise.
+// explain logs a 403 that follows the refusal of an Origin, and gives it a body if it has none of
+// its own. Any other status means that the application has decided differently.
 func (u *upgraded) explain() {
 	r := u.refused.Load()
 	if r == nil || u.status != http.StatusForbidden {
@@ -43,9 +41,8 @@ func (u *upgraded) explain() {
 	}
 }
 
-// hijackWriter is an upgraded after Hijack. It passes on everything that is
-// written, except x/net's answer to a refused handshake, which does not say
-// why.
+// hijackWriter is an upgraded after Hijack. It passes on everything that is written, except x/net's
+// answer to a refused handshake, which does not give the reason.
 type hijackWriter upgraded
 
 func (w *hijackWriter) Write(p []byte) (int, error) {
@@ -59,5 +56,5 @@ func (w *hijackWriter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// quoted returns what a peer has sent for a line of a response.
+// quoted quotes and shortens text from a peer, so that it fits into a line of a response.
 func quoted(text string) string { return strconv.Quote(report.Shortened(text)) }

@@ -16,21 +16,21 @@ import (
 // particular connection, use [ConnPool.DelConn].
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
-// goroutine that added a connection of id, and every goroutine that it started, can remove that
-// connection and no other, now or later. Any other goroutine removes whatever connection id has; so
-// does a function that time.AfterFunc or context.AfterFunc runs, even if the handler has set it up.
-// A goroutine that adds connections for many users, such as a hub or an accept loop, should use
+// goroutine that added a connection of id, and every goroutine that it started, can remove only
+// that connection, now or later. Any other goroutine removes whatever connection id has; so does a
+// function that time.AfterFunc or context.AfterFunc runs, even if the handler has set it up. A
+// goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
-// and the Del of a goroutine that it started removes none.
+// and a Del by a goroutine that it started removes none.
 //
-// For each id the pool remembers the goroutines that added its last 16 connections, and up to 1,024
-// older ones that have not called Del yet. After an id has gone, the pool remembers its last 64
-// goroutines, for at least the last 16,384 ids that have gone.
+// For each id, the pool remembers the goroutines that added its last 16 connections, and up to
+// 1,024 older ones that have not called Del yet. Once an id has gone, the pool remembers only the
+// last 64 of these goroutines, for at least the last 16,384 ids that have gone.
 //
 // What waits for id goes to the mailbox, or is reported with ErrDeleted. Del reads the caller's
-// stack, which takes over 1 µs for each frame of it. Under [Upgrade] it does not wait. Without Upgrade it waits until
-// a WebSocket has got its close frame, for 20 ms at most, because the handler may be about to
-// return.
+// stack, which takes over 1 µs for each of its frames. Under [Upgrade], Del does not wait. Without
+// Upgrade, it waits until a WebSocket has got its close frame, for 20 ms at most, because the
+// handler may be about to return.
 func (c *ConnPool) Del(id string) bool {
 	if c == nil {
 		return false
@@ -56,8 +56,8 @@ func (c *ConnPool) Del(id string) bool {
 // WebSocket gets code and reason in the close frame (RFC 6455 section 5.5.1). What waits for id
 // goes to the mailbox, or is reported with ErrDeleted. Kick waits as Del does.
 //
-// It returns ErrInvalid for an empty id; for a code other than 1000 and 3000 to 4999, which are
-// those that an application may send (RFC 6455 section 7.4); and for a reason that is longer than
+// Kick returns ErrInvalid for an empty id; for a code that an application may not send, which is
+// any code but 1000 and 3000 to 4999 (RFC 6455 section 7.4); and for a reason that is longer than
 // 123 bytes or is not UTF-8.
 func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	switch {
@@ -80,9 +80,8 @@ func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	return 0, nil
 }
 
-// DelConn removes and closes conn, if it is the connection of id, and reports whether it was.
-// What waits for id goes to the mailbox, or is reported with ErrDeleted. DelConn waits as Del
-// does.
+// DelConn removes and closes conn if it is the connection of id, and reports whether it was. What
+// waits for id goes to the mailbox, or is reported with ErrDeleted. DelConn waits as Del does.
 func (c *ConnPool) DelConn(id string, conn net.Conn) bool {
 	r, present := c.connection(id)
 	if present == nil || !present.Is(conn) {

@@ -14,7 +14,7 @@ import (
 func (u *upgraded) answer() {
 	u.WriteHeader(http.StatusOK)
 	u.explain()
-	if u.cut { // a part would look like the whole response
+	if u.cut { // part of the body would look like the whole response
 		u.status, u.sent = http.StatusInternalServerError, make(http.Header)
 		u.body = []byte("the response to a handshake was too large\n")
 	}
@@ -24,7 +24,7 @@ func (u *upgraded) answer() {
 	if _, set := u.sent["Content-Type"]; !set && len(u.body) > 0 && u.sent.Get("Content-Encoding") == "" {
 		u.sent.Set("Content-Type", http.DetectContentType(u.body))
 	}
-	u.sent.Del("Connection") // which Close below writes
+	u.sent.Del("Connection") // the Close field below writes it
 	resp := http.Response{StatusCode: u.status, ProtoMajor: 1, ProtoMinor: 1, Header: u.sent,
 		Body: io.NopCloser(bytes.NewReader(u.body)), ContentLength: int64(len(u.body)), Close: true}
 	u.conn.SetWriteDeadline(time.Now().Add(handshakeTime))
@@ -63,14 +63,14 @@ func (u *upgraded) Write(p []byte) (int, error) {
 func (u *upgraded) SetReadDeadline(t time.Time) error  { return u.conn.SetReadDeadline(t) }
 func (u *upgraded) SetWriteDeadline(t time.Time) error { return u.conn.SetWriteDeadline(t) }
 
-// Hijack implements [http.Hijacker], and clears the deadlines as net/http does.
-// The buffers are small, for x/net keeps them as long as the connection lives;
-// larger reads and writes bypass them.
+// Hijack implements [http.Hijacker], and clears the deadlines as net/http does. The buffers are
+// small, because x/net keeps them for as long as the connection lives; larger reads and writes
+// bypass them.
 func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if u.hijacked {
 		return nil, nil, http.ErrHijacked
 	}
-	if u.status != 0 { // goes out as with net/http, where a body would be lost
+	if u.status != 0 { // send the head, as net/http does; it would also drop a body
 		var head bytes.Buffer
 		fmt.Fprintf(&head, "HTTP/1.1 %d %s\r\n", u.status, http.StatusText(u.status))
 		_ = u.sent.Write(&head) // a Buffer takes all
@@ -82,9 +82,9 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	chosen := u.header[subprotocol]
 	if u.hijacked, u.sent = true, nil; u.status != 0 {
-		u.header = nil // has gone out; otherwise a library that writes its own response may need it
+		u.header = nil // has been sent; otherwise a library that writes its own response may need it
 	}
-	if chosen != nil { // coder looks here for what it has chosen
+	if chosen != nil { // coder looks here for the subprotocol that it has chosen
 		u.Header()[subprotocol] = chosen
 	}
 	u.conn.SetDeadline(time.Time{})
@@ -92,7 +92,7 @@ func (u *upgraded) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return u.conn, bufio.NewReadWriter(in, out), nil
 }
 
-// Flush has nothing to do: a response to a handshake leaves whole.
+// Flush sends nothing: the response to a handshake leaves as a whole.
 func (u *upgraded) Flush() {
 	if !u.hijacked {
 		u.WriteHeader(http.StatusOK)

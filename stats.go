@@ -12,42 +12,44 @@ type Stats struct {
 	Name        string
 	Connections int // ids that are connected, Joins - Leaves
 
-	// Waiting is how many messages were accepted and have no outcome yet, WaitingBytes their
-	// payload. OutboxLimit is WithOutbox.
+	// Waiting is how many messages were accepted and have no outcome yet; WaitingBytes is their
+	// payload. OutboxLimit is the value of WithOutbox.
 	Waiting, WaitingBytes, OutboxLimit int
 
-	// MailboxBytes is how many bytes the mailbox holds, and MailboxLimit how many it may hold: the
-	// bytes of WithMailbox. Both are 0 without a mailbox.
+	// MailboxBytes is how many bytes the mailbox holds, and MailboxLimit how many it may hold, as
+	// set by WithMailbox. Both are 0 without a mailbox.
 	MailboxBytes, MailboxLimit int
 
-	// FullestOutbox is how many bytes of payload wait in the fullest outbox, which is full at
-	// OutboxLimit. What is in the mailbox does not count. The figure is up to about a second old,
-	// and up to two with 250,000 ids.
+	// FullestOutbox is how many bytes of payload wait in the fullest outbox; an outbox is full at
+	// OutboxLimit. Messages in the mailbox do not count. The figure is up to about a second old, or
+	// two with 250,000 ids.
 	FullestOutbox int
 
-	// Written counts messages of which the system took every byte; Forwarded those that
-	// another process has written; Undelivered those that were reported, to a hook or to the
-	// caller of Deliver or AddFunc. WrittenBytes is payload, without newlines and headers.
+	// Accepted counts the messages that the pool has accepted. Written counts messages of which the
+	// system took every byte, Forwarded messages that another process has written, and Undelivered
+	// messages that were reported to a hook or to the caller of Deliver or AddFunc. WrittenBytes is
+	// payload, without newlines and headers.
 	Accepted, Written, Forwarded, Undelivered, WrittenBytes uint64
 
-	// Undelivered by reason, which is the error that was reported. Other counts errors of a
-	// [Cluster].
+	// These count undelivered messages by reason, which is the error that was reported. Other
+	// counts errors of a [Cluster].
 	NotConnected, Slow, Deleted, Expired, Closed, Other uint64
 
 	Joins, Leaves, Takeovers uint64 // a takeover is neither a join nor a leave
 
-	// Stalled is how many connections have peers that hold up a write for 5 ms or more. A call of
-	// Cluster.Forward that takes so long counts, too.
+	// Stalled is how many connections have a peer that has held up a write for 5 ms or more. A call
+	// of Cluster.Forward that takes that long counts, too.
 	Stalled int
 
-	// Latency counts messages by the time from Add to written. Latency[i] counts those that took
-	// 100 µs << i or less, and the last element the slower ones. It samples one write in 64.
+	// Latency is a histogram of the time from Add to written, which samples one write in 64.
+	// Latency[i] counts the messages that took at most 100 µs << i, but longer than the bound of
+	// the element before; the last element counts all slower ones.
 	Latency    [16]uint64
 	LatencySum time.Duration // of the messages in Latency
 }
 
-// Stats returns a snapshot of every pool, sorted by name. Its cost does not depend on the number
-// of ids. It does not block.
+// Stats returns a snapshot of every pool, sorted by name. Its cost does not depend on the number of
+// ids. It does not block.
 func (p *Pool) Stats() []Stats {
 	if p == nil {
 		return nil
@@ -61,8 +63,8 @@ func (p *Pool) Stats() []Stats {
 	return all
 }
 
-// Info is what a pool knows of one id: whether its messages wait for an absent user or for a slow
-// one.
+// Info is what a pool knows of one id. It shows, for example, whether messages wait because the
+// user is absent or because the user is slow.
 type Info struct {
 	Since time.Time // when its connection was added; zero if id is not connected
 	// Kind says how the pool writes to the connection: "WebSocket under Upgrade", "WebSocket of
@@ -70,8 +72,9 @@ type Info struct {
 	// other.
 	Kind string
 
-	// Waiting is how many messages for id have no outcome yet, WaitingBytes their payload. Mailbox
-	// is how many of them are in the mailbox, MailboxBytes the payload of these.
+	// Waiting is how many messages for id have no outcome yet; WaitingBytes is their payload.
+	// Mailbox is how many of these messages are in the mailbox; MailboxBytes is the payload in the
+	// mailbox.
 	Waiting, WaitingBytes int
 	Mailbox, MailboxBytes int
 

@@ -13,12 +13,12 @@ import (
 // A StreamPool is the stream of one pool: messages, each a payload for an id. The messages of an id
 // wait in its outbox, and leave on its connection.
 //
-// All methods may be called from any number of goroutines at once. The methods of a nil
-// *StreamPool return ErrNotRegistered, or the zero value.
+// All methods are safe for concurrent use. The methods of a nil *StreamPool return
+// ErrNotRegistered, or the zero value.
 type StreamPool struct {
 	conns *ConnPool
 
-	places atomic.Int64 // taken of WithBuffer before Start
+	places atomic.Int64 // how many places of WithBuffer were taken before Start
 }
 
 // Undelivered is one message that was accepted and not delivered. Data has no newline added, and
@@ -31,57 +31,58 @@ type Undelivered struct {
 	Err error
 }
 
-// Add copies data and queues it for id, behind everything that this goroutine has added for id
-// before. A nil error means that the message was accepted: it has exactly one outcome from now
-// on. It is written to the connection of id, or reported to WithUndelivered. Add returns nil even
-// if id is not connected.
+// Add copies data and queues it for id, after everything that this goroutine has added for id
+// before. A nil error means that the message was accepted: from now on it has exactly one outcome.
+// It is written to the connection of id, or reported to WithUndelivered. Add returns nil even if id
+// is not connected.
 //
 // Add waits in three cases. Before Start, it waits once WithBuffer messages have been added. While
 // the outbox of id is full, it waits as long as the peer has acknowledged something within the last
-// second; where the pool cannot see that, as long as a write has returned within the last second
-// (see [WithWriteTimeout]). And it waits while more than WithBuffer calls wait for slow hooks.
-// Shutdown ends the wait. Calls that wait for room do not queue: a long message may wait for as
-// long as others keep the outbox full of short ones. Bound such calls with [StreamPool.AddContext].
+// second or, where the pool cannot see acknowledgements (see [WithWriteTimeout]), as long as a
+// write has returned within the last second. And it waits while more than WithBuffer calls wait for
+// slow hooks. Shutdown ends the wait. Calls that wait for room do not queue: a call with a long
+// message may wait for as long as others keep the outbox full of short ones. Bound such calls with
+// [StreamPool.AddContext].
 //
 // If the pool is idle and the connection is under [Upgrade], Add itself writes as much as the
 // system takes at once. Other goroutines write everything else.
 //
-// Before Start nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
-// need not be connected yet. If it is connected, and its connection is removed before Start, what
-// waits goes to the mailbox or is reported.
+// Before Start, nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
+// need not be connected yet. If the connection of id is removed before Start, what waits goes to
+// the mailbox or is reported.
 //
 // On a WebSocket, data becomes a text frame, or a binary frame if PayloadType or [WithBinary] says
-// so. The payload of a text frame must be UTF-8 (RFC 6455 section 8.1); a browser closes the
-// connection otherwise. Add does not check that, because it would cost 17 µs for 8 KiB of Chinese.
-// Use [unicode/utf8.Valid] for payloads that come from elsewhere.
+// so. The payload of a text frame must be UTF-8 (RFC 6455 section 8.1); otherwise a browser closes
+// the connection. Add does not check the payload, because the check would cost 17 µs for 8 KiB of
+// Chinese. Use [unicode/utf8.Valid] for payloads that come from elsewhere.
 //
-// Add returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox bytes, and
-// ErrClosed after Shutdown.
+// Add returns ErrInvalid for an empty id, ErrTooLarge for more than WithOutbox bytes, and ErrClosed
+// after Shutdown.
 func (s *StreamPool) Add(id string, data []byte) error {
 	return s.AddContext(context.Background(), id, data)
 }
 
-// AddContext is Add, but waits no longer than ctx. If ctx ends first, AddContext returns the error
-// of ctx, and the message was not accepted. If it was waiting for Start, the error says so, and
-// wraps the error of ctx.
+// AddContext is like Add, but waits no longer than ctx. If ctx ends first, AddContext returns the
+// error of ctx, and the message was not accepted. If the call was waiting for Start, the error says
+// so, and wraps the error of ctx.
 func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) error {
 	return s.add(ctx, id, &outbox.Message{ID: id, Data: data})
 }
 
-// Deliver is AddContext, but waits for the outcome and returns it: nil when the message was
-// written, or else the reason. The WithUndelivered hook does not hear of that message. Written
-// means that the system took every byte; only the peer can tell that it has read them.
+// Deliver is like AddContext, but waits for the outcome and returns it: nil if the message was
+// written, or else the reason why not. The WithUndelivered hook is not called for that message.
+// Written means that the system took every byte; only the peer can say that it has read them.
 //
-// If ctx ends first, Deliver returns the error of ctx. If it was still waiting for room, the message
-// was not accepted, and has no outcome; otherwise the outcome is reported later, as for any other
-// message. To tell the two apart, use AddContext or AddFunc.
+// If ctx ends first, Deliver returns the error of ctx. If the call was still waiting for room, the
+// message was not accepted, and has no outcome; otherwise the outcome is reported later, as for any
+// other message. To tell these two cases apart, use AddContext or AddFunc.
 //
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
 // soon as the message is in the mailbox. If the message is not written later, the WithUndelivered
-// hook is told. Only AddFunc also tells that it was written.
+// hook is called. Only AddFunc also reports that such a message was written.
 //
-// Before Start nothing is written, so Deliver waits for Start. If ctx ends first, the error says so,
-// and wraps the error of ctx.
+// Before Start, nothing is written, so Deliver waits for Start. If ctx ends during that wait, the
+// error says that Start has not been called, and wraps the error of ctx.
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	m := &outbox.Message{ID: id, Data: data}
 	wait := m.Await()
@@ -95,13 +96,15 @@ func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error 
 	return err
 }
 
-// AddFunc is Add, but also calls outcome with what became of the message: nil when it was written,
-// or else the reason. The WithUndelivered hook does not hear of that message. A message in the
-// mailbox has its outcome when it leaves the mailbox. If AddFunc returns an error, outcome is not
-// called; otherwise it is called once. The calls run under the same rules as the WithUndelivered
-// hook: on a goroutine of the pool, one at a time and in order with the hooks. While more than
-// WithBuffer calls wait, Add waits. So do not call AddFunc in a hook or in outcome: it could wait
-// for itself. AddFunc returns ErrInvalid for a nil outcome, and what Add returns.
+// AddFunc is like Add, but also calls outcome with the outcome of the message: nil if it was
+// written, or else the reason why not. The WithUndelivered hook is not called for that message. A
+// message in the mailbox has its outcome when it leaves the mailbox. If AddFunc returns an error,
+// outcome is not called; otherwise it is called once.
+//
+// The calls follow the same rules as the WithUndelivered hook: they run on a goroutine of the pool,
+// one at a time and in order with the hooks. While more than WithBuffer calls wait, Add waits, and
+// so does AddFunc. So do not call AddFunc in a hook or in outcome: it could wait for itself.
+// AddFunc returns ErrInvalid for a nil outcome, and otherwise the same errors as Add.
 func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) error {
 	switch {
 	case s == nil:
@@ -113,22 +116,24 @@ func (s *StreamPool) AddFunc(id string, data []byte, outcome func(err error)) er
 	return s.add(context.Background(), id, m)
 }
 
-// Broadcast is Add for every id that is connected at this moment. It counts as one message for each
-// of them. Ids with room in their outbox get the message at once; then Broadcast waits for the
-// others together, under the rules of Add. Before Start, Broadcast counts once for WithBuffer, and
-// ids that connect later do not get the message. It returns what Add returns, or the error of a
-// [Cluster]; even then the ids of this process get the message.
+// Broadcast is like Add, for every id that is connected at this moment. It counts as one message
+// for each of them. Ids with room in their outboxes get the message at once; then Broadcast waits
+// for the other ids together, under the rules of Add. Before Start, Broadcast takes one place of
+// WithBuffer, and ids that connect later do not get the message. It returns the same errors as Add,
+// or the error of a [Cluster]; even after an error of the Cluster, the ids of this process get the
+// message.
 //
-// So a peer that reads slowly holds up the caller for as long as it reads. Inside a handler, which
-// cannot read from its own peer while it waits, use BroadcastContext with a deadline.
+// So a peer that reads slowly holds up the caller for as long as it keeps reading. Inside a
+// handler, which cannot read from its own peer while it waits, use BroadcastContext with a
+// deadline.
 func (s *StreamPool) Broadcast(data []byte) error {
 	return s.BroadcastContext(context.Background(), data)
 }
 
-// BroadcastContext is Broadcast, but waits no longer than ctx. If ctx ends first, BroadcastContext
-// returns the error of ctx, and ids whose outboxes are still full do not get the message. If ctx
-// has ended before the call, nobody gets it. If the call was waiting for Start, nobody gets it
-// either; the error says so, and wraps the error of ctx.
+// BroadcastContext is like Broadcast, but waits no longer than ctx. If ctx ends first,
+// BroadcastContext returns the error of ctx, and ids whose outboxes are still full do not get the
+// message. If ctx has ended before the call, no id gets the message. If the call was waiting for
+// Start, no id gets it either; the error says so, and wraps the error of ctx.
 func (s *StreamPool) BroadcastContext(ctx context.Context, data []byte) error {
 	return s.add(ctx, everybody, &outbox.Message{Data: data})
 }
@@ -161,7 +166,7 @@ func (s *StreamPool) connections() *ConnPool {
 	return s.conns
 }
 
-// check refuses what cannot be a message.
+// check refuses a message that add cannot take.
 func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	switch {
 	case s == nil:
@@ -176,11 +181,11 @@ func (s *StreamPool) check(ctx context.Context, id string, data []byte) error {
 	return ctx.Err()
 }
 
-// everybody is the id to which add takes a message without an id.
+// everybody is the id that add gets for a Broadcast, whose message has no id.
 const everybody = "*"
 
-// add checks m and, once there is room for reports and, before Start, a place, puts it into the
-// outbox of its id.
+// add checks m, waits until there is room for reports and, before Start, takes a place. Then it
+// puts m into the outbox of its id.
 func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) error {
 	if err := s.check(ctx, id, m.Data); err != nil {
 		return err
@@ -210,27 +215,28 @@ func (s *StreamPool) add(ctx context.Context, id string, m *outbox.Message) erro
 }
 
 // place takes one of the places of WithBuffer before Start, or waits for Start. No place is given
-// back: otherwise callers that wait could take the places of messages that Del has reported.
+// back: otherwise waiting callers could take the places of messages that Del has reported.
 func (s *StreamPool) place(ctx context.Context, m *outbox.Message) error {
 	if s.conns.group.Line.Opened() || s.places.Add(1) <= int64(s.conns.group.Buffer) {
 		return nil
 	}
 	select {
-	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which Room tells
+	case <-s.conns.group.Line.Begun: // by Start, or by Shutdown, which Room reports
 		return s.conns.group.Room(ctx, !m.FromRemote)
 	case <-ctx.Done():
 		return notStarted(ctx.Err())
 	}
 }
 
-// notStarted says why a context has ended too early for Start: most often Start was forgotten.
+// notStarted explains why a context has ended while a call waited for Start: most often, Start was
+// forgotten.
 func notStarted(err error) error {
 	return fmt.Errorf("gcpool: Start has not been called: %w", err)
 }
 
-// spread puts m into the outbox of every id that is connected, here and, through the cluster,
-// elsewhere. It passes over full outboxes, so that they hold up no other, and comes back to them
-// until none is left or ctx ends. It waits for the cluster last.
+// spread puts m into the outbox of every id that is connected, in this process and, through the
+// cluster, in others. It passes over full outboxes, so that they hold up no other id, and comes
+// back to them until none is left or ctx ends. It waits for the cluster last.
 func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 	elsewhere := func(context.Context) error { return nil }
 	if r := s.conns.group.Remote(); r != nil && !m.FromRemote {
@@ -258,7 +264,7 @@ func (s *StreamPool) spread(ctx context.Context, m *outbox.Message) error {
 }
 
 // drain is what Start runs for each pool, on a goroutine that lives while there is something to
-// write. While many connections stand in line, more such goroutines join, up to GOMAXPROCS; a
+// write. While many connections stand in line, more such goroutines join it, up to GOMAXPROCS; a
 // goroutine that a peer holds up is replaced.
 func (s *StreamPool) drain(w *schedule.Writer) {
 	for w.Next() { // the connection that is first in line; the last one goes to the end

@@ -15,47 +15,48 @@ import (
 )
 
 // Upgrade wraps a handler that serves WebSockets, with golang.org/x/net/websocket or any other
-// library (see [Conn]), alone or behind routers and middleware. It makes them fast and light. A
-// [ConnPool] writes whole batches of frames past the library, finds a dead peer within two
-// heartbeats, and ends each connection with a close handshake. The library's frames and the pool's
-// take turns. The handler must keep reading, because the library answers pings while it reads, and
-// the pool hears only what the handler reads.
+// library (see [Conn]), alone or behind routers and middleware. It makes the WebSockets fast and
+// light. A [ConnPool] then writes whole batches of frames past the library, finds a dead peer
+// within two heartbeats, and ends each connection with a close handshake. The library's frames and
+// the pool's take turns. The handler must keep reading: the library answers pings only while it
+// reads, and the pool hears only what the handler reads.
 //
-// For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines
-// and runs h. If h answers with anything but a handshake, the response may have up to 64 KiB; a
-// larger response becomes a 500. Every other request passes through untouched, and so does a request
-// whose method is not GET. As always, http.Server.Shutdown does not wait for hijacked connections;
-// [Pool.Shutdown] does.
+// For a request that asks for a WebSocket, Upgrade hijacks the connection, clears its deadlines and
+// runs h. If h answers with anything but a handshake, its response may have up to 64 KiB; a larger
+// response becomes a 500. Every other request goes to h untouched, even an HTTP/1.1 request that
+// asks for a WebSocket with a method other than GET. As always, http.Server.Shutdown does not wait
+// for hijacked connections; [Pool.Shutdown] does.
 //
-// Where it cannot hijack, Upgrade answers 500 and tells [slog.Default] why, at Warn: with HTTP/2,
+// Where Upgrade cannot hijack, it answers 500 and logs why to [slog.Default], at Warn: over HTTP/2,
 // under [http.TimeoutHandler], and behind a middleware whose ResponseWriter has neither Hijack nor
 // Unwrap. On an event-loop server such as nbio's engine, which keeps reading from a hijacked
-// connection, it closes the connection and logs why. A server that speaks HTTP/2 may stay as it is,
-// because clients ask for a WebSocket with HTTP/1.1; only GODEBUG=http2xconnect=1 invites them to use
-// HTTP/2.
+// connection, Upgrade closes the connection and logs why. A server that also speaks HTTP/2 needs no
+// change, because clients ask for a WebSocket over HTTP/1.1; only GODEBUG=http2xconnect=1 invites
+// them to use HTTP/2.
 //
-// A listener that wraps its connections hides their sockets: LimitListener of
-// golang.org/x/net/netutil does, and so do a listener for the PROXY protocol and a counter of
-// bytes. Then the pool cannot see what a peer's system has acknowledged, and cannot bound the send
-// buffer. A peer that reads slowly may be closed as slow or silent although it reads, even at a
-// takeover, and loses what the buffer holds. Prefer a middleware in front of Upgrade that limits or
-// counts, or raise [WithWriteTimeout] and [WithHeartbeat].
+// A listener that wraps its connections hides their sockets. LimitListener of
+// golang.org/x/net/netutil does so, as do a listener for the PROXY protocol and a listener that
+// counts bytes. Then the pool cannot see what a peer's system has acknowledged, and cannot bound
+// the send buffer. A peer that reads slowly may be closed as slow or silent although it reads, even
+// at a takeover, and loses what the buffer holds. Prefer a middleware in front of Upgrade that
+// limits or counts, or raise [WithWriteTimeout] and [WithHeartbeat].
 //
-// Behind a proxy the pool sees the system of the proxy, and not of the client. A proxy that buffers
-// megabytes for a client takes nothing more until the client has read about a third of that. A client
-// that needs longer than WithWriteTimeout for it is closed as slow, whatever [WithOverflow] says, and
-// a client that needs longer than a heartbeat for all of it as silent. Bound the send buffer of the
-// proxy, or raise both times.
+// Behind a proxy, the pool sees the proxy's system, not the client's. A proxy that buffers
+// megabytes for a client takes nothing more until the client has read about a third of the buffer.
+// A client that needs longer than WithWriteTimeout to read that third is closed as slow, whatever
+// [WithOverflow] says. A client that needs longer than a heartbeat to read the whole buffer is
+// closed as silent. Bound the send buffer of the proxy, or raise both times.
 //
 // # Closing
 //
-// The first to close a connection sends the only close frame (RFC 6455 section 5.5.1): the library,
-// the pool or, if a library closes without a frame, Upgrade with code 1000. A goroutine then reads
-// and drops what the peer still sends, until the peer closes too, for at most a second. When the
-// peer has answered, or after half a second, Upgrade shuts the write side, over TLS with
-// close_notify. Meanwhile a Read of the library waits, and then returns [net.ErrClosed]; Close
-// returns at once. So a browser sees the code that was sent, and not 1006. In [Pool.Shutdown], and
-// whenever the peer answers before that, the library still reads the close frame of the peer.
+// Each connection gets a single close frame (RFC 6455 section 5.5.1), from the first to close it:
+// the library, the pool or, if a library closes without a close frame, Upgrade, with code 1000. A
+// goroutine then reads and drops what the peer still sends, until the peer closes too, for at most
+// a second. When the peer has answered, or after half a second, Upgrade shuts the write side, over
+// TLS with close_notify. Meanwhile a Read of the library waits, and then returns [net.ErrClosed];
+// Close returns at once. So a browser sees the code that was sent, and not 1006. In
+// [Pool.Shutdown], and whenever the peer's close frame arrives before the dropping begins, the
+// library still reads that frame.
 //
 // If a push fails because the peer has gone, the pool removes the connection, but the library still
 // reads what the peer had sent before it left, up to its close frame. Without Upgrade, a handler of
@@ -65,10 +66,11 @@ import (
 //
 // The headers Connection and Upgrade are lists: on one line or several, alone or with other words,
 // in upper or lower case (RFC 6455 section 4.2.1, RFC 9110 section 5.3). Some libraries read only
-// the first line, so h sees each list on one line. A request that asks for a WebSocket and is not a
-// valid handshake never reaches h. It gets 400 and the reason if it is HTTP/1.0 or has no
-// Sec-WebSocket-Key of 16 bytes in base64. If it asks for another version, it gets 426, which names
-// version 13.
+// the first line, so h sees each list on one line.
+//
+// A request that asks for a WebSocket but is not a valid handshake never reaches h. It gets 400 and
+// the reason if it is HTTP/1.0 or has no Sec-WebSocket-Key of 16 bytes in base64. If it asks for
+// another version of the protocol, it gets 426, and the response names version 13.
 //
 // If the client has already closed its connection, h does not run. A process that was stopped or
 // busy for a while finds many such requests, and each would replace the connection that its user
@@ -76,12 +78,13 @@ import (
 // its connections.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade logs the
-// Origin to [slog.Default] at Info: shortened, and quoted if it has a quote, a backslash or anything
-// unprintable. If the 403 has no text of its own, as with x/net, the reason becomes its body.
+// Origin to [slog.Default] at Info: shortened, and quoted if it has a quote, a backslash or
+// anything unprintable. If the 403 has no text of its own, as with x/net, the reason becomes its
+// body.
 //
 // # In front of Upgrade
 //
-// If http.Server or its [http.ServeMux] calls Upgrade directly, as Upgrade sees from the stack,
+// If http.Server or its [http.ServeMux] calls Upgrade directly, which Upgrade sees from the stack,
 // ServeHTTP returns at once and h runs on a goroutine of its own. So net/http frees 8 KiB of
 // buffers and a stack for each connection. The context of the request keeps its values, but
 // outlives the contexts of the server and of http.Server.BaseContext. A panic of h is logged as
@@ -92,11 +95,12 @@ import (
 // Upgrade: a limit of concurrent requests counts the connection, a deferred call runs when h has
 // returned, a recover sees the panic of h, and the context of h ends with the context of the
 // middleware. Only the close may take another second. A middleware that gives each request 30 s
-// also gives a WebSocket 30 s. The pool goes on after that, but a handler that watches its context
-// should not stand behind such a middleware. If the handler ends with that context, or with
-// http.Server.BaseContext, and its connection is closed without a code of the application, the peer
-// gets code 1001 in place of 1000, and comes back. Middleware inside Upgrade, around h, also lasts
-// as long as h, and costs no buffers.
+// also gives a WebSocket 30 s. The pool keeps writing after that, but do not put a handler that
+// watches its context behind such a middleware.
+//
+// If that context ends, or http.Server.BaseContext does, and h then ends its connection without a
+// close code of its own, the peer gets code 1001 in place of 1000, and comes back. Middleware
+// inside Upgrade, around h, also lasts as long as h, and costs no buffers.
 //
 // The response of h has the headers that were set in front, but bypasses the middleware there: an
 // access log in front does not see its status, and a gzip middleware in front does not encode it.
@@ -143,27 +147,28 @@ func Upgrade(h http.Handler) http.Handler {
 }
 
 // Conn returns the connection under a request that [Upgrade] serves, or nil if Upgrade does not
-// serve it. Any library may speak WebSocket on it, such as gorilla, coder, gws, gobwas or melody.
-// Add this connection to a [ConnPool], and use the library as before:
+// serve it. Any library may speak WebSocket on this connection, such as gorilla, coder, gws, gobwas
+// or melody. Add the connection to a [ConnPool], and use the library as before:
 //
 //	ws, err := upgrader.Upgrade(w, r, nil) // of github.com/gorilla/websocket
 //	...
 //	pool.GetConn("users").Add("alice", gcpool.Conn(r))
 //
-// The library reads, answers pings and writes messages. Its messages and the pool's take turns. Its
-// control frames wait only for messages of its own, and its write deadline bounds only its own
-// writes. When the library closes the connection, the pool removes it about a second later. When the
-// pool closes it, the library's Read returns [net.ErrClosed], or the library's close error with the
-// code of the pool if the peer has answered first, as it does in [Pool.Shutdown].
+// The library reads, answers pings and writes messages. Its messages and the pool's take turns. The
+// library's control frames wait only for messages of its own, and its write deadline bounds only
+// its own writes. When the library closes the connection, the pool removes it about a second later.
+// When the pool closes the connection, the library's Read returns [net.ErrClosed], or, if the peer
+// has answered first, as it does in [Pool.Shutdown], the library's close error with the pool's
+// code.
 //
 // While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
-// 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: it would
-// wait for itself. If the message makes no progress for [WithWriteTimeout] while others wait for
-// it, the pool closes the connection.
+// 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: the call
+// would wait for itself. If the message makes no progress for [WithWriteTimeout] while others wait
+// for it, the pool closes the connection.
 //
 // You may call Conn before the handshake. The pool's messages wait until the response to the
 // handshake is out. If the pool closes the connection before that, the handshake may fail, and the
-// peer sees no code: so add the connection after the handshake if you can. With x/net you may also
+// peer sees no code, so add the connection after the handshake if you can. With x/net you may also
 // add the *[websocket.Conn].
 func Conn(r *http.Request) net.Conn {
 	if r == nil {
@@ -175,15 +180,15 @@ func Conn(r *http.Request) net.Conn {
 
 // NewConn returns what [Conn] returns, for a server that speaks WebSocket without net/http, as with
 // gobwas/ws. Call it after the handshake, with the server's own connection, preferably TCP or TLS.
-// From then on use the result in its place, to read and to write:
+// From then on, read from and write to the connection that NewConn returns:
 //
 //	_, err := ws.Upgrade(conn) // of github.com/gobwas/ws
 //	...
 //	conn = gcpool.NewConn(conn)
 //	pool.GetConn("users").Add("alice", conn)
 //
-// Without [Upgrade] and [SameOrigin], the server itself bounds the handshake and checks the Origin.
-// It closes the connection at the end, and need not read after that.
+// Without [Upgrade] and [SameOrigin], the server itself must bound the time of the handshake and
+// check the Origin. It closes the connection at the end, and need not read after that.
 func NewConn(conn net.Conn) net.Conn {
 	if socket.IsNil(conn) {
 		return nil
@@ -191,8 +196,9 @@ func NewConn(conn net.Conn) net.Conn {
 	return upgrade.NewOpen(conn)
 }
 
-// upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks it
-// once more. A handler that refuses the handshake writes a plain response to it.
+// upgraded is the ResponseWriter of a hijacked handshake, and its context. The library hijacks the
+// connection again, from here. A handler that refuses the handshake writes a plain response to
+// upgraded.
 type upgraded struct {
 	context.Context
 	conn     *upgrade.Conn
@@ -203,7 +209,7 @@ type upgraded struct {
 	cut      bool // body had to be more than responseMax
 	hijacked bool
 
-	refused atomic.Pointer[refusal] // of the Origin; the status tells what becomes of it
+	refused atomic.Pointer[refusal] // of the Origin; explain acts on it if the status is 403
 }
 
 const (
@@ -212,14 +218,14 @@ const (
 	hijackBuffer  = 272 // the least that gorilla keeps; otherwise it would allocate its own 4 KiB
 )
 
-// serve runs the handler, answers if the handler has not, and closes the connection. A connection
-// that was hijacked belongs to its new owner, as with net/http. If the handler runs alone, no
-// caller recovers its panic, so serve logs it.
+// serve runs the handler. If the handler has not hijacked the connection, serve sends the handler's
+// response and closes the connection; a hijacked connection belongs to its new owner, as with
+// net/http. If the handler runs alone, no caller recovers its panic, so serve logs it.
 func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	ctx, cancel := context.WithCancel(u)
 	req = req.WithContext(ctx)
 	req.Header = singleLines(req.Header)
-	req.Body, req.ContentLength = http.NoBody, 0 // what follows the head is the connection's
+	req.Body, req.ContentLength = http.NoBody, 0 // what follows the head belongs to the connection
 	u.conn.Handshake.Store(time.AfterFunc(handshakeTime, cancel))
 	defer func() {
 		if !u.hijacked {
@@ -232,7 +238,7 @@ func (u *upgraded) serve(h http.Handler, req *http.Request, alone bool) {
 	if alone {
 		defer u.logPanic(req.RemoteAddr)
 	}
-	h.ServeHTTP(u, req) // from here on only the handler keeps req
+	h.ServeHTTP(u, req) // from here on, only the handler holds req
 	if !u.hijacked {
 		u.answer()
 	}
@@ -251,11 +257,11 @@ func (u *upgraded) Value(key any) any {
 	return u.Context.Value(key)
 }
 
-// Err is asked after the end of the context only. The context of fasthttp, on which Fiber is built,
+// Err is called only after the context has ended. The context of fasthttp, on which Fiber is built,
 // has no error by then, and package context would panic.
 func (u *upgraded) Err() error { return cmp.Or(u.Context.Err(), context.Canceled) }
 
-// logPanic, deferred, ends a panic as net/http does.
+// logPanic, which is deferred, recovers a panic and logs it as net/http does.
 func (u *upgraded) logPanic(peer string) {
 	v := recover()
 	if v == nil || v == http.ErrAbortHandler {
