@@ -14,12 +14,12 @@ import (
 // package github.com/nulijiabei/gcpool/cluster does this with NATS.
 type pair struct{ here, there *gcpool.Pool }
 
-// Changed has the other side let go of a user who is here now, and send what it
-// kept for him.
+// Changed makes the other side close its connection of a user who is now here, and forward the
+// messages that it has kept for the user.
 func (p pair) Changed(pool, id string) {
 	err := p.here.GetConn(pool).Get(id, func(net.Conn) error { return nil })
 	if err != nil {
-		return // has gone
+		return // the user has gone
 	}
 	var old net.Conn
 	_ = p.there.GetConn(pool).Get(id, func(conn net.Conn) error { old = conn; return nil })
@@ -27,7 +27,8 @@ func (p pair) Changed(pool, id string) {
 	gcpool.NewLocal(p.there).Appeared(pool, id)
 }
 
-// Forward waits for each outcome. A better one hands over all of the batch.
+// Forward sends one message at a time, and waits for its outcome. A better implementation would
+// hand over the whole batch.
 func (p pair) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	outcomes := make([]error, len(batch))
 	for i := range batch {
@@ -45,7 +46,7 @@ func (p pair) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	done(outcomes)
 }
 
-// Broadcast is for the connections of the other side.
+// Broadcast sends data to the connections of the other side.
 func (p pair) Broadcast(pool string, data []byte) error {
 	_, err := gcpool.NewLocal(p.there).Receive(pool, "", [][]byte{data}, nil)
 	return err

@@ -37,9 +37,9 @@ func ExampleConnPool_DelConn() {
 	first, _ := net.Pipe()
 	devices.Add("sensor-7", first)
 	second, _ := net.Pipe()
-	devices.Add("sensor-7", second) // the newest wins, the first is closed
+	devices.Add("sensor-7", second) // the newest wins, and the pool closes the first
 
-	fmt.Println(devices.DelConn("sensor-7", first)) // too late to matter
+	fmt.Println(devices.DelConn("sensor-7", first)) // already replaced
 	fmt.Println(devices.DelConn("sensor-7", second))
 	// Output:
 	// false
@@ -81,7 +81,7 @@ func ExampleConnPool_Get() {
 
 	err := users.Get("alice", func(conn net.Conn) error {
 		fmt.Println("connected over a", conn.RemoteAddr().Network())
-		return errors.New("unwanted") // removes and closes it
+		return errors.New("unwanted") // the pool removes and closes the connection
 	})
 	fmt.Println(err)
 	fmt.Println(users.Get("alice", func(net.Conn) error { return nil }))
@@ -101,7 +101,7 @@ func ExampleConnPool_All() {
 
 	for id := range users.All() {
 		if id == "bob" {
-			users.Del(id) // a pool may be changed meanwhile
+			users.Del(id) // a pool may change during the iteration
 		}
 	}
 	fmt.Println(users.Len(), slices.Sorted(maps.Keys(maps.Collect(users.All()))))
@@ -140,7 +140,7 @@ func ExampleWithOverflow() {
 
 	pool.GetStream("positions").Add("map", []byte("km 0.."))
 	first := make([]byte, 1)
-	peer.Read(first) // it is on its way; then the map takes nothing for a second
+	peer.Read(first) // the first message is on its way; then the peer reads nothing for a second
 	for i := range 4 {
 		pool.GetStream("positions").Add("map", fmt.Appendf(nil, "km %d..", i+1))
 	}
@@ -195,7 +195,7 @@ func ExampleWithNewline() {
 	server, device := net.Pipe()
 	pool.GetConn("devices").Add("sensor-7", server)
 
-	pool.GetStream("devices").Add("sensor-7", []byte{3, 's', 'l', 'p'}) // tells its own length
+	pool.GetStream("devices").Add("sensor-7", []byte{3, 's', 'l', 'p'}) // begins with its own length
 	frame := make([]byte, 16)
 	n, _ := device.Read(frame)
 	fmt.Printf("%q\n", frame[:n])
@@ -209,7 +209,7 @@ func ExampleWithPresence() {
 	pool.Register("users")
 	users := pool.GetConn("users")
 	connect(users, "alice")
-	connect(users, "alice") // a takeover is no news
+	connect(users, "alice") // a takeover is not reported
 	users.Del("alice")
 	pool.Shutdown(context.Background()) // waits for the hook
 	// Output:

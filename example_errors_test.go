@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// What a server makes of the outcome of a message.
+// What a server can do with each outcome of a message.
 func Example_outcomes() {
 	todo := func(err error) string {
 		switch {
@@ -63,9 +63,9 @@ func Example_mistakes() {
 
 func ExampleOverflow() {
 	pool := gcpool.NewPool()
-	pool.Register("orders", gcpool.WithOverflow(gcpool.Disconnect)) // each counts: the client comes back and asks for all
-	pool.Register("prices", gcpool.WithOverflow(gcpool.DropOldest)) // the newest counts
-	pool.Register("hints", gcpool.WithOverflow(gcpool.DropNewest))  // none counts
+	pool.Register("orders", gcpool.WithOverflow(gcpool.Disconnect)) // every order matters: the client comes back and asks for all
+	pool.Register("prices", gcpool.WithOverflow(gcpool.DropOldest)) // only the newest matters
+	pool.Register("hints", gcpool.WithOverflow(gcpool.DropNewest))  // no single one matters
 	fmt.Println(len(pool.Stats()), "pools")
 	// Output: 3 pools
 }

@@ -43,7 +43,7 @@ func ExampleLocal_Evict() {
 	server, client := net.Pipe()
 	pool.GetConn("users").Add("alice", server)
 
-	local := gcpool.NewLocal(pool) // alice has come to another process
+	local := gcpool.NewLocal(pool) // alice has connected to another process
 	fmt.Println(local.Evict("users", "alice", client), local.Evict("users", "alice", server))
 	// Output: false true
 }
@@ -52,8 +52,8 @@ func ExampleLocal_Appeared() {
 	pool := gcpool.NewPool()
 	pool.Register("users")
 	local := gcpool.NewLocal(pool)
-	local.Appeared("users", "alice") // what waits for alice goes to the Cluster now
-	local.Appeared("users", "")      // and what waits for anybody
+	local.Appeared("users", "alice") // messages that wait for alice now go to the Cluster
+	local.Appeared("users", "")      // and so do messages for all other ids
 	fmt.Println(pool.Stats()[0].Waiting)
 	// Output: 0
 }

@@ -33,7 +33,7 @@ func ExampleAllowOrigins() {
 	// let in: false
 }
 
-// A handshake of the application's own asks for more than the Origin.
+// An application's own Handshake function can check more than the Origin.
 func ExampleOrigins_Handshake() {
 	pages := gcpool.AllowOrigins("app.example.com")
 	handshake := func(config *websocket.Config, r *http.Request) error {

@@ -12,9 +12,9 @@ import (
 )
 
 func ExampleNewPool() {
-	pool := gcpool.NewPool(gcpool.WithOutbox(256 << 10)) // for all
+	pool := gcpool.NewPool(gcpool.WithOutbox(256 << 10)) // for all pools
 	pool.Register("users")
-	pool.Register("devices", gcpool.WithOutbox(4<<10)) // for these alone
+	pool.Register("devices", gcpool.WithOutbox(4<<10)) // for this pool only
 	for _, s := range pool.Stats() {
 		fmt.Println(s.Name, s.OutboxLimit)
 	}
@@ -27,7 +27,7 @@ func ExamplePool_Register() {
 	pool := gcpool.NewPool()
 	pool.Start()
 
-	fmt.Println(pool.Register("users")) // is started at once
+	fmt.Println(pool.Register("users")) // starts at once
 	fmt.Println(pool.Register("users"))
 	fmt.Println(pool.Register("devices", gcpool.WithOutbox(-1)))
 	// Output:
@@ -109,7 +109,7 @@ func ExampleStreamPool_BroadcastContext() {
 	pool.Start()
 	alice := connect(pool.GetConn("users"), "alice")
 
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for those who are slow
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second) // for slow peers
 	defer cancel()
 	err := pool.GetStream("users").BroadcastContext(ctx, []byte("maintenance at noon"))
 
@@ -125,7 +125,7 @@ func ExampleStreamPool_AddContext() {
 	pool := gcpool.NewPool()
 	pool.Register("users", gcpool.WithBuffer(1))
 	users := pool.GetStream("users")
-	users.Add("alice", []byte("one")) // takes the only place, for Start was not called
+	users.Add("alice", []byte("one")) // takes the only place, because Start has not been called
 
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()

@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// The whole of a server that pushes to its users by id.
+// A complete server that pushes to its users by id.
 func Example() {
 	pool := gcpool.NewPool()
 	if err := pool.Register("users"); err != nil {
@@ -42,7 +42,7 @@ func Example() {
 	// Output:
 }
 
-// connect adds a connection to the pool over memory, and prints what comes.
+// connect adds an in-memory connection to the pool, and prints each line that its peer receives.
 func connect(conns *gcpool.ConnPool, id string) (done chan struct{}) {
 	server, peer := net.Pipe()
 	if err := conns.Add(id, server); err != nil {

@@ -19,7 +19,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// read is a handler's loop: it adds the user and reads until he leaves.
+// read returns a handler that adds the user and reads until the user leaves.
 func read(pool *gcpool.Pool, joined chan<- string) websocket.Handler {
 	return func(ws *websocket.Conn) {
 		id := "alice" // from the session of ws.Request()
@@ -58,9 +58,9 @@ func ExampleUpgrade() {
 	// Output: <nil> hello
 }
 
-// A library that is not x/net's takes the connection from the request. Here a few lines
-// stand for it: with gorilla, coder, gws, gobwas or melody, nothing else of the handler
-// changes.
+// Every library but x/net's hijacks the request, and the handler adds the connection that Conn
+// returns. Here a few lines stand in for the library: with gorilla, coder, gws, gobwas or melody,
+// the rest of the handler is the same.
 func ExampleConn() {
 	pool := gcpool.NewPool()
 	pool.Register("users")
@@ -98,13 +98,13 @@ func ExampleConn() {
 	// Output: <nil> hello
 }
 
-// A server without net/http accepts a connection, has its library make the handshake, and from
-// then on uses what NewConn returns.
+// A server without net/http accepts a connection, lets its library do the handshake, and from then
+// on uses the connection that NewConn returns.
 func ExampleNewConn() {
 	pool := gcpool.NewPool()
 	pool.Register("users", gcpool.WithNewline(false))
 	pool.Start()
-	accepted, peer := net.Pipe() // stands for what a net.Listener accepts
+	accepted, peer := net.Pipe() // stands in for a connection that a net.Listener accepts
 	// _, err := ws.Upgrade(accepted), with github.com/gobwas/ws
 	conn := gcpool.NewConn(accepted)
 	pool.GetConn("users").Add("alice", conn)
@@ -164,7 +164,7 @@ func ExampleWithHeartbeat() {
 		fmt.Println(err)
 		return
 	}
-	defer ws.Close() // who never reads answers no ping
+	defer ws.Close() // a client that never reads answers no ping
 	fmt.Println(<-gone, "is gone")
 	// Output: alice is gone
 }

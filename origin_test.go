@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// asked returns a request for a host, from a page of an origin.
+// asked returns a request to a host, from a page of an origin.
 func asked(host, origin string) *http.Request {
 	req := httptest.NewRequest(http.MethodGet, "/", nil)
 	req.Host = host
@@ -24,9 +24,9 @@ func asked(host, origin string) *http.Request {
 	return req
 }
 
-// origins are verdicts on pages of other hosts; the request is always for example.com.
+// origins has the expected verdicts on pages of other hosts; the request is always to example.com.
 var origins = []struct {
-	hosts  string // that are allowed
+	hosts  string // the arguments of AllowOrigins
 	origin string
 	ok     bool
 }{
@@ -86,7 +86,7 @@ func TestAllowOrigins(t *testing.T) {
 	}
 }
 
-// TestBelowIsNotNothing: a host below example.net has a name there.
+// TestBelowIsNotNothing: the * of *.example.net stands for at least one character.
 func TestBelowIsNotNothing(t *testing.T) {
 	if gcpool.AllowOrigins("*.example.net").Check(asked("example.com", "https://.example.net")) {
 		t.Error("a host without a name below example.net is let in")
@@ -111,14 +111,14 @@ func TestPatternsAllowWhatTheirOriginsDo(t *testing.T) {
 			}
 			return ok
 		})
-		if ok != test.ok && scheme != "ftp" { // which no page has, and coder does not look at
+		if ok != test.ok && scheme != "ftp" { // no page has this scheme, and coder does not check it
 			t.Errorf("%s: the patterns say %v of %q", test.hosts, ok, test.origin)
 		}
 	}
 }
 
-// TestAllowOriginsOfWhatIsNoHost let in nobody, not even pages of the server's own, and
-// say why.
+// TestAllowOriginsOfWhatIsNoHost: such Origins let in no page, not even a page of the server's own
+// host, and say why.
 func TestAllowOriginsOfWhatIsNoHost(t *testing.T) {
 	for _, host := range []string{"", " ", "*", "*.", ".", "*:80", "https://example.com", "example.com/", "example.com:", "example.com:0", "example.com:0443",
 		"example.com:http", "example.com:65536", "example.com:-1", "a b", "a,b", "*example.com", "api*.example.com", ".example.com",

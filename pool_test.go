@@ -21,7 +21,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestOriginalUsage is the original README's program, but for its address.
+// TestOriginalUsage runs the program of the original README, at another address.
 func TestOriginalUsage(t *testing.T) {
 	pool := gcpool.NewPool()
 	pool.Register("default")
@@ -55,7 +55,7 @@ func TestOriginalUsage(t *testing.T) {
 	defer ws.Close()
 	fmt.Fprintln(ws, "to myself")
 	in := bufio.NewReader(ws)
-	for _, want := range []string{"to myself\n", "\n"} { // the original sends the line's newline, and its own
+	for _, want := range []string{"to myself\n", "\n"} { // the line keeps its newline, and the pool adds one
 		if got, err := in.ReadString('\n'); got != want || err != nil {
 			t.Errorf("received %q, %v; want %q", got, err, want)
 		}
@@ -141,7 +141,7 @@ func TestOptionsWithoutMeaningAreRefused(t *testing.T) {
 	p.Shutdown(t.Context())
 }
 
-// uncomparable is a connection that == would panic on.
+// An uncomparable is a connection that cannot be compared: == panics.
 type uncomparable struct {
 	net.Conn
 	_ []int
@@ -203,9 +203,9 @@ func TestGetAllAndLen(t *testing.T) {
 		id := fmt.Sprint("id", i)
 		want[id] = conn
 		conns.Add(id, conn)
-		conns.Add(id, conn) // is that already
+		conns.Add(id, conn) // conn is already its connection
 	}
-	for id, conn := range conns.All() { // changed while ranged over
+	for id, conn := range conns.All() { // the loop changes conns
 		if want[id] != conn {
 			t.Errorf("%s has the wrong connection", id)
 		}
