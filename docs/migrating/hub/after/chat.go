@@ -39,7 +39,7 @@ func (c *Chat) Handler() http.Handler {
 }
 
 func (c *Chat) serve(ws *websocket.Conn) {
-	id := rand.Text() // here nobody pushes to one user; else take the id from the session
+	id := rand.Text() // nobody pushes to a single user here; otherwise take the id from the session
 	if c.pool.GetConn("chat").Add(id, ws) != nil {
 		return
 	}
@@ -69,7 +69,8 @@ func (c *Chat) say(message []byte) error {
 	return err
 }
 
-// Stop delivers and closes all connections, until ctx ends. The hub had no shutdown.
+// Stop delivers the accepted messages and closes all connections, until ctx ends. The hub had no
+// shutdown.
 func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }
 
 // end chat

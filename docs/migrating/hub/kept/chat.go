@@ -44,7 +44,7 @@ func (c *Chat) serve(w http.ResponseWriter, r *http.Request) {
 		return // Upgrade has sent the error
 	}
 	defer conn.Close()
-	id := rand.Text() // here nobody pushes to one user; else take the id from the session
+	id := rand.Text() // nobody pushes to a single user here; otherwise take the id from the session
 	if c.pool.GetConn("chat").Add(id, gcpool.Conn(r)) != nil {
 		return
 	}
@@ -73,5 +73,6 @@ func (c *Chat) say(message []byte) error {
 
 // end chat
 
-// Stop delivers and closes all connections, until ctx ends. The hub had no shutdown.
+// Stop delivers the accepted messages and closes all connections, until ctx ends. The hub had no
+// shutdown.
 func (c *Chat) Stop(ctx context.Context) error { return c.pool.Shutdown(ctx) }

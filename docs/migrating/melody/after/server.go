@@ -76,7 +76,7 @@ func (s *Server) serve(ws *websocket.Conn) {
 	}
 }
 
-// Stop delivers what is accepted and closes all connections, until ctx ends.
+// Stop delivers the accepted messages and closes all connections, until ctx ends.
 func (s *Server) Stop(ctx context.Context) error { return s.pool.Shutdown(ctx) }
 
 // end server

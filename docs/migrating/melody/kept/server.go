@@ -64,7 +64,7 @@ func (s *Server) Push(to string, text []byte) error {
 // Handler serves the users' WebSockets.
 func (s *Server) Handler() http.Handler { return gcpool.Upgrade(s) }
 
-// Stop delivers what is accepted and closes all connections, until ctx ends.
+// Stop delivers the accepted messages and closes all connections, until ctx ends.
 func (s *Server) Stop(ctx context.Context) error {
 	defer s.m.Close()
 	return s.pool.Shutdown(ctx)

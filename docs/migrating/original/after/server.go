@@ -65,7 +65,7 @@ func (s *Server) hello(ws *websocket.Conn) {
 	}
 }
 
-// Stop delivers what is accepted and closes all connections, until ctx ends. Call it after
+// Stop delivers the accepted messages and closes all connections, until ctx ends. Call it after
 // http.Server.Shutdown, which ignores WebSockets.
 func (s *Server) Stop(ctx context.Context) error { return s.pool.Shutdown(ctx) }
 
