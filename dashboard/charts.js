@@ -55,7 +55,7 @@ function fill(element, attributes, children) {
   return element;
 }
 
-// A Chart is a figure with lines. For people who cannot see them, it also has a table of the same
+// A Chart is a figure with lines. For people who cannot see the lines, it also has a table of their
 // values. Each series is {name, value(sample, ...)}; see dashboard.js.
 class Chart {
   constructor({ title, note, unit, series }) {

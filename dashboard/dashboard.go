@@ -8,21 +8,21 @@
 //
 // # Security
 //
-// The page can change nothing, and shows no ids and no payloads. But everybody who can reach
-// it sees which pools exist and how busy they are. Put it behind your operators'
-// authentication, or on a port that only they reach. Its headers let only its own scripts
+// The page can change nothing, and shows no ids and no payloads. But everyone who can reach
+// it can see which pools exist and how busy they are. Put it behind your operators'
+// authentication, or on a port that only they can reach. Its headers let only its own scripts
 // run. No other site can show it in a frame, or read it.
 //
 // # One process
 //
-// The page shows the process that serves it. Behind a load balancer, open each process by its own
-// address.
+// The page shows only the process that serves it. Behind a load balancer, open each process by its
+// own address.
 //
 // # History
 //
 // The server records nothing. It has no goroutine and no timer for the page, and keeps
-// nothing after a request. The browser asks once a second and keeps the answers. So the
-// charts begin when you open the page, and the page says so.
+// nothing after a request. The browser asks for the figures once a second and keeps them. So
+// the charts begin when you open the page, and the page says so.
 package dashboard
 
 import (
@@ -55,7 +55,7 @@ const policy = "default-src 'none'; script-src 'self'; style-src 'self'; connect
 // name, with the fields of [gcpool.Stats]. Durations are in seconds; started is when Handler
 // was called. Other paths get 404, and methods other than GET and HEAD get 405.
 //
-// Handler does not authenticate anybody: see the security notes of the package. It may
+// Handler does not authenticate anyone: see the security notes of the package. It may
 // serve any number of requests at once, and does not block.
 func Handler(pool *gcpool.Pool) http.Handler {
 	return &handler{
@@ -71,7 +71,7 @@ type handler struct {
 	started time.Time
 }
 
-// types are the content types of the files. Package mime would ask the system.
+// types are the content types of the files. The answer of package mime would depend on the system.
 var types = map[string]string{
 	"css": "text/css; charset=utf-8",
 	"js":  "text/javascript; charset=utf-8",
@@ -105,8 +105,8 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// secure sets the headers of every answer. They replace the headers of a middleware, which
-// knows the rest of the site but not this page.
+// secure sets the headers of every answer. They replace headers set by middleware, which knows the
+// rest of the site but not this page.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -116,9 +116,9 @@ func secure(h http.Header) {
 	h.Set("Cross-Origin-Opener-Policy", "same-origin")
 }
 
-// below returns the part of the path below the handler's mount point. A ServeMux tells the
-// mount point, unless something has stripped the path since. Otherwise below returns the part
-// after the last slash. The page names its files only in the query, so that the browser finds
+// below returns the part of the path below the handler's mount point. The pattern of a ServeMux
+// names the mount point, unless something has stripped the path since. Otherwise below returns the
+// part after the last slash. The page names its files only in the query, so that the browser finds
 // them with and without a slash at the end of the path.
 func below(r *http.Request) string {
 	path, pattern := r.URL.Path, r.Pattern
@@ -143,8 +143,8 @@ func answer(w http.ResponseWriter, r *http.Request, kind string, content []byte)
 	}
 }
 
-// index serves the page with the figures of this moment, so that it shows something before
-// its script runs, and where scripts may not run.
+// index serves the page with the figures of this moment, so that it shows something before its
+// script runs, and in browsers that run no scripts.
 func (h *handler) index(w http.ResponseWriter, r *http.Request) {
 	var page bytes.Buffer
 	if err := h.page.Execute(&page, h.snapshot()); err != nil {

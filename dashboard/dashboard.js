@@ -18,7 +18,7 @@ const at = name => fields.includes(name) ? fields.indexOf(name) : reason + why.i
 
 // A page that was opened as https://user:password@host may not fetch an address relative to its own.
 const address = `${location.origin}${location.pathname}?format=json`;
-const seen = new Set(); // when each process started that has answered
+const seen = new Set(); // the start times of the processes that have answered
 
 let samples = [], started = "", bounds = [], names = [], begun = "", because = "", paused = false, timer = 0, asked = 0;
 
@@ -68,7 +68,8 @@ function quantileAt(s, i, q) {
   return bounds.at(-1); // or more
 }
 
-// The request. Pause and Resume may start one while another is under way; only the newest asks again.
+// ask requests the figures. Pause and Resume may start a request while another is under way; only the
+// newest one schedules the next.
 async function ask() {
   clearTimeout(timer);
   const mine = ++asked;

@@ -54,7 +54,7 @@ func ask(h http.Handler, method, target string) *httptest.ResponseRecorder {
 	return w
 }
 
-// figures are what a reader of the JSON gets; numbers and text as they are.
+// figures returns what a reader of the JSON gets, with numbers and text as they are.
 func figures(t *testing.T, w *httptest.ResponseRecorder) (all map[string]any, pools []map[string]any) {
 	t.Helper()
 	if err := json.Unmarshal(w.Body.Bytes(), &all); err != nil {
@@ -90,7 +90,7 @@ func TestFiguresAreThoseOfRealPushes(t *testing.T) {
 	if err := pool.GetStream("mail").Add("carol", []byte("1234567")); err != nil {
 		t.Fatal(err)
 	}
-	// A writer may note its end after the outcome.
+	// A writer may count as stalled until shortly after the outcome is known.
 	for end := time.Now().Add(20 * time.Second); pool.Stats()[2].Stalled > 0 && time.Now().Before(end); {
 		time.Sleep(time.Millisecond)
 	}
@@ -134,7 +134,7 @@ func checkLatency(t *testing.T, latency map[string]any) {
 	}
 }
 
-// TestEachAnswerIsGuarded: by the same headers whatever it is.
+// TestEachAnswerIsGuarded: every answer, whatever it is, has the same headers.
 func TestEachAnswerIsGuarded(t *testing.T) {
 	t.Parallel()
 	h := dashboard.Handler(started(t, "users"))
@@ -249,7 +249,7 @@ func TestPoolThatIsRegisteredLaterAppears(t *testing.T) {
 	}
 }
 
-// TestNothingRunsWhileNobodyLooks, nor after.
+// TestNothingRunsWhileNobodyLooks: a request leaves no goroutine behind.
 func TestNothingRunsWhileNobodyLooks(t *testing.T) {
 	pool := started(t, "users")
 	before := runtime.NumGoroutine()
@@ -263,7 +263,7 @@ func TestNothingRunsWhileNobodyLooks(t *testing.T) {
 	}
 }
 
-// TestBytesAreWrittenWithoutExponent: as the script writes them.
+// TestBytesAreWrittenWithoutExponent: the server formats them as the script does.
 func TestBytesAreWrittenWithoutExponent(t *testing.T) {
 	t.Parallel()
 	for bytes, want := range map[int]string{

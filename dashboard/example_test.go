@@ -9,7 +9,7 @@ import (
 	"github.com/nulijiabei/gcpool/dashboard"
 )
 
-// The dashboard stands behind the authentication of those who operate the server.
+// Put the dashboard behind the authentication of your operators.
 func ExampleHandler() {
 	pool := gcpool.NewPool()
 	operators := func(next http.Handler) http.Handler {

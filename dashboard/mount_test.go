@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/dashboard"
 )
 
-// TestWhereverItIsMounted: as pprof's users mount things, and in other ways.
+// TestWhereverItIsMounted mounts the dashboard as users of pprof do, and in other ways.
 func TestWhereverItIsMounted(t *testing.T) {
 	t.Parallel()
 	board := dashboard.Handler(started(t, "users"))

@@ -10,16 +10,16 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A snapshot has all figures at one moment. Its times are for people. The script uses
-// uptime, because somebody may set the clock.
+// A snapshot has all figures at one moment. Its times are for human readers. The script goes by
+// Uptime, because the clock may be set.
 type snapshot struct {
-	Started time.Time `json:"started"` // changes when the process does
+	Started time.Time `json:"started"` // differs after a restart of the process
 	Now     time.Time `json:"now"`
 	Uptime  float64   `json:"uptime"` // seconds since Started
 	Pools   []figures `json:"pools"`  // by name
 }
 
-// figures are [gcpool.Stats] in JSON's style.
+// figures are [gcpool.Stats] with the names that they have in JSON.
 type figures struct {
 	Name         string  `json:"name"`
 	Connections  int     `json:"connections"`
@@ -103,7 +103,7 @@ func printable(name string) string {
 	return strconv.Quote(name)
 }
 
-// size writes a number of bytes, and whole any number, about as the script does.
+// size formats a number of bytes, and whole any number, much as the script does.
 func size(n int) string { return compact(float64(n), 1024, " B", " KiB", " MiB", " GiB", " TiB") }
 
 func whole(n any) string {

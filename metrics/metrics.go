@@ -1,9 +1,9 @@
 // Package metrics exports the statistics of a [gcpool.Pool] to Prometheus.
 //
 // [NewCollector] returns a [prometheus.Collector] for a pool. Register it once: every
-// named pool appears with the label pool, even one that you register later. Ids are never
-// labels, so the number of series depends only on the number of pools: 38 for each pool, of
-// which 18 belong to the histogram.
+// named pool appears with the label pool, even a pool that you register later. Ids are never
+// labels, so the number of series depends only on the number of pools: 39 for each pool, 18 of
+// them in the histogram.
 //
 // The package counts nothing. A scrape reads [gcpool.Pool.Stats], which costs the same for
 // ten connections and for a million, and takes no lock that a message needs.
@@ -30,8 +30,8 @@ type figure struct {
 	value  func(s *gcpool.Stats) float64
 }
 
-// collector is a [prometheus.Collector]. It keeps nothing between scrapes, so any number may
-// run at once.
+// collector is a [prometheus.Collector]. It keeps nothing between scrapes, so any number of scrapes
+// may run at once.
 type collector struct {
 	pool     *gcpool.Pool
 	figures  []figure
