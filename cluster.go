@@ -68,7 +68,7 @@ func (p *Pool) SetCluster(c Cluster) error {
 	}
 	if p.cluster != nil && c != nil {
 		p.mu.Unlock()
-		return fmt.Errorf("%w: the pool has a cluster", ErrRegistered)
+		return fmt.Errorf("%w: the pool already has a cluster", ErrRegistered)
 	}
 	p.cluster = c
 	streams := slices.Collect(maps.Values(p.pools))

@@ -17,13 +17,13 @@ func Example_outcomes() {
 		case err == nil:
 			return "written"
 		case errors.Is(err, gcpool.ErrKept):
-			return "waits in the mailbox; WithUndelivered tells if it does not leave in time"
+			return "waits in the mailbox; WithUndelivered reports it if it is not written in time"
 		case errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrDeleted), errors.Is(err, gcpool.ErrExpired):
 			return "the user is away: store it"
 		case errors.Is(err, gcpool.ErrSlow):
 			return "the user does not read: store it"
 		case errors.Is(err, gcpool.ErrClosed):
-			return "this server stops: let another one push it"
+			return "this server is shutting down: let another one push it"
 		case errors.Is(err, context.DeadlineExceeded): // in a cluster, cluster.ErrUncertain, too
 			return "not known yet: do not push it again"
 		case errors.Is(err, gcpool.ErrTooLarge):
@@ -43,9 +43,9 @@ func Example_outcomes() {
 	fmt.Println(todo(pool.GetStream("users").Deliver(ctx, "bob", data)))
 	// Output:
 	// the user is away: store it
-	// waits in the mailbox; WithUndelivered tells if it does not leave in time
+	// waits in the mailbox; WithUndelivered reports it if it is not written in time
 	// larger than WithOutbox: split it
-	// this server stops: let another one push it
+	// this server is shutting down: let another one push it
 }
 
 // Mistakes that a server must fix in its own code.

@@ -13,7 +13,7 @@ func hijack(w http.ResponseWriter) (conn net.Conn, early []byte, err error) {
 	conn, buf, err := http.NewResponseController(w).Hijack()
 	if err == nil && buf == nil {
 		conn.Close()
-		err = errors.New("Hijack returns no buffers, so the server goes on to read from the connection itself")
+		err = errors.New("Hijack returned no buffers, so the server keeps reading from the connection")
 	}
 	if err != nil {
 		return nil, nil, err

@@ -35,14 +35,14 @@ func malformed(req *http.Request) (status int, why string) {
 		return 0, "" // has neither key nor version, RFC 8441 section 5
 	}
 	if !req.ProtoAtLeast(1, 1) {
-		return http.StatusBadRequest, fmt.Sprintf("it must be HTTP/1.1, and is %s; a proxy in front may have changed it", req.Proto)
+		return http.StatusBadRequest, fmt.Sprintf("the request must be HTTP/1.1, but is %s; a proxy in front may have changed it", req.Proto)
 	}
 	if version := req.Header.Values("Sec-Websocket-Version"); len(version) != 1 || version[0] != websocket.SupportedProtocolVersion {
 		return http.StatusUpgradeRequired, "the Sec-WebSocket-Version must be " + websocket.SupportedProtocolVersion
 	}
 	keys := req.Header.Values("Sec-Websocket-Key")
 	if len(keys) != 1 {
-		return http.StatusBadRequest, fmt.Sprintf("it has %d headers Sec-WebSocket-Key and must have one", len(keys))
+		return http.StatusBadRequest, fmt.Sprintf("the request has %d Sec-WebSocket-Key headers, and must have one", len(keys))
 	}
 	if nonce, err := base64.StdEncoding.DecodeString(keys[0]); err != nil || len(nonce) != 16 {
 		return http.StatusBadRequest, "the Sec-WebSocket-Key must be 16 bytes in base64"

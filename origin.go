@@ -91,7 +91,7 @@ func (o Origins) AllowMissing() Origins {
 // that o lets in.
 func (o Origins) Handshake(config *websocket.Config, req *http.Request) error {
 	if config == nil || req == nil {
-		return fmt.Errorf("%w: nil handshake", ErrInvalid)
+		return fmt.Errorf("%w: nil Config or Request", ErrInvalid)
 	}
 	origin, err := o.check(req)
 	if err != nil {
@@ -133,7 +133,7 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 	}
 	origin, err := url.Parse(text)
 	if err != nil || origin.Host == "" || impliedPorts[origin.Scheme] == "" {
-		return nil, fmt.Errorf("gcpool: origin %s is not a web page", quoted(text))
+		return nil, fmt.Errorf("gcpool: origin %s is not the origin of a web page", quoted(text))
 	}
 	implied := impliedPorts[origin.Scheme]
 	page, host := canonical(origin.Host, implied), canonical(req.Host, implied)
@@ -143,7 +143,7 @@ func (o Origins) check(req *http.Request) (*url.URL, error) {
 		return (named || schemed) && !strings.HasPrefix(page, ".") // a * also matches nothing
 	}
 	if page != host && !slices.ContainsFunc(o.patterns, matches) {
-		return nil, fmt.Errorf("gcpool: origin %s is not this host, %s, nor an allowed host; a proxy in front must pass on the Host header",
+		return nil, fmt.Errorf("gcpool: origin %s is neither this host, %s, nor an allowed host; a proxy in front must pass on the Host header",
 			quoted(text), quoted(req.Host))
 	}
 	return origin, nil

@@ -110,8 +110,8 @@ func TestWhatIsNoHandshakeIsToldWhy(t *testing.T) {
 		why            string
 	}{
 		{"HTTP/1.0", asks + version + key, 400, "HTTP/1.0"},
-		{"HTTP/1.1", asks + version, 400, "0 headers Sec-WebSocket-Key"},
-		{"HTTP/1.1", asks + version + key + key, 400, "2 headers Sec-WebSocket-Key"},
+		{"HTTP/1.1", asks + version, 400, "0 Sec-WebSocket-Key headers"},
+		{"HTTP/1.1", asks + version + key + key, 400, "2 Sec-WebSocket-Key headers"},
 		{"HTTP/1.1", asks + version + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAAA=\n", 400, "16 bytes"}, // 17
 		{"HTTP/1.1", asks + version + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAA\n", 400, "16 bytes"},     // 15
 		{"HTTP/1.1", asks + version + "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA\n", 400, "16 bytes"},   // no padding

@@ -197,7 +197,7 @@ func TestServerThatGoesOnToRead(t *testing.T) {
 	if _, err := peer.Read(make([]byte, 1)); err != io.EOF {
 		t.Errorf("the peer reads %v", err)
 	}
-	if !strings.Contains(text.String(), "Hijack returns no buffers") {
+	if !strings.Contains(text.String(), "Hijack returned no buffers") {
 		t.Errorf("logged %q", text.String())
 	}
 }

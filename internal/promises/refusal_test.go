@@ -61,9 +61,9 @@ func TestRefusedOriginIsToldWhy(t *testing.T) {
 		h    http.Handler
 		body string
 	}{
-		"SameOrigin":     {websocket.Server{Handshake: gcpool.SameOrigin, Handler: never}, `origin "https://evil.example" is not this host`},
+		"SameOrigin":     {websocket.Server{Handshake: gcpool.SameOrigin, Handler: never}, `origin "https://evil.example" is neither this host`},
 		"AllowOrigins":   {websocket.Server{Handshake: gcpool.AllowOrigins("a.example").Handshake, Handler: never}, "nor an allowed host"},
-		"Subprotocols":   {websocket.Server{Handshake: gcpool.Subprotocols(nil, "x"), Handler: never}, `origin "https://evil.example" is not this host`},
+		"Subprotocols":   {websocket.Server{Handshake: gcpool.Subprotocols(nil, "x"), Handler: never}, `origin "https://evil.example" is neither this host`},
 		"a bare 403":     {answers("Forbidden"), "nor an allowed host"},
 		"a 403 with why": {answers("who are you?"), "who are you?"},
 	} {
