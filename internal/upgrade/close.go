@@ -7,24 +7,26 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A close is orderly if the peer reads our close frame, and TLS's close_notify. The kernel
-// destroys both if it closes a socket with bytes that nobody has read. So a goroutine drops what
-// comes until the peer has answered, then a Conn shuts its side down, and closes when the peer has
-// (RFC 6455 sections 5.5.1 and 7.1.1). Firefox calls a close unclean, and may withhold the last
-// messages from its page, if our side is shut before it has answered. Only time bounds what is
-// dropped: a proxy may hold 20 MB that the peer has sent before its answer.
+// A close is orderly if the peer reads our close frame and TLS's close_notify. The kernel
+// discards both if the socket is closed while it holds unread input. So a goroutine drops what
+// the peer sends until the peer has answered. Then the Conn shuts down its side, and closes the
+// socket once the peer has closed its side (RFC 6455 sections 5.5.1 and 7.1.1). If our side is
+// shut down before Firefox has answered, Firefox calls the close unclean, and may withhold the
+// last messages from its page. Only time bounds how much is dropped: a proxy can hold 20 MB that
+// the peer sent ahead of its answer.
 
-// closeGrace is how long a close frame may wait for room in the socket, and how long the socket
-// may wait for its peer to close. The peer has half of it to answer a close frame.
+// closeGrace is how long a whole close may take: the wait for room in the socket for the close
+// frame, and the wait for the peer to close its side. The peer has half of it to answer a close
+// frame.
 const closeGrace = time.Second
 
-// segment is how many bytes a peer may not have acknowledged yet although no data waits for it:
-// the last control frames, and our FIN.
+// segment is how many bytes can still be unacknowledged once all data has arrived: the last
+// control frames and our FIN.
 const segment = 1 << 10
 
-// Close closes c for the library, and returns at once. It sends a close frame if nobody has: with
-// status 1001 (come back) if the server goes away, and otherwise with 1000. The socket is closed
-// when the peer has closed its side, at most a second later.
+// Close closes c for the library, and returns at once. If no close frame was sent, it sends one:
+// with status 1001 (come back) if the server is going away, and otherwise with 1000. The socket
+// is closed when the peer has closed its side, at most a second later.
 func (c *Conn) Close() error {
 	c.End(frame.StatusNormal, func() {})
 	c.update(func(now *closing) { now.abandoned = true })
@@ -38,12 +40,12 @@ func (c *Conn) Closed() bool {
 	return c.closing.begun()
 }
 
-// End begins the close, with s if no close frame was sent. It never blocks. after is called
-// once the socket is closed.
+// End begins the close, with s if no close frame was sent. It never blocks. It calls after once
+// the socket is closed.
 func (c *Conn) End(s frame.Status, after func()) {
 	c.update(func(now *closing) { s = s.Final(now.goesAway()) })
 	if s.Code != 0 {
-		_ = c.control(s.Frame(), pool) // in vain if a frame was cut
+		_ = c.control(s.Frame(), pool) // fails if a frame was cut
 	}
 	c.update(func(now *closing) {
 		c.after.add(after)
@@ -51,10 +53,10 @@ func (c *Conn) End(s frame.Status, after func()) {
 	})
 }
 
-// Kill closes the socket at once, whatever waits for it, and never blocks.
+// Kill closes the socket at once, whatever still waits to be written. It never blocks.
 func (c *Conn) Kill() { c.update(func(now *closing) { now.life = ended }) }
 
-// update changes c.closing under the lock, and then does what follows.
+// update changes c.closing under the lock, and then does what the new state calls for.
 func (c *Conn) update(change func(*closing)) {
 	c.mu.Lock()
 	before, dropped := c.closing.life, c.closing.drops()
@@ -87,7 +89,7 @@ func (c *Conn) update(change func(*closing)) {
 	case ends:
 		then := after // only this case needs a copy on the heap
 		socket.Apart(under, func() { socket.Close(c.Conn); then() })
-		if before <= ending { // later no write is stuck, and the Close of a connection may flush its buffer
+		if before <= ending { // past ending no write is stuck, and Close may still flush a buffer
 			socket.Apart(under, func() { _ = c.applyDeadline() })
 		}
 	default:
@@ -95,7 +97,7 @@ func (c *Conn) update(change func(*closing)) {
 	}
 }
 
-// A callback is the functions to call; nil is none.
+// A callback calls the functions that were added to it, in order. A nil callback is empty.
 type callback func()
 
 // add makes f run after the others.
@@ -107,14 +109,14 @@ func (c *callback) add(f func()) {
 	}
 }
 
-// shut shuts our side. TLS may wait up to 5 s for that
-// (tls.Conn.CloseWrite). A connection without CloseWrite, as a limited listener returns, lingers
-// with our side open if its peer has got a close frame.
+// shut shuts down our side. TLS can take up to 5 s for that (tls.Conn.CloseWrite). A connection
+// without CloseWrite, such as one from a listener that limits connections, lingers with our side
+// open if its peer has got a close frame.
 func (c *Conn) shut() {
 	half, halves := c.Conn.(interface{ CloseWrite() error })
 	socket.Apart(c.Conn, func() {
 		failed := halves && socket.Guard(half.CloseWrite) != nil
-		arrived := socket.Acknowledged(c.Conn).Left <= segment // or our system cannot tell
+		arrived := socket.Acknowledged(c.Conn).Left <= segment // also if our system cannot tell
 		c.update(func(now *closing) { now.shut(failed || !halves && c.speech.phase != frames, arrived) })
 	})
 }

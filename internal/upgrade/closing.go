@@ -10,15 +10,15 @@ import (
 // life is how far a Conn is from its end.
 //
 //	alive     -> parted      a write has failed because the peer has gone; the library may still read
-//	                         what came before
+//	                         what the peer sent before that
 //	alive     -> ending      the library or a pool closes it; or the library and the peer
 //	                         have both sent a close frame
-//	ending    -> answering   all that was due is out, or cannot leave
+//	ending    -> answering   all frames that were due are out, or cannot be written
 //	answering -> shutting    the peer has sent its close frame, will send none, or is late
-//	shutting  -> lingering   our side is shut
-//	lingering -> ended       the peer has closed; or it began the close and has everything
+//	shutting  -> lingering   our side is shut down
+//	lingering -> ended       the peer has closed its side; or it began the close and has everything
 //	parted    -> ended       the library has read all, or reads no more
-//	any       -> ended       closeGrace is over, nothing can be sent, or Kill
+//	any       -> ended       closeGrace is over, nothing can be sent, or Kill was called
 type life uint8
 
 const (
@@ -33,9 +33,9 @@ const (
 
 // end is what the peer has done to end the connection.
 //
-//	open   -> overdue  it has had its time to answer, or no close frame can have reached it
-//	open   -> began    it has sent a close frame before anybody here has
-//	any    -> silent   it sends nothing more, or nobody waits for it
+//	open   -> overdue  its time to answer is over, or no close frame can have reached it
+//	open   -> began    it has sent a close frame before our side has
+//	any    -> silent   it sends nothing more, or we no longer wait for it
 type end uint8
 
 const (
@@ -48,32 +48,33 @@ const (
 var errCloseSent = fmt.Errorf("gcpool: close frame sent: %w", net.ErrClosed)
 
 // closing records how far the close of a Conn has come, and decides what follows. close.go acts
-// on it. said tells who has wanted to send a close frame; only the first frame leaves:
+// on it. said is who has tried to send a close frame; only the first frame is sent:
 //
-//	nobody -> pool       a pool closes, or End for a library that sends no close frame
+//	nobody -> pool       a pool closes, or End closes for a library that has sent no close frame
 //	any    -> library    the library has written one before the close began, so it expects the
-//	                     peer's frame
+//	                     peer's close frame
 type closing struct {
 	life      life
 	said      writer
 	peer      end
 	abandoned bool  // the library reads no more
-	away      bool  // a pool that has the connection, or has refused it, is shut down
-	cut       error // why nothing may follow: a frame has been cut for good
+	away      bool  // Shutdown was called on a pool that has the connection, or has refused it
+	cut       error // why nothing may be written any more: a frame was cut for good
 
-	front <-chan struct{} // closed when what is in front of a handler ends it; nil once it has returned
+	front <-chan struct{} // closed when the server or middleware ends the request; nil once the handler returns
 }
 
 // begun reports whether the close has begun.
 func (c *closing) begun() bool { return c.life >= ending }
 
-// drops reports whether to drop what comes. A library that has sent a close frame expects the
-// peer's, so then what comes is dropped only if the library reads no more.
+// drops reports whether to drop what the peer sends. A library that has sent a close frame
+// expects the peer's, so its input is dropped only if the library reads no more.
 func (c *closing) drops() bool {
 	return c.begun() && c.life != ended && (c.abandoned || c.said != library)
 }
 
-// goesAway reports whether the peer should come back, because the server ends, or ends the request.
+// goesAway reports whether the peer should come back, because the server is going away, or has
+// ended the request.
 func (c *closing) goesAway() bool {
 	select {
 	case <-c.front:
@@ -83,9 +84,9 @@ func (c *closing) goesAway() bool {
 	}
 }
 
-// refusal returns why w may write no more data, or nil. After a close frame nobody sends data
-// (RFC 6455 section 5.5.1). But the library may end the frame that it has begun, and write the
-// response to the handshake, for which a pool's goodbye waits.
+// refusal returns why w may write no more data, or nil if it may. No data may follow a close
+// frame (RFC 6455 section 5.5.1). But the library may finish the frame that it has begun, and may
+// write the response to the handshake, because a pool's close frame waits for that response.
 func (c *closing) refusal(w writer, s *speech) error {
 	switch {
 	case c.cut != nil:
@@ -98,8 +99,8 @@ func (c *closing) refusal(w writer, s *speech) error {
 	return nil
 }
 
-// say reports whether to send a control frame. After a close frame none is sent, not even
-// the library's answer to a pool's.
+// say reports whether to send the control frame f, and notes a close frame. After a close frame
+// no control frame is sent, not even the library's answer to a pool's close frame.
 func (c *closing) say(f []byte, by writer) (send bool, err error) {
 	switch {
 	case c.cut != nil:
@@ -114,9 +115,9 @@ func (c *closing) say(f []byte, by writer) (send bool, err error) {
 	return send, nil
 }
 
-// ask begins the close. status tells whether the close has a status. If it has none, and no
-// close frame was sent, there is nothing to send, so the end comes at once. And if it has none,
-// a peer that has not answered a pool's close frame gets no more time.
+// ask begins the close. status says whether the close has a status. Without one, if no close
+// frame was sent, there is nothing to send, so the Conn ends at once. Without one, if a pool's
+// close frame was sent, the peer gets no more time to answer it.
 func (c *closing) ask(status bool) {
 	switch {
 	case c.life != alive:
@@ -130,15 +131,15 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// fails notes that a write has failed for good, and whether the peer has gone.
+// fails notes that a write has failed for good, and whether that is because the peer has gone.
 func (c *closing) fails(err error, gone bool) {
 	if c.cut = err; gone && c.life == alive {
 		c.life = parted
 	}
 }
 
-// leaves notes that nothing is due any more, after ask. opened is false if no close frame can have
-// left, because the handshake is not over: then there is no answer to wait for.
+// leaves notes, after ask, that no frame is due any more. opened is false if the handshake is not
+// over: then no close frame can have been sent, and there is no answer to wait for.
 func (c *closing) leaves(opened bool) {
 	c.life = max(c.life, answering)
 	if !opened {
@@ -146,9 +147,9 @@ func (c *closing) leaves(opened bool) {
 	}
 }
 
-// shut notes that our side is shut, or cannot be shut, and whether what we have sent has
-// arrived: then nobody waits for a peer that began the close. A peer that got no close frame,
-// because a frame was cut before it, gets no more time.
+// shut notes that our side is shut down, or that this has failed. arrived says that the peer has
+// everything that we sent: if the peer began the close, there is nothing left to wait for. A peer
+// that got no close frame, because a frame before it was cut, gets no more time.
 func (c *closing) shut(failed, arrived bool) {
 	c.life = max(c.life, lingering)
 	if failed || c.cut != nil || c.peer == began && arrived {
@@ -156,8 +157,9 @@ func (c *closing) shut(failed, arrived bool) {
 	}
 }
 
-// hears notes what the peer has done. Behind our close frame, its own is the last that it sends. If
-// it begins, it answers pings until it has our frame (RFC 6455 section 5.5.2).
+// hears notes what the peer has done. If our close frame was sent first, the peer's close frame
+// is the last frame that it sends. If the peer begins the close, it still answers pings until it
+// has our close frame (RFC 6455 section 5.5.2).
 func (c *closing) hears(e end) {
 	if e == began && c.said != nobody {
 		e = silent
@@ -165,10 +167,9 @@ func (c *closing) hears(e end) {
 	c.peer = max(c.peer, e)
 }
 
-// move advances life if there is nothing left to wait for, and returns it. With the close
-// frames of the peer and of the library, the close handshake is complete (RFC 6455 section
-// 7.1.1). A pool's frame is not enough: the library still has to read the peer's frame, and
-// answers it.
+// move advances life if there is nothing left to wait for, and returns it. The close handshake is
+// complete when the peer and the library have each sent a close frame (RFC 6455 section 7.1.1). A
+// pool's close frame is not enough: the library has yet to read the peer's, and answers it.
 func (c *closing) move() life {
 	switch {
 	case c.life == answering && (c.peer != open || c.cut != nil):

@@ -1,6 +1,6 @@
-// Package upgrade has the connection under a request that gcpool.Upgrade serves. A WebSocket
-// library and pools share it: the package decides who writes when, and how it is closed. It
-// knows no library, no ids and no queues.
+// Package upgrade implements the connection under a request that gcpool.Upgrade serves. A
+// WebSocket library and pools share this connection: the package decides who writes when, and how
+// the connection is closed. It knows nothing about libraries, ids or queues.
 package upgrade
 
 import (
@@ -17,31 +17,31 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A Conn is the connection under a request that Upgrade serves. A WebSocket library has
-// hijacked it and writes frames to it. Pools write frames of their own between these, each
-// with a Sender. turns.go says who may write when, and closing.go how a Conn ends.
+// A Conn is the connection under a request that Upgrade serves. A WebSocket library has hijacked
+// it and writes frames to it. Pools write frames of their own between the library's, each through
+// a Sender. turns.go says who may write when, and closing.go says how a Conn ends.
 //
-// All methods may be called at once. With the zero value of every field, the response to the
+// All methods may be called concurrently. While all fields are zero, the response to the
 // handshake has not been written yet.
 type Conn struct {
 	net.Conn
-	Handshake Countdown // stopped when the response is out; set before the first Write
+	Handshake Countdown // stopped once the response has been written; set before the first Write
 
-	in    incoming      // for whoever reads
-	wrote atomic.Uint64 // bytes of the response and of data, whoever wrote them
-	reads atomic.Uint32 // how often something has come from the peer
+	in    incoming      // used only inside read
+	wrote atomic.Uint64 // bytes of the response and of data frames, from the library and pools
+	reads atomic.Uint32 // how many reads have brought something from the peer
 
-	mu       sync.Mutex    // a leaf; guards what follows
-	reading  bool          // somebody is inside read
-	writing  bool          // somebody is inside Write
-	limiting bool          // somebody sets the socket's write deadline
-	limited  bool          // the socket has one
-	change   signal.Signal // of what mu guards
+	mu       sync.Mutex    // a leaf; guards the fields below
+	reading  bool          // a goroutine is inside read
+	writing  bool          // a goroutine is inside Write
+	limiting bool          // a goroutine is setting the socket's write deadline
+	limited  bool          // the socket has a write deadline
+	change   signal.Signal // woken when what mu guards has changed
 	speech   speech        // only Write changes it, so Write reads it without mu
 	deadline time.Time     // the library's write deadline
 	turns    turns
 	closing  closing
-	after    callback // for when the socket is closed
+	after    callback // called once the socket is closed
 }
 
 // A Countdown is a timer that takes no memory once it is stopped.
@@ -54,8 +54,8 @@ func (c *Countdown) Stop() {
 	}
 }
 
-// NewConn returns a Conn over conn, whose peer has already sent early. If front is closed while the
-// handler runs, the server goes away.
+// NewConn returns a Conn over conn; early is what the peer has already sent. If front is closed
+// while the handler runs, the server counts as going away.
 func NewConn(conn net.Conn, early []byte, front <-chan struct{}) *Conn {
 	return &Conn{Conn: conn, in: incoming{early: string(early)}, closing: closing{front: front}}
 }
@@ -75,8 +75,8 @@ func FromContext(ctx context.Context) *Conn {
 }
 
 // Read reads what the peer sends, beginning with what came with the handshake. Once the close has
-// begun, it drops what comes, and returns net.ErrClosed when nothing more comes; but a library that
-// has sent a close frame still gets everything up to the peer's.
+// begun, Read drops what the peer sends, and returns net.ErrClosed when nothing more can come. A
+// library that has sent a close frame still gets everything up to the peer's close frame.
 func (c *Conn) Read(p []byte) (int, error) {
 	for {
 		n, now, err := c.read(p)
@@ -85,16 +85,18 @@ func (c *Conn) Read(p []byte) (int, error) {
 			return 0, net.ErrClosed
 		case !now.drops():
 			return n, err
-		case err != nil: // a deadline of the library
+		case err != nil: // a deadline that the library set
 			limitReads(c.Conn)
 		}
 	}
 }
 
-// dropAtOnce is how much one read drops. A library may read two bytes at a time.
+// dropAtOnce is the smallest buffer that input is dropped with. A library may read only two bytes
+// at a time.
 const dropAtOnce = 4 << 10
 
-// read reads when nobody else does, and returns how far the close has come then.
+// read reads once no other goroutine is reading, and returns the state of the close after the
+// read.
 func (c *Conn) read(p []byte) (n int, s closing, err error) {
 	if !c.enter(&c.reading) {
 		return 0, closing{life: ended}, net.ErrClosed
@@ -119,19 +121,19 @@ func (c *Conn) read(p []byte) (n int, s closing, err error) {
 	return n, s, err
 }
 
-// enter waits until busy is false, and makes it true. It reports false once c has ended.
+// enter waits until busy is false, and sets it to true. It reports false once c has ended.
 func (c *Conn) enter(busy *bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for *busy && c.closing.life != ended {
 		c.change.Wait(&c.mu, nil)
 	}
-	*busy = true // even if c has ended, because then nobody enters any more
+	*busy = true // harmless if c has ended: then no goroutine enters any more
 	return c.closing.life != ended
 }
 
-// Abandon tells that the handler has returned. Unless another goroutine reads, the library reads
-// no more.
+// Abandon notes that the handler has returned. Unless another goroutine is reading, the library
+// then counts as reading no more.
 func (c *Conn) Abandon() {
 	c.update(func(now *closing) { now.abandoned, now.front = !c.reading, nil })
 }
@@ -165,9 +167,9 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 	return n, err
 }
 
-// writeData writes p in the library's turn. A write that its deadline has cut may go on later,
-// but not under TLS, because any error of a write breaks TLS for good (crypto/tls,
-// Conn.SetWriteDeadline).
+// writeData writes p when it is the library's turn. A write that the library's deadline has cut
+// can be continued later, but not under TLS, where any write error breaks the connection for good
+// (crypto/tls, Conn.SetWriteDeadline).
 func (c *Conn) writeData(p []byte) (n int, err error) {
 	if err = c.acquire(library); err != nil {
 		return 0, err
@@ -181,7 +183,7 @@ func (c *Conn) writeData(p []byte) (n int, err error) {
 	if goesOn := !c.speech.parser.Cut() || errors.Is(err, os.ErrDeadlineExceeded); goesOn && !secure {
 		cut = nil
 	}
-	c.turns.turn = controls // the library's deadline does not bind control frames
+	c.turns.turn = controls // the library's deadline does not apply to control frames
 	c.mu.Unlock()
 	if c.speech.phase != response {
 		c.Handshake.Stop()

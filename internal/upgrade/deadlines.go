@@ -44,7 +44,7 @@ func (c *Conn) SetWriteDeadline(t time.Time) error {
 	return c.applyDeadline()
 }
 
-// applyDeadline gives the socket the write deadline that holds now.
+// applyDeadline sets the write deadline of the socket to the one that applies now.
 func (c *Conn) applyDeadline() error {
 	var t time.Time
 	c.mu.Lock()

@@ -7,12 +7,12 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try, Rest or Ping
-// may run at a time; the other methods may run beside them.
+// A Sender is a Conn as a pool uses it: it sends the pool's frames. Only one Send, Try, Rest or
+// Ping may run at a time; the other methods may be called concurrently with them.
 type Sender struct{ *Conn }
 
-// Send writes whole frames, and tells progress between writes how much has gone. Nothing can follow
-// an error, because it may have cut a frame.
+// Send writes whole frames. Between writes it calls progress with the number of bytes written so
+// far. After an error nothing more can be sent, because a frame may have been cut.
 func (s Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 	if err = s.acquire(pool); err == nil {
 		n, err = s.Rest(frames, progress)
@@ -20,15 +20,15 @@ func (s Sender) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return n, err
 }
 
-// Rest is Send for the rest that Try has left.
+// Rest writes, as Send does, the bytes that Try has left.
 func (s Sender) Rest(frames []byte, progress func(n int)) (n int, err error) {
 	n, err = socket.WritePieces(s.Socket(), frames, &s.wrote, progress)
 	s.release(pool, err)
 	return n, err
 }
 
-// Try writes whole frames as far as the socket has room for them, and does not wait. If it
-// stops behind the first byte, the pool keeps the turn until Rest has written the rest.
+// Try takes whole frames, writes as many bytes as the socket has room for, and does not wait. If
+// it writes some bytes but not all, the pool keeps the turn until Rest has written the others.
 func (s Sender) Try(frames []byte) (n int) {
 	s.mu.Lock()
 	takes := s.closing.refusal(pool, &s.speech) == nil && s.turns.take(pool, s.speech.betweenMessages())
@@ -44,8 +44,8 @@ func (s Sender) Try(frames []byte) (n int) {
 	return n
 }
 
-// Waits reports what waits for others: held, messages for the end of a message that the library
-// has left open, and is not writing now; due, control frames for the end of a frame.
+// Waits reports which frames wait. held: messages wait because the library has begun a message,
+// and is not writing it right now. due: control frames wait for the end of a frame.
 func (s Sender) Waits() (held, due bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -64,8 +64,8 @@ func (s Sender) Goodbye(status frame.Status) error {
 // Close begins the close, as Conn.End does.
 func (s Sender) Close(status frame.Status, after func()) { s.End(status, after) }
 
-// Announce sends the close frame of a Close that is about to begin. If the handler returned
-// sooner, it might close with a status of its own. Announce never waits.
+// Announce sends the close frame of a Close that is about to begin. Otherwise the handler, if it
+// returned first, might close with a status of its own. Announce never waits.
 func (s Sender) Announce(status frame.Status) { _ = s.Goodbye(status) }
 
 // GoAway makes Conn.Close tell the peer to come back.
@@ -81,8 +81,9 @@ func (s Sender) WebSocket() bool { return true }
 // Socket returns the connection under the Conn.
 func (s Sender) Socket() net.Conn { return s.Conn.Conn }
 
-// Reads counts the reads that have brought something from the peer.
+// Reads returns how many reads have brought something from the peer.
 func (s Sender) Reads() uint32 { return s.reads.Load() }
 
-// Wrote counts the bytes that have gone to the socket, whoever wrote them, without control frames.
+// Wrote returns how many bytes the library and pools have written to the socket, not counting
+// control frames.
 func (s Sender) Wrote() uint64 { return s.wrote.Load() }

@@ -11,7 +11,7 @@ import (
 // phase is the kind of bytes that the library writes.
 //
 //	response -> frames   after a response with status 101
-//	response -> other    after any other answer, or no HTTP: these bytes pass as they are
+//	response -> other    after any other response, or bytes that are not HTTP; they pass unchanged
 type phase uint8
 
 const (
@@ -21,7 +21,7 @@ const (
 )
 
 const (
-	// responseMost is how long the head of a 101 response may be.
+	// responseMost is how many bytes the head of a 101 response may have.
 	responseMost = 64 << 10
 	// controlMost is the longest control frame of a server (RFC 6455 section 5.5).
 	controlMost = 2 + 125
@@ -29,14 +29,14 @@ const (
 
 var errControl = errors.New("gcpool: control frame with more than 125 bytes of payload")
 
-// speech follows what the library writes, split anywhere.
+// speech follows what the library writes, however it is split.
 type speech struct {
 	phase  phase
 	parser frame.Parser // of frames
-	part   []byte       // of the response, or of a control frame, so far
+	part   []byte       // the response or the control frame so far
 }
 
-// data returns how many bytes of p to write at once: up to the end of the response, or up to
+// data returns how many bytes of p to write in one write: up to the end of the response, or up to
 // the first control frame. 0 means that p begins inside a control frame.
 func (s *speech) data(p []byte) (n int) {
 	const end = "\r\n\r\n"
@@ -59,7 +59,7 @@ func (s *speech) data(p []byte) (n int) {
 	return len(p)
 }
 
-// wrote follows p, which has been written and contains no control frame.
+// wrote notes that p was written. p contains no control frame.
 func (s *speech) wrote(p []byte) {
 	switch s.phase {
 	case frames:
@@ -95,8 +95,8 @@ func (s *speech) control(p []byte) (n int, whole []byte, err error) {
 	return n, whole, nil
 }
 
-// betweenFrames reports whether a control frame may pass.
+// betweenFrames reports whether a control frame may be written now.
 func (s *speech) betweenFrames() bool { return s.phase == frames && !s.parser.Cut() }
 
-// betweenMessages reports whether data of a pool may pass.
+// betweenMessages reports whether a pool's data may be written now.
 func (s *speech) betweenMessages() bool { return s.phase == frames && !s.parser.Open() }

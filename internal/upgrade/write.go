@@ -24,7 +24,7 @@ func (c *Conn) acquire(w writer) (err error) {
 		}
 		err = c.closing.refusal(w, &c.speech)
 		if err == nil && !until.IsZero() && !time.Now().Before(until) {
-			err = os.ErrDeadlineExceeded // a deadline of the socket would break TLS
+			err = os.ErrDeadlineExceeded // a deadline on the socket would break TLS
 		}
 		if err != nil || c.turns.take(w, c.speech.betweenMessages()) {
 			break
@@ -37,14 +37,14 @@ func (c *Conn) acquire(w writer) (err error) {
 	}
 	c.turns.waiting[w-1]--
 	if err != nil {
-		c.change.Wake() // wakes whoever has let w go first
+		c.change.Wake() // the other writer may have let w go first
 	}
 	return err
 }
 
-// release ends the turn of from. If err is not nil, it has cut a frame for good. Control frames
-// that are due leave first; if the socket has no room for them, a goroutine waits for room, and
-// keeps the turn. from is nobody if the caller does not have the turn: whoever has it will
+// release ends from's turn. If err is not nil, a frame was cut for good. Control frames that are
+// due are written first; if the socket has no room for them, a goroutine waits for room, and
+// keeps the turn. from is nobody if the caller does not have the turn: a writer that has it will
 // release it.
 func (c *Conn) release(from writer, err error) {
 	if err != nil {
@@ -57,7 +57,7 @@ func (c *Conn) release(from writer, err error) {
 		return
 	}
 	c.turns.turn = controls
-	leave := c.speech.phase == frames && c.closing.cut == nil // otherwise no control frame ever leaves
+	leave := c.speech.phase == frames && c.closing.cut == nil // otherwise no control frame can leave
 	for leave && len(c.turns.due) > 0 && !c.speech.parser.Cut() {
 		due := bytes.Join(c.turns.due, nil)
 		c.turns.due = nil
@@ -70,7 +70,7 @@ func (c *Conn) release(from writer, err error) {
 		c.mu.Lock()
 	}
 	out := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	c.turns.turn = nobody // once all is out, refusal gives it to nobody
+	c.turns.turn = nobody // after a close has sent everything, refusal lets nobody take it
 	c.change.Wake()
 	c.mu.Unlock()
 	if out {
@@ -78,8 +78,8 @@ func (c *Conn) release(from writer, err error) {
 	}
 }
 
-// waitForRoom writes the rest of control frames. It kills the connection of a peer that pings
-// and does not read, that is, whose system acknowledges nothing for patience.
+// waitForRoom writes the rest of the control frames. If the peer's system acknowledges nothing
+// for patience, it kills the connection: such a peer sends pings and does not read.
 func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 	over := make(chan struct{})
 	go func() {
@@ -99,9 +99,9 @@ func (c *Conn) waitForRoom(due []byte, patience time.Duration) {
 	c.Kill() // ends the write too
 }
 
-// control sends a control frame where the next frame ends. It never waits.
+// control sends a control frame as soon as the current frame has ended. It never waits.
 func (c *Conn) control(f []byte, by writer) (err error) {
-	c.update(func(now *closing) { // it may be a close frame
+	c.update(func(now *closing) { // say notes a close frame
 		var send bool
 		if send, err = now.say(f, by); send {
 			c.turns.put(f, by)
