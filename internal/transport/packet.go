@@ -2,8 +2,8 @@ package transport
 
 import "github.com/nulijiabei/gcpool/internal/socket"
 
-// packet is any other connection. Each message is one Write, because the connection may
-// make a message of each Write, as the adapters of WebSocket libraries do.
+// packet is any other connection. Each message is one Write, because the connection may turn each
+// Write into a message, as the adapters of WebSocket libraries do.
 type packet struct{ raw }
 
 func (p *packet) Send(frames []byte, progress func(n int)) (n int, err error) {

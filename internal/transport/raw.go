@@ -23,7 +23,8 @@ func (r *raw) Announce(frame.Status)      {}
 func (r *raw) GoAway()                    {}
 func (r *raw) Socket() net.Conn           { return r.conn }
 
-// Close sends TLS's close_notify, which may block (tls.Conn.Close), and closes.
+// Close sends close_notify under TLS, which can block (tls.Conn.Close), and closes the
+// connection.
 func (r *raw) Close(s frame.Status, after func()) {
 	if secure, ok := r.conn.(*tls.Conn); ok && s.Code != 0 {
 		stuck := time.AfterFunc(closeGrace, r.Kill)
@@ -39,14 +40,14 @@ func (r *raw) Kill() { kill(r.conn) }
 const (
 	// closeGrace is how long Close waits for the peer to take a close frame or close_notify.
 	closeGrace = time.Second
-	// again is how often kill first sets its deadline once more, which the application may have
-	// moved.
+	// again is how soon kill first repeats its deadline, because the application may have changed
+	// it.
 	again = 20 * time.Millisecond
 )
 
-// kill closes conn, and meanwhile sets a deadline in the past, again and again: x/net's Close waits
-// as long as a write is stuck, and in a type of the application either call may wait for a write.
-// It may wait forever, so kill tries less and less often.
+// kill closes conn. Until that is done, it sets a write deadline in the past again and again:
+// x/net's Close waits for a write that is stuck, and with a type of the application either call
+// can wait for a write. The wait can last forever, so kill tries less and less often.
 func kill(conn net.Conn) {
 	closed := make(chan struct{})
 	go func() {

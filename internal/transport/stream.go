@@ -11,14 +11,14 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// stream is a connection that keeps no boundaries: messages end with a newline, and leave
-// together, a piece at a time.
+// stream is a connection without message boundaries: messages end with a newline, and waiting
+// messages are written together, a piece at a time.
 type stream struct{ raw }
 
 func (s *stream) Kind() string { return "stream" }
 
-// streams reports whether conn is one of Go's own that keeps no boundaries. A Unix socket of packets
-// or datagrams keeps them.
+// streams reports whether conn is one of Go's own connections without message boundaries. A Unix
+// socket of packets or datagrams has boundaries.
 func streams(conn net.Conn) bool {
 	if _, secure := conn.(*tls.Conn); secure || !socket.System(conn) {
 		return secure
@@ -27,7 +27,7 @@ func streams(conn net.Conn) bool {
 	return addr == nil || addr.Network() == "unix" || addr.Network() == "tcp"
 }
 
-// Send tells progress in bytes of payload, of which there are fewer than of frames.
+// Send reports progress in bytes of payload, of which there are fewer than bytes of frames.
 func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 	start, next := frame.Bounds(frames)
 	batch := frames[start:next]
@@ -46,7 +46,7 @@ func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 		}
 	}
 	went, err := socket.WritePieces(s.conn, batch, new(atomic.Uint64), progress)
-	for err != nil && n < len(frames) { // where it stopped
+	for err != nil && n < len(frames) { // find where the write stopped
 		start, end := frame.Bounds(frames[n:])
 		if went < end-start {
 			return n + min(went, 1), err
@@ -57,6 +57,7 @@ func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return len(frames), err
 }
 
-// scratches are the buffers of 1<<i bytes in which Send gathers payloads. Their sizes differ so
-// that a peer that does not read keeps a buffer no larger than its payloads.
+// scratches[i] has buffers of 1<<i bytes, in which Send gathers payloads. There are several
+// sizes, so that a peer that does not read keeps a buffer that is at most twice as large as its
+// frames.
 var scratches [bits.UintSize + 1]sync.Pool

@@ -10,14 +10,15 @@ import (
 )
 
 // Gone reports whether the peer of a connection under Upgrade has closed it, as far as the system
-// tells. It does not block.
+// can tell. It does not block.
 func (l *Link) Gone() bool {
 	up := l.upgraded()
 	return up.Conn != nil && socket.Gone(up.Socket())
 }
 
 // unwrap returns the Conn of package upgrade under conn, or nil. An x/net connection has it in
-// its request. A library's wrapper around the hijacked connection has NetConn, as gorilla's does.
+// the context of its request. A library's wrapper around the hijacked connection has a method
+// NetConn, as gorilla's does.
 func unwrap(conn net.Conn) (up *upgrade.Conn) {
 	defer func() { _ = recover() }() // a NetConn of the application may panic
 	for range 8 {

@@ -13,21 +13,21 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// xnet is a WebSocket of golang.org/x/net/websocket that is not under Upgrade. Its socket
-// is out of reach. Each message is one Write of x/net, whose error does not tell how much
-// went. x/net closes the socket when the handler returns.
+// xnet is a WebSocket of golang.org/x/net/websocket that is not under Upgrade. Its socket is out
+// of reach. Each message is one Write of x/net, whose error does not say how much was written.
+// x/net closes the socket when the handler returns.
 type xnet struct {
 	ws      *websocket.Conn
-	goodbye atomic.Uint32 // what has become of a pool's close frame: unsaid to killed
-	out     chan struct{} // closed when the pool's close is over
+	goodbye atomic.Uint32 // the state of a pool's close frame: unsaid to killed
+	out     chan struct{} // closed when Close has sent its close frame, or sends none
 	dead    chan struct{} // closed by the first Kill
 }
 
 // The states of a pool's close frame.
 //
-//	unsaid -> saying  it is being sent
-//	unsaid -> over    a frame may be cut, so none can follow
-//	saying -> over    it is out, or may be cut
+//	unsaid -> saying  the close frame is being sent
+//	unsaid -> over    a message may have been cut, so no frame can follow
+//	saying -> over    the close frame is out, or may have been cut
 //	any    -> killed  the socket is being closed
 const (
 	unsaid uint32 = iota
@@ -40,8 +40,8 @@ func newXNet(ws *websocket.Conn) *xnet {
 	return &xnet{ws: ws, out: make(chan struct{}), dead: make(chan struct{})}
 }
 
-// Send sends frames one by one. Nothing can follow an error, because it may have cut a
-// frame.
+// Send sends frames one by one. After an error nothing more can be sent, because a frame may have
+// been cut.
 func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	n, err = sendEach(frames, progress, func(op byte, payload []byte) (int, error) {
 		return 1, x.send(op, payload)
@@ -52,7 +52,7 @@ func (x *xnet) Send(frames []byte, progress func(n int)) (n int, err error) {
 	return n, err
 }
 
-// send sends one frame. Unlike ws.Write it takes the opcode.
+// send sends one frame. Unlike ws.Write, it takes the opcode.
 func (x *xnet) send(op byte, payload []byte) error {
 	codec := websocket.Codec{Marshal: func(any) ([]byte, byte, error) { return payload, op, nil }}
 	return socket.Guard(func() error { return codec.Send(x.ws, nil) })
@@ -64,14 +64,15 @@ func (x *xnet) Ping() error      { return x.send(frame.Ping, nil) }
 func (x *xnet) Socket() net.Conn { return nil }
 func (x *xnet) GoAway()          {}
 
-// Left asks the request's context, which may also end by a deadline, with the server's
-// BaseContext, or by an error of any read. Together with Closed it tells that the handler
+// Left asks the request's context, which can also end with a deadline, with the server's
+// BaseContext, or with an error of any read. Only Left and Closed together show that the handler
 // has returned.
 func (x *xnet) Left() bool {
 	return x.ws.IsServerConn() && x.ws.Request().Context().Err() != nil
 }
 
-// Closed finds out by setting a deadline: the one that a close frame has set, or none.
+// Closed finds out by setting the write deadline that should hold now: the deadline of a close
+// frame, or none.
 func (x *xnet) Closed() bool {
 	deadline := socket.Past
 	switch x.goodbye.Load() {
@@ -81,14 +82,14 @@ func (x *xnet) Closed() bool {
 		deadline = time.Now().Add(closeGrace)
 	}
 	err := socket.Guard(func() error { return x.ws.SetWriteDeadline(deadline) })
-	if x.goodbye.Load() >= over { // maybe since just now
+	if x.goodbye.Load() >= over { // perhaps only just now
 		_ = socket.Guard(x.expire)
 	}
-	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe's, for either side
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, io.ErrClosedPipe) // net.Pipe, whichever side closed
 }
 
-// Goodbye sends the only close frame. x/net's Close would send another, so no write passes
-// from here on.
+// Goodbye sends the only close frame. x/net's Close would send another, so Goodbye makes all
+// later writes fail.
 func (x *xnet) Goodbye(s frame.Status) (err error) {
 	if x.goodbye.CompareAndSwap(unsaid, saying) {
 		err = x.send(frame.Close, s.Payload())
@@ -100,9 +101,10 @@ func (x *xnet) Goodbye(s frame.Status) (err error) {
 
 func (x *xnet) expire() error { return x.ws.SetWriteDeadline(socket.Past) }
 
-// Close waits until the handler has read all that the peer has sent, up to its answer, and has
-// returned, because then x/net closes the socket. If the socket were closed sooner, the peer might
-// not see the frame, and the handler would miss what the peer sent before it left.
+// Close sends the close frame, if there is one, and waits up to half of closeGrace for the
+// handler to read everything up to the peer's answer, and to return, because then x/net closes
+// the socket. If the socket were closed sooner, the peer might not see the close frame, and the
+// handler would miss what the peer sent before it left.
 func (x *xnet) Close(s frame.Status, after func()) {
 	defer after()
 	limit := func() error { return x.ws.SetWriteDeadline(time.Now().Add(closeGrace)) }
@@ -121,7 +123,8 @@ func (x *xnet) Close(s frame.Status, after func()) {
 	x.Kill()
 }
 
-// Announce gives Close a moment to send its frame: Goodbye could wait for a write that is stuck.
+// Announce gives Close a moment to send its close frame. It does not send the frame itself,
+// because Goodbye could wait for a write that is stuck.
 func (x *xnet) Announce(frame.Status) {
 	select {
 	case <-x.out:
@@ -129,7 +132,8 @@ func (x *xnet) Announce(frame.Status) {
 	}
 }
 
-// Kill sets a deadline first, because x/net's Close sends status 1000 whatever was sent before.
+// Kill sets a deadline in the past first, because x/net's Close sends status 1000, whatever was
+// sent before.
 func (x *xnet) Kill() {
 	if x.goodbye.Swap(killed) != killed {
 		close(x.dead)
