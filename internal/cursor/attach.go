@@ -8,11 +8,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Attach makes conn the cursor's connection, and the goroutine who its owner. The newest connection wins. A
-// connection that its peer has already closed does not count as the newest: the peer may have
-// come back, here or to another process, before the handler called Add. Attach closes such a
-// connection, and the handler's Del will remove no other. Attach reports false, and does nothing,
-// if the backlog is dead.
+// Attach makes conn the cursor's connection, and the goroutine who its owner. The newest connection
+// wins. But a connection whose peer has already closed it does not count as the newest: the peer
+// may have come back, here or to another process, before the handler called Add. Attach closes
+// such a connection, and its handler's Del will remove no other connection. If the backlog is
+// dead, Attach does nothing and reports false.
 func (c *Cursor) Attach(conn *Connection, who uint64) (bool, error) {
 	b := c.backlog
 	b.Lock()
@@ -46,9 +46,10 @@ func (c *Cursor) Attach(conn *Connection, who uint64) (bool, error) {
 	return true, nil
 }
 
-// Remove removes and closes the connection with status, and returns it, nil if there is none. If
-// who is an owner of another connection, it only notes that this owner has left. The zero Caller
-// may remove any. Remove reports done as false, and does nothing, if the backlog is dead.
+// Remove removes the connection, closes it with status, and returns it, or nil if it removes
+// none. If who is the owner of another connection, Remove only notes that this owner has left.
+// The zero Caller may remove any connection. If the backlog is dead, Remove does nothing and
+// reports done as false.
 func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connection, done bool) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
@@ -63,7 +64,8 @@ func (c *Cursor) Remove(who owners.Caller, status frame.Status) (removed *Connec
 	return removed, true
 }
 
-// Detach removes and closes the connection with status if it is conn, and reports whether it is.
+// Detach removes the connection and closes it with status, if it is conn, and reports whether it
+// was.
 func (c *Cursor) Detach(conn *Connection, reason error, status frame.Status) bool {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
@@ -84,18 +86,18 @@ func (c *Cursor) RemoveLocked(reason error, status frame.Status) {
 	c.conn = nil
 	b.Shared.Leaves.Add(1)
 	b.Shared.Report.Moved(b.ID, reason)
-	if remote := b.Shared.Remote(); remote != nil { // ConnPool.Add tells of a new one
+	if remote := b.Shared.Remote(); remote != nil { // for a new connection, ConnPool.Add does this
 		b.Shared.Tasks.Go(func() { remote.Changed(b.Shared.Pool, b.ID) })
 	}
 	if f := c.flight; f != nil && f.conn != conn && f.conn.ending.reason == nil {
-		f.conn.ending.reason = reason // what the write to an older connection leaves has nowhere to go any more
+		f.conn.ending.reason = reason // what that write leaves has no newer connection to go to
 	}
 	b.Disconnect(reason)
 	c.close(conn, reason, status)
 }
 
-// close closes conn, which was removed or replaced. If a write to it is under way, it closes conn
-// when the write has ended, or when judge finds it stuck.
+// close closes conn, which was removed or replaced. If a write to conn is under way, conn is
+// closed when that write has ended, or when judge finds it stuck.
 func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	conn.life, conn.ending = closing, &ending{reason, status}
 	if f := c.flight; f == nil || f.conn != conn {
@@ -105,8 +107,8 @@ func (c *Cursor) close(conn *Connection, reason error, status frame.Status) {
 	}
 }
 
-// ConnLocked returns the connection, nil if the id is away. If a write to it stalls, it also
-// returns when the peer last took something; otherwise the zero time.
+// ConnLocked returns the connection, or nil if the id is away. If a write to that connection
+// stalls, ConnLocked also returns when the peer last took something, and otherwise the zero time.
 func (c *Cursor) ConnLocked() (conn *Connection, stalledSince time.Time) {
 	if c.turn == stalled && c.flight.conn == c.conn {
 		stalledSince = c.flight.since
@@ -114,8 +116,8 @@ func (c *Cursor) ConnLocked() (conn *Connection, stalledSince time.Time) {
 	return c.conn, stalledSince
 }
 
-// Retire returns who added connections of the id, and whether nothing keeps the id any more. If
-// so, the backlog is dead from now on.
+// Retire returns the owners of the id's connections, and whether nothing keeps the id any more.
+// If nothing does, the backlog is dead from now on.
 func (c *Cursor) Retire() (o owners.List, retired bool) {
 	b := c.backlog
 	b.Lock()

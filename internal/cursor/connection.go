@@ -18,10 +18,10 @@ type Connection struct {
 	Since   time.Duration // when it was attached, on the line's clock
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
-	asking  atomic.Bool   // a goroutine asks whether it has been closed
-	written time.Duration // when there was last no need to ping: heard, written to, or pinged
+	asking  atomic.Bool   // a goroutine is asking whether the connection has been closed
+	written time.Duration // when a ping was last not needed: the peer was heard, written to, or pinged
 	heard   time.Duration // when the peer was last heard
-	ending  *ending       // &attached while it is
+	ending  *ending       // &attached while the connection is attached
 }
 
 // NewConnection returns a Connection, or nil if conn is nil or a nil pointer; see
@@ -42,7 +42,7 @@ type ending struct {
 // attached is the ending of all connections that have none yet. Nothing changes it.
 var attached ending
 
-// say makes a control frame due. It goes before messages.
+// say makes a control frame due. It is written ahead of messages.
 func (conn *Connection) say(op byte, now time.Duration) {
 	conn.control, conn.written = op, now
 	if op == frame.Close {
@@ -50,13 +50,13 @@ func (conn *Connection) say(op byte, now time.Duration) {
 	}
 }
 
-// kill closes conn at once, whatever is being written to it.
+// kill closes conn at once, even if a write to it is under way.
 func (conn *Connection) kill(s *backlog.Shared) {
 	conn.life = closed
 	s.Tasks.Go(conn.Kill)
 }
 
-// close closes conn on a goroutine of its own, because that may take a while. Shutdown waits
+// close closes conn on a goroutine of its own, because closing can take a while. Shutdown waits
 // until the socket is closed, but not past Cut.
 func (conn *Connection) close(s *backlog.Shared) {
 	conn.life = closed

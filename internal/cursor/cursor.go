@@ -1,6 +1,6 @@
-// Package cursor brings the messages of one id to its connection. A Cursor has the connection,
-// its turn to write, and the write under way. It also closes connections that are removed.
-// While the id is away, its turn takes the waiting messages to other processes or to the
+// Package cursor brings the messages of one id to its connection. A Cursor holds the connection,
+// its turn to write, and the write under way. It also closes connections that are removed. While
+// the id is away, the cursor's turns take the waiting messages to other processes or to the
 // mailbox.
 package cursor
 
@@ -12,10 +12,11 @@ import (
 )
 
 // A Cursor writes the first messages of a backlog. It is the cursor, not the id, that stands in
-// line, stalls and times out. The backlog's lock guards it. Exported methods take that lock,
-// unless Locked is in their names. Unexported methods, and those of flight and Connection,
-// expect it to be held, except these, which take it: Cursor.judge and returned; flight.once,
-// write, progress and land; and watch. The methods of transport.Link need no lock.
+// line, stalls and times out. The backlog's lock guards it. Exported methods take the lock,
+// unless their names end in Locked. Unexported methods, and the methods of flight and Connection,
+// expect the caller to hold the lock. These take it themselves: Cursor.judge and returned;
+// flight.once, write, progress and land; and watch. Cursor.ask and the methods of transport.Link
+// need no lock.
 type Cursor struct {
 	turn   turn
 	active bool // written to since the last beat
@@ -23,11 +24,11 @@ type Cursor struct {
 	backlog *backlog.Backlog
 	conn    *Connection // nil while the id is away
 	flight  *flight     // the write under way, maybe to an older connection; nil if none is
-	owners  owners.List // who added this connection, and those before
+	owners  owners.List // who added this connection and earlier ones
 }
 
-// New returns the cursor of b, without a connection. The owners are those of the last
-// connections of its id.
+// New returns the cursor of b, without a connection. o has the owners of the id's earlier
+// connections.
 func New(b *backlog.Backlog, o owners.List) Cursor { return Cursor{backlog: b, owners: o} }
 
 // Serve makes one write: of the first chunk that waits, of the control frame that is due, or of
@@ -64,8 +65,8 @@ func (c *Cursor) WakeLocked() {
 	}
 }
 
-// InlineLocked is WakeLocked for a caller that can write. If it returns a function, the caller
-// calls it after releasing the lock.
+// InlineLocked is WakeLocked for a caller that can make the write itself. If it returns a
+// function, the caller must call it after releasing the lock.
 func (c *Cursor) InlineLocked() (write func()) {
 	if c.turn == idle && c.conn != nil && c.conn.Tries() && c.backlog.Log.Waits() {
 		c.turn = queued
@@ -77,8 +78,8 @@ func (c *Cursor) InlineLocked() (write func()) {
 	return nil
 }
 
-// forward hands a batch to the remote, and unlocks the backlog. One batch at a time keeps the
-// order, and messages that gather meanwhile leave together.
+// forward hands a batch to the remote, and unlocks the backlog. It sends one batch at a time,
+// which keeps the order, and lets messages gather meanwhile and leave together.
 func (c *Cursor) forward(w *schedule.Writer) {
 	b := c.backlog
 	batch := b.Load()
@@ -95,7 +96,7 @@ func (c *Cursor) forward(w *schedule.Writer) {
 	w.End()
 }
 
-// returned settles a batch.
+// returned settles a batch whose outcomes have come.
 func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
 	b, asked := c.backlog, make([]error, batch.Len())
 	for i := range min(len(errs), len(asked)) {

@@ -7,14 +7,15 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// Beat is called about once a second. It makes a ping due for a WebSocket from which nothing has
-// come for a heartbeat or, if that cannot be seen, to which nothing was written for a heartbeat.
-// It removes a connection whose handler has returned without Del, or whose peer has been silent
-// for two heartbeats. It retires the id if nothing keeps it.
+// Beat is called about once a second. It makes a ping due for a WebSocket whose peer has sent
+// nothing for a heartbeat. If the pool cannot see what the peer sends, a ping is due when nothing
+// was written to the peer for a heartbeat. Beat removes a connection whose handler has returned
+// without Del, or whose peer has been silent for two heartbeats. It retires the id if nothing
+// keeps it.
 //
-// A peer is silent if it neither sends nor acknowledges anything. Once the ping has reached its
-// system, only an answer counts. Time in which the process was stopped, or its machine slept,
-// does not count.
+// A peer is silent if it neither sends nor acknowledges anything. Once the ping has reached the
+// peer's system, only an answer counts. Time in which the process was stopped, or its machine
+// slept, does not count.
 //
 // Beat returns how many bytes wait in the outbox.
 func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
@@ -34,7 +35,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	}
 	heard, tells := conn.Heard()
 	heard = heard || d > 0 && now-conn.heard >= d && conn.Taking() || !begun
-	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // nothing can be pinged behind a batch
+	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // while a batch travels, no ping can be sent
 	switch silent, ping := conn.overdue(now, d); {
 	case silent:
 		c.RemoveLocked(outcome.ErrSilent, frame.StatusGoingAway)
@@ -49,7 +50,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	return waits
 }
 
-// note notes at now that the peer was heard, and that there is no need to ping it. Time that was
+// note notes at now whether the peer was heard. quick says that it needs no ping. Time that was
 // lost does not count.
 func (conn *Connection) note(now, lost time.Duration, heard, quick bool) {
 	conn.heard = min(conn.heard+lost, now)
@@ -61,8 +62,8 @@ func (conn *Connection) note(now, lost time.Duration, heard, quick bool) {
 	}
 }
 
-// overdue reports whether the peer has been silent for too long at a heartbeat of d, or else is
-// to be pinged.
+// overdue reports whether the peer has been silent for too long at a heartbeat of d or, if not,
+// whether to ping it.
 func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 	if d == 0 {
 		return false, false
@@ -71,8 +72,8 @@ func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.written >= d
 }
 
-// ask removes conn with status if conn has been closed. Asking may block, so it happens on a
-// goroutine of its own, one at a time.
+// ask removes conn with status if conn has been closed. Asking can block, so it happens on a
+// goroutine of its own, one at a time for each connection.
 func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	if conn.asking.Swap(true) {
 		return
@@ -85,8 +86,8 @@ func (c *Cursor) ask(conn *Connection, reason error, status frame.Status) {
 	})
 }
 
-// Leave takes the cursor a step toward its end. When nothing waits for the peer any more, it
-// says goodbye. When the peer has left, or does not answer, or time is over, it removes the
+// Leave takes the cursor one step toward its end. When nothing waits for the peer any more, Leave
+// says goodbye. When the peer has left, or does not answer, or over is true, Leave removes the
 // connection. A raw connection gets no goodbye. With giveUp, Leave gives up a write that heeds
 // neither deadline nor Close.
 func (c *Cursor) Leave(over, giveUp bool) {

@@ -12,31 +12,31 @@ import (
 const (
 	// patience is how long a full outbox waits for a peer that takes nothing.
 	patience = time.Second
-	// takeoverGrace is how long a write under way may take once its connection has been
-	// replaced or removed: long enough for one that is not stuck. Messages for the new
-	// connection wait meanwhile, and up to 2 s more if closing the old one does not help.
+	// takeoverGrace is how long a write under way may still take after its connection was replaced
+	// or removed: long enough for a write that is not stuck. Messages for the new connection wait
+	// meanwhile, and up to 2 s more if closing the old connection does not end the write.
 	takeoverGrace = 20 * time.Millisecond
-	// closeGrace is the same for a WebSocket, which is to get a close frame after the write. A
-	// peer that is busy, or far away, takes longer to make room for that. The grace ends when a
-	// new connection waits, and when the context of Shutdown ends.
+	// closeGrace is the same for a WebSocket, which should get a close frame after the write. A
+	// peer that is busy or far away takes longer to make room for that frame. The grace ends early
+	// when a new connection waits, or when the context of Shutdown ends.
 	closeGrace = time.Second
-	// But a peer that has acknowledged something within takeoverPatience keeps closeGrace even
-	// while a new connection waits. The peer is reading, and must see why it is closed;
-	// otherwise its client connects again, and replaces the newer connection.
+	// takeoverPatience is the exception: a peer that has acknowledged something within it keeps
+	// closeGrace even while a new connection waits. Such a peer is reading, and must see why it is
+	// closed; otherwise its client connects again, and replaces the newer connection.
 	takeoverPatience = 300 * time.Millisecond
-	// last is how long a write may still be stuck after its connection was closed. Then it is
-	// given up.
+	// last is how long a write may still be stuck after its connection was closed. Then the write
+	// is given up.
 	last = 200 * time.Millisecond
-	// judge waits for last up to lastTries more times, unless the time of Shutdown is over: on
-	// a busy machine it may take that long until the goroutine of a write that has ended runs.
+	// judge waits for last up to lastTries more times, unless Shutdown's context has ended: on a
+	// busy machine, the goroutine of a write that has ended can take that long to run.
 	lastTries = 9
 )
 
 // Stalled starts the clock of a write that has taken a tick.
 func (c *Cursor) Stalled(w *schedule.Writer) { watch(c, w, schedule.Tick) }
 
-// watch starts the clock of w's write, which has not moved for a time, unless that write has
-// ended.
+// watch starts the clock of w's write, unless that write has ended. already is how long it has
+// not moved.
 func watch(c *Cursor, w *schedule.Writer, already time.Duration) {
 	c.backlog.Lock()
 	defer c.backlog.Unlock()
@@ -45,8 +45,8 @@ func watch(c *Cursor, w *schedule.Writer, already time.Duration) {
 	}
 }
 
-// PatienceLocked returns how long a message may wait for room now: as long as the peer has
-// taken something within patience. For an id that is away, it is the time until the next look.
+// PatienceLocked returns how much longer a message may wait for room: until the peer has taken
+// nothing for patience. For an id that is away, it returns the time until the next look.
 func (c *Cursor) PatienceLocked() time.Duration {
 	f := c.flight
 	if c.conn == nil {
@@ -62,9 +62,9 @@ func (c *Cursor) PatienceLocked() time.Duration {
 	return patience - time.Since(f.since)
 }
 
-// stall starts the clock of a write that has not ended, or not moved, for a time, which is the
-// argument already. If the connection was replaced or removed it does nothing, because close has started
-// a clock.
+// stall starts the clock of a write that has not ended; already is how long it has taken, or has
+// not moved. If the connection was replaced or removed, stall does nothing, because close has
+// started a clock.
 func (f *flight) stall(already time.Duration) {
 	if f.conn != f.cursor.conn {
 		return
@@ -75,18 +75,18 @@ func (f *flight) stall(already time.Duration) {
 	f.pause(already)
 }
 
-// pause schedules the next look at a write, at the latest for when its time is over. It looks
-// sooner, because an acknowledgement comes long before the write moves, and a late look tells that
-// the process was stopped.
+// pause schedules the next look at a write. That look comes no later than the end of the write's
+// time, and usually sooner, for two reasons: an acknowledgement comes long before the write
+// moves, and a look that comes late shows that the process was stopped.
 func (f *flight) pause(already time.Duration) {
 	limit := f.cursor.backlog.Shared.WriteTimeout
 	f.judgeAfter(min(limit-already, limit/8, patience/4))
 }
 
 // look notes whether the peer has taken something since the last look: its system has
-// acknowledged some of this write, or of another write for which this one waits. Then the peer
-// is alive. The first look only notes where the peer stands. While a message of the application
-// itself is unfinished, only the progress of that message counts.
+// acknowledged some of this write, or of another write for which this one waits. If so, the peer
+// is alive. The first look only notes how much the peer has taken so far. While a message of the
+// application is unfinished, only the progress of that message counts.
 func (f *flight) look() {
 	now, first := f.conn.Progress(), f.since.IsZero()
 	if !first && !now.Since(f.taken) {
@@ -109,10 +109,10 @@ func (f *flight) judgeAfter(d time.Duration) {
 	f.timer = timer
 }
 
-// judge closes the connection in which f is stuck, if its time is over. If even that has not
-// helped, it gives the write up: messages that went whole count as written, the others as
-// undelivered. The time by which judge is late does not count where progress does not show: the
-// process was stopped, or its machine slept, and the write has not run since.
+// judge closes the connection in which f is stuck, if f's time is over. If closing has not ended
+// the write, judge gives the write up: messages that went whole count as written, the others as
+// undelivered. If the system cannot see progress, the time by which judge itself is late does not
+// count: the process was stopped, or its machine slept, and the write has not run meanwhile.
 func (c *Cursor) judge(f *flight, timer **time.Timer, late time.Duration) {
 	b := c.backlog
 	b.Lock()
@@ -151,7 +151,7 @@ func (c *Cursor) judge(f *flight, timer **time.Timer, late time.Duration) {
 
 // granted reports whether a write to a connection that was removed or replaced may take another
 // takeoverGrace. The peer counts as reading if its system has acknowledged something within
-// takeoverPatience, or if judge first looked at it less than that ago.
+// takeoverPatience, or if judge first looked at the write less than takeoverPatience ago.
 func (f *flight) granted() bool {
 	c := f.cursor
 	switch {
@@ -178,16 +178,16 @@ func (f *flight) close() {
 		}
 		c.RemoveLocked(reason, frame.Status{})
 	}
-	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // it waits for its turn, or for a processor
+	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // the write waits for its turn, or for a processor
 		conn.close(c.backlog.Shared)
 		return
 	}
 	conn.kill(c.backlog.Shared)
 }
 
-// abandon gives up f, which may never return: it reports the messages that f may not have
-// written, and the cursor goes on without f. It closes the connection if judge has not: on a
-// busy machine the time of Shutdown may be over before judge does, and judge looks at no write
+// abandon gives up f, which may never return. It reports the messages that f may not have
+// written, and the cursor goes on without f. It closes the connection if judge has not done so:
+// on a busy machine, Shutdown's time can be over before judge runs, and judge ignores a write
 // that was given up.
 func (f *flight) abandon(reason error) {
 	c := f.cursor

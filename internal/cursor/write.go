@@ -14,12 +14,12 @@ import (
 // A flight is one write of a chunk or a control frame to a connection. It ends when the write
 // returns or, where a connection heeds neither deadline nor Close, when it is given up.
 type flight struct {
-	// The writer's.
+	// Owned by the writer.
 	writer *schedule.Writer
-	moved  func(n int)  // f.progress: each method value takes memory
-	inline func()       // f.once
-	tried  int          // bytes of chunk that went before this write
-	went   atomic.Int64 // bytes of chunk that have gone
+	moved  func(n int)  // f.progress, kept because each method value allocates
+	inline func()       // f.once, kept likewise
+	tried  int          // bytes of chunk that Try has written
+	went   atomic.Int64 // bytes of chunk that have been written
 
 	// Guarded by the backlog's lock.
 	cursor *Cursor
@@ -28,14 +28,14 @@ type flight struct {
 	op     byte          // of the control frame, 0 for a chunk
 
 	since time.Time          // when the write last moved; zero until it is watched
-	taken transport.Progress // of the connection then
+	taken transport.Progress // the progress of the connection at since
 	timer *time.Timer        // judges the write; nil until it is watched
-	tries int                // how often it was waited for since its connection was replaced, or since it was closed
+	tries int                // how often it got more time since its connection was replaced, or since it was closed
 }
 
-// begin begins a write for w: of the control frame that is due, or of the first chunk. A ping
-// goes first, because the pong shows that the peer is alive. When a goodbye is due, no message
-// waits.
+// begin begins a write for w: of the control frame that is due, or else of the first chunk. A
+// ping goes ahead of messages, because the pong shows that the peer is alive. When a goodbye is
+// due, no message waits.
 func begin(c *Cursor, w *schedule.Writer) *flight {
 	f, _ := w.Scratch.(*flight)
 	if f == nil {
@@ -55,9 +55,9 @@ func begin(c *Cursor, w *schedule.Writer) *flight {
 	return f
 }
 
-// once writes in the goroutine of Add as much as the system takes at once, because waking another
-// goroutine costs as much as the write. A goroutine writes the rest, and the messages of other
-// ids.
+// once writes as much as the system takes without waiting. It runs on the goroutine of Add,
+// because waking another goroutine costs as much as the write. Another goroutine writes the rest,
+// and the messages of other ids.
 func (f *flight) once() {
 	frames := f.chunk.Frames() // pinned, so no lock is needed
 	n := f.conn.Try(frames)
@@ -87,12 +87,12 @@ func (f *flight) write() (more bool) {
 	default:
 		err = conn.Goodbye(frame.StatusGoingAway)
 	}
-	err = outcome.Failure(err) // may ask an error of the connection
+	err = outcome.Failure(err) // may call methods of the connection's error
 	f.writer.End()
 	return f.land(n, err)
 }
 
-// progress notes that the peer took a piece, and n bytes in all.
+// progress notes that a piece was written, and that n bytes of this write have gone in all.
 func (f *flight) progress(n int) {
 	f.went.Store(int64(f.tried + n))
 	if f.writer.Replaced() {
@@ -107,7 +107,7 @@ func (f *flight) land(n int, err error) (more bool) {
 	b := c.backlog
 	b.Lock()
 	defer b.Unlock()
-	if c.flight != f { // it was given up, and settled then
+	if c.flight != f { // it was given up, and settled at that time
 		return false
 	}
 	if f.timer != nil {
