@@ -7,23 +7,24 @@ import (
 	"github.com/nulijiabei/gcpool/internal/stripes"
 )
 
-// An account has the log of one id, and gives its messages their outcomes.
+// An account holds the log of one id, and gives its messages their outcomes.
 type account struct {
 	ID     string
 	Shared *Shared
 	Log    outbox.Log
 
-	absence *absence      // which of Log is in the mailbox or goes to other processes; noAbsence while none ever has
-	Room    signal.Signal // woken when something has left, or other bounds hold
+	absence *absence      // which messages are in the mailbox or go to other processes; see noAbsence
+	Room    signal.Signal // woken when a message has left, or the bounds have changed
 }
 
-// fits reports whether n bytes more may wait. The mailbox has bounds of its own.
+// fits reports whether n more bytes may wait outside the mailbox, which has bounds of its own.
 func (a *account) fits(n int) bool {
 	return a.Shared.fits(a.Outbox(), n)
 }
 
-// dropOldest makes room for n more bytes, if the policy is DropOldest and there are enough messages
-// to drop: it reports the oldest with ErrSlow. It returns whether there is room now.
+// dropOldest makes room for n more bytes by dropping the oldest messages, which it reports with
+// ErrSlow. It drops nothing unless the policy is DropOldest and enough messages wait. It returns
+// whether there is room now.
 func (a *account) dropOldest(n int) bool {
 	if a.Shared.Overflow != DropOldest {
 		return false
@@ -43,7 +44,7 @@ func (a *account) Mail() outbox.Count { return a.absence.mail }
 // Outbox counts the messages that wait outside the mailbox.
 func (a *account) Outbox() outbox.Count { return a.Log.Count.Minus(a.absence.mail) }
 
-// settled frees the room of messages that have left the log with an outcome.
+// settled frees the room of n messages that have left the log with an outcome.
 func (a *account) settled(n outbox.Count) {
 	a.Log.Settled(n)
 	a.absence.count(-n.Bytes - n.Messages*remoteCost)
@@ -64,7 +65,7 @@ func (a *account) done(m outbox.Message, as *stripes.Tally) {
 }
 
 // written counts as written the messages that end within the first n bytes of a chunk, and
-// returns how many bytes they took.
+// returns how many bytes those messages took.
 func (a *account) written(c *outbox.Chunk, n int) (took int) {
 	for c.Messages > 0 && took+c.NextSize() <= n {
 		took += c.NextSize()
@@ -73,9 +74,10 @@ func (a *account) written(c *outbox.Chunk, n int) (took int) {
 	return took
 }
 
-// sift reports waiting messages of more than most bytes with large. It reports messages from
-// another process with ErrMoved, because two processes that forward to each other would wait
-// forever. It may call stays for the other messages, and does so for each that has a receipt.
+// sift removes and reports the waiting messages that cannot stay. Those of more than most bytes
+// get large as their outcome. Those from another process get ErrMoved, because two processes that
+// forward to each other would wait forever. sift may call stays for any other message, and calls
+// it for each that has a receipt.
 func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
 	a.Log.Sift(most, func(m *outbox.Message) error {
 		switch {

@@ -11,14 +11,14 @@ import (
 
 // A Backlog holds the messages that wait for one id, and gives them their outcomes. It belongs to
 // the id, so it outlives each connection. Its lock guards everything about the id. Its methods
-// and the methods of absence expect it locked, except absence.Expire and Gone.
+// and the methods of absence expect the caller to hold the lock, except absence.Expire and Gone.
 type Backlog struct {
 	sync.Mutex
 	account
 	Connected bool
-	Dead      bool  // out of the registry; look the id up again
-	begun     uint8 // how many chunks were begun, for sampled
-	Index     int32 // of the registry, which guards it with its own lock
+	Dead      bool  // no longer in the registry; look the id up again
+	begun     uint8 // counts the chunks that were begun, for sampled
+	Index     int32 // in the registry, whose own lock guards it
 }
 
 // sampled makes the pool time one chunk in 64, because reading the clock costs as much as a lock.
@@ -26,13 +26,13 @@ const sampled = 64
 
 // Init makes b the empty backlog of id.
 func (b *Backlog) Init(s *Shared, id string) {
-	b.ID = strings.Clone(id) // it may be a part of a long URL, which would stay with it
+	b.ID = strings.Clone(id) // id may be a part of a long URL, all of which would stay in memory
 	b.Shared, b.begun = s, uint8(rand.Uint32())
 	b.absence = &noAbsence
 }
 
-// Full reports whether m has to wait for room. Before Start WithBuffer bounds all messages, except
-// those that another process sends to one id.
+// Full reports whether m has to wait for room. Before Start, WithBuffer bounds all messages
+// except those that another process sends to one id.
 func (b *Backlog) Full(m *outbox.Message) bool {
 	s, fits := b.Shared, b.fits(len(m.Data))
 	switch {
@@ -48,13 +48,14 @@ func (b *Backlog) Full(m *outbox.Message) bool {
 	return !fits && b.undecided()
 }
 
-// Accept counts m as accepted, and stores or reports it. The argument full is what Full has said: if
-// Start comes in between, m has not waited for room. Accept returns true if the connection must be
-// removed because m does not fit. The caller always wakes the cursor afterwards.
+// Accept counts m as accepted, and stores or reports it. full is the result of Full, which Accept
+// does not ask again: if Start comes in between, m has not waited for room. Accept returns true
+// if the connection must be removed because m does not fit. The caller always wakes the cursor
+// afterwards.
 func (b *Backlog) Accept(m *outbox.Message, full bool) (slow bool) {
 	s, n, away := b.Shared, len(m.Data), !b.Connected
 	if away && m.ID == "" {
-		return false // a broadcast is for those who are here
+		return false // a broadcast is only for ids that are connected
 	}
 	s.Accepted.Add(1, n)
 	switch {
@@ -82,7 +83,7 @@ func (b *Backlog) Accept(m *outbox.Message, full bool) (slow bool) {
 	return false
 }
 
-// append appends m to the log. A tight message may wait for a long time.
+// append appends m to the log. tight says that m may wait for a long time.
 func (b *Backlog) append(m *outbox.Message, tight bool) {
 	begun := b.Log.Append(m, b.Shared.format, tight)
 	if begun == nil {
@@ -93,7 +94,7 @@ func (b *Backlog) append(m *outbox.Message, tight bool) {
 	}
 }
 
-// undecided reports whether a message for an id that is away waits for its turn in line:
+// undecided reports whether a message for an id that is away waits for the cursor's turn in line:
 // before Start, and behind messages that were added before Start.
 func (b *Backlog) undecided() bool {
 	if b.Connected || b.Mail().Messages > 0 {

@@ -8,31 +8,31 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// forwarding tells which messages of an id that is away go to the remote next. It is forwardNone
+// forwarding says which messages of an id that is away go to the remote next. It is forwardNone
 // again when a batch leaves.
 //
 //	none -> first   a message comes, or a batch has failed
-//	any  -> all     the id has appeared, has moved, or has taken a batch
+//	any  -> all     the id has appeared elsewhere, has moved, or has taken messages of a batch
 //	any  -> none    a batch leaves; the id is connected here; there is no remote any more
 type forwarding uint8
 
 const (
-	forwardNone  forwarding = iota // nobody had the id, and nothing has come since
-	forwardFirst                   // the first message in the mailbox, to learn whether anybody has the id
+	forwardNone  forwarding = iota // no process had the id, and no message has come since
+	forwardFirst                   // the first message in the mailbox, to learn whether another process has the id
 	forwardAll                     // everything: the id is known to be elsewhere
 )
 
-// A Batch is messages of one id on their way to another process. They stay pinned in the log
-// until their outcomes come.
+// A Batch has messages of one id that are on their way to another process. They stay pinned in
+// the log until their outcomes come.
 type Batch struct {
-	remote   *Remote // who takes it
+	remote   *Remote // where it goes
 	chunk    *outbox.Chunk
-	messages []outbox.Message // of chunk
+	messages []outbox.Message // those of chunk
 	mailed   int              // how many of its first messages are in the mailbox
-	late     int              // how many of its first messages have given way there meanwhile
+	late     int              // how many of those have given way there meanwhile
 }
 
-// Forward hands the batch to the remote, and may block. The remote calls done.
+// Forward hands the batch to the remote, which calls done with the outcomes. Forward can block.
 func (b *Batch) Forward(pool, id string, done func(errs []error)) {
 	all := make([][]byte, len(b.messages))
 	for i, m := range b.messages {
@@ -71,7 +71,7 @@ func (a *absence) traveling() []outbox.Message {
 	return a.batch.messages[a.batch.late:a.batch.mailed]
 }
 
-// count counts n bytes more of remoteBytes or, if n is negative, no more of them than a has there.
+// count adds n bytes to remoteBytes. If n is negative, it takes no more away than a has added.
 func (a *absence) count(n int) {
 	if n = max(n, -a.share); n != 0 { // so that noAbsence does not change
 		a.share += n
@@ -87,10 +87,11 @@ func (a *absence) stop() {
 	}
 }
 
-// Load pins the first chunk that waits as a batch, and returns it. While nobody is known to have
-// the id, the first message in the mailbox goes alone. Otherwise each push to a user who is away
-// would carry all her mail. If there is no remote, Load returns nil, and moves the messages to the
-// mailbox, or reports them: they were added before Start, or have waited for a remote that is gone.
+// Load pins the first chunk that waits as a batch, and returns it. While no process is known to
+// have the id, only the first message in the mailbox goes; otherwise each push to a user who is
+// away would carry all of that user's mail. If there is no remote, Load returns nil, and moves
+// the waiting messages to the mailbox, or reports them: they were added before Start, or have
+// waited for a remote that is gone.
 func (b *Backlog) Load() *Batch {
 	a, batch := b.openAbsence(), &Batch{remote: b.Shared.remote.Load()}
 	if *batch.remote == nil {
@@ -98,7 +99,7 @@ func (b *Backlog) Load() *Batch {
 		return nil
 	}
 	batch.chunk = b.Log.Pin(a.due == forwardFirst && a.mail.Messages > 0)
-	for rest := *batch.chunk; rest.Messages > 0; { // the chunk keeps them
+	for rest := *batch.chunk; rest.Messages > 0; { // a copy: the chunk keeps its messages
 		batch.messages = append(batch.messages, rest.Next())
 	}
 	batch.mailed = min(len(batch.messages), a.mail.Messages)
@@ -106,15 +107,15 @@ func (b *Backlog) Load() *Batch {
 	return batch
 }
 
-// Returned gives the messages of a batch their outcomes, and decides what becomes of the others
-// and of those that came meanwhile. It reports false, and does nothing, if the batch was given
-// up, or has returned before.
+// Returned gives the messages of a batch their outcomes, except those that stay, and decides
+// where these and the messages that came meanwhile go. If the batch was given up, or has returned
+// before, Returned does nothing and reports false.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	a, remote := b.absence, b.Shared.remote.Load()
 	if a.batch != batch {
 		return false
 	}
-	current, same := *remote, remote == batch.remote // otherwise the answers do not tell who has the id now
+	current, same := *remote, remote == batch.remote // if not same, the answers do not say who has the id now
 	kept := keptFrom(errs, batch.late, b.Connected || b.Shared.mailboxOn(), current != nil)
 	for i, err := range errs[:kept] {
 		a.settle(i, err)
@@ -127,10 +128,10 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	case b.Connected:
 	case current != nil && (moved || a.due == forwardAll):
 		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && a.mail.Messages > max(0, batch.mailed-kept) {
-			a.leave() // some has come behind what is left
+			a.leave() // some mail came after messages that are left
 		}
 		a.evict()
-	case same && kept == len(errs) && slices.Contains(errs, nil): // whoever took some takes the rest
+	case same && kept == len(errs) && slices.Contains(errs, nil): // the process that took some takes the rest
 		a.due = forwardAll
 	case b.Shared.mailboxOn() && (kept < len(errs) || batch.mailed > 0):
 		a.collect(outcome.ErrExpired) // messages that came meanwhile have set forwardFirst
@@ -142,8 +143,8 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 
 // keptFrom returns the index of the first message of a batch that stays. A message stays if it
 // was certainly not delivered, if all messages behind it stay too, which keeps the order, and if
-// there is a place to wait: the process to which the id has moved, a connection here, or the
-// mailbox. A late message does not stay.
+// there is a place where it can wait: the process to which the id has moved, a connection here,
+// or the mailbox. A late message does not stay.
 func keptFrom(errs []error, late int, place, remote bool) int {
 	kept := len(errs)
 	for kept > late {
@@ -189,7 +190,7 @@ func (b *Backlog) WithoutRemote(reason error) {
 	if b.Shared.Line.Opened() || !b.undecided() {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
-	if b.Travels() { // a batch may take long
+	if b.Travels() { // the batch may take long to return
 		b.absence.tellLost()
 	}
 }

@@ -7,9 +7,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// absence is the state of an id that is away: the oldest messages of its log are in the mailbox,
-// from position from on, and forward.go says which messages go to other processes.
-// A batch may still be on its way when the id is connected again.
+// absence is the state of an id that is away. The oldest messages of its log are in the mailbox,
+// at the positions after from. forward.go says which messages go to other processes. When the id
+// is connected again, a batch may still be on its way.
 type absence struct {
 	backlog *Backlog
 	from    atomic.Uint64 // changed under the backlog's lock
@@ -19,10 +19,11 @@ type absence struct {
 	share int    // of remoteBytes
 	batch *Batch // on its way; nil if none is
 
-	lost []*outbox.Chunk // behind a write or a batch; see Backlog.lose
+	lost []*outbox.Chunk // to be reported after a write or a batch; see Backlog.lose
 }
 
-// noAbsence is the absence of each id that has had none. It stays empty, so nothing changes it.
+// noAbsence is the absence of each id that has had none of its own. The ids share it, so it must
+// stay empty.
 var noAbsence absence
 
 // openAbsence returns b's absence, and creates it if there is none.
@@ -33,15 +34,15 @@ func (b *Backlog) openAbsence() *absence {
 	return b.absence
 }
 
-// add counts messages as in the mailbox from now on. The caller then calls Fit without holding
-// a lock, or Schedule.
+// add counts n more messages as being in the mailbox. Afterwards the caller calls Fit without
+// holding a lock, or Schedule.
 func (a *absence) add(n outbox.Count) {
 	a.mail = a.mail.Plus(n)
 	upTo := a.from.Load() + uint64(a.mail.Messages)
 	a.backlog.Shared.Mailbox.Put(a, upTo, n.Messages, n.Bytes+n.Messages*a.backlog.idCost())
 }
 
-// remove counts the oldest messages out of the mailbox.
+// remove counts the oldest messages of the mailbox, n in all, as having left it.
 func (a *absence) remove(n outbox.Count) {
 	if n.Messages > 0 {
 		a.from.Add(uint64(n.Messages))
@@ -50,8 +51,8 @@ func (a *absence) remove(n outbox.Count) {
 	}
 }
 
-// collect moves all waiting messages to the mailbox. Messages that could never fit there it
-// reports with large.
+// collect moves all waiting messages to the mailbox, and reports with large those that could
+// never fit there.
 func (a *absence) collect(large error) {
 	b := a.backlog
 	a.count(-a.share)
@@ -74,7 +75,7 @@ func keep(m *outbox.Message) {
 	}
 }
 
-// leave takes all messages out of the mailbox; they leave on a connection or for another process.
+// leave takes all messages out of the mailbox, because a connection or another process gets them.
 func (a *absence) leave() {
 	a.remove(a.mail)
 	if a.batch != nil {
@@ -82,11 +83,12 @@ func (a *absence) leave() {
 	}
 }
 
-// Gone reports whether the mailbox has lost the messages up to a position. It takes no lock.
+// Gone reports whether the messages up to position upTo have left the mailbox. It takes no lock.
 func (a *absence) Gone(upTo uint64) bool { return a.from.Load() >= upTo }
 
-// Expire locks the backlog, and reports its oldest message if the mailbox still says that the
-// message must give way. A message that is on its way elsewhere is reported when it comes back.
+// Expire locks the backlog, and reports its oldest message if the mailbox still says that this
+// message must give way. A message that is on its way to another process is reported when its
+// batch returns.
 func (a *absence) Expire() {
 	b := a.backlog
 	b.Lock()
@@ -114,7 +116,7 @@ func (a *absence) expireOldest() {
 	a.remove(oldest.Count)
 	if b.Travels() { // after the batch
 		b.lose(oldest, reason)
-	} else { // a write may be stuck for long, and nothing would bound what gives way meanwhile
+	} else { // at once: a write can be stuck for long, and nothing bounds lost
 		b.fail(oldest, reason)
 	}
 }

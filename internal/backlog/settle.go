@@ -14,27 +14,27 @@ func (b *Backlog) Connect() {
 
 // Disconnect notes that the id has lost its connection, and why. The waiting messages go to
 // another process or to the mailbox, or are reported. If a write is still under way, its messages
-// stay pinned; if Settle leaves some of them, Disconnect is called again.
+// stay pinned; if Settle then leaves some of them in the log, Disconnect is called again.
 func (b *Backlog) Disconnect(reason error) {
 	b.Connected = false
 	if b.remote() && (reason == outcome.ErrMoved || b.absence.due == forwardAll) {
-		b.absence.leave() // the mail has come behind messages that a write has left
+		b.absence.leave() // the mail came after messages that a write has left
 		b.openAbsence().evict()
 	} else {
 		b.giveUp(reason, outcome.ErrExpired)
 	}
-	b.Room.Wake() // other bounds hold now
+	b.Room.Wake() // the bounds have changed
 }
 
-// giveUp moves the waiting messages to the mailbox. Messages that could never fit there it
-// reports with large. Without a mailbox it reports all of them with reason, after the write under
-// way.
+// giveUp moves the waiting messages to the mailbox, and reports with large those that could never
+// fit there. Without a mailbox, it reports all of them with reason, once the write under way has
+// ended.
 func (b *Backlog) giveUp(reason, large error) {
 	if b.Shared.mailboxOn() {
 		b.openAbsence().collect(large)
 		return
 	}
-	b.absence.leave() // if the mailbox has been closed just now
+	b.absence.leave() // the mailbox may have been closed just now
 	for _, c := range b.Log.Take() {
 		b.lose(c, reason)
 	}
@@ -54,7 +54,7 @@ func (b *Backlog) lose(c *outbox.Chunk, reason error) {
 
 // tellLost reports the messages that were lost behind a write or a batch.
 func (a *absence) tellLost() {
-	if a.lost != nil { // noAbsence does not change
+	if a.lost != nil { // noAbsence must not change
 		for _, c := range a.lost {
 			a.backlog.fail(c, c.Reason)
 		}
@@ -62,12 +62,12 @@ func (a *absence) tellLost() {
 	}
 }
 
-// Settle gives the messages of the pinned chunk their outcomes, and then reports the messages that
-// were lost behind it. The first n bytes of the chunk went out, and the peer may have a use for the
-// first most bytes: a message among these that is not whole is reported, and never sent again. The
-// reason says why the connection was removed or is about to be; it is nil if the connection stays,
-// or was replaced. Messages stay in the log if they can wait for another connection. Settle reports
-// whether any did.
+// Settle gives the messages of the pinned chunk their outcomes, and then reports the messages
+// that were lost behind it. A message that ends within the first n bytes of the chunk was
+// written. The peer might be able to use the first most bytes, so any other message that begins
+// within them is reported, and never sent again. reason says why the connection was removed or is
+// about to be; it is nil if the connection stays, or was replaced. Messages stay in the log if
+// they can wait for another connection. Settle reports whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool) (left bool) {
 	if n == len(c.Frames()) && c.Receipts == 0 { // all at once
 		b.Shared.Written.Add(c.Messages, c.Bytes)
@@ -92,7 +92,8 @@ func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool
 }
 
 // Abandon gives up the pinned messages, because their write or batch may never return. Messages
-// that end within the first n bytes of the write count as written. The others are reported.
+// that end within the first n bytes of the write count as written. The others are reported with
+// reason.
 func (b *Backlog) Abandon(n int, reason error) {
 	if a := b.absence; a.batch != nil {
 		for _, sent := range a.traveling() {
@@ -108,8 +109,8 @@ func (b *Backlog) Abandon(n int, reason error) {
 	b.absence.tellLost()
 }
 
-// CutFor is the outcome of a message that was cut, and may not be sent again, on a connection
-// that left for reason.
+// CutFor returns the outcome of a message that was cut and must not be sent again, on a
+// connection that was removed for reason.
 func CutFor(reason error) error {
 	if reason == nil || reason == outcome.ErrMoved {
 		return outcome.ErrReplaced

@@ -1,6 +1,7 @@
-// Package backlog holds the messages that wait for one id, and gives each its outcome. While
-// the id is away, its messages wait in the mailbox, or leave for other processes. The package
-// decides and records; only Room and BroadcastRemote wait. It knows no connections.
+// Package backlog holds the messages that wait for one id, and gives each its outcome. While the
+// id is away, its messages wait in the mailbox, or leave for other processes. The package decides
+// and records; only Room, Batch.Forward and the function that BroadcastRemote returns can block.
+// It knows nothing about connections.
 package backlog
 
 import (
@@ -26,7 +27,7 @@ const (
 	DropNewest
 )
 
-// Config is what the options of a pool say.
+// Config has the values of the options of a pool.
 type Config struct {
 	report.Hooks
 	Outbox       int
@@ -54,10 +55,10 @@ type Shared struct {
 	Tasks       tasks.Tasks
 	Mailbox     mailbox.Mailbox
 	Closed      atomic.Bool            // no more messages are accepted
-	Done        chan struct{}          // closed with Closed, wakes those who wait for room
-	remote      atomic.Pointer[Remote] // to nil if there is none
-	remoteBytes atomic.Int64           // of messages that are to be forwarded; see absence.count
-	last        atomic.Int64           // what Moment has returned
+	Done        chan struct{}          // closed when Closed is set; wakes callers that wait for room
+	remote      atomic.Pointer[Remote] // points to nil if there is none
+	remoteBytes atomic.Int64           // bytes of messages to be forwarded; see absence.count
+	last        atomic.Int64           // the last result of Moment
 }
 
 // Init prepares s for a pool with the options in c.
@@ -93,7 +94,7 @@ func (s *Shared) Room(ctx context.Context, wait bool) error {
 	return s.Report.Room(ctx, s.Done)
 }
 
-// Moment returns the time on the line's clock. No two calls return the same.
+// Moment returns the time on the line's clock. No two calls return the same time.
 func (s *Shared) Moment() time.Duration {
 	for {
 		last := s.last.Load()
@@ -104,7 +105,7 @@ func (s *Shared) Moment() time.Duration {
 	}
 }
 
-// mailboxOn reports whether messages for ids that are away wait for them.
+// mailboxOn reports whether messages for ids that are away wait in the mailbox.
 func (s *Shared) mailboxOn() bool { return s.MailboxTTL > 0 && !s.Closed.Load() }
 
 // keeps reports whether messages stay in the log when their connection is removed for reason.
@@ -112,8 +113,8 @@ func (s *Shared) keeps(reason error) bool {
 	return s.mailboxOn() || reason == outcome.ErrMoved && s.Remote() != nil
 }
 
-// fits reports whether n bytes more may wait for one id beside what waits. The bound on messages
-// limits the memory that the headers of tiny messages take.
+// fits reports whether n more bytes may wait for one id, on top of waits. The bound on the number
+// of messages limits the memory that the headers of tiny messages take.
 func (s *Shared) fits(waits outbox.Count, n int) bool {
 	return waits.Bytes+n <= s.Outbox && waits.Messages+waits.Receipts*outbox.ReceiptCost <= s.Outbox/4+1024
 }
@@ -122,10 +123,11 @@ func (s *Shared) fits(waits outbox.Count, n int) bool {
 // handler has returned.
 func (s *Shared) Farewell() frame.Status { return frame.StatusNormal.Final(s.Closed.Load()) }
 
-// Refuse accepts and reports a message for an id that the registry does not have, or returns
-// ErrClosed. It returns false, and does nothing, if the message may wait.
+// Refuse accepts a message for an id that the registry does not have, and reports it as
+// undelivered, or returns ErrClosed. If the message may wait, Refuse does nothing and returns
+// false.
 func (s *Shared) Refuse(m *outbox.Message) (bool, error) {
-	s.Tasks.Begin() // before the look at Closed, so that Shutdown waits or is seen
+	s.Tasks.Begin() // before Closed is read: Shutdown waits for this call, or this call sees Closed
 	defer s.Tasks.End()
 	if s.Closed.Load() {
 		return true, outcome.ErrClosed

@@ -24,7 +24,7 @@ type Owner interface {
 // are too many.
 type Mailbox struct {
 	TTL    time.Duration
-	Bytes  int          // of payload, and of what else Put counts
+	Bytes  int          // the bound on payload, and on what else Put counts
 	Closed *atomic.Bool // the pool is closed: all messages give way at the next Trim, even those that come later
 
 	mu       sync.Mutex // a leaf
@@ -34,22 +34,22 @@ type Mailbox struct {
 	timer    *time.Timer
 }
 
-// A run is messages of one id that came together, up to a position; see Owner.
+// A run has messages of one id that came together, up to a position; see Owner.
 type run struct {
 	owner   Owner
 	upTo    uint64
 	expires time.Time
 }
 
-// Holds returns how many bytes m holds, of what Put counts.
+// Holds returns how many bytes m holds, as Put counts them.
 func (m *Mailbox) Holds() int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	return m.bytes
 }
 
-// Put adds messages of so many bytes together, of which the last has position upTo in the
-// mailbox. The caller calls Fit when it has released its locks, or Schedule.
+// Put adds messages of o. bytes is their total size, and upTo is the position of the last one.
+// Afterwards the caller calls Fit without holding a lock, or Schedule.
 func (m *Mailbox) Put(o Owner, upTo uint64, messages, bytes int) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -80,8 +80,8 @@ func (m *Mailbox) Due(o Owner) bool {
 	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
 }
 
-// fitMost is how many messages give way in one Fit at most, or more until n bytes have left. The
-// caller of Fit must not wait until there is room for messages that others have put.
+// fitMost is how many messages one Fit makes give way at most, or more if n bytes need more. The
+// caller of Fit should not have to make room for what others have put.
 const fitMost = 64
 
 // Fit makes some of the oldest messages give way if there are too many, after the caller has put

@@ -19,18 +19,18 @@ type Format struct {
 
 // A Chunk holds messages back to back, so that messages that have gathered leave in one write.
 type Chunk struct {
-	buf      []byte // whole frames from off on
+	buf      []byte // whole frames, from off on
 	off      int
 	Count    // of the messages in these frames
 	receipts []receipt
 	Born     time.Duration // when the chunk was begun, if the chunk is timed; else 0
-	Reason   error         // why it is undelivered, while the write before it is under way
-	Cut      bool          // a part of it, or all, has left, so the peer may have it
+	Reason   error         // why the messages are undelivered, while the write before them is under way
+	Cut      bool          // some or all of it was written, so the peer may have it
 	format   Format
 }
 
-// A receipt is where in its chunk's buf the frame of a message starts, and what the chunk
-// keeps of that message beside its payload.
+// A receipt says where in the chunk's buf the frame of a message starts, and keeps what the chunk
+// needs of that message beside the payload.
 type receipt struct {
 	at int
 	*Receipt
@@ -43,8 +43,8 @@ var (
 	pools [len(sizes)]sync.Pool
 )
 
-// newChunk returns an empty chunk for n bytes. A tight chunk has room for no more. It comes from
-// no pool, because it may wait for a long time.
+// newChunk returns an empty chunk for n bytes. A tight chunk has room for no more, and comes from
+// no pool, because it may be kept for a long time.
 func newChunk(n int, tight bool) *Chunk {
 	if i, _ := slices.BinarySearch(sizes[:], n); !tight && i < len(sizes) {
 		if c, _ := pools[i].Get().(*Chunk); c != nil {
@@ -55,7 +55,7 @@ func newChunk(n int, tight bool) *Chunk {
 	return &Chunk{buf: make([]byte, 0, n)}
 }
 
-// Free gives c back. Nothing may refer to its bytes any more.
+// Free returns c to its pool. Nothing may refer to its bytes any more.
 func (c *Chunk) Free() {
 	if i := slices.Index(sizes[:], cap(c.buf)); i >= 0 {
 		*c = Chunk{buf: c.buf[:0]}
@@ -73,7 +73,7 @@ func Single(m *Message, f Format) *Chunk {
 // Frames returns the frames of c.
 func (c *Chunk) Frames() []byte { return c.buf[c.off:] }
 
-// Size returns how many bytes c keeps, also for messages that have left it.
+// Size returns how many bytes c keeps, including those of messages that have left it.
 func (c *Chunk) Size() int { return len(c.buf) }
 
 // Next removes and returns the first message. Its bytes still belong to c.
@@ -92,7 +92,7 @@ func (c *Chunk) Next() (m Message) {
 	return m
 }
 
-// Fit gives c a buffer of about what it needs.
+// Fit gives c a smaller buffer if c needs less than half of the one it has.
 func (c *Chunk) Fit() {
 	n := len(c.Frames())
 	if cap(c.buf) <= 2*n {
@@ -120,7 +120,7 @@ func (c *Chunk) NextSize() int {
 	return end
 }
 
-// First removes the first message and returns it in a chunk of its own.
+// First removes the first message, and returns it in a chunk of its own.
 func (c *Chunk) First() *Chunk {
 	if c.Messages == 1 {
 		one := *c

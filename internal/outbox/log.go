@@ -7,26 +7,27 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// A Log has the messages that wait for one id, oldest first. The first chunk may be pinned: it is
-// being written, or is on its way to another process, and its bytes do not change until it is
+// A Log holds the messages that wait for one id, oldest first. The first chunk may be pinned: it
+// is being written, or is on its way to another process, and its bytes do not change until it is
 // settled or given up. The zero Log is empty.
 type Log struct {
 	pinned *Chunk   // nil if none is
-	chunks []*Chunk // behind it: these wait
+	chunks []*Chunk // behind pinned; these wait
 	spare  *Chunk   // for the next message; see Unpin
 
 	Count // of all messages that have no outcome yet
 }
 
-// Empty reports whether nothing is left of l.
+// Empty reports whether l has no messages left.
 func (l *Log) Empty() bool { return l.pinned == nil && len(l.chunks) == 0 }
 
 // Waits reports whether a message waits.
 func (l *Log) Waits() bool { return len(l.chunks) > 0 }
 
-// Append appends a message. While the last chunk is small, its buffer is replaced by a larger
-// one, so that a short log leaves in one write. A buffer is tight if the message may wait for a
-// long time. Append returns the chunk if it has begun a new one, and nil otherwise.
+// Append appends a message. While the last chunk is small, Append replaces its buffer with a
+// larger one, so that a short log leaves in one write. tight says that the message may wait for a
+// long time, so its buffer gets no spare room. Append returns the chunk if it has begun a new
+// one, and nil otherwise.
 func (l *Log) Append(m *Message, f Format, tight bool) (begun *Chunk) {
 	l.Count = l.Count.Plus(m.Count())
 	n := len(m.Data) + frame.Overhead
@@ -63,7 +64,7 @@ func (c *Chunk) grow(n int, tight bool) {
 }
 
 // Pin pins the first waiting chunk, or only the first message of that chunk, and returns it.
-// Nothing may be pinned, nor wait to be reported.
+// Nothing may be pinned already, and no lost message may wait to be reported.
 func (l *Log) Pin(alone bool) *Chunk {
 	if c := l.chunks[0]; alone && c.Messages > 1 {
 		l.pinned = c.First()
@@ -73,9 +74,9 @@ func (l *Log) Pin(alone bool) *Chunk {
 	return l.pinned
 }
 
-// Unpin ends what Pin has begun: the messages that are left wait again. If keep is true, a small
-// empty chunk becomes the spare of a busy id: a chunk from newChunk's pools, on another
-// processor, costs a quarter of an Add.
+// Unpin ends what Pin has begun: the messages that are left wait again. If keep is true, which is
+// for a busy id, a small empty chunk becomes the spare. A chunk from newChunk's pools, last used
+// on another processor, would cost a quarter of an Add.
 func (l *Log) Unpin(keep bool) {
 	c := l.pinned
 	l.pinned = nil
@@ -83,7 +84,7 @@ func (l *Log) Unpin(keep bool) {
 	case c.Messages > 0:
 		l.chunks = slices.Insert(l.chunks, 0, c)
 	case keep && cap(c.buf) <= 4<<10:
-		l.FreeSpare() // it may have no room
+		l.FreeSpare() // the old spare may have been too small
 		*c = Chunk{buf: c.buf[:0]}
 		l.spare = c
 	default:
@@ -117,8 +118,8 @@ func (l *Log) Settled(n Count) { l.Count = l.Count.Minus(n) }
 // Pinned reports whether a write or a batch is under way.
 func (l *Log) Pinned() bool { return l.pinned != nil }
 
-// Abandon removes the pinned chunk, and returns a copy, nil if none is pinned. A write that has not
-// returned may still read the bytes of the chunk itself.
+// Abandon removes the pinned chunk, and returns a copy, or nil if none is pinned. A write that
+// has not returned may still read the bytes of the original.
 func (l *Log) Abandon() *Chunk {
 	if l.pinned == nil {
 		return nil
@@ -135,7 +136,7 @@ func (l *Log) Take() []*Chunk {
 	return all
 }
 
-// First removes the first message that waits, in a chunk of its own.
+// First removes the first message that waits, and returns it in a chunk of its own.
 func (l *Log) First() *Chunk {
 	c := l.chunks[0]
 	first := c.First()
@@ -155,9 +156,9 @@ func (l *Log) Waiting() (n Count) {
 	return n
 }
 
-// Sift asks judge about each waiting message, and removes those for which judge has a reason,
-// each in a chunk of its own for fail. It asks only where a message of the same chunk has a receipt,
-// or may have more than most bytes. It frees memory that the rest does not need.
+// Sift removes each waiting message for which judge returns a reason, and gives it to fail in a
+// chunk of its own. It asks judge only about chunks in which a message has a receipt, or may have
+// more than most bytes. It also frees memory that the remaining messages do not need.
 func (l *Log) Sift(most int, judge func(m *Message) error, fail func(c *Chunk, reason error)) {
 	for _, c := range l.Take() {
 		if c.Receipts == 0 && c.Bytes <= most {

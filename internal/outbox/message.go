@@ -1,5 +1,5 @@
-// Package outbox holds what waits for one id: a log of messages, encoded once, each as the
-// frame in which it leaves. It knows no connections, no goroutines and no other ids.
+// Package outbox holds what waits for one id: a log of messages, each encoded once, as the frame
+// in which it leaves. It knows nothing about connections, goroutines or other ids.
 package outbox
 
 import (
@@ -7,21 +7,21 @@ import (
 	"sync/atomic"
 )
 
-// A Message is what a producer has for an id or, without an id, for every id.
+// A Message is what a producer sends to an id or, without an id, to every id.
 type Message struct {
 	ID         string
 	Data       []byte
-	Receipt    *Receipt // nil if nobody asks for the outcome
-	FromRemote bool     // it came from another process, for a connection here or for nobody
+	Receipt    *Receipt // nil if no producer asks for the outcome
+	FromRemote bool     // it came from another process, and is only for a connection here
 }
 
 // A Receipt asks for the outcome of one message.
 type Receipt struct {
 	// Decide receives the outcome, which is nil if the message was written. The caller may hold
-	// the id's lock. Decide returns a function that tells the outcome to whoever asked, or nil if
-	// nobody did.
+	// the id's lock. Decide returns a function that passes the outcome on to the producer who
+	// asked for it, or nil if the producer no longer waits for it.
 	Decide func(err error) (tell func())
-	// Stays means that the receipt stays with a message that goes to the mailbox, until its
+	// Stays keeps the receipt with a message that goes to the mailbox, until that message has its
 	// outcome.
 	Stays bool
 }
@@ -52,7 +52,7 @@ func (m *Message) Count() Count {
 	return n
 }
 
-// Tell gives r, which may be nil, the outcome, and tells whoever asked for it.
+// Tell gives r the outcome, and passes it on to the producer who asked for it. r may be nil.
 func (r *Receipt) Tell(err error) {
 	if r != nil {
 		if tell := r.Decide(err); tell != nil {

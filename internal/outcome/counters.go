@@ -34,7 +34,7 @@ const fastest = 100 * time.Microsecond
 
 // Counters are what a pool counts.
 type Counters struct {
-	_         [64]byte // keeps the counters of each message in cache lines of their own
+	_         [64]byte // keeps the counters that each message changes in cache lines of their own
 	Accepted  stripes.Tally
 	Written   stripes.Tally
 	Forwarded stripes.Tally
@@ -50,7 +50,7 @@ type Counters struct {
 // Fail counts messages that were not delivered, for the reason err.
 func (c *Counters) Fail(messages, bytes int, err error) { c.failed[class(err)].Add(messages, bytes) }
 
-// Observe notes how long a message took from Add to its end.
+// Observe notes how long messages took, from Add to the end of their write.
 func (c *Counters) Observe(d time.Duration) {
 	i := min(bits.Len64(uint64((d-1)/fastest)), len(c.latency)-1)
 	c.took.Add(int64(d))

@@ -1,4 +1,4 @@
-// Package outcome names what may become of a message, and counts it.
+// Package outcome names the possible outcomes of a message, and counts them.
 package outcome
 
 import (
@@ -18,7 +18,7 @@ var (
 	ErrTooLarge     = errors.New("gcpool: message larger than the outbox")
 )
 
-// Reasons that wrap one of these and tell more.
+// More specific reasons. All except ErrCut wrap one of those above.
 var (
 	ErrMoved    error = reason("gcpool: connected elsewhere") // why a connection was removed: its id is elsewhere now
 	ErrReplaced error = reason("gcpool: cut off by a newer connection")
@@ -29,7 +29,7 @@ var (
 	ErrUnfinished = fmt.Errorf("%w: the application has begun a message and not ended it", ErrSlow)
 )
 
-// reason is an ErrNotConnected that tells more.
+// reason is an ErrNotConnected with a more specific text.
 type reason string
 
 func (r reason) Error() string { return string(r) }
@@ -82,8 +82,8 @@ func Ask(err error) (asked error) {
 	return &answer{err, class(err)}
 }
 
-// Failure is the outcome of a message whose connection failed with err; nil for nil. It
-// calls Ask.
+// Failure returns the outcome of a message whose connection failed with err, or nil if err is
+// nil. It calls Ask.
 func Failure(err error) error {
 	if err == nil {
 		return nil

@@ -27,8 +27,8 @@ type Hooks struct {
 	Logger      *slog.Logger
 }
 
-// A Reporter tells the application what happened, in order, one call at a time, on a
-// goroutine that lives while there is something to tell. Except for AskLogger and Room, its
+// A Reporter tells the application what happened, in order, one call at a time, on a goroutine
+// that lives while there is something to tell. Except for AskLogger and Room, its exported
 // methods neither block nor call the application, so they may be called under a lock.
 type Reporter struct {
 	Hooks
@@ -43,32 +43,32 @@ type Reporter struct {
 	running bool
 }
 
-// New returns a Reporter that counts failures in c, and runs as one of t.
+// New returns a Reporter that counts failures in c, and whose goroutine is a task of t.
 func New(h Hooks, c *outcome.Counters, t *tasks.Tasks) *Reporter {
 	return &Reporter{Hooks: h, counters: c, tasks: t}
 }
 
-// AskLogger asks the logger whether joins and leaves are to be logged. It must not be
-// called under a lock, because it calls the application.
+// AskLogger asks the logger whether to log joins and leaves. It must not be called under a lock,
+// because it calls the application.
 func (r *Reporter) AskLogger() {
-	defer func() { _ = recover() }() // as where it logs
+	defer func() { _ = recover() }() // the logger may panic, as in tell
 	r.verbose.Store(r.logger().Enabled(context.Background(), slog.LevelDebug))
 }
 
 func (r *Reporter) logger() *slog.Logger { return cmp.Or(r.Logger, slog.Default()) }
 
-// An event says that messages were not delivered, or that one message has the outcome for
-// which AddFunc asked, or that id came or went.
+// An event says that messages were not delivered, that a message of AddFunc has its outcome, or
+// that id came or went.
 type event struct {
 	id      string
-	chunk   *outbox.Chunk // the messages, which would take more one by one; nil if id came or went
-	data    []byte        // the one whose turn it is
-	outcome func(error)   // asks for err as the outcome of one message
-	err     error         // why it was not delivered, or why id went; nil if it came
+	chunk   *outbox.Chunk // the undelivered messages, together because this takes less memory; else nil
+	data    []byte        // the message of chunk to report next
+	outcome func(error)   // the function given to AddFunc, which gets err; else nil
+	err     error         // why messages were not delivered, or id went; nil if written, or id came
 }
 
-// Fail reports the messages of c as undelivered; c belongs to the reporter from now on. The
-// outcome of a message for which Deliver waits goes to the caller of Deliver only.
+// Fail reports the messages of c as undelivered; c belongs to the reporter from now on. If
+// Deliver waits for the outcome of a message, only the caller of Deliver gets it.
 func (r *Reporter) Fail(id string, c *outbox.Chunk, err error) {
 	for c.Receipts > 0 {
 		m, err := c.Next(), err
@@ -117,7 +117,7 @@ func (r *Reporter) Moved(id string, err error) {
 	}
 }
 
-// add queues e. While the logger is too slow, it leaves out events that are only logged.
+// add queues e. While the logger is too slow, it drops events that would only be logged.
 func (r *Reporter) add(e event, calls int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -192,12 +192,12 @@ func (r *Reporter) next() (e event, ok bool) {
 	return e, true
 }
 
-// tell calls the hook that e is for. A message is reported from the moment
-// that its call begins.
+// tell calls the hook that e is for. A message counts as reported from the moment that its call
+// begins.
 func (r *Reporter) tell(e event) {
 	defer func() {
 		if v := recover(); v != nil {
-			defer func() { _ = recover() }() // the logger may be what panics
+			defer func() { _ = recover() }() // it may be the logger that panics
 			r.log(e.id).Error("gcpool: hook panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 		}
 	}()
@@ -228,8 +228,8 @@ func (r *Reporter) log(id string) *slog.Logger {
 	return r.logger().With("pool", r.Pool, "id", Shown(id))
 }
 
-// Shown returns a text that a peer may have chosen for a line of a log: shortened, and quoted if it
-// has a character that could pass for something else.
+// Shown prepares a text that a peer may have chosen for a line of a log. It shortens the text,
+// and quotes it if it has a character that could pass for something else.
 func Shown(text string) string {
 	text = Shortened(text)
 	if q := strconv.Quote(text); q != `"`+text+`"` {
