@@ -35,7 +35,7 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	}
 	heard, tells := conn.Heard()
 	heard = heard || d > 0 && now-conn.heard >= d && conn.Taking() || !begun
-	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // while a batch travels, no ping can be sent
+	conn.note(now, lost, heard || b.Travels(), tells && heard || !tells && alive) // no ping can pass a batch
 	switch silent, ping := conn.overdue(now, d); {
 	case silent:
 		c.RemoveLocked(outcome.ErrSilent, frame.StatusGoingAway)

@@ -178,7 +178,7 @@ func (f *flight) close() {
 		}
 		c.RemoveLocked(reason, frame.Status{})
 	}
-	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // the write waits for its turn, or for a processor
+	if conn.ending.status.Code != 0 && conn.Progress().Idle() { // f waits for its turn, or for a processor
 		conn.close(c.backlog.Shared)
 		return
 	}

@@ -19,8 +19,8 @@ type Group struct {
 	fullest atomic.Int64 // bytes in the fullest outbox, at the last beat
 }
 
-// NewGroup returns a Group of the recipients that all returns. It calls retire for an id that
-// nothing may keep any more.
+// NewGroup returns a Group of the recipients that all returns. The Group calls retire for an id
+// that may no longer be needed.
 func NewGroup(c backlog.Config, all func() []*Recipient, retire func(id string)) *Group {
 	g := &Group{all: all}
 	g.Init(c, retire)
@@ -38,20 +38,20 @@ func (g *Group) Stats() outcome.Stats {
 	return s
 }
 
-// Beat starts the heartbeat, unless it runs already: about once a second, and less often the more
-// recipients there are, every recipient checks its connection. There is one timer for all
-// recipients. It runs only while there are any.
+// Beat starts the heartbeat, unless it is running. The heartbeat makes every recipient check its
+// connection about once a second, and less often the more recipients there are. One timer serves
+// all recipients, and runs only while there are any.
 func (g *Group) Beat() {
 	if !g.beating.Load() && g.beating.CompareAndSwap(false, true) {
 		g.beatAfter(g.Line.Now())
 	}
 }
 
-// beatAfter starts the next beat. The last one began at the time last.
+// beatAfter starts the timer of the next beat. The last beat began at the time last.
 func (g *Group) beatAfter(last time.Duration) {
 	g.Tasks.Begin()
 	defer g.Tasks.End()
-	if g.Closed.Load() { // after Begin, so that Shutdown waits or is seen
+	if g.Closed.Load() { // after Begin: Shutdown waits for this call, or this call sees Closed
 		return
 	}
 	pause := time.Second

@@ -13,17 +13,17 @@ import (
 )
 
 // A Recipient is one id: its backlog, and the cursor that writes it. The methods of the cursor
-// and the methods here lock the backlog, except ID, Index and those with Locked in their names.
+// and the methods here lock the backlog, except ID, Index and those whose names end in Locked.
 //
 // A Recipient takes three whole cache lines, and StreamPool.Add changes mostly the first two. If
-// two ids shared a line, two processors would take it from each other.
+// two ids shared a line, two processors would keep taking it from each other.
 type Recipient struct {
 	backlog backlog.Backlog
 	cursor.Cursor
 }
 
-// NewRecipient returns a Recipient for id, with no connection. The owners are those of its
-// last connections.
+// NewRecipient returns a Recipient for id, with no connection. o has the owners of the id's
+// earlier connections.
 func NewRecipient(s *backlog.Shared, id string, o owners.List) *Recipient {
 	r := new(Recipient)
 	r.backlog.Init(s, id)
@@ -31,14 +31,14 @@ func NewRecipient(s *backlog.Shared, id string, o owners.List) *Recipient {
 	return r
 }
 
-// Index returns where the registry has r, for its use under its lock.
+// Index returns a pointer to r's index in the registry, which uses it under its own lock.
 func (r *Recipient) Index() *int32 { return &r.backlog.Index }
 
 // ID returns the id.
 func (r *Recipient) ID() string { return r.backlog.ID }
 
-// Push accepts m. It waits for room while the peer reads, until ctx or the group ends. It
-// reports false, and does nothing, if r is dead.
+// Push accepts m. It waits for room while the peer reads, until ctx ends or the group is closed.
+// If r is dead, Push does nothing and reports false.
 func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 	b := &r.backlog
 	for {
@@ -75,15 +75,15 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 	}
 }
 
-// PushAll accepts a batch from another process for r's connection, but does not wait. It returns
-// how many messages it took, and why it did not take the rest. When all outcomes of the messages
-// that it took are known, it calls done with them. It holds the lock throughout, so that no
-// message is written behind one with ErrMoved.
+// PushAll accepts a batch from another process for r's connection, but does not wait for room. It
+// returns how many messages it took, and why it did not take the rest. Once all messages that it
+// took have their outcomes, it calls done with these outcomes. It holds the lock throughout, so
+// that no message is written after one with ErrMoved.
 func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int, err error) {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
 	errs := make([]error, len(batch))
-	left := 1 // until all are in; under the lock
+	left := 1 // counts outcomes to come, and 1 until all messages are in; under the lock
 	settle := func() {
 		if left--; left == 0 && taken > 0 {
 			r.backlog.Shared.Tasks.Go(func() { done(errs[:taken]) })
@@ -110,7 +110,7 @@ func (r *Recipient) PushAll(batch [][]byte, done func(errs []error)) (taken int,
 	return taken, nil
 }
 
-// tryLocked accepts m, unless it is refused, or has to wait for room first.
+// tryLocked accepts m, unless m is refused, or has to wait for room first.
 func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error) {
 	b := &r.backlog
 	switch {
@@ -133,8 +133,8 @@ func (r *Recipient) tryLocked(m *outbox.Message) (wait time.Duration, err error)
 	return 0, nil
 }
 
-// Appeared notes that r's id is connected to another process. What waits in the mailbox for it
-// goes there.
+// Appeared notes that r's id is connected to another process. Messages for it in the mailbox go
+// there.
 func (r *Recipient) Appeared() {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()
@@ -142,7 +142,7 @@ func (r *Recipient) Appeared() {
 	r.WakeLocked()
 }
 
-// Conn returns r's connection, nil if there is none.
+// Conn returns r's connection, or nil if there is none.
 func (r *Recipient) Conn() *cursor.Connection {
 	r.backlog.Lock()
 	defer r.backlog.Unlock()

@@ -22,8 +22,8 @@ const (
 // Overhead is the most that Append adds to a payload: a header and a newline.
 const Overhead = 10 + 1
 
-// Append appends one unmasked frame with payload to b, and ends the payload with a
-// newline if told to.
+// Append appends one unmasked frame with payload to b. If newline is true, a newline ends the
+// payload.
 func Append(b []byte, op byte, payload []byte, newline bool) []byte {
 	n := len(payload)
 	if newline {

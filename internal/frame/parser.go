@@ -9,8 +9,8 @@ type Parser struct {
 	rest uint64 // bytes of payload still to come, once the header is complete
 }
 
-// Next follows p up to the end of the present frame, or to the end of p. It returns how
-// many bytes that took, and whether the frame has ended.
+// Next follows b up to the end of the current frame, or to the end of b. It returns how many
+// bytes that took, and whether the frame has ended.
 func (p *Parser) Next(b []byte) (n int, ended bool) {
 	size, _ := sizes(p.head[:])
 	for n < len(b) && int(p.have) < size {
@@ -34,10 +34,10 @@ func (p *Parser) Next(b []byte) (n int, ended bool) {
 	return n + int(step), true
 }
 
-// Opcode returns the opcode of the present frame, or of the last one between two.
+// Opcode returns the opcode of the current frame or, between two frames, of the last one.
 func (p *Parser) Opcode() byte { return p.head[0] & 0xf }
 
-// Control reports whether the present frame is a control frame (RFC 6455 section 5.5).
+// Control reports whether the current frame is a control frame (RFC 6455 section 5.5).
 func (p *Parser) Control() bool { return p.head[0]&control != 0 }
 
 // Cut reports whether the stream stands inside a data frame, where nothing else may

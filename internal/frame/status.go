@@ -2,8 +2,8 @@ package frame
 
 import "encoding/binary"
 
-// A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero
-// Status is no frame, for a peer that would not take it, or has one and does not answer.
+// A Status is the code and the reason of a close frame (RFC 6455 section 7.4). The zero Status
+// means no close frame: the peer would not take one, or has one and does not answer.
 type Status struct {
 	Code   int
 	Reason string
@@ -25,8 +25,8 @@ func (s Status) Payload() []byte {
 // Frame returns s's close frame.
 func (s Status) Frame() []byte { return Append(nil, Close, s.Payload(), false) }
 
-// Final returns the status to send instead of s. Once the server goes away, StatusNormal would keep
-// the user away from the next process.
+// Final returns the status to send instead of s. If the server is going away, StatusNormal
+// becomes StatusGoingAway, because it would keep the user away from the next process.
 func (s Status) Final(away bool) Status {
 	if s.yields && away {
 		return StatusGoingAway

@@ -1,4 +1,4 @@
-// Package nettest has what the tests of several packages need of the network.
+// Package nettest has the network connections that the tests of several packages use.
 package nettest
 
 import (

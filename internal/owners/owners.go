@@ -1,5 +1,5 @@
-// Package owners knows which goroutine added which connection. So it can tell which
-// connection a Del may remove.
+// Package owners knows which goroutine added which connection, and therefore which connection a
+// Del may remove.
 package owners
 
 import (
@@ -20,7 +20,7 @@ const (
 	rememberedMost = 1024
 	// rememberedAway bounds the owners of an id that is away.
 	rememberedAway = 64
-	// rememberedIDs is how many ids that are away are remembered; it may be twice as many.
+	// rememberedIDs is how many ids that are away one generation of Past remembers; there are two.
 	rememberedIDs = 1 << 14
 )
 
@@ -30,12 +30,13 @@ type owner struct {
 	conn      time.Duration // when it added the connection; 0 after Left
 }
 
-// A List says who added the connections that an id has had, and when. No two connections have
-// the same time. Goroutines have numbers that are never used again, so the List knows whose Del
-// it is, however late it comes.
+// A List says who added the connections that an id has had, and when. No two connections have the
+// same time. The number of a goroutine is never used again, so a List knows whose Del it is,
+// however late the Del comes.
 type List []owner
 
-// Add returns o with a goroutine that has added a connection. It forgets older owners that have left.
+// Add returns o with goroutine as the owner of the connection added at the time conn. It forgets
+// older owners that have left.
 func (o List) Add(goroutine uint64, conn time.Duration) List {
 	o = slices.DeleteFunc(o, func(x owner) bool { return x.conn == 0 && x.goroutine == goroutine })
 	if older := len(o) - rememberedOwners + 1; older > 0 {
@@ -49,10 +50,10 @@ func (o List) Add(goroutine uint64, conn time.Duration) List {
 }
 
 // Del notes that c calls Del. An owner, and a goroutine that it started, may remove the
-// connection that the owner added, and no other. Del returns when that one was added, or 0.
-// Every other goroutine is a stranger, who may remove any connection. An owner of several
-// connections counts as a stranger. A goroutine that it started may belong to any of these
-// connections, so it may remove none. The zero Caller is a stranger.
+// connection that the owner added, and no other. Del returns when that connection was added, or
+// 0. Every other goroutine is a stranger, who may remove any connection. An owner of several
+// connections counts as a stranger. A goroutine that such an owner started may belong to any of
+// these connections, so it may remove none. The zero Caller is a stranger.
 func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
@@ -73,22 +74,22 @@ func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	return 0, !known || count > 1 && who == c.Goroutine
 }
 
-// Left notes that the connection added at the time conn was removed by its owner's Del, by name,
-// or because its handler returned.
+// Left notes that the connection added at the time conn was removed: by its owner's Del, by
+// DelConn, or because its handler has returned.
 func (o List) Left(conn time.Duration) {
 	if i := slices.IndexFunc(o, func(x owner) bool { return x.conn == conn }); i >= 0 {
 		o[i].conn = 0
 	}
 }
 
-// Past remembers the owners of ids that are away, each in one of two generations. It knows
-// an id by its hash, because the id may be long. The caller locks it.
+// Past remembers the owners of ids that are away, each in one of two generations. It knows an id
+// by its hash, because the id may be long. The caller must hold a lock.
 type Past struct {
 	seed       maphash.Seed
 	young, old map[uint64]List
 }
 
-// NewPast returns a Past that remembers nobody yet.
+// NewPast returns a Past that remembers no owners yet.
 func NewPast() Past { return Past{seed: maphash.MakeSeed(), young: make(map[uint64]List)} }
 
 // Put remembers the owners of an id that goes away.
@@ -123,20 +124,20 @@ func (p *Past) find(id string) (key uint64, o List) {
 	return key, o
 }
 
-// A Caller is a goroutine and its parent, which started it; 0 if there is none.
+// A Caller is a goroutine and its parent, the goroutine that started it; 0 if there is none.
 type Caller struct{ Goroutine, Parent uint64 }
 
-// Goroutine returns the calling goroutine, in 4 µs. It asks a new goroutine for its parent, because
-// the text of a stack takes over 1 µs for each frame, and the stack of a handler is long.
+// Goroutine returns the calling goroutine, in 4 µs. It starts a goroutine and looks up the parent of
+// that, because the text of a stack takes over 1 µs for each frame, and a handler's stack is long.
 func Goroutine() uint64 {
 	parent := make(chan uint64, 1)
 	go func() { parent <- WhoCalls().Parent }()
 	return <-parent
 }
 
-// WhoCalls returns the calling goroutine and its parent. Only the text of the stack has
-// their numbers: the goroutine comes first, and its parent last. A goroutine of the pool,
-// such as the goroutine of the hooks, has no parent.
+// WhoCalls returns the calling goroutine and its parent. Only the text of the stack has their
+// numbers: the goroutine comes first, and its parent last. A goroutine that the pool started, such
+// as the goroutine of the hooks, counts as having no parent.
 func WhoCalls() Caller {
 	buf := stacks.Get().(*[4 << 10]byte)
 	defer stacks.Put(buf)
@@ -156,7 +157,7 @@ func WhoCalls() Caller {
 
 var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}
 
-// number returns the number of the goroutine that a text names first, 0 if it names none.
+// number returns the number of the goroutine that a text names first, or 0 if it names none.
 func number(text []byte) uint64 {
 	_, text, _ = bytes.Cut(text, []byte("goroutine "))
 	text, _, _ = bytes.Cut(text, []byte(" "))

@@ -25,14 +25,15 @@ const (
 	several = 4
 	// InlineCredit bounds the writes that Add itself makes. Time earns credit, up to this much,
 	// and a write costs one and a half times the time that it takes. So messages that come one by
-	// one need no other goroutine. A loop that calls Add soon has no credit left; from then on
-	// its messages gather.
+	// one need no other goroutine. A loop that calls Add soon runs out of credit; from then on its
+	// messages gather.
 	InlineCredit = 100 * time.Microsecond
 )
 
 // A Cursor is where one connection stands in the log of its id. It embeds a Place.
 type Cursor interface {
-	// Serve makes one write, and reports whether more waits. Then the cursor keeps its turn.
+	// Serve makes one write, and reports whether more waits. If more does, the cursor keeps its
+	// turn.
 	Serve(w *Writer) (more bool)
 	// Stalled is called when the write has taken a tick, and w was replaced.
 	Stalled(w *Writer)
@@ -45,10 +46,10 @@ type Place struct{ next Cursor }
 
 func (p *Place) place() *Place { return p }
 
-// A Line is the cursors of one pool that have something to write, first in, first out. It is the
-// pool's stream of ids and payloads: the payloads of an id gather behind its place. A Go channel
-// cannot do that. It would need room for all ids, and could not gather the messages of one. Its
-// writers would deadlock when they put cursors back into a full channel.
+// A Line is the queue of the cursors of one pool that have something to write, first in, first
+// out. It is the pool's stream of ids and payloads: the payloads of an id gather behind its
+// place. A Go channel cannot do that. It would need room for all ids, and could not gather the
+// messages of one id. Its writers would deadlock when they put cursors back into a full channel.
 type Line struct {
 	Begun   chan struct{} // closed by Open
 	tasks   *tasks.Tasks
@@ -66,12 +67,12 @@ type Line struct {
 	limit   int       // how many may serve; more for a tick after many were replaced
 	ticking bool
 	ready   time.Duration // when Add has credit again, on Now's clock
-	spare   *Writer       // was dismissed
+	spare   *Writer       // a dismissed writer, to be used again
 }
 
 // NewLine returns a line that Open opens. Its goroutines are tasks of t.
 func NewLine(t *tasks.Tasks) *Line {
-	// Its clock never reads 0, which is no time.
+	// The clock never reads 0, because 0 means no time.
 	return &Line{tasks: t, start: time.Now().Add(-1), limit: runtime.GOMAXPROCS(0), Begun: make(chan struct{})}
 }
 
@@ -82,7 +83,7 @@ func (l *Line) Now() time.Duration { return time.Since(l.start) }
 func (l *Line) Time(d time.Duration) time.Time { return l.start.Add(d) }
 
 // Open starts writers for the cursors in line. Each runs drain on a goroutine of its own, until
-// Next says no. A second call does nothing.
+// Next returns false. A second call does nothing.
 func (l *Line) Open(drain func(w *Writer)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -108,7 +109,7 @@ func (l *Line) Len() int {
 // Stalled returns how many writers are held up by their peers.
 func (l *Line) Stalled() int { return int(l.stalled.Load()) }
 
-// Put puts c at the end of the line. It must not stand there already.
+// Put puts c at the end of the line. c must not be in line already.
 func (l *Line) Put(c Cursor) {
 	l.mu.Lock()
 	l.putLocked(c)
@@ -127,7 +128,7 @@ func (l *Line) putLocked(c Cursor) {
 }
 
 // Inline returns a writer with which the caller itself serves c, if the line is open and idle and
-// there is credit; the caller must then call Done or GoOn. Otherwise Inline puts c in line, and
+// there is credit. The caller must then call Done or GoOn. Otherwise Inline puts c in line, and
 // returns nil.
 func (l *Line) Inline(c Cursor) *Writer {
 	l.mu.Lock()

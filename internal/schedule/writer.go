@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A Writer serves one cursor after the other, on a goroutine of its own or, for one write,
-// on its caller's.
+// A Writer serves one cursor after the other, on a goroutine of its own or, for one write, on the
+// goroutine of its caller.
 type Writer struct {
 	Scratch any // what a cursor keeps from one write of w to the next
 
@@ -16,7 +16,7 @@ type Writer struct {
 	inline   time.Duration // when Add began its write, on the line's clock; 0 for a goroutine
 	replaced atomic.Bool   // its peer holds it up
 	steps    atomic.Uint32 // odd while in a write
-	seen     uint32        // steps at the monitor's last tick; line.mu
+	seen     uint32        // steps at the monitor's last tick; guarded by line.mu
 }
 
 // Next puts w's last cursor back in line if it has more to write, and takes the first cursor in
@@ -59,7 +59,7 @@ func (w *Writer) Begin() { w.steps.Add(1) }
 // End ends what Begin has begun.
 func (w *Writer) End() { w.steps.Add(1) }
 
-// Replaced reports whether w serves only one peer, because the present write or one before it has
+// Replaced reports whether w serves only one peer, because the current write or one before it has
 // taken a tick.
 func (w *Writer) Replaced() bool { return w.replaced.Load() }
 
@@ -71,8 +71,8 @@ func (w *Writer) stuck() bool {
 	return stuck
 }
 
-// Done ends what Inline has begun; more tells whether the cursor has more to write. A goroutine,
-// and not the caller, serves the cursors in line.
+// Done ends what Inline has begun; more says whether the cursor has more to write. A goroutine,
+// not the caller, serves the cursors in line.
 func (w *Writer) Done(more bool) {
 	w.more = more
 	if w.Next() {
@@ -80,13 +80,13 @@ func (w *Writer) Done(more bool) {
 	}
 }
 
-// GoOn makes a goroutine end what Inline has begun. It calls rest, which reports whether more
-// waits.
+// GoOn starts a goroutine that ends what Inline has begun. The goroutine calls rest, which
+// reports whether more waits.
 func (w *Writer) GoOn(rest func() (more bool)) {
 	w.employ(func() { w.more = rest() })
 }
 
-// employ starts a goroutine that makes w's present write, and then drains the line.
+// employ starts a goroutine that makes w's current write, and then drains the line.
 func (w *Writer) employ(present func()) {
 	w.line.mu.Lock()
 	defer w.line.mu.Unlock()

@@ -2,6 +2,6 @@
 
 package socket
 
-// getsockopt is a system call of its own here since Linux 4.3, which package syscall does
-// not know.
+// getsockopt has had its own system call here since Linux 4.3. Package syscall does not know its
+// number.
 const getsockopt = 365

@@ -22,8 +22,8 @@ func Guard(call func() error) (err error) {
 	return call()
 }
 
-// Apart runs call, which calls methods of conn. In a type of the application these methods
-// may wait for each other, so there call gets a goroutine of its own.
+// Apart runs call, which calls methods of conn. Methods of an application's type may wait for
+// each other, so with such a type call gets a goroutine of its own.
 func Apart(conn net.Conn, call func()) {
 	if System(conn) {
 		call()
@@ -32,8 +32,8 @@ func Apart(conn net.Conn, call func()) {
 	}
 }
 
-// Write calls conn.Write, and corrects results that break the rules of io.Writer. After a
-// panic a byte may have been written.
+// Write calls conn.Write, and corrects results that break the rules of io.Writer. If conn.Write
+// panics, Write counts one byte as written, because some may have been.
 func Write(conn net.Conn, p []byte) (n int, err error) {
 	n = min(1, len(p)) // if it panics
 	err = Guard(func() error { n, err = conn.Write(p); return err })
@@ -44,8 +44,8 @@ func Write(conn net.Conn, p []byte) (n int, err error) {
 	return n, err
 }
 
-// WritePieces writes p a piece at a time. It adds the size of each piece to wrote, and
-// between two pieces it tells progress how much of p has gone.
+// WritePieces writes p a piece at a time. It adds the size of each piece to wrote, and between
+// two pieces it calls progress with the number of bytes of p written so far.
 func WritePieces(conn net.Conn, p []byte, wrote *atomic.Uint64, progress func(n int)) (n int, err error) {
 	for piece := PieceOf(conn); n < len(p) && err == nil; {
 		if n > 0 {
@@ -59,8 +59,8 @@ func WritePieces(conn net.Conn, p []byte, wrote *atomic.Uint64, progress func(n 
 	return n, err
 }
 
-// Ended reports whether the socket under conn has been closed on this side. It
-// changes nothing and does not block, but can tell for the system's own connections only.
+// Ended reports whether the socket under conn has been closed on this side. It changes nothing
+// and does not block. It can tell only for the system's own connections.
 func Ended(conn net.Conn) bool {
 	raw := rawConn(Under(conn))
 	return raw != nil && raw.Control(func(uintptr) {}) != nil

@@ -4,7 +4,7 @@ package socket
 
 import "net"
 
-// WriteNow writes nothing here: Write does.
+// WriteNow writes nothing here, and leaves all to Write.
 func WriteNow(net.Conn, []byte) (n int) { return 0 }
 
 // PeerLeft cannot tell here.

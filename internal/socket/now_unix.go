@@ -15,7 +15,7 @@ func WriteNow(conn net.Conn, p []byte) (n int) {
 	if raw == nil {
 		return 0
 	}
-	_ = raw.Write(func(fd uintptr) bool { // an error will come again, of Write
+	_ = raw.Write(func(fd uintptr) bool { // Write will return the same error
 		n, _ = syscall.SendmsgN(int(fd), p, nil, nil, syscall.MSG_DONTWAIT)
 		return true
 	})
@@ -23,14 +23,15 @@ func WriteNow(conn net.Conn, p []byte) (n int) {
 }
 
 // PeerLeft reports whether a write to conn has failed because the peer has closed conn. What the
-// peer had sent before can still be read. It cannot tell for connections that are not the system's own.
+// peer sent before that can still be read. PeerLeft cannot tell for connections that are not the
+// system's own.
 func PeerLeft(conn net.Conn, err error) bool {
 	return System(Under(conn)) && (errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET))
 }
 
-// Gone reports whether the peer has closed its side of conn, or the system has given it up.
-// It reads nothing and does not wait. For connections that are not the system's own it cannot
-// tell and reports false. While bytes from the peer wait to be read, only Linux tells.
+// Gone reports whether the peer has closed its side of conn, or the system has given up on the
+// peer. It reads nothing and does not wait. For connections that are not the system's own, it
+// cannot tell and reports false. While bytes from the peer wait to be read, only Linux can tell.
 func Gone(conn net.Conn) (gone bool) {
 	control(conn, func(fd uintptr) {
 		n, _, err := syscall.Recvfrom(int(fd), make([]byte, 1), syscall.MSG_PEEK|syscall.MSG_DONTWAIT)

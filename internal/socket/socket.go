@@ -1,6 +1,6 @@
-// Package socket asks the system's sockets how far their peers have come, writes to them
-// without waiting, and calls connections of any type, which may panic. It knows net.Conn and
-// package syscall only.
+// Package socket asks the system's sockets how many bytes their peers have acknowledged, writes
+// to them without waiting, and calls connections of any type, which can panic. It knows only
+// net.Conn and package syscall.
 package socket
 
 import (
@@ -14,8 +14,8 @@ import (
 // shows.
 const Piece = 64 << 10
 
-// PieceOf returns the piece for conn. A Unix socket shows progress only when its peer has
-// read all of a write.
+// PieceOf returns the size of a piece for conn. A Unix socket shows progress only when its peer
+// has read all of a write.
 func PieceOf(conn net.Conn) int {
 	if _, ok := conn.(*net.UnixConn); ok {
 		return 8 << 10
@@ -23,7 +23,7 @@ func PieceOf(conn net.Conn) int {
 	return Piece
 }
 
-// An Ack tells how many of the written bytes the peer's system has acknowledged.
+// An Ack says how many of the written bytes the peer's system has acknowledged.
 type Ack struct {
 	Left  int    // bytes not acknowledged yet; -1 if our system cannot tell
 	Acked uint64 // bytes acknowledged; 0 if our system cannot tell
@@ -36,17 +36,18 @@ func Acknowledged(conn net.Conn) Ack {
 	return ack
 }
 
-// unsentMost is how many bytes the system may hold before it sends them. The rest waits in
-// the outbox, where it is counted and bounded, and follows the user to the next connection.
+// unsentMost is how many unsent bytes the system may hold. The rest waits in the outbox, where it
+// is counted and bounded, and follows the user to the next connection.
 const unsentMost = 128 << 10
 
-// LimitUnsent sets the bound of unsentMost, where there is one; Unix sockets have none.
+// LimitUnsent applies unsentMost to conn, where the system has such a limit; Unix sockets have
+// none.
 func LimitUnsent(conn net.Conn) { control(conn, limitUnsent) }
 
 // control calls f with the file descriptor of the socket under conn, if it can be reached.
 func control(conn net.Conn, f func(fd uintptr)) {
 	if raw := rawConn(Under(conn)); raw != nil {
-		_ = raw.Control(f) // fails if it is closed
+		_ = raw.Control(f) // fails if the socket is closed
 	}
 }
 
@@ -64,9 +65,9 @@ func Under(conn net.Conn) net.Conn {
 	return conn
 }
 
-// System reports whether conn is one of the system's own connections. Their methods wait
-// for nothing but the socket. A type of the application may do anything when it is called,
-// so a socket inside it is out of reach.
+// System reports whether conn is one of the system's own connections. Their methods wait for
+// nothing but the socket. The methods of an application's type can do anything, so a socket
+// inside it is out of reach.
 func System(conn net.Conn) bool {
 	tcp, _ := conn.(*net.TCPConn)
 	unix, _ := conn.(*net.UnixConn)

@@ -2,8 +2,8 @@ package socket
 
 import "syscall"
 
-// acknowledged asks SO_NWRITE. What is written to a Unix socket is with the peer at once,
-// so nothing is seen there.
+// acknowledged asks SO_NWRITE. Bytes written to a Unix socket reach the peer at once, so there is
+// nothing to see.
 func acknowledged(fd uintptr) Ack {
 	addr, _ := syscall.Getsockname(int(fd))
 	left, err := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_NWRITE)

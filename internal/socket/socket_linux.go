@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// acknowledged asks SIOCOUTQ, which is the terminals' TIOCOUTQ (tcp(7), unix(7)), and TCP_INFO.
+// acknowledged asks SIOCOUTQ, which has the number of TIOCOUTQ (tcp(7), unix(7)), and TCP_INFO.
 func acknowledged(fd uintptr) Ack {
 	var left int32
 	_, _, errno := syscall.Syscall(syscall.SYS_IOCTL, fd, syscall.TIOCOUTQ, uintptr(unsafe.Pointer(&left)))
@@ -16,7 +16,8 @@ func acknowledged(fd uintptr) Ack {
 	return Ack{Left: int(left), Acked: acked(fd)}
 }
 
-// leaves asks poll(2) whether the peer has closed its side. Bytes from the peer may still wait.
+// leaves asks poll(2) whether the peer has closed its side. Bytes from the peer may still wait to
+// be read.
 func leaves(fd uintptr) bool {
 	const hup, rdhup = 0x10, 0x2000
 	poll := struct {
@@ -28,9 +29,9 @@ func leaves(fd uintptr) bool {
 	return poll.revents&(hup|rdhup) != 0
 }
 
-// acked returns tcpi_bytes_acked, which is at 120 in TCP_INFO (linux/tcp.h). It is 0 before Linux
-// 4.1, and for a Unix socket. It is also 0 for Multipath TCP, which net.Listen offers: TCP_INFO tells
-// of the first path only, which may be gone while others go on.
+// acked returns tcpi_bytes_acked, at offset 120 of TCP_INFO (linux/tcp.h). It is 0 before Linux
+// 4.1, and for a Unix socket. It is also 0 for Multipath TCP, which net.Listen offers: TCP_INFO
+// describes only the first path, which may be gone while others go on.
 func acked(fd uintptr) uint64 {
 	protocol, _ := syscall.GetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_PROTOCOL)
 	if protocol != syscall.IPPROTO_TCP {

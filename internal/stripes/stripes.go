@@ -1,6 +1,6 @@
-// Package stripes has a lock and a counter for many goroutines at once. Each is split into
-// stripes, one a cache line. If two processors change the same line for each message, passing the
-// line between them costs more than the rest of StreamPool.Add.
+// Package stripes provides a lock and a counter for many goroutines at once. Each is split into
+// stripes, and each stripe has its own cache line. If two processors change the same line for
+// each message, passing the line between them costs more than the rest of StreamPool.Add.
 package stripes
 
 import (
@@ -15,9 +15,9 @@ const (
 	lineSize = 64        // bytes of a cache line
 )
 
-// mine returns the stripe of the calling goroutine. Only the address of its stack tells a
-// goroutine from others at no cost. Two goroutines may have the same stripe, and a goroutine may
-// have another stripe later.
+// mine returns the stripe of the calling goroutine. Only the address of its stack distinguishes a
+// goroutine at no cost. Two goroutines may have the same stripe, and a goroutine may have another
+// stripe later.
 func mine() int {
 	var here byte
 	const golden = 0x9E3779B97F4A7C15 // 2^64 divided by the golden ratio: neighbors fall far apart
@@ -30,7 +30,7 @@ type RWMutex [number]struct {
 	_ [lineSize - unsafe.Sizeof(sync.RWMutex{})%lineSize]byte
 }
 
-// RLock locks m for reading, and returns what the caller must call RUnlock on.
+// RLock locks m for reading, and returns the lock on which the caller must call RUnlock.
 func (m *RWMutex) RLock() *sync.RWMutex {
 	stripe := &m[mine()].RWMutex
 	stripe.RLock()

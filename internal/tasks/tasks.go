@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// Tasks counts them. The zero Tasks has none.
+// Tasks counts goroutines and timers that have not ended. The zero Tasks has none.
 type Tasks struct{ n atomic.Int64 }
 
 // Begin counts a task until End.
@@ -28,7 +28,8 @@ func (t *Tasks) Go(f func()) {
 	}()
 }
 
-// After runs f in d; it is a task from now on. Whoever stops the timer in time calls End.
+// After runs f after d. It counts as a task from now on. A caller that stops the timer in time
+// must call End.
 func (t *Tasks) After(d time.Duration, f func()) *time.Timer {
 	t.Begin()
 	return time.AfterFunc(d, func() {

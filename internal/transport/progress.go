@@ -40,7 +40,7 @@ func (l *Link) Progress() (p Progress) {
 	}
 	conn := l.Socket()
 	p.Ack = socket.Acknowledged(conn)
-	if _, unix := socket.Under(conn).(*net.UnixConn); !unix && p.Acked == 0 && p.Left >= 0 { // for a Unix socket, Left is kernel memory
+	if _, unix := socket.Under(conn).(*net.UnixConn); !unix && p.Acked == 0 && p.Left >= 0 { // Unix sockets count kernel memory
 		p.Acked = p.wrote - min(p.wrote, uint64(p.Left))
 	}
 	return p

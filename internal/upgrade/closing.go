@@ -61,7 +61,7 @@ type closing struct {
 	away      bool  // Shutdown was called on a pool that has the connection, or has refused it
 	cut       error // why nothing may be written any more: a frame was cut for good
 
-	front <-chan struct{} // closed when the server or middleware ends the request; nil once the handler returns
+	front <-chan struct{} // closed when the request ends before its handler; nil after the handler
 }
 
 // begun reports whether the close has begun.
