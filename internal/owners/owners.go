@@ -127,8 +127,9 @@ func (p *Past) find(id string) (key uint64, o List) {
 // A Caller is a goroutine and its parent, the goroutine that started it; 0 if there is none.
 type Caller struct{ Goroutine, Parent uint64 }
 
-// Goroutine returns the calling goroutine, in 4 µs. It starts a goroutine and looks up the parent of
-// that, because the text of a stack takes over 1 µs for each frame, and a handler's stack is long.
+// Goroutine returns the calling goroutine, in 4 µs. It has a new goroutine look up its own
+// parent, because the text of a stack takes over 1 µs for each frame, and the stack of a handler
+// is long.
 func Goroutine() uint64 {
 	parent := make(chan uint64, 1)
 	go func() { parent <- WhoCalls().Parent }()
