@@ -73,7 +73,7 @@ func (a *absence) traveling() []outbox.Message {
 
 // count adds n bytes to remoteBytes. If n is negative, it takes no more away than a has added.
 func (a *absence) count(n int) {
-	if n = max(n, -a.share); n != 0 { // so that noAbsence does not change
+	if n = max(n, -a.share); n != 0 { // noAbsence must not change
 		a.share += n
 		a.backlog.Shared.remoteBytes.Add(int64(n))
 	}
@@ -82,7 +82,7 @@ func (a *absence) count(n int) {
 // stop ends the forwarding: the id is connected here, or there is no remote any more.
 func (a *absence) stop() {
 	a.count(-a.share)
-	if a.due != forwardNone { // so that noAbsence does not change
+	if a.due != forwardNone { // noAbsence must not change
 		a.due = forwardNone
 	}
 }
@@ -107,9 +107,9 @@ func (b *Backlog) Load() *Batch {
 	return batch
 }
 
-// Returned gives the messages of a batch their outcomes, except those that stay, and decides
-// where these and the messages that came meanwhile go. If the batch was given up, or has returned
-// before, Returned does nothing and reports false.
+// Returned settles the messages of a batch, except those that stay. It decides where these go
+// next, together with the messages that came meanwhile. If the batch was given up, or has
+// returned before, Returned does nothing and reports false.
 func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	a, remote := b.absence, b.Shared.remote.Load()
 	if a.batch != batch {

@@ -15,8 +15,8 @@ type Remote interface {
 }
 
 const (
-	// remoteCost is how many bytes a message to be forwarded counts beside its payload. Its id may
-	// have no connection anywhere, and then the id itself takes memory.
+	// remoteCost is how many bytes a message to be forwarded counts in addition to its payload.
+	// Its id may have no connection anywhere, and then the id itself takes memory.
 	remoteCost = 512
 	// remoteShare is how many full outboxes of such messages may wait in a pool.
 	remoteShare = 64

@@ -41,7 +41,7 @@ func (b *Backlog) giveUp(reason, large error) {
 }
 
 // lose reports a chunk that has left the log as undelivered, once the write or the batch before
-// it has ended. Messages that come later wait meanwhile.
+// it has ended. Messages that enter the log later wait behind that write or batch.
 func (b *Backlog) lose(c *outbox.Chunk, reason error) {
 	if !b.Log.Pinned() {
 		b.fail(c, reason)

@@ -12,7 +12,7 @@ import (
 // settled or given up. The zero Log is empty.
 type Log struct {
 	pinned *Chunk   // nil if none is
-	chunks []*Chunk // behind pinned; these wait
+	chunks []*Chunk // the chunks that wait, behind pinned
 	spare  *Chunk   // for the next message; see Unpin
 
 	Count // of all messages that have no outcome yet

@@ -31,7 +31,7 @@ type Link struct {
 // A kind writes to one kind of connection and closes it. See upgraded.go, xnet.go, stream.go
 // and packet.go.
 type kind interface {
-	// Send writes whole frames, or their payloads, and returns how far into frames it came. The
+	// Send writes whole frames, or their payloads, and returns how far into frames it got. The
 	// connection took everything before n; if n is inside a frame, the peer may have a part of
 	// that frame. Between two writes Send calls progress with a lower bound of n.
 	Send(frames []byte, progress func(n int)) (n int, err error)

@@ -27,7 +27,7 @@ func streams(conn net.Conn) bool {
 	return addr == nil || addr.Network() == "unix" || addr.Network() == "tcp"
 }
 
-// Send reports progress in bytes of payload, of which there are fewer than bytes of frames.
+// Send reports progress in bytes of payload, which are fewer than the bytes of frames.
 func (s *stream) Send(frames []byte, progress func(n int)) (n int, err error) {
 	start, next := frame.Bounds(frames)
 	batch := frames[start:next]

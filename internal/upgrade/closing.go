@@ -59,7 +59,7 @@ type closing struct {
 	peer      end
 	abandoned bool  // the library reads no more
 	away      bool  // Shutdown was called on a pool that has the connection, or has refused it
-	cut       error // why nothing may be written any more: a frame was cut for good
+	cut       error // why nothing may be written any more: a frame was cut and cannot be completed
 
 	front <-chan struct{} // closed when the request ends before its handler; nil after the handler
 }
@@ -131,7 +131,8 @@ func (c *closing) ask(status bool) {
 	}
 }
 
-// fails notes that a write has failed for good, and whether that is because the peer has gone.
+// fails notes that a write has failed and cannot be continued. gone says that this is because the
+// peer has gone.
 func (c *closing) fails(err error, gone bool) {
 	if c.cut = err; gone && c.life == alive {
 		c.life = parted

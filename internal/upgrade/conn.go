@@ -91,8 +91,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// dropAtOnce is the smallest buffer that input is dropped with. A library may read only two bytes
-// at a time.
+// dropAtOnce is the smallest buffer with which Read drops input. A library may read only two
+// bytes at a time.
 const dropAtOnce = 4 << 10
 
 // read reads once no other goroutine is reading, and returns the state of the close after the
@@ -168,8 +168,8 @@ func (c *Conn) Write(p []byte) (n int, err error) {
 }
 
 // writeData writes p when it is the library's turn. A write that the library's deadline has cut
-// can be continued later, but not under TLS, where any write error breaks the connection for good
-// (crypto/tls, Conn.SetWriteDeadline).
+// can be continued later, but not under TLS, where any write error breaks the connection
+// permanently (crypto/tls, Conn.SetWriteDeadline).
 func (c *Conn) writeData(p []byte) (n int, err error) {
 	if err = c.acquire(library); err != nil {
 		return 0, err

@@ -42,10 +42,10 @@ func (c *Conn) acquire(w writer) (err error) {
 	return err
 }
 
-// release ends from's turn. If err is not nil, a frame was cut for good. Control frames that are
-// due are written first; if the socket has no room for them, a goroutine waits for room, and
-// keeps the turn. from is nobody if the caller does not have the turn: a writer that has it will
-// release it.
+// release ends from's turn. If err is not nil, a frame was cut and cannot be completed. Control
+// frames that are due are written first; if the socket has no room for them, a goroutine waits
+// for room, and keeps the turn. from is nobody if the caller does not have the turn; if another
+// writer has it, that writer's release does the rest.
 func (c *Conn) release(from writer, err error) {
 	if err != nil {
 		gone := socket.PeerLeft(c.Conn, err)
@@ -70,7 +70,7 @@ func (c *Conn) release(from writer, err error) {
 		c.mu.Lock()
 	}
 	out := c.closing.life == ending && !(leave && len(c.turns.due) > 0)
-	c.turns.turn = nobody // after a close has sent everything, refusal lets nobody take it
+	c.turns.turn = nobody // after a close has sent everything, refusal refuses every writer
 	c.change.Wake()
 	c.mu.Unlock()
 	if out {
