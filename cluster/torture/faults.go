@@ -21,7 +21,7 @@ type setup struct {
 	mailbox bool
 	server  string // lines of the servers' configuration
 	login   string // of nodes, with an @
-	large   int    // one push of so many has 10 KiB
+	large   int    // with n, every nth push has 10 KiB; 0 is none
 }
 
 var faults = []fault{
@@ -69,7 +69,7 @@ func wait(*fleet) error {
 	return nil
 }
 
-// skewed starts a node anew whose wall clock is wrong before something happens.
+// skewed restarts a node with a wrong wall clock, and then calls do.
 func skewed(f *fleet, ahead time.Duration, do func(f *fleet) error) error {
 	last := nodes - 1
 	f.ahead[last] = ahead
@@ -80,7 +80,7 @@ func skewed(f *fleet, ahead time.Duration, do func(f *fleet) error) error {
 	return do(f)
 }
 
-// routes returns what breaks the routes of the last server for a while.
+// routes returns a function that breaks the routes of the last server for d.
 func routes(d time.Duration, c condition) func(f *fleet) error {
 	return func(f *fleet) error {
 		var wg sync.WaitGroup
@@ -92,7 +92,8 @@ func routes(d time.Duration, c condition) func(f *fleet) error {
 	}
 }
 
-// roll restarts all nodes, one after the other, each after the balancer of its users knows.
+// roll restarts all nodes, one after the other. The balancer knows in advance, so no user connects
+// to a node that is about to stop.
 func roll(f *fleet) error {
 	for i, p := range f.nodes {
 		f.unlist(i)

@@ -19,8 +19,8 @@ import (
 
 const nodes = 3
 
-// A fleet is three servers of NATS and a node at each. Things happen to the routes of the last server,
-// and to the way from the last node to it: in proxies, or in the kernel.
+// A fleet is three NATS servers with a node at each. Faults break the routes of the last server,
+// and the way from the last node to it, in proxies or in the kernel.
 type fleet struct {
 	dir     string
 	servers [nodes]*process
@@ -30,16 +30,16 @@ type fleet struct {
 	verdict *verdict
 	started int
 	setup   setup
-	ahead   [nodes]time.Duration // clocks
+	ahead   [nodes]time.Duration // how far the clock of each node is ahead
 
 	mu      sync.Mutex
-	orders  string // for a node that is started
+	orders  string // commands for a node that starts later
 	inputs  [nodes]io.Writer
 	addrs   [nodes]string
-	answers [nodes]chan string // to what tell has asked
+	answers [nodes]chan string // to the commands of tell
 }
 
-// start builds nats-server and starts a fleet, of which v hears.
+// start builds nats-server and starts a fleet, which reports to v.
 func start(s setup, v *verdict) (*fleet, error) {
 	f := &fleet{verdict: v, setup: s}
 	if err := f.begin(); err != nil {
@@ -90,8 +90,8 @@ func (f *fleet) begin() (err error) {
 	return nil
 }
 
-// config is a server's. The last connects to the others, the second to the first; none
-// tells another of addresses, which would be ways around the proxies.
+// config returns the configuration of server i. The last server connects to the other two, and the
+// second to the first. No server advertises addresses, which would be ways around the proxies.
 func (f *fleet) config(i int, ports, routePorts [nodes]int) []byte {
 	var routes []string
 	for j := range i {
@@ -147,7 +147,7 @@ func (f *fleet) node(i int, ports [nodes]int) (*exec.Cmd, error) {
 	}
 }
 
-// urls are the servers of a node, its own first.
+// urls returns the servers for node i, its own first.
 func (f *fleet) urls(i int, ports [nodes]int) string {
 	var urls []string
 	for j := range nodes {
@@ -160,7 +160,7 @@ func (f *fleet) urls(i int, ports [nodes]int) string {
 	return strings.Join(urls, ",")
 }
 
-// listen takes what a node writes, up to its end.
+// listen handles the lines that a node writes, until the node ends.
 func (f *fleet) listen(out io.Reader, ready, answers chan<- string) {
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		word, rest, _ := strings.Cut(lines.Text(), " ")
@@ -175,7 +175,7 @@ func (f *fleet) listen(out io.Reader, ready, answers chan<- string) {
 	}
 }
 
-// load has all nodes push to users, also those that are started later.
+// load makes all nodes push to users, including nodes that are started later.
 func (f *fleet) load(users int) {
 	orders := fmt.Sprint("users ", users, "\nload")
 	f.mu.Lock()
@@ -184,7 +184,7 @@ func (f *fleet) load(users int) {
 	f.tell(orders)
 }
 
-// tell has all nodes do something.
+// tell sends a command to all nodes.
 func (f *fleet) tell(command string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -193,8 +193,8 @@ func (f *fleet) tell(command string) {
 	}
 }
 
-// ask has all nodes do something, and returns the numbers in their answers, nil for who
-// does not answer within some seconds.
+// ask sends a command to all nodes, and returns the numbers in their answers. They are nil for a
+// node that has not answered after 5 s.
 func (f *fleet) ask(command, answer string) (all [nodes][]int) {
 	f.tell(command)
 	timeout := time.After(5 * time.Second)
@@ -221,7 +221,7 @@ func (f *fleet) ask(command, answer string) (all [nodes][]int) {
 	return all
 }
 
-// reached waits until a push of each node reaches each user.
+// reached waits until a push from each node reaches each user.
 func (f *fleet) reached(users int) error {
 	var all [nodes][]int
 	for end := time.Now().Add(time.Minute); time.Now().Before(end); {
@@ -262,7 +262,7 @@ func (f *fleet) settle(users int) {
 	}
 }
 
-// addr returns the address of any node that is listed, as a balancer does; "" if none is.
+// addr returns the address of a random listed node, as a balancer does, or "" if none is listed.
 func (f *fleet) addr() string {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -274,7 +274,7 @@ func (f *fleet) addr() string {
 	return ""
 }
 
-// unlist has users no longer connect to a node, until it is started again.
+// unlist keeps users from connecting to a node until it is started again.
 func (f *fleet) unlist(i int) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Torture runs a cluster as its users do, with three nodes and three nats-servers, each a
-// process. It breaks something, and judges what users received.
+// Torture runs a cluster as its users do: three nodes and three nats-servers, each in a process of
+// its own. It breaks something, and judges what the users of the nodes received.
 //
 //	go run ./torture -fault route-cut -for 20s
 //
@@ -55,7 +55,7 @@ func main() {
 	}
 }
 
-// torture starts a fleet and repeats a fault until the time lasts is over, at least once.
+// torture starts a fleet and repeats a fault, at least once, until lasts has passed.
 func torture(f fault, lasts time.Duration, users int, wait time.Duration) (*verdict, error) {
 	v := newVerdict(f.name)
 	fl, err := start(f.setup, v)

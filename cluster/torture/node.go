@@ -29,19 +29,20 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// nodeEnv tells a process that it is a node: a name, the addresses of NATS, whether it has a
-// mailbox, how many pushes there are for a large one, and how far its clock is ahead, with spaces between.
+// nodeEnv is set in the process of a node. It has five words: the node's name, the addresses of
+// NATS, whether the node has a mailbox, how many pushes there are for each large one, and how far
+// its clock is ahead.
 const nodeEnv = "GCPOOL_TORTURE_NODE"
 
 // perPush is how long a node waits between two pushes.
 const perPush = 5 * time.Millisecond
 
-// runNode is the process of a node. It does what lines of its input tell, and writes a
-// line for each thing that the judge should know:
+// runNode is the process of a node. It obeys the commands on its input, one on each line, and
+// writes a line for each thing that the judge should know:
 //
 //	ready ADDRESS          users may connect
 //	undelivered CLASS DATA "certain" or "uncertain"
-//	reached FAILURES       how many users were not, in answer to "reach USERS"
+//	reached FAILURES       how many users were not reached, in answer to "reach"
 //	stats CONNS WAITING    in answer to "stats"
 func runNode() {
 	args := strings.Fields(os.Getenv(nodeEnv))
@@ -91,7 +92,7 @@ func runNode() {
 	}
 }
 
-// join returns a pool in the cluster, as README has it.
+// join returns a pool that has joined the cluster, as the README shows.
 func join(args []string, out chan<- string) (*gcpool.Pool, *cluster.Node) {
 	opts := []gcpool.Option{gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 		class := "uncertain"
@@ -118,7 +119,7 @@ func join(args []string, out chan<- string) (*gcpool.Pool, *cluster.Node) {
 	return pool, node
 }
 
-// leave ends the process as README has it.
+// leave ends the process as the README shows.
 func leave(pool *gcpool.Pool, node *cluster.Node, l net.Listener) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
@@ -143,8 +144,8 @@ type pusher struct {
 	loading atomic.Bool
 }
 
-// load pushes until it is told to be quiet. What it pushes is the node's name, the user,
-// a number that rises and the time.
+// load pushes until it is told to be quiet. Each message has the node's name, the user, a rising
+// number and the time.
 func (p *pusher) load() {
 	for n := 1; p.loading.Load(); n++ {
 		id := userID(n * 7 % int(p.users.Load()))

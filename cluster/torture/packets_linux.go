@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// farHost is this machine, too. What goes to and from it goes a way on which things happen.
+// farHost is another address of this machine. The packets to and from it are subject to faults.
 const farHost = "127.0.0.2"
 
-// inNamespace runs this program again, in a network namespace of its own, where nobody else's packets
-// are. The program needs root, and the tools ip and nft.
+// inNamespace runs this program again, in a network namespace of its own, which has no packets of
+// other programs. It needs root, and the tools ip and nft.
 func inNamespace() error {
 	self, err := os.Executable()
 	if err != nil {
@@ -27,8 +27,8 @@ func inNamespace() error {
 	return cmd.Run()
 }
 
-// packets are the way of all packets to a port of farHost, and back. The kernel drops them, and TCP
-// sends them again.
+// packets is the way of all packets to a port of farHost and back. The kernel drops some of them,
+// and TCP sends these again.
 type packets struct{ port int }
 
 func (p packets) address() string { return fmt.Sprint(farHost, ":", p.port) }
@@ -45,7 +45,7 @@ func (p packets) during(d time.Duration, all ...condition) error {
 	return p.set(condition{})
 }
 
-// set replaces the rules of the way. The kernel has nothing here that could delay packets.
+// set replaces the nft rules of the way. It ignores c.delay, because nft cannot delay packets.
 func (p packets) set(c condition) error {
 	there := fmt.Sprintf("ip daddr %s tcp dport %d", farHost, p.port)
 	back := fmt.Sprintf("ip saddr %s tcp sport %d", farHost, p.port)

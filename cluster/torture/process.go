@@ -29,7 +29,7 @@ func (p *process) restart(after time.Duration) (err error) {
 	return err
 }
 
-// stop has a process end by itself, and kills it after 20 s.
+// stop asks a process to end, and kills it after 20 s.
 func (p *process) stop() error {
 	timer := time.AfterFunc(20*time.Second, func() { _ = p.signal(syscall.SIGKILL) })
 	defer timer.Stop()
@@ -45,14 +45,15 @@ func (p *process) kill() {
 
 func address(port int) string { return fmt.Sprint("127.0.0.1:", port) }
 
-// lastPort is the last that freePorts tried. Fleets that run at the same time never try the same.
+// lastPort is the last port that freePorts tried. Fleets that run at the same time in one process
+// never try the same port.
 var lastPort atomic.Int64
 
 func init() { lastPort.Store(rand.Int64N(ports)) }
 
-// ports is how many ports there are for servers, from 7500 on. They lie below those that the
-// system gives to connections: a connection might have the port when its server begins. Other
-// tests, which may run at the same time, look for ports elsewhere.
+// ports is how many ports there are for servers, from 7500 on. They lie below the ports that the
+// system gives to connections; otherwise a connection might take a port before its server starts.
+// Other tests, which may run at the same time, use other ports.
 const ports = 2500
 
 // freePorts returns ports for the servers and for the routes between them.
@@ -66,7 +67,7 @@ func freePorts() (clients, routes [nodes]int, err error) {
 			*port = 7500 + int(lastPort.Add(1)%ports)
 			l, e := net.Listen("tcp", address(*port))
 			if err = e; err == nil {
-				defer l.Close() // once there are all, so that no port comes twice
+				defer l.Close() // once all ports are found, so that none is found twice
 				break
 			}
 		}
@@ -77,7 +78,7 @@ func freePorts() (clients, routes [nodes]int, err error) {
 	return clients, routes, nil
 }
 
-// accepts waits until somebody listens at an address.
+// accepts waits until a process listens at addr.
 func accepts(addr string) error {
 	for end := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
 		c, err := net.Dial("tcp", addr)

@@ -10,10 +10,11 @@ import (
 	"time"
 )
 
-// A way is how one process reaches another.
+// A way is how the packets of one process reach another.
 type way interface {
 	address() string
-	// during has the way be in the first condition for a while, and in the others in passing.
+	// during puts the way into the first condition for d, then into each of the others for a
+	// moment, and then makes it work again.
 	during(d time.Duration, all ...condition) error
 	end()
 }
@@ -21,8 +22,8 @@ type way interface {
 // namespaceEnv tells this program that it has a network namespace of its own.
 const namespaceEnv = "GCPOOL_TORTURE_NAMESPACE"
 
-// newWay returns a way to a port of this machine: the kernel's in a namespace of our own, otherwise a
-// proxy.
+// newWay returns a way to a port of this machine: through the kernel in a namespace of our own, and
+// otherwise through a proxy.
 func newWay(port int) (way, error) {
 	if os.Getenv(namespaceEnv) != "" {
 		return packets{port}, nil
@@ -30,7 +31,7 @@ func newWay(port int) (way, error) {
 	return newProxy(address(port))
 }
 
-// listenHost returns where servers listen: in a namespace of our own at farHost, too.
+// listenHost returns where servers listen: in a namespace of our own, also at farHost.
 func listenHost() string {
 	if os.Getenv(namespaceEnv) != "" {
 		return "0.0.0.0"
@@ -38,7 +39,7 @@ func listenHost() string {
 	return "127.0.0.1"
 }
 
-// A proxy is the way of TCP connections, on which things happen.
+// A proxy is a way for TCP connections that can break as a network does.
 type proxy struct {
 	net.Listener
 	to      string
@@ -51,20 +52,20 @@ type proxy struct {
 // A condition is the state of a way.
 type condition struct {
 	refused bool          // connections are cut and refused
-	silent  direction     // nothing passes, without a word, as if a machine has vanished
+	silent  direction     // nothing passes, and there is no error, as if a machine had vanished
 	delay   time.Duration // each way
-	loss    float64       // of packets: TCP sends these again, and what is behind waits
+	loss    float64       // share of packets; TCP sends these again, and later packets wait
 }
 
 type direction byte
 
 const (
-	outward direction = 1 << iota // from who has dialed
+	outward direction = 1 << iota // from the process that dialed
 	inward
 	both = outward | inward
 )
 
-// resend is how long TCP takes to miss a packet, about.
+// resend is about how long TCP takes to send a lost packet again.
 const resend = 300 * time.Millisecond
 
 func newProxy(to string) (*proxy, error) {
@@ -104,7 +105,7 @@ func (p *proxy) pass(c net.Conn) {
 	p.copy(d, c, outward)
 }
 
-// A packet is what was read at once, and when it arrives.
+// A packet is the data of one read, with the time at which it arrives.
 type packet struct {
 	data []byte
 	at   time.Time
@@ -121,7 +122,7 @@ func (p *proxy) copy(to, from net.Conn, way direction) {
 				p.changed.Wait()
 			}
 			p.mu.Unlock()
-			_, _ = to.Write(packet.data) // from ends too then
+			_, _ = to.Write(packet.data) // if it fails, from ends too
 		}
 		to.Close()
 		p.mu.Lock()

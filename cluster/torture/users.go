@@ -15,10 +15,10 @@ import (
 const (
 	backoff  = 100 * time.Millisecond
 	dialTime = time.Second
-	perMove  = time.Second / 30 // between two moves, of whichever user
+	perMove  = time.Second / 30 // between two moves, counting all users
 )
 
-// A load is users that connect to any node, read, and move to another now and then.
+// A load is a number of users who connect to random nodes, read, and now and then move to another.
 type load struct {
 	*fleet
 	verdict *verdict
@@ -42,12 +42,12 @@ func (c *load) end() {
 	c.wg.Wait()
 }
 
-// live is what a user does: when her connection ends, or she moves, she opens another.
-// The one before is closed by its node then.
+// live is the life of a user: when her connection ends, or when she moves, she opens another. When
+// she moves, the node of her old connection closes it.
 func (c *load) live(id string) {
 	ended := make(chan *websocket.Conn, 100)
 	var open *websocket.Conn
-	var lost time.Time // when she had no connection any more
+	var lost time.Time // when her last connection ended
 	for {
 		if open == nil {
 			if open = c.dial(id, ended); open != nil {
@@ -79,14 +79,15 @@ func (c *load) live(id string) {
 				if ws := c.dial(id, ended); ws != nil {
 					before := open
 					open = ws
-					time.AfterFunc(5*time.Second, func() { before.Close() }) // should its node be dead
+					time.AfterFunc(5*time.Second, func() { before.Close() }) // in case its node is dead
 				}
 			}
 		}
 	}
 }
 
-// dial connects a user to a node, nil if that takes too long, and has her read.
+// dial connects a user to a node and starts to read. It returns nil if that fails or takes too
+// long.
 func (c *load) dial(id string, ended chan<- *websocket.Conn) *websocket.Conn {
 	addr := c.addr()
 	conn, err := net.DialTimeout("tcp", addr, dialTime)

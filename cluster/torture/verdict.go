@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// A verdict is what is known of a run.
+// A verdict collects what happened in a run.
 type verdict struct {
 	fault string
 
@@ -20,8 +20,8 @@ type verdict struct {
 	got       map[string]bool // node, user and number
 	refused   map[string]bool // certainly not delivered
 	uncertain int
-	away      []time.Duration // of users whose newest connection had ended
-	longest   time.Duration   // from Add to a user
+	away      []time.Duration // how long users were away after their newest connection had ended
+	longest   time.Duration   // from Add until a user had the message
 	recovery  []time.Duration
 }
 
@@ -47,11 +47,11 @@ func (v *verdict) breachLocked(format string, args ...any) {
 	}
 }
 
-// received judges a message that a user has. last are the numbers that came over the same
-// connection, by node.
+// received judges a message that a user has received. last has, for each node, the number of its
+// last message over the same connection.
 func (v *verdict) received(id, data string, last map[string]int) {
 	words := strings.Fields(strings.TrimRight(data, "x\n"))
-	if len(words) != 4 { // of reach
+	if len(words) != 4 { // a message of reach
 		return
 	}
 	node, what := words[0], strings.Join(words[:3], " ")
@@ -73,7 +73,7 @@ func (v *verdict) received(id, data string, last map[string]int) {
 	v.longest = max(v.longest, time.Since(time.Unix(0, at)))
 }
 
-// undelivered takes what a node has reported: a class and a message.
+// undelivered handles a report of a node: a class and a message.
 func (v *verdict) undelivered(report string) {
 	words := strings.Fields(report)
 	if len(words) != 5 {
@@ -95,7 +95,8 @@ func (v *verdict) undelivered(report string) {
 	v.refused[what] = true
 }
 
-// back takes that a user is connected again, who was lost then, or never before.
+// back notes that a user is connected again. lost is when her last connection ended, or zero if
+// this is her first.
 func (v *verdict) back(lost time.Time) {
 	if lost.IsZero() {
 		return
@@ -125,7 +126,7 @@ func (v *verdict) String() string {
 	return s
 }
 
-// spread returns the median and the longest of some times, 0 if there are none.
+// spread returns the median and the longest of some times, or 0 if there are none.
 func spread(all []time.Duration) (median, longest time.Duration) {
 	if len(all) == 0 {
 		return 0, 0
