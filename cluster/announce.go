@@ -8,7 +8,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// The kinds of announcement: the byte behind the node's id.
+// The kinds of announcement: the byte after the node's id.
 const (
 	joined   = 'j' // ids with new connections: all that were announced after one number and up to another
 	alive    = 'a' // every second: name, time, the number of the last id, the number of the last request
@@ -24,7 +24,7 @@ const group = "gcpool"
 // A member is another node, or this one if it has sent itself a request.
 type member struct {
 	window
-	seen     time.Time // when it was known to be there, by whatever message
+	seen     time.Time // when a message from it, or an answer to it, was last handled
 	answers  uint64    // answers sent to it
 	answered uint64    // answers that came from it
 
@@ -32,12 +32,12 @@ type member struct {
 	heard time.Time // its last heartbeat, zero if there was none
 	whole uint64    // all ids that it announced up to this number have been heard
 	knows uint64    // the cluster's time in its last message to this node alone: it knew this node then
-	gone  bool      // silent, or announcements may have been lost
-	over  bool      // it has said farewell and has no ids; earlier announcements may come late
+	gone  bool      // it is silent, or its announcements may have been lost
+	over  bool      // it has said farewell, and its answers have come; announcements may come late
 }
 
 // An entry is an id that is connected here. Its version is the cluster's time at which the
-// connection was added. Of two connections, the higher version is the newer one.
+// connection was added. Of two connections of an id, the newer has the higher version.
 type entry struct {
 	key
 	sub     *nats.Subscription
@@ -55,20 +55,20 @@ type announcer struct {
 	entries map[key]*entry
 	held    map[*entry]time.Time // until when; see holdTime
 	latest  uint64               // the highest number that an id has
-	fresh   []*entry             // the ids with the highest numbers, which are still to be announced
+	fresh   []*entry             // the ids with the highest numbers, which have not been announced yet
 	drained int                  // how many subscriptions were drained; see unsubscribe
-	silent  bool                 // NATS did not answer unsubscribe since the last tick
+	silent  bool                 // since the last tick, NATS has not answered a flush of unsubscribe
 	lost    error                // why there was no connection to NATS at the last tick; nil if there was
 
 	lastHeartbeat time.Time
-	unheard       time.Time // when it sent the first message that has not come back; zero if all have
+	unheard       time.Time // when the first heartbeat that has not come back was sent; zero if none
 	resumes       uint64    // reconnects of nc that it has seen
 }
 
 // holdTime is how long an id is held after its connection has ended with Shutdown. A held id keeps
-// its subscription, because its user is expected at another node. Until another node announces the
-// id, or until holdTime has passed, this node answers pushes to it with outcomes for none, and their
-// senders try again.
+// its subscription, because its user is expected to connect to another node. Until another node
+// announces the id, or holdTime has passed, this node answers each push to it without any outcome,
+// and the sender tries again.
 const holdTime = 2 * time.Second
 
 // Changed implements [gcpool.Cluster]. It does not block.
@@ -120,8 +120,8 @@ func (s *announcer) update() {
 	s.ids.Store(int64(len(s.entries)))
 }
 
-// refresh updates the entry of an id that may have changed. The time when a connection was added
-// identifies it, because not all types of connection can be compared.
+// refresh updates the entry of an id that may have changed. It identifies a connection by the time
+// when it was added, because not all types of connection can be compared.
 func (s *announcer) refresh(k key) {
 	added, e := s.added(k), s.entries[k]
 	here := !added.IsZero()
@@ -150,8 +150,8 @@ func (s *announcer) refresh(k key) {
 	}
 }
 
-// drop removes an id that has left. If another node announces the id, this node redirects
-// requests for it there for at least hintTTL.
+// drop removes an id that has left. If another node announces the id, this node redirects requests
+// for the id to that node, for at least hintTTL.
 func (s *announcer) drop(e *entry) {
 	delete(s.entries, e.key)
 	s.mu.Lock()
@@ -167,27 +167,28 @@ func (s *announcer) drop(e *entry) {
 }
 
 // unsubscribe drains a subscription, so that requests on their way still arrive. Without a
-// connection nothing is on its way, and nats.go would restore a draining subscription when it
-// connects again. nats.go drains each subscription with a goroutine, so after every 512 it waits
-// for NATS. If NATS does not answer, it does not wait again until the next tick.
+// connection it does not drain: nothing is on its way, and nats.go would restore a draining
+// subscription when it reconnects. nats.go takes a goroutine for each drain, so unsubscribe waits
+// for NATS after every 512. If NATS does not answer, unsubscribe neither drains nor waits until the
+// next tick.
 func (s *announcer) unsubscribe(sub *nats.Subscription) {
 	if s.silent || !s.nc.IsConnected() {
 		_ = sub.Unsubscribe()
 		return
 	}
 	resumes := s.nc.Stats().Reconnects
-	sub.SetClosedHandler(func(string) { // runs at once, under nc's lock
+	sub.SetClosedHandler(func(string) { // runs while sub is being closed, under nc's lock
 		if s.nc.Reconnects != resumes { // nats.go has restored it
 			s.stale.Store(true)
 		}
 	})
-	_ = sub.Drain() // fails if it has ended
+	_ = sub.Drain() // fails if sub has ended
 	if s.drained++; s.drained%512 == 0 {
 		s.silent = s.nc.FlushTimeout(time.Second) != nil
 	}
 }
 
-// sayFresh announces to all nodes the ids that have come since the last time.
+// sayFresh announces to all nodes the ids that have come since it last did so.
 func (s *announcer) sayFresh() {
 	if len(s.fresh) > 0 {
 		s.say(s.subject("s"), s.latest-uint64(len(s.fresh)), s.latest, s.fresh)
@@ -195,9 +196,9 @@ func (s *announcer) sayFresh() {
 	}
 }
 
-// say announces ids, in the order of their numbers: all ids with a number above after and not above
-// upTo. It sends as many messages as they need, but at least one, and each message tells which
-// numbers it covers.
+// say announces ids, in the order of their numbers: all ids with numbers above after, up to and
+// including upTo. It sends as many messages as they need, but at least one, and each message says
+// which numbers it covers.
 func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
 	limit := int(s.nc.MaxPayload()) - len(s.id) - 2 - 2*binary.MaxVarintLen64
 	var b []byte
@@ -221,7 +222,7 @@ func (s *announcer) say(subject string, after, upTo uint64, ids []*entry) {
 	send(upTo)
 }
 
-// leave withdraws all ids, once.
+// leave withdraws all ids. Only its first call has an effect.
 func (s *announcer) leave() {
 	if s.withdrawn.Load() {
 		return
@@ -235,7 +236,7 @@ func (s *announcer) leave() {
 	clear(s.held)
 	s.ids.Store(int64(len(s.entries)))
 	if s.nc.IsConnected() {
-		_ = s.nc.FlushTimeout(time.Second) // then NATS sends nothing more for these ids
+		_ = s.nc.FlushTimeout(time.Second) // after that, NATS sends no more requests for these ids
 	}
 	s.withdrawn.Store(true)
 }

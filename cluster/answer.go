@@ -11,18 +11,19 @@ import (
 
 // The kinds of answer. Each has a number, a list of outcomes and a name.
 const (
-	outcomes = 'o' // of the first messages; the others belong to the node named
+	outcomes = 'o' // of the first messages; the rest belong to the node named
 
 	// Answers to a probe.
 	inProgress = 'h' // the messages wait for their peer
 	taken      = 't' // the request was answered, so the answer was lost
-	absent     = 'n' // it never came, and is refused from now on; names a node that has the id
+	absent     = 'n' // the request never came, and is refused from now on; names a node with the id
 
 	farewell = 'l' // follows the last answer; its number is how many answers there were
 )
 
-// reasons are the outcomes that nodes send each other. Each travels as its index. ErrClosed does
-// not travel: messages that a pool has not written when it is shut down go back; see delivery.note.
+// reasons are the outcomes that nodes send each other, each as its index. ErrClosed is not among
+// them: messages that a pool has not written when it is shut down go back to the node that sent
+// them; see delivery.note.
 var reasons = []error{
 	nil,
 	gcpool.ErrNotConnected,
@@ -33,7 +34,8 @@ var reasons = []error{
 	ErrUncertain,
 }
 
-// reason returns the number of an outcome. Of the reasons, only nil is nil.
+// reason returns the index of an outcome in reasons. Only nil matches nil there, and any error that
+// is not in reasons counts as ErrUncertain.
 func reason(err error) byte {
 	i := slices.IndexFunc(reasons, func(r error) bool { return errors.Is(err, r) })
 	if i < 0 {
@@ -42,8 +44,8 @@ func reason(err error) byte {
 	return byte(i)
 }
 
-// answered handles a message to the node's own subject for answers: a status of NATS,
-// or answers of a node.
+// answered handles a message to this node's subject for answers: a status from NATS, or answers
+// from a node.
 func (n *incoming) answered(m *nats.Msg) {
 	if m.Header.Get("Status") != "" {
 		number, ok := n.numbered(m.Subject, n.id)
@@ -51,7 +53,7 @@ func (n *incoming) answered(m *nats.Msg) {
 			n.reject(m)
 		} else if r := n.claim(number); r != nil && r.node == "" {
 			n.finish(r, gcpool.ErrNotConnected)
-		} else if r != nil { // that node has gone, but another may have the id
+		} else if r != nil { // r.node has gone, but another node may have the id
 			n.finish(r, gcpool.ErrMoved)
 		}
 		return
@@ -67,7 +69,7 @@ func (n *incoming) answered(m *nats.Msg) {
 	}
 }
 
-// answer handles one answer. An answer to a request that was given up makes sense.
+// answer handles one answer. An answer to a request that was given up is not malformed.
 func (n *incoming) answer(d *decoder, node string) {
 	number, kind, codes, name := d.number(), d.number(), d.bytes(), d.string()
 	unknown := func(code byte) bool { return int(code) >= len(reasons) }
@@ -106,8 +108,8 @@ func (n *incoming) answer(d *decoder, node string) {
 	n.finish(r, err)
 }
 
-// settledLocked notes the outcomes of the first messages of r, and sets the node to which the others
-// go: the node named, or the same node if they have not been sent yet.
+// settledLocked notes the outcomes of the first messages of r, and sets the node to which the rest
+// go: the node named, or the same node again if the rest have not been sent yet.
 func (n *incoming) settledLocked(r *request, codes []byte, node, name string) error {
 	for _, c := range codes {
 		r.errs = append(r.errs, reasons[c])
@@ -128,9 +130,9 @@ func (n *incoming) settledLocked(r *request, codes []byte, node, name string) er
 	return nil
 }
 
-// departed handles a farewell. If all answers of that node have come, it never took a request
-// without an answer, and this node sends the request again. If an answer is missing, the node may
-// have taken what is on its way, like a node that has died.
+// departed handles the farewell of a node. If all answers of that node have come, it never took the
+// requests that have no answer, and this node sends them again. If an answer is missing, the node
+// may have taken these requests, as a node that has died may have.
 func (n *incoming) departed(node string, answers uint64) {
 	n.mu.Lock()
 	m := n.memberLocked(node)

@@ -13,8 +13,8 @@ import (
 )
 
 // A bus is the node's connection to NATS, and its knowledge of the cluster. mu guards the state of
-// all parts of a node, so that each decision sees one consistent state. Nothing outside is called
-// under mu, except the pool's Since and Info.
+// all parts of a node, so that each decision sees one consistent state. Under mu, nothing of
+// nats.go is called, and nothing of the pool that takes a lock, except GetConn and Info.
 type bus struct {
 	journal
 	pool    *gcpool.Pool
@@ -42,12 +42,12 @@ type bus struct {
 	members map[string]*member
 }
 
-// A reading is the time of a node, and when the process read it.
+// A reading is the time of the node, and the time of the process at the same moment.
 type reading struct{ process, node time.Time }
 
-// now returns the time by which a node measures silence. Between two ticks it advances by 200 ms
-// at most. So when this process was stopped, or had no processor, the node reads what has come
-// before it counts anything as missing.
+// now returns the time by which a node measures silence. Between two ticks it advances by at most
+// 200 ms. So a process that was stopped, or got no processor time, first reads the messages that
+// have come meanwhile, before it counts anything as missing.
 func (n *bus) now() time.Time {
 	r := n.ticked.Load()
 	return r.node.Add(min(time.Since(r.process), 2*tick))
@@ -58,12 +58,12 @@ func (n *bus) ticks(now time.Time) { n.ticked.Store(&reading{time.Now(), now}) }
 
 // publish publishes one message, and records an error.
 func (n *bus) publish(subject string, b []byte) {
-	if err := n.nc.Publish(subject, b); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // which lookAtNATS notes
+	if err := n.nc.Publish(subject, b); err != nil && !errors.Is(err, nats.ErrConnectionClosed) { // lookAtNATS notes a closed connection
 		n.note(err)
 	}
 }
 
-// added returns when the connection of an id here was added, zero if there is none.
+// added returns when the connection of an id here was added, or the zero time if it has none.
 func (n *bus) added(k key) time.Time { return n.local.Since(k.pool, k.id) }
 
 // shutDown reports whether the pool of an id that is not connected here has been shut down.
@@ -71,7 +71,7 @@ func (n *bus) shutDown(k key) bool {
 	return errors.Is(n.pool.GetConn(k.pool).Get(k.id, func(net.Conn) error { return nil }), gcpool.ErrClosed)
 }
 
-// timeOf decodes a time of another node, and moves the clock beyond it.
+// timeOf decodes a time from another node, and moves the clock beyond it.
 func (n *bus) timeOf(d *decoder) uint64 {
 	t := d.number()
 	n.mu.Lock()
@@ -80,7 +80,7 @@ func (n *bus) timeOf(d *decoder) uint64 {
 	return t
 }
 
-// memberLocked returns what is known of a node. If that is nothing, it counts as gone until its first
+// memberLocked returns the member for a node. A new member counts as gone until its first
 // heartbeat. A node beyond maxNodes is not remembered, so it stays a stranger.
 func (n *bus) memberLocked(node string) *member {
 	m := n.members[node]
@@ -94,8 +94,8 @@ func (n *bus) memberLocked(node string) *member {
 	return m
 }
 
-// everybodyLocked returns the nodes that may have taken a request, this node included. No other node
-// does; see strangerLocked.
+// everybodyLocked returns the nodes that may have taken a request of this node, itself included.
+// Other nodes take none, because this node is a stranger to them; see strangerLocked.
 func (n *bus) everybodyLocked() []string {
 	nodes := []string{n.id}
 	for node, m := range n.members {
@@ -109,10 +109,10 @@ func (n *bus) everybodyLocked() []string {
 const halfHour = uint64(time.Hour / 2 / time.Microsecond)
 
 // strangerLocked reports whether a node may not know this one. This node takes no requests from
-// such a node. A node asks only the nodes that it knows what became of a request, and sends the
-// request again if none of them has it. It remembers a node for an hour, so what it has said to this
-// node alone counts for half an hour. The time is that of the message, which may arrive much later:
-// this process may have been stopped.
+// such a stranger: the sender of a request asks only the nodes that it knows what became of the
+// request, and sends it again if none of them has it. A sender remembers a node for an hour, so its
+// last message to this node alone proves that it knows this node for half an hour. The half hour
+// starts when that message was sent. It may have arrived much later, if this process was stopped.
 func (n *bus) strangerLocked(node string) bool {
 	m := n.members[node]
 	return node != n.id && (m == nil || n.clock.at(time.Now()) > m.knows+halfHour)
@@ -130,7 +130,7 @@ func (n *bus) others() (nodes []string) {
 	return nodes
 }
 
-// nameOf returns what Where calls a node.
+// nameOf returns the name by which Where calls a node.
 func (n *bus) nameOf(node, name string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -144,7 +144,7 @@ func (n *bus) nameOf(node, name string) string {
 	return name
 }
 
-// reject counts and reports a message that makes no sense.
+// reject counts and reports a malformed message.
 func (n *bus) reject(m *nats.Msg) {
 	n.malformed.Add(1)
 	n.note(fmt.Errorf("gcpool/cluster: malformed message of %d bytes on %q", len(m.Data), m.Subject))

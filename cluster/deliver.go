@@ -12,7 +12,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A delivery is a request of another node that has been taken, and has no answer yet.
+// A delivery is a request from another node that this node has taken and not yet answered.
 type delivery struct {
 	key
 	origin
@@ -26,8 +26,8 @@ type origin struct {
 	number uint64
 }
 
-// An incoming part handles what other nodes send to the ids here. From their answers, or from their
-// silence, it also decides what becomes of the requests of this node.
+// An incoming is the part of a node that handles what other nodes send to the ids here. It also
+// decides, by their answers or their silence, what becomes of the requests of this node.
 type incoming struct {
 	*outgoing
 	in         chan *nats.Msg // requests and answers
@@ -37,7 +37,7 @@ type incoming struct {
 }
 
 // receive is the goroutine that handles requests and answers. It also watches deadlines, because it
-// is the one goroutine that never waits for NATS.
+// is the only goroutine that never waits for NATS.
 func (n *incoming) receive() {
 	ticker := time.NewTicker(tick)
 	defer ticker.Stop()
@@ -91,17 +91,18 @@ func (n *incoming) received(m *nats.Msg) {
 	}
 }
 
-// accept takes a request, and reports whether it may be taken. It refuses a request that is out of
-// order, has expired, comes while this node leaves, or comes from a stranger; the sender then sends
-// it again if it still waits for it. A request that came twice has its answer already.
+// accept takes a request, and reports whether it did. It refuses a request that is out of order,
+// has expired, comes while this node leaves, or comes from a stranger. The sender then sends the
+// request again, if it still waits for the outcome. accept ignores a request that it has already
+// taken: that request has its own answer.
 func (n *incoming) accept(r *delivery, expires uint64) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	m, stranger := n.memberLocked(r.node), n.strangerLocked(r.node)
-	if stranger && !m.heard.IsZero() { // else they will hear of each other
+	if stranger && !m.heard.IsZero() { // otherwise the first heartbeat will lead to a greeting
 		select {
 		case n.strangers <- r.node:
-		default: // the next request tells of it
+		default: // the next request from this stranger tries again
 		}
 	}
 	if stranger || n.withdrawn.Load() || n.clock.at(time.Now()) > expires {
@@ -116,7 +117,7 @@ func (n *incoming) accept(r *delivery, expires uint64) bool {
 	return false
 }
 
-// probed tells a node what became of some of its requests. From now on it refuses requests that
+// probed tells a node what became of some of its requests. This node refuses from now on those that
 // never came.
 func (n *incoming) probed(node string, d *decoder, msg *nats.Msg) {
 	for d.more() {
@@ -143,10 +144,10 @@ func (n *incoming) probed(node string, d *decoder, msg *nats.Msg) {
 	}
 }
 
-// proceed notes the outcomes of the first messages of r, and gives the pool as many of the others as
-// it has room for. It runs again when these have their outcomes, or when there may be room. At the
-// end it answers r. It loops over messages that the pool refuses, because there may be more of them
-// than a stack holds calls.
+// proceed notes the outcomes of the first messages of r, and gives the pool as many of the rest as
+// it has room for. It is called again when these have their outcomes, or when there may be room. At
+// the end it answers r. For messages that the pool refuses it loops instead of calling itself,
+// because there may be more of them than the stack has room for calls.
 func (n *incoming) proceed(r *delivery, errs []error) {
 	for !r.note(errs) && len(r.batch) > 0 {
 		taken, err := n.local.Receive(r.pool, r.id, r.batch, func(errs []error) { n.proceed(r, errs) })
@@ -166,8 +167,8 @@ func (n *incoming) proceed(r *delivery, errs []error) {
 }
 
 // note notes the outcomes of the first messages of r. It reports whether the id moved, or its pool
-// was shut down, before one of them was written. That message and the rest then go back to the
-// node that sent them.
+// was shut down, before one of them was written. In that case, this message and all after it go
+// back to the node that sent them.
 func (r *delivery) note(errs []error) (moved bool) {
 	for _, err := range errs {
 		if errors.Is(err, gcpool.ErrMoved) || errors.Is(err, gcpool.ErrClosed) {
@@ -179,8 +180,9 @@ func (r *delivery) note(errs []error) (moved bool) {
 	return false
 }
 
-// end answers r. Messages that are left in its batch were not taken. The name is the name of this
-// node if r asked for it. If it is "", the answer names the node that has the id, if that is known.
+// end answers r. Messages that are left in its batch were not taken. The argument name is this
+// node's name if r was a question and this node has the id. If name is "", the answer names the
+// node that has the id, if that is known.
 func (n *incoming) end(r *delivery, name string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -189,7 +191,7 @@ func (n *incoming) end(r *delivery, name string) {
 	n.answerLocked(r.node, r.number, outcomes, r.codes, cmp.Or(name, elsewhere))
 }
 
-// farewell tells each node how many answers it should have got.
+// farewell tells each node how many answers it should have received from this one.
 func (n *incoming) farewell() {
 	n.mu.Lock()
 	for node, m := range n.members {

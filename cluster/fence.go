@@ -1,8 +1,8 @@
 package cluster
 
-// A window knows which of the latest requests of one node have been taken. It refuses requests
-// that come out of order, like the anti-replay window of RFC 4303: a delayed request must not be
-// written after later ones.
+// A window knows which of the latest requests of one node have been taken, like the anti-replay
+// window of RFC 4303. Unlike that window, it also refuses requests that come out of order: a
+// delayed request must not be written after later ones.
 type window struct {
 	last  uint64   // the highest number taken or refused
 	taken []uint64 // one bit for each of the last numbers; nil until one was taken
@@ -15,7 +15,7 @@ func (w *window) bit(number uint64) (word *uint64, bit uint64) {
 	return &w.taken[number%size/64], 1 << (number % 64)
 }
 
-// refuse has all numbers up to one refused from now on.
+// refuse makes the window refuse all requests up to number from now on.
 func (w *window) refuse(number uint64) {
 	if number > w.last && (w.taken == nil || number-w.last >= size) {
 		clear(w.taken)
@@ -28,8 +28,8 @@ func (w *window) refuse(number uint64) {
 	}
 }
 
-// take reports whether a request may be taken. It may be taken once, and only if its number is
-// above all numbers before.
+// take takes a request, and reports whether it did. A request can be taken once, and only if its
+// number is above all earlier numbers.
 func (w *window) take(number uint64) bool {
 	if number <= w.last {
 		return false

@@ -17,21 +17,22 @@ const (
 type request struct {
 	key
 	kind  byte
-	node  string   // where it goes; "" is whoever has the id
+	node  string   // the node to which it goes; "" means any node that has the id
 	batch [][]byte // messages without an outcome
 	errs  []error  // outcomes of the messages before them
 	done  func(errs []error)
-	name  string // of that node, if it has answered a question
+	name  string // the name of node, once node has answered a question
 
 	sent   int       // how many of batch have left
 	counts bool      // it counts in inFlight
 	since  time.Time // when the search for its id began
-	heard  time.Time // when it came into the queue, left, or was last reported in progress
-	asked  time.Time // when it was probed last
+	heard  time.Time // when it was queued, sent, or last reported in progress
+	asked  time.Time // when it was last probed
 	absent []string  // nodes that have answered absent
 }
 
-// An outgoing part sends answers, and the requests of this node, each until it has its outcome.
+// An outgoing is the part of a node that sends answers, and requests until they have their
+// outcomes.
 type outgoing struct {
 	*bus
 	sending  chan struct{} // wakes send
@@ -44,23 +45,24 @@ type outgoing struct {
 	inFlight     int               // how many requests in out count; see maxInFlight
 	open         int               // requests without an outcome
 	buf          []byte            // the request that take has encoded; owned by send
-	pending      []message         // what else is to be sent
+	pending      []message         // to be sent, ahead of the queue
 	slots        map[string]int    // index in pending, of the answers to a node
 	broadcasting int               // bytes of Broadcast in pending
 	limit        int               // max_payload of NATS
 	away         bool              // no connection to NATS
-	retries      map[key]retry     // ids with mail that nobody had
+	retries      map[key]retry     // ids with mail here that no node had
 	hints        [2]map[key]string // the node where an id was last; see hintLocked
-	rotated      time.Time         // when hints began anew
+	rotated      time.Time         // when the newer of the hints was begun
 }
 
-// A message is anything that send publishes and no request: it has no outcome to wait for.
+// A message is anything else that send publishes. Unlike a request, it has no outcome to wait for.
 type message struct {
 	subject string
 	data    []byte
 }
 
-// A remote is the [gcpool.Cluster] of a pool. Its methods are not part of Node's API.
+// A remote is the [gcpool.Cluster] of a pool. It is a type of its own to keep these methods out of
+// Node's API.
 type remote struct{ *Node }
 
 // Forward implements [gcpool.Cluster]. It does not block.
@@ -88,7 +90,7 @@ func (n remote) Broadcast(pool string, data []byte) error {
 	return nil
 }
 
-// enqueue adds a request, or what is left of it, to the queue.
+// enqueue adds a request, or the rest of one, to the queue.
 func (n *outgoing) enqueue(r *request) {
 	n.mu.Lock()
 	if r.heard.IsZero() { // it is new
@@ -106,8 +108,9 @@ func (n *outgoing) enqueue(r *request) {
 	n.mu.Unlock()
 }
 
-// hintLocked returns the node where an id was last, according to an answer or an announcement of
-// the last hintTTL, or the one before. It is "" if the node did not have the id.
+// hintLocked returns the node where an id was last, according to an answer or an announcement from
+// the current period of hintTTL or the period before. The node is "" if the id was not where this
+// node expected it, or has left this node for an unknown one.
 func (n *outgoing) hintLocked(k key) (node string, ok bool) {
 	if node, ok := n.hints[0][k]; ok {
 		return node, true

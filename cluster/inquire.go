@@ -8,13 +8,14 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// patience is how long a push may stay without an answer while another node has its id.
+// patience is how long a push may wait for an answer while another node has its id.
 const patience = time.Second
 
-// inquireLocked asks what became of silent requests. Otherwise a lost request would hold up the next
-// ones for WithTimeout. It asks the nodes that may have received the request. After a second it
-// asks all nodes, because one of them may have the id. A request that has been silent for two ticks
-// no longer counts as in flight, so that a node that hangs does not block requests to others.
+// inquireLocked asks what became of requests without an answer. Otherwise a lost request would hold
+// up the next requests for its id for WithTimeout. It asks the nodes that may have received the
+// request. After a second it asks all nodes, because another of them may have the id by then. After
+// two ticks without an answer a request no longer counts as in flight, so that a node that hangs
+// does not block requests to other nodes.
 func (n *incoming) inquireLocked(now time.Time) {
 	probes := map[string][]byte{}
 	for number, r := range n.out {
@@ -35,7 +36,7 @@ func (n *incoming) inquireLocked(now time.Time) {
 				b = append(appendString(nil, n.id), probe)
 			}
 			more := appendString(appendString(binary.AppendUvarint(b, number), r.pool), r.id)
-			if len(b) < piece && len(more) <= n.limit { // otherwise it asks the next time
+			if len(b) < piece && len(more) <= n.limit { // otherwise ask about r the next time
 				b = more
 				r.asked = now
 			}
@@ -55,9 +56,10 @@ func (n *incoming) mayHaveLocked(r *request) []string {
 	return n.everybodyLocked()
 }
 
-// absentLocked notes that a node never received r, and returns the outcome, or errOpen. It is
-// ErrMoved if no node can have r. It is ErrUncertain if a node that hangs may have r, while the
-// absent node has the id. A question may be asked twice.
+// absentLocked notes that a node never received r, and returns the outcome of r, or errOpen. The
+// outcome is ErrMoved if no node can have received r. It is ErrUncertain if a node that hangs may
+// have received r, and the node that answered has the id. In that case a question is asked again,
+// because asking twice does no harm.
 func (n *incoming) absentLocked(r *request, node string, here bool) error {
 	r.absent = append(r.absent, node)
 	switch {
@@ -74,8 +76,9 @@ func (n *incoming) absentLocked(r *request, node string, here bool) error {
 	return errOpen
 }
 
-// sweep gives up overdue requests, and asks about silent ones. At the end it gives up all requests:
-// enqueue looks at ended under mu, so none comes after that.
+// sweep gives up overdue requests, and asks about requests without an answer. Once the node has
+// ended, it gives up all requests. enqueue looks at ended under mu, so no request is queued after
+// that.
 func (n *incoming) sweep() {
 	ended := map[*request]error{}
 	n.mu.Lock()
@@ -99,5 +102,5 @@ func (n *incoming) sweep() {
 	for r, err := range ended {
 		n.finish(r, err)
 	}
-	wake(n.sending) // it checks whether NATS is connected
+	wake(n.sending) // send checks whether NATS is connected
 }

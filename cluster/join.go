@@ -59,18 +59,18 @@ func (n *Node) subscribe() error {
 	return (&announcer{Node: n}).permitted(before)
 }
 
-// permitted returns an error if NATS does not permit a subject that a node needs, or so many
-// subscriptions. NATS reports each violation before it answers a ping. The argument before is the
-// last error before the first of these messages. Other nodes take none of them. It sends no
-// heartbeat to all nodes: they would then ask this node about lost pushes for an hour, even if Join
-// fails.
+// permitted returns an error if NATS does not permit a subject that a node needs, or allows too few
+// subscriptions. It uses each subject once, and then pings NATS, which reports each violation
+// before it answers the ping. The argument before is nc's last error from the time before
+// subscribe. Other nodes ignore these messages. None of them is a heartbeat to all nodes: the
+// others would then ask this node about lost pushes for an hour, even if Join fails.
 func (s *announcer) permitted(before error) error {
 	self := appendString(nil, s.id)
 	s.publish(s.subject("s"), append(self, joined, 0, 0))
 	s.heartbeatTo(s.subject("s", s.id), alive)
 	s.publish(s.subject("d", s.id), append(self, probe))
 	s.publish(s.subject("r", s.id, "0"), self)
-	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that nobody has
+	s.publish(s.subject("b"), appendString(self, s.id)) // a pool that no node has
 	nobodys := []string{s.subject("m", token(""), token("")), s.subject("p", s.id, "0")}
 	for _, subject := range nobodys {
 		s.publish(subject, self)
@@ -85,22 +85,22 @@ func (s *announcer) permitted(before error) error {
 	}
 	err := s.nc.LastError()
 	if err != before && errors.Is(err, nats.ErrPermissionViolation) || errors.Is(err, nats.ErrMaxSubscriptionsExceeded) {
-		return err // nats.go has one value for the second
+		return err // before may be ErrMaxSubscriptionsExceeded too: nats.go has one value for it
 	}
 	return nil
 }
 
 func (n *Node) unsubscribe() {
 	for _, sub := range n.subs {
-		_ = sub.Unsubscribe() // it fails only if nc is closed, which has ended it
+		_ = sub.Unsubscribe() // fails only if nc is closed, which has ended sub too
 	}
 }
 
-// watch notes the errors of NATS, and passes them on to the handler that nc had before.
+// watch records the errors of NATS, and passes them on to the handler that nc had before.
 func (n *Node) watch() {
 	before, self := n.nc.ErrorHandler(), weak.Make(n)
 	n.nc.SetErrorHandler(func(nc *nats.Conn, sub *nats.Subscription, err error) {
-		if n := self.Value(); n != nil && !n.ended.Load() { // nc outlives the node, and must not keep it
+		if n := self.Value(); n != nil && !n.ended.Load() { // nc outlives the node, and must not retain it
 			noted := err
 			if sub != nil {
 				noted = fmt.Errorf("%w: %q", err, sub.Subject)

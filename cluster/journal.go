@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A journal is what a node says of its errors.
+// A journal records and logs the errors of a node.
 type journal struct {
 	name    string
 	logs    *slog.Logger
@@ -16,7 +16,7 @@ type journal struct {
 	faulted atomic.Int64          // when an error was logged last
 }
 
-// note records an error, and logs at most one a second.
+// note records an error, and logs at most one per second.
 func (j *journal) note(err error) {
 	now := time.Now().UnixNano()
 	if last := j.faulted.Load(); now-last > int64(time.Second) && j.faulted.CompareAndSwap(last, now) {
@@ -26,13 +26,14 @@ func (j *journal) note(err error) {
 	j.fault.Store(&err)
 }
 
-// noteOnce records and logs an error that is noted only once, when it begins.
+// noteOnce records an error and always logs it. It is for conditions that a caller reports only
+// once, when they begin.
 func (j *journal) noteOnce(err error) {
 	j.fault.Store(&err)
 	j.log(slog.LevelWarn, "gcpool/cluster: error", "err", err)
 }
 
-// log logs on a goroutine, because a logger may block or panic.
+// log logs on a goroutine of its own, because a logger may block or panic.
 func (j *journal) log(level slog.Level, text string, args ...any) {
 	go func() {
 		defer func() { _ = recover() }()

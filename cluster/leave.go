@@ -11,13 +11,13 @@ import (
 
 // Leave takes the node out of the cluster. Its pool continues to serve its own ids. Leave tells the
 // other nodes, and waits for the outcomes of messages that are on their way. If ctx ends first, it
-// reports these messages with ErrUncertain and returns ctx's error. nc stays open. Another call
-// waits for the first one, until its own ctx ends, and returns the same.
+// reports these messages with ErrUncertain and returns ctx's error. nc stays open. A second call
+// waits for the first, until its own ctx ends, and returns the same error.
 //
 // Call Leave after [gcpool.Pool.Shutdown], which still needs the node to deliver what is left.
 // Leave then waits until each user of this node is connected to another node, for about 2 s after
-// the user's connection here has ended. Until then the other nodes keep what is pushed to the
-// user, and deliver it there.
+// the user's connection here has ended. Until then the other nodes keep the messages that are
+// pushed to the user, and then deliver them to the user's new node.
 func (n *Node) Leave(ctx context.Context) error {
 	if !n.joined() || ctx == nil {
 		return fmt.Errorf("%w: no node or nil context", gcpool.ErrInvalid)
@@ -53,8 +53,8 @@ func (n *Node) leave(ctx context.Context) error {
 	return cmp.Or(unsettled, held)
 }
 
-// await calls f, and returns when f has returned, or with ctx's error when ctx ends. f may be held
-// up in a write of nc. Then it ends after that.
+// await calls f, and waits until f returns. If ctx ends first, await returns ctx's error, and f
+// goes on: nothing can interrupt a write of nc.
 func await(ctx context.Context, f func()) error {
 	ended := make(chan struct{})
 	go func() {
@@ -69,9 +69,9 @@ func await(ctx context.Context, f func()) error {
 	}
 }
 
-// settle waits until nothing is on its way. Once the ids are withdrawn, accept takes no more
-// requests, and all that it has taken are in deliveries. If receive still refuses requests, those
-// answers go out with the farewell.
+// settle waits until no message is on its way. Once the ids are withdrawn, accept takes no more
+// requests, and all requests that it has taken are in deliveries. If receive is still refusing
+// requests, its answers leave with the farewell.
 func (n *Node) settle(ctx context.Context) error {
 	for {
 		if n.withdrawn.Load() && len(n.in) == 0 {

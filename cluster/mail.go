@@ -8,15 +8,15 @@ import (
 )
 
 // A retry is the next time to look for an id whose messages wait in the mailbox here. NATS said
-// that nobody has the id, but it also says so while a route is down, and nothing shows when the
-// route is up again. Each pause is twice the last one, so an id that stays away costs few
-// questions.
+// that no node has the id, but it also says so while a route is down, and nothing tells a node that
+// the route is up again. Each pause is twice as long as the last, so an id that stays away costs
+// few questions.
 type retry struct {
 	due   time.Time
 	pause time.Duration
 }
 
-// keep adds a retry for an id if a message that nobody took went into its mailbox.
+// keep adds a retry for an id if a message that no node took went into its mailbox.
 func (n *outgoing) keep(k key, err error) {
 	nobody := errors.Is(err, gcpool.ErrNotConnected) && !errors.Is(err, gcpool.ErrMoved)
 	if nobody && n.hasMail(k) {
@@ -28,7 +28,7 @@ func (n *outgoing) keep(k key, err error) {
 
 func (n *outgoing) hasMail(k key) bool { return n.pool.GetConn(k.pool).Info(k.id).Mailbox > 0 }
 
-// lookAgain asks where ids with mail are. The mail of an id that is found goes to its node.
+// lookAgain asks which nodes have the ids with mail here. If an id is found, its mail goes there.
 func (n *outgoing) lookAgain(now time.Time) {
 	var due []key
 	n.mu.Lock()

@@ -25,7 +25,7 @@ func (s *announcer) tick() {
 
 // lookAtNATS checks whether nc has closed or reconnected. After a reconnect the other nodes count
 // as gone until their next heartbeats, which show whether announcements were lost. If this node has
-// not heard itself for natsTimeout, it connects again: nats.go may take minutes to notice that the
+// not heard itself for natsTimeout, it reconnects: nats.go can take minutes to notice that the
 // machine of a server has vanished.
 func (s *announcer) lookAtNATS() {
 	resumes, connected, lost := s.nc.Stats().Reconnects, s.nc.IsConnected(), error(nil)
@@ -42,7 +42,7 @@ func (s *announcer) lookAtNATS() {
 		s.noteOnce(noted)
 	}
 	s.lost = lost
-	if connected && resumes != s.resumes { // which also counts attempts
+	if connected && resumes != s.resumes { // resumes also counts failed attempts
 		s.log(slog.LevelInfo, "gcpool/cluster: connected to NATS again")
 		s.resumes, s.unheard, s.lastHeartbeat = resumes, time.Time{}, time.Time{}
 		s.mu.Lock()
@@ -61,7 +61,7 @@ func (s *announcer) lookAtNATS() {
 	}
 }
 
-// forget removes old members, and ids that need not be held any more.
+// forget removes old members, and ids that no longer need to be held.
 func (s *announcer) forget(now time.Time) {
 	s.mu.Lock()
 	for node, m := range s.members {
@@ -82,8 +82,8 @@ func (s *announcer) forget(now time.Time) {
 	}
 }
 
-// heartbeat tells the other nodes that this node is alive. The heartbeat comes back to this node,
-// even while the node leaves.
+// heartbeat tells the other nodes that this node is alive. The heartbeat also comes back to this
+// node, even while the node leaves.
 func (s *announcer) heartbeat() {
 	if !s.nc.IsConnected() {
 		return
@@ -106,8 +106,9 @@ func (s *announcer) heartbeatTo(subject string, kind byte) {
 	s.publish(subject, b)
 }
 
-// hear handles an announcement. Connections that came before have their versions first: a time in
-// the announcement may move the clock, and the connections would count as newer than they are.
+// hear handles an announcement. First it gives versions to the connections that came before it: a
+// time in the announcement can move the clock ahead, and these connections would then count as
+// newer than they are.
 func (s *announcer) hear(m *nats.Msg) {
 	s.update()
 	d := decoder{left: m.Data}
@@ -137,8 +138,9 @@ func (s *announcer) hear(m *nats.Msg) {
 	}
 }
 
-// joined handles ids with a new connection, and notes up to which number all have been heard.
-// After ids that were lost or refused it notes nothing, so this node asks for them.
+// joined handles an announcement of ids that have new connections at node. It notes the number up
+// to which this node has heard all ids of that node. If ids were lost before this announcement, or
+// an id in it was refused, it notes nothing, so this node asks for them again.
 func (s *announcer) joined(node string, d *decoder) {
 	after, upTo := d.number(), d.number()
 	for d.more() {
@@ -156,9 +158,10 @@ func (s *announcer) joined(node string, d *decoder) {
 }
 
 // elsewhere handles a connection of an id at another node. If the connection here is newer, it
-// tells that node. Otherwise it closes the connection here. A connection here that waits to be
-// announced is announced first. Otherwise, if it is older, only a later message of the other node
-// would close it, and no count would show if that message is lost.
+// tells that node. Otherwise it closes the connection here. It first announces a connection here
+// that has not been announced yet. Without that, an older connection here would stay open until the
+// other node objects to its announcement, and nothing would reveal that the objection was lost: it
+// has no number.
 func (s *announcer) elsewhere(k key, node string, version uint64) {
 	s.refresh(k)
 	s.sayFresh()
@@ -168,7 +171,7 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 		return
 	}
 	s.mu.Lock()
-	if _, ok := s.hintLocked(k); ok || e != nil { // the node in the hint may hang
+	if _, ok := s.hintLocked(k); ok || e != nil { // the node in an old hint may hang
 		s.hints[0][k] = node
 	}
 	s.mu.Unlock()
@@ -180,8 +183,8 @@ func (s *announcer) elsewhere(k key, node string, version uint64) {
 	}
 }
 
-// evict closes the connection of an entry, but not a later connection of its id. It reports
-// whether it closed it. The pool then calls Changed.
+// evict closes the connection of an entry, but not a later connection of its id, and reports
+// whether it did. After that, the pool calls Changed.
 func (s *announcer) evict(e *entry) (done bool) {
 	_ = s.pool.GetConn(e.pool).Get(e.id, func(conn net.Conn) error {
 		done = s.added(e.key).Equal(e.added) && s.local.Evict(e.pool, e.id, conn)
@@ -190,9 +193,9 @@ func (s *announcer) evict(e *entry) (done bool) {
 	return done
 }
 
-// alive handles a heartbeat, and asks for ids that were missed. A heartbeat to this node alone
-// shows that its sender knows this node. A node without ids does not need to know the ids of a
-// newcomer.
+// alive handles a heartbeat, and asks its sender for ids that this node has missed. A heartbeat to
+// this node alone shows that its sender knows this node. If this node has no ids when it first
+// hears another node, it does not ask for the ids that the other node has announced so far.
 func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
 	name, sent := d.string(), s.timeOf(d)
 	last, requests := d.number(), d.number()
@@ -201,7 +204,7 @@ func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
 	}
 	s.mu.Lock()
 	m := s.memberLocked(node)
-	d.bad = s.members[node] == nil // there are too many
+	d.bad = s.members[node] == nil // there are too many nodes
 	if d.bad || s.withdrawn.Load() || m.over {
 		s.mu.Unlock()
 		return
@@ -211,7 +214,7 @@ func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
 		m.whole = last
 	}
 	if !toAll {
-		if s.strangerLocked(node) { // it would not ask here about requests that it has sent before
+		if s.strangerLocked(node) { // it would not ask this node about requests that it sent earlier
 			m.refuse(requests)
 		}
 		m.knows = max(m.knows, sent)
@@ -222,22 +225,22 @@ func (s *announcer) alive(node string, d *decoder, kind uint64, toAll bool) {
 	if kind == greeting {
 		s.heartbeatTo(s.subject("s", node), alive)
 	} else if first && toAll {
-		s.heartbeatTo(s.subject("s", node), greeting) // its clock may be behind
+		s.heartbeatTo(s.subject("s", node), greeting) // its clock may be behind ours
 	}
 	if whole != last {
 		s.publish(s.subject("s", node), binary.AppendUvarint(append(appendString(nil, s.id), missing), whole))
 	}
-	if back { // some mail may be for ids there
+	if back { // the mailbox here may hold messages for ids there
 		for _, p := range s.pool.Stats() {
 			s.local.Appeared(p.Name, "")
 		}
 	}
 }
 
-// repeat announces again, on a subject of one node, the ids that were announced after a number. If
-// pool is not nil, it announces only the ids of that pool. A message without ids is the last one.
+// repeat announces again, to one node at subject, the ids whose numbers are above after. If pool is
+// not nil, it announces only the ids of that pool. The last message has no ids.
 func (s *announcer) repeat(subject string, after uint64, pool *string) {
-	s.update() // also what has come just now
+	s.update() // to include ids that have just come
 	var ids []*entry
 	for _, e := range s.entries {
 		if e.number > after && (pool == nil || e.pool == *pool) {

@@ -6,18 +6,19 @@
 //		nats.PingInterval(2*time.Second), nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort())
 //	node, err := cluster.Join(pool, nc)
 //	...
-//	node.Leave(ctx) // after pool.Shutdown and before nc.Close; README has all steps
+//	node.Leave(ctx) // after pool.Shutdown and before nc.Close; the README has all the steps
 //
-// The rest of the application stays as it was. StreamPool.Add on any node reaches the id on the
-// node where it is connected. The outcome comes back: written, or undelivered for the same
+// The rest of the application stays the same. StreamPool.Add on any node reaches the id on the
+// node where it is connected, and the outcome comes back: written, or undelivered for the same
 // reasons as without a cluster.
 //
 // # Delivery
 //
 // A message for an id that is connected to this node does not touch NATS. Every other id is a NATS
-// subject, to which the id's node subscribes. If no node subscribes to it, NATS says so at once,
-// and the outcome is [gcpool.ErrNotConnected]. If NATS or the other node is lost on the way, the
-// outcome is [ErrUncertain], and the message is never sent a second time.
+// subject, and the node that has the id subscribes to it. If no node subscribes, NATS says so at
+// once, and the outcome is [gcpool.ErrNotConnected]. If NATS or the other node is lost while the
+// message is on its way, the outcome is [ErrUncertain], and the message is never sent a second
+// time.
 //
 // # Order
 //
@@ -27,14 +28,15 @@
 //
 // # One connection
 //
-// The newest connection of an id wins in the whole cluster. The older one is closed, and what
-// waited for it follows. A node learns of a connection elsewhere as soon as NATS delivers a
-// message. Until then both connections are served.
+// The newest connection of an id wins in the whole cluster. The older connection is closed, and the
+// messages that waited for it follow to the new one. A node learns of a connection on another node
+// as soon as NATS delivers the announcement. Until then both connections are served.
 //
 // # Goroutines
 //
-// A node has three goroutines, and one of nats.go, until Leave. A Broadcast that waits for slow
-// readers takes one more in each pool. An id takes no goroutine, only a NATS subscription.
+// Until Leave, a node runs three goroutines, and nats.go one more for it. While Broadcasts wait for
+// slow readers of a pool, that pool takes another. An id takes no goroutine, only a NATS
+// subscription.
 package cluster
 
 import (
@@ -76,24 +78,25 @@ var (
 const (
 	// tick is how often deadlines are checked.
 	tick = 100 * time.Millisecond
-	// retryDelay is how long a message whose id has just moved waits for its next try. The pauses
-	// grow with the time of the search, up to maxRetryDelay.
+	// retryDelay is the first pause before a message whose id has just moved is sent again. The
+	// pauses grow as the search for the id goes on, up to maxRetryDelay.
 	retryDelay    = 2 * time.Millisecond
 	maxRetryDelay = 50 * time.Millisecond
-	// heartbeat is how often a node announces that it is alive. After memberTimeout without a
-	// heartbeat it counts as gone.
+	// heartbeat is how often a node announces that it is alive. A node counts as gone after
+	// memberTimeout without a heartbeat.
 	heartbeat     = time.Second
 	memberTimeout = 7 * heartbeat / 2
-	// natsTimeout is how long NATS may be silent before the node connects again. It is long enough
-	// that a slow server keeps its nodes.
+	// natsTimeout is how long NATS may be silent before the node reconnects. It is long enough that
+	// a server that is merely slow does not lose its nodes.
 	natsTimeout = 5 * heartbeat
-	// hintTTL is how long, at least, a node remembers where an id was last.
+	// hintTTL is the shortest time for which a node remembers where an id was last.
 	hintTTL = time.Second
 	// maxInFlight bounds the requests that have been out for less than two ticks, so that the
 	// requests of many nodes fit into a node's inbox.
 	maxInFlight = 4096
 	inbox       = 1 << 16
-	// broadcastBytes bounds the Broadcasts that wait for NATS, and for readers of a pool.
+	// broadcastBytes bounds the Broadcasts that wait for NATS, and those that wait for the readers
+	// of a pool.
 	broadcastBytes = 64 << 20
 	// maxNodes bounds the other nodes, maxName the bytes of a node's name, and of a prefix.
 	maxNodes = 10_000
@@ -102,9 +105,9 @@ const (
 	piece = 32 << 10
 )
 
-// A Node is the part of one process in a cluster. Join makes it. On any other Node, such as a nil
-// one, methods return gcpool.ErrInvalid, or the zero value. All methods may be called from any number
-// of goroutines at once.
+// A Node represents this process in a cluster. Join makes it. The methods of any other Node, such
+// as a nil one, return gcpool.ErrInvalid, or the zero value. All methods may be called from any
+// number of goroutines at once.
 type Node struct {
 	incoming
 
@@ -123,23 +126,24 @@ type Node struct {
 // A key names an id of a pool.
 type key struct{ pool, id string }
 
-// Join connects pool to the other nodes that have joined with the same prefix, over nc. It announces
-// the ids of pool, those that are connected already and those that come later. Join may come before
-// or after Register. Call it before Start: without a cluster, messages to ids on other nodes are
-// undelivered.
+// Join connects pool to the other nodes that have joined with the same prefix, over nc. It
+// announces the ids of pool: those that are already connected, and those that connect later. Join
+// may be called before or after Register. Call it before Start: without a cluster, messages to ids
+// on other nodes are undelivered.
 //
-// Join waits for one round trip, no longer than WithTimeout. Messages for ids that are not
-// connected here wait meanwhile. It returns gcpool.ErrInvalid for a nil pool, a nil connection,
-// nats.NoEcho or an option that makes no sense; nats.ErrConnectionClosed if nc is not connected;
-// nats.ErrPermissionViolation if NATS does not permit what README lists;
+// Join waits for one round trip to NATS, no longer than WithTimeout. Meanwhile, messages for ids
+// that are not connected here wait. It returns gcpool.ErrInvalid for a nil pool, a nil connection,
+// nats.NoEcho or an invalid option; nats.ErrConnectionClosed if nc is not connected;
+// nats.ErrPermissionViolation if NATS denies a permission that the README lists;
 // nats.ErrMaxSubscriptionsExceeded if it allows fewer subscriptions than a node needs, or if nc has
 // met that limit before; nats.ErrHeadersNotSupported before NATS 2.2; gcpool.ErrRegistered if pool
 // is in a cluster already; and gcpool.ErrClosed after the Shutdown of pool.
 //
 // TLS, credentials and permissions come with nc. Set MaxReconnects(-1) and IgnoreAuthErrorAbort,
-// because a node whose nc is closed for good can only leave. If NATS does not answer for 5 s, the
-// node connects again. A write that nats.go has begun delays that by up to nats.FlusherTimeout,
-// which is a minute by default: set 2 s. Use each nc, and each pool, for one Node only.
+// because a node whose nc is closed permanently can only leave. If NATS does not answer for 5 s,
+// the node reconnects. A write that nats.go has begun delays the reconnect by up to
+// nats.FlusherTimeout; set it to 2 s, because the default is a minute. Use each nc, and each pool,
+// for one Node only.
 func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	n := newNode()
 	n.pool, n.local, n.nc = pool, gcpool.NewLocal(pool), nc
@@ -154,7 +158,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	}
 	n.limit = int(nc.MaxPayload())
 	if err := pool.SetCluster(remote{n}); err != nil {
-		return nil, err // before NATS, or another node, knows of this one
+		return nil, err // neither NATS nor any other node knows of this node yet
 	}
 	if err := n.subscribe(); err != nil {
 		_ = pool.SetCluster(nil) // fails after Shutdown
@@ -171,7 +175,7 @@ func Join(pool *gcpool.Pool, nc *nats.Conn, opts ...Option) (*Node, error) {
 	return n, nil
 }
 
-// newNode returns a node with the defaults, which does nothing yet.
+// newNode returns a node with the default options. It does nothing yet.
 func newNode() *Node {
 	b := &bus{
 		prefix: "gcpool", timeout: 5 * time.Second, id: nuid.Next(), clock: startClock(),
@@ -192,10 +196,10 @@ func newNode() *Node {
 	}
 }
 
-// Err returns the last error, nil if there was none: an error of NATS, such as a lost connection, a slow
-// consumer or a subject that is not permitted, or a message of another node that made no sense. It
-// stays when the cause is gone. Errors are also logged, at most one a second, and a lost or closed
-// connection always.
+// Err returns the last error, or nil if there was none. It can be an error of NATS, such as a lost
+// connection, a slow consumer or a subject that is not permitted, or a malformed message from
+// another node. Err continues to return it after its cause is gone. The node also logs errors, at
+// most one per second; a lost or closed connection is always logged.
 func (n *Node) Err() error {
 	if !n.joined() {
 		return fmt.Errorf("%w: no node", gcpool.ErrInvalid)

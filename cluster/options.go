@@ -16,12 +16,13 @@ func WithPrefix(prefix string) Option { return func(n *Node) { n.prefix = prefix
 // unique. The default is a unique string.
 func WithName(name string) Option { return func(n *Node) { n.name = name } }
 
-// WithTimeout sets how long a message that has left this node waits for an answer. Then it ends with
-// ErrUncertain. A node that holds the message for a slow peer says so, and the time begins anew. Time
-// in which this process was stopped does not count. WithTimeout also bounds how long a node looks for
-// an id that each node says is with another. The default is 5 s; d must be at least a second.
+// WithTimeout sets how long a message that has left this node waits for an answer before it ends
+// with ErrUncertain. A node that holds the message for a slow peer says so, and the wait starts
+// over. Time during which this process was stopped does not count. WithTimeout also bounds how long
+// a node looks for an id that each node says is on another node. The default is 5 s; d must be at
+// least a second.
 func WithTimeout(d time.Duration) Option { return func(n *Node) { n.timeout = d } }
 
-// WithLogger sets where the node logs errors of NATS, malformed messages and a lost connection, at
-// Warn, and that it is connected again, at Info. The default, and nil, is slog.Default.
+// WithLogger sets where the node logs errors of NATS, malformed messages and lost connections, at
+// Warn, and reconnects, at Info. The default is slog.Default, which nil also selects.
 func WithLogger(l *slog.Logger) Option { return func(n *Node) { n.logs = l } }

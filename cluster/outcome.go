@@ -6,8 +6,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// claim removes a request from out, and the caller settles it. It returns nil if another caller
-// has claimed the request.
+// claim removes a request from out for the caller to settle. It returns nil if another caller has
+// claimed the request.
 func (n *outgoing) claim(number uint64) *request {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -34,11 +34,12 @@ func (n *outgoing) uncountLocked(r *request) {
 	}
 }
 
-// finish settles a request. err is the outcome of all messages that have none. If err is nil, messages
-// without an outcome go to r.node. A request that has moved is sent again, for up to WithTimeout. The
-// pauses grow with the time of the search, so that a request soon finds an id that has just moved. The
-// pool decides what becomes of the request if the id is connected here by now, if some of its messages
-// have outcomes, or if this node leaves.
+// finish settles a request, or sends it again. err is the outcome of all messages that have none
+// yet; if err is nil, these messages go to r.node. A request that ends with ErrMoved is sent again,
+// for up to WithTimeout. The pauses are short at first, so that a request soon finds an id that has
+// just moved, and grow as the search goes on. finish returns the request to the pool instead, with
+// ErrMoved, if the id is connected here by now, if some of its messages have outcomes, or if this
+// node leaves.
 func (n *outgoing) finish(r *request, err error) {
 	searched := n.now().Sub(r.since)
 	switch {

@@ -12,14 +12,14 @@ import (
 )
 
 // Stats is a snapshot of a Node. For the outcomes of messages see [gcpool.Pool.Stats], where
-// Forwarded counts those that another node has written.
+// Forwarded counts the messages that another node has written.
 type Stats struct {
 	Nodes     int    // other nodes that were heard within 3.5 s
 	IDs       int    // ids that are connected here and announced
 	Waiting   int    // requests without an answer; a request is a batch for an id, or a question
 	Requests  uint64 // requests sent
-	Received  uint64 // requests of other nodes
-	Malformed uint64 // messages that made no sense and were dropped
+	Received  uint64 // requests from other nodes
+	Malformed uint64 // malformed messages, which were dropped
 }
 
 // Stats returns a snapshot. It does not block.
@@ -38,15 +38,15 @@ func (n *Node) Stats() Stats {
 
 // Where returns the name of the node to which id is connected in a pool. If two nodes have that
 // name, it returns the name, "/" and the unique id of the node. Where returns
-// gcpool.ErrNotConnected if no node has the id, and if there is no connection to NATS; ErrUncertain
+// gcpool.ErrNotConnected if no node has the id, or if there is no connection to NATS; ErrUncertain
 // if no answer comes within WithTimeout; and ctx's error if ctx ends first. It does not ask NATS if
-// id is connected here. For up to 2 s after the Shutdown of a node, Where waits for its users to
-// connect elsewhere.
+// id is connected here. For up to 2 s after the Shutdown of a node, Where waits for the users of
+// that node to connect elsewhere.
 func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	if !n.joined() || ctx == nil || id == "" {
 		return "", fmt.Errorf("%w: no node, nil context or empty id", gcpool.ErrInvalid)
 	}
-	for since := n.now(); ; { // a node that leaves gives up each question at once
+	for since := n.now(); ; { // while this node leaves, a question soon ends with ErrMoved: ask again
 		if !n.added(key{pool, id}).IsZero() {
 			return n.nameOf(n.id, n.name), nil
 		}
@@ -67,12 +67,12 @@ func (n *Node) Where(ctx context.Context, pool, id string) (string, error) {
 	}
 }
 
-// Online iterates over the ids that are connected in a pool: first the ids on this node, then those
-// on the others. It asks each node when its turn comes, gathers that node's ids in memory, and
-// leaves out a node that has gone by then. An id that moves meanwhile may come twice, or not at
-// all. If a node does not answer completely within WithTimeout, an error comes in place of its ids,
-// and the iteration goes on. If ctx ends, the iteration ends with its error. Ids of other nodes
-// that do not fit into NATS's max_payload are left out.
+// Online iterates over the ids that are connected in a pool: first the ids on this node, then the
+// ids on the other nodes. It asks each node when its turn comes, gathers that node's ids in memory,
+// and skips a node that has gone by then. An id that moves meanwhile may appear twice, or not at
+// all. If a node does not answer completely within WithTimeout, an error takes the place of its
+// ids, and the iteration goes on. If ctx ends, the iteration ends with ctx's error. Ids of other
+// nodes that do not fit into NATS's max_payload are left out.
 func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error] {
 	return func(yield func(string, error) bool) {
 		if !n.joined() || ctx == nil {
@@ -103,7 +103,7 @@ func (n *Node) Online(ctx context.Context, pool string) iter.Seq2[string, error]
 	}
 }
 
-// ask returns the ids of another node, and none if the node has gone.
+// ask returns the ids of another node, or none if the node has gone.
 func (n *Node) ask(ctx context.Context, node, pool string) (ids []string, err error) {
 	inbox := n.subject("p", n.id, nuid.Next())
 	sub, err := n.nc.SubscribeSync(inbox)

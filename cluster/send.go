@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// send is the goroutine that publishes requests and answers. nc blocks while NATS does not read,
-// and no other goroutine should wait for that.
+// send is the goroutine that publishes requests and answers. Publishing blocks while NATS does not
+// read, and receive must not wait for that.
 func (n *outgoing) send() {
 	for {
 		select {
@@ -26,7 +26,8 @@ func (n *outgoing) send() {
 	}
 }
 
-// round publishes what waits, and reports whether more has come in the meantime.
+// round publishes the messages and requests that wait, and reports whether more have come
+// meanwhile.
 func (n *outgoing) round() (more bool) {
 	limit, away := int(n.nc.MaxPayload()), !n.nc.IsConnected()
 	n.mu.Lock()
@@ -55,10 +56,10 @@ func (n *outgoing) round() (more bool) {
 	return len(n.pending) > 0 || len(n.queue) > 0 && n.inFlight < maxInFlight
 }
 
-// take moves the first request from the queue to out, where n.number is its number. It
-// encodes the request into n.buf, with as many messages as one NATS message holds, and
-// returns the subject, or why the request cannot be sent. First messages that are too large have
-// their outcome at once. It returns nil if the queue is empty or maxInFlight is reached.
+// take moves the first request from the queue to out, under the number n.number. It encodes the
+// request into n.buf, with as many of its messages as one NATS message holds, and returns the
+// subject, or why the request cannot be sent. Messages at the front that are too large get their
+// outcome at once. take returns nil if the queue is empty or maxInFlight is reached.
 func (n *outgoing) take() (r *request, subject string, err error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -95,8 +96,8 @@ func (n *outgoing) take() (r *request, subject string, err error) {
 	return r, n.subjectOf(r.key), err
 }
 
-// publishRequest publishes n.buf. It returns an error if certainly nothing has left.
-// After other errors, the answer or the deadline decides.
+// publishRequest publishes n.buf. It returns an error only if the request certainly has not left
+// this node. After any other error, the answer or the deadline decides the outcome.
 func (n *outgoing) publishRequest(subject, reply string) error {
 	err := n.nc.PublishRequest(subject, reply, n.buf)
 	n.requests.Add(1)
@@ -111,7 +112,7 @@ func (n *outgoing) publishRequest(subject, reply string) error {
 	return nil
 }
 
-// wake wakes the goroutine that waits at c. If none waits, the next one does not have to.
+// wake wakes the goroutine that waits on c. If none waits, the next to wait goes on at once.
 func wake(c chan struct{}) {
 	select {
 	case c <- struct{}{}:
@@ -119,7 +120,7 @@ func wake(c chan struct{}) {
 	}
 }
 
-// flush waits until NATS has the last answers, up to WithTimeout.
+// flush waits until NATS has the last answers, for at most WithTimeout.
 func (n *outgoing) flush(ctx context.Context) {
 	if n.nc.IsConnected() {
 		ctx, cancel := context.WithTimeout(ctx, n.timeout)
@@ -128,7 +129,8 @@ func (n *outgoing) flush(ctx context.Context) {
 	}
 }
 
-// answerLocked adds an answer to the message for its node, or begins another if it does not fit.
+// answerLocked adds an answer to the pending message for its node, or begins another message if the
+// answer does not fit.
 func (n *outgoing) answerLocked(node string, number uint64, kind byte, codes []byte, name string) {
 	size := 3*binary.MaxVarintLen64 + 1 + len(codes) + len(name) // at most
 	i, ok := n.slots[node]

@@ -7,18 +7,18 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// broadcastCost is how many bytes a waiting Broadcast takes besides its data.
+// broadcastCost is how many bytes a waiting Broadcast takes in addition to its data.
 const broadcastCost = 256
 
-// A broadcast holds the Broadcasts of other nodes that wait for slow readers of a pool.
+// A broadcast holds the Broadcasts from other nodes that wait for slow readers of a pool.
 // It exists while its goroutine runs.
 type broadcast struct {
 	waiting [][]byte
 	bytes   int
 }
 
-// receiveBroadcast handles a Broadcast of another node. It does not wait for readers, because
-// then one pool would wait for the readers of another.
+// receiveBroadcast handles a Broadcast from another node. It does not wait for readers, because
+// slow readers of one pool would then hold up the Broadcasts to the other pools.
 func (n *incoming) receiveBroadcast(m *nats.Msg) {
 	d := decoder{left: m.Data}
 	node, pool := d.string(), d.string()

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// long is how many bytes of a name its subject can hold. Longer names are hashed, because NATS
-// bounds a line of its protocol to 4 KiB.
+// long is the size of the longest name, in bytes, that goes into a subject unhashed. Longer names
+// are hashed, because NATS limits a line of its protocol to 4 KiB.
 const long = 64
 
 // token encodes a name so that none of its characters means anything to NATS.
@@ -32,14 +32,14 @@ func (n *bus) subject(tokens ...string) string {
 // subjectOf returns the subject of messages for an id.
 func (n *bus) subjectOf(k key) string { return n.subject("m", token(k.pool), token(k.id)) }
 
-// plain reports whether nuid may have made a node's id, so that it is safe in a subject.
+// plain reports whether node looks like an id that nuid makes. Such an id is safe in a subject.
 func plain(node string) bool {
 	return len(node) == 22 && !strings.ContainsFunc(node, func(r rune) bool {
 		return (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
 	})
 }
 
-// numbered returns the number of a request, which is in the subject for its answer.
+// numbered returns the number of a request of node. It is the last token of the reply subject.
 func (n *bus) numbered(reply, node string) (uint64, bool) {
 	digits, ok := strings.CutPrefix(reply, n.subject("r", node, ""))
 	number, err := strconv.ParseUint(digits, 10, 64)
@@ -52,13 +52,13 @@ func appendString[S string | []byte](b []byte, s S) []byte {
 }
 
 // A decoder decodes a message that came over NATS. It does not trust the message: once something
-// is missing, all that follows is empty, and bad is true.
+// is missing, bad is true and all further values are empty.
 type decoder struct {
 	left []byte
 	bad  bool
 }
 
-// number returns a number, or a kind: each kind is an ASCII letter, which is a varint as it is.
+// number returns a number, or a kind: a kind is an ASCII letter, which is also a one-byte varint.
 func (d *decoder) number() uint64 {
 	v, n := binary.Uvarint(d.left)
 	if n <= 0 {
@@ -69,7 +69,7 @@ func (d *decoder) number() uint64 {
 	return v
 }
 
-// bytes returns a part of the message, and does not copy it.
+// bytes returns a part of the message, without copying it.
 func (d *decoder) bytes() []byte {
 	n := d.number()
 	if n > uint64(len(d.left)) {
@@ -83,5 +83,5 @@ func (d *decoder) bytes() []byte {
 
 func (d *decoder) string() string { return string(d.bytes()) }
 
-// more reports whether there is anything left.
+// more reports whether anything is left.
 func (d *decoder) more() bool { return len(d.left) > 0 && !d.bad }
