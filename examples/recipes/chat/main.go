@@ -1,5 +1,5 @@
-// Chat passes messages between users by id. A user sends and gets lines of JSON. A message
-// that was not delivered comes back with the reason.
+// Chat passes messages between users by id. Users send and receive lines of JSON. A message
+// that was not delivered comes back to its sender with the reason.
 //
 //	go run ./examples/recipes/chat
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
@@ -7,7 +7,7 @@
 //
 // Then type as alice: {"to":"bob","text":"hi"}
 //
-// A page can also post it, and gets 200, or 503 with the reason:
+// A page can also post a message, and gets 200, or 503 with the reason:
 //
 //	curl -i -b session=demo-alice -d '{"to":"bob","text":"hi"}' http://localhost:8080/say
 package main
@@ -60,7 +60,7 @@ func (c chat) connected(ws *websocket.Conn) {
 	}
 	defer c.conns.Del(id)
 	lines := bufio.NewScanner(ws)
-	lines.Buffer(nil, 16<<10) // bounds a line without an end
+	lines.Buffer(nil, 16<<10) // bounds a line that never ends
 	for lines.Scan() {
 		var m message
 		if err := json.Unmarshal(lines.Bytes(), &m); err != nil {
@@ -86,8 +86,8 @@ func (c chat) say(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// send pushes m to a user, and says why it was not delivered. It waits 2 s at most, so that
-// a slow user delays the sender no longer.
+// send pushes m to a user. If m was not delivered, send returns the reason. It waits at most 2 s,
+// so that a slow user does not delay the sender for longer.
 func (c chat) send(to string, m message) string {
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()

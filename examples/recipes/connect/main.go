@@ -1,6 +1,6 @@
-// Connect is a WebSocket client for the terminal, to try the recipes with. It prints what the
-// server pushes, sends each line that you type, and says at the end with which code the server
-// closed. It stays connected when its input ends.
+// Connect is a WebSocket client for the terminal, for trying the recipes. It prints what the
+// server pushes, sends each line that you type, and at the end prints the server's close code.
+// It stays connected when its input ends.
 //
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 package main
@@ -46,7 +46,7 @@ func main() {
 	}
 }
 
-// connect ends with the connection; in may end before.
+// connect returns when the connection ends, even if in has ended earlier.
 func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 	ws, err := websocket.DialConfig(config)
 	if failed, ok := err.(*websocket.DialError); ok && failed.Err == websocket.ErrBadStatus {
@@ -71,8 +71,8 @@ func connect(config *websocket.Config, in io.Reader, out io.Writer) error {
 	}
 }
 
-// refusal asks the server once more why it refuses config, because x/net drops the answer. It returns
-// err if that fails too.
+// refusal repeats the handshake to find out why the server refuses it, because x/net drops the
+// answer. It returns err if it does not find out.
 func refusal(config *websocket.Config, err error) error {
 	req := &http.Request{URL: config.Location.JoinPath(), Header: config.Header.Clone()}
 	req.URL.Scheme = "http" + strings.TrimPrefix(req.URL.Scheme, "ws")
@@ -94,7 +94,7 @@ func refusal(config *websocket.Config, err error) error {
 	return fmt.Errorf("the server has refused the connection with %s\n%s", resp.Status, why)
 }
 
-// receive is websocket.Message.Receive, which hides why the server closes, by hand.
+// receive does by hand what websocket.Message.Receive does, because Receive hides the close code.
 func receive(ws *websocket.Conn) (string, error) {
 	for {
 		frame, err := ws.NewFrameReader()

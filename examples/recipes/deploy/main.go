@@ -1,17 +1,17 @@
 // Deploy makes room for a newer version without losing a message silently. On SIGTERM it
-// first tells the load balancer to send nobody new, and serves on until the load balancer
-// has noticed. Then it closes all connections with 1001, so that the clients come back, to
-// another instance.
+// first tells the load balancer to send no new users, and continues to serve until the load
+// balancer has noticed. Then it closes all connections with 1001, so that the clients come
+// back, to another instance.
 //
 //	go run ./examples/recipes/deploy -drain 5s
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
 //	curl -i http://localhost:8080/ready     # 200; after Ctrl-C, which acts like SIGTERM, 503
 //
 // -drain is the time that the load balancer needs: the interval of its checks times the
-// failures that it waits for. -grace is the time to deliver what still waits. Together they
-// must be shorter than the time after which the process is killed, in Kubernetes
-// terminationGracePeriodSeconds. What reaches the new instance meanwhile finds few users there:
-// keep it with WithMailbox, or join the instances in a cluster.
+// failures that it waits for. -grace is the time to deliver the messages that still wait. Together
+// they must be shorter than the time after which the process is killed, in Kubernetes
+// terminationGracePeriodSeconds. Meanwhile, pushes on the new instance find few users there:
+// keep these messages with WithMailbox, or join the instances in a cluster.
 package main
 
 import (
@@ -65,14 +65,14 @@ func serve(ctx context.Context, listener net.Listener) error {
 	fmt.Println("deploy: no longer ready")
 	time.Sleep(*drain)
 
-	// Two steps, because http.Server.Shutdown knows nothing of WebSockets. Each has half of
-	// the time, so that a request that hangs leaves time for the goodbyes.
+	// Two steps, because http.Server.Shutdown knows nothing of WebSockets. Each gets half of
+	// the time, so that a request that hangs leaves time for the close frames.
 	err := errors.Join(within(*grace/2, web.Shutdown), within(*grace/2, pool.Shutdown))
 	s := pool.Stats()[0]
 	fmt.Printf("deploy: %d accepted, %d written, %d reported\n", s.Accepted, s.Written, s.Undelivered)
 	if errors.Is(err, context.DeadlineExceeded) {
 		fmt.Println("deploy: some clients have not closed in time")
-		return nil // a browser that sleeps does not, which is no failure of ours
+		return nil // a browser that is asleep does not, and that is not our failure
 	}
 	return err
 }
@@ -83,7 +83,7 @@ func within(d time.Duration, do func(context.Context) error) error {
 	return do(ctx)
 }
 
-// work stands for your application. It pushes the time to everybody. Slow readers miss some.
+// work stands in for your application. It pushes the time to all users. Slow readers miss some.
 func work(stream *gcpool.StreamPool) {
 	for now := range time.Tick(100 * time.Millisecond) {
 		err := within(50*time.Millisecond, func(ctx context.Context) error {
@@ -101,7 +101,7 @@ type instance struct {
 }
 
 // isReady is for the load balancer. Do not use it to check whether the process is alive:
-// that check must still succeed.
+// that check must still succeed while this one fails.
 func (i instance) isReady(w http.ResponseWriter, r *http.Request) {
 	if !i.ready.Load() {
 		http.Error(w, "going away", http.StatusServiceUnavailable)

@@ -1,5 +1,5 @@
-// Devices serves machines that speak no WebSocket, but raw TCP: one line a message, both
-// ways. A device says who it is, and reports. Another service posts commands to it.
+// Devices serves machines that speak raw TCP instead of WebSocket: each message is a line, in
+// both directions. A device says who it is, and then reports. Other services post commands to it.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/devices
 //	nc localhost 7000                     # then type: hello sensor-7 demo-key-7
@@ -62,7 +62,7 @@ type devices struct {
 
 // accept lets devices in until ctx ends and the listener is closed.
 func (d devices) accept(ctx context.Context, listener net.Listener) {
-	places := make(chan struct{}, 10_000) // connections at once, strangers among them
+	places := make(chan struct{}, 10_000) // open connections, including those before hello
 	for ctx.Err() == nil {
 		places <- struct{}{}
 		conn, err := listener.Accept()
@@ -79,7 +79,7 @@ func (d devices) accept(ctx context.Context, listener net.Listener) {
 	}
 }
 
-// connected serves one device. Once it is in the pool nobody else may write to it.
+// connected serves one device. Once conn is in the pool, only the pool may write to it.
 func (d devices) connected(conn net.Conn) {
 	lines := bufio.NewScanner(conn)
 	lines.Buffer(nil, lineMax)
@@ -99,7 +99,7 @@ func (d devices) connected(conn net.Conn) {
 	}
 }
 
-// identify returns who says hello, if the key is right.
+// identify returns the id in a hello, and whether the key is right.
 func identify(hello string) (id string, ok bool) {
 	words := append(strings.Fields(hello), "", "", "")
 	key, known := keys[words[1]]
@@ -108,7 +108,7 @@ func identify(hello string) (id string, ok bool) {
 
 func (d devices) command(w http.ResponseWriter, r *http.Request) {
 	line, err := io.ReadAll(http.MaxBytesReader(w, r.Body, lineMax))
-	if err != nil || strings.ContainsAny(string(line), "\r\n") { // or one command becomes several
+	if err != nil || strings.ContainsAny(string(line), "\r\n") { // otherwise one command becomes several
 		http.Error(w, "a command is one line, of at most 4 KiB", http.StatusBadRequest)
 		return
 	}

@@ -1,4 +1,4 @@
-// Notify pushes to a user what another service posts: the order service says that an
+// Notify pushes messages from another service to a user: the order service says that an
 // order has shipped, and the user's page shows it.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/notify
@@ -10,10 +10,11 @@
 //
 //	delivered      the system took every byte; they are lost if the connection breaks before
 //	               they arrive (the recipe resume sends them again)
-//	kept           the user is away, and gets it on connecting within -keep, unless this
-//	               process ends before (AddFunc tells when it was written)
+//	kept           the user is away, and gets the message on connecting within -keep, unless
+//	               this process ends first (AddFunc reports when it was written)
 //	not connected  the user is away, and -keep is 0; or the connection broke
-//	unknown        the user reads too slowly to tell within 2 s, and may get it yet or not
+//	unknown        the user reads too slowly for an outcome within 2 s, and may still get the
+//	               message
 //
 // It is 404 if there is no such user, and 503 with the reason otherwise, for example if the server
 // is about to stop.

@@ -1,5 +1,5 @@
 // Ocpp calls charge points, which speak the subprotocol OCPP 1.6 over WebSocket: a JSON
-// array for each call, and one for its answer. GraphQL and other subprotocols look alike.
+// array for each call, and one for its answer. GraphQL and other subprotocols are similar.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/ocpp
 //	go run ./examples/recipes/connect -basic CP-1:demo-key -protocol ocpp1.6 ws://localhost:8080/ocpp/CP-1
@@ -66,7 +66,7 @@ func admit(_ *websocket.Config, r *http.Request) error {
 type center struct {
 	conns  *gcpool.ConnPool
 	stream *gcpool.StreamPool
-	calls  sync.Map // chan []byte, by charge point and call: who waits for its answer
+	calls  sync.Map // by charge point and call, the chan []byte that waits for the answer
 }
 
 func (c *center) connected(ws *websocket.Conn) {
@@ -92,7 +92,7 @@ func (c *center) connected(ws *websocket.Conn) {
 	}
 }
 
-// call passes a call on to a charge point, and passes the answer back.
+// call forwards a call to a charge point, and returns its answer to the service.
 func (c *center) call(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, messageMax))
 	if err != nil || !json.Valid(body) || !utf8.Valid(body) { // json.Valid lets any byte pass in a string

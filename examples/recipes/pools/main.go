@@ -45,8 +45,8 @@ func serve(ctx context.Context, listener net.Listener) error {
 
 type server struct{ pool *gcpool.Pool }
 
-// known answers requests for pools that do not exist. Without it, nothing worse would happen:
-// the methods of such a pool return ErrNotRegistered.
+// known answers requests for pools that do not exist. Without it, such requests would do no harm:
+// the methods of a pool that does not exist return ErrNotRegistered.
 func (s server) known(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if s.pool.GetConn(r.PathValue("pool")) == nil {
@@ -58,7 +58,7 @@ func (s server) known(next http.Handler) http.Handler {
 }
 
 // connected serves a user's connection in one pool. The same id may have a connection in
-// each pool; the pools do not share anything.
+// each pool; the pools share nothing.
 func (s server) connected(ws *websocket.Conn) {
 	conns, id := s.pool.GetConn(ws.Request().PathValue("pool")), demo.UserOf(ws.Request())
 	if conns.Add(id, ws) != nil {

@@ -1,5 +1,5 @@
-// Presence gives everybody the list of who is online: it pushes the list to all connected
-// users after each change, and serves it at GET /online.
+// Presence shows all users who is online: it pushes the list to all connected users after each
+// change, and serves it at GET /online.
 //
 //	go run ./examples/recipes/presence
 //	go run ./examples/recipes/connect -session demo-alice ws://localhost:8080/ws
@@ -43,7 +43,7 @@ func serve(ctx context.Context, listener net.Listener) error {
 type online struct {
 	conns   *gcpool.ConnPool
 	stream  *gcpool.StreamPool
-	changed chan struct{} // since the last list
+	changed chan struct{} // holds a signal if anything has changed since the last list
 }
 
 func (o online) connected(ws *websocket.Conn) {
@@ -52,11 +52,11 @@ func (o online) connected(ws *websocket.Conn) {
 		return
 	}
 	defer o.conns.Del(id)
-	o.mark()                // a takeover is no presence event, but the new page needs the list
+	o.mark()                // a takeover is not a presence event, but the new page needs the list
 	io.Copy(io.Discard, ws) // until the user leaves; reading answers pings
 }
 
-// mark asks for a list. The pool's hook must not wait for one to be pushed.
+// mark asks for a new list. It does not wait for the push, because the pool's hook calls it.
 func (o online) mark() {
 	select {
 	case o.changed <- struct{}{}:

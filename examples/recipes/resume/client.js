@@ -1,15 +1,15 @@
-// The browser freezes pages that nobody sees, and keeps pages that were left. Such a page closes its
-// connection, and connects again when it is seen: another tab may have the id by then.
+// The browser freezes hidden pages, and keeps pages that the user has left. Such a page closes its
+// connection, and does not connect again until it is visible: another tab may have the id by then.
 let current, asleep;
 const sleep = () => { asleep = true; current?.close(); };
 addEventListener("pagehide", sleep);
 document.addEventListener("freeze", sleep);
 
 // resume connects, and calls show(text) once for each message, in order; show must not throw. It
-// comes back after a close, unless the close code says to stay away. localStorage.has is the
-// number of the last message that was shown, and localStorage.log whose numbers these are: another user of this
-// browser has others, and so has a server that has lost its store. They survive a reload; keep
-// them together with the messages that you show.
+// reconnects after a close, unless the close code says to stay away. localStorage.has is the number
+// of the last message that was shown, and localStorage.log says to which series that number
+// belongs: another user of this browser has another series, and so has a server that has lost its
+// store. Both survive a reload; keep them together with the messages that you show.
 function resume(show, failures = 0) {
   if (asleep && document.hidden) return document.addEventListener("visibilitychange", () => resume(show), { once: true });
   asleep = false;
@@ -31,9 +31,9 @@ function resume(show, failures = 0) {
       localStorage.log = mine = log;
       asked = -1;
     } else if (asked >= 0) {
-      return; // the answer brings it again, and only the answer tells whose number it has
+      return; // the answer brings this message again, and says to which log its number belongs
     } else if (localStorage.log !== mine) {
-      ask(); // a tab of another user has the numbers now
+      ask(); // a tab of another user has replaced the numbers in localStorage
     } else if (n === has() + 1) {
       localStorage.has = n;
       show(text);

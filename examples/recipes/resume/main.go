@@ -1,6 +1,7 @@
 // Resume loses no message, whatever happens to connections: it stores each message first,
-// numbered for its user, and then pushes it. The client acknowledges what it has, and asks
-// for what it lacks when it connects, and when a number is missing. client.js is that client.
+// numbered for its user, and then pushes it. The client, client.js, acknowledges the messages
+// that it has. When it connects, and when a number is missing, it asks for the messages that
+// it lacks.
 //
 //	SERVICE_KEY=secret go run ./examples/recipes/resume
 //	curl -i -H 'Authorization: Bearer secret' -d 'your order has shipped' http://localhost:8080/push/alice
@@ -57,7 +58,7 @@ type server struct {
 }
 
 // push stores a message, and pushes it if the user is connected. If the connection breaks, the
-// client asks for what it lacks when it comes back.
+// client asks for the missing messages when it comes back.
 func (s server) push(w http.ResponseWriter, r *http.Request) {
 	text, err := io.ReadAll(http.MaxBytesReader(w, r.Body, 16<<10))
 	if err != nil {
@@ -72,15 +73,16 @@ func (s server) push(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), 2*time.Second)
 	defer cancel()
 	if s.stream.AddContext(ctx, r.PathValue("user"), line(m)) != nil {
-		// He reads slowly, and nothing else would tell him that a message is missing.
+		// The user reads slowly, and nothing else would show the client that a message is missing.
 		s.conns.Kick(r.PathValue("user"), 4000, "come back, and ask")
 	}
 	w.WriteHeader(http.StatusAccepted)
 	w.Write(append(line(map[string]int{"n": m.N}), '\n'))
 }
 
-// connected reads {"ack":7}, which says that the client has all up to 7, and {"after":7,"log":"A"},
-// which asks for all from 8 on. The answer is {"after":7,"from":7,"log":"A"} and the messages.
+// connected reads {"ack":7}, which says that the client has all messages up to 7, and
+// {"after":7,"log":"A"}, which asks for all messages after 7. The answer to the second is
+// {"after":7,"from":7,"log":"A"}, followed by these messages.
 func (s server) connected(ws *websocket.Conn) {
 	id := demo.UserOf(ws.Request())
 	ws.MaxPayloadBytes = 1 << 10
@@ -99,7 +101,7 @@ func (s server) connected(ws *websocket.Conn) {
 		if m.Ack != nil {
 			s.store.ack(id, *m.Ack)
 		}
-		if m.After != nil { // in this order: what was pushed before "from" is among the missing
+		if m.After != nil { // in this order: after also returns each message pushed before "from"
 			log, from := s.store.start(id, m.Log, *m.After)
 			s.stream.Add(id, line(map[string]any{"after": *m.After, "from": from, "log": log}))
 			for _, m := range s.store.after(id, from) {

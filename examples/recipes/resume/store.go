@@ -15,15 +15,15 @@ type message struct {
 	Text string `json:"text"`
 }
 
-// A store stands for your database. It keeps messages until their user acknowledges them.
+// A store stands in for your database. It keeps messages until their user acknowledges them.
 type store struct {
 	mu    sync.Mutex
 	users map[string]*unread
 }
 
-// unread is what one user has not acknowledged: the messages after acked, in order.
+// unread has the messages that one user has not acknowledged: all after acked, in order.
 type unread struct {
-	log      string // names the numbers, which no other user has, nor a later store
+	log      string // identifies this series of numbers; other users and later stores have others
 	acked    int
 	messages []message
 }
@@ -52,8 +52,9 @@ func (s *store) ack(user string, n int) {
 	}
 }
 
-// start returns the number after which a client that has all up to n must go on: n, unless
-// more has been acknowledged, or the client counts in another log than the one that start returns.
+// start returns the user's log, and the number after which a client that has all messages up to n
+// must go on. That is n, unless more has been acknowledged; but if log is not the user's log, or n
+// is not in it yet, the client must start with the first unread message.
 func (s *store) start(user, log string, n int) (string, int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

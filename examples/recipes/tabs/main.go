@@ -32,7 +32,7 @@ import (
 )
 
 const (
-	tabsMax = 8  // of one user, or a few more if they come at the same moment
+	tabsMax = 8  // of one user; a few more if several connect at the same moment
 	nameMax = 40 // bytes of a tab's name
 )
 

@@ -1,5 +1,5 @@
 // Package demo holds what all recipes share: a command line, a server with a graceful
-// shutdown, and who may do what. Copy the server; replace the sessions with
+// shutdown, and the checks of who may do what. Copy the server, and replace the sessions with
 // your own.
 package demo
 
@@ -26,8 +26,8 @@ import (
 // names and come from a sign-in, as in examples/push.
 var sessions = map[string]string{"demo-alice": "alice", "demo-bob": "bob"}
 
-// Main is a recipe's main: it listens where -addr says, and runs serve until a
-// signal ends its context. Whatever goes wrong is one line and exit code 1.
+// Main is a recipe's main: it listens on -addr, and runs serve until a signal ends its context. If
+// anything goes wrong, it prints one line and exits with code 1.
 func Main(name string, serve func(ctx context.Context, listener net.Listener) error) {
 	addr := flag.String("addr", "localhost:8080", "the `host:port` to listen on")
 	flag.Parse()
@@ -44,8 +44,8 @@ func Main(name string, serve func(ctx context.Context, listener net.Listener) er
 	}
 }
 
-// Serve serves until ctx ends. Then it first lets nobody new in, and then closes all
-// connections with code 1001.
+// Serve serves until ctx ends. Then it stops accepting connections, and closes all connections
+// with code 1001.
 func Serve(ctx context.Context, listener net.Listener, handler http.Handler, pool *gcpool.Pool) error {
 	web := &http.Server{Handler: handler, ReadHeaderTimeout: 5 * time.Second, IdleTimeout: time.Minute}
 	ended := make(chan error, 1)
@@ -57,7 +57,7 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler, poo
 	}
 	err := errors.Join(within(2*time.Second, web.Shutdown), within(5*time.Second, pool.Shutdown))
 	if errors.Is(err, context.DeadlineExceeded) {
-		return nil // a browser that sleeps does not answer the close frame; that is no error
+		return nil // a browser that is asleep does not answer the close frame; that is not an error
 	}
 	return err
 }
@@ -68,8 +68,8 @@ func within(d time.Duration, shutdown func(context.Context) error) error {
 	return shutdown(ctx)
 }
 
-// UserOf returns whose session a request has, "" for a stranger. The id of a
-// connection comes from here, never from the query, which anybody can write.
+// UserOf returns the user whose session a request has, or "" for a stranger. The id of a connection
+// comes from here, never from the query, which anybody can write.
 func UserOf(r *http.Request) string {
 	cookie, err := r.Cookie("session")
 	if err != nil {
@@ -92,8 +92,8 @@ func Handshake(config *websocket.Config, r *http.Request) error {
 	return gcpool.SameOrigin(config, r)
 }
 
-// Services lets in services that send the key in the environment variable SERVICE_KEY. If it
-// is not set, nobody gets in.
+// Services lets in services that send the key in the environment variable SERVICE_KEY. If the
+// variable is not set, it lets in none.
 func Services(next http.HandlerFunc) http.HandlerFunc {
 	key := os.Getenv("SERVICE_KEY")
 	return func(w http.ResponseWriter, r *http.Request) {

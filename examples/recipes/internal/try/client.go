@@ -19,8 +19,8 @@ type Client struct {
 	raw *tail
 }
 
-// tail keeps the last bytes that came, for x/net does not tell with which status
-// a connection was closed.
+// tail keeps the last bytes that came, because x/net does not report the status with which a
+// connection was closed.
 type tail struct {
 	net.Conn
 	last []byte
@@ -33,8 +33,7 @@ func (c *tail) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Dial connects as a page of the server does, with a session's cookie, to
-// "http://host:port/path".
+// Dial connects to "http://host:port/path" as a page of the server does, with a session's cookie.
 func Dial(t *testing.T, url, session string) *Client {
 	t.Helper()
 	host, _, _ := strings.Cut(strings.TrimPrefix(url, "http://"), "/")
@@ -95,7 +94,7 @@ func (c *Client) CloseStatus() int {
 	return int(binary.BigEndian.Uint16(c.raw.last[2:]))
 }
 
-// GoesAway expects that the server ends the connection with status 1001.
+// GoesAway checks that the server ends the connection with status 1001.
 func (c *Client) GoesAway() {
 	c.t.Helper()
 	if status := c.CloseStatus(); status != 1001 {
@@ -106,8 +105,8 @@ func (c *Client) GoesAway() {
 // evil is a page of another site.
 const evil = "http://evil.example"
 
-// Refused guards that no WebSocket is given to strangers: without a session, and
-// with one, but from a page of another site.
+// Refused checks that strangers get no WebSocket: neither without a session, nor with a session but
+// from a page of another site.
 func Refused(t *testing.T, url, session string) {
 	t.Helper()
 	for name, header := range map[string]http.Header{
@@ -149,7 +148,7 @@ func Bearer(key string) http.Header { return http.Header{"Authorization": {"Bear
 // Session is the header of a browser that has a session.
 func Session(session string) http.Header { return http.Header{"Cookie": {"session=" + session}} }
 
-// Await polls until a state is reached that nothing else tells of.
+// Await polls until reached returns true. It is for states that nothing reports.
 func Await(t *testing.T, what string, reached func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !reached(); time.Sleep(5 * time.Millisecond) {

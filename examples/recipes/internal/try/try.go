@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	patience = 20 * time.Second // of a test for what should come at once
+	patience = 20 * time.Second // how long a test waits for something that should come at once
 	isRecipe = "GCPOOL_RECIPE"
 )
 
@@ -87,14 +87,14 @@ func (p *Process) Line() string {
 	return ""
 }
 
-// Addr returns the last word of the next line, where it says where it listens.
+// Addr returns the last word of the next line, in which the recipe says where it listens.
 func (p *Process) Addr() string {
 	p.t.Helper()
 	words := strings.Fields(p.Line())
 	return words[len(words)-1]
 }
 
-// Signal has the recipe end, as the system would.
+// Signal ends the recipe with SIGTERM, as the system would.
 func (p *Process) Signal() {
 	p.t.Helper()
 	if runtime.GOOS == "windows" {
@@ -116,8 +116,8 @@ func (p *Process) ExitCode() int {
 	return p.cmd.ProcessState.ExitCode()
 }
 
-// Stderr returns what it said there, but for the Origin that Refused has it refuse;
-// valid after ExitCode.
+// Stderr returns the recipe's standard error, without the lines about the Origin that it refused in
+// Refused. It is valid after ExitCode.
 func (p *Process) Stderr() string {
 	var rest strings.Builder
 	for line := range strings.Lines(p.stderr.String()) {
@@ -128,8 +128,8 @@ func (p *Process) Stderr() string {
 	return rest.String()
 }
 
-// AddressInUse guards that an address in use is one clear line and exit code 1,
-// for each flag of the recipe that takes an address.
+// AddressInUse checks that the recipe prints one clear line and exits with code 1 if an address is
+// in use, for each flag that takes an address.
 func AddressInUse(t *testing.T, flags ...string) {
 	t.Helper()
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
