@@ -6,11 +6,11 @@
 //	gws.go       github.com/lxzan/gws, with ReadLoop() and with go ReadLoop()
 //	gobwas.go    github.com/gobwas/ws
 //	melody.go    github.com/olahol/melody
-//	plain.go     gobwas/ws without net/http, and so without Upgrade, and what that costs
+//	plain.go     gobwas/ws without net/http, and so without Upgrade; it lists what that costs
 //
-// In each file the handler has at most ten lines. The application's part stands beside it
-// and knows nothing of the pool: here it echoes each message. Its messages and the pool's
-// take turns.
+// In each file the handler has at most ten lines. The application's own code stands next to it and
+// knows nothing of the pool: here it echoes each message. Its messages and the pool's are written
+// one at a time.
 //
 // The handler must keep reading, because the library answers pings while it reads. Its Del
 // removes only its own connection, and never a newer one. Its write deadlines bound only its
@@ -25,7 +25,8 @@ import (
 
 const messageMax = 64 << 10 // bytes of a message from a client
 
-// pages may connect, and so may pages of the server's own host (RFC 6455 section 10.2).
+// pages are the hosts whose pages may connect, in addition to pages of the server's own host
+// (RFC 6455 section 10.2).
 var pages = gcpool.AllowOrigins("app.example.com")
 
 // A Server is an application that serves WebSockets with one of the libraries.
@@ -47,7 +48,7 @@ func (s *Server) Under(serve Handler) http.Handler {
 	return gcpool.Upgrade(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		id := s.UserOf(r)
 		if id == "" || !pages.Check(r) {
-			w.WriteHeader(http.StatusForbidden) // Upgrade adds why, if it is the Origin
+			w.WriteHeader(http.StatusForbidden) // Upgrade adds the reason if it is the Origin
 			return
 		}
 		serve(w, r, id)

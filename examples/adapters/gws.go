@@ -17,7 +17,7 @@ func (s *Server) Gws(w http.ResponseWriter, r *http.Request, id string) {
 	}
 }
 
-// GwsGo is Gws in the shape of that library's own examples: the handler returns at once.
+// GwsGo is Gws in the style of that library's own examples: the handler returns at once.
 func (s *Server) GwsGo(w http.ResponseWriter, r *http.Request, id string) {
 	if ws, err := gwsUpgrader.Upgrade(w, r); err == nil {
 		go s.readGws(ws, gcpool.Conn(r), id)
@@ -32,7 +32,7 @@ func (s *Server) readGws(ws *gws.Conn, conn net.Conn, id string) {
 	}
 }
 
-// echoGws is called by gws.
+// echoGws has the callbacks of gws.
 type echoGws struct{ gws.BuiltinEventHandler }
 
 func (echoGws) OnPing(ws *gws.Conn, payload []byte) { ws.WritePong(payload) }

@@ -9,9 +9,9 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// A plainConn is for a server that can use neither Upgrade nor NewConn, such as Fiber's own
-// websocket package or nbio's engine; here it is one of gobwas/ws. To the pool it is like any net.Conn: the pool calls Write once for each message.
-// Without Upgrade you lose this:
+// A plainConn is a connection of a server that can use neither Upgrade nor NewConn, such as Fiber's
+// own websocket package or nbio's engine; here it is one of gobwas/ws. To the pool it is an
+// ordinary net.Conn: the pool calls Write once for each message. Without Upgrade you lose this:
 //
 //   - Batches. Each message is a system call, and the pool sees a peer's progress only
 //     message by message.
@@ -40,7 +40,7 @@ func (c *plainConn) Write(p []byte) (int, error) {
 type frames struct {
 	net.Conn
 	mu  sync.Mutex // held for a frame
-	cut bool       // the last frame was not written whole; what follows would be its rest
+	cut bool       // the last frame was not written whole; the peer would take more bytes for its rest
 }
 
 func (f *frames) Write(frame []byte) (n int, err error) {
@@ -54,20 +54,20 @@ func (f *frames) Write(frame []byte) (n int, err error) {
 	return n, err
 }
 
-// Close says goodbye unless a frame is under way or was cut. The pool calls it while a
-// Write is stuck, so it does not wait for the lock.
+// Close sends a close frame, unless another frame is being written or was cut. It does not wait for
+// the lock, because the pool also calls it while a Write is stuck.
 func (f *frames) Close() error {
 	if f.mu.TryLock() {
 		if !f.cut && f.SetWriteDeadline(time.Now().Add(100*time.Millisecond)) == nil {
 			f.Conn.Write(ws.CompiledCloseGoingAway)
 		}
-		f.cut = true // so that the reader does not answer the peer's goodbye with a second one
+		f.cut = true // so that the reader does not answer the peer's close frame with a second one
 		f.mu.Unlock()
 	}
 	return f.Conn.Close()
 }
 
-// Plain serves a WebSocket on a connection that was accepted, with github.com/gobwas/ws.
+// Plain serves a WebSocket on an accepted connection, with github.com/gobwas/ws.
 func (s *Server) Plain(socket net.Conn) {
 	defer socket.Close()
 	socket.SetDeadline(time.Now().Add(10 * time.Second))
@@ -79,12 +79,13 @@ func (s *Server) Plain(socket net.Conn) {
 	conn := &plainConn{frames{Conn: socket}}
 	if s.Conns.Add(id, conn) == nil {
 		defer s.Conns.DelConn(id, conn)
-		defer socket.Close() // first: the reader has answered the peer's goodbye
+		defer socket.Close() // runs before DelConn: the reader has answered the peer's close frame
 		echoGobwas(&conn.frames)
 	}
 }
 
-// upgradePlain makes a request of the handshake, for those who decide by one.
+// upgradePlain does the handshake. It puts the Host and the headers into an http.Request, because
+// UserOf and pages decide by a request.
 func (s *Server) upgradePlain(socket net.Conn) (id string, err error) {
 	r := &http.Request{Header: make(http.Header)}
 	upgrader := ws.Upgrader{

@@ -16,8 +16,8 @@
 // 4999, it stays away. Otherwise it comes back after a random time, whose limit grows with
 // each failure.
 //
-// setup.sh installs what is missing. A test skips itself if its client is missing, or fails
-// if GCPOOL_REQUIRE_CLIENTS is 1.
+// setup.sh installs the missing clients. A test whose client is missing is skipped, or fails if
+// GCPOOL_REQUIRE_CLIENTS is 1.
 package clients
 
 import (
@@ -38,7 +38,7 @@ var page []byte
 type Server struct {
 	Conns    *gcpool.ConnPool
 	UserOf   func(r *http.Request) string          // from a verified session; "" for a stranger
-	Received func(ws *websocket.Conn, line []byte) // a line from a client; not to be kept
+	Received func(ws *websocket.Conn, line []byte) // called for each line; must not keep it
 	Joined   func(id string, ws *websocket.Conn)
 }
 
@@ -67,7 +67,7 @@ func (s *Server) handshake(config *websocket.Config, r *http.Request) error {
 
 func (s *Server) serve(ws *websocket.Conn) {
 	if ws.Request().FormValue("kind") == "binary" {
-		ws.PayloadType = websocket.BinaryFrame // before Add, which looks at it
+		ws.PayloadType = websocket.BinaryFrame // before Add, which reads it
 	}
 	id := s.UserOf(ws.Request())
 	if s.Conns.Add(id, ws) != nil {

@@ -19,21 +19,21 @@ const (
 	lineMax  = 64 << 10        // bytes of a line from a browser, its newline included
 	patience = 5 * time.Second // how long a push may take
 	tooBig   = 1009            // RFC 6455 section 7.4.1
-	expired  = 4001            // the session has; the client comes back, and signs in again
+	expired  = 4001            // the session has expired; the client comes back, and signs in again
 )
 
-// An app is what examples/push has, on one node.
+// An app is the server of examples/push, on one node.
 type app struct {
 	page   *page.Page
 	pool   *gcpool.Pool
 	conns  *gcpool.ConnPool
 	stream *gcpool.StreamPool
 	reason func(to string, err error) (why string, uncertain bool)
-	end    func()         // ends announcing
-	lists  sync.WaitGroup // of announcing
+	end    func()         // ends the announcing of lists
+	lists  sync.WaitGroup // waits for that end
 }
 
-// newApp starts a pool, which has joined the cluster.
+// newApp starts an app on a pool that has joined the cluster.
 func newApp(pool *gcpool.Pool, c page.Config, reason func(string, error) (string, bool)) (*app, error) {
 	s := &app{page: page.New(c), pool: pool, reason: reason}
 	err := s.pool.Register(page.Pool, gcpool.WithPresence(s.presence), gcpool.WithUndelivered(s.undelivered))
@@ -53,9 +53,10 @@ func (s *app) handler() http.Handler {
 	return s.page.Handler(gcpool.Upgrade(ws), dashboard.Handler(s.pool))
 }
 
-// handshake lets in users who have signed in, from a page of this server. Pages on other
-// ports share its cookies, and may have signed in as somebody else just now; so a page says
-// who it believes to be, and does not take over another user's connection by mistake.
+// handshake lets in users who have signed in, from a page of this server. Pages on other ports of
+// this host share its cookies, and may just have signed in as another user. So a page sends the
+// name that it believes to be its user's, and cannot take over another user's connection by
+// mistake.
 func (s *app) handshake(config *websocket.Config, r *http.Request) error {
 	if err := gcpool.SameOrigin(config, r); err != nil {
 		return err
@@ -81,9 +82,9 @@ func (s *app) connected(ws *websocket.Conn) {
 	}
 	defer s.conns.Del(who.Name) // never removes a newer connection
 	s.tell(who.Name, s.page.Hello(who.Name), patience)
-	s.page.Changed() // a takeover is no presence event, but the new page needs the list
+	s.page.Changed() // a takeover is not a presence event, but the new page needs the list
 
-	lines := bufio.NewScanner(ws) // ReadBytes would keep a line without an end
+	lines := bufio.NewScanner(ws) // ReadBytes would buffer a line that never ends
 	lines.Buffer(nil, lineMax)
 	for lines.Scan() {
 		s.take(who.Name, lanes, lines.Bytes())
@@ -96,8 +97,8 @@ func (s *app) connected(ws *websocket.Conn) {
 	}
 }
 
-// take serves one line. It takes at most as long as patience, whatever recipients do;
-// meanwhile the sender's next lines wait in its socket.
+// take serves one line. It waits for recipients for at most patience. Meanwhile the sender's next
+// lines wait in its socket.
 func (s *app) take(from string, lanes *page.Lanes, line []byte) {
 	r, problem := page.ReadRequest(line)
 	if problem != "" {
@@ -116,8 +117,8 @@ func (s *app) take(from string, lanes *page.Lanes, line []byte) {
 	}
 }
 
-// push sends a message and returns its outcome. For everyone, nil says that all outboxes
-// have taken it; undelivered hears of those who did not get it in the end.
+// push sends a message and returns its outcome. For a message to everyone, nil means that all
+// outboxes have taken it; undelivered is then called for each user who does not get it.
 func (s *app) push(ctx context.Context, from string, r page.Request) error {
 	if r.To == page.Everyone {
 		return s.stream.BroadcastContext(ctx, page.Message(from, r))
@@ -129,10 +130,10 @@ func (s *app) push(ctx context.Context, from string, r page.Request) error {
 func (s *app) tell(name string, line []byte, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	s.stream.AddContext(ctx, name, line) // if that fails, nobody is left to be told
+	s.stream.AddContext(ctx, name, line) // if it fails, there is nobody to tell
 }
 
-// presence is called when a user has come or gone. Everybody gets a new list.
+// presence is called when a user has come or gone. All users get a new list.
 func (s *app) presence(string, string, bool) { s.page.Changed() }
 
 // undelivered is called for each message that was not delivered and that no Deliver waits
@@ -144,13 +145,13 @@ func (s *app) undelivered(u gcpool.Undelivered) {
 	}
 }
 
-// shutdown tells the people who are connected that the node goes away.
+// shutdown tells the connected people that the node is going away.
 func (s *app) shutdown() error {
 	s.end()
 	s.lists.Wait()
 	ctx, cancel := context.WithTimeout(context.Background(), goodbye)
 	defer cancel()
-	if err := s.pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) { // a browser that sleeps says no goodbye
+	if err := s.pool.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) { // a browser that is asleep does not answer
 		return err
 	}
 	return nil

@@ -11,15 +11,15 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// pingInterval is how often a node and the server ping each other. With the default of
-// 2 minutes, a node is mute for more than 9 minutes after the machine of its server has
-// vanished. Your own server needs ping_interval: "2s".
+// pingInterval is how often a node and the server ping each other, so that each notices within
+// seconds that the other has vanished. The default is 2 minutes. Your own server needs
+// ping_interval: "2s".
 const pingInterval = 2 * time.Second
 
 // A bus is the NATS server of the nodes.
 type bus struct {
 	url      string
-	embedded *server.Server // nil if it was there before
+	embedded *server.Server // nil if the server is not ours
 }
 
 // openBus starts a NATS server, or checks that the one at url answers.
@@ -50,8 +50,8 @@ func (b *bus) embed() (err error) {
 	return nil
 }
 
-// connect returns a connection that comes back whenever the server does. If it gave up, its
-// node would be alone for good.
+// connect returns a connection that never stops reconnecting. If it gave up, its node would be cut
+// off permanently.
 func (b *bus) connect(name string) (*nats.Conn, error) {
 	opts := []nats.Option{
 		nats.Name("gcpool " + name),

@@ -14,7 +14,7 @@ import (
 )
 
 const (
-	most   = 100         // people in a list: each who is elsewhere is a question
+	most   = 100         // people in a list: each one on another node costs a question
 	asking = 8           // questions at once
 	answer = time.Second // how long a list may take
 )
@@ -47,7 +47,7 @@ func (d *directory) People(ctx context.Context) (page.List, error) {
 // names returns who is connected.
 func (d *directory) names(ctx context.Context) (map[string]bool, error) {
 	names := map[string]bool{}
-	if !d.nc.IsConnected() { // nobody would answer
+	if !d.nc.IsConnected() { // no node would answer
 		for name := range d.pool.GetConn(page.Pool).All() {
 			names[name] = true
 		}

@@ -36,8 +36,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process around it: it serves until ctx ends and
-// returns the exit code.
+// run is main without the process around it: it serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("cluster", flag.ContinueOnError)
 	flags.SetOutput(stderr)
@@ -111,6 +110,6 @@ func listen(addr string) (all []net.Listener, err error) {
 
 func closeAll(listeners []net.Listener) {
 	for _, l := range listeners {
-		l.Close() // fails if it has been served, and then it is done
+		l.Close() // fails if a server has already closed it
 	}
 }

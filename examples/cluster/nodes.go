@@ -17,8 +17,8 @@ import (
 const (
 	// prefix keeps this example apart from others on the same NATS server.
 	prefix = "gcpool-example"
-	// lost is how long a node waits for the outcome of a message before it calls it uncertain.
-	// It is shorter than patience, so that people get to know.
+	// lost is how long a node waits for the outcome of a message before the outcome is uncertain.
+	// It is shorter than patience, so that the sender is told.
 	lost = 3 * time.Second
 	// goodbye is how long a node may take to leave.
 	goodbye = 5 * time.Second
@@ -74,8 +74,7 @@ func join(b *bus, c page.Config, listener net.Listener) (*node, error) {
 	return n, nil
 }
 
-// reason puts an outcome into words, and reports whether the message may have arrived all
-// the same.
+// reason puts an outcome into words, and reports whether the message may have arrived nevertheless.
 func (n *node) reason(to string, err error) (why string, uncertain bool) {
 	switch {
 	case errors.Is(err, cluster.ErrUncertain):
@@ -95,7 +94,7 @@ func (n *node) leave() error {
 	return err
 }
 
-// serve serves people until ctx ends, or a node cannot.
+// serve serves people until ctx ends, or a node fails.
 func (all nodes) serve(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -105,8 +104,9 @@ func (all nodes) serve(ctx context.Context) error {
 	})
 }
 
-// end ends all nodes, once they let nobody new in. First each node delivers what is left, for
-// which it may need the others, and closes its connections. Then the nodes leave.
+// end ends all nodes, after they have stopped accepting connections. First each node delivers the
+// messages that are left, for which it may need the other nodes, and closes its connections. Then
+// the nodes leave the cluster.
 func (all nodes) end() error {
 	return errors.Join(
 		all.each(func(n *node) error { return n.app.shutdown() }),
@@ -114,7 +114,7 @@ func (all nodes) end() error {
 	)
 }
 
-// each does something with all nodes at once.
+// each calls do for all nodes at once.
 func (all nodes) each(do func(n *node) error) error {
 	errs := make([]error, len(all))
 	var wg sync.WaitGroup

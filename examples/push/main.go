@@ -1,4 +1,4 @@
-// Push is a server whose users push messages to each other, and see what became of each:
+// Push is a server whose users push messages to each other, and see the outcome of each:
 //
 //	go run ./examples/push
 //
@@ -30,7 +30,7 @@ const (
 	lineMax  = 64 << 10        // bytes of a line from a browser, its newline included
 	patience = 5 * time.Second // how long a push may take
 	tooBig   = 1009            // RFC 6455 section 7.4.1
-	expired  = 4001            // the session has; the client comes back, and signs in again
+	expired  = 4001            // the session has expired; the client comes back, and signs in again
 )
 
 type server struct {
@@ -56,9 +56,10 @@ func (s *server) handler() http.Handler {
 	return s.page.Handler(gcpool.Upgrade(websocket.Server{Handshake: s.handshake, Handler: s.connected}), dashboard.Handler(s.pool))
 }
 
-// handshake lets in users who have signed in, from a page of this server. Pages on other
-// ports share its cookies, and may have signed in as somebody else just now; so a page says
-// who it believes to be, and does not take over another user's connection by mistake.
+// handshake lets in users who have signed in, from a page of this server. Pages on other ports of
+// this host share its cookies, and may just have signed in as another user. So a page sends the
+// name that it believes to be its user's, and cannot take over another user's connection by
+// mistake.
 func (s *server) handshake(config *websocket.Config, r *http.Request) error {
 	if err := gcpool.SameOrigin(config, r); err != nil {
 		return err
@@ -84,9 +85,9 @@ func (s *server) connected(ws *websocket.Conn) {
 	}
 	defer s.conns.Del(who.Name) // never removes a newer connection
 	s.tell(who.Name, s.page.Hello(who.Name), patience)
-	s.page.Changed() // a takeover is no presence event, but the new page needs the list
+	s.page.Changed() // a takeover is not a presence event, but the new page needs the list
 
-	lines := bufio.NewScanner(ws) // ReadBytes would keep a line without an end
+	lines := bufio.NewScanner(ws) // ReadBytes would buffer a line that never ends
 	lines.Buffer(nil, lineMax)
 	for lines.Scan() {
 		s.take(who.Name, lanes, lines.Bytes())
@@ -99,8 +100,8 @@ func (s *server) connected(ws *websocket.Conn) {
 	}
 }
 
-// take serves one line. It takes at most as long as patience, whatever recipients do;
-// meanwhile the sender's next lines wait in its socket.
+// take serves one line. It waits for recipients for at most patience. Meanwhile the sender's next
+// lines wait in its socket.
 func (s *server) take(from string, lanes *page.Lanes, line []byte) {
 	r, problem := page.ReadRequest(line)
 	if problem != "" {
@@ -119,8 +120,8 @@ func (s *server) take(from string, lanes *page.Lanes, line []byte) {
 	}
 }
 
-// push sends a message and returns its outcome. For everyone, nil says that all outboxes
-// have taken it; undelivered is told who did not get it in the end.
+// push sends a message and returns its outcome. For a message to everyone, nil means that all
+// outboxes have taken it; undelivered is then called for each user who does not get it.
 func (s *server) push(ctx context.Context, from string, r page.Request) error {
 	if r.To == page.Everyone {
 		return s.stream.BroadcastContext(ctx, page.Message(from, r))
@@ -132,10 +133,10 @@ func (s *server) push(ctx context.Context, from string, r page.Request) error {
 func (s *server) tell(name string, line []byte, wait time.Duration) {
 	ctx, cancel := context.WithTimeout(context.Background(), wait)
 	defer cancel()
-	s.stream.AddContext(ctx, name, line) // if that fails, nobody is left to be told
+	s.stream.AddContext(ctx, name, line) // if it fails, there is nobody to tell
 }
 
-// presence is called when a user has come or gone. Everybody gets a new list.
+// presence is called when a user has come or gone. All users get a new list.
 func (s *server) presence(string, string, bool) { s.page.Changed() }
 
 // undelivered is called for each message that was not delivered and that no Deliver waits
@@ -146,8 +147,8 @@ func (s *server) undelivered(u gcpool.Undelivered) {
 	}
 }
 
-// serve serves until ctx ends. Then it first lets nobody new in, and then tells those who
-// are connected that the server goes away.
+// serve serves until ctx ends. Then it stops accepting connections, and tells the connected users
+// that the server is going away.
 func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	listing, stop := context.WithCancel(ctx)
 	var lists sync.WaitGroup
@@ -157,7 +158,7 @@ func (s *server) serve(ctx context.Context, listener net.Listener) error {
 	lists.Wait()
 	goodbye, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if e := s.pool.Shutdown(goodbye); !errors.Is(e, context.DeadlineExceeded) { // a browser that sleeps says no goodbye
+	if e := s.pool.Shutdown(goodbye); !errors.Is(e, context.DeadlineExceeded) { // a browser that is asleep does not answer
 		err = errors.Join(err, e)
 	}
 	return err
@@ -169,8 +170,7 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdout, os.Stderr))
 }
 
-// run is main without the process around it: it serves until ctx ends and returns the exit
-// code.
+// run is main without the process around it: it serves until ctx ends, and returns the exit code.
 func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	flags := flag.NewFlagSet("push", flag.ContinueOnError)
 	flags.SetOutput(stderr)

@@ -11,10 +11,9 @@
 //
 // Fiber runs on fasthttp, not on net/http, and Upgrade works there through the adaptor of fasthttp
 // v1.58 or later; Fiber v2 needs a newer fasthttp in go.mod than its own. The adaptor wraps the
-// connection, so the pool cannot see the socket: a peer that reads slowly may be closed although
-// it reads (see gcpool.Upgrade). Copy the id with strings.Clone before you use it: fasthttp uses
-// the memory of a request again as soon as its connection has closed, and a deferred Del could
-// then name another user.
+// connection, so the pool cannot see the socket, and may close a peer that reads, but slowly (see
+// gcpool.Upgrade). Copy the id with strings.Clone before you use it: fasthttp reuses the memory of
+// a request as soon as its connection has closed, and a deferred Del could then name another user.
 //
 // A router around Upgrade returns only when the connection ends, and net/http keeps its
 // buffers that long. With Upgrade around the router, net/http frees them.

@@ -13,7 +13,7 @@ let digest = Buffer.alloc(32);
 // After 1000, and after 4500 to 4999, the client stays away.
 const comesBack = (code) => code !== 1000 && (code < 4500 || code > 4999);
 
-function connect(failures = 0) { // in a row; a connection that lasts 5 s ends the row
+function connect(failures = 0) { // in a row; a connection that lasts 5 s resets the count
   const ws = new WebSocket(url, { origin, headers: { cookie }, maxPayload: 2 << 20 });
   ws.on("open", () => setTimeout(() => { failures = 0; }, 5000).unref());
   ws.on("message", (data, isBinary) => {

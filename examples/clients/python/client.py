@@ -128,7 +128,7 @@ def connect(host, path, origin, cookie, record, mute):
 
 
 def comes_back(status):
-    """Tells whether to come back: not after 1000, nor after 4500 to 4999."""
+    """Reports whether to come back: not after 1000, nor after 4500 to 4999."""
     return status != 1000 and not 4500 <= status <= 4999
 
 

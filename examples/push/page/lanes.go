@@ -8,8 +8,8 @@ import (
 // atOnce is how many pushes of one sender may wait for their outcomes.
 const atOnce = 8
 
-// Lanes run the pushes of one sender. Those to one recipient run one after the other, so
-// that they arrive in order; those to several run at once, but only a few. So a slow
+// Lanes run the pushes of one sender. Pushes to one recipient run one after the other, so that they
+// arrive in order. Pushes to different recipients run at once, up to atOnce, so that a slow
 // recipient delays no other.
 type Lanes struct {
 	places  chan struct{}

@@ -13,15 +13,15 @@ import (
 // Everyone is the recipient of a message to all.
 const Everyone = "*"
 
-// A Request is what a browser sends: a message for somebody, as one JSON line.
+// A Request is what a browser sends: a message for one person or everyone, as one JSON line.
 type Request struct {
 	To   string `json:"to"` // a name; empty or * is everyone
 	Text string `json:"text"`
 	Ref  int64  `json:"ref"` // the browser's own number, for the outcome
 }
 
-// What a browser gets, one JSON line each. What only a cluster has is left out
-// without one.
+// The lines that a browser gets, each in JSON. A server alone omits the fields that only a cluster
+// has.
 type (
 	hello struct { // the first line of a connection
 		Kind  string `json:"kind"`
@@ -35,7 +35,7 @@ type (
 		On      []string `json:"on,omitempty"` // the node of each; "" if it is not known
 		More    int      `json:"more,omitempty"`
 		Partial bool     `json:"partial,omitempty"` // not all nodes have answered
-		Node    string   `json:"node,omitempty"`    // whose list it is
+		Node    string   `json:"node,omitempty"`    // the node that made the list
 	}
 	message struct {
 		Kind string `json:"kind"`
@@ -45,13 +45,13 @@ type (
 		At   int64  `json:"at"` // Unix time in ms
 		Ref  int64  `json:"ref"`
 	}
-	outcome struct { // of a request; no error is delivered
+	outcome struct { // of a request; without an error it was delivered
 		Kind      string `json:"kind"`
 		Ref       int64  `json:"ref"`
 		Error     string `json:"error"`
 		Uncertain bool   `json:"uncertain,omitempty"` // it may have been delivered
 	}
-	undelivered struct { // comes later, and for one recipient of many
+	undelivered struct { // comes later, for one recipient of a message to everyone
 		Kind      string `json:"kind"`
 		Ref       int64  `json:"ref"`
 		To        string `json:"to"`
@@ -84,14 +84,14 @@ func Message(from string, r Request) []byte {
 	return encode(message{"message", from, r.To, r.Text, time.Now().UnixMilli(), r.Ref})
 }
 
-// Outcome returns the line that tells a sender why a request failed, or that it did not.
-// uncertain says that it may have arrived all the same.
+// Outcome returns the line that tells a sender why a request failed, or that it did not fail.
+// uncertain means that the message may have arrived nevertheless.
 func Outcome(r Request, why string, uncertain bool) []byte {
 	return encode(outcome{"outcome", r.Ref, why, uncertain})
 }
 
-// Undelivered returns the line that tells the sender of a message why it did not reach
-// somebody. It reports false if data is no message of a person.
+// Undelivered returns the line that tells the sender of a message why it did not reach one of its
+// recipients. It reports false if data is not a message from a person.
 func Undelivered(to string, data []byte, why string, uncertain bool) (sender string, line []byte, ok bool) {
 	var m message
 	if json.Unmarshal(data, &m) != nil || m.Kind != "message" {
@@ -100,7 +100,7 @@ func Undelivered(to string, data []byte, why string, uncertain bool) (sender str
 	return m.From, encode(undelivered{"undelivered", m.Ref, to, why, uncertain}), true
 }
 
-// Reason puts an outcome into words, none for a message that was delivered.
+// Reason puts an outcome into words. It returns "" for a message that was delivered.
 func Reason(to string, err error) string {
 	switch {
 	case err == nil:
@@ -126,7 +126,7 @@ func Reason(to string, err error) string {
 	return err.Error()
 }
 
-// encode returns v as JSON; all our types have one.
+// encode returns v as JSON. It panics if v has none, but all types here do.
 func encode(v any) []byte {
 	line, err := json.Marshal(v)
 	if err != nil {

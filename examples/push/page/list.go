@@ -15,7 +15,8 @@ const (
 	// clusterPause is that time in a cluster, where a list asks the other nodes.
 	peoplePause  = 100 * time.Millisecond
 	clusterPause = 250 * time.Millisecond
-	// look is how often a cluster is asked: nodes do not announce who comes and goes.
+	// look is how often a cluster is asked, because there are no events for people who come and go
+	// on other nodes.
 	look = time.Second
 )
 
@@ -28,7 +29,7 @@ type Directory interface {
 // A List is who is connected.
 type List struct {
 	People []Person // sorted by name
-	More   int      // how many are left out, for there are too many
+	More   int      // how many are left out, because there are too many
 }
 
 // A Person is somebody who is connected.
@@ -62,8 +63,8 @@ func (p *Page) Changed() {
 	}
 }
 
-// Announce pushes the list of who is connected to everybody after each change, until ctx
-// ends, but with a pause between two lists: when many come at once, that is one list.
+// Announce pushes the list of who is connected to everybody after each change, until ctx ends. It
+// pauses between two lists, so that many people who come at once cause one list.
 func (p *Page) Announce(ctx context.Context, conns *gcpool.ConnPool, stream *gcpool.StreamPool) {
 	pause := peoplePause
 	var looks <-chan time.Time
@@ -81,7 +82,7 @@ func (p *Page) Announce(ctx context.Context, conns *gcpool.ConnPool, stream *gcp
 		case <-ctx.Done():
 			return
 		}
-		if conns.Len() > 0 { // else there is nobody to tell
+		if conns.Len() > 0 { // otherwise there is nobody to tell
 			p.announce(ctx, conns, stream, changed)
 		}
 		select {
@@ -110,7 +111,7 @@ func (p *Page) announce(ctx context.Context, conns *gcpool.ConnPool, stream *gcp
 	}
 }
 
-// list returns what a browser gets.
+// list returns the line that a browser gets.
 func (p *Page) list(l List, err error) people {
 	all := people{Kind: "people", Names: []string{}, More: l.More, Partial: err != nil, Node: p.config.Node}
 	for _, who := range l.People {

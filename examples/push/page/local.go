@@ -7,11 +7,11 @@ import (
 	"strings"
 )
 
-// local serves only people at this machine. A session is not enough: anybody may sign in
-// here, under any name. Nor is the address: the name of another site may resolve to this
-// machine, and a browser here may open its page (DNS rebinding). So local checks the Host
-// header, too. Behind a proxy on the same machine everybody is local: let the proxy refuse
-// /debug/.
+// local serves only people at this machine. A session is not enough, because anybody can sign in
+// here, under any name. The client's address is not enough either: the name of another site may
+// resolve to this machine, and a browser here may open a page of that site (DNS rebinding). So
+// local checks the Host header, too. Behind a proxy on the same machine, every client counts as
+// local: let the proxy refuse /debug/.
 func local(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		from, err := netip.ParseAddrPort(r.RemoteAddr)

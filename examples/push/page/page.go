@@ -1,12 +1,12 @@
-// Package page has what examples/push and examples/cluster need beside gcpool, to be a page
-// in a browser: nothing here pushes to anybody but the list of people.
+// Package page has everything except gcpool that examples/push and examples/cluster need to show a
+// page in a browser. The only thing that it pushes is the list of people.
 //
 //	page.go     the page of one server
 //	session.go  who a browser is: signed cookies
 //	web.go      HTTP: sign-in, and the HTML with its style and script
 //	lines.go    the JSON lines between the server and the script
 //	list.go     the list of people, pushed after each change
-//	lanes.go    in which order the messages of one sender leave
+//	lanes.go    the order in which the messages of one sender leave
 //	local.go    who may see the dashboard
 //	serve.go    the life of an HTTP server
 package page
@@ -18,14 +18,14 @@ const Pool = "people"
 
 // A Config says what a [Page] belongs to. The zero value is for a server alone.
 type Config struct {
-	// Key signs the sessions; nil is a new one. Servers on one host need the same, see
-	// [NewKey], because browsers do not keep cookies apart by port.
+	// Key signs the sessions; nil means a new key, see [NewKey]. Servers on one host need the same
+	// key, because browsers do not keep cookies apart by port.
 	Key []byte
-	// Node is the name of this server in its cluster, and Nodes are all that the page links
-	// to. Both are empty for a server alone.
+	// Node is the name of this server in its cluster, and Nodes are the servers that the page
+	// links to. Both are empty for a server alone.
 	Node  string
 	Nodes []Node
-	// Directory knows who is connected in the cluster; nil is who is connected here.
+	// Directory knows who is connected in the cluster; nil means only those connected here.
 	Directory Directory
 }
 
@@ -40,8 +40,8 @@ type Page struct {
 	config   Config
 	sessions *sessions
 
-	changed chan struct{} // who is connected here has changed since the last list
-	last    []byte        // the last list; Announce's
+	changed chan struct{} // holds a signal if people have come or gone here since the last list
+	last    []byte        // the last list; owned by Announce
 }
 
 // New returns a page.

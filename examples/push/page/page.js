@@ -68,11 +68,12 @@ async function identify() {
   }
   sessionStorage.setItem("name", me ||= known);
 }
-// The connection. It comes back after a close, but not after 1000 nor after 4500 to 4999: two tabs that come back after
-// every close throw each other out forever.
+// The connection. The page reconnects after a close, except after 1000 and 4500 to 4999: two tabs
+// that reconnect after every close would throw each other out forever.
 const stays = code => code >= 4500 && code < 5000;
-// The browser freezes pages that nobody sees, and keeps pages that were left. Such a page would swallow messages, so it
-// closes its connection, and connects again when it is seen: by then another tab may have the name.
+// The browser freezes hidden pages, and keeps pages that the user has left. Such a page would
+// swallow messages, so it closes its connection, and does not connect again until it is visible:
+// another tab may have the name by then.
 function sleep() {
   asleep = true;
   opening?.close();
@@ -104,7 +105,7 @@ function open(mine) {
     let since = 0;
     ws.onmessage = event => {
       const line = JSON.parse(event.data);
-      if ((line.kind === "hello" || line.kind === "people") && line.node !== node) return; // from the node that we have just left
+      if ((line.kind === "hello" || line.kind === "people") && line.node !== node) return; // from the node that this page has just left
       if (mine !== turn || line.kind === "hello" && line.name !== me) return ws.close();
       if (line.kind !== "hello") return receive(line);
       clearTimeout(hurry);

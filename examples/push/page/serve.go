@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// Serve serves h until ctx ends, and then lets nobody new in. WebSockets stay connected,
-// because net/http does not know them; gcpool's Pool.Shutdown closes them.
+// Serve serves h until ctx ends, and then stops accepting connections. WebSockets stay connected,
+// because net/http does not know of them; gcpool's Pool.Shutdown closes them.
 func Serve(ctx context.Context, listener net.Listener, h http.Handler) error {
 	web := &http.Server{
 		Handler:           h,

@@ -19,8 +19,8 @@ var (
 	script []byte
 )
 
-// Handler returns all that a browser gets: the page, sessions, and what is served at /ws and,
-// for this machine only, at /debug/gcpool/.
+// Handler serves everything that a browser gets: the page, the sessions, ws at /ws, and, for this
+// machine only, dashboard at /debug/gcpool/.
 func (p *Page) Handler(ws, dashboard http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /{$}", page())
@@ -42,8 +42,8 @@ func page() http.HandlerFunc {
 	}
 }
 
-// me tells a page who its user is, if anybody, before it connects: a script does not learn
-// why a WebSocket handshake was refused.
+// me tells a page who its user is, if it has one. The page asks before it connects, because a
+// script does not learn why a WebSocket handshake was refused.
 func (p *Page) me(w http.ResponseWriter, r *http.Request) {
 	who, _ := p.sessions.read(r)
 	w.Header().Set("Content-Type", "application/json")
@@ -84,7 +84,7 @@ func secured(next http.Handler) http.Handler {
 	})
 }
 
-// hash returns the name of a script or style in the policy.
+// hash returns the hash by which the policy allows a script or style.
 func hash(text []byte) string {
 	sum := sha256.Sum256(text)
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])

@@ -1,4 +1,4 @@
-// Package pagetest is a browser, for tests of servers that serve the page.
+// Package pagetest stands in for a browser in tests of servers that serve the page.
 package pagetest
 
 import (
@@ -20,11 +20,11 @@ import (
 
 const (
 	cookieName = "session"
-	patience   = time.Minute // of a connection, on a busy machine
+	patience   = time.Minute // how long a connection may last, on a busy machine
 )
 
-// A Client is a browser's side of a WebSocket. It keeps every byte that comes,
-// for x/net does not tell with which status a connection was closed.
+// A Client is a browser's side of a WebSocket. It keeps every byte that comes, because x/net does
+// not report the status with which a connection was closed.
 type Client struct {
 	t     testing.TB
 	ws    *websocket.Conn
@@ -117,7 +117,7 @@ func (c *Client) Next(kind string) Received {
 	return Received{}
 }
 
-// Ignore reads on without looking, so that the server does not take the client for a dead one.
+// Ignore reads and drops all further lines, so that the server does not take the client for dead.
 func (c *Client) Ignore() {
 	go func() {
 		for c.lines.Scan() {
@@ -125,7 +125,7 @@ func (c *Client) Ignore() {
 	}()
 }
 
-// AwaitPeople returns when the people are those.
+// AwaitPeople returns when a list has exactly these names.
 func (c *Client) AwaitPeople(names ...string) {
 	c.t.Helper()
 	for !slices.Equal(c.Next("people").Names, names) {
