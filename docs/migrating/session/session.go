@@ -1,4 +1,4 @@
-// Package session stands for the application's own: it knows whose request it is.
+// Package session stands in for the application's own sessions: it knows the user of a request.
 package session
 
 import (
@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// UserOf returns the id of a request's user, "" for a stranger. A real one looks
-// the cookie up among the sessions that it has opened.
+// UserOf returns the id of a request's user, or "" for a stranger. A real application looks the
+// cookie up among the sessions that it has opened.
 func UserOf(r *http.Request) string {
 	cookie, err := r.Cookie("session")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package before is a chat with the hub that gorilla/websocket's chat example
-// made popular, in its shape and with its numbers.
+// Package before is a chat with the hub that gorilla/websocket's chat example made popular, with
+// the same structure and the same limits.
 package before
 
 import (

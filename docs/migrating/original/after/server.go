@@ -1,4 +1,4 @@
-// Package after is the server of package before, with what gcpool offers now.
+// Package after is the server of package before, using what gcpool offers now.
 package after
 
 import (

@@ -1,4 +1,4 @@
-// Package before is a server as the README of the original gcpool has it.
+// Package before is a server as in the README of the original gcpool.
 package before
 
 // begin server
