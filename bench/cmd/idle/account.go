@@ -97,7 +97,7 @@ func (a *account) add(g group, bytes float64) {
 	a.sum += bytes
 }
 
-// difference returns the memory that after has and before has not, most bytes first.
+// difference returns the memory that after has and before does not have, most bytes first.
 func difference(before, after []server.Site) (all []server.Site) {
 	sum := make(map[string]server.Site)
 	count := func(sites []server.Site, sign int64) {
@@ -112,8 +112,8 @@ func difference(before, after []server.Site) (all []server.Site) {
 	return slices.SortedFunc(maps.Values(sum), func(a, b server.Site) int { return cmp.Compare(b.Bytes, a.Bytes) })
 }
 
-// groupOf returns the group of a call stack. It returns false for memory that sending the
-// account itself takes.
+// groupOf returns the group of a call stack. It returns false for the memory that it takes to send
+// the account itself.
 func groupOf(frames []string) (group, bool) {
 	for _, f := range frames {
 		if strings.HasPrefix(f, "encoding/gob.") || strings.HasPrefix(f, "net/rpc.") {
@@ -121,7 +121,7 @@ func groupOf(frames []string) (group, bool) {
 		}
 		for _, r := range rules {
 			if strings.HasPrefix(f, r.function) {
-				// Rules of the same purpose share the place of the first.
+				// Rules for the same group share the place of its first rule.
 				for i, first := range rules {
 					if first.what == r.what && first.whose == r.whose {
 						return group{i, r.what, r.whose}, true

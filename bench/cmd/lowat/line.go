@@ -24,8 +24,8 @@ const (
 // An end is one end of the line: a network namespace without a name, which ends with the
 // processes in it, and its TUN device.
 type end struct {
-	space int // the namespace's file
-	tun   int // the device's file
+	space int // the namespace's file descriptor
+	tun   int // the device's file descriptor
 }
 
 // newLine joins two network namespaces with a line that delays every IP packet, so that the
@@ -70,7 +70,7 @@ func newEnd(addr, peer string, mtu int, sysctls []string) (e *end, err error) {
 				return
 			}
 		}
-		err = set(append(sysctls, "net.ipv4.tcp_no_metrics_save=1")) // no run learns from the one before
+		err = set(append(sysctls, "net.ipv4.tcp_no_metrics_save=1")) // no run learns from an earlier one
 	})
 	return e, err
 }
@@ -87,7 +87,7 @@ func set(sysctls []string) error {
 	return nil
 }
 
-// spawn is spawn at this end.
+// spawn starts a process of this program at this end of the line.
 func (e *end) spawn(role string, l load) (c *child, err error) {
 	apart(func() {
 		if err = unix.Setns(e.space, unix.CLONE_NEWNET); err == nil {
@@ -97,7 +97,7 @@ func (e *end) spawn(role string, l load) (c *child, err error) {
 	return c, err
 }
 
-// apart calls f on a thread of its own, which ends with f.
+// apart calls f on a thread of its own, which ends when f returns.
 func apart(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -122,7 +122,7 @@ func openTUN(name string) (int, error) {
 	return fd, unix.IoctlIfreq(fd, unix.TUNSETIFF, req)
 }
 
-// A packet is on its way until due.
+// A packet is on its way until due, a time on clock.Now.
 type packet struct {
 	due  int64
 	data *[]byte

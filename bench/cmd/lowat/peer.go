@@ -44,8 +44,8 @@ func frameLen(payload int) int {
 	return 10 + payload
 }
 
-// read connects as user and reads a number of bytes. A ping, which would come after 15 s,
-// would count as two of them.
+// read connects as user and reads a number of bytes. It does not parse frames: a ping, which
+// would come after 15 s, would count as two bytes.
 func read(addr string, user int, bytes int64) error {
 	conn, err := net.Dial("tcp", addr)
 	if err != nil {

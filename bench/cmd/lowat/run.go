@@ -13,7 +13,7 @@ import (
 	"time"
 )
 
-// patience is the longest that a run may take.
+// patience is the longest time that a run may take.
 const patience = 2 * time.Minute
 
 // A spawner starts a process of this program: on this host, or at one end of the line.

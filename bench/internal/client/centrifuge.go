@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// centrifugeConnect is the command {id: 1, connect: {}} of centrifugal's client
-// protocol, in Protobuf with its length in front, as a frame.
+// centrifugeConnect is a frame with the command {id: 1, connect: {}} of centrifugal's client
+// protocol, in Protobuf with its length in front.
 var centrifugeConnect = masked(binaryFrame, []byte{4, 0x08, 1, 0x22, 0})
 
 // The Protobuf keys (field number and wire type) on the way to a publication's data, and

@@ -62,7 +62,7 @@ type Finish struct {
 	Total    int           // messages that must arrive
 	Healthy  bool          // count only messages of users that should read
 	AtOnce   bool          // do not wait
-	Patience time.Duration // how long nothing may arrive
+	Patience time.Duration // how long to wait while nothing arrives
 }
 
 // Result is the result of a round.
@@ -126,8 +126,8 @@ func (k *Client) Prepare(p Prepare, _ *struct{}) error {
 	return err
 }
 
-// Finish waits until the round's messages have arrived, its time is over, or a fault has
-// been found.
+// Finish waits until the round's messages have arrived, none has arrived for the time of Patience,
+// or a fault has been found.
 func (k *Client) Finish(f Finish, r *Result) error {
 	if f.AtOnce {
 		*r = k.result(f)
@@ -214,7 +214,7 @@ func (k *Client) arrived(c *conn, b []byte, now int64) {
 	k.test.check()
 }
 
-// ended is called when c can be read no more.
+// ended is called when c can no longer be read.
 func (k *Client) ended(c *conn, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -28,8 +28,8 @@ func newPoller() (*poller, error) {
 	return &poller{fd}, err
 }
 
-// add takes nc over. It closes nc and keeps its socket, so that Go's poller does not watch
-// the socket, too.
+// add takes over nc. It closes nc and keeps a copy of its socket, so that Go's poller does not
+// watch the socket, too.
 func (p *poller) add(user int, nc net.Conn) (socket, error) {
 	defer nc.Close()
 	raw, err := nc.(syscall.Conn).SyscallConn()

@@ -1,7 +1,7 @@
 // Package payload makes the messages of the benchmark and checks them.
 //
 // A payload is a header of 17 bytes (user, sequence number, time) and a fixed
-// pattern up to its size. Every byte is below 0x80, so the payload is valid UTF-8 and may
+// pattern up to its size. Every byte is below 0x80, so the payload is valid UTF-8 and can
 // travel in a text frame. Seven bits in each byte cost less than hex.
 package payload
 

@@ -13,7 +13,7 @@ import (
 	"sync/atomic"
 )
 
-// bare is a limit and no library. It writes the handshake by hand. Then the producer
+// bare is a limit, not a library. It writes the handshake by hand. Then the producer
 // calls conn.Write for each frame, or for each batch of frames. It has no registry and
 // no lock, and never closes a client that does not read. Only the goroutine that pushes
 // to a user, and Flush after it, touch that user's frames.

@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// goWS is lxzan/gws. Its WriteAsync queues without a bound. Its callback bounds how many
-// messages are queued, and says when the payload may be used again.
+// goWS is lxzan/gws. Its WriteAsync queues without a bound. In its callback we bound how many
+// messages are queued, and learn when the payload may be reused.
 type goWS struct {
 	hub[*gwsUser]
 	gws.BuiltinEventHandler

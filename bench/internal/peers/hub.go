@@ -6,8 +6,8 @@ import (
 	"sync"
 )
 
-// queue is how many messages may wait for one connection, with each peer that lets us set
-// it. It is the length of the channel in gorilla's chat example, and melody's default.
+// queue is how many messages may wait for one connection, for each peer that lets us set it. 256 is
+// the length of the channel in gorilla's chat example, and melody's default.
 const queue = 256
 
 // hub knows the connections by id. Peers without a registry need it; so would an

@@ -1,5 +1,5 @@
-// Package peers holds the libraries that the benchmark compares. Each is behind the same
-// small interface, and is used as its documentation says.
+// Package peers holds the libraries that the benchmark compares. Each has the same small
+// interface, and is used as its documentation says.
 package peers
 
 import (
@@ -10,13 +10,13 @@ import (
 
 // A Peer pushes payloads to the users that are connected to its handler. Several
 // goroutines may call Push and Broadcast at once, but only one goroutine for the same
-// user. The caller reuses the payload after they have returned. If a peer keeps the
-// payload, it must copy it; an application would have to do the same.
+// user. The caller reuses the payload after the call has returned. A peer that keeps the
+// payload must copy it; an application would have to do the same.
 type Peer interface {
 	// Handler serves WebSocket handshakes for /?id=<ID of the user>.
 	Handler() http.Handler
 	// Push sends payload to one user. If the peer has backpressure, Push waits for a user
-	// that takes less than is sent.
+	// who reads more slowly than the producer pushes.
 	Push(user int, payload []byte) error
 	// Broadcast sends payload to every user.
 	Broadcast(payload []byte) error
@@ -26,7 +26,7 @@ type Peer interface {
 	Close()
 }
 
-// A Flusher is a Peer that holds messages back until Flush tells it that no more will
+// A Flusher is a Peer that holds messages back until a call of Flush tells it that no more will
 // come for now.
 type Flusher interface{ Flush() error }
 
@@ -44,7 +44,7 @@ const (
 type Spec struct {
 	Name    string
 	Library string // the peer whose library this peer uses with gcpool; empty without gcpool
-	Module  string // whose version the report names
+	Module  string // the module whose version the report names
 	Text    string // one line for the report
 	Dialect Dialect
 	Limit   bool // a limit and no library: it is never the best peer

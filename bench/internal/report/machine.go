@@ -24,7 +24,7 @@ func Here() Machine {
 	return m
 }
 
-// line returns what follows "key :" in a file.
+// line returns the text after "key :" in a file.
 func line(file, key string) string {
 	f, err := os.Open(file)
 	if err != nil {

@@ -100,7 +100,7 @@ func (m *Metric) Best() *Row {
 	return best
 }
 
-// Add adds the figure of one round, rounded to the digits that mean something.
+// Add adds the figure of one round, rounded to a meaningful precision.
 func (r *Row) Add(v float64) {
 	if math.Abs(v) >= 1000 {
 		v = math.Round(v)

@@ -44,7 +44,7 @@ func (r *Report) charts() (all []chart) {
 	return all
 }
 
-// The measures of a chart, in pixels.
+// The dimensions of a chart, in pixels.
 const (
 	chartWidth = 720
 	chartLeft  = 122
@@ -127,7 +127,7 @@ func class(r *Row) string {
 	return "peer"
 }
 
-// order puts limits last, and failures before them.
+// order puts limits last, and failures just ahead of them.
 func order(r *Row) int {
 	switch {
 	case r.Limit:

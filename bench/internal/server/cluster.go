@@ -44,7 +44,7 @@ type Carry struct {
 // Carried is the result of a Carry.
 type Carried struct {
 	Rate     float64 // messages/s, saturated
-	P50, P99 int64   // nanoseconds from one end to the other and back, one at a time
+	P50, P99 int64   // nanoseconds from one end to the other and back, one message at a time
 }
 
 // Carry measures messages from one node to another until their outcomes are
@@ -120,7 +120,7 @@ func newWay(c Carry) (*way, error) {
 	return w, err
 }
 
-// bare is NATS alone: a subject for each user, as the nodes have one for each id.
+// bare makes w a way over NATS alone: a subject for each user, as the nodes have one for each id.
 func bare(w *way, c Carry, from, to *nats.Conn) error {
 	var sent, got atomic.Int64
 	subjects, questions := make([]string, c.Users), make([]string, c.Users)
@@ -138,7 +138,7 @@ func bare(w *way, c Carry, from, to *nats.Conn) error {
 	}
 	_, err := to.Subscribe("ask.*", func(m *nats.Msg) { _ = m.Respond(nil) })
 	w.push = func(user int, data []byte) error {
-		for n := sent.Add(1); n-got.Load() > 1<<17; { // no more than the subscriber has room for
+		for n := sent.Add(1); n-got.Load() > 1<<17; { // send no more than the subscriber has room for
 			runtime.Gosched()
 		}
 		return from.Publish(subjects[user], data)
@@ -151,7 +151,7 @@ func bare(w *way, c Carry, from, to *nats.Conn) error {
 	return errors.Join(err, to.Flush())
 }
 
-// nodes are two nodes of a cluster; the users are connected to the second.
+// nodes makes w a way between two nodes of a cluster. The users are connected to the second.
 func nodes(w *way, c Carry, from, to *nats.Conn) error {
 	near, far := gcpool.NewPool(), gcpool.NewPool()
 	var left []func(context.Context) error
@@ -183,7 +183,7 @@ func nodes(w *way, c Carry, from, to *nats.Conn) error {
 	stream := near.GetStream("bench")
 	w.push = func(user int, data []byte) error { return stream.Add(names[user], data) }
 	w.ask = func(user int, data []byte) error { return stream.Deliver(context.Background(), names[user], data) }
-	away := names // their subscriptions reach NATS in no order
+	away := names // their subscriptions reach NATS in any order
 	for end := time.Now().Add(20 * time.Second); len(away) > 0; away = away[1:] {
 		for stream.Deliver(context.Background(), away[0], nil) != nil {
 			if time.Now().After(end) {
@@ -199,7 +199,7 @@ func nodes(w *way, c Carry, from, to *nats.Conn) error {
 
 // Joined is the cost of ids for a node.
 type Joined struct {
-	Seconds float64 // until NATS knows of all
+	Seconds float64 // until NATS knows of all ids
 	Bytes   float64 // for each id, beyond its cost in a pool without a cluster
 }
 

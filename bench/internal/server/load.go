@@ -88,8 +88,8 @@ func (s *Server) Push(l Load, r *Pushed) error {
 }
 
 // Fill pushes messages to each user that has stopped reading, with a goroutine for each
-// user. It waits until the messages are out, or have hung for long. Nobody checks these
-// messages.
+// user. It waits until all messages are pushed, or have hung for too long. The clients do not
+// check these messages.
 func (s *Server) Fill(l Load, _ *struct{}) error {
 	var wg sync.WaitGroup
 	for user := l.Stall - 1; user < l.Users; user += l.Stall {

@@ -53,7 +53,7 @@ func (s *Server) Registry(ids int, r *Registered) error {
 }
 
 // pass adds the ids, looks them up and deletes them. With weigh, it also measures the
-// memory, which takes long.
+// memory, which takes a long time.
 func (r *Registered) pass(ids, shuffled []string, conns []memory, weigh bool) error {
 	var before int64
 	if weigh {
@@ -100,8 +100,8 @@ func each(n int, call func(i int)) float64 {
 	return float64(clock.Now()-began) / float64(n)
 }
 
-// Added is the cost of an Add, of an Add while the pool is scraped, of the sampling of its
-// latency, and of a send on a bare channel: nanoseconds of elapsed time over all producers.
+// Added is the cost of an Add, of an Add while the pool is scraped, of sampling an Add's latency,
+// and of a send on a bare channel: nanoseconds of elapsed time over all producers.
 type Added struct{ Add, Scraped, Sampling, Send, Allocations float64 }
 
 // scrapes is the interval at which Add collects the metrics meanwhile. In production, 15 s
@@ -126,7 +126,7 @@ func (s *Server) Add(l Load, r *Added) error {
 	}
 	stream := pool.GetStream("bench")
 	push := func(user int, p []byte) error { return stream.Add(names[user], p) }
-	if _, _, err := produce(l, push); err != nil { // what is allocated once
+	if _, _, err := produce(l, push); err != nil { // makes the allocations that happen only once
 		return err
 	}
 	var err error
@@ -156,8 +156,8 @@ func (s *Server) Add(l Load, r *Added) error {
 	return err
 }
 
-// started and sampled do what the pool does to sample: for one message of many, it reads
-// the clock twice.
+// started and sampled imitate the pool's sampling of latency: for one message in sampled, the pool
+// reads the clock twice.
 var started = time.Now()
 
 const sampled = 64
@@ -221,7 +221,7 @@ func produce(l Load, push func(user int, p []byte) error) (ns, allocations float
 
 // memory is a connection that takes everything at once and never has anything to
 // read.
-type memory struct{ _ byte } // of a size, so that each has an address of its own
+type memory struct{ _ byte } // not empty, so that each has an address of its own
 
 func (*memory) Read([]byte) (int, error)         { return 0, net.ErrClosed }
 func (*memory) Write(b []byte) (int, error)      { return len(b), nil }

@@ -8,7 +8,7 @@ import (
 )
 
 // Account returns the memory that a peer's server holds without connections, and with idle
-// ones. If greet is set, each connection has got one message. The server records every
+// connections. If greet is set, each connection has received one message. The server records every
 // allocation.
 func Account(spec peers.Spec, users int, greet bool) (before, after server.Account, err error) {
 	s, err := start(spec, 0, "GODEBUG=memprofilerate=1")
@@ -28,7 +28,7 @@ func Account(spec peers.Spec, users int, greet bool) (before, after server.Accou
 			return before, after, err
 		}
 	}
-	time.Sleep(300 * time.Millisecond) // for what is released after a while
+	time.Sleep(300 * time.Millisecond) // some memory is released only after a while
 	err = s.server.call("Account", *nothing, &after)
 	return before, after, err
 }

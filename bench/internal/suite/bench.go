@@ -59,8 +59,8 @@ type plan struct {
 	halts   int  // after this many halts, a peer is not tried again; 0 is no limit
 	rounds  int  // at most; 0 is no limit
 	limits  bool // the limits take part
-	with    bool // also the libraries with gcpool, besides x/net
-	batched bool // also the peers that send only whole batches
+	with    bool // the libraries with gcpool take part, in addition to x/net
+	batched bool // the peers that send only whole batches take part
 	only    []string
 	warm    server.Load // pushed once to each session, and not measured
 	try     trial

@@ -37,7 +37,7 @@ func Child(args []string) bool {
 		return false
 	}
 	pipe := stdio{os.Stdin, os.Stdout}
-	os.Stdout = os.Stderr // what a peer prints must not end up in the pipe
+	os.Stdout = os.Stderr // a peer's output must not end up in the pipe
 	// Peers log as they do by default. The process formats these lines and drops them.
 	slog.SetDefault(slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if role == serverRole {
@@ -96,8 +96,8 @@ type child struct {
 	rpc  *rpc.Client
 }
 
-// spawn starts a child. procs is its GOMAXPROCS, 0 the default; env is added to
-// its environment.
+// spawn starts a child. procs is its GOMAXPROCS, where 0 means the default; env is added to its
+// environment.
 func spawn(role string, procs int, env ...string) (*child, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -123,7 +123,7 @@ func spawn(role string, procs int, env ...string) (*child, error) {
 	return &child{role, cmd, rpc.NewClient(stdio{out, in})}, nil
 }
 
-// patience is the limit for a call that sets no limit. To add a million ids and to delete them
+// patience is the limit for a call that sets no limit. Adding a million ids and deleting them
 // takes more than a minute on a slow machine.
 const patience = 5 * time.Minute
 
@@ -137,8 +137,8 @@ func (c *child) call(method string, args, reply any) error {
 	}
 }
 
-// end ends the child. The child saves nothing but its profile, and has a second for that
-// after its pipe has been closed.
+// end ends the child. The child saves nothing but its profile, and has a second to do so after
+// its pipe has been closed.
 func (c *child) end() {
 	if c == nil {
 		return

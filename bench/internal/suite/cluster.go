@@ -33,7 +33,7 @@ func (b *Bench) cluster(r *report.Scenario) error {
 				Load: server.Load{Size: 64, Users: 1000, Producers: producers, Window: 2 * b.Window}}
 			name := subject
 			if c.Bare {
-				name, c.Producers = bareNATS, 1 // with which it is fastest
+				name, c.Producers = bareNATS, 1 // NATS alone is fastest with one
 			}
 			var o server.Carried
 			if err := local("Carry", c, &o); err != nil {

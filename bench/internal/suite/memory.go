@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool/bench/internal/server"
 )
 
-// idle measures the cost of a connection that has nothing to do. It has got one message, as
-// most idle connections have. Rounds differ by less than 1 %, so two are enough.
+// idle measures the cost of a connection that has nothing to do. The connection has received one
+// message, as most idle connections have. Rounds differ by less than 1 %, so two are enough.
 func (b *Bench) idle(r *report.Scenario) error {
 	users := b.fewer(9000)
 	each := &report.Metric{Name: "heap + stacks/connection", Unit: "B"}
@@ -22,7 +22,7 @@ func (b *Bench) idle(r *report.Scenario) error {
 		if err == nil {
 			_, err = s.load(server.Load{Size: 64, Burst: 1, Passes: 1, Producers: producers, Window: time.Minute})
 		}
-		time.Sleep(b.Window) // for what is released after a while
+		time.Sleep(b.Window) // some memory is released only after a while
 		if err == nil {
 			err = s.server.call("Weigh", *nothing, &after)
 		}

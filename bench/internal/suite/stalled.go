@@ -28,7 +28,7 @@ func (b *Bench) stalled(r *report.Scenario) error {
 	saturate := b.flood(users, 64, 1)
 	schedule := server.Load{Size: 64, Rate: 50_000, Window: b.Window}
 	p := plan{fresh: true, halts: 2}
-	if b.Quick { // a peer that halts takes long
+	if b.Quick { // a peer that halts takes a long time
 		p.only = []string{subject, "original", "gws", "centrifuge"}
 	}
 	p.try = func(s *session) (values []float64, err error) {
@@ -75,8 +75,8 @@ func (s *session) stallAll() error {
 	if err := s.client.call("Stall", *nothing, nothing); err != nil {
 		return err
 	}
-	// gcpool and most peers queue less than 1.5 MiB for a user. In 2 s they react to a full
-	// queue.
+	// gcpool and most peers queue less than 1.5 MiB for a user, and react to a full queue within
+	// 2 s.
 	fill := server.Load{Users: s.users, Stall: s.stall, Size: 1 << 10, Burst: 1500, Patience: 2 * time.Second}
 	return s.server.call("Fill", fill, nothing)
 }

@@ -36,8 +36,8 @@ func versus(r *report.Scenario, m *report.Metric, name string, target float64, t
 	r.Verdicts = append(r.Verdicts, v)
 }
 
-// itself compares each library with gcpool with the library alone. The text gets the
-// library's name.
+// itself compares the library of each peer that uses gcpool with the same library alone. The text
+// gets the library's name.
 func itself(r *report.Scenario, m *report.Metric, target float64, text string) {
 	for _, p := range m.Pairs() {
 		v := report.Verdict{Target: fmt.Sprintf(text, p.Alone.Name)}
