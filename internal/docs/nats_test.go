@@ -11,8 +11,8 @@ import (
 // What a reader copies to reach NATS: a connection, and a server in the same process.
 var natsEnd = regexp.MustCompile(`nats\.Connect\(|server\.Options\{`)
 
-// With nats.go's own interval of 2 minutes, a node misses a server whose machine has
-// vanished after more than 9 minutes.
+// TestConnectionsToNATSThatReadersCopySetPingInterval: with nats.go's own interval of 2 minutes, a
+// server whose machine has vanished is missed only after minutes.
 func TestConnectionsToNATSThatReadersCopySetPingInterval(t *testing.T) {
 	found := 0
 	for _, file := range append(markdown(t), filesWith(t, ".go")...) {
