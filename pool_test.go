@@ -110,7 +110,7 @@ func TestRegister(t *testing.T) {
 		t.Errorf("%+v", stats)
 	}
 	if p.Register("default"); p.GetStream("default").Cap() != 7 {
-		t.Error("the default of NewPool does not hold")
+		t.Error("an option of NewPool does not apply to a pool registered without it")
 	}
 	if q := gcpool.NewPool(); q.Register("x") != nil || q.GetStream("x").Cap() != 1000 {
 		t.Error("the default buffer is not 1000")
@@ -183,10 +183,10 @@ func TestBadInput(t *testing.T) {
 	if conns.DelConn("u", uncomparable{Conn: one}) || !conns.Del("u") {
 		t.Error("a connection that cannot be compared was, or cannot be removed")
 	}
-	conns.Add("u", uncomparable{Conn: peer}) // for Shutdown to close
+	conns.Add("u", uncomparable{Conn: peer}) // Shutdown closes it
 	conns.Add("zero", &websocket.Conn{})
 	if err := stream.Deliver(t.Context(), "zero", nil); err == nil {
-		t.Error("delivered to a WebSocket that is none")
+		t.Error("delivered to a zero websocket.Conn")
 	}
 }
 
@@ -247,7 +247,7 @@ func TestPayloadsLeaveAsTheyAre(t *testing.T) {
 			for _, size := range []int{0, 1, 125, 126, 127, 65535, 65536, 300_000} {
 				data := slices.Repeat([]byte{'x', '\n'}, size/2+1)[:size]
 				p.GetStream("a").Add("a", data)
-				clear(data[:cap(data)]) // the caller may reuse data at once
+				clear(data[:cap(data)]) // the caller can reuse data at once
 			}
 			p.Shutdown(context.Background())
 		}()

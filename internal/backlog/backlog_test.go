@@ -20,13 +20,13 @@ func (silent) Changed(_, _ string)                                   {}
 func (silent) Forward(_, _ string, _ [][]byte, _ func(errs []error)) {}
 func (silent) Broadcast(string, []byte) error                        { return nil }
 
-// A setting is what a pool offers to an id.
+// A setting is the state of a pool and of one id in it.
 type setting struct {
-	connected, mailbox, remote, before bool // before Start
+	connected, mailbox, remote, before bool // before: Start has not been called
 	overflow                           Overflow
 }
 
-// backlogWith returns the backlog of an id, for which 10 bytes may wait.
+// backlogWith returns the backlog of an id whose outbox holds 10 bytes.
 func backlogWith(t *testing.T, set setting) *Backlog {
 	c := Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, Overflow: set.overflow}
 	if set.mailbox {
@@ -53,19 +53,20 @@ func (b *Backlog) accept(data string) (slow bool) {
 	return b.Accept(m, b.Full(m))
 }
 
-// A place is how many messages wait in the outbox, wait in the mailbox, and were reported.
+// A place counts the messages in the outbox, in the mailbox, and reported as undelivered.
 type place struct{ waiting, mailbox, reported int }
 
 func placeOf(b *Backlog) place {
 	return place{b.Outbox().Messages, b.Mail().Messages, int(b.Shared.Read().Undelivered)}
 }
 
-// TestWhereAMessageGoes: each is of 6 bytes, so a second one does not fit.
+// TestWhereAMessageGoes pushes two messages of 6 bytes, so the second
+// one does not fit in the outbox.
 func TestWhereAMessageGoes(t *testing.T) {
 	for name, test := range map[string]struct {
 		setting
 		want place
-		full bool // Push is to wait before the second one
+		full bool // Push must wait before the second one
 		slow bool
 	}{
 		"connected":                 {setting{connected: true}, place{2, 0, 0}, true, true},
@@ -90,7 +91,7 @@ func TestWhereAMessageGoes(t *testing.T) {
 	}
 }
 
-// TestTheLargestMail: a message that is as large as the mailbox goes there, and no larger one.
+// TestTheLargestMail: the mailbox takes a message of exactly its own size, and none larger.
 func TestTheLargestMail(t *testing.T) {
 	for size, want := range map[int]place{20: {0, 1, 0}, 21: {0, 0, 1}} {
 		b := backlogWith(t, setting{mailbox: true})
@@ -100,8 +101,8 @@ func TestTheLargestMail(t *testing.T) {
 	}
 }
 
-// TestWhereWhatWaitsGoes: a connection is removed behind which two messages wait, of which the
-// first is being written.
+// TestWhereWhatWaitsGoes removes a connection while two messages wait
+// and the first of them is being written.
 func TestWhereWhatWaitsGoes(t *testing.T) {
 	elsewhere := func(b *Backlog) { b.Appeared() }
 	for name, test := range map[string]struct {
@@ -131,7 +132,7 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 		b.Shared.Accepted.Add(1, 1)
 		b.Disconnect(test.reason)
 		if got := placeOf(b); got != test.behind {
-			t.Errorf("%s: behind the write %+v, want %+v", name, got, test.behind)
+			t.Errorf("%s: during the write %+v, want %+v", name, got, test.behind)
 		}
 		left := b.Settle(chunk, 0, 0, test.reason, false)
 		if left {
@@ -143,8 +144,8 @@ func TestWhereWhatWaitsGoes(t *testing.T) {
 	}
 }
 
-// TestRemovalClosesTheLogThere: what is lost behind a write is reported after it, and what comes later
-// waits. Each removal has a reason of its own.
+// TestRemovalClosesTheLogThere: messages that a removal loses during a write are reported after
+// the write, each with the reason of its own removal. Messages added after the removal wait.
 func TestRemovalClosesTheLogThere(t *testing.T) {
 	b := backlogWith(t, setting{connected: true})
 	var told []error
@@ -166,14 +167,14 @@ func TestRemovalClosesTheLogThere(t *testing.T) {
 	}
 	b.Settle(pinned, 0, 0, outcome.ErrSlow, false)
 	if want := "[1: gcpool: peer too slow 2: gcpool: connection deleted 3: gcpool: peer silent for two heartbeats]"; fmt.Sprint(told) != want {
-		t.Errorf("told: %v, want %s", told, want)
+		t.Errorf("reported: %v, want %s", told, want)
 	}
 	if n := b.Log.Waiting().Messages; n != 1 || b.Log.Messages != 1 {
 		t.Errorf("%d messages wait of %d, want the last", n, b.Log.Messages)
 	}
 }
 
-// TestCountsAddUp: after each step, what was accepted has an outcome or waits.
+// TestCountsAddUp: after each step, every accepted message either has an outcome or waits.
 func TestCountsAddUp(t *testing.T) {
 	b := backlogWith(t, setting{connected: true, mailbox: true, remote: true})
 	steps := []func(){
@@ -195,8 +196,8 @@ func TestCountsAddUp(t *testing.T) {
 	}
 }
 
-// TestWhatAllShareStaysEmpty: ids that have had neither mail nor batches share an empty absence,
-// which no step may change.
+// TestWhatAllShareStaysEmpty: ids that have never had mail or a batch share one empty absence,
+// and no step may change it.
 func TestWhatAllShareStaysEmpty(t *testing.T) {
 	b := backlogWith(t, setting{connected: true})
 	b.accept("1")
@@ -206,7 +207,7 @@ func TestWhatAllShareStaysEmpty(t *testing.T) {
 	b.WithoutRemote(outcome.ErrNotConnected)
 	b.Connect()
 	if b.absence != &noAbsence {
-		t.Error("it has one of its own")
+		t.Error("the id has an absence of its own")
 	}
 	if a := &noAbsence; a.lost != nil || a.mail != (outbox.Count{}) || a.from.Load() != 0 || a.due != forwardNone || a.share != 0 || a.batch != nil || a.backlog != nil {
 		t.Errorf("%+v", a)

@@ -7,8 +7,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// TestWhatABatchKeeps: a message stays that was certainly not delivered, with all behind it,
-// if it has a place to wait.
+// TestWhatABatchKeeps: a message stays if it was certainly not delivered, all messages after it
+// in the batch stay, and it has a place to wait.
 func TestWhatABatchKeeps(t *testing.T) {
 	nobody, moved, other := outcome.ErrNotConnected, outcome.ErrMoved, errors.New("lost")
 	for name, test := range map[string]struct {
@@ -27,12 +27,13 @@ func TestWhatABatchKeeps(t *testing.T) {
 		"some have expired meanwhile":   {[]error{nobody, nobody, nobody}, 2, true, true, 2},
 	} {
 		if got := keptFrom(test.errs, test.late, test.place, test.remote); got != test.want {
-			t.Errorf("%s: from %d on, want %d", name, got, test.want)
+			t.Errorf("%s: keeps messages from index %d on, want %d", name, got, test.want)
 		}
 	}
 }
 
-// TestWhatACutMessageIsReportedWith: a message that may not be sent again.
+// TestWhatACutMessageIsReportedWith: the error for a message that was
+// cut and must not be sent again.
 func TestWhatACutMessageIsReportedWith(t *testing.T) {
 	for reason, want := range map[error]error{
 		nil:                outcome.ErrReplaced,
@@ -48,8 +49,8 @@ func TestWhatACutMessageIsReportedWith(t *testing.T) {
 	}
 }
 
-// TestMailElsewhereWhoseIDConnects: a message in the mailbox is on its way elsewhere when its
-// id connects. The mailbox counts what waits in it, and nothing else.
+// TestMailElsewhereWhoseIDConnects: an id connects while a message from its mailbox is being
+// forwarded. The mailbox must count only the messages that wait in it.
 func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 	for name, test := range map[string]struct {
 		step     func(b *Backlog, batch *Batch)
@@ -65,7 +66,7 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 	} {
 		b := backlogWith(t, setting{mailbox: true, remote: true})
 		b.accept("1")
-		b.Returned(b.Load(), []error{outcome.ErrNotConnected}) // so it is mail
+		b.Returned(b.Load(), []error{outcome.ErrNotConnected}) // so it becomes mail
 		b.accept("2")
 		batch := b.Load()
 		if batch.mailed != 1 || b.Mail().Messages != 1 {
@@ -84,26 +85,27 @@ func TestABatchReturnsOnce(t *testing.T) {
 	b.accept("1")
 	first := b.Load()
 	if !b.Returned(first, []error{nil}) || b.Returned(first, []error{nil}) {
-		t.Error("the second answer counts")
+		t.Error("a second answer for the same batch was accepted")
 	}
 	b.accept("2")
 	second := b.Load()
 	b.Abandon(0, outcome.ErrClosed)
 	if b.Returned(second, []error{nil}) {
-		t.Error("the answer to a batch that was given up counts")
+		t.Error("an answer for a batch that was given up was accepted")
 	}
 	b.accept("3")
 	third := b.Load()
 	if b.Returned(second, []error{nil}) || !b.Returned(third, []error{nil}) {
-		t.Error("an old answer counts for the batch that came after it")
+		t.Error("an answer for an old batch was accepted for the next batch")
 	}
 	if s := b.Shared.Read(); s.Forwarded != 2 || s.Closed != 1 || s.Waiting != 0 {
 		t.Errorf("%+v", s)
 	}
 }
 
-// TestAnAnswerAfterTheClusterHasLeft: who has taken a batch tells nothing about another cluster,
-// even if that is there already. It is asked with the first message alone, and not before one comes.
+// TestAnAnswerAfterTheClusterHasLeft: an answer from the old cluster says nothing about a new
+// one, even if the new one is already set. The new cluster must get one message first, and only
+// once that message has been added.
 func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
 	for _, replaced := range []bool{false, true} {
 		b := backlogWith(t, setting{remote: true, mailbox: true})
@@ -118,7 +120,7 @@ func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
 		b.Returned(batch, []error{nil})
 		b.Shared.SetRemote(silent{})
 		if !replaced && b.Due() {
-			t.Error("the mailbox is to be forwarded, and nothing has woken the cursor")
+			t.Error("the mailbox is due to be forwarded before a message has been added")
 		}
 		b.accept("3")
 		if n := b.Load().Len(); n != 1 {
@@ -127,8 +129,8 @@ func TestAnAnswerAfterTheClusterHasLeft(t *testing.T) {
 	}
 }
 
-// TestMovedForAnotherCluster: what the first cluster did not deliver, because the id had moved,
-// goes to the one that has been set meanwhile.
+// TestMovedForAnotherCluster: when the first cluster answers ErrMoved after another cluster has
+// been set, the message goes to the other cluster.
 func TestMovedForAnotherCluster(t *testing.T) {
 	b := backlogWith(t, setting{remote: true})
 	b.accept("1")
@@ -142,8 +144,8 @@ func TestMovedForAnotherCluster(t *testing.T) {
 	}
 }
 
-// TestTheClusterLeavesDuringABatch: a batch may take long, so what waits behind it for the
-// cluster is reported at once.
+// TestTheClusterLeavesDuringABatch: a batch may take long, so the messages that wait for the
+// cluster after it are reported at once.
 func TestTheClusterLeavesDuringABatch(t *testing.T) {
 	b := backlogWith(t, setting{remote: true})
 	b.accept("1")
@@ -155,11 +157,12 @@ func TestTheClusterLeavesDuringABatch(t *testing.T) {
 		t.Errorf("before the batch returns: %+v", got)
 	}
 	if b.Returned(batch, []error{outcome.ErrNotConnected}); placeOf(b) != (place{0, 0, 2}) {
-		t.Errorf("then: %+v", placeOf(b))
+		t.Errorf("after the batch returns: %+v", placeOf(b))
 	}
 }
 
-// TestAnotherClusterBeginsAnew: it has not said where an id is, and nothing waits for it.
+// TestAnotherClusterBeginsAnew: a new cluster has not said where an
+// id is, and no message waits for it.
 func TestAnotherClusterBeginsAnew(t *testing.T) {
 	b := backlogWith(t, setting{remote: true, mailbox: true})
 	b.accept("1")
@@ -168,6 +171,6 @@ func TestAnotherClusterBeginsAnew(t *testing.T) {
 	b.WithoutRemote(outcome.ErrNotConnected)
 	b.Shared.SetRemote(silent{})
 	if bytes := b.Shared.remoteBytes.Load(); b.Due() || bytes != 0 {
-		t.Errorf("it is to be forwarded: %v, and counts %d bytes", b.Due(), bytes)
+		t.Errorf("with the new cluster, due to be forwarded: %v, with %d bytes counted", b.Due(), bytes)
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// A trip is a remote that waits for the outcome of each message of a batch.
+// A trip is a Remote that forwards one message at a time and reads its outcome from the channel.
 type trip chan error
 
 func (t trip) Changed(_, _ string)            {}
@@ -30,7 +30,7 @@ func (t trip) Forward(_, _ string, batch [][]byte, done func([]error)) {
 	}()
 }
 
-// A broken connection fails its write after a signal, and has taken nothing.
+// A broken connection fails its write on a signal, without having taken a byte.
 type broken struct {
 	sleepy
 	fail chan bool
@@ -38,7 +38,7 @@ type broken struct {
 
 func (b *broken) Write([]byte) (int, error) { <-b.fail; return 0, errors.New("broken") }
 
-// appeared tells that r's id is connected elsewhere.
+// appeared reports that r's id is connected elsewhere.
 func appeared(r *id) {
 	r.Lock()
 	defer r.Unlock()
@@ -46,9 +46,9 @@ func appeared(r *id) {
 	r.WakeLocked()
 }
 
-// TestMailBehindWhatIsLeft: a write is under way when the id goes, and what waits behind it
-// goes to the mailbox. Something of the write is left then, and all goes to another process:
-// nothing of it stays counted in the mailbox.
+// TestMailBehindWhatIsLeft: an id disconnects during a write, and the messages waiting behind
+// the write go to the mailbox. Then the write fails with a part left, and everything is
+// forwarded. The mailbox must count none of it.
 func TestMailBehindWhatIsLeft(t *testing.T) {
 	for name, left := range map[string]func(r *id, remote trip, push func(n int)){
 		"by a connection": func(r *id, remote trip, push func(n int)) {
@@ -93,8 +93,8 @@ func TestMailBehindWhatIsLeft(t *testing.T) {
 	}
 }
 
-// TestTheRemoteLeavesAsThePoolCloses: a closed pool keeps nothing for an id that is away, and
-// what it gives up when its cluster leaves is not in the mailbox any more.
+// TestTheRemoteLeavesAsThePoolCloses: a closed pool keeps nothing for an id that is away.
+// Messages that it gives up when its cluster leaves must not stay counted in the mailbox.
 func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
 	g := begun(backlog.Config{MailboxTTL: time.Hour, MailboxBytes: 1000})
 	r := newID(g)
@@ -109,7 +109,8 @@ func TestTheRemoteLeavesAsThePoolCloses(t *testing.T) {
 	}
 }
 
-// TestABatchThatNeverReturnsKeepsNoID: Shutdown reports it, and then nothing keeps its id.
+// TestABatchThatNeverReturnsKeepsNoID: Shutdown reports such a batch,
+// and then nothing keeps its id.
 func TestABatchThatNeverReturnsKeepsNoID(t *testing.T) {
 	b, remote := newBench(t, backlog.Config{}), new(held)
 	b.Shared.SetRemote(remote)
@@ -118,7 +119,7 @@ func TestABatchThatNeverReturnsKeepsNoID(t *testing.T) {
 	b.Shared.Close()
 	b.Leave(true, false)
 	if _, retired := b.Retire(); !retired || b.stats().Closed != 1 {
-		t.Errorf("nothing keeps it: %v, %+v", retired, b.stats())
+		t.Errorf("the id was retired: %v, %+v", retired, b.stats())
 	}
 	if remote.done([]error{nil}); b.stats().Forwarded != 0 {
 		t.Error("the batch has a second outcome")

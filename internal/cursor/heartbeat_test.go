@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// TestNoPingFollowsAGoodbye: after the close frame of Shutdown nothing is sent.
+// TestNoPingFollowsAGoodbye: nothing is sent after Shutdown's close frame.
 func TestNoPingFollowsAGoodbye(t *testing.T) {
 	for life, want := range map[life]byte{open: frame.Ping, goodbye: 0} {
 		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
@@ -29,7 +29,8 @@ func TestNoPingFollowsAGoodbye(t *testing.T) {
 	}
 }
 
-// TestBeatRacedWithTakeover: a newer connection comes while a beat looks after a silent one.
+// TestBeatRacedWithTakeover: a takeover happens while a beat removes a silent connection. The
+// beat must not remove the newer connection.
 func TestBeatRacedWithTakeover(t *testing.T) {
 	for range 20 {
 		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
@@ -46,7 +47,7 @@ func TestBeatRacedWithTakeover(t *testing.T) {
 		both.Go(func() { b.Attach(newer, 0) })
 		time.Sleep(2 * time.Millisecond)
 		b.Unlock()
-		b.Lock() // the beat has missed it: from now on those who wait get it in turn
+		b.Lock() // the beat has passed its check: from now on waiters get the lock in turn
 		time.Sleep(2 * time.Millisecond)
 		b.Unlock()
 		if both.Wait(); b.present() != newer {
@@ -55,7 +56,8 @@ func TestBeatRacedWithTakeover(t *testing.T) {
 	}
 }
 
-// TestLostTimeIsNoSilence: while the process was stopped, no peer could be heard.
+// TestLostTimeIsNoSilence: time during which the process was stopped
+// does not count as a peer's silence.
 func TestLostTimeIsNoSilence(t *testing.T) {
 	for lost, want := range map[time.Duration]bool{0: true, 2 * time.Hour: false} {
 		b := newBench(t, backlog.Config{Heartbeat: time.Hour})
@@ -65,15 +67,16 @@ func TestLostTimeIsNoSilence(t *testing.T) {
 		b.turn = writing // so that no writer comes
 		b.Beat(conn.Since+3*b.Shared.Heartbeat, lost)
 		if removed := b.present() == nil; removed != want {
-			t.Errorf("silent for three hours, of which %v were lost: removed: %v", lost, removed)
+			t.Errorf("silent for three hours, of which %v were lost: removed is %v", lost, removed)
 		}
 	}
 }
 
-// TestWhoHasGoneIsRetired: retire is called when the last reason to stay may have ended.
+// TestWhoHasGoneIsRetired: retire must be called at each step that
+// may end the last reason to keep an id.
 func TestWhoHasGoneIsRetired(t *testing.T) {
 	for name, test := range map[string]struct {
-		outcomes []error // of messages that were forwarded before
+		outcomes []error // of messages that were forwarded earlier
 		step     func(b *bench, done func(errs []error))
 	}{
 		"a beat finds no connection": {nil, func(b *bench, _ func([]error)) { b.Beat(0, 0) }},
@@ -102,13 +105,13 @@ func TestWhoHasGoneIsRetired(t *testing.T) {
 		b.Shared.Retire = func(string) { offered++ }
 		test.step(b, func(errs []error) { remote.done(errs) })
 		if _, retired := b.Retire(); offered == 0 || !retired {
-			t.Errorf("%s: retire was called %d times, nothing keeps it: %v", name, offered, retired)
+			t.Errorf("%s: retire was called %d times, the id was retired: %v", name, offered, retired)
 		}
 	}
 }
 
-// TestQuietIDKeepsNoSpare: an id keeps a chunk for its next message while it is busy, until
-// the second beat after its last write.
+// TestQuietIDKeepsNoSpare: a busy id keeps a spare chunk for its next message. The second beat
+// after its last write frees that chunk.
 func TestQuietIDKeepsNoSpare(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	b.attach()
@@ -130,7 +133,8 @@ func TestQuietIDKeepsNoSpare(t *testing.T) {
 	}
 }
 
-// TestNobodyIsSilentBehindABatch: nothing is pinged before the batch returns, so no peer answers.
+// TestNobodyIsSilentBehindABatch: while a batch is being forwarded no ping is sent, so a peer
+// that does not answer must not count as silent.
 func TestNobodyIsSilentBehindABatch(t *testing.T) {
 	for travels, want := range map[bool]bool{true: false, false: true} {
 		b, remote := newBench(t, backlog.Config{Heartbeat: time.Hour}), new(held)
@@ -148,7 +152,7 @@ func TestNobodyIsSilentBehindABatch(t *testing.T) {
 		}
 		b.Beat(conn.Since+3*b.Shared.Heartbeat, 0)
 		if removed := b.present() == nil; removed != want {
-			t.Errorf("with a batch on its way: %v: removed: %v", travels, removed)
+			t.Errorf("with a batch on its way: %v; the connection was removed: %v", travels, removed)
 		}
 	}
 }

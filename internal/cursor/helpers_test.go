@@ -30,7 +30,7 @@ func newID(s *backlog.Shared) *id {
 	return i
 }
 
-// accept takes a message, and returns the write that the caller is to make.
+// accept accepts a message, and returns the write that the caller must make.
 func (i *id) accept(data string) (write func()) {
 	i.Lock()
 	defer i.Unlock()
@@ -56,13 +56,13 @@ func (i *id) present() *Connection {
 	return conn
 }
 
-// mail returns how many messages are in the mailbox, and their payload.
+// mail returns how many messages are in the mailbox, and how many bytes of payload.
 func (i *id) mail() [2]int {
 	n := i.Mail()
 	return [2]int{n.Messages, n.Bytes}
 }
 
-// shared returns what ids share, without a registry.
+// shared returns the state that all ids share, without a registry.
 func shared(c backlog.Config) *backlog.Shared {
 	c.Hooks, c.Outbox = report.Hooks{Buffer: 1000}, max(c.Outbox, 1<<20)
 	s := new(backlog.Shared)
@@ -70,7 +70,7 @@ func shared(c backlog.Config) *backlog.Shared {
 	return s
 }
 
-// begun is shared whose line is open.
+// begun returns the same as shared, with an open line.
 func begun(c backlog.Config) *backlog.Shared {
 	s := shared(c)
 	s.Line.Open(drain)
@@ -103,8 +103,8 @@ func dismissed(t *testing.T, s *backlog.Shared) {
 	}
 }
 
-// upgraded returns a server's link to an upgraded WebSocket, the connection under
-// it, and the peer's end.
+// upgraded returns the server's link to an upgraded WebSocket, the
+// connection under it, and the peer.
 func upgraded(t *testing.T) (*Connection, *upgrade.Conn, *websocket.Conn) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -137,7 +137,7 @@ func upgraded(t *testing.T) (*Connection, *upgrade.Conn, *websocket.Conn) {
 	return <-links, <-conns, peer
 }
 
-// hijacked is the part of Upgrade's ResponseWriter that x/net needs here.
+// hijacked is as much of Upgrade's ResponseWriter as x/net needs here.
 type hijacked struct {
 	*httptest.ResponseRecorder
 	conn *upgrade.Conn
@@ -158,7 +158,7 @@ func (sleepy) Close() error                     { return nil }
 func (sleepy) SetDeadline(time.Time) error      { return nil }
 func (sleepy) SetWriteDeadline(time.Time) error { return nil }
 
-// A gate is a connection whose writes each wait for a signal.
+// A gate is a connection that waits for a signal in each write.
 type gate struct {
 	sleepy
 	free chan bool

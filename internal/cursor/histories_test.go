@@ -20,10 +20,10 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// TestHistories tries random histories of one id: pushes, connections that are slow, stuck or
-// broken, removals, a cluster that comes, answers anything and goes, beats, Start and Shutdown.
-// After each step the cursor must not idle while something is due, and the counts must add up.
-// In the end nothing waits, and what was received is in order.
+// TestHistories runs random histories of one id: pushes; connections that are slow, stuck or
+// broken; removals; a cluster that comes, gives any answer and leaves; beats; Start and
+// Shutdown. After each step the cursor must not idle while something is due, and the counts
+// must add up. At the end nothing waits, and the messages were received in order.
 func TestHistories(t *testing.T) {
 	histories := uint64(4000)
 	if testing.Short() {
@@ -44,7 +44,7 @@ func TestHistories(t *testing.T) {
 	}
 }
 
-// A history is what has happened to one id.
+// A history is what has happened to one id so far.
 type history struct {
 	*testing.T
 	*id
@@ -53,7 +53,7 @@ type history struct {
 	steps  []string
 
 	mu       sync.Mutex
-	received []int // the numbers of messages, wherever they came
+	received []int // the numbers of messages, wherever they arrived
 	answers  *rand.Rand
 }
 
@@ -92,7 +92,8 @@ func (h *history) step() {
 	step.do()
 }
 
-// push adds a message, here or from another process, if it has room, and sometimes if not.
+// push adds a message, from here or from another process, if it has
+// room, and sometimes even if it has none.
 func (h *history) push() {
 	h.pushed++
 	m := &outbox.Message{ID: "a", Data: fmt.Append(nil, strings.Repeat(" ", h.rnd.IntN(30)), h.pushed, " ")}
@@ -112,7 +113,7 @@ func (h *history) push() {
 	h.Shared.Mailbox.Fit(0)
 }
 
-// check looks whether the cursor and the backlog are as they may be.
+// check checks that the cursor and the backlog are in a legal state.
 func (h *history) check() {
 	h.Lock()
 	defer h.Unlock()
@@ -135,7 +136,7 @@ func (h *history) fail(format string, args ...any) {
 	h.Errorf("%v: %s", h.steps, fmt.Sprintf(format, args...))
 }
 
-// end shuts down, or connects a peer that reads all.
+// end either shuts down, or connects a peer that reads everything.
 func (h *history) end() {
 	h.Shared.Line.Open(drain)
 	shut := h.rnd.IntN(2) == 0
@@ -175,8 +176,8 @@ func (h *history) take(p []byte) {
 	}
 }
 
-// fickle is a connection of any kind: 0 takes all at once, 1 and 2 are slow, 3 is stuck until it is
-// closed, 4 fails, and 5 heeds nothing for long.
+// A fickle is a connection of one of six kinds: 0 takes all at once, 1 and 2 are slow, 3 is
+// stuck until it is closed, 4 fails, and 5 ignores deadlines and Close for long.
 type fickle struct {
 	sleepy
 	h    *history
@@ -212,7 +213,7 @@ func (f *fickle) Close() error { f.once.Do(func() { close(f.gone) }); return nil
 func (h *history) Changed(_, _ string)            {}
 func (h *history) Broadcast(string, []byte) error { return nil }
 
-// Forward takes a part of the batch, and answers anything for the rest, now or later.
+// Forward takes a part of the batch, and gives any answer for the rest, now or later.
 func (h *history) Forward(_, _ string, batch [][]byte, done func([]error)) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

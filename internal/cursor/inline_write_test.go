@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// TestInlineWriterServesNobodyElse: while Add writes inline, another recipient queues up whose
-// connection takes nothing. A goroutine must serve that recipient, not the caller of Add.
+// TestInlineWriterServesNobodyElse: while Add writes inline, another id joins the line, and its
+// peer reads nothing. A goroutine must serve that id, not the caller of Add.
 func TestInlineWriterServesNobodyElse(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("nothing is inline")
@@ -39,14 +39,14 @@ func TestInlineWriterServesNobodyElse(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the caller of Add serves a peer that takes nothing")
+		t.Fatal("the caller of Add is stuck in a write to another id")
 	}
 	receive(t, peer, "1", "3")
 	stuck.free <- true
 	dismissed(t, g)
 }
 
-// TestCursorStandsInLineOnce, whether Add could write by itself or not.
+// TestCursorStandsInLineOnce, whether or not Add could write inline.
 func TestCursorStandsInLineOnce(t *testing.T) {
 	webSocket, _, _ := upgraded(t)
 	for name, link := range map[string]*Connection{
@@ -64,8 +64,8 @@ func TestCursorStandsInLineOnce(t *testing.T) {
 	}
 }
 
-// TestInlineWriterFindsTheApplicationInsideAFrame: the application has written a part of
-// a frame. The caller of Add must not wait for the rest.
+// TestInlineWriterFindsTheApplicationInsideAFrame: the application has written only part of a
+// frame. The caller of Add must not wait for the rest.
 func TestInlineWriterFindsTheApplicationInsideAFrame(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
 	g := begun(backlog.Config{WriteTimeout: time.Minute})

@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/backlog"
 )
 
-// TestTwoTrimsGiveUpNoMoreThanOne: two trims at once must not both drop a message to
-// make the same room.
+// TestTwoTrimsGiveUpNoMoreThanOne: two concurrent trims must not each
+// drop a message to make the same room.
 func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 	over := 0
 	for range 3000 {
@@ -36,11 +36,11 @@ func TestTwoTrimsGiveUpNoMoreThanOne(t *testing.T) {
 		}
 	}
 	if over > 0 {
-		t.Errorf("%d of 3000 times a message was given up that fitted", over)
+		t.Errorf("in %d of 3000 rounds a message was dropped although it fitted", over)
 	}
 }
 
-// A most connection takes all of 600 messages but the last.
+// A most connection takes all of 600 messages except the last.
 type most struct {
 	sleepy
 	n    int
@@ -58,8 +58,8 @@ func (m *most) Write(p []byte) (int, error) {
 	return 0, io.ErrClosedPipe // the last write fails
 }
 
-// TestMailKeepsNoMoreThanItNeeds: an entry keeps its own bytes in memory, not the
-// whole chunk that it came in.
+// TestMailKeepsNoMoreThanItNeeds: a message in the mailbox keeps only its own bytes in memory,
+// not the whole chunk that held it.
 func TestMailKeepsNoMoreThanItNeeds(t *testing.T) {
 	const limit = 1 << 20
 	g := begun(backlog.Config{WriteTimeout: time.Second, MailboxTTL: time.Hour, MailboxBytes: limit})

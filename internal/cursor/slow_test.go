@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/transport"
 )
 
-// TestFullOutboxLooksOnlyWhenDue: each look asks the operating system, under the lock,
-// and many Adds may wait for one full outbox. So a look is not repeated too early.
+// TestFullOutboxLooksOnlyWhenDue: each look asks the operating system while the lock is held,
+// and many Adds may wait for one full outbox. A look must not be repeated too early.
 func TestFullOutboxLooksOnlyWhenDue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newID(begun(backlog.Config{WriteTimeout: time.Minute}))

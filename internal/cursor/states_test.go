@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// A bench is an id whose line is not open: the test makes each step.
+// A bench is an id whose line is not open, so the test makes each step.
 type bench struct {
 	*testing.T
 	*id
@@ -48,7 +48,7 @@ func (b *bench) take() *flight {
 	return begin(&b.Cursor, &b.writer)
 }
 
-// whole lands a write that the connection has taken.
+// whole lands a write whose bytes the connection has all taken.
 func (b *bench) whole(f *flight) { f.land(len(f.chunk.Frames()), nil) }
 
 func (b *bench) remove(reason error) {
@@ -64,7 +64,7 @@ func (b *bench) stall() {
 	b.Stalled(&b.writer)
 }
 
-// goOn has a writer replaced that is stuck in b's first message, and go on with the second.
+// goOn has a writer get stuck in b's first message and be replaced, then go on with the second.
 func goOn(b *bench) {
 	conn := &gate{free: make(chan bool)}
 	b.Cleanup(func() { close(conn.free) })
@@ -88,7 +88,7 @@ func goOn(b *bench) {
 	is("the second write is under way", func() bool { return b.flight != nil && !b.Backlog.Log.Waits() })
 }
 
-// rows returns the transitions in the comment above a type.
+// rows returns the transitions listed in the comment above a type.
 func rows(t *testing.T, name string) (all []string) {
 	source, err := os.ReadFile("states.go")
 	if err != nil {
@@ -104,7 +104,7 @@ func rows(t *testing.T, name string) (all []string) {
 	return all
 }
 
-// TestTurns walks the table of turns. Each step begins where its name says.
+// TestTurns walks the table of turns. Each step starts in the turn that begins its name.
 func TestTurns(t *testing.T) {
 	names := map[string]turn{"idle": idle, "queued": queued, "writing": writing, "stalled": stalled}
 	steps := map[string]struct{ prepare, step func(b *bench) }{
@@ -177,7 +177,7 @@ func TestLives(t *testing.T) {
 	}
 }
 
-// TestRetireKeepsWhatIsInUse: each of these alone keeps a cursor from being retired.
+// TestRetireKeepsWhatIsInUse: each of these uses alone must keep a cursor from being retired.
 func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	for what, use := range map[string]func(c *Cursor){
 		"nothing":           func(*Cursor) {},
@@ -193,8 +193,8 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	}
 }
 
-// TestGraces: how long a write may go on after its connection was removed or replaced. It is
-// looked at when that happens, after the first grace, and when the longest grace is over.
+// TestGraces checks how long a write may go on after its connection was removed or replaced.
+// granted is asked at the removal, after the first grace, and when the longest grace is over.
 func TestGraces(t *testing.T) {
 	link, _, _ := upgraded(t)
 	webSocket, raw := link, NewConnection(&sleepy{}, false)
@@ -239,8 +239,8 @@ func TestGraces(t *testing.T) {
 	}
 }
 
-// TestRemovalBehindAWrite: what waits when a connection is removed is reported when the write
-// of a message has ended. Nothing stands before it while only a control frame is written.
+// TestRemovalBehindAWrite: messages that wait when a connection is removed are reported when the
+// write of a message ends. They are reported at once if only a control frame is being written.
 func TestRemovalBehindAWrite(t *testing.T) {
 	for name, test := range map[string]struct {
 		begin  func(b *bench)
@@ -259,7 +259,7 @@ func TestRemovalBehindAWrite(t *testing.T) {
 		}
 		b.remove(outcome.ErrDeleted)
 		if s := b.stats(); s.Deleted != test.atOnce {
-			t.Errorf("behind a write %s: %d are reported before that has ended, want %d", name, s.Deleted, test.atOnce)
+			t.Errorf("behind a write %s: %d are reported before the write has ended, want %d", name, s.Deleted, test.atOnce)
 		}
 		n := 0
 		if f.chunk != nil {
@@ -272,7 +272,7 @@ func TestRemovalBehindAWrite(t *testing.T) {
 	}
 }
 
-// TestOverdue: what a beat does about a peer, at a heartbeat of 10 s.
+// TestOverdue: what a beat does about a peer when the heartbeat is 10 s.
 func TestOverdue(t *testing.T) {
 	link, _, _ := upgraded(t)
 	raw := NewConnection(&sleepy{}, false)
@@ -280,7 +280,7 @@ func TestOverdue(t *testing.T) {
 	for name, test := range map[string]struct {
 		conn           *Connection
 		life           life
-		heard, written time.Duration // so long ago
+		heard, written time.Duration // this long ago
 		heartbeat      time.Duration
 		silent, ping   bool
 	}{

@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/outcome"
 )
 
-// TestWriteThatLandsAsItsTimerFires: the timer of a write fires when that write has
-// ended. It must not time out the writer's next write or close the connection.
+// TestWriteThatLandsAsItsTimerFires: the timer of a write fires just after that write has
+// ended. It must neither time out the writer's next write nor close the connection.
 func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	b, conn := newID(begun(backlog.Config{WriteTimeout: time.Minute, Newline: true})), &gate{free: make(chan bool)}
 	b.attach(NewConnection(conn, false))
@@ -34,12 +34,12 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	for second == first {
 		var same *flight
 		if same, second = watched(); same != w {
-			t.Fatal("another writer goes on")
+			t.Fatal("another writer made the second write")
 		}
 	}
 	b.judge(w, &first, 0)
 	if b.present() == nil {
-		t.Error("the second write was judged by the first one's timer")
+		t.Error("the second write was timed out by the first one's timer")
 	}
 	conn.free <- true
 	for b.Lock(); b.flight != nil; b.Lock() {
@@ -49,12 +49,12 @@ func TestWriteThatLandsAsItsTimerFires(t *testing.T) {
 	b.Unlock()
 	b.judge(w, &second, 0)
 	if b.present() == nil {
-		t.Error("a write that has landed was judged")
+		t.Error("a write that has landed was timed out")
 	}
 }
 
-// TestWhoComesBackDoesNotWaitASecond: a removed WebSocket has a second for the write under way.
-// When its id connects again that time is cut.
+// TestWhoComesBackDoesNotWaitASecond: after a removal, a write to a WebSocket may go on for a
+// second. When the id connects again, that time is cut short.
 func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	link, _, _ := upgraded(t)
@@ -71,19 +71,19 @@ func TestWhoComesBackDoesNotWaitASecond(t *testing.T) {
 		return link.life
 	}
 	if life() != closing {
-		t.Error("it has less than a second, although nobody waits")
+		t.Error("the write was given less than a second, although no new connection waits")
 	}
 	b.attach()
 	b.Lock()
 	f.since, f.taken = time.Now().Add(-takeoverPatience), link.Progress()
 	b.Unlock()
 	if b.judge(f, &f.timer, 0); life() != closed {
-		t.Error("the new connection waits for as long as the old one may take")
+		t.Error("the new connection waits for the full second")
 	}
 	b.whole(f)
 }
 
-// A stuck connection does not close before it is let go.
+// A stuck connection blocks in Close until the test frees it.
 type stuck struct {
 	sleepy
 	closing, free chan bool
@@ -91,7 +91,8 @@ type stuck struct {
 
 func (s *stuck) Close() error { s.closing <- true; <-s.free; return nil }
 
-// TestStuckCloseHoldsNoLock: a write is timed out, and the connection's Close blocks.
+// TestStuckCloseHoldsNoLock: when a write times out and the
+// connection's Close blocks, the lock must be free.
 func TestStuckCloseHoldsNoLock(t *testing.T) {
 	b, conn := newBench(t, backlog.Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
 	b.attachLink(NewConnection(conn, false))
@@ -114,9 +115,9 @@ func TestStuckCloseHoldsNoLock(t *testing.T) {
 	b.whole(f)
 }
 
-// TestWriteThatIsGivenUpEarly: the time of Shutdown is over before judge has come to close the
-// connection, as on a machine that was busy. It is closed all the same: otherwise its peer could
-// still receive what has been reported.
+// TestWriteThatIsGivenUpEarly: Shutdown's time runs out before judge has closed the connection,
+// as on a busy machine. Giving up the write must close the connection, or its peer could still
+// receive what has been reported as undelivered.
 func TestWriteThatIsGivenUpEarly(t *testing.T) {
 	b, conn := newBench(t, backlog.Config{}), &stuck{closing: make(chan bool), free: make(chan bool)}
 	b.attachLink(NewConnection(conn, false))
@@ -138,8 +139,8 @@ func TestWriteThatIsGivenUpEarly(t *testing.T) {
 	}
 }
 
-// TestShutdownWithTimeLeftGivesNoWriteUp: a write to a connection that was closed has most likely
-// ended, and its goroutine waits for a processor. Whoever gave it up would report what the peer has.
+// TestShutdownWithTimeLeftGivesNoWriteUp: a write to a closed connection has most likely ended, and
+// its goroutine waits for a processor. Giving it up now would report a message that the peer has.
 func TestShutdownWithTimeLeftGivesNoWriteUp(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	conn := b.attach()
@@ -161,8 +162,8 @@ func TestShutdownWithTimeLeftGivesNoWriteUp(t *testing.T) {
 	}
 }
 
-// TestTimerOfAnEarlierWrite: the timer of an earlier write fires behind a removal. It must not
-// close the connection, which is to have a close frame once the present write has ended.
+// TestTimerOfAnEarlierWrite: the timer of an earlier write fires after a removal. It must not
+// close the connection, which gets a close frame when the present write has ended.
 func TestTimerOfAnEarlierWrite(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	conn := b.attach()
@@ -177,13 +178,14 @@ func TestTimerOfAnEarlierWrite(t *testing.T) {
 		t.Error("the earlier timer has closed the connection")
 	}
 	if b.judge(f, &f.timer, 0); conn.life != closed {
-		t.Error("its own timer has not")
+		t.Error("the timer of the present write has not closed the connection")
 	}
 	b.whole(f)
 }
 
-// TestStoppedProcessTimesOutNoWrite: while the process was stopped, the write could not go on. Where
-// acknowledgements do not show, judge must let it run before it closes the connection.
+// TestStoppedProcessTimesOutNoWrite: a write cannot progress while the process is stopped.
+// Where the system does not show acknowledgements, judge must give the write more time before
+// it closes the connection.
 func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
 	for late, want := range map[time.Duration]life{0: closed, time.Hour: open} {
 		b := newBench(t, backlog.Config{WriteTimeout: time.Minute})
@@ -192,7 +194,7 @@ func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
 		f := b.take()
 		b.Lock()
 		f.stall(0)
-		f.since, f.timer = f.since.Add(-time.Hour), time.NewTimer(time.Hour) // no look but the one below
+		f.since, f.timer = f.since.Add(-time.Hour), time.NewTimer(time.Hour) // the only look is the call below
 		b.Unlock()
 		if b.judge(f, &f.timer, late); conn.life != want {
 			t.Errorf("judged %v late: %v, want %v", late, conn.life, want)
@@ -201,8 +203,9 @@ func TestStoppedProcessTimesOutNoWrite(t *testing.T) {
 	}
 }
 
-// TestWriteIsLookedAtOften, also where acknowledgements do not show: only a look that is late tells
-// that the process was stopped, and for how long.
+// TestWriteIsLookedAtOften: a stalled write is checked often even
+// where the system does not show acknowledgements, because only a
+// late check reveals that the process was stopped, and for how long.
 func TestWriteIsLookedAtOften(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, backlog.Config{WriteTimeout: time.Hour})
@@ -216,7 +219,7 @@ func TestWriteIsLookedAtOften(t *testing.T) {
 		time.Sleep(patience)
 		b.Lock()
 		if f.timer == first {
-			t.Errorf("nobody has looked for %v", patience)
+			t.Errorf("no check of the write in %v", patience)
 		}
 		b.Unlock()
 		b.whole(f)

@@ -12,9 +12,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/schedule"
 )
 
-// TestWhatAWriteLeaves: a write of three messages ends after each number of bytes, and a
-// newer connection waits. Whole messages are written. Where the peer may have a part of one,
-// that is reported. The rest waits for the newer connection.
+// TestWhatAWriteLeaves ends a write of three messages after every possible number of bytes,
+// while a newer connection waits. Whole messages count as written. A message that the peer may
+// have received in part is reported. The rest waits for the newer connection.
 func TestWhatAWriteLeaves(t *testing.T) {
 	webSocket, _, _ := upgraded(t)
 	for name, test := range map[string]struct {
@@ -49,8 +49,8 @@ func TestWhatAWriteLeaves(t *testing.T) {
 	}
 }
 
-// TestRemovalBehindATakeover: a write on the old connection fails, and the newer connection
-// was removed meanwhile. What the write leaves is reported with the reason of that removal.
+// TestRemovalBehindATakeover: a write on the old connection fails after the newer connection
+// was removed. The messages that the write leaves are reported with the reason of that removal.
 func TestRemovalBehindATakeover(t *testing.T) {
 	b := newBench(t, backlog.Config{})
 	b.attach()
@@ -95,10 +95,10 @@ func TestBatchIsAPiece(t *testing.T) {
 	}
 }
 
-// TestTurnOfABatch: a batch that is elsewhere is a write of its cursor.
+// TestTurnOfABatch: a batch that is being forwarded counts as a write of its cursor.
 func TestTurnOfABatch(t *testing.T) {
 	for name, test := range map[string]struct {
-		behind []string // comes while the batch is elsewhere
+		behind []string // added while the batch is being forwarded
 		want   turn
 	}{
 		"nothing waits behind it": {nil, idle},
@@ -121,8 +121,8 @@ func TestTurnOfABatch(t *testing.T) {
 	}
 }
 
-// TestGivenUpBeforeItBegan: Add has a write and does not come to make it before Shutdown gives
-// it up. What its writer wrote before does not count as this write's.
+// TestGivenUpBeforeItBegan: Shutdown gives up an inline write before Add has made it. The bytes
+// that its writer wrote earlier must not count for this write.
 func TestGivenUpBeforeItBegan(t *testing.T) {
 	g := begun(backlog.Config{WriteTimeout: time.Minute})
 	link, _, peer := upgraded(t)

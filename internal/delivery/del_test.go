@@ -15,10 +15,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// TestDelRacedWithTakeover: a handler's own Del races with the Add of a newer
-// connection, while other goroutines hold the id's lock for long. The newer connection
-// is there in the end: if Del comes first it removes the handler's connection, and if
-// Add comes first it removes nothing.
+// TestDelRacedWithTakeover: a handler's own Del races with the Add of a newer connection, while
+// other goroutines keep the id's lock busy. The newer connection must be there at the end: if Del
+// comes first it removes the handler's connection, and if Add comes first Del removes nothing.
 func TestDelRacedWithTakeover(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	old, next := upgraded(t), upgraded(t)

@@ -16,8 +16,8 @@ func TestNoIDsNoBeat(t *testing.T) {
 	dismissed(t, g)
 }
 
-// TestShutdownWaitsForABeat: Shutdown waits for a heartbeat that is running, so that no
-// goroutine is left.
+// TestShutdownWaitsForABeat: Shutdown must wait for a running beat,
+// so that it leaves no goroutine behind.
 func TestShutdownWaitsForABeat(t *testing.T) {
 	looks, free := make(chan bool), make(chan bool)
 	var g *Group
@@ -35,7 +35,7 @@ func TestShutdownWaitsForABeat(t *testing.T) {
 	go func() { ended <- g.Shutdown(context.Background()) }()
 	select {
 	case <-ended:
-		t.Error("Shutdown has ended, and a beat has not")
+		t.Error("Shutdown returned during a beat")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(free)

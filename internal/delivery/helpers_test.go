@@ -41,7 +41,7 @@ func dismissed(t *testing.T, g *Group) {
 	}
 }
 
-// upgraded returns a connection under Upgrade whose handshake is over.
+// upgraded returns a connection under Upgrade that has completed its handshake.
 func upgraded(t *testing.T) *cursor.Connection {
 	t.Helper()
 	ours, _ := nettest.TCP(t)

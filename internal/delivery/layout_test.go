@@ -8,8 +8,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// TestNoCacheLineIsShared: two processors that push to two ids change no cache line that both
-// need. A false one costs a tenth of the throughput, and nothing else would tell.
+// TestNoCacheLineIsShared: two processors that push to two ids must
+// not share a cache line that both write to. Such false sharing costs
+// a tenth of the throughput, and no other test would notice.
 func TestNoCacheLineIsShared(t *testing.T) {
 	const line = 64
 	if unsafe.Sizeof(uintptr(0)) != 8 {

@@ -60,7 +60,7 @@ func TestRetireKeepsWhatIsInUse(t *testing.T) {
 	}
 	b := NewRecipient(&begun(backlog.Config{}).Shared, "a", owners.List{}.Add(0, 1))
 	if o, retired := b.Retire(); !retired || !b.backlog.Dead || len(o) != 1 {
-		t.Error("who added a connection keeps a recipient, or is forgotten")
+		t.Error("a past owner keeps a recipient from being retired, or is forgotten")
 	}
 }
 
@@ -87,7 +87,7 @@ func TestWhoWaitsForAnUnknownID(t *testing.T) {
 		test.prepare(g)
 		refused, err := g.Refuse(&outbox.Message{ID: "a", Data: []byte("x")})
 		if s := g.Stats(); refused != test.refused || err != test.err || s.NotConnected != test.notConnected || s.Accepted != test.notConnected {
-			t.Errorf("it waits for %s: refused %v, %v, %+v", name, refused, err, s)
+			t.Errorf("a message that may wait for %s: refused %v, %v, %+v", name, refused, err, s)
 		}
 	}
 }
@@ -99,7 +99,7 @@ func (silent) Changed(_, _ string)                                   {}
 func (silent) Forward(_, _ string, _ [][]byte, _ func(errs []error)) {}
 func (silent) Broadcast(string, []byte) error                        { return nil }
 
-// TestIDKeepsNoURL: an id that is a part of a long URL does not keep the rest in memory.
+// TestIDKeepsNoURL: an id cut out of a long URL must not keep the rest of the URL in memory.
 func TestIDKeepsNoURL(t *testing.T) {
 	url := new([1 << 20]byte)
 	kept := weak.Make(url)

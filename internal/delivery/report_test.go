@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// TestNoAddWaitsForALogger: many connections join at once while the logger is slow.
-// Without a hook, Add does not wait.
+// TestNoAddWaitsForALogger: while the logger is slow, many
+// connections join at once. Without a hook, Add must not wait.
 func TestNoAddWaitsForALogger(t *testing.T) {
 	b := blockedLogger{make(chan bool)}
 	g := begun(backlog.Config{Hooks: report.Hooks{Buffer: 1, Logger: slog.New(b)}, Outbox: 1 << 20, WriteTimeout: time.Second})

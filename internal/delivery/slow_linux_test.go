@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// TestRefusedAttachSetsNothing: Attach that fails, because the pool is closed or the
-// recipient is dead, does not change the options of the connection.
+// TestRefusedAttachSetsNothing: an Attach that fails, because the pool is closed or the
+// recipient is dead, must leave the socket options of the connection as they were.
 func TestRefusedAttachSetsNothing(t *testing.T) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

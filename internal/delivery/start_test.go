@@ -10,9 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/report"
 )
 
-// TestStartBetweenWaitAndAccept: Start comes between the check for room and the
-// acceptance of a message. The message may exceed the outbox then, but that must not
-// close the connection.
+// TestStartBetweenWaitAndAccept: Start comes after the check for room and before the message is
+// accepted. The message may then exceed the outbox, but it must not close the connection.
 func TestStartBetweenWaitAndAccept(t *testing.T) {
 	g := NewGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(string) {})
 	b, m := NewRecipient(&g.Shared, "a", nil), &outbox.Message{ID: "a", Data: make([]byte, 10)}
@@ -22,18 +21,18 @@ func TestStartBetweenWaitAndAccept(t *testing.T) {
 	b.backlog.Lock()
 	full := b.backlog.Full(m)
 	if full {
-		t.Error("before Start a message waits")
+		t.Error("Push waits for room before Start")
 	}
 	g.Line.Open(drain)
 	slow := b.backlog.Accept(m, full)
 	b.backlog.Unlock()
 	if slow || connOf(b) != link {
-		t.Error("it has closed the connection")
+		t.Error("the message has closed the connection")
 	}
 }
 
-// TestPushBehindWhatIsUndecided: messages for an unknown id are decided after Start,
-// when a writer comes. Until then a Push waits for room behind them.
+// TestPushBehindWhatIsUndecided: the fate of messages for an unknown id is decided after Start,
+// when a writer reaches them. Until then a Push behind them must wait for room.
 func TestPushBehindWhatIsUndecided(t *testing.T) {
 	g := NewGroup(backlog.Config{Hooks: report.Hooks{Buffer: 1000}, Outbox: 10, WriteTimeout: time.Second}, func() []*Recipient { return nil }, func(string) {})
 	b, m := NewRecipient(&g.Shared, "a", nil), &outbox.Message{ID: "a", Data: []byte("12345")}
@@ -42,7 +41,7 @@ func TestPushBehindWhatIsUndecided(t *testing.T) {
 			t.Fatalf("Push before Begin: %v, %v", ok, err)
 		}
 	}
-	b.backlog.Lock() // the writer that comes waits for it
+	b.backlog.Lock() // the next writer waits for this lock
 	g.Line.Open(drain)
 	if wait, err := b.tryLocked(m); wait <= 0 || err != nil || g.Stats().Accepted != 3 {
 		t.Errorf("Push behind 15 bytes, of 10, waits for %v, %v: %+v", wait, err, g.Stats())

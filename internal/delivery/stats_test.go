@@ -23,7 +23,7 @@ func (l lagging) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestLatencyHasItsSum: one write in 64 is timed, on a clock that is exact here.
+// TestLatencyHasItsSum: one write in 64 is timed, by a clock that is exact in this test.
 func TestLatencyHasItsSum(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool := gcpool.NewPool(gcpool.WithLogger(slog.New(slog.DiscardHandler)))

@@ -16,8 +16,8 @@ import (
 
 var update = flag.Bool("update", false, "write the listings in api/ anew")
 
-// An exported name can change only together with its line in api/, where a
-// reviewer sees it.
+// An exported name can change only together with its line in api/,
+// where a reviewer sees the change.
 func TestTheAPIIsTheOneListed(t *testing.T) {
 	for _, m := range modules {
 		t.Run(m.folder, func(t *testing.T) {
@@ -47,8 +47,8 @@ func TestTheAPIIsTheOneListed(t *testing.T) {
 	}
 }
 
-// differences are the lines that are only in before, with "-", and only in now,
-// with "+".
+// differences returns the lines that are only in before, marked "-",
+// and those only in now, marked "+".
 func differences(before, now []string) []string {
 	var diff []string
 	for _, line := range before {
@@ -67,10 +67,9 @@ func differences(before, now []string) []string {
 	return diff
 }
 
-// listing has a line for each exported name of a package, and for each exported
-// field and method, with its type: all that can break a program when it changes,
-// but for what the code does. Names of parameters are in it, for readers know
-// parameters by them.
+// listing has a line, with its type, for each exported name of a package and for each exported
+// field and method. It covers everything whose change can break a program, except behavior. It
+// includes parameter names, because readers know parameters by them.
 func listing(p *types.Package) []string {
 	var lines []string
 	add := func(format string, args ...any) {
@@ -124,7 +123,7 @@ func describe(obj *types.TypeName, qualify types.Qualifier, add func(string, ...
 	methods(obj.Name(), t, qualify, add)
 }
 
-// parameters are the type parameters of a generic type.
+// parameters returns the type parameters of a generic type.
 func parameters(t types.Type, qualify types.Qualifier) string {
 	named, ok := t.(*types.Named)
 	if !ok || named.TypeParams().Len() == 0 {
@@ -176,7 +175,7 @@ func methods(owner string, t types.Type, qualify types.Qualifier, add func(strin
 	}
 }
 
-// A package and what may happen to it.
+// A package, and the changes that its listing must or must not show.
 const sample = `package sample
 
 type Pool struct{ Name string; Size int; hidden bool }
@@ -221,11 +220,11 @@ func TestEveryChangeOfTheAPIIsSeen(t *testing.T) {
 	} {
 		t.Run(change.name, func(t *testing.T) {
 			if n := strings.Count(sample, change.old); n != 1 {
-				t.Fatalf("%q is %d times in the sample", change.old, n)
+				t.Fatalf("the sample has %q %d times", change.old, n)
 			}
 			now := listingOf(t, strings.Replace(sample, change.old, change.new, 1))
 			if diff := differences(listingOf(t, sample), now); len(diff) == 0 {
-				t.Errorf("not seen; the listing is still\n%s", strings.Join(now, "\n"))
+				t.Errorf("the listing does not show the change; it is still\n%s", strings.Join(now, "\n"))
 			}
 		})
 	}
@@ -236,7 +235,7 @@ func TestEveryChangeOfTheAPIIsSeen(t *testing.T) {
 	} {
 		now := listingOf(t, strings.Replace(sample, change.old, change.new, 1))
 		if diff := differences(listingOf(t, sample), now); len(diff) > 0 {
-			t.Errorf("%s is no change of the API, but: %q", change.name, diff)
+			t.Errorf("%s does not change the API, but the listing differs: %q", change.name, diff)
 		}
 	}
 }

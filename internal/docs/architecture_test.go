@@ -19,8 +19,8 @@ var architecture = filepath.Join(root, "docs", "architecture.md")
 // mechanism is a row of docs/architecture.md: its name, files, lines and reason.
 var mechanism = regexp.MustCompile(`(?m)^\| ([^|]+) \| ([^|]*\.go) \| (\d+) \| (.+) \|$`)
 
-// TestArchitectureCountsEachMechanism: every file of the library stands in one row, whose
-// count is right.
+// TestArchitectureCountsEachMechanism: every file of the library is in exactly one row, and the
+// row's line count is right.
 func TestArchitectureCountsEachMechanism(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {
@@ -32,7 +32,7 @@ func TestArchitectureCountsEachMechanism(t *testing.T) {
 		lines := 0
 		for _, file := range strings.Fields(cells[2]) {
 			if listed[file] {
-				t.Errorf("%s stands in two rows", file)
+				t.Errorf("%s is in two rows", file)
 			}
 			listed[file] = true
 			lines += codeLines(t, filepath.Join(root, filepath.FromSlash(file)))
@@ -60,7 +60,7 @@ func TestArchitectureCountsEachMechanism(t *testing.T) {
 	}
 }
 
-// codeLines counts the lines that hold a token.
+// codeLines counts the lines that have a token.
 func codeLines(t *testing.T, file string) int {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -90,8 +90,8 @@ func tokenLines(text []byte) int {
 	}
 }
 
-// TestTheLibraryIsInSmallParts: of code, a file has at most 300 lines, a function 40, a package of
-// internal 800, and a type 20 methods.
+// TestTheLibraryIsInSmallParts: counting lines of code, a file has at most 300, a function 40,
+// and a package of internal 800. A type has at most 20 methods.
 func TestTheLibraryIsInSmallParts(t *testing.T) {
 	for _, pattern := range []string{"*.go", "internal/*/*.go", "cluster/*.go"} {
 		files, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
@@ -129,8 +129,8 @@ func TestTheLibraryIsInSmallParts(t *testing.T) {
 	}
 }
 
-// functions returns the lines of code of each function in a file. The name of a method begins
-// with the type of its receiver and a dot.
+// functions returns the number of code lines of each function in a file. A method's name starts
+// with its receiver's type and a dot.
 func functions(t *testing.T, file string) map[string]int {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -156,8 +156,8 @@ func functions(t *testing.T, file string) map[string]int {
 	return all
 }
 
-// TestPackagesImportDownward: a package of internal imports only what stands below it in
-// docs/architecture.md.
+// TestPackagesImportDownward: a package of internal imports only
+// packages listed below it in docs/architecture.md.
 func TestPackagesImportDownward(t *testing.T) {
 	text, err := os.ReadFile(architecture)
 	if err != nil {

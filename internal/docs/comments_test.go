@@ -11,7 +11,7 @@ import (
 	"testing"
 )
 
-// A documented name with its comment.
+// A documented is an exported name with its comment.
 type documented struct {
 	name string
 	text string
@@ -35,8 +35,8 @@ func TestEveryExportedNameIsDocumented(t *testing.T) {
 	}
 }
 
-// beginsWith tells whether a comment begins with a name, or with an article and
-// the name, as Go's own do for types.
+// beginsWith reports whether a comment begins with a name, or with an article and the name, as
+// the standard library's comments on types often do.
 func beginsWith(text, name string) bool {
 	_, method, ok := strings.Cut(name, ".")
 	if ok {
@@ -58,8 +58,8 @@ func TestTheRuleForCommentsRefuses(t *testing.T) {
 	}
 }
 
-// Each link of a comment that pkg.go.dev would show leads somewhere, and nothing
-// in brackets looks like a link and is none.
+// Each link in a comment shown on pkg.go.dev leads somewhere, and no text in brackets looks
+// like a link without being one.
 func TestEveryLinkInACommentResolves(t *testing.T) {
 	for _, m := range modules {
 		t.Run(m.folder, func(t *testing.T) {
@@ -75,7 +75,7 @@ func TestEveryLinkInACommentResolves(t *testing.T) {
 				}
 			}
 			if links == 0 {
-				t.Error("found no link at all")
+				t.Error("found no links")
 			}
 		})
 	}
@@ -99,7 +99,7 @@ func TestLinksThatLeadNowhereAreFound(t *testing.T) {
 	}
 }
 
-// linksOf returns what is written as a link, whether or not there is such a name.
+// linksOf returns everything written as a link, whether or not the name exists.
 func linksOf(text string) []*comment.DocLink {
 	all := &comment.Parser{
 		LookupSym:     func(recv, name string) bool { return true },
@@ -132,7 +132,7 @@ func linksOf(text string) []*comment.DocLink {
 	return links
 }
 
-// unresolved says why a link leads nowhere, "" if it does not.
+// unresolved says why a link leads nowhere, or returns "" if it resolves.
 func (l *loaded) unresolved(link *comment.DocLink) string {
 	shown := (&comment.Printer{}).Comment(&comment.Doc{Content: []comment.Block{&comment.Paragraph{Text: []comment.Text{link}}}})
 	name := strings.TrimSpace(string(shown))
@@ -168,8 +168,8 @@ func (l *loaded) unresolved(link *comment.DocLink) string {
 	return ""
 }
 
-// imported returns the path of a package that a link names, by its name in this
-// package's imports or as in the standard library; "" if there is none.
+// imported returns the path of a package that a link names, looked up in this package's imports
+// and in the standard library; "" if there is none.
 func (l *loaded) imported(name string) string {
 	for _, p := range l.types.Imports() {
 		if p.Name() == name || p.Path() == name {
@@ -185,7 +185,7 @@ func (l *loaded) imported(name string) string {
 	return ""
 }
 
-// importPackage loads a package, nil if that cannot be.
+// importPackage loads a package, or returns nil if it cannot.
 func (l *loaded) importPackage(path string) *types.Package {
 	if f, err := open(path); err == nil {
 		f.Close()
@@ -203,19 +203,18 @@ func (l *loaded) importPackage(path string) *types.Package {
 	return p
 }
 
-// doc is the package as go doc and pkg.go.dev see it.
+// doc returns the package as go doc and pkg.go.dev see it.
 func (l *loaded) doc() *doc.Package {
 	p, err := doc.NewFromFiles(l.fset, l.files, l.path, doc.PreserveAST)
 	if err != nil {
-		panic(err) // the files have been compiled
+		panic(err) // the files have already compiled
 	}
 	return p
 }
 
 func (l *loaded) synopsis() string { return l.doc().Doc }
 
-// comments are all that is shown: those of names, of groups, of fields and of
-// the package.
+// comments returns every comment that is shown: those of the package, names, groups and fields.
 func (l *loaded) comments() []documented {
 	all := []documented{{l.name, l.synopsis(), l.files[0].Package}}
 	for _, f := range l.files {
@@ -235,8 +234,8 @@ func (l *loaded) comments() []documented {
 	return all
 }
 
-// documented are the exported names with their comments: functions, methods of
-// exported types, types, methods of interfaces, constants and variables.
+// documented returns the exported names with their comments: functions, methods of exported
+// types, types, methods of interfaces, constants and variables.
 func (l *loaded) documented() []documented {
 	var all []documented
 	for _, f := range l.files {
@@ -278,8 +277,8 @@ func exportedFunc(fn *ast.FuncDecl) (name string, exported bool) {
 	return owner.Name + "." + fn.Name.Name, owner.IsExported() && fn.Name.IsExported()
 }
 
-// documentedSpec are the names of one constant, variable or type. The comment of
-// a group of one stands above the group.
+// documentedSpec returns the names of one constant, variable or type. In a group of one, the
+// comment is above the group.
 func documentedSpec(decl *ast.GenDecl, spec ast.Spec) []documented {
 	var all []documented
 	text := ""

@@ -13,7 +13,7 @@ import (
 	"testing"
 )
 
-// Methods that have no Example of their own, with the one that calls them.
+// Methods without an Example of their own, each with the Example that calls it.
 var within = map[string]string{
 	"Pool.SetCluster":   "Cluster",
 	"ConnPool.Len":      "ConnPool_All",
@@ -37,7 +37,8 @@ var within = map[string]string{
 	"Node.Online": "Node",
 }
 
-// Each function and method of a module that users import is shown by an Example, which the compiler checks.
+// Each function and method of the modules that users import has an
+// Example, which the compiler checks.
 func TestEveryFunctionHasAnExample(t *testing.T) {
 	for _, m := range modules {
 		t.Run(m.folder, func(t *testing.T) {
@@ -56,7 +57,7 @@ func TestEveryFunctionHasAnExample(t *testing.T) {
 	}
 }
 
-// Each other exported name stands in the code of an Example, so that pkg.go.dev shows a use of it.
+// Each other exported name appears in the code of an Example, so that pkg.go.dev shows a use of it.
 func TestEveryNameIsUsedInAnExample(t *testing.T) {
 	for _, m := range modules {
 		t.Run(m.folder, func(t *testing.T) {
@@ -79,8 +80,8 @@ func TestEveryNameIsUsedInAnExample(t *testing.T) {
 	}
 }
 
-// results has a line for each type that a function with an Example returns, as pkg.go.dev shows
-// that Example with the type.
+// results has a line for each type that a function with an Example returns, because pkg.go.dev
+// shows that Example under the type.
 func (l *loaded) results(t *testing.T) (lines string) {
 	examples := examplesOf(t, l.dir)
 	for _, d := range l.documented() {
@@ -100,7 +101,7 @@ func (l *loaded) results(t *testing.T) (lines string) {
 	return lines
 }
 
-// calls tells whether a name is one of a function or a method.
+// calls reports whether a name is a function or a method.
 func (l *loaded) calls(name string) bool {
 	_, function := l.types.Scope().Lookup(name).(*types.Func)
 	return function || strings.Contains(name, ".")
@@ -122,8 +123,8 @@ func notShown(examples map[string]string, name string) string {
 	return ""
 }
 
-// examplesOf returns the examples of a folder by what they show, with their
-// code. One with a suffix counts for the name before it.
+// examplesOf returns the code of the examples in a folder, by the name that each one shows. An
+// Example with a suffix counts for the name before the suffix.
 func examplesOf(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "*_test.go"))
@@ -143,7 +144,7 @@ func examplesOf(t *testing.T, dir string) map[string]string {
 		}
 		for _, e := range doc.Examples(f) {
 			node := e.Code
-			if _, whole := node.(*ast.File); whole { // go/doc shows all of the file
+			if _, whole := node.(*ast.File); whole { // go/doc shows the whole file
 				node = f
 			}
 			if e.Output == "" && !e.EmptyOutput {

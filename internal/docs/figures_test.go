@@ -8,8 +8,8 @@ import (
 	"testing"
 )
 
-// TestREADMEHasTheMeasuredMemory: what an idle connection takes is what the last full run of bench has
-// measured, which wrote libraries.md.
+// TestREADMEHasTheMeasuredMemory: the READMEs give the memory of an idle connection as the last
+// full run of bench measured it and wrote it to libraries.md.
 func TestREADMEHasTheMeasuredMemory(t *testing.T) {
 	kilobytes := make(map[string][2]string) // by library: without gcpool, with it
 	row := regexp.MustCompile(`(?m)^\| (\w+) \|.*\| ([\d,]+) B → ([\d,]+) B, [^|]*\|$`)

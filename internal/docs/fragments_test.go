@@ -12,15 +12,15 @@ import (
 	"testing"
 )
 
-// A fragment is code that a page shows without what stands around it.
+// A fragment is code that a page shows without the rest of its file.
 type fragment struct {
-	folder string   // of the module whose packages it uses
+	folder string   // the module whose packages it uses
 	deps   []string // those packages
-	head   string   // what makes it a file, up to the fragment
+	head   string   // the file's text up to the fragment
 }
 
-// fragments by page. The programs of the READMEs, and the code of docs/migrating.md, have tests
-// of their own.
+// fragments by page. Other tests cover the programs of the READMEs
+// and the code of docs/migrating.md.
 var fragments = map[string]fragment{
 	"metrics/README.md": {"metrics", []string{".", "github.com/prometheus/client_golang/prometheus/promhttp"}, `package p
 import (
@@ -90,7 +90,7 @@ func TestFragmentsInMarkdownCompile(t *testing.T) {
 	}
 }
 
-// compileFragment lets pass what a whole program would have to use.
+// compileFragment type-checks source after head. It ignores soft errors, such as an unused import.
 func compileFragment(head, source string) (err error) {
 	fset := token.NewFileSet()
 	file, err := parser.ParseFile(fset, "fragment.go", head+strings.ReplaceAll(source, "…", "")+"}\n", 0)

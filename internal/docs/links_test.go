@@ -13,8 +13,8 @@ import (
 	"unicode"
 )
 
-// The links of a Markdown file, as far as GitHub shows them as such: inline
-// links and images, definitions of references, and HTML's attributes.
+// The links of a Markdown file that GitHub renders: inline links and images, reference
+// definitions, and HTML attributes.
 var (
 	codeSpan   = regexp.MustCompile("``[^`]+``|`[^`]+`")
 	inlineLink = regexp.MustCompile(`\]\(\s*<?([^)\s>]*)>?(?:\s+["'][^"']*["'])?\s*\)`)
@@ -29,7 +29,7 @@ var (
 func TestEveryLinkInMarkdownResolves(t *testing.T) {
 	files := markdown(t)
 	if len(files) == 0 {
-		t.Fatal("found no Markdown at all")
+		t.Fatal("found no Markdown files")
 	}
 	for _, file := range files {
 		text, err := os.ReadFile(filepath.Join(root, file))
@@ -42,10 +42,10 @@ func TestEveryLinkInMarkdownResolves(t *testing.T) {
 	}
 }
 
-// markdown returns the Markdown files below root that are ours.
+// markdown returns our own Markdown files below root.
 func markdown(t *testing.T) []string { return filesWith(t, ".md") }
 
-// filesWith returns the files below root that are ours and have an extension.
+// filesWith returns our own files below root that have the given extension.
 func filesWith(t *testing.T, extension string) []string {
 	t.Helper()
 	var files []string
@@ -67,7 +67,7 @@ func filesWith(t *testing.T, extension string) []string {
 	return files
 }
 
-// broken returns what is wrong with the links of a file, each as ":line: why".
+// broken returns the problems with the links of a file, each as ":line: why".
 func broken(repository fs.FS, file, text string) []string {
 	var problems []string
 	defined := make(map[string]bool)
@@ -95,7 +95,7 @@ func broken(repository fs.FS, file, text string) []string {
 	return problems
 }
 
-// prose returns the lines of a text, with code blanked out.
+// prose returns the lines of a text, with all code blanked out.
 func prose(text string) []string {
 	lines := strings.Split(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
 	fence := ""
@@ -111,9 +111,9 @@ func prose(text string) []string {
 			fence = trimmed[:3]
 			lines[i] = ""
 		case strings.HasPrefix(line, "    ") && (i == 0 || lines[i-1] == "" || strings.HasPrefix(lines[i-1], "\x00")):
-			lines[i] = "\x00" // an indented block, and so is what follows
+			lines[i] = "\x00" // an indented block, which the next line may continue
 		default:
-			if !heading.MatchString(line) { // anchors are made of code too
+			if !heading.MatchString(line) { // anchors are made from code too
 				lines[i] = codeSpan.ReplaceAllString(line, "")
 			}
 		}
@@ -135,7 +135,8 @@ func targets(line string) []string {
 	return all
 }
 
-// unreachable says why a target is not there, "" if it is, or is on the web.
+// unreachable says why a target cannot be reached. It returns "" if
+// the target exists or is on the web.
 func unreachable(repository fs.FS, file, text, target string) string {
 	u, err := url.Parse(target)
 	switch {
@@ -169,7 +170,7 @@ func unreachable(repository fs.FS, file, text, target string) string {
 	return ""
 }
 
-// anchors are those that GitHub gives the headings of a file, and HTML's own.
+// anchors returns the anchors that GitHub generates from the headings of a file, and those in HTML.
 func anchors(text string) []string {
 	var all []string
 	count := make(map[string]int)
@@ -222,7 +223,7 @@ func TestBrokenLinksAreFound(t *testing.T) {
 	}
 }
 
-// A test that a page names as its witness is where the page says.
+// A test that a page cites as its witness must be in the file that the page links to.
 var witness = regexp.MustCompile(`\[((?:Test|Fuzz|Benchmark|Example)\w*)\]\(([^)#]+\.go)\)`)
 
 func TestTestsThatPagesNameExist(t *testing.T) {
@@ -241,6 +242,6 @@ func TestTestsThatPagesNameExist(t *testing.T) {
 		}
 	}
 	if named == 0 {
-		t.Error("found none, though SECURITY.md has many")
+		t.Error("found no links to tests, though SECURITY.md has many")
 	}
 }

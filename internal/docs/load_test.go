@@ -1,8 +1,8 @@
-// Package docs checks what the repository says about itself. api/ lists the exported names;
-// each has a doc comment whose links resolve, and an Example. Every link in a Markdown file
-// leads somewhere. The server that the READMEs print serves its users and nobody else, and
-// their client obeys the close codes. Examples are short, and those that connect to NATS set
-// PingInterval. The documents avoid some phrases.
+// Package docs checks what the repository says about itself. Every exported name is listed in
+// api/, has a doc comment whose links resolve, and appears in an Example. Every link in a
+// Markdown file leads somewhere. The server printed in the READMEs serves only its users, and
+// the client there obeys the close codes. Examples are short, and those that connect to NATS
+// set PingInterval. The documents avoid some phrases.
 package docs
 
 import (
@@ -24,13 +24,13 @@ import (
 	"testing"
 )
 
-// root is the folder of the repository, seen from here.
+// root is the repository's root folder, relative to this package.
 const root = "../.."
 
-// A module is one that users import, with those of its packages.
+// A module is a module that users import, with the packages that they import.
 type module struct {
-	listing  string // of its exported names, in api/
-	folder   string // below root
+	listing  string // file in api/ that lists its exported names
+	folder   string // relative to root
 	packages []string
 }
 
@@ -40,9 +40,9 @@ var modules = []module{
 	{"cluster-v1.txt", "cluster", []string{"."}},
 }
 
-// A loaded package has its syntax, without tests, and its types.
+// A loaded is a package with its types and its syntax, tests excluded.
 type loaded struct {
-	path  string // to import it
+	path  string // its import path
 	dir   string
 	name  string
 	fset  *token.FileSet
@@ -50,7 +50,7 @@ type loaded struct {
 	types *types.Package
 }
 
-// listed is what `go list -json` tells of a package.
+// listed is part of the output of `go list -json`.
 type listed struct {
 	ImportPath, Dir, Name, Export string
 	GoFiles                       []string
@@ -58,7 +58,7 @@ type listed struct {
 	Error                         *struct{ Err string }
 }
 
-// goList runs go list in a folder below root, for one module at a time.
+// goList runs go list in a folder below root, once per module.
 func goList(folder string, args ...string) ([]listed, error) {
 	cmd := exec.Command("go", append([]string{"list", "-e", "-export", "-json"}, args...)...)
 	cmd.Dir = filepath.Join(root, folder)
@@ -84,14 +84,14 @@ func goList(folder string, args ...string) ([]listed, error) {
 	}
 }
 
-// exports are the compiled packages by import path, as the go command left them
-// in its cache: with them nothing but our own code is parsed.
+// exports has the compiled packages by import path, as the go command left them in its cache.
+// With them, only our own code needs parsing.
 var exports = struct {
 	mu    sync.Mutex
 	files map[string]string
 }{files: make(map[string]string)}
 
-// remember notes where the compiled packages are.
+// remember records where the compiled packages are.
 func remember(list []listed) {
 	exports.mu.Lock()
 	defer exports.mu.Unlock()
@@ -100,7 +100,7 @@ func remember(list []listed) {
 	}
 }
 
-// open finds the compiled form of a package for the importer.
+// open opens the compiled form of a package, for the importer.
 func open(path string) (io.ReadCloser, error) {
 	exports.mu.Lock()
 	file := exports.files[path]
@@ -111,8 +111,8 @@ func open(path string) (io.ReadCloser, error) {
 	return os.Open(file)
 }
 
-// load returns the packages of a module. It skips a test where that module is
-// not, as in a download of the root module alone.
+// load returns the packages of a module. It skips the test if the module is missing, as in a
+// download of the root module alone.
 func load(t *testing.T, m module) []loaded {
 	t.Helper()
 	if _, err := os.Stat(filepath.Join(root, m.folder, "go.mod")); err != nil {
@@ -146,8 +146,8 @@ func loadModule(m module) ([]loaded, error) {
 		if l.DepOnly {
 			continue
 		}
-		// The go command, which keeps the results of tests, sees what a test opens,
-		// not what go list does: let it see a new file.
+		// To cache test results, the go command tracks the files that a test opens, but not
+		// those that go list reads. Reading the folder lets it notice a new file.
 		if _, err := os.ReadDir(l.Dir); err != nil {
 			return nil, err
 		}
@@ -177,7 +177,7 @@ func newImporter(fset *token.FileSet) types.Importer {
 	return importer.ForCompiler(fset, "gc", open)
 }
 
-// place is where something stands, for a message: below the repository's root.
+// place returns a position for a message, with a path relative to the repository's root.
 func (l *loaded) place(pos token.Pos) string {
 	p := l.fset.Position(pos)
 	abs, _ := filepath.Abs(root)

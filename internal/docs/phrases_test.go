@@ -7,10 +7,10 @@ import (
 	"testing"
 )
 
-// phrases make a sentence hard to read at first sight; there is always a plainer way.
+// phrases make a sentence hard to read at first sight; a plainer wording always exists.
 var phrases = regexp.MustCompile(`(?i)\b(as well|that of|those of|one that|by itself|the others'|which is that)\b`)
 
-// written are the documents that follow this rule.
+// written lists the documents that follow this rule.
 var written = []string{
 	"README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md", "cluster/README.md",
 	"docs/architecture.md", "docs/migrating.md", "examples/recipes/README.md", "metrics/README.md",
@@ -36,6 +36,6 @@ func TestDocumentsAvoidPhrasesThatNeedASecondReading(t *testing.T) {
 		}
 	}
 	if !phrases.MatchString("It is called as that of WithUndelivered.") {
-		t.Error("a phrase is not found")
+		t.Error("the expression misses a phrase")
 	}
 }

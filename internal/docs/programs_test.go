@@ -33,10 +33,10 @@ func TestProgramsInMarkdownCompile(t *testing.T) {
 		}
 	}
 	if found == 0 {
-		t.Error("found none, though README.md has one")
+		t.Error("found no programs, though README.md has one")
 	}
 	if compile("package main\n\nfunc main() { undefined() }\n") == nil {
-		t.Error("a program that does not compile passes")
+		t.Error("a broken program passes the check")
 	}
 }
 
@@ -54,7 +54,7 @@ func printed(t *testing.T, file string) []string {
 	return sources
 }
 
-// compile checks a program of one file.
+// compile type-checks a program of one file.
 func compile(source string) error {
 	fset := token.NewFileSet()
 	f, err := parser.ParseFile(fset, "program.go", source, 0)

@@ -14,7 +14,7 @@ import (
 	"testing"
 	"time"
 
-	_ "github.com/nulijiabei/gcpool" // so that the go command runs these tests anew when it has changed
+	_ "github.com/nulijiabei/gcpool" // so that the go command reruns these tests when it changes
 )
 
 // readmes are the same page in two languages.
@@ -23,8 +23,8 @@ var readmes = []string{"README.md", "README.zh-CN.md"}
 // block is a piece of Go code on a page.
 var block = regexp.MustCompile("(?ms)^```go\n(.*?)^```$")
 
-// TestTheServerInTheREADMEServesOnlyItsUsers builds and runs the program of each README as
-// it is printed, and with what the page says to change for other WebSocket libraries.
+// TestTheServerInTheREADMEServesOnlyItsUsers builds and runs the program of each README, as
+// printed and with the changes that the page gives for other WebSocket libraries.
 func TestTheServerInTheREADMEServesOnlyItsUsers(t *testing.T) {
 	for _, file := range readmes {
 		for library, source := range servers(t, file) {
@@ -33,10 +33,10 @@ func TestTheServerInTheREADMEServesOnlyItsUsers(t *testing.T) {
 				host := run(t, source)
 				bob := connected(t, host, "bob")
 				bob.gets("alice: hello bob", push(t, host, "alice", "bob", "hello bob"))
-				bob.gets("alice: ouch ?", push(t, host, "alice", "bob", "ouch \xff")) // a browser would close its connection
+				bob.gets("alice: ouch ?", push(t, host, "alice", "bob", "ouch \xff")) // a browser would close
 				strangersAreRefused(t, host)
 				if status := post(t, host, "carol", "hi", as("alice")); status != http.StatusServiceUnavailable {
-					t.Errorf("a push to a user who is away is answered %d", status)
+					t.Errorf("a push to a user who is away got status %d", status)
 				}
 				newer := connected(t, host, "bob")
 				bob.isClosed()
@@ -46,18 +46,18 @@ func TestTheServerInTheREADMEServesOnlyItsUsers(t *testing.T) {
 	}
 }
 
-// servers returns the program that a README prints, by the WebSocket library that it uses.
+// servers returns the variants of the program that a README prints, by their WebSocket library.
 func servers(t *testing.T, file string) map[string]string {
 	t.Helper()
 	text := page(t, file)
 	blocks := block.FindAllStringSubmatch(text, -1)
 	if len(blocks) != 3 {
-		t.Fatalf("%s has %d blocks of Go, not the program and two for other libraries", file, len(blocks))
+		t.Fatalf("%s has %d Go blocks; want the program and two for other libraries", file, len(blocks))
 	}
 	gorilla, coder, xnet := blocks[0][1], blocks[1][1], blocks[2][1]
 	paths := regexp.MustCompile("`([a-z.]+/[a-z/]+websocket)`").FindAllStringSubmatch(text, -1)
 	if len(paths) != 2 {
-		t.Fatalf("%s tells of %d imports", file, len(paths))
+		t.Fatalf("%s names %d imports for other libraries", file, len(paths))
 	}
 	return map[string]string{
 		"gorilla": gorilla,
@@ -66,12 +66,12 @@ func servers(t *testing.T, file string) map[string]string {
 	}
 }
 
-// imports changes the WebSocket library that a program imports.
+// imports changes the import of the WebSocket library in a program.
 func imports(source, path string) string {
 	return strings.Replace(source, "github.com/gorilla/websocket", path, 1)
 }
 
-// changed replaces single lines of a program: each by the one that begins alike.
+// changed replaces single lines of a program, each by the given line that begins the same way.
 func changed(t *testing.T, source, lines string) string {
 	t.Helper()
 	for line := range strings.Lines(lines) {
@@ -85,7 +85,7 @@ func changed(t *testing.T, source, lines string) string {
 	return source
 }
 
-// replaced replaces the last function of a program by the one that begins alike.
+// replaced replaces the last function of a program, which must begin the same way as the given one.
 func replaced(t *testing.T, source, function string) string {
 	t.Helper()
 	begin, _, _ := strings.Cut(function, "\n")
@@ -96,8 +96,8 @@ func replaced(t *testing.T, source, function string) string {
 	return source[:at] + function
 }
 
-// TestREADMEIsShort keeps each README to what somebody reads, with one command to try and
-// one to test, which CI runs.
+// TestREADMEIsShort keeps each README short enough to read, with one command to try gcpool and
+// one to test it, both of which CI runs.
 func TestREADMEIsShort(t *testing.T) {
 	commands := regexp.MustCompile(`(?m)^ {4}go (?:run|test) .*$`)
 	for _, file := range readmes {
@@ -126,7 +126,7 @@ func TestTheClientInTheREADMEObeysTheCloseCodes(t *testing.T) {
 		if m == nil {
 			t.Fatalf("%s prints no client", file)
 		}
-		if _, err := os.Stat("testdata/client.js"); err != nil { // and so the go command knows that it matters
+		if _, err := os.Stat("testdata/client.js"); err != nil { // lets the go command track the file
 			t.Fatal(err)
 		}
 		cmd := exec.Command(node, "testdata/client.js")
@@ -137,8 +137,8 @@ func TestTheClientInTheREADMEObeysTheCloseCodes(t *testing.T) {
 	}
 }
 
-// TestREADMEsSayTheSame compares what does not depend on the language: code, links, options
-// and close codes.
+// TestREADMEsSayTheSame compares the parts that do not depend on the
+// language: code, links, options and close codes.
 func TestREADMEsSayTheSame(t *testing.T) {
 	comment := regexp.MustCompile(`(?m)[ \t]*//[^"\n]*$`)
 	fence := regexp.MustCompile("(?ms)^```(?:go|js)\n(.*?)^```$|^ {4}(.*?)$")
@@ -191,26 +191,27 @@ func page(t *testing.T, file string) string {
 	return strings.ReplaceAll(string(text), "\r\n", "\n")
 }
 
-// run builds a program, runs it until the test ends, and returns its host and port once it
-// listens.
+// run builds a program and runs it until the test ends. It returns
+// the program's host and port once it listens.
 func run(t *testing.T, source string) (host string) {
 	t.Helper()
 	free := unused(t)
 	defer free.Close()
-	// It is printed with port 8080, which may be taken. Nothing but the address is changed.
+	// The README's port 8080 may be taken, so the address is changed, and nothing else.
 	host = free.Addr().String()
 	if n := strings.Count(source, `"localhost:8080"`); n != 1 {
 		t.Fatalf("the program names its address %d times", n)
 	}
 	binary := build(t, strings.Replace(source, `"localhost:8080"`, `"`+host+`"`, 1))
-	free.Close() // no sooner, for building takes seconds, in which others look for a port
+	free.Close() // as late as possible, because other programs look for ports during a build of several seconds
 	await(t, host, binary)
 	return host
 }
 
-// unused listens on a port below those that systems give to clients. One of theirs may be taken
-// once it is free again, even by await: a dial to it can come from the same port, and connects to itself.
-// e2e, whose servers leave their ports for a while, looks above these.
+// unused listens on a port below the range that systems give to clients. A port
+// from that range could be taken again as soon as it is free, even by await: a
+// dial to it can come from the same port, and so connect to itself. e2e uses
+// ports above these, because its servers give up their ports for a while.
 func unused(t *testing.T) net.Listener {
 	t.Helper()
 	for range 100 {
@@ -222,8 +223,8 @@ func unused(t *testing.T) net.Listener {
 	return nil
 }
 
-// strangersAreRefused tries what only users may do as nobody, and as a user from a page of
-// another site.
+// strangersAreRefused tries to connect and to push without a session, with a forged session,
+// and as a user from a page of another site. Each must be refused.
 func strangersAreRefused(t *testing.T, host string) {
 	t.Helper()
 	for name, dial := range map[string]error{
@@ -232,7 +233,7 @@ func strangersAreRefused(t *testing.T, host string) {
 		"a page of another site": dialError(host, "demo-alice", "http://elsewhere.example"),
 	} {
 		if !refused(dial) {
-			t.Errorf("%s: the handshake ends with %v", name, dial)
+			t.Errorf("%s: the handshake returned %v", name, dial)
 		}
 	}
 	for name, header := range map[string]http.Header{
@@ -241,15 +242,16 @@ func strangersAreRefused(t *testing.T, host string) {
 		"a page of another site": {"Cookie": {"session=demo-alice"}, "Sec-Fetch-Site": {"cross-site"}},
 	} {
 		if status := post(t, host, "bob", "from a stranger", header); status != 401 && status != 403 {
-			t.Errorf("%s: a push is answered %d", name, status)
+			t.Errorf("%s: a push got status %d", name, status)
 		}
 	}
 }
 
-// as is the header of a user's requests.
+// as returns the header of a user's requests.
 func as(user string) http.Header { return http.Header{"Cookie": {"session=demo-" + user}} }
 
-// push posts a message as a user, once the recipient, who has just connected, is in the pool.
+// push posts a message as a user. The recipient has just connected,
+// so push retries until the pool has it.
 func push(t *testing.T, host, from, to, text string) (status int) {
 	t.Helper()
 	for end := time.Now().Add(patience); ; time.Sleep(5 * time.Millisecond) {

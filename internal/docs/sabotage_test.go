@@ -8,13 +8,14 @@ import (
 	"testing"
 )
 
-// TestSabotageNamesWhatIsThere: each row of SABOTAGE.md names a function that its file has, not
-// only in a comment, and tests that some file has. Rows about the cluster name files in its folder.
+// TestSabotageNamesWhatIsThere: each row of SABOTAGE.md names a function
+// found in the file's code, not only in a comment, and tests that exist
+// in some file. Rows about the cluster name files in its folder.
 func TestSabotageNamesWhatIsThere(t *testing.T) {
 	comments := regexp.MustCompile(`//.*`)
 	rows := regexp.MustCompile("`([\\w./]+\\.go)` (?:\\w+\\.)?(\\w+)").FindAllStringSubmatch(page(t, "torture/SABOTAGE.md"), -1)
 	if len(rows) < 500 {
-		t.Errorf("it has %d rows", len(rows))
+		t.Errorf("SABOTAGE.md has only %d rows", len(rows))
 	}
 	for _, row := range rows {
 		file, name := filepath.Join(root, row[1]), row[2]
@@ -23,7 +24,7 @@ func TestSabotageNamesWhatIsThere(t *testing.T) {
 		}
 		source, err := os.ReadFile(file)
 		if err != nil {
-			t.Errorf("%s is not there", row[1])
+			t.Errorf("there is no file %s", row[1])
 		} else if !regexp.MustCompile(`\b` + name + `\b`).Match(comments.ReplaceAll(source, nil)) {
 			t.Errorf("%s has no %s", row[1], name)
 		}
@@ -41,7 +42,7 @@ func TestSabotageNamesWhatIsThere(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range regexp.MustCompile(`\b(Test|Fuzz)[A-Z]\w+`).FindAllString(page(t, "torture/SABOTAGE.md"), -1) {
-		if !strings.Contains(tests.String(), "func "+name) { // it may stand for all that begin so
+		if !strings.Contains(tests.String(), "func "+name) { // the name may stand for all tests that begin with it
 			t.Errorf("no file has %s", name)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestSentinelsShowTheirText: go doc of each error shows the text that a log line has.
+// TestSentinelsShowTheirText: the doc comment of each error quotes the text that a log line shows.
 func TestSentinelsShowTheirText(t *testing.T) {
 	source, err := os.ReadFile(filepath.Join(root, "pool.go"))
 	if err != nil {

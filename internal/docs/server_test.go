@@ -15,10 +15,10 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// patience is how long anything here may take.
+// patience bounds every wait in these tests.
 const patience = 30 * time.Second
 
-// libraries is a module that requires the WebSocket libraries of the README's program.
+// libraries is a module that requires the WebSocket libraries used by the README's program.
 var libraries = filepath.Join(root, "examples", "adapters")
 
 // build returns the executable of a program in package main.
@@ -28,7 +28,7 @@ func build(t *testing.T, source string) string {
 		t.Skip("examples/adapters is not here")
 	}
 	dir := t.TempDir()
-	binary := filepath.Join(dir, "server.exe") // Windows asks for the ending
+	binary := filepath.Join(dir, "server.exe") // Windows needs the extension
 	file := filepath.Join(dir, "main.go")
 	if err := os.WriteFile(file, []byte(source), 0o644); err != nil {
 		t.Fatal(err)
@@ -41,7 +41,7 @@ func build(t *testing.T, source string) string {
 	return binary
 }
 
-// await starts an executable, which ends with the test, and returns when it listens.
+// await starts an executable and returns when it listens. The end of the test stops it.
 func await(t *testing.T, host, binary string) {
 	t.Helper()
 	var output bytes.Buffer
@@ -69,7 +69,7 @@ func await(t *testing.T, host, binary string) {
 		}
 		select {
 		case <-ended:
-			t.Fatal("the server has ended")
+			t.Fatal("the server exited early")
 		case <-deadline:
 			t.Fatal("the server does not listen")
 		case <-time.After(5 * time.Millisecond):
@@ -94,11 +94,11 @@ func connected(t *testing.T, host, user string) client {
 	return client{t, ws}
 }
 
-// gets expects a message, after a push that was answered so.
+// gets expects the message want, after a push that got the given status.
 func (c client) gets(want string, status int) {
 	c.t.Helper()
 	if status != http.StatusOK {
-		c.t.Errorf("the push is answered %d", status)
+		c.t.Errorf("the push got status %d", status)
 	}
 	text, err := c.receive()
 	if err != nil {
@@ -109,7 +109,7 @@ func (c client) gets(want string, status int) {
 	}
 }
 
-// isClosed expects the end of the connection, and no message before.
+// isClosed expects the connection to end without another message.
 func (c client) isClosed() {
 	c.t.Helper()
 	if text, err := c.receive(); err == nil {
@@ -126,7 +126,7 @@ func (c client) receive() (text string, err error) {
 	return text, err
 }
 
-// dial connects with a session, "" for none, from a page of an origin.
+// dial connects from a page of an origin, with a session, or without one if session is "".
 func dial(host, session, origin string) (*websocket.Conn, error) {
 	config, err := websocket.NewConfig("ws://"+host+"/ws", origin)
 	if err != nil {
@@ -140,7 +140,7 @@ func dial(host, session, origin string) (*websocket.Conn, error) {
 	return config.DialContext(ctx)
 }
 
-// dialError is what a handshake ends with, nil if it succeeds.
+// dialError returns the error of a handshake, or nil if it succeeds.
 func dialError(host, session, origin string) error {
 	ws, err := dial(host, session, origin)
 	if err == nil {
@@ -149,7 +149,7 @@ func dialError(host, session, origin string) error {
 	return err
 }
 
-// refused tells whether the server answered a handshake with an error of HTTP.
+// refused reports whether the server answered a handshake with an HTTP error.
 func refused(err error) bool {
 	dial, ok := errors.AsType[*websocket.DialError](err)
 	return ok && dial.Err == websocket.ErrBadStatus

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestExamplesAreShort keeps what readers copy to what they read first.
+// TestExamplesAreShort keeps the examples that readers copy to a length that they read first.
 func TestExamplesAreShort(t *testing.T) {
 	recipes, err := filepath.Glob(filepath.Join(root, "examples", "recipes", "*", "main.go"))
 	if err != nil || len(recipes) == 0 {

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// header returns a header with the length field of the given form: 0, 126 or 127.
+// header returns a frame header whose length field has the given form: 0, 126 or 127.
 func header(first byte, form byte, n int, mask bool) []byte {
 	second := byte(n)
 	if form != 0 {
@@ -29,14 +29,14 @@ func header(first byte, form byte, n int, mask bool) []byte {
 	return b
 }
 
-// TestParserFollowsAnySplit sends random frames of every form of header in random
-// pieces, empty ones too, and compares what the parser says after each byte.
+// TestParserFollowsAnySplit splits random frames, with every form of header, into random
+// pieces, some of them empty, and checks the parser's state after each byte.
 func TestParserFollowsAnySplit(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for range 300 {
 		type at struct{ ended, open, cut bool }
 		var stream []byte
-		var want []at // what holds after so many bytes
+		var want []at // the state after each byte
 		open := false
 		want = append(want, at{})
 		for range 20 {

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// An owner has messages of a byte, at positions from gone up to put.
+// An owner has messages of one byte each, at positions from gone up to put.
 type owner struct {
 	name string
 	m    *Mailbox
@@ -18,7 +18,7 @@ type owner struct {
 	log  *losses
 }
 
-// losses is who has lost a message.
+// losses records who has lost a message.
 type losses struct {
 	mu  sync.Mutex
 	all string
@@ -63,8 +63,8 @@ func bounded(ttl time.Duration, bytes int) *Mailbox {
 	return &Mailbox{TTL: ttl, Bytes: bytes, Closed: new(atomic.Bool)}
 }
 
-// TestOldestExpireFirst: each message stays for TTL, whoever owns it, also if its owner has
-// lost others meanwhile.
+// TestOldestExpireFirst: each message stays for TTL, whoever owns it, even if its owner has
+// lost other messages in the meantime.
 func TestOldestExpireFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 1000)
@@ -86,7 +86,7 @@ func TestOldestExpireFirst(t *testing.T) {
 	})
 }
 
-// TestOldestGiveWay: beyond the bounds the oldest give way, as many as must.
+// TestOldestGiveWay: beyond the bounds the oldest messages give way, and no more of them than must.
 func TestOldestGiveWay(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 10)
@@ -94,7 +94,7 @@ func TestOldestGiveWay(t *testing.T) {
 		a.add(4)
 		b.add(6)
 		if got := log.String(); got != "" {
-			t.Errorf("%q gave way to nobody", got)
+			t.Errorf("%q gave way although the mailbox is within its bounds", got)
 		}
 		b.add(3)
 		a.add(2)
@@ -109,7 +109,7 @@ func TestOldestGiveWay(t *testing.T) {
 	})
 }
 
-// TestDueIsTheOldest: beyond the bounds only the owner of the oldest message has to give way.
+// TestDueIsTheOldest: beyond the bounds only the owner of the oldest message must give way.
 func TestDueIsTheOldest(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 10)
@@ -117,19 +117,19 @@ func TestDueIsTheOldest(t *testing.T) {
 		a.add(4)
 		b.add(6)
 		if m.Due(a) || m.Due(b) {
-			t.Error("somebody has to give way to nobody")
+			t.Error("an owner must give way although the mailbox is within its bounds")
 		}
 		b.put++
 		m.Put(b, b.put, 1, 1)
 		if !m.Due(a) || m.Due(b) {
-			t.Errorf("the owner of the oldest message has to give way: %v, another: %v", m.Due(a), m.Due(b))
+			t.Errorf("Due is %v for the owner of the oldest message and %v for another; want true and false", m.Due(a), m.Due(b))
 		}
 		m.Closed.Store(true)
 		m.Trim(context.Background())
 	})
 }
 
-// TestTinyMessagesAreBounded by their number, for each takes memory beside its payload.
+// TestTinyMessagesAreBounded by their number, because each takes memory beyond its payload.
 func TestTinyMessagesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 160_000)
@@ -145,7 +145,7 @@ func TestTinyMessagesAreBounded(t *testing.T) {
 	})
 }
 
-// TestRunsThatAreGoneTakeNoMemory: ids that come back leave no trace.
+// TestRunsThatAreGoneTakeNoMemory: ids that come back leave nothing behind.
 func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 1000)
@@ -163,14 +163,14 @@ func TestRunsThatAreGoneTakeNoMemory(t *testing.T) {
 	})
 }
 
-// TestFitLeavesWhatHasExpired: who adds a message makes room for it. What has expired meanwhile,
-// maybe very much of it, is for the mailbox's own goroutine.
+// TestFitLeavesWhatHasExpired: the caller who adds a message only makes room for it. Messages
+// that have expired, possibly many, are left to the mailbox's own goroutine.
 func TestFitLeavesWhatHasExpired(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := bounded(time.Minute, 3)
 		a, b, log := owners(m)
 		a.add(2)
-		m.timer.Stop() // the mailbox's own goroutine is late
+		m.timer.Stop() // stands for the mailbox's own goroutine being late
 		time.Sleep(2 * m.TTL)
 		b.add(2)
 		if got := log.String(); got != "a" {
@@ -185,7 +185,7 @@ func TestFitLeavesWhatHasExpired(t *testing.T) {
 	})
 }
 
-// TestFitIsShort: who adds a message does not wait until thousands of others have given way.
+// TestFitIsShort: adding a message must not wait until thousands of others have given way.
 func TestFitIsShort(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, _, log := owners(bounded(time.Hour, 10))

@@ -38,8 +38,8 @@ func same(t *testing.T, what string, got []string, want ...string) {
 	}
 }
 
-// TestPinnedBytesStay: while a chunk is pinned nothing that is done to the log changes its
-// bytes, for a write may be reading them.
+// TestPinnedBytesStay: nothing done to the log may change the bytes of a pinned chunk, because
+// a write may be reading them.
 func TestPinnedBytesStay(t *testing.T) {
 	for name, do := range map[string]func(l *Log){
 		"append": func(l *Log) { l.Append(message("next"), text, false) },
@@ -72,8 +72,8 @@ func fill(l *Log, n int, f Format) {
 	}
 }
 
-// TestWhatAWriteLeavesComesFirst: the rest of a chunk waits again, before what has come
-// meanwhile.
+// TestWhatAWriteLeavesComesFirst: the rest of a chunk waits again, ahead of messages that
+// arrived during the write.
 func TestWhatAWriteLeavesComesFirst(t *testing.T) {
 	var l Log
 	for _, data := range []string{"1", "2", "3"} {
@@ -92,7 +92,7 @@ func TestWhatAWriteLeavesComesFirst(t *testing.T) {
 	same(t, "waits", rest(&l), "2", "3", "4")
 }
 
-// TestPinAlone pins one message of a chunk. Its frame stays as it was.
+// TestPinAlone pins one message of a chunk. The message's frame must not change.
 func TestPinAlone(t *testing.T) {
 	var l Log
 	fill(&l, 3, Format{frame.Binary, true})
@@ -107,8 +107,8 @@ func TestPinAlone(t *testing.T) {
 	}
 }
 
-// TestSiftKeepsTheOrder: the messages that stay keep their order and their receipts, in more
-// than one chunk.
+// TestSiftKeepsTheOrder: the messages that stay keep their order and
+// their receipts, even across chunks.
 func TestSiftKeepsTheOrder(t *testing.T) {
 	var l Log
 	var told []string
@@ -147,7 +147,7 @@ func TestSiftKeepsTheOrder(t *testing.T) {
 	same(t, "told", told, "1", "3", "5")
 }
 
-// TestUnpinKeepsASmallChunk: only that of a busy id.
+// TestUnpinKeepsASmallChunk: Unpin keeps a small chunk as a spare, and only for a busy id.
 func TestUnpinKeepsASmallChunk(t *testing.T) {
 	for name, test := range map[string]struct {
 		size       int
@@ -170,8 +170,9 @@ func TestUnpinKeepsASmallChunk(t *testing.T) {
 	}
 }
 
-// TestSpareIsOfTheLastWrite: a chunk that was reported has no buffer any more, and that of a message
-// which waited for its id has room for no other. Neither keeps the place of one that has.
+// TestSpareIsOfTheLastWrite: a chunk whose messages were reported has no buffer left, and the
+// chunk of a message that waited for its id has no room for another. Neither may stay as the
+// spare in place of a chunk with room.
 func TestSpareIsOfTheLastWrite(t *testing.T) {
 	for name, before := range map[string]func(l *Log){
 		"reported": func(l *Log) { l.Append(message("1"), text, false); l.Pin(false).First() },
@@ -203,16 +204,16 @@ func TestFirstLetsGoOfMemory(t *testing.T) {
 	}
 }
 
-// TestLogAgainstASlice: whatever is done to a log, its messages leave it once, in order, and
-// its counts are those of what has no outcome yet.
+// TestLogAgainstASlice: whatever is done to a log, its messages leave it once and in order, and
+// its counts are those of the messages without an outcome.
 func TestLogAgainstASlice(t *testing.T) {
 	for seed := range uint64(40) {
 		rng := rand.New(rand.NewPCG(seed, 0))
 		var l Log
-		var pinned, lost, waiting []string // what has no outcome yet
-		var taken []*Chunk                 // with what is lost
-		var chunk *Chunk                   // with what is pinned
-		asked := map[string]int{}          // how many receipts each has
+		var pinned, lost, waiting []string // messages without an outcome yet
+		var taken []*Chunk                 // with the lost messages
+		var chunk *Chunk                   // with the pinned messages
+		asked := map[string]int{}          // how many receipts each message has
 		settle := func(want *[]string, c *Chunk) {
 			for _, got := range texts(c) {
 				if len(*want) == 0 || (*want)[0] != got {

@@ -7,7 +7,8 @@ import (
 	"time"
 )
 
-// TestBoundsOfLatency: each bound belongs to the element below it, and the last has none.
+// TestBoundsOfLatency: each bound belongs to the element below it,
+// and the last element has no bound.
 func TestBoundsOfLatency(t *testing.T) {
 	for d, want := range map[time.Duration]int{
 		0:                   0,
@@ -28,8 +29,8 @@ func TestBoundsOfLatency(t *testing.T) {
 	}
 }
 
-// TestNoMessageHasAnOutcomeBeforeItIsAccepted: Read is raced with messages that are accepted
-// and written. At no moment are more written than were accepted.
+// TestNoMessageHasAnOutcomeBeforeItIsAccepted races Read with messages that are accepted and
+// written. Read must never see more written than accepted.
 func TestNoMessageHasAnOutcomeBeforeItIsAccepted(t *testing.T) {
 	var c Counters
 	var stop atomic.Bool

@@ -11,7 +11,7 @@ import (
 type step struct {
 	Caller
 	del, want bool
-	late      bool // an Add of an older connection
+	late      bool // the Add of an older connection
 }
 
 func adds(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}} }
@@ -61,7 +61,7 @@ func TestWhoseDel(t *testing.T) {
 	}
 }
 
-// added returns o with a goroutine that has added a connection, at a time of the same number.
+// added returns o with a goroutine that added a connection at the time of its own number.
 func added(o List, goroutine uint64) List {
 	return o.Add(goroutine, time.Duration(goroutine))
 }
@@ -75,7 +75,7 @@ func TestOwnersAreBounded(t *testing.T) {
 		o.Del(Caller{Goroutine: g + 2})
 	}
 	if _, stranger := o.Del(Caller{Goroutine: 1}); stranger {
-		t.Error("the first is forgotten when 1000 have come and gone")
+		t.Error("the first owner is forgotten after 1000 others have come and gone")
 	}
 	if len(o) > rememberedOwners+1 || cap(o) > 2*rememberedOwners {
 		t.Errorf("%d owners in room for %d", len(o), cap(o))
@@ -86,7 +86,7 @@ func TestOwnersAreBounded(t *testing.T) {
 			continue
 		}
 		if _, stranger := o.Del(Caller{Goroutine: 2000 + g - rememberedMost + 1}); stranger {
-			t.Fatalf("one that hangs is forgotten when %d have come after it", rememberedMost-1)
+			t.Fatalf("an owner that hangs is forgotten after only %d more", rememberedMost-1)
 		}
 	}
 	for g := range uint64(2 * rememberedMost) {
@@ -97,8 +97,7 @@ func TestOwnersAreBounded(t *testing.T) {
 	}
 }
 
-// TestPastIsBounded: Past is limited, and remembers an id's owners as of its last
-// removal.
+// TestPastIsBounded: Past is bounded, and remembers an id's owners as of its last removal.
 func TestPastIsBounded(t *testing.T) {
 	p := NewPast()
 	put := func(id string, goroutine uint64) {
@@ -110,7 +109,7 @@ func TestPastIsBounded(t *testing.T) {
 		put(fmt.Sprint(i), 1)
 	}
 	if p.Take("0") == nil {
-		t.Errorf("an id is forgotten when %d have gone after it", rememberedIDs-1)
+		t.Errorf("an id is forgotten after only %d more have gone", rememberedIDs-1)
 	}
 	for i := range 2 * rememberedIDs {
 		put(fmt.Sprint("more", i), 1)
@@ -125,15 +124,15 @@ func TestPastIsBounded(t *testing.T) {
 		put("often", i+1)
 	}
 	if o := p.Take("often"); len(o) != rememberedAway || o[len(o)-1].goroutine != 1000 {
-		t.Errorf("an id that came back often is known by %d", len(o))
+		t.Errorf("Past has %d owners of an id that came back often", len(o))
 	}
 	if p.Take("often") != nil {
 		t.Error("an id that has come back is still among those that are away")
 	}
 }
 
-// TestPastNotesADel: Past records a Del of an id that is away, because the loop that
-// accepted its connection may add another one for the id.
+// TestPastNotesADel: Past records a Del of an id that is away, because the loop that accepted
+// the id's connection may add another for it.
 func TestPastNotesADel(t *testing.T) {
 	p := NewPast()
 	p.Put("a", List{}.Add(1, 1))

@@ -15,9 +15,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/tasks"
 )
 
-// TestFailTellsWhoAsks: of messages that are reported together, some have somebody who asks
-// for the outcome. That one is called, and the hook of all others, in order. A message that came
-// from elsewhere and was cut has no outcome that lets it be sent again.
+// TestFailTellsWhoAsks: of several messages reported together, some have a receipt. The receipt
+// is called for those, and the hook for all others, in order. A message that came from another
+// process and was cut must not have an outcome that lets it be sent again.
 func TestFailTellsWhoAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var hook []string
@@ -38,7 +38,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 					}
 					return func() {
 						if data == "here" && counters.Read().Other != 1 {
-							t.Error("who asks is called before the outcome is counted")
+							t.Error("the receipt is called before the outcome is counted")
 						}
 						asked[data] = err
 					}
@@ -55,7 +55,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 			t.Errorf("the hook: %q, want %q", hook, want)
 		}
 		if len(asked) != 2 || asked["asked"] != outcome.ErrNotConnected || asked["here"] != outcome.ErrCut {
-			t.Errorf("asked: %v", asked)
+			t.Errorf("the receipts: %v", asked)
 		}
 		if s := counters.Read(); s.Undelivered != 6 || s.NotConnected != 5 || s.Other != 1 {
 			t.Errorf("%+v", s)
@@ -63,7 +63,7 @@ func TestFailTellsWhoAsks(t *testing.T) {
 	})
 }
 
-// TestNothingIsCalledUnderTheLock: hooks and the logger may use the Reporter.
+// TestNothingIsCalledUnderTheLock: hooks and the logger must be free to use the Reporter.
 func TestNothingIsCalledUnderTheLock(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var counters outcome.Counters
@@ -85,7 +85,7 @@ func TestNothingIsCalledUnderTheLock(t *testing.T) {
 		}, &counters, &all)
 		r.AskLogger()
 		r.FailOne("a", outbox.Message{Data: []byte("1")}, outcome.ErrSlow)
-		synctest.Wait() // nobody else has the lock while a call runs
+		synctest.Wait() // no goroutine holds the lock while a call runs
 		r.Receipt("a", func(error) { call("the outcome") }).Tell(nil)
 		synctest.Wait()
 		r.Moved("a", nil)
@@ -108,7 +108,7 @@ func (l logger) Handle(context.Context, slog.Record) error { l.call("the logger"
 
 func (l logger) WithAttrs([]slog.Attr) slog.Handler { return l }
 
-// TestHookMayAppend: a hook that appends to a message changes no other.
+// TestHookMayAppend: a hook that appends to its message must not change another one.
 func TestHookMayAppend(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var got []string
@@ -131,8 +131,8 @@ func TestHookMayAppend(t *testing.T) {
 	})
 }
 
-// TestAPanicEndsNothing: the hooks go on after one that panics, and after one that ends its
-// goroutine.
+// TestAPanicEndsNothing: hooks continue after one that panics, and
+// after one that ends its goroutine.
 func TestAPanicEndsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var counters outcome.Counters

@@ -11,7 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/tasks"
 )
 
-// ledger notes which cursors were served.
+// ledger records which cursors were served.
 type ledger struct {
 	mu      sync.Mutex
 	served  []string
@@ -36,7 +36,7 @@ func drain(w *Writer) {
 	}
 }
 
-// A cursor has so many writes to make, of which each takes d.
+// A cursor has a number of writes to make, each of which takes d.
 type cursor struct {
 	Place
 	name   string
@@ -56,7 +56,7 @@ func (c *cursor) Serve(w *Writer) (more bool) {
 
 func (c *cursor) Stalled(*Writer) { c.log.note(&c.log.stalled, c.name) }
 
-// open returns a line with so many writers, and what waits for it to end.
+// open returns a line with the given number of writers, and a function that waits for it to end.
 func open(t *testing.T, writers int) (l *Line, ended func()) {
 	var all tasks.Tasks
 	before := runtime.GOMAXPROCS(writers)
@@ -98,7 +98,7 @@ func TestCursorsTakeTurns(t *testing.T) {
 	})
 }
 
-// TestAStalledWriterIsReplaced: a write that takes long delays nobody else. Its writer goes
+// TestAStalledWriterIsReplaced: a write that takes long delays no other cursor. Its writer goes
 // on with that cursor alone.
 func TestAStalledWriterIsReplaced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -111,7 +111,7 @@ func TestAStalledWriterIsReplaced(t *testing.T) {
 		time.Sleep(3 * Tick)
 		synctest.Wait()
 		if want := []string{"fast", "fast"}; !slices.Equal(log.all(), want) || l.Stalled() != 1 {
-			t.Errorf("beside a write of a second %v were served, %d are stalled", log.all(), l.Stalled())
+			t.Errorf("during a write of one second %v were served, %d are stalled", log.all(), l.Stalled())
 		}
 		ended()
 		if len(log.stalled) != 1 || len(log.all()) != 5 {
@@ -120,8 +120,8 @@ func TestAStalledWriterIsReplaced(t *testing.T) {
 	})
 }
 
-// TestNoWriteStallsBeforeATick: many short writes, one after the other, do not have their
-// writer replaced, and neither does time between two writes.
+// TestNoWriteStallsBeforeATick: the writer is not replaced during many short writes in a row,
+// nor for time that passes between two writes.
 func TestNoWriteStallsBeforeATick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
@@ -136,7 +136,7 @@ func TestNoWriteStallsBeforeATick(t *testing.T) {
 	})
 }
 
-// A busy cursor takes its time outside of a write.
+// A busy cursor spends its time outside of a write.
 type busy struct{ cursor }
 
 func (b *busy) Serve(w *Writer) (more bool) {
@@ -148,7 +148,8 @@ func (b *busy) Serve(w *Writer) (more bool) {
 	return b.writes > 0
 }
 
-// TestManyStallAtOnce: peers that stop together do not each hold up the line for a tick.
+// TestManyStallAtOnce: when many peers stop at once, they must not
+// each hold up the line for a tick.
 func TestManyStallAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const stuck = 64
@@ -164,14 +165,15 @@ func TestManyStallAtOnce(t *testing.T) {
 			time.Sleep(time.Millisecond)
 			synctest.Wait()
 		}
-		if took := time.Since(start); took > 6*Tick { // alone: 32 ticks
-			t.Errorf("behind %d that are stuck it takes %v", stuck, took)
+		if took := time.Since(start); took > 6*Tick { // one after another would take 32 ticks
+			t.Errorf("behind %d stuck cursors it takes %v", stuck, took)
 		}
 		ended()
 	})
 }
 
-// TestSeveralReplaceOneForATick: then so many write as before, although more stand in line.
+// TestSeveralReplaceOneForATick: several writers replace a stalled one, but only for a tick.
+// Then the number of writers is back to the limit, although more cursors stand in line.
 func TestSeveralReplaceOneForATick(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
@@ -188,13 +190,13 @@ func TestSeveralReplaceOneForATick(t *testing.T) {
 			most = max(most, serving(l))
 		}
 		if now := serving(l); most != several || now != 1 || l.Len() == 0 {
-			t.Errorf("%d wrote at once, now %d, and %d stand in line; want %d, 1 and more", most, now, l.Len(), several)
+			t.Errorf("%d wrote at once, then %d, and %d stand in line; want %d, 1 and at least one", most, now, l.Len(), several)
 		}
 		ended()
 	})
 }
 
-// TestInlineOnlyWhenIdle: the caller writes by itself if the line is open and idle.
+// TestInlineOnlyWhenIdle: the caller writes inline only if the line is open and idle.
 func TestInlineOnlyWhenIdle(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)
@@ -227,8 +229,8 @@ func TestInlineOnlyWhenIdle(t *testing.T) {
 	})
 }
 
-// TestInlineCredit: of writes that follow each other the caller makes a few by itself, and then
-// two thirds of the time at most. Behind a busy line it begins with one.
+// TestInlineCredit: of consecutive writes the caller makes a few inline, and then spends at
+// most two thirds of its time on them. Right after a busy line it starts with credit for one.
 func TestInlineCredit(t *testing.T) {
 	const d = InlineCredit / 5
 	synctest.Test(t, func(t *testing.T) {
@@ -246,7 +248,7 @@ func TestInlineCredit(t *testing.T) {
 				w.Done(false)
 				n++
 			}
-			synctest.Wait() // for the goroutine that makes the last one
+			synctest.Wait() // the goroutine makes the last one
 			return n
 		}
 		for i, step := range []struct {
@@ -277,7 +279,7 @@ func TestInlineCredit(t *testing.T) {
 	})
 }
 
-// TestWritersAreAsManyAsProcessors: more cursors than that do not bring more writers.
+// TestWritersAreAsManyAsProcessors: more cursors than processors do not bring more writers.
 func TestWritersAreAsManyAsProcessors(t *testing.T) {
 	var all tasks.Tasks
 	if l := NewLine(&all); l.limit != runtime.GOMAXPROCS(0) {
@@ -297,7 +299,7 @@ func TestWritersAreAsManyAsProcessors(t *testing.T) {
 	})
 }
 
-// TestWritersFollowGOMAXPROCS: the runtime changes it with the CPU limit of a container.
+// TestWritersFollowGOMAXPROCS: the runtime changes GOMAXPROCS with the CPU limit of a container.
 func TestWritersFollowGOMAXPROCS(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, ended := open(t, 1)

@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestNoWakeIsMissed: each of many goroutines looks after Next, so it sees the last change, or
-// is woken for it.
+// TestNoWakeIsMissed: each of many goroutines checks for the last change after it calls Next,
+// so it either sees that change or is woken for it.
 func TestNoWakeIsMissed(t *testing.T) {
 	const changes = 2000
 	var s Signal
@@ -30,10 +30,10 @@ func TestNoWakeIsMissed(t *testing.T) {
 			}
 		})
 	}
-	waiters.Wait() // forever, if one was missed
+	waiters.Wait() // blocks forever if a wake was missed
 }
 
-// TestWakeWakesAll: all who wait have the same channel, and those who come later another one.
+// TestWakeWakesAll: all waiters share one channel, and later waiters get another.
 func TestWakeWakesAll(t *testing.T) {
 	var s Signal
 	s.Wake() // nobody waits

@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// TestAcknowledgedCountsBytes: it must read the right field of TCP_INFO.
+// TestAcknowledgedCountsBytes checks that the right field of TCP_INFO is read.
 func TestAcknowledgedCountsBytes(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	before := Acknowledged(conn)

@@ -9,7 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// TestCloseWaitsForNoAlert: tls.Conn.Close waits 5 s for a peer that takes nothing.
+// TestCloseWaitsForNoAlert: unlike tls.Conn.Close, which waits 5 s for a peer that reads
+// nothing, ours must not wait.
 func TestCloseWaitsForNoAlert(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	https := httptest.NewTLSServer(nil)
@@ -19,7 +20,7 @@ func TestCloseWaitsForNoAlert(t *testing.T) {
 	if err := server.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	for range 3 { // until the socket is full, also a moment later
+	for range 3 { // until the socket is full, and still full a moment later
 		conn.SetWriteDeadline(time.Now().Add(50 * time.Millisecond))
 		conn.Write(make([]byte, 16<<20))
 	}

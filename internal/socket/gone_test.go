@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// TestGone: a peer has gone once it has closed or reset its connection, and has not while it
-// is silent or its bytes wait to be read. Nothing is read meanwhile.
+// TestGone: a peer has gone once it has closed or reset its connection. A peer that is silent,
+// or whose bytes wait to be read, has not gone. The check itself reads nothing.
 func TestGone(t *testing.T) {
 	for what, leave := range map[string]func(peer net.Conn){
 		"closed": func(peer net.Conn) { peer.Close() },
@@ -23,7 +23,7 @@ func TestGone(t *testing.T) {
 	} {
 		conn, peer := nettest.TCP(t)
 		if Gone(conn) {
-			t.Errorf("%s: gone before", what)
+			t.Errorf("%s: gone before it left", what)
 		}
 		peer.Write([]byte("x"))
 		b := make([]byte, 1)
@@ -52,6 +52,6 @@ func TestGone(t *testing.T) {
 	}
 	ours, peer := net.Pipe()
 	if peer.Close(); Gone(ours) {
-		t.Error("a pipe is no socket")
+		t.Error("a pipe, which is no socket, is reported as gone")
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// odd is a connection of the application's.
+// odd is a connection of the application's own type that breaks rules.
 type odd struct {
 	net.Conn
 	write func(p []byte) (int, error)
@@ -17,13 +17,13 @@ type odd struct {
 
 func (o odd) Write(p []byte) (int, error) { return o.write(p) }
 
-// TestWriteKeepsTheRules of io.Writer, whatever the connection does.
+// TestWriteKeepsTheRules: Write obeys the rules of io.Writer, whatever the connection does.
 func TestWriteKeepsTheRules(t *testing.T) {
 	broken := errors.New("broken")
 	for what, test := range map[string]struct {
 		write func(p []byte) (int, error)
 		n     int
-		err   error // nil for any, if n is short
+		err   error // nil stands for any error, if n is short
 	}{
 		"all":                     {func(p []byte) (int, error) { return len(p), nil }, 4, nil},
 		"too much":                {func(p []byte) (int, error) { return 9, nil }, 4, nil},
@@ -39,7 +39,8 @@ func TestWriteKeepsTheRules(t *testing.T) {
 	}
 }
 
-// TestWritePiecesTellsProgress between writes, and ends with an error.
+// TestWritePiecesTellsProgress: WritePieces reports its progress
+// between writes, and stops at an error.
 func TestWritePiecesTellsProgress(t *testing.T) {
 	left := 2*Piece + 10
 	conn := odd{write: func(p []byte) (int, error) {

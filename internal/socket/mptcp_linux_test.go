@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// TestMultipathTCPHasNoStateOfItsOwn: TCP_INFO tells of its first path, which may have ended while
-// the connection lives on.
+// TestMultipathTCPHasNoStateOfItsOwn: for Multipath TCP, TCP_INFO describes only the first
+// path, which may have ended while the connection lives on.
 func TestMultipathTCPHasNoStateOfItsOwn(t *testing.T) {
 	var config net.ListenConfig
 	config.SetMultipathTCP(true)
@@ -42,7 +42,7 @@ func TestMultipathTCPHasNoStateOfItsOwn(t *testing.T) {
 		t.Errorf("acknowledged: %+v", ack)
 	}
 	if Gone(conn) {
-		t.Error("gone before")
+		t.Error("gone before it left")
 	}
 	peer.Write([]byte("x"))
 	peer.Close()

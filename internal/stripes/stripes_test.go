@@ -18,7 +18,7 @@ func TestGoroutinesHaveStripes(t *testing.T) {
 	var mu sync.Mutex
 	var counts [number]int
 	var counted, all sync.WaitGroup
-	hold := make(chan struct{}) // keeps all stacks in use at once
+	hold := make(chan struct{}) // keeps all stacks in use at the same time
 	counted.Add(64 * number)
 	for range 64 * number {
 		all.Go(func() {
@@ -40,7 +40,7 @@ func TestGoroutinesHaveStripes(t *testing.T) {
 	}
 }
 
-// TestRWMutexExcludes: no reader and no other writer sees a change that is half done.
+// TestRWMutexExcludes: no reader and no other writer may see a half-finished change.
 func TestRWMutexExcludes(t *testing.T) {
 	var mu RWMutex
 	var a, b int
@@ -70,7 +70,7 @@ func TestRWMutexExcludes(t *testing.T) {
 	}
 }
 
-// TestTallyCountsAll: what many goroutines count at once adds up.
+// TestTallyCountsAll: concurrent counts of many goroutines add up.
 func TestTallyCountsAll(t *testing.T) {
 	var tally Tally
 	var all sync.WaitGroup

@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// TestKillOfACloseThatNeverReturns takes little for as long as that lasts.
+// TestKillOfACloseThatNeverReturns: while Close hangs, Kill keeps trying at little cost.
 func TestKillOfACloseThatNeverReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, peer := net.Pipe()

@@ -34,8 +34,8 @@ func (h hijacked) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return h.conn, bufio.NewReadWriter(bufio.NewReader(h.conn), bufio.NewWriter(h.conn)), nil
 }
 
-// dialUpgraded returns the link of an upgraded WebSocket, whose handler runs until the
-// function is called, and its peer.
+// dialUpgraded returns the link of an upgraded WebSocket, its peer,
+// and a function that ends the handler.
 func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 	t.Helper()
 	conn, raw := nettest.TCP(t)
@@ -58,8 +58,8 @@ func dialUpgraded(t *testing.T) (link *Link, peer net.Conn, leave func()) {
 	return <-links, peer, func() { close(done) }
 }
 
-// TestKillWhileTheApplicationSetsDeadlines: Kill closes an upgraded WebSocket
-// whose write is stuck, though the application sets deadlines on it meanwhile.
+// TestKillWhileTheApplicationSetsDeadlines: Kill must close an upgraded WebSocket whose write
+// is stuck, even while the application keeps setting deadlines on it.
 func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 	for range 20 {
 		link, peer, leave := dialUpgraded(t)
@@ -68,9 +68,9 @@ func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 			defer close(sent)
 			link.Send(frame.Append(nil, frame.Text, make([]byte, 16<<20), false), func(int) {})
 		}()
-		time.Sleep(50 * time.Millisecond) // it is stuck
+		time.Sleep(50 * time.Millisecond) // the write is stuck
 		go func() {
-			for { // as before each Read or Write of its own
+			for { // like an application that sets one before each Read or Write
 				select {
 				case <-stop:
 					return
@@ -99,8 +99,8 @@ func TestKillWhileTheApplicationSetsDeadlines(t *testing.T) {
 	}
 }
 
-// TestStuckSendKeepsLittle beside its frames: not the buffer of a whole piece for two
-// short ones, and nothing for one.
+// TestStuckSendKeepsLittle: a stuck send keeps little memory besides its frames: not the buffer
+// of a whole piece for two short ones, and none for one.
 func TestStuckSendKeepsLittle(t *testing.T) {
 	const peers = 50
 	heap := func() int {
@@ -133,7 +133,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 		}
 		time.Sleep(100 * time.Millisecond)
 		if each := (heap() - before) / peers; each > 16<<10 {
-			t.Errorf("%s, in a write that is stuck, take %d bytes", what, each)
+			t.Errorf("%s in a stuck write take %d bytes", what, each)
 		}
 		for _, conn := range conns {
 			conn.Close()
@@ -142,7 +142,7 @@ func TestStuckSendKeepsLittle(t *testing.T) {
 	}
 }
 
-// TestStreamTellsHowFarItCame after each piece.
+// TestStreamTellsHowFarItCame: Stream reports its progress after each piece.
 func TestStreamTellsHowFarItCame(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	go io.Copy(io.Discard, peer)
@@ -166,7 +166,7 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 	if err := client.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	server.Handshake() // until it is over here too
+	server.Handshake() // so that the handshake is over on this side too
 	newLink(server, false).Close(frame.StatusNormal, func() {})
 	client.SetReadDeadline(time.Now().Add(20 * time.Second))
 	if _, err := io.ReadAll(client); err != nil {
@@ -174,8 +174,8 @@ func TestRawTLSEndsWithCloseNotify(t *testing.T) {
 	}
 }
 
-// TestLinkOfAWrapper: what a library wraps around what it has hijacked is the same
-// connection; what cannot be unwrapped is another.
+// TestLinkOfAWrapper: a library's wrapper around the connection that it hijacked counts as the
+// same connection; a wrapper that cannot be unwrapped is a different one.
 func TestLinkOfAWrapper(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := upgrade.NewConn(conn, nil, nil)
@@ -197,7 +197,7 @@ func TestLinkOfAWrapper(t *testing.T) {
 		"one without NetConn": {struct{ net.Conn }{c}, false},
 	} {
 		if got := newLink(test.conn, true); got.WebSocket() != test.want || got.opcode != 0 || !got.Is(test.conn) && what == "itself" {
-			t.Errorf("%s: a WebSocket is %v, an opcode of its own %d", what, got.WebSocket(), got.opcode)
+			t.Errorf("%s: WebSocket is %v, and its own opcode is %d", what, got.WebSocket(), got.opcode)
 		}
 	}
 }
@@ -209,7 +209,8 @@ type wrapper struct {
 
 func (w wrapper) NetConn() net.Conn { return w.under() }
 
-// TestAnotherOpcodeTakesACopy: the frames of a log are not a Link's to change.
+// TestAnotherOpcodeTakesACopy: a Link must not change the frames of a
+// log, so it copies them to send another opcode.
 func TestAnotherOpcodeTakesACopy(t *testing.T) {
 	var frames, want []byte
 	for _, data := range []string{"1", strings.Repeat("2", 200), ""} {
@@ -234,7 +235,7 @@ func newLink(conn net.Conn, binary bool) *Link {
 	return nil
 }
 
-// A moved connection is one whose deadline the application moves as often as left says.
+// A moved connection is one whose deadline the application moves as many times as left says.
 type moved struct {
 	net.Conn
 	left int
@@ -247,7 +248,7 @@ func (m *moved) SetWriteDeadline(t time.Time) error {
 	return m.Conn.SetWriteDeadline(t)
 }
 
-// plain is what net/http gives to x/net without Upgrade.
+// plain is the ResponseWriter that net/http gives to x/net without Upgrade.
 type plain struct {
 	*httptest.ResponseRecorder
 	conn net.Conn
@@ -257,8 +258,8 @@ func (p plain) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	return p.conn, bufio.NewReadWriter(bufio.NewReader(p.conn), bufio.NewWriter(p.conn)), nil
 }
 
-// dialXNet returns the link of an x/net WebSocket over conn, whose handler runs until the test has
-// ended, and whose peer is at the other end.
+// dialXNet returns the link of an x/net WebSocket over conn, whose other end is peer. Its
+// handler runs until the test ends.
 func dialXNet(t *testing.T, conn, peer net.Conn) *Link {
 	t.Helper()
 	links, done := make(chan *Link), make(chan bool)
@@ -280,7 +281,8 @@ func dialXNet(t *testing.T, conn, peer net.Conn) *Link {
 	return <-links
 }
 
-// TestKillOfXNetWhoseDeadlineIsMoved: Kill sets its deadline until the stuck write lets go.
+// TestKillOfXNetWhoseDeadlineIsMoved: Kill must keep setting its
+// deadline until the stuck write returns.
 func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
 	ours, peer := net.Pipe()
 	defer peer.Close()
@@ -289,7 +291,7 @@ func TestKillOfXNetWhoseDeadlineIsMoved(t *testing.T) {
 		_, err := link.Send(frame.Append(nil, frame.Text, []byte("x"), false), func(int) {})
 		sent <- err
 	}()
-	if _, err := peer.Read(make([]byte, 1)); err != nil { // from here on Send is stuck
+	if _, err := peer.Read(make([]byte, 1)); err != nil { // from now on Send is stuck
 		t.Fatal(err)
 	}
 	link.Kill()
@@ -324,15 +326,15 @@ func TestClosedOfXNet(t *testing.T) {
 	}
 }
 
-// TestCloseOfXNetWhileAGoodbyeIsSent: a goodbye that is on its way when the pool closes, or asks
-// whether the connection has been closed, still reaches the peer.
+// TestCloseOfXNetWhileAGoodbyeIsSent: a goodbye that is being sent still reaches the peer when
+// the pool closes, or asks whether the connection has been closed.
 func TestCloseOfXNetWhileAGoodbyeIsSent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, peer := net.Pipe()
 		link := dialXNet(t, ours, peer)
 		var ends sync.WaitGroup
 		ends.Go(func() { link.Goodbye(frame.StatusGoingAway) })
-		synctest.Wait() // it is stuck until the peer reads
+		synctest.Wait() // the goodbye is stuck until the peer reads
 		if link.Closed() {
 			t.Error("an open connection is closed")
 		}
@@ -348,7 +350,7 @@ func TestCloseOfXNetWhileAGoodbyeIsSent(t *testing.T) {
 	})
 }
 
-// gated is a connection whose SetWriteDeadline waits when it sets one to come.
+// gated is a connection whose SetWriteDeadline blocks when the deadline is in the future.
 type gated struct {
 	net.Conn
 	let chan struct{}
@@ -361,8 +363,8 @@ func (g *gated) SetWriteDeadline(t time.Time) error {
 	return g.Conn.SetWriteDeadline(t)
 }
 
-// TestClosedOfXNetLetsNoSecondFrameOut: when a goodbye ends while somebody asks whether the connection
-// has been closed, the close of x/net still sends nothing (RFC 6455 section 5.5.1).
+// TestClosedOfXNetLetsNoSecondFrameOut: a goodbye ends while Closed is asking whether the
+// connection has been closed. The close of x/net must still send nothing (RFC 6455 section 5.5.1).
 func TestClosedOfXNetLetsNoSecondFrameOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, peer := net.Pipe()
@@ -381,7 +383,7 @@ func TestClosedOfXNetLetsNoSecondFrameOut(t *testing.T) {
 		ends.Wait()
 		go link.Conn.Close()
 		if rest, err := io.ReadAll(peer); len(rest) > 0 || err != nil {
-			t.Errorf("behind the close frame the peer has read %x, %v", rest, err)
+			t.Errorf("after the close frame the peer has read %x, %v", rest, err)
 		}
 	})
 }

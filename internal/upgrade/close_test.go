@@ -23,7 +23,8 @@ const (
 
 var takeover = frame.Status{Code: 4500}
 
-// TestOneCloseFrame: the first of all that are asked for, whoever asks.
+// TestOneCloseFrame: the peer gets the first close frame that is
+// asked for, whoever asks, and no other.
 func TestOneCloseFrame(t *testing.T) {
 	library := func(f string) func(*Conn) { return func(c *Conn) { c.Write([]byte(f)) } }
 	goodbye := func(c *Conn) { Sender{c}.Goodbye(frame.StatusGoingAway) }
@@ -55,8 +56,8 @@ func TestOneCloseFrame(t *testing.T) {
 	}
 }
 
-// TestCloseFrameSurvivesWhatThePeerSends: the kernel resets a socket that is closed with
-// unread bytes, and then the peer may not see what was sent before.
+// TestCloseFrameSurvivesWhatThePeerSends: if a socket is closed with unread bytes, the kernel
+// resets it, and the peer may lose what was sent before. The close frame must still arrive.
 func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 	closes := func(c *Conn) { c.End(takeover, func() {}) }
 	for what, end := range map[string]func(*Conn){
@@ -81,7 +82,8 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 				if err == nil {
 					break
 				}
-				// A machine that stalls for closeGrace, which ends all, does not do so each time.
+				// If the machine stalls for closeGrace, which ends every close, try again: it
+				// does not stall each time.
 				if took := time.Since(start); took < closeGrace || n == 5 {
 					t.Errorf("%s, after %v: %v", what, took, err)
 					break
@@ -91,7 +93,8 @@ func TestCloseFrameSurvivesWhatThePeerSends(t *testing.T) {
 	}
 }
 
-// floods has a peer send much and then its answer, while end closes the connection with 4500.
+// floods has the peer send a large message and then its answer, while
+// end closes the connection with 4500.
 func floods(t *testing.T, end func(*Conn)) error {
 	c, peer := upgradedPair(t)
 	defer peer.Close()
@@ -116,14 +119,14 @@ func floods(t *testing.T, end func(*Conn)) error {
 
 type onlyReads struct{ io.Reader }
 
-// pipe is a connection without CloseWrite, in simulated time, with its peer.
+// pipe returns a connection without CloseWrite, and its peer. It works in simulated time.
 func pipe() (c *Conn, peer net.Conn) {
 	ours, peer := net.Pipe()
 	return &Conn{Conn: struct{ net.Conn }{ours}, speech: speech{phase: frames}}, peer
 }
 
-// TestCloseTakesNoLongerThanItMust: the peer's close frame, or its end, ends the linger;
-// else a second does.
+// TestCloseTakesNoLongerThanItMust: the linger ends when the peer's close frame or the end of
+// its stream arrives, or else after a second.
 func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 	flood := func(peer net.Conn) {
 		for p := make([]byte, 64<<10); ; time.Sleep(10 * time.Millisecond) {
@@ -165,8 +168,9 @@ func TestCloseTakesNoLongerThanItMust(t *testing.T) {
 	}
 }
 
-// TestOurSideIsShutBehindTheAnswer: Firefox calls an end before its answer unclean, and may
-// withhold messages from its page. A peer that does not answer has half of the time for that.
+// TestOurSideIsShutBehindTheAnswer: if our side ends before Firefox has answered, Firefox calls
+// the close unclean and may withhold messages from its page. A peer that does not answer has
+// half of closeGrace to do so.
 func TestOurSideIsShutBehindTheAnswer(t *testing.T) {
 	for _, test := range []struct {
 		what       string
@@ -200,8 +204,8 @@ func TestOurSideIsShutBehindTheAnswer(t *testing.T) {
 	}
 }
 
-// TestCloseOfAPoolReadsTheAnswer: a handler may be at work on a message, and then nobody is inside
-// Read.
+// TestCloseOfAPoolReadsTheAnswer: while a handler is busy with a message, no goroutine is
+// inside Read. The pool must read the peer's answer.
 func TestCloseOfAPoolReadsTheAnswer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, peer := net.Pipe()
@@ -213,13 +217,13 @@ func TestCloseOfAPoolReadsTheAnswer(t *testing.T) {
 		expect(t, peer, "of a busy handler", close1000)
 		peer.Write([]byte("\x88\x82\x00\x00\x00\x00\x03\xe8"))
 		if s, o := <-shut, <-over; s != 0 || o != 0 {
-			t.Errorf("our side is shut after %v and the socket closed after %v", s, o)
+			t.Errorf("our side is shut after %v and the socket closed after %v, want 0 and 0", s, o)
 		}
 		peer.Close()
 	})
 }
 
-// A halfCloser calls shut when its side is shut.
+// A halfCloser calls shut when its write side is shut.
 type halfCloser struct {
 	net.Conn
 	shut func()
@@ -230,7 +234,7 @@ func (h halfCloser) CloseWrite() error {
 	return nil
 }
 
-// TestResetEndsTheLinger: behind a reset nothing comes any more.
+// TestResetEndsTheLinger: nothing can arrive after a reset, so a reset must end the linger at once.
 func TestResetEndsTheLinger(t *testing.T) {
 	for n := 1; ; n++ {
 		conn, peer := nettest.TCP(t)
@@ -244,13 +248,13 @@ func TestResetEndsTheLinger(t *testing.T) {
 		if <-over; time.Since(start) < closeGrace/2 {
 			return
 		}
-		if n == 5 { // a machine that stalls for half of closeGrace does not do so each time
-			t.Fatal("the end waits for the timer")
+		if n == 5 { // the machine may stall for half of closeGrace, but not each time
+			t.Fatal("the linger went on until its timer fired")
 		}
 	}
 }
 
-// TestCloseNeverBlocks, though the peer takes nothing.
+// TestCloseNeverBlocks: Close returns at once even if the peer reads nothing.
 func TestCloseNeverBlocks(t *testing.T) {
 	for n := 1; ; n++ {
 		c, _ := upgradedPair(t)
@@ -261,26 +265,26 @@ func TestCloseNeverBlocks(t *testing.T) {
 		late := len(sent) > 0
 		<-over
 		if err := <-sent; err == nil {
-			t.Error("the write that was stuck has no error")
+			t.Error("the stuck write returned no error")
 		}
 		if !late {
 			return
 		}
-		if n == 5 { // a machine that stalls for closeGrace does not do so each time
-			t.Fatal("the write under way has ended when Close returns")
+		if n == 5 { // the machine may stall for closeGrace, but not each time
+			t.Fatal("Close returned only after the stuck write")
 		}
 	}
 }
 
-// TestReadAfterCloseReturnsErrClosed, and after a close frame of the library's own it still
-// returns the peer's answer.
+// TestReadAfterCloseReturnsErrClosed: Read returns ErrClosed after a close. If the library has
+// sent a close frame of its own, Read still returns the peer's answer.
 func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	c, peer := upgradedPair(t)
 	c.End(frame.StatusNormal, func() {})
 	peer.Write([]byte("late"))
 	peer.Close()
 	if err := c.SetReadDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
-		t.Errorf("SetReadDeadline, which would take the bound away: %v", err)
+		t.Errorf("SetReadDeadline, which would undo the bound: %v", err)
 	}
 	if err := c.SetWriteDeadline(time.Time{}); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("SetWriteDeadline: %v", err)
@@ -303,13 +307,14 @@ func TestReadAfterCloseReturnsErrClosed(t *testing.T) {
 	}
 }
 
-// TestCloseEndsTheWaitForATurn of a pool that waits for the end of a message.
+// TestCloseEndsTheWaitForATurn: the pool waits for the library to
+// finish a message. A close must end that wait.
 func TestCloseEndsTheWaitForATurn(t *testing.T) {
 	for what, end := range map[string]func(*Conn){"Close": func(c *Conn) { c.Close() }, "Kill": (*Conn).Kill} {
 		synctest.Test(t, func(t *testing.T) {
 			c, peer := pipe()
 			go io.Copy(io.Discard, peer)
-			c.Write([]byte("\x01\x01x")) // which goes on
+			c.Write([]byte("\x01\x01x")) // the first fragment of a message
 			sent := make(chan error, 1)
 			go func() {
 				_, err := Sender{c}.Send([]byte("\x81\x01y"), func(int) {})
@@ -326,7 +331,8 @@ func TestCloseEndsTheWaitForATurn(t *testing.T) {
 	}
 }
 
-// TestAnnouncedStatusIsTheOnlyOne, although the handler closes before the pool does.
+// TestAnnouncedStatusIsTheOnlyOne: the announced status is sent even
+// if the handler closes before the pool does.
 func TestAnnouncedStatusIsTheOnlyOne(t *testing.T) {
 	c, peer := upgradedPair(t)
 	s := Sender{c}
@@ -339,8 +345,8 @@ func TestAnnouncedStatusIsTheOnlyOne(t *testing.T) {
 	}
 }
 
-// TestCloseThatComesLateIsOrderlyToo: the handler has returned, and nobody else reads what the
-// peer has sent.
+// TestCloseThatComesLateIsOrderlyToo: after the handler has returned, only the pool is left to
+// read what the peer has sent. It must find the peer's answer.
 func TestCloseThatComesLateIsOrderlyToo(t *testing.T) {
 	for _, said := range []string{"", close1000} { // by the handler
 		synctest.Test(t, func(t *testing.T) {
@@ -372,7 +378,7 @@ func tlsPair(t *testing.T) (server, client *tls.Conn) {
 	if err := client.Handshake(); err != nil {
 		t.Fatal(err)
 	}
-	server.Handshake() // until it is over here too
+	server.Handshake() // so that the handshake is over on this side too
 	return server, client
 }
 
@@ -386,7 +392,7 @@ func TestTLSEndsWithCloseNotify(t *testing.T) {
 	}
 }
 
-// certificate returns the one that httptest serves.
+// certificate returns the certificate that httptest uses.
 func certificate(t *testing.T) tls.Certificate {
 	t.Helper()
 	server := httptest.NewTLSServer(nil)
@@ -394,8 +400,8 @@ func certificate(t *testing.T) tls.Certificate {
 	return server.TLS.Certificates[0]
 }
 
-// TestPoolsCloseLeavesThePeersAnswerToALibrary whose handler still runs, and which has said a close
-// frame before: it expects the peer's.
+// TestPoolsCloseLeavesThePeersAnswerToALibrary: if a library has sent a close frame and its handler
+// still runs, it expects the peer's answer. The pool's close must leave that answer to the library.
 func TestPoolsCloseLeavesThePeersAnswerToALibrary(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := pipe()

@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// TestClosing walks the tables of life and of who has said a close frame.
+// TestClosing walks the table of lives and the table of who has sent a close frame.
 func TestClosing(t *testing.T) {
 	say := func(by writer) func(*closing) {
 		return func(c *closing) { _, _ = c.say([]byte(close1000), by) }
@@ -74,7 +74,7 @@ func TestClosing(t *testing.T) {
 	}
 }
 
-// TestOneCloseFrameIsSent: and nothing else behind it.
+// TestOneCloseFrameIsSent: one close frame is sent, and nothing after it.
 func TestOneCloseFrameIsSent(t *testing.T) {
 	ping := frame.Append(nil, frame.Ping, nil, false)
 	for _, first := range []writer{pool, library} {
@@ -116,7 +116,8 @@ func TestRefusals(t *testing.T) {
 	}
 }
 
-// TestWhatComesIsDropped once the close has begun, unless the library waits for it.
+// TestWhatComesIsDropped: incoming bytes are dropped once the close
+// has begun, unless the library waits for them.
 func TestWhatComesIsDropped(t *testing.T) {
 	for _, test := range []struct {
 		what  string

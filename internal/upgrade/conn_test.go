@@ -14,8 +14,9 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// TestNothingPassesBetweenTryAndRest fills a socket until Try has left a frame
-// in the middle, and has the application write before Rest goes on.
+// TestNothingPassesBetweenTryAndRest fills a socket until Try stops in
+// the middle of a frame, then has the application write before Rest
+// completes the frame. The application's bytes must follow that frame.
 func TestNothingPassesBetweenTryAndRest(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Try leaves all to Send")
@@ -31,14 +32,14 @@ func TestNothingPassesBetweenTryAndRest(t *testing.T) {
 		want = append(want, pool...)
 	}
 	if n == 0 {
-		t.Fatal("the socket took whole frames only; another size of them is needed")
+		t.Fatal("the socket took only whole frames; the test needs frames of another size")
 	}
 	errs := make(chan error, 2)
 	go func() {
 		_, err := c.Write(application)
 		errs <- err
 	}()
-	time.Sleep(20 * time.Millisecond) // were it let through, it would be by now
+	time.Sleep(20 * time.Millisecond) // it would have passed by now
 	go func() {
 		_, err := sender.Rest(pool[n:], func(int) {})
 		errs <- err
@@ -50,7 +51,7 @@ func TestNothingPassesBetweenTryAndRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	if !bytes.Equal(got, want) {
-		t.Error("the application's frame is not behind the pool's")
+		t.Error("the application's frame does not follow the pool's")
 	}
 	for range cap(errs) {
 		if err := <-errs; err != nil {
@@ -73,7 +74,7 @@ func TestTryWaitsForNobody(t *testing.T) {
 			t.Errorf("Try has written %d bytes inside a frame", n)
 		}
 	case <-time.After(20 * time.Second):
-		t.Fatal("Try waits for the application")
+		t.Fatal("Try waited for the application")
 	}
 }
 
@@ -85,7 +86,7 @@ func TestTryWritesNothingBehindACutFrame(t *testing.T) {
 	}
 }
 
-// TestAnyBytesPass: frames of every form of header, split anywhere.
+// TestAnyBytesPass: frames with every form of header pass, wherever they are split.
 func TestAnyBytesPass(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	c := &Conn{Conn: conn, speech: speech{phase: frames}}
@@ -102,8 +103,8 @@ func TestAnyBytesPass(t *testing.T) {
 	}
 }
 
-// TestResponseEndsWhereItEnds: over several writes, or with a frame behind it; and what is no
-// WebSocket's response is left alone.
+// TestResponseEndsWhereItEnds: the end of the response is found across several writes, and with
+// a frame after it in the same write. A response to anything but a WebSocket is left alone.
 func TestResponseEndsWhereItEnds(t *testing.T) {
 	large := string(frame.Append(nil, frame.Binary, make([]byte, responseMost), false))
 	for _, test := range []struct {
@@ -127,7 +128,7 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 				t.Errorf("%.60q: %d, %v", p, n, err)
 			}
 			if last := i == len(test.writes)-1; last && c.speech.phase != test.want || !last && c.speech.phase != response {
-				t.Errorf("%.60q: after write %d it speaks %d, want %d", test.writes, i, c.speech.phase, test.want)
+				t.Errorf("%.60q: after write %d the phase is %d, want %d", test.writes, i, c.speech.phase, test.want)
 			}
 		}
 		want := strings.Join(test.writes, "")
@@ -138,17 +139,17 @@ func TestResponseEndsWhereItEnds(t *testing.T) {
 	}
 }
 
-// TestFrameBehindTheResponseCounts, though it comes in the same write.
+// TestFrameBehindTheResponseCounts: a frame counts even if it is in the same write as the response.
 func TestFrameBehindTheResponseCounts(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := &Conn{Conn: conn}
 	c.Write([]byte("HTTP/1.1 101 Switching Protocols\r\n\r\n\x01\x02he"))
 	if held, _ := (Sender{c}).Waits(); !held {
-		t.Error("the message that it begins is not open")
+		t.Error("the message that the frame begins is not open")
 	}
 	c.turns.turn = library
 	if held, _ := (Sender{c}).Waits(); held {
-		t.Error("the library is writing, and holds nobody up")
+		t.Error("Waits says that the library holds up the pool, though it is writing")
 	}
 }
 
@@ -171,7 +172,7 @@ func TestEarlyBytesAreReadFirst(t *testing.T) {
 	}
 }
 
-// TestConnFitsItsSizeClass: beyond 256 bytes, Go's allocator takes 288 for each connection.
+// TestConnFitsItsSizeClass: a Conn of more than 256 bytes would take 288 from Go's allocator.
 func TestConnFitsItsSizeClass(t *testing.T) {
 	if size := unsafe.Sizeof(Conn{}); size > 256 {
 		t.Errorf("a Conn takes %d bytes", size)

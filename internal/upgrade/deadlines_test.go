@@ -17,8 +17,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// TestDeadlineIsTheLibrarysOwn: it bounds the wait for a turn, and cuts no frame of the
-// pool's.
+// TestDeadlineIsTheLibrarysOwn: the library's deadline bounds its wait for a turn, and never
+// cuts a frame of the pool.
 func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
 	c, peer := upgradedPair(t)
 	large, sent := fill(t, c)
@@ -36,7 +36,7 @@ func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
 		waits <- err
 	}()
 	time.Sleep(20 * time.Millisecond)
-	c.SetWriteDeadline(time.Now()) // wakes one that waits, as that of any net.Conn
+	c.SetWriteDeadline(time.Now()) // wakes a waiting Write, as on any net.Conn
 	if err := <-waits; !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("Write whose deadline was moved: %v", err)
 	}
@@ -49,8 +49,8 @@ func TestDeadlineIsTheLibrarysOwn(t *testing.T) {
 	expect(t, peer, "the library again", "\x81\x01z")
 }
 
-// TestDeadlineThatIsOverReachesNoSocket: TLS would be broken for good, though nothing has gone.
-// gorilla sets a deadline before one write and may leave it for the next.
+// TestDeadlineThatIsOverReachesNoSocket: a write past its deadline would break TLS permanently,
+// even with nothing sent. gorilla sets a deadline before one write and may leave it for the next.
 func TestDeadlineThatIsOverReachesNoSocket(t *testing.T) {
 	server, client := tlsPair(t)
 	c := NewOpen(server)
@@ -59,14 +59,14 @@ func TestDeadlineThatIsOverReachesNoSocket(t *testing.T) {
 		t.Errorf("Write after its deadline: %d, %v", n, err)
 	}
 	if err := <-push(c, "\x81\x04pool"); err != nil {
-		t.Errorf("then the pool's: %v", err)
+		t.Errorf("the pool's write after that: %v", err)
 	}
 	c.Close()
 	expect(t, client, "the pool's frame and the close", "\x81\x04pool"+close1000)
 }
 
-// TestDeadlinesSetAtOnce by several goroutines, while the library and the pool write: they may
-// cut the library's writes, which go on, and none of the pool's.
+// TestDeadlinesSetAtOnce: several goroutines set deadlines while the library and the pool
+// write. The deadlines may cut writes of the library, which resumes them, but none of the pool.
 func TestDeadlinesSetAtOnce(t *testing.T) {
 	c, peer := upgradedPair(t)
 	stop := make(chan bool)
@@ -115,7 +115,8 @@ func TestDeadlinesSetAtOnce(t *testing.T) {
 	all.Wait()
 }
 
-// cutWrite has the library write p, more than the socket takes, and its deadline come then.
+// cutWrite has the library write p, which must be more than the socket takes. Once the socket
+// is full, the deadline cuts the write.
 func cutWrite(c *Conn, p []byte) (n int, err error) {
 	wrote := make(chan error)
 	go func() {
@@ -132,7 +133,7 @@ func cutWrite(c *Conn, p []byte) (n int, err error) {
 	return n, err
 }
 
-// readFrames reads whole frames until n of each of two payloads have come.
+// readFrames reads whole frames until each of two payloads has arrived n times.
 func readFrames(peer net.Conn, one, other string, n int) error {
 	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
 	got := map[string]int{}
@@ -153,11 +154,12 @@ func readFrames(peer net.Conn, one, other string, n int) error {
 	return nil
 }
 
-// TestDeadlineEndsWithTheLibrarysWrite: gorilla sets one before every write and leaves it.
+// TestDeadlineEndsWithTheLibrarysWrite: gorilla sets a deadline before every write and leaves
+// it in place. It must not cut the pool's next write.
 func TestDeadlineEndsWithTheLibrarysWrite(t *testing.T) {
 	c, peer := upgradedPair(t)
 	deadline, err := time.Time{}, os.ErrDeadlineExceeded
-	for d := 100 * time.Millisecond; errors.Is(err, os.ErrDeadlineExceeded) && d < time.Minute; d *= 2 { // a busy machine may miss one
+	for d := 100 * time.Millisecond; errors.Is(err, os.ErrDeadlineExceeded) && d < time.Minute; d *= 2 { // a busy machine may miss a deadline
 		deadline = time.Now().Add(d)
 		c.SetWriteDeadline(deadline)
 		_, err = c.Write([]byte("\x81\x01x"))
@@ -173,7 +175,8 @@ func TestDeadlineEndsWithTheLibrarysWrite(t *testing.T) {
 	}
 }
 
-// TestWriteThatEndedEarlyGoesOn: until its frame has ended, the pool waits.
+// TestWriteThatEndedEarlyGoesOn: a deadline cuts the library's write inside a frame. The pool
+// must wait until the library has written the rest.
 func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 	c, peer := upgradedPair(t)
 	f := frame.Append(nil, frame.Binary, bytes.Repeat([]byte{'l'}, 16<<20), false)
@@ -195,11 +198,11 @@ func TestWriteThatEndedEarlyGoesOn(t *testing.T) {
 	}
 }
 
-// slowDeadlines is a connection of the application's whose SetWriteDeadline waits.
+// slowDeadlines is a connection of the application's own type whose SetWriteDeadline blocks.
 type slowDeadlines struct {
 	net.Conn
 	let chan struct{}
-	set []time.Time // one call at a time
+	set []time.Time // appended by one call at a time
 }
 
 func (s *slowDeadlines) SetWriteDeadline(t time.Time) error {
@@ -208,8 +211,8 @@ func (s *slowDeadlines) SetWriteDeadline(t time.Time) error {
 	return nil
 }
 
-// TestTimePassesWhileADeadlineIsSet: in a bubble no time would pass while a goroutine waits for a
-// mutex. The deadline that was set last holds.
+// TestTimePassesWhileADeadlineIsSet: in a testing/synctest bubble, time would stand still if a
+// goroutine waited for a mutex here. The deadline that was set last must hold.
 func TestTimePassesWhileADeadlineIsSet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ours, peer := net.Pipe()
@@ -217,7 +220,7 @@ func TestTimePassesWhileADeadlineIsSet(t *testing.T) {
 		slow := &slowDeadlines{Conn: ours, let: make(chan struct{})}
 		c := NewOpen(slow)
 		first, last := time.Now().Add(time.Hour), time.Now().Add(2*time.Hour)
-		c.SetWriteDeadline(first) // reaches the socket only in a write
+		c.SetWriteDeadline(first) // reaches the socket only during a write
 		var ends sync.WaitGroup
 		ends.Go(func() {
 			if _, err := c.Write([]byte("\x81\x01x")); err != nil {

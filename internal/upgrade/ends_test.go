@@ -23,8 +23,8 @@ var (
 	theirClose = append([]byte{0x88, 0x82, 0, 0, 0, 0}, frame.StatusNormal.Payload()...)
 )
 
-// ends calls talk with a Conn and its peer, and fails the test unless the peer then reads
-// one close frame and the end, without any wait.
+// ends calls talk with a Conn and its peer. The peer must then read one close frame and the
+// end, with no wait at all.
 func ends(t *testing.T, talk func(c *Conn, peer net.Conn)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
@@ -47,8 +47,8 @@ func ends(t *testing.T, talk func(c *Conn, peer net.Conn)) {
 	})
 }
 
-// TestTwoCloseFramesEndAConn: a library may read the peer's close frame, have its own
-// sent, and do nothing more.
+// TestTwoCloseFramesEndAConn: once both sides have sent a close frame, the Conn ends, even if
+// the library does nothing more.
 func TestTwoCloseFramesEndAConn(t *testing.T) {
 	for name, talk := range map[string]func(c *Conn, peer net.Conn){
 		"theirs first": func(c *Conn, peer net.Conn) {
@@ -78,7 +78,8 @@ func TestTwoCloseFramesEndAConn(t *testing.T) {
 	}
 }
 
-// TestDroppingTakesFewReads: gobwas reads a header of two bytes at a time.
+// TestDroppingTakesFewReads: gobwas reads a header two bytes at a
+// time. Dropping what arrives must use larger reads.
 func TestDroppingTakesFewReads(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn, peer := net.Pipe()
@@ -103,7 +104,7 @@ func TestDroppingTakesFewReads(t *testing.T) {
 	})
 }
 
-// script is a connection from which a few reads come.
+// script is a connection whose Read returns the given reads in turn.
 type script struct {
 	net.Conn
 	t     *testing.T
@@ -112,7 +113,7 @@ type script struct {
 
 func (s *script) Read(p []byte) (int, error) {
 	if len(s.reads) == 0 {
-		s.t.Error("it was read once more")
+		s.t.Error("Read was called once too often")
 		return 0, io.EOF
 	}
 	next := s.reads[0]
@@ -120,7 +121,8 @@ func (s *script) Read(p []byte) (int, error) {
 	return copy(p, next), nil
 }
 
-// TestNobodyReadsInVain: a Read may last as long as the peer likes.
+// TestNobodyReadsInVain: a Read can last as long as the peer likes, so a Conn must not read
+// when it needs nothing more.
 func TestNobodyReadsInVain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		conn := &script{t: t}
@@ -139,7 +141,8 @@ func TestNobodyReadsInVain(t *testing.T) {
 	})
 }
 
-// TestReadsWaitInABubble: one read waits for the other, and testing/synctest lets time pass.
+// TestReadsWaitInABubble: when one read waits for another in a
+// testing/synctest bubble, time must pass.
 func TestReadsWaitInABubble(t *testing.T) {
 	for what, reads := range map[string]func(c *Conn, read func()){
 		"before the close": func(c *Conn, read func()) {
@@ -172,12 +175,13 @@ func TestReadsWaitInABubble(t *testing.T) {
 				t.Errorf("%s: %v, after %v", what, err, time.Since(start))
 			}
 			peer.Close()
-			time.Sleep(time.Minute) // for endless
+			time.Sleep(time.Minute) // lets the read of endless return
 		})
 	}
 }
 
-// TestErrorsOfReadAreTheLibrarys while the connection is alive.
+// TestErrorsOfReadAreTheLibrarys: while the connection is alive, the
+// library gets the errors of Read unchanged.
 func TestErrorsOfReadAreTheLibrarys(t *testing.T) {
 	c, peer := upgradedPair(t)
 	c.SetReadDeadline(time.Now().Add(-time.Second))
@@ -187,12 +191,13 @@ func TestErrorsOfReadAreTheLibrarys(t *testing.T) {
 	c.SetReadDeadline(time.Time{})
 	peer.Close()
 	if n, err := c.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-		t.Errorf("behind the end: %d, %v", n, err)
+		t.Errorf("after the end: %d, %v", n, err)
 	}
 }
 
-// TestWhatCameBeforeThePeerLeftIsRead: a peer says its last words and closes its socket, and a push
-// finds that out before the library has read them.
+// TestWhatCameBeforeThePeerLeftIsRead: a peer sends its last messages
+// and closes its socket. A push notices that before the library has
+// read the messages; the library must still be able to read them.
 func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 	words := bytes.Repeat([]byte("\x81\x85\x00\x00\x00\x00hello"), 50)
 	last := append(words, theirClose...)
@@ -205,7 +210,7 @@ func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 		"until the handler returns": {len(last) / 2, (*Conn).Abandon},
 	} {
 		c, peer := upgradedPair(t)
-		io.WriteString(c, "\x81\x02hi") // unread, so the peer's close resets the connection
+		io.WriteString(c, "\x81\x02hi") // left unread, so the peer's close resets the connection
 		peer.Write(last)
 		eventuallyReset(t, c, peer)
 		over := make(chan bool)
@@ -241,7 +246,7 @@ func eventuallyReset(t *testing.T, c *Conn, peer net.Conn) {
 	}
 }
 
-// odd is a connection whose Read says that it read n bytes, as nbio's says -1 for none.
+// odd is a connection whose Read claims to have read n bytes, as nbio's claims -1 for none.
 type odd struct {
 	net.Conn
 	n int
@@ -249,7 +254,8 @@ type odd struct {
 
 func (o odd) Read([]byte) (int, error) { return o.n, io.ErrNoProgress }
 
-// TestReadThatBreaksTheRules of io.Reader ends no goroutine of ours, and so not the process.
+// TestReadThatBreaksTheRules: a Read that breaks the rules of io.Reader must not make a
+// goroutine of ours panic, which would end the process.
 func TestReadThatBreaksTheRules(t *testing.T) {
 	for says, want := range map[int]int{-1: 0, 3: 2} {
 		c := &Conn{Conn: odd{n: says}, speech: speech{phase: frames}}
@@ -259,7 +265,7 @@ func TestReadThatBreaksTheRules(t *testing.T) {
 	}
 }
 
-// endless is a connection whose Read heeds neither deadline nor Close.
+// endless is a connection whose Read ignores deadlines and Close.
 type endless struct{ net.Conn }
 
 func (endless) Read([]byte) (int, error) {
@@ -267,10 +273,10 @@ func (endless) Read([]byte) (int, error) {
 	return 0, io.EOF
 }
 
-// TestWritesWaitInABubble: a pong waits for a message, and the deadline of that comes.
+// TestWritesWaitInABubble: a pong waits for a message until the message's deadline passes.
 func TestWritesWaitInABubble(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c, peer := pipe() // which takes nothing
+		c, peer := pipe() // the peer reads nothing
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		sent, ponged := make(chan error), make(chan error)
 		go func() {
@@ -293,8 +299,8 @@ func TestWritesWaitInABubble(t *testing.T) {
 	})
 }
 
-// TestDeadlineOfTheLibraryEndsNoDrop, though the one of the close comes later: in a connection of
-// the application's own type both may wait.
+// TestDeadlineOfTheLibraryEndsNoDrop: an old deadline of the library must not end the close, even
+// if the close sets its own deadline late, as a connection of the application's own type may do.
 func TestDeadlineOfTheLibraryEndsNoDrop(t *testing.T) {
 	ends(t, func(c *Conn, peer net.Conn) {
 		c.SetReadDeadline(time.Now().Add(-time.Second))
@@ -304,7 +310,7 @@ func TestDeadlineOfTheLibraryEndsNoDrop(t *testing.T) {
 	})
 }
 
-// late is a connection whose SetReadDeadline begins late.
+// late is a connection whose SetReadDeadline starts late.
 type late struct{ net.Conn }
 
 func (l late) SetReadDeadline(t time.Time) error {
@@ -314,7 +320,8 @@ func (l late) SetReadDeadline(t time.Time) error {
 	return l.Conn.SetReadDeadline(t)
 }
 
-// TestPumpReadsThePeersCloseFrame, though its handler has returned.
+// TestPumpReadsThePeersCloseFrame: a read pump gets the peer's close
+// frame even if its handler has returned.
 func TestPumpReadsThePeersCloseFrame(t *testing.T) {
 	const first, next = "\x81\x81\x00\x00\x00\x001", "\x81\x81\x00\x00\x00\x002"
 	for _, returns := range []string{"before a read", "while the pump reads", "between two reads"} {
@@ -370,8 +377,8 @@ func (c *countedReads) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// TestASilentPeerGetsCloseNotify: the pool's close frame is out, and the peer has had the
-// time to answer.
+// TestASilentPeerGetsCloseNotify: the pool has sent its close frame, and the peer has had time
+// to answer but did not. The TLS connection must still end with an alert.
 func TestASilentPeerGetsCloseNotify(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	config := &tls.Config{Certificates: []tls.Certificate{certificate(t)}}
@@ -397,7 +404,7 @@ func TestASilentPeerGetsCloseNotify(t *testing.T) {
 		last = b[0]
 	}
 	if last != 21 {
-		t.Errorf("the last record is a %d, and no alert", last)
+		t.Errorf("the last record has type %d, want 21, an alert", last)
 	}
 }
 
@@ -412,7 +419,8 @@ func (r *recorded) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// TestTLSIsBrokenByADeadline: the pool does not wait for the end of a frame that cannot come.
+// TestTLSIsBrokenByADeadline: a deadline that cuts a frame breaks TLS, so the rest of the frame
+// can never come. The pool must not wait for it.
 func TestTLSIsBrokenByADeadline(t *testing.T) {
 	conn, peer := nettest.TCP(t)
 	c := &Conn{Conn: tls.Server(conn, &tls.Config{Certificates: []tls.Certificate{certificate(t)}}), speech: speech{phase: frames}}
@@ -421,20 +429,20 @@ func TestTLSIsBrokenByADeadline(t *testing.T) {
 		t.Fatal(err)
 	}
 	if _, err := cutWrite(c, frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)); err == nil {
-		t.Fatal("a frame of 16 MiB has gone to a peer that reads nothing")
+		t.Fatal("a frame of 16 MiB was written to a peer that reads nothing")
 	}
 	select {
 	case err := <-push(c, "\x81\x00"):
 		if err == nil {
-			t.Error("the pool has written behind the frame")
+			t.Error("the pool has written after the cut frame")
 		}
 	case <-time.After(20 * time.Second):
 		t.Error("the pool waits for the end of the frame")
 	}
 }
 
-// TestCloseMayFlush: a connection of the application's own type may keep the last bytes until its
-// Close.
+// TestCloseMayFlush: a connection of the application's own type may
+// hold back the last bytes until Close.
 func TestCloseMayFlush(t *testing.T) {
 	for range 20 {
 		ends(t, func(c *Conn, peer net.Conn) {
@@ -447,7 +455,7 @@ func TestCloseMayFlush(t *testing.T) {
 	}
 }
 
-// flushes is a connection whose Close writes what Write has kept.
+// flushes is a connection whose Close writes the bytes that Write has held back.
 type flushes struct {
 	net.Conn
 	mu   sync.Mutex

@@ -12,7 +12,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// oneLock is a connection of the application's: a write has all else wait.
+// oneLock is a connection of the application's own type; all its methods wait for a write.
 type oneLock struct {
 	net.Conn
 	mu sync.Mutex
@@ -42,7 +42,7 @@ func (o *oneLock) SetWriteDeadline(t time.Time) error {
 	return o.Conn.SetWriteDeadline(t)
 }
 
-// lockedClose is a connection of the application's whose Close waits for a write.
+// lockedClose is a connection of the application's own type whose Close waits for a write.
 type lockedClose struct {
 	net.Conn
 	mu sync.Mutex
@@ -60,7 +60,8 @@ func (l *lockedClose) Close() error {
 	return l.Conn.Close()
 }
 
-// TestKillEndsAWriteThatCloseWaitsFor, by a deadline, whatever deadlines the library sets.
+// TestKillEndsAWriteThatCloseWaitsFor: Kill ends the write with a
+// deadline, whatever deadlines the library sets.
 func TestKillEndsAWriteThatCloseWaitsFor(t *testing.T) {
 	conn, _ := nettest.TCP(t)
 	c := &Conn{Conn: &lockedClose{Conn: conn}, speech: speech{phase: frames}}
@@ -69,16 +70,16 @@ func TestKillEndsAWriteThatCloseWaitsFor(t *testing.T) {
 	select {
 	case err := <-sent:
 		if err == nil {
-			t.Error("the write has no error")
+			t.Error("the write returned no error")
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("the write is stuck still")
+		t.Error("the write is still stuck")
 		conn.Close()
 	}
 }
 
-// TestCloseOfAForeignConnNeverBlocks, whatever its methods wait for; and the pool is told
-// once, when it is closed.
+// TestCloseOfAForeignConnNeverBlocks, whatever its methods wait for. The pool is told once that
+// the connection is closed.
 func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 	quiet := func(c *Conn) { c.update(func(now *closing) { now.hears(silent) }) }
 	for what, before := range map[string]func(*Conn){
@@ -105,11 +106,11 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 		select {
 		case <-closed:
 		case <-time.After(20 * time.Second):
-			t.Errorf("Close of one %s blocks", what)
+			t.Errorf("Close of a connection %s blocks", what)
 		}
-		peer.Close() // which ends the write
+		peer.Close() // ends the write
 		if err := <-sent; err == nil {
-			t.Errorf("%s: the write has no error", what)
+			t.Errorf("%s: the write returned no error", what)
 		}
 		<-told
 		if len(told) > 0 {
@@ -118,7 +119,7 @@ func TestCloseOfAForeignConnNeverBlocks(t *testing.T) {
 	}
 }
 
-// meanwhile is a connection whose first read deadline takes its time.
+// meanwhile is a connection that calls do during its first SetReadDeadline.
 type meanwhile struct {
 	net.Conn
 	do   func()
@@ -134,7 +135,8 @@ func (m *meanwhile) SetReadDeadline(t time.Time) error {
 	return nil
 }
 
-// TestReadDeadlineThatMeetsACloseIsBounded: else Reads would have no end.
+// TestReadDeadlineThatMeetsACloseIsBounded: when a close begins during SetReadDeadline, reads
+// must still end within closeGrace.
 func TestReadDeadlineThatMeetsACloseIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, peer := pipe()
@@ -144,7 +146,7 @@ func TestReadDeadlineThatMeetsACloseIsBounded(t *testing.T) {
 		c.Conn = conn
 		c.SetReadDeadline(time.Now().Add(time.Hour))
 		if left := time.Until(conn.last); left > closeGrace {
-			t.Errorf("reads have %v", left)
+			t.Errorf("reads may last another %v", left)
 		}
 		c.Kill()
 		peer.Close()

@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// TestControlFramesOfThePoolWaitForTheHandshake, and leave with the end of its response,
-// even if nobody writes anything afterwards.
+// TestControlFramesOfThePoolWaitForTheHandshake: the pool's control frames wait for the
+// response to the handshake, and leave when it ends, even if nothing is written afterwards.
 func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 	const switching, refused = "HTTP/1.1 101 Switching Protocols\r\n\r\n", "HTTP/1.1 403 Forbidden\r\n\r\n"
 	ping := func(c *Conn) { Sender{c}.Ping() }
@@ -54,7 +54,7 @@ func TestControlFramesOfThePoolWaitForTheHandshake(t *testing.T) {
 			if took < closeGrace/2 {
 				break
 			}
-			if n == 5 { // a machine that stalls for as long does not do so each time
+			if n == 5 { // the machine may stall that long, but not each time
 				t.Errorf("%s: closed after %v, as if there were a close handshake", test.what, took)
 				break
 			}

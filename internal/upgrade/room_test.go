@@ -9,20 +9,21 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// TestControlFrameWaitsForWhoReads, however slowly; one that reads nothing is closed.
+// TestControlFrameWaitsForWhoReads: a control frame waits for a peer that reads, however
+// slowly. A peer that reads nothing is closed.
 func TestControlFrameWaitsForWhoReads(t *testing.T) {
 	t.Parallel()
-	const patience = 4 * time.Second // a busy machine may keep the peer from reading
+	const patience = 4 * time.Second // longer than a busy machine keeps the peer from reading
 	c, peer := upgradedPair(t)
 	if socket.Acknowledged(c.Conn).Left < 0 {
-		t.Skip("this system does not tell what a peer has acknowledged")
+		t.Skip("this system does not report what a peer has acknowledged")
 	}
 	peer.(*net.TCPConn).SetReadBuffer(64 << 10)
-	go c.Conn.Write(make([]byte, 64<<20)) // for which any other write waits
+	go c.Conn.Write(make([]byte, 64<<20)) // any other write waits for this one
 	if _, err := peer.Read(make([]byte, 1)); err != nil {
 		t.Fatal(err)
 	}
-	c.turns.turn = controls // as release leaves it
+	c.turns.turn = controls // the state in which release leaves it
 	over := make(chan bool)
 	go func() {
 		c.waitForRoom([]byte("\x8a\x00"), patience)
@@ -36,7 +37,7 @@ func TestControlFrameWaitsForWhoReads(t *testing.T) {
 	if c.Closed() {
 		t.Fatal("closed, though the peer reads")
 	}
-	<-over // the peer has stopped
+	<-over // ends because the peer no longer reads
 	if !c.Closed() {
 		t.Error("open, though the peer reads nothing")
 	}

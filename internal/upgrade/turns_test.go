@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool/internal/socket"
 )
 
-// upgradedPair returns a Conn whose response is out, and its peer.
+// upgradedPair returns a Conn that has written its response, and its peer.
 func upgradedPair(t *testing.T) (c *Conn, peer net.Conn) {
 	t.Helper()
 	conn, peer := nettest.TCP(t)
@@ -32,7 +32,7 @@ func expect(t *testing.T, peer net.Conn, what, want string) {
 	}
 }
 
-// push sends frames as a pool does, and returns a channel with the error.
+// push sends frames as a pool does, and returns a channel that gets the error.
 func push(c *Conn, frames string) chan error {
 	sent := make(chan error, 1)
 	go func() {
@@ -42,7 +42,7 @@ func push(c *Conn, frames string) chan error {
 	return sent
 }
 
-// fill has the pool stuck in a large frame, and returns that.
+// fill has the pool write a large frame until it is stuck, and returns the frame.
 func fill(t *testing.T, c *Conn) (large string, sent chan error) {
 	large = string(frame.Append(nil, frame.Binary, make([]byte, 16<<20), false))
 	sent = push(c, large)
@@ -79,14 +79,14 @@ func TestTurns(t *testing.T) {
 		for w, want := range map[writer]bool{library: test.library, pool: test.pool} {
 			now := test.now
 			if got := now.take(w, s.betweenMessages()); got != want || got && (now.turn != w || now.last != w) {
-				t.Errorf("%s: writer %d takes the turn is %v, and then it is %d's", test.what, w, got, now.turn)
+				t.Errorf("%s: writer %d got the turn: %v; the turn is now %d", test.what, w, got, now.turn)
 			}
 		}
 	}
 }
 
-// TestMessagesOfTheLibraryStayWhole: between its first fragment and its last, only control
-// frames pass.
+// TestMessagesOfTheLibraryStayWhole: between the first and the last fragment of a library's
+// message, only control frames may pass.
 func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
 	c, peer := upgradedPair(t)
 	c.Write([]byte("\x01\x02he"))
@@ -101,7 +101,7 @@ func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
 	c.Write([]byte("\x00\x01l"))
 	c.Write([]byte("\x80\x02"))
 	c.Write([]byte("o"))
-	c.control([]byte("\x89\x01x"), pool) // not inside the frame
+	c.control([]byte("\x89\x01x"), pool) // must not go inside the frame
 	c.Write([]byte("!"))
 	expect(t, peer, "the rest", "\x00\x01l\x80\x02o!\x89\x01x\x81\x04pool")
 	if err := <-sent; err != nil {
@@ -109,8 +109,8 @@ func TestMessagesOfTheLibraryStayWhole(t *testing.T) {
 	}
 }
 
-// TestControlFramesNeverWait: a library answers pings from its read loop, which must not
-// stand behind a batch that the peer does not take.
+// TestControlFramesNeverWait: a library answers pings from its read loop, which must not wait
+// for a batch that the peer does not read.
 func TestControlFramesNeverWait(t *testing.T) {
 	c, peer := upgradedPair(t)
 	large, sent := fill(t, c)
@@ -119,7 +119,7 @@ func TestControlFramesNeverWait(t *testing.T) {
 			t.Fatalf("Write(%q): %d, %v", f, n, err)
 		}
 	}
-	c.control([]byte("\x89\x00"), pool) // the library waits for the answer to its own
+	c.control([]byte("\x89\x00"), pool) // must not replace the library's ping
 	expect(t, peer, "the large frame", large)
 	expect(t, peer, "the newest of each kind", "\x89\x01a\x8a\x013")
 	if err := <-sent; err != nil {
@@ -133,8 +133,8 @@ func TestControlFramesNeverWait(t *testing.T) {
 	}
 }
 
-// TestControlFramesOfAnyFormWait: a mask and a longer header than need be are against RFC
-// 6455, and the peer's to judge.
+// TestControlFramesOfAnyFormWait: a server's mask, or a header longer than necessary, violates
+// RFC 6455, but it is up to the peer to judge that.
 func TestControlFramesOfAnyFormWait(t *testing.T) {
 	for _, forms := range [][2]string{
 		{"\x89\x81\x00\x00\x00\x00a", "\x8a\xfe\x00\x01\x00\x00\x00\x00b"},
@@ -154,7 +154,8 @@ func TestControlFramesOfAnyFormWait(t *testing.T) {
 	}
 }
 
-// TestControlFrameWaitsForRoomOnItsOwn: with the socket full and nobody writing.
+// TestControlFrameWaitsForRoomOnItsOwn: a pong leaves a full socket
+// when it has room, without another write.
 func TestControlFrameWaitsForRoomOnItsOwn(t *testing.T) {
 	c, peer := upgradedPair(t)
 	whole := frame.Append(nil, frame.Binary, make([]byte, 16<<20), false)
@@ -172,19 +173,19 @@ func TestControlFrameWaitsForRoomOnItsOwn(t *testing.T) {
 	expect(t, peer, "pongs", "\x8a\x011\x8a\x013")
 }
 
-// TestNothingFollowsAFrameOfThePoolThatWasCut, neither a message nor a pong nor a close frame.
+// TestNothingFollowsAFrameOfThePoolThatWasCut: no message, pong or close frame may follow it.
 func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
 	c, peer := upgradedPair(t)
 	large, sent := fill(t, c)
 	c.Write([]byte("\x8a\x03due"))
-	c.Conn.SetWriteDeadline(time.Now()) // stands for a network that fails
+	c.Conn.SetWriteDeadline(time.Now()) // stands in for a network failure
 	if err := <-sent; err == nil {
 		t.Fatal("the large frame was not cut")
 	}
 	c.Conn.SetWriteDeadline(time.Time{})
 	for _, f := range []string{"\x81\x01x", "\x8a\x00", close1000} {
 		if _, err := c.Write([]byte(f)); err == nil {
-			t.Errorf("Write(%q) behind a cut frame has no error", f)
+			t.Errorf("Write(%q) after a cut frame returned no error", f)
 		}
 	}
 	peer.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -192,15 +193,16 @@ func TestNothingFollowsAFrameOfThePoolThatWasCut(t *testing.T) {
 	if _, err := io.ReadFull(peer, got); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(20 * time.Millisecond) // were anything to follow, it would by now
+	time.Sleep(20 * time.Millisecond) // anything that follows would be here by now
 	c.Close()
 	rest, err := io.ReadAll(peer)
 	if got = append(got, rest...); err != nil || len(got) == 0 || len(got) >= len(large) || string(got) != large[:len(got)] {
-		t.Errorf("received %d bytes of %d, %v, or others", len(got), len(large), err)
+		t.Errorf("received %d bytes of %d, or other bytes, %v", len(got), len(large), err)
 	}
 }
 
-// TestWhoeverGivesUpWakesWhoLetItGoFirst: else nobody would.
+// TestWhoeverGivesUpWakesWhoLetItGoFirst: the library is to go first but gives up, so it must
+// wake the pool, or no one else will.
 func TestWhoeverGivesUpWakesWhoLetItGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := &Conn{speech: speech{phase: frames}, turns: turns{turn: controls, last: pool}}
@@ -211,7 +213,7 @@ func TestWhoeverGivesUpWakesWhoLetItGoFirst(t *testing.T) {
 		}
 		synctest.Wait()
 		c.mu.Lock()
-		c.turns.turn = nobody // and the pool has looked, and lets the library go first
+		c.turns.turn = nobody // the pool sees this, and lets the library go first
 		c.mu.Unlock()
 		if err := <-errs; !errors.Is(err, os.ErrDeadlineExceeded) {
 			t.Errorf("the library gets %v", err)
