@@ -14,8 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestAddFuncTellsTheOutcomeOnce: whatever becomes of a message, its function is called once, and
-// the hook is not.
+// TestAddFuncTellsTheOutcomeOnce: whatever the outcome of a message, its function is called
+// once, and the hook is not called.
 func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 	kept := gcpool.WithMailbox(time.Minute, 1000)
 	for name, test := range map[string]struct {
@@ -72,8 +72,8 @@ func TestAddFuncTellsTheOutcomeOnce(t *testing.T) {
 	}
 }
 
-// TestAddFuncIsToldInOrder: with other outcomes and the hooks, one call at a time; a panic
-// does not end that.
+// TestAddFuncIsToldInOrder: the functions are called in order with the hooks and with other
+// functions, one call at a time. A panic in one does not stop the rest.
 func TestAddFuncIsToldInOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var calls []string
@@ -112,12 +112,12 @@ func TestAddFuncIsToldInOrder(t *testing.T) {
 	})
 }
 
-// TestAddFuncCountsInWithBuffer: a slow outcome makes Add wait, as a slow hook does.
+// TestAddFuncCountsInWithBuffer: a slow function makes Add wait, as a slow hook does.
 func TestAddFuncCountsInWithBuffer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, _, stream := started(t, gcpool.WithBuffer(2))
 		free := make(chan bool)
-		for range 4 { // one call runs, two wait, and one more
+		for range 4 { // one call runs, two wait, and one is added
 			if err := stream.AddFunc("a", nil, func(error) { <-free }); err != nil {
 				t.Fatal(err)
 			}
@@ -126,14 +126,15 @@ func TestAddFuncCountsInWithBuffer(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		if err := stream.AddContext(ctx, "b", nil); err != context.DeadlineExceeded {
-			t.Errorf("Add beside a slow outcome: %v", err)
+			t.Errorf("Add during a slow outcome: %v", err)
 		}
 		close(free)
 		add(t, stream, "b", "")
 	})
 }
 
-// TestAddFuncRefuses what Add refuses, and a nil function, and then tells nothing.
+// TestAddFuncRefuses: AddFunc refuses what Add refuses, and a nil
+// function. It then calls no function.
 func TestAddFuncRefuses(t *testing.T) {
 	p, _, stream := started(t)
 	never := func(err error) { t.Errorf("an outcome: %v", err) }

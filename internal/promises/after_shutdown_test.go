@@ -20,8 +20,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestNothingIsAcceptedAfterShutdown: an Add that began before Shutdown and ends after
-// it returns ErrClosed, and no hook is called any more.
+// TestNothingIsAcceptedAfterShutdown: an Add that begins before Shutdown and ends after it
+// returns ErrClosed, and no hook is called after Shutdown.
 func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var called atomic.Int64
@@ -29,7 +29,7 @@ func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 			called.Add(1)
 			time.Sleep(time.Second)
 		}))
-		for range 3 { // so many reports wait for the hook that Add does
+		for range 3 { // enough waiting reports to make Add wait for the hook
 			add(t, stream, "nobody", "early")
 			synctest.Wait()
 		}
@@ -50,8 +50,8 @@ func TestNothingIsAcceptedAfterShutdown(t *testing.T) {
 	})
 }
 
-// TestSecondShutdown returns the result of the first, even if its own context has
-// ended.
+// TestSecondShutdown: a second Shutdown returns the result of the
+// first, even if its own context has ended.
 func TestSecondShutdown(t *testing.T) {
 	p, _, _ := started(t)
 	if err := shutdown(p, time.Second); err != nil {
@@ -66,8 +66,8 @@ func TestSecondShutdown(t *testing.T) {
 	}
 }
 
-// TestShutdownLeavesNoCloser: when Shutdown returns, no goroutine of the pool runs,
-// although a Del just before it is still closing a connection whose peer reads nothing.
+// TestShutdownLeavesNoCloser: when Shutdown returns, no goroutine of the pool is running, even
+// if a Del just before it was still closing a connection whose peer reads nothing.
 func TestShutdownLeavesNoCloser(t *testing.T) {
 	for _, kind := range []string{"plain", "upgraded", "client"} {
 		t.Run(kind, func(t *testing.T) {
@@ -112,14 +112,14 @@ func TestShutdownLeavesNoCloser(t *testing.T) {
 	}
 }
 
-// accept returns a server's answer to a Sec-WebSocket-Key (RFC 6455 section 1.3).
+// accept returns the Sec-WebSocket-Accept for a Sec-WebSocket-Key (RFC 6455 section 1.3).
 func accept(key string) string {
 	h := sha1.Sum([]byte(key + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	return base64.StdEncoding.EncodeToString(h[:])
 }
 
-// TestShutdownLeavesNoMailboxTimer: Shutdown empties the mailbox and stops its timer,
-// which would keep the pool in memory.
+// TestShutdownLeavesNoMailboxTimer: Shutdown empties the mailbox and stops its timer, which
+// would otherwise keep the pool in memory.
 func TestShutdownLeavesNoMailboxTimer(t *testing.T) {
 	p := gcpool.NewPool(gcpool.WithMailbox(24*time.Hour, 1000))
 	p.Register(name)

@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestRemovalIsAnnounced: the cluster is told when an id goes.
+// TestRemovalIsAnnounced: the cluster is told when an id disconnects.
 func TestRemovalIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t)
@@ -31,7 +31,7 @@ func TestTakeoverIsAnnounced(t *testing.T) {
 		pipe(t, one.conns, "a")
 		synctest.Wait()
 		b.mu.Lock()
-		b.owners["a"] = owner{node: two} // as if two had been the owner since then
+		b.owners["a"] = owner{node: two} // as if node two had become the owner since then
 		b.mu.Unlock()
 		pipe(t, one.conns, "a")
 		synctest.Wait()
@@ -46,7 +46,7 @@ func TestTakeoverIsAnnounced(t *testing.T) {
 type witness struct {
 	slowCluster
 	conns *gcpool.ConnPool
-	told  map[string]net.Conn // by id: its connection when it changed; used by one goroutine
+	told  map[string]net.Conn // each id's connection at the last change; used by one goroutine
 }
 
 func (w witness) Changed(_, id string) {
@@ -56,10 +56,9 @@ func (w witness) Changed(_, id string) {
 	})
 }
 
-// TestClusterIsToldBeforeAddReturns: Add itself tells the cluster of a new connection
-// or a takeover. On a goroutine it could be late. If two processes add a connection for
-// the same id, the one that tells the cluster last wins, and that must be the newer
-// one.
+// TestClusterIsToldBeforeAddReturns: Add itself tells the cluster of a new connection or a
+// takeover. A separate goroutine could do so late: if two processes add a connection for the same
+// id, the last to tell the cluster wins, and that must be the process with the newer connection.
 func TestClusterIsToldBeforeAddReturns(t *testing.T) {
 	p, conns, _ := started(t)
 	w := witness{conns: conns, told: map[string]net.Conn{}}
@@ -75,15 +74,15 @@ func TestClusterIsToldBeforeAddReturns(t *testing.T) {
 				t.Fatal(err)
 			}
 			if w.told[id] != ours {
-				t.Fatalf("Add of %s %s has returned, and the cluster knows of %v", what, id, w.told[id])
+				t.Fatalf("Add of %s %s has returned, but the cluster knows of %v", what, id, w.told[id])
 			}
 		}
 	}
 }
 
-// TestAppearedOutlastsAPush: the cluster answers that an id is away, but the id has
-// appeared since the question. The messages are forwarded, not kept in the mailbox,
-// even if another push came in between.
+// TestAppearedOutlastsAPush: the cluster answers that an id is away, but the id has appeared
+// since the question was asked. The messages must be forwarded, not kept in the mailbox, even
+// if another push came in between.
 func TestAppearedOutlastsAPush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -106,8 +105,8 @@ func TestAppearedOutlastsAPush(t *testing.T) {
 	})
 }
 
-// TestAppearedWhileAWriteEnds: a write that Del cut short leaves a message. It is
-// forwarded if the id appeared elsewhere, not kept.
+// TestAppearedWhileAWriteEnds: Del cuts a write short, which leaves a message. The message is
+// forwarded, not kept, if the id has appeared elsewhere.
 func TestAppearedWhileAWriteEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))

@@ -14,12 +14,11 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// long is a write timeout, far beyond the time for which a busy machine may keep a peer from
-// reading.
+// long is a write timeout far longer than a busy machine might keep a peer from reading.
 const long = 5 * time.Second
 
-// TestLargeWriteOfTheApplicationIsProgress: the pool's message waits behind a large
-// write of the application. That is no timeout while the peer reads.
+// TestLargeWriteOfTheApplicationIsProgress: the pool's message waits for a large write of the
+// application. While the peer reads that write, the message must not time out.
 func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 	t.Parallel()
 	_, c, s := started(t, gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
@@ -30,20 +29,20 @@ func TestLargeWriteOfTheApplicationIsProgress(t *testing.T) {
 	}))("")
 	eventually(t, "joined", func() bool { return c.Len() == 1 })
 	buf := make([]byte, 64<<10)
-	for start, i := time.Now(), 0; i < 16; i++ { // it reads slowly, for longer than the timeout
+	for start, i := time.Now(), 0; i < 16; i++ { // the peer reads slowly, for longer than the timeout
 		if _, err := io.ReadFull(raw, buf); err != nil {
 			t.Fatalf("a peer that reads all the time, after %v: %v", time.Since(start), err)
 		}
-		if i == 0 { // the write is under way
+		if i == 0 { // the write has begun
 			add(t, s, "a", "hello")
 		}
 		time.Sleep(long / 10)
 	}
 }
 
-// TestWriteOfTheApplicationThatStopsIsTimedOut: the pool's message waits behind a write
-// of the application. The write timeout begins when that write makes no more progress.
-// This runs on real time, see TestFullOutboxWaitsForAWriteOfTheApplication.
+// TestWriteOfTheApplicationThatStopsIsTimedOut: the pool's message waits for a write of the
+// application. The write timeout counts from the last progress of that write. The test runs in
+// real time; see TestFullOutboxWaitsForAWriteOfTheApplication.
 func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	t.Parallel()
 	_, conns, stream := started(t, gcpool.WithWriteTimeout(long), gcpool.WithHeartbeat(0))
@@ -55,7 +54,7 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	}))("")
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	large <- true
-	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
+	io.ReadFull(raw, make([]byte, 1<<16)) // part of the frame
 	outcome := make(chan error, 1)
 	go func() { outcome <- stream.Deliver(t.Context(), "a", []byte("1")) }()
 	for range 12 { // longer than the timeout
@@ -75,9 +74,9 @@ func TestWriteOfTheApplicationThatStopsIsTimedOut(t *testing.T) {
 	}
 }
 
-// TestFullOutboxWaitsForAWriteOfTheApplication: Add waits for room while the peer reads
-// what the application writes. This runs on real time: a writer that waits for the end
-// of a frame holds up a simulated clock. A peer that has taken nothing for a second is slow.
+// TestFullOutboxWaitsForAWriteOfTheApplication: Add waits for room while the peer reads what
+// the application writes; a peer that takes nothing for a second would be slow. The test runs
+// in real time, because a writer that waits for the end of a frame stops a simulated clock.
 func TestFullOutboxWaitsForAWriteOfTheApplication(t *testing.T) {
 	undisturbed(t, func() error { return waitForAWriteOfTheApplication(t) })
 }
@@ -96,7 +95,7 @@ func waitForAWriteOfTheApplication(t *testing.T) error {
 	defer raw.Close()
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	large <- true
-	io.ReadFull(raw, make([]byte, 1<<16)) // a part of the frame has been read
+	io.ReadFull(raw, make([]byte, 1<<16)) // part of the frame
 	add(t, stream, "a", strings.Repeat("1", 60))
 	for range pieces - 2 {
 		time.Sleep(150 * time.Millisecond)

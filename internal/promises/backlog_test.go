@@ -16,9 +16,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestBacklogOfBeforeStart: the messages from before Start may be larger than an
-// outbox. A peer that reads gets all of them, and messages added after Start wait for
-// room behind them.
+// TestBacklogOfBeforeStart: messages added before Start may add up to more than an outbox. A
+// peer that reads gets all of them, and messages added after Start wait behind them for room.
 func TestBacklogOfBeforeStart(t *testing.T) {
 	for _, overflow := range []gcpool.Overflow{gcpool.Disconnect, gcpool.DropOldest, gcpool.DropNewest} {
 		synctest.Test(t, func(t *testing.T) {
@@ -40,7 +39,7 @@ func TestBacklogOfBeforeStart(t *testing.T) {
 			}()
 			for i := range want {
 				if i%10 == 0 {
-					time.Sleep(100 * time.Millisecond) // it reads slowly
+					time.Sleep(100 * time.Millisecond) // the peer reads slowly
 				}
 				if got := lines(t, peer, 1)[0]; got != want[i] {
 					t.Fatalf("line %d: %.20q", i, got)
@@ -50,8 +49,8 @@ func TestBacklogOfBeforeStart(t *testing.T) {
 	}
 }
 
-// TestNothingIsWrittenBeforeStart: before Start nothing is written and nobody is
-// pinged. The heartbeat begins with Start.
+// TestNothingIsWrittenBeforeStart: before Start no message and no ping is written. The
+// heartbeat begins with Start.
 func TestNothingIsWrittenBeforeStart(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -63,7 +62,7 @@ func TestNothingIsWrittenBeforeStart(t *testing.T) {
 			defer ws.Close()
 			time.Sleep(10 * time.Minute)
 			if stream.Len() != 0 {
-				t.Errorf("%d ids stand in the stream, and nothing was added", stream.Len())
+				t.Errorf("%d ids wait in the stream, although nothing was added", stream.Len())
 			}
 			add(t, stream, "a", "x")
 			time.Sleep(10 * time.Minute)
@@ -137,9 +136,9 @@ func TestStartIsNotHeldUpByAFullOutbox(t *testing.T) {
 	}
 }
 
-// startsAtOnce adds a message for another id, starts p, and checks that the message
-// arrives at once, or as soon as the pool notices who is stuck: with one processor there is one
-// writer at first.
+// startsAtOnce adds a message for another id, starts p, and checks that the message arrives at
+// once. With one processor there is one writer at first, so the message may arrive only when
+// the pool has noticed that the writer is stuck.
 func startsAtOnce(t *testing.T, p *gcpool.Pool) {
 	t.Helper()
 	peer := bufio.NewReader(pipe(t, p.GetConn(name), "quick"))

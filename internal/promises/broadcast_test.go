@@ -22,7 +22,7 @@ func TestBroadcastDoesNotKeepOthersWaitingForAFullOutbox(t *testing.T) {
 		done := make(chan error)
 		go func() { done <- stream.Broadcast([]byte("to all")) }()
 		equal(t, "the other peer", lines(t, other, 1), []string{"to all"})
-		within(t, "the other peer was served", start, 0, watch) // which is 0 with two processors
+		within(t, "the other peer was served", start, 0, watch) // watch is 0 with two processors
 		if err := <-done; err != nil {
 			t.Error(err)
 		}
@@ -30,8 +30,8 @@ func TestBroadcastDoesNotKeepOthersWaitingForAFullOutbox(t *testing.T) {
 	})
 }
 
-// TestBroadcastComesBackToFullOutboxes: when two outboxes are full, the fast peer gets
-// the Broadcast without waiting for the slow one.
+// TestBroadcastComesBackToFullOutboxes: two outboxes are full. The fast peer gets the Broadcast
+// without waiting for the slow one.
 func TestBroadcastComesBackToFullOutboxes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, s := started(t, gcpool.WithOutbox(1000))
@@ -73,7 +73,7 @@ func TestBroadcastLeavesNothingInTheMailbox(t *testing.T) {
 			t.Fatal(err)
 		}
 		if s := p.Stats()[0]; s.Accepted != 1 || s.Waiting != 1 {
-			t.Errorf("accepted for somebody: %+v", s)
+			t.Errorf("the Broadcast was accepted for an id: %+v", s)
 		}
 		peer := bufio.NewReader(pipe(t, conns, "away"))
 		go stream.Add("away", []byte("later"))
@@ -98,7 +98,7 @@ func TestBroadcastContext(t *testing.T) {
 		equal(t, "received", lines(t, peer, 1), []string{"all"})
 		equal(t, "received", lines(t, bufio.NewReader(full), 1), []string{"0123456789"})
 		if err := stream.BroadcastContext(ctx, []byte("no more")); err != context.DeadlineExceeded {
-			t.Errorf("BroadcastContext after its end: %v", err)
+			t.Errorf("BroadcastContext with a context that has ended: %v", err)
 		}
 		synctest.Wait()
 		if s := settled(t, p); s.Accepted != 2 {
@@ -118,7 +118,7 @@ func TestBroadcastContext(t *testing.T) {
 	})
 }
 
-// A hung cluster blocks in Broadcast until it is released.
+// A hung cluster blocks in Broadcast until the test releases it.
 type hung struct {
 	*node
 	free chan bool
@@ -131,8 +131,8 @@ func (h hung) Broadcast(_ string, data []byte) error {
 	return nil
 }
 
-// TestBroadcastContextOfAClusterThatHangs: BroadcastContext ends with its context. The cluster
-// has a copy of the data, which the caller may use again.
+// TestBroadcastContextOfAClusterThatHangs: BroadcastContext returns when its context ends. The
+// cluster has a copy of the data, so the caller can reuse it.
 func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -152,8 +152,8 @@ func TestBroadcastContextOfAClusterThatHangs(t *testing.T) {
 	})
 }
 
-// TestBroadcastWaitsForNobodyWhoIsAway: a Broadcast does not wait for an id that is
-// away, however long the cluster takes to forward a message to that id.
+// TestBroadcastWaitsForNobodyWhoIsAway: a Broadcast does not wait for an id that is away,
+// however long the cluster takes to forward a message for it.
 func TestBroadcastWaitsForNobodyWhoIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(10))
@@ -169,15 +169,15 @@ func TestBroadcastWaitsForNobodyWhoIsAway(t *testing.T) {
 		select {
 		case <-ended:
 		case <-time.After(time.Minute):
-			t.Error("Broadcast has waited for a minute, for an id that is away")
+			t.Error("Broadcast has waited a minute for an id that is away")
 			free <- true
 			<-ended
 		}
 	})
 }
 
-// TestBroadcastWaitsForNoMail: a Broadcast does not wait for an id that is away and has
-// mail, while the cluster is asked for that id.
+// TestBroadcastWaitsForNoMail: a Broadcast does not wait for an id that is away and has mail,
+// even while the cluster is being asked about that id.
 func TestBroadcastWaitsForNoMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(1000), gcpool.WithMailbox(time.Hour, 1<<20))
@@ -210,8 +210,8 @@ func TestBroadcastWaitsForNoMail(t *testing.T) {
 	})
 }
 
-// TestBroadcastEverywhere: a Broadcast reaches the connections of every process. Each
-// process counts its own.
+// TestBroadcastEverywhere: a Broadcast reaches the connections of
+// every process, and each process counts its own.
 func TestBroadcastEverywhere(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -238,8 +238,7 @@ type slowBus struct {
 
 func (b slowBus) Broadcast(string, []byte) error { time.Sleep(b.d); return nil }
 
-// TestBroadcastHereFirst: local ids with room get a Broadcast at once, however slow the
-// cluster is.
+// TestBroadcastHereFirst: local ids with room get a Broadcast at once, even if the cluster is slow.
 func TestBroadcastHereFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)

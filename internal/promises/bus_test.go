@@ -12,17 +12,17 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A bus joins pools of this process, as a cluster over a network would.
+// A bus joins pools of this process, the way a cluster joins pools over a network.
 type bus struct {
 	mu     sync.Mutex
 	nodes  []*node
 	owners map[string]owner
-	delay  time.Duration // of a message, and again of its outcome
+	delay  time.Duration // of each message, and again of its outcome
 	refuse error         // the outcome of every message, if not nil
 	silent atomic.Bool   // Forward never answers
 }
 
-// join adds a started pool.
+// join adds a node with a started pool.
 func (b *bus) join(t *testing.T, opts ...gcpool.Option) *node {
 	t.Helper()
 	n := &node{bus: b}
@@ -43,7 +43,7 @@ type owner struct {
 	conn net.Conn
 }
 
-// A node is one pool and its connection to the other pools.
+// A node is one pool and its access to the other pools.
 type node struct {
 	*bus
 	pool   *gcpool.Pool
@@ -51,8 +51,8 @@ type node struct {
 	stream *gcpool.StreamPool
 }
 
-// Changed has the newest connection win: the one before is evicted, and then
-// messages go to this one.
+// Changed lets the newest connection win: it evicts the previous one,
+// and from then on messages go to the new one.
 func (n *node) Changed(_, id string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -102,12 +102,12 @@ func (n *node) Forward(_, id string, batch [][]byte, done func([]error)) {
 			switch {
 			case taken > 0:
 				errs = append(errs, <-outcomes...)
-			case errors.Is(err, context.Canceled): // full
+			case errors.Is(err, context.Canceled): // the outbox is full
 				time.Sleep(time.Millisecond)
-			default: // it has left in the meantime
+			default: // the id has left in the meantime
 				errs = append(errs, gcpool.ErrMoved)
 			}
-			for len(errs) > 0 && errs[len(errs)-1] != nil && len(errs) < len(batch) { // or messages would overtake it
+			for len(errs) > 0 && errs[len(errs)-1] != nil && len(errs) < len(batch) { // or later messages would overtake
 				errs = append(errs, gcpool.ErrMoved)
 			}
 		}
@@ -116,7 +116,7 @@ func (n *node) Forward(_, id string, batch [][]byte, done func([]error)) {
 		}
 		time.Sleep(n.delay)
 		done(errs)
-		done(errs) // a second call does nothing
+		done(errs) // the second call does nothing
 	}()
 }
 

@@ -15,8 +15,8 @@ import (
 	gframe "github.com/nulijiabei/gcpool/internal/frame"
 )
 
-// slowly reads a little at a time, 800 KB/s. It makes up for delays. Otherwise, on a busy machine,
-// many short delays would make it read for longer than a close may take.
+// slowly reads a little at a time, at 800 KB/s on average. It makes up for delays, because the many
+// short delays of a busy machine would otherwise make it read for longer than a close may take.
 type slowly struct {
 	io.Reader
 	start time.Time // of the first Read
@@ -43,13 +43,13 @@ func upgradedTCP(t *testing.T) (*gcpool.ConnPool, *gcpool.StreamPool, string) {
 }
 
 // TestPeerThatReadsALongMessageIsNotSilent: the application writes a frame that takes many
-// heartbeats. The ping waits behind it, so it is no fault of the peer's that nothing answers it.
+// heartbeats. The ping waits behind the frame, so the peer must not be blamed for not answering it.
 func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
 	undisturbed(t, func() error {
 		_, conns, _ := started(t, gcpool.WithHeartbeat(300*time.Millisecond))
 		url := serve(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
 			long := gframe.Append(nil, gframe.Binary, make([]byte, 32<<20), false)
-			conn.Write(long[:1000]) // before the first ping, which the peer would have to answer
+			conn.Write(long[:1000]) // before the first ping, which the peer would otherwise have to answer
 			go conn.Write(long[1000:])
 			conns.Add("a", gcpool.Conn(r))
 			io.Copy(io.Discard, conn)
@@ -65,9 +65,9 @@ func TestPeerThatReadsALongMessageIsNotSilent(t *testing.T) {
 	})
 }
 
-// TestReplacedPeerThatReadsIsTold: a connection is replaced while a write to it is under way, and
-// its peer is slow. It reads why it was closed. Otherwise it would come back, and replace the newer
-// connection.
+// TestReplacedPeerThatReadsIsTold: a connection with a slow peer is
+// replaced during a write. The peer must still get the close frame
+// with 4500, or it would come back and replace the newer connection.
 func TestReplacedPeerThatReadsIsTold(t *testing.T) {
 	undisturbed(t, func() error {
 		conns, stream, url := upgradedTCP(t)
@@ -100,8 +100,8 @@ func TestReplacedPeerThatReadsIsTold(t *testing.T) {
 	})
 }
 
-// TestTakeoverDoesNotWaitForADeadPeer: the write to a replaced connection has been stuck for long,
-// so its peer is given no more time.
+// TestTakeoverDoesNotWaitForADeadPeer: the write to a replaced connection has been stuck for a
+// long time, so its peer gets no more time.
 func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
 	undisturbed(t, func() error {
 		conns, stream, url := upgradedTCP(t)
@@ -112,7 +112,7 @@ func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
 		time.Sleep(700 * time.Millisecond)
 		start := time.Now()
 		_, r := handshake(t, url, "", 0)
-		if _, payload, err := frame(r); len(payload) != 900<<10+1 || err != nil { // once more, whole
+		if _, payload, err := frame(r); len(payload) != 900<<10+1 || err != nil { // the same message again, whole
 			return fmt.Errorf("read %d bytes, %v", len(payload), err)
 		}
 		if took := time.Since(start); took > 400*time.Millisecond {
@@ -122,7 +122,8 @@ func TestTakeoverDoesNotWaitForADeadPeer(t *testing.T) {
 	})
 }
 
-// TestTakeoverDoesNotWaitForARawPeer: a raw connection has no close frame for its slow peer to read.
+// TestTakeoverDoesNotWaitForARawPeer: a raw connection gets no close frame, so there is no
+// reason to wait for its slow peer.
 func TestTakeoverDoesNotWaitForARawPeer(t *testing.T) {
 	undisturbed(t, func() error {
 		_, conns, stream := started(t)

@@ -19,8 +19,8 @@ func (n nosy) Error() string { n.ask(); return "nosy" }
 
 func (n nosy) Unwrap() error { n.ask(); return nil }
 
-// TestErrorThatCallsThePool: an error from a connection may call the pool from its
-// methods, so the pool holds no lock when it examines one.
+// TestErrorThatCallsThePool: the methods of a connection's error may call the pool, so the pool
+// must hold no lock when it examines the error.
 func TestErrorThatCallsThePool(t *testing.T) {
 	p, conns, stream := started(t)
 	err := nosy{func() { conns.Get("a", func(net.Conn) error { return nil }) }}
@@ -36,7 +36,7 @@ func TestErrorThatCallsThePool(t *testing.T) {
 		select {
 		case <-done:
 		case <-time.After(20 * time.Second):
-			t.Fatal("the pool holds a lock while it asks an error what it is")
+			t.Fatal("the pool holds a lock while it examines an error")
 		}
 	}
 	eventually(t, "settled", func() bool { return p.Stats()[0].Waiting == 0 })
@@ -50,8 +50,8 @@ type calling struct {
 
 func (c calling) Err() error { c.ask(); return c.Context.Err() }
 
-// TestErrorOfTheClusterThatCallsThePool: the outcome of a message that was forwarded is an
-// error that asks the pool about its id.
+// TestErrorOfTheClusterThatCallsThePool: the outcome of a forwarded message is an error whose
+// methods ask the pool about the message's id.
 func TestErrorOfTheClusterThatCallsThePool(t *testing.T) {
 	p, conns, stream := started(t)
 	err := nosy{func() { conns.Connected("a") }}
@@ -61,12 +61,12 @@ func TestErrorOfTheClusterThatCallsThePool(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
-		t.Fatal("the pool holds a lock while it asks an error what it is")
+		t.Fatal("the pool holds a lock while it examines an error")
 	}
 }
 
-// TestContextThatCallsThePool: the context of a request is the application's code, so
-// the pool holds no lock when it calls Err.
+// TestContextThatCallsThePool: a request's context is the application's code, so the pool must
+// hold no lock when it calls Err.
 func TestContextThatCallsThePool(t *testing.T) {
 	_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Millisecond))
 	asked := make(chan bool, 100)
@@ -88,7 +88,7 @@ func TestContextThatCallsThePool(t *testing.T) {
 		select {
 		case <-asked:
 		case <-time.After(20 * time.Second):
-			t.Fatal("it waits for a lock, or nobody asks")
+			t.Fatal("Err was not called, or it waits for a lock of the pool")
 		}
 	}
 }

@@ -31,9 +31,9 @@ func TestMailboxFollows(t *testing.T) {
 	})
 }
 
-// TestOneRefusalMutesNobody: the answer "nobody has the id" can be wrong for a moment,
-// for instance while a route is down. No event tells the pool when it is right again.
-// So the next push asks again, and the waiting messages follow it.
+// TestOneRefusalMutesNobody: the answer that no process has the id can be wrong for a moment,
+// for instance while a route is down. No event tells the pool when that has changed, so the
+// next push asks again, and the waiting messages follow it.
 func TestOneRefusalMutesNobody(t *testing.T) {
 	for _, waiting := range []int{1, 5, 200} {
 		synctest.Test(t, func(t *testing.T) {
@@ -62,9 +62,8 @@ func TestOneRefusalMutesNobody(t *testing.T) {
 	}
 }
 
-// TestAskingKeepsTheTime: asking the cluster again does not prolong a message's time in
-// the mailbox. This also holds for a message that is being forwarded when its time
-// ends.
+// TestAskingKeepsTheTime: asking the cluster again must not extend a message's time in the
+// mailbox, even if that time ends while the message is being forwarded.
 func TestAskingKeepsTheTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, r := &bus{delay: time.Second}, new(reports)
@@ -72,7 +71,7 @@ func TestAskingKeepsTheTime(t *testing.T) {
 		add(t, near.stream, "a", "first")
 		time.Sleep(20 * time.Second)
 		add(t, near.stream, "a", "second")
-		time.Sleep(41 * time.Second) // the first was kept from the answer on, at 2 s
+		time.Sleep(41 * time.Second) // the first has been kept since the answer, at 2 s
 		add(t, near.stream, "a", "third")
 		time.Sleep(1900 * time.Millisecond)
 		equal(t, "too early", r.take(t, nil), nil)
@@ -86,7 +85,7 @@ func TestAskingKeepsTheTime(t *testing.T) {
 	})
 }
 
-// An errand is a node that counts the batches and messages it forwards.
+// An errand is a node that counts the batches and messages that it forwards.
 type errand struct {
 	*node
 	batches, messages int
@@ -99,8 +98,8 @@ func (e *errand) Forward(pool, id string, batch [][]byte, done func([]error)) {
 	e.node.Forward(pool, id, batch, done)
 }
 
-// TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox: with a cluster, what waits in the mailbox
-// for an id does not have AddFunc wait, as a full outbox would.
+// TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox: with a cluster, an id's messages in the
+// mailbox must not make AddFunc wait the way a full outbox does.
 func TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := new(bus)
@@ -120,7 +119,7 @@ func TestAReceiptInTheMailboxTakesNoRoomFromTheOutbox(t *testing.T) {
 		lines(t, bufio.NewReader(pipe(t, near.conns, "a")), pushes)
 		synctest.Wait()
 		if told != pushes {
-			t.Errorf("%d of %d were told", told, pushes)
+			t.Errorf("%d of %d outcomes were reported", told, pushes)
 		}
 	})
 }
@@ -181,7 +180,7 @@ func TestExpiredOnItsWayIsReportedFirst(t *testing.T) {
 		add(t, near.stream, "a", "1")
 		synctest.Wait()
 		add(t, near.stream, "a", "2")
-		time.Sleep(3*time.Minute + time.Second) // the first was kept at 2 min, and is then forwarded again
+		time.Sleep(3*time.Minute + time.Second) // the first was kept at 2 min, and is being forwarded again by now
 		equal(t, "too early", r.take(t, nil), nil)
 		time.Sleep(time.Minute)
 		equal(t, "expired", r.take(t, gcpool.ErrExpired), []string{"a 1", "a 2"})
@@ -213,8 +212,8 @@ func TestMailFollowsTheFirstAtOnce(t *testing.T) {
 	})
 }
 
-// TestRemovedIDIsNotAskedFor: a push asked the cluster, then the id connected here and
-// was removed. The earlier push is no reason to ask again.
+// TestRemovedIDIsNotAskedFor: a push asked the cluster about an id, which then connected here
+// and was removed. The earlier push is no reason to ask again.
 func TestRemovedIDIsNotAskedFor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -286,8 +285,8 @@ func TestPushInAnOutage(t *testing.T) {
 	})
 }
 
-// TestPushBehindAnAskAsks: a push that comes while the cluster is being asked asks
-// again, because the answer may be older than the push.
+// TestPushBehindAnAskAsks: a push that arrives while the cluster is being asked must lead to
+// another question, because the answer may be older than the push.
 func TestPushBehindAnAskAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -300,7 +299,7 @@ func TestPushBehindAnAskAsks(t *testing.T) {
 			for _, b := range batch {
 				seen = append(seen, string(b))
 			}
-			err := gcpool.ErrNotConnected // the answer at this moment
+			err := gcpool.ErrNotConnected // the answer as of now
 			if here {
 				err = nil
 			}
@@ -309,14 +308,14 @@ func TestPushBehindAnAskAsks(t *testing.T) {
 		add(t, stream, "a", "1")
 		time.Sleep(500 * time.Millisecond)
 		mu.Lock()
-		here = true // the route is back
+		here = true // the route is up again
 		mu.Unlock()
 		add(t, stream, "a", "2")
 		time.Sleep(10 * time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
 		if s := p.Stats()[0]; s.Waiting > 0 {
-			t.Errorf("the second push came after the answer to the first, and was never asked for: asked %q, %d wait", seen, s.Waiting)
+			t.Errorf("the cluster was not asked again for the second push: asked %q, %d wait", seen, s.Waiting)
 		}
 	})
 }

@@ -56,7 +56,7 @@ func TestMovingUser(t *testing.T) {
 			lost.Add(1)
 		})
 		nodes := []*node{b.join(t, count), b.join(t, count), b.join(t, count)}
-		pipe(t, nodes[0].conns, "a") // never reads, so all waiting messages must follow the user
+		pipe(t, nodes[0].conns, "a") // never reads, so every waiting message must follow the user
 
 		const messages = 2000
 		var wg sync.WaitGroup
@@ -138,8 +138,7 @@ func TestClusterComesAndGoes(t *testing.T) {
 	settled(t, pool)
 }
 
-// TestClusterComesBeforeItsPools: a cluster that is set before Register serves the new
-// pool too.
+// TestClusterComesBeforeItsPools: a cluster that is set before Register also serves the new pool.
 func TestClusterComesBeforeItsPools(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, s := gcpool.NewPool(), stuck{make(chan struct{})}
@@ -154,7 +153,7 @@ func TestClusterComesBeforeItsPools(t *testing.T) {
 	})
 }
 
-// A slowCluster blocks in Broadcast until it is released.
+// A slowCluster blocks in Broadcast until the test releases it.
 type slowCluster struct{ hold chan bool }
 
 func (slowCluster) Changed(pool, id string) {}
@@ -165,7 +164,7 @@ func (slowCluster) Forward(pool, id string, batch [][]byte, done func([]error)) 
 
 func (s slowCluster) Broadcast(pool string, data []byte) error { <-s.hold; return nil }
 
-// A pausing cluster stops in the first Changed until it is released.
+// A pausing cluster blocks in the first Changed until the test releases it.
 type pausing struct {
 	slowCluster
 	in, hold chan bool
@@ -200,15 +199,15 @@ func TestSetClusterRaced(t *testing.T) {
 		<-done
 		for i := range 8 {
 			if err := p.GetStream(fmt.Sprint(i)).Deliver(t.Context(), "elsewhere", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
-				t.Errorf("pool %d forwards to a cluster that has been left: %v", i, err)
+				t.Errorf("pool %d still forwards after SetCluster(nil): %v", i, err)
 			}
 		}
 		shutdown(p, time.Second)
 	})
 }
 
-// TestLargestOutboxAndACluster: the largest possible outbox does not overflow when its
-// size is multiplied.
+// TestLargestOutboxAndACluster: with the largest possible outbox, the
+// limits computed from its size must not overflow.
 func TestLargestOutboxAndACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t, gcpool.WithOutbox(math.MaxInt))
@@ -221,7 +220,8 @@ func TestLargestOutboxAndACluster(t *testing.T) {
 	})
 }
 
-// TestReceivedBroadcastWaitsForNoHook: a hook may wait for the other process.
+// TestReceivedBroadcastWaitsForNoHook: Receive of a Broadcast must not wait for a hook, because
+// the hook may be waiting for the other process.
 func TestReceivedBroadcastWaitsForNoHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		release := make(chan struct{})

@@ -18,19 +18,19 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// ledger knows of every message what became of it. A message is its producer,
-// its id and its number there, and filled up to some length.
+// ledger records the outcome of every message. A message consists of its producer, its id and
+// its number there, padded to some length.
 type ledger struct {
 	mu          sync.Mutex
 	accepted    map[[3]uint32]bool
 	undelivered map[[3]uint32]error
 	reports     int // how many have been noted in undelivered
 	received    map[[3]uint32]bool
-	spans       map[[3]uint32]span // what came over one connection, per producer, id and connection
+	spans       map[[3]uint32]span // what arrived over one connection, per producer, id and connection
 	errs        []string
 }
 
-// span is the first and last number that came.
+// span is the first and last number that arrived.
 type span struct{ first, last uint32 }
 
 func newLedger() *ledger {
@@ -101,7 +101,7 @@ func (l *ledger) receive(id, conn uint32, data []byte) {
 	l.spans[key] = came
 }
 
-// check compares at the end.
+// check compares all records at the end.
 func (l *ledger) check(t *testing.T, s gcpool.Stats) {
 	t.Helper()
 	for m := range l.received {
@@ -117,7 +117,7 @@ func (l *ledger) check(t *testing.T, s gcpool.Stats) {
 			l.wrong("%v was reported and not accepted", m)
 		}
 	}
-	for a, one := range l.spans { // all that came over a connection is older, or newer, than over another
+	for a, one := range l.spans { // all messages from one connection are older, or all newer, than those from another
 		for b, two := range l.spans {
 			if a[0] == b[0] && a[1] == b[1] && a[2] < b[2] && one.first < two.last && two.first < one.last {
 				l.wrong("producer %d, id %d: %v on one connection and %v on another", a[0], a[1], one, two)
@@ -133,7 +133,7 @@ func (l *ledger) check(t *testing.T, s gcpool.Stats) {
 	t.Logf("%d accepted, %d written, %d received, %d undelivered", s.Accepted, s.Written, len(l.received), s.Undelivered)
 }
 
-// peers keeps ids connected, in ways that go wrong.
+// peers keeps ids connected, with connections that fail in various ways.
 type peers struct {
 	t      *testing.T
 	conns  *gcpool.ConnPool
@@ -141,11 +141,11 @@ type peers struct {
 	ledger *ledger
 	wg     sync.WaitGroup
 	number atomic.Uint32 // of connections
-	open   sync.Map      // the peers' ends of all
+	open   sync.Map      // all the peers' ends
 }
 
-// connect opens a new connection for id and reads from it until it fails, or
-// resets it after a while, or never reads.
+// connect opens a new connection for id. It either reads until the connection fails, or resets
+// it after a while, or never reads.
 func (p *peers) connect(id uint32, r *rand.Rand) {
 	var conn net.Conn
 	if id%2 == 0 {
@@ -161,9 +161,9 @@ func (p *peers) connect(id uint32, r *rand.Rand) {
 	left := 1 << 30
 	switch r.IntN(6) {
 	case 0:
-		left = r.IntN(300) // then it is closed, with data on the way
+		left = r.IntN(300) // then it is closed while data is on the way
 	case 1:
-		return // stalls
+		return // never reads
 	}
 	number := p.number.Add(1)
 	p.wg.Go(func() {
@@ -223,14 +223,14 @@ func TestConservation(t *testing.T) {
 			}
 			wg.Wait()
 			shutdown(pool, time.Second)
-			// One whose handler came too late to Add is not the pool's to close.
+			// The pool does not close a connection whose handler came too late to Add it.
 			p.open.Range(func(conn, _ any) bool {
 				conn.(net.Conn).SetReadDeadline(time.Now().Add(5 * time.Second))
 				return true
 			})
 			p.wg.Wait()
 			p.open.Range(func(conn, _ any) bool { conn.(net.Conn).Close(); return true })
-			eventually(t, "the hook has caught up", func() bool { // Shutdown ends with its context
+			eventually(t, "the hook has caught up", func() bool { // Shutdown returns when its context ends
 				s := pool.Stats()[0]
 				l.mu.Lock()
 				defer l.mu.Unlock()
@@ -243,7 +243,7 @@ func TestConservation(t *testing.T) {
 	}
 }
 
-// produce pushes until ctx ends, now with Add, now with Deliver.
+// produce pushes with Add or with Deliver until ctx ends.
 func produce(ctx context.Context, t *testing.T, stream *gcpool.StreamPool, l *ledger, producer uint32, ids int, r *rand.Rand) {
 	var next [64]uint32
 	var buf []byte
@@ -253,7 +253,7 @@ func produce(ctx context.Context, t *testing.T, stream *gcpool.StreamPool, l *le
 		m := [3]uint32{producer, id, next[id]}
 		buf = append(buf[:0], encode(m, r.IntN(2000))...)
 		l.mu.Lock()
-		l.accepted[m] = true // before it can be received
+		l.accepted[m] = true // before the peer can receive it
 		l.mu.Unlock()
 		if r.IntN(50) == 0 {
 			if err := stream.Deliver(context.Background(), fmt.Sprint(id), buf); err != nil && err != gcpool.ErrKept {
@@ -272,6 +272,6 @@ func produce(ctx context.Context, t *testing.T, stream *gcpool.StreamPool, l *le
 				t.Errorf("AddContext: %v", err)
 			}
 		}
-		clear(buf) // the caller's bytes are the caller's
+		clear(buf) // the caller may reuse buf
 	}
 }

@@ -21,14 +21,14 @@ import (
 )
 
 // TestACutMessageIsSentAgain: a peer stops in the middle of a message, and a newer connection
-// takes over. Where the peer certainly does not have the message, that gets it, whole, and
-// before what waits behind it. Elsewhere it is reported.
+// takes over. If the old peer certainly does not have the message, the newer connection gets it
+// whole, ahead of the messages that wait behind it. Otherwise it is reported.
 func TestACutMessageIsSentAgain(t *testing.T) {
 	if runtime.GOOS == "windows" {
-		t.Skip("what a connection has taken when it is closed cannot be told there")
+		t.Skip("Windows does not report how much a closed connection has taken")
 	}
 	for name, test := range map[string]struct {
-		connect func(t *testing.T, conns *gcpool.ConnPool) // of a peer that does not read
+		connect func(t *testing.T, conns *gcpool.ConnPool) // connects a peer that does not read
 		again   bool
 	}{
 		"WebSocket over TCP":             {stuckWebSocket("tcp", gcpool.Upgrade, true), true},
@@ -77,8 +77,8 @@ func TestACutMessageIsSentAgain(t *testing.T) {
 	}
 }
 
-// TestACutMessageWithoutANextConnection: after Del the message that was cut is reported with
-// those behind it, once each.
+// TestACutMessageWithoutANextConnection: after a Kick, the message that was cut and the message
+// behind it are each reported once.
 func TestACutMessageWithoutANextConnection(t *testing.T) {
 	t.Parallel()
 	var r reports
@@ -164,7 +164,7 @@ func stuckWebSocket(network string, wrap wrapper, text bool) func(t *testing.T, 
 	}
 }
 
-// wrappedListener's connections are of a type of the application's.
+// wrappedListener accepts connections of the application's own type.
 type wrappedListener struct{ net.Listener }
 
 func (l wrappedListener) Accept() (net.Conn, error) {
@@ -175,8 +175,9 @@ func (l wrappedListener) Accept() (net.Conn, error) {
 	return struct{ net.Conn }{c}, nil
 }
 
-// TestWhatTLSHidesIsNotSentAgain: a connection of the application's may write all, and then return
-// an error, for example when its limit is reached. crypto/tls drops how much went.
+// TestWhatTLSHidesIsNotSentAgain: a connection of the application's
+// own type may write everything and then return an error, for example
+// at a limit. crypto/tls does not report how much was written.
 func TestWhatTLSHidesIsNotSentAgain(t *testing.T) {
 	for what, wrap := range map[string]func(net.Conn) net.Conn{
 		"WebSocket": func(conn net.Conn) net.Conn { return gcpool.NewConn(conn) },
@@ -217,7 +218,7 @@ func TestWhatTLSHidesIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// failsBehind is a connection whose Write writes all, and then fails.
+// failsBehind is a connection whose Write writes everything, then fails.
 type failsBehind struct {
 	net.Conn
 	fails atomic.Bool

@@ -39,8 +39,8 @@ func testDelFromOutsideKicks(t *testing.T, wrap wrapper) {
 	}
 }
 
-// TestDelOfAnOldHandler: the Del of a handler whose connection was replaced has no
-// effect, however late it comes. Any other Del removes the present connection.
+// TestDelOfAnOldHandler: Del by a handler whose connection was replaced has no effect, however
+// late it comes. Any other Del removes the present connection.
 func TestDelOfAnOldHandler(t *testing.T) {
 	t.Parallel()
 	both(t, testDelOfAnOldHandler)
@@ -60,7 +60,7 @@ func testDelOfAnOldHandler(t *testing.T, wrap wrapper) {
 		eventually(t, "taken over", func() bool { return conns.Len() == 1 && len(old.handlers) == i })
 	}
 	if !conns.Del("a") || conns.Del("a") {
-		t.Error("a Del from outside, with three handlers still running, does not remove once")
+		t.Error("a Del from outside, with three handlers still running, does not remove exactly once")
 	}
 	eventually(t, "the fourth ends", func() bool { return len(old.handlers) == 4 })
 	dial(t, addr, "id=a")
@@ -123,14 +123,14 @@ func TestDelConnOnlyRemovesItsOwn(t *testing.T) {
 	equal(t, "received", lines(t, bufio.NewReader(in), 1), []string{"x"})
 	conns.Get("a", func(now net.Conn) error {
 		if !conns.DelConn("a", now) || conns.DelConn("a", now) {
-			t.Error("DelConn does not remove once")
+			t.Error("DelConn does not remove exactly once")
 		}
 		return nil
 	})
 }
 
 // TestGetThatFailsRemovesItsOwn: if the function that Get calls fails, Get removes the
-// connection that it passed to the function, not one that was added meanwhile.
+// connection that it passed to the function, not one that was added in the meantime.
 func TestGetThatFailsRemovesItsOwn(t *testing.T) {
 	_, conns, stream := started(t)
 	pipe(t, conns, "a")
@@ -167,7 +167,7 @@ func TestAddOfTheSameConnectionChangesNothing(t *testing.T) {
 }
 
 // TestHandlerThatClosesItsConnection: many handlers close their connection before their
-// deferred Del. That does not remove the next connection of the id.
+// deferred Del. The Del must not remove the id's next connection.
 func TestHandlerThatClosesItsConnection(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t)
@@ -216,14 +216,14 @@ func TestOwnDelAfterAReconnect(t *testing.T) {
 			eventually(t, "joined", func() bool { return c.Len() == 1 })
 			ws.Close()
 			if <-ended; !<-dels || c.Len() != 0 {
-				t.Errorf("handler %d has called Del and returned, %d is connected", i, c.Len())
+				t.Errorf("handler %d has called Del and returned, but %d are connected", i, c.Len())
 			}
 		}
 	})
 }
 
-// TestReaderAfterADelConn: an accept loop removes its connection by DelConn, and adds the
-// next one. A reader that it has started removes that by Del.
+// TestReaderAfterADelConn: an accept loop removes its connection with DelConn and adds the next
+// one. A reader that the loop has started can remove the next one with Del.
 func TestReaderAfterADelConn(t *testing.T) {
 	_, conns, _ := started(t)
 	for range 2 {
@@ -243,8 +243,8 @@ func TestReaderAfterADelConn(t *testing.T) {
 	}
 }
 
-// TestDelByAHookIsAStrangers: the goroutine of a hook may have been started by a
-// handler's Add. A Del by that hook does not count as the handler's.
+// TestDelByAHookIsAStrangers: a handler's Add may have started the goroutine that runs a hook.
+// A Del by that hook must not count as the handler's.
 func TestDelByAHookIsAStrangers(t *testing.T) {
 	told, goOn, result := make(chan bool, 10), make(chan bool), make(chan bool, 10)
 	var conns *gcpool.ConnPool
@@ -262,7 +262,7 @@ func TestDelByAHookIsAStrangers(t *testing.T) {
 		go func() { f(); close(done) }()
 		<-done
 	}
-	handler(func() { // the first handler, which ends
+	handler(func() { // the first handler, which returns
 		c, _ := net.Pipe()
 		conns.Add("a", c)
 		<-told

@@ -43,11 +43,11 @@ func TestDeliverToAnIDThatIsAway(t *testing.T) {
 			equal(t, "received", lines(t, peer, 2), []string{"2", "3"})
 			go peer.ReadString('\n')
 			if err := stream.Deliver(t.Context(), "a", []byte("4")); err != nil {
-				t.Errorf("Deliver to who is here: %v", err)
+				t.Errorf("Deliver to an id that is connected: %v", err)
 			}
 			conns.Del("a")
 			if err := stream.Deliver(t.Context(), "a", make([]byte, 101)); errors.Is(err, gcpool.ErrKept) || err == nil {
-				t.Errorf("Deliver of more than the mailbox takes: %v", err)
+				t.Errorf("Deliver of a message larger than the mailbox: %v", err)
 			}
 			settled(t, p)
 		})
@@ -58,7 +58,7 @@ func TestDeliverToAnIDThatIsAway(t *testing.T) {
 // From then on the message takes no more room than any other.
 func TestDeliverWhoseConnectionGoes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		const outbox = 1000 // and 1274 messages, where a Deliver counts as 50
+		const outbox = 1000 // in bytes; its limit in messages is 1274, and a Deliver counts as 50
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithOutbox(outbox))
 		pipe(t, conns, "a") // its peer reads nothing
 		add(t, stream, "a", "0")
@@ -75,7 +75,7 @@ func TestDeliverWhoseConnectionGoes(t *testing.T) {
 				t.Fatalf("Deliver: %v", err)
 			}
 		}
-		peer := pipe(t, conns, "a") // its peer reads nothing either
+		peer := pipe(t, conns, "a") // this peer reads nothing either
 		for range outbox - 200 {
 			add(t, stream, "a", "y")
 		}

@@ -13,7 +13,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestEvictWithoutACluster: Evict without a cluster is a Del.
+// TestEvictWithoutACluster: without a cluster, Evict does the same as Del.
 func TestEvictWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -45,7 +45,7 @@ func TestEvictedIDIsFollowed(t *testing.T) {
 				add(t, near.stream, "a", fmt.Sprint(text, i))
 				synctest.Wait()
 			}
-			if text == "1" { // evicted
+			if text == "1" { // written when the id was evicted
 				peer := pipe(t, far.conns, "a")
 				equal(t, "received", lines(t, bufio.NewReader(peer), 3), []string{"10", "11", "12"})
 			} else {
@@ -59,8 +59,8 @@ func TestEvictedIDIsFollowed(t *testing.T) {
 	})
 }
 
-// TestEvictedBehindAConnectionThatHeedsNothing: a write hangs on an evicted connection.
-// When the pool gives the write up, it forwards the message behind it.
+// TestEvictedBehindAConnectionThatHeedsNothing: a write hangs on an evicted connection. When
+// the pool gives up the write, it forwards the message behind it.
 func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t)
@@ -79,8 +79,8 @@ func TestEvictedBehindAConnectionThatHeedsNothing(t *testing.T) {
 	})
 }
 
-// TestEvictedWriteWithoutACluster: Evict interrupts a write, and the cluster is removed
-// and set again. The messages expire, or are forwarded, like other mail.
+// TestEvictedWriteWithoutACluster: Evict interrupts a write, then the cluster is removed and
+// set again. The messages expire or are forwarded, like other mail.
 func TestEvictedWriteWithoutACluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20))
@@ -132,14 +132,14 @@ func TestEvictedWriteOfWhoComesBackAndGoes(t *testing.T) {
 		time.Sleep(10 * time.Minute)
 		mu.Lock()
 		if s := p.Stats()[0]; s.Waiting != 0 {
-			t.Errorf("%d waits after ten minutes, where the mailbox keeps for one: %d were forwarded, reported %v", s.Waiting, asked, r.take(t, gcpool.ErrExpired))
+			t.Errorf("%d waits after ten minutes, though the mailbox keeps messages for one: %d were forwarded, reported %v", s.Waiting, asked, r.take(t, gcpool.ErrExpired))
 		}
 		mu.Unlock()
 		start := time.Now()
 		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 		defer cancel()
 		if err := p.Shutdown(ctx); err != nil {
-			t.Errorf("Shutdown: %v after %v, with a cluster that takes everything and nobody connected", err, time.Since(start))
+			t.Errorf("Shutdown: %v after %v, though the cluster takes everything and no id is connected", err, time.Since(start))
 		}
 	})
 }

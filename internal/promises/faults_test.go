@@ -51,8 +51,8 @@ func newFaulty() *faulty {
 	return &faulty{Conn: ours}
 }
 
-// deaf returns a connection that ignores deadlines and Close. Its Write ends when free
-// is called.
+// deaf returns a connection that ignores deadlines and Close. Its
+// Write blocks until free is called.
 func deaf() (f *faulty, free func()) {
 	f = newFaulty()
 	stuck := make(chan struct{})
@@ -270,8 +270,8 @@ func (w *waiting) SetWriteDeadline(time.Time) error { w.mu.Lock(); defer w.mu.Un
 func (w *waiting) SetDeadline(time.Time) error      { return w.SetWriteDeadline(time.Time{}) }
 func (w *waiting) Close() error                     { close(w.end); return nil }
 
-// TestCloseDoesNotWaitForADeadline: SetDeadline waits for a write that only Close ends.
-// The pool calls Close all the same.
+// TestCloseDoesNotWaitForADeadline: SetDeadline waits for a write that only Close can end. The
+// pool must call Close anyway.
 func TestCloseDoesNotWaitForADeadline(t *testing.T) {
 	_, c, s := started(t, gcpool.WithWriteTimeout(100*time.Millisecond))
 	conn := &waiting{end: make(chan struct{})}

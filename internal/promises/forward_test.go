@@ -50,8 +50,8 @@ func TestForward(t *testing.T) {
 	})
 }
 
-// TestForwardWithoutOutcome: the cluster's answer is the outcome of a message. While
-// there is no answer, Add waits at its limit, and Shutdown still ends.
+// TestForwardWithoutOutcome: the cluster's answer is the outcome of a message. Until it comes,
+// Add waits once its limit is reached, and Shutdown still ends.
 func TestForwardWithoutOutcome(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		lost := errors.New("lost on the way")
@@ -80,7 +80,7 @@ func TestForwardWithoutOutcome(t *testing.T) {
 			full = n.stream.AddContext(ctx, fmt.Sprint("user", i), []byte("x"))
 		}
 		if !errors.Is(full, context.DeadlineExceeded) {
-			t.Error("any number of messages may be on their way")
+			t.Error("the number of messages being forwarded has no bound")
 		}
 		if err := shutdown(n.pool, time.Second); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("Shutdown: %v", err)
@@ -90,7 +90,7 @@ func TestForwardWithoutOutcome(t *testing.T) {
 	})
 }
 
-// stuck is a cluster that blocks in Forward until it is released.
+// stuck is a cluster that blocks in Forward until the test releases it.
 type stuck struct{ free chan struct{} }
 
 func (s stuck) Changed(_, _ string)                {}
@@ -134,7 +134,7 @@ func (a *answering) Forward(_, id string, batch [][]byte, done func([]error)) {
 }
 func (a *answering) Broadcast(string, []byte) error { return nil }
 
-// all returns the same outcome for n messages.
+// all returns n errors that are all err.
 func all(n int, err error) (errs []error) {
 	for range n {
 		errs = append(errs, err)
@@ -143,7 +143,7 @@ func all(n int, err error) (errs []error) {
 }
 
 // TestRemovalBehindABatch: an id connects, and its connection is removed, while a batch of its
-// messages is elsewhere. What waited behind the batch is reported after it.
+// messages is being forwarded. The messages that waited behind the batch are reported after it.
 func TestRemovalBehindABatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, free := new(reports), make(chan bool)
@@ -166,8 +166,8 @@ func TestRemovalBehindABatch(t *testing.T) {
 	})
 }
 
-// TestMovedWhenTheClusterHasGone: a message that moved would be forwarded again. If the
-// cluster has been removed meanwhile, the outcome is ErrMoved.
+// TestMovedWhenTheClusterHasGone: a message whose outcome is ErrMoved would be forwarded again.
+// If the cluster has been removed in the meantime, its outcome is ErrMoved.
 func TestMovedWhenTheClusterHasGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t)
@@ -185,14 +185,14 @@ func TestMovedWhenTheClusterHasGone(t *testing.T) {
 	})
 }
 
-// TestWhatIsBehindAFailureIsForwarded: after a batch fails, the messages behind it are
-// forwarded, even if nothing more is pushed.
+// TestWhatIsBehindAFailureIsForwarded: when a batch fails, the messages behind it are forwarded
+// even if nothing more is pushed.
 func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		outage, r := errors.New("NATS lost"), new(reports)
 		b := &bus{delay: time.Second, refuse: outage}
 		near := b.join(t, gcpool.WithUndelivered(r.hook))
-		for range 4 { // more than one batch takes
+		for range 4 { // too many for one batch
 			add(t, near.stream, "a", string(make([]byte, 40<<10)))
 		}
 		time.Sleep(time.Minute)
@@ -203,8 +203,8 @@ func TestWhatIsBehindAFailureIsForwarded(t *testing.T) {
 	})
 }
 
-// TestPushBehindADyingWriteAsks: a push that waits behind the write of a removed
-// connection asks the cluster as soon as that write has ended.
+// TestPushBehindADyingWriteAsks: a push that waits for the write of a removed connection asks
+// the cluster as soon as that write has ended.
 func TestPushBehindADyingWriteAsks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -223,7 +223,7 @@ func TestPushBehindADyingWriteAsks(t *testing.T) {
 		if !conns.Del("a") {
 			t.Fatal()
 		}
-		add(t, stream, "a", "for elsewhere") // the id is connected elsewhere, now or in a moment
+		add(t, stream, "a", "for elsewhere") // the id is or will soon be connected elsewhere
 		time.Sleep(time.Minute)
 		mu.Lock()
 		defer mu.Unlock()
@@ -233,8 +233,8 @@ func TestPushBehindADyingWriteAsks(t *testing.T) {
 	})
 }
 
-// TestMovedMayBeWrapped: what a Cluster says of an id that has moved is forwarded again, also
-// when the error wraps ErrMoved.
+// TestMovedMayBeWrapped: a message is forwarded again even if the
+// Cluster's error only wraps ErrMoved.
 func TestMovedMayBeWrapped(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := started(t)
@@ -248,7 +248,7 @@ func TestMovedMayBeWrapped(t *testing.T) {
 	})
 }
 
-// answers is a Cluster that gives one of them to each batch.
+// answers is a Cluster that gives one of its answers to each batch.
 type answers struct{ all []error }
 
 func (a *answers) Changed(string, string) {}

@@ -13,11 +13,11 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestFramesNeverMix: the peer pings, the application writes a megabyte at a time and
-// the pool pushes, all at once. The test parses the stream byte by byte.
+// TestFramesNeverMix: the peer pings, the application writes a megabyte at a time, and the pool
+// pushes, all at once. The test parses the stream byte by byte.
 func TestFramesNeverMix(t *testing.T) {
 	const rounds, pushes, big = 20, 4000, 1 << 20
-	// An outbox that holds all the pushes, and no pings: this is not about who is too slow.
+	// The outbox holds every push, and the pool sends no pings: the test is not about slow peers.
 	_, conns, stream := started(t, gcpool.WithNewline(false), gcpool.WithOutbox(16<<20), gcpool.WithHeartbeat(0))
 	wrote := make(chan error, 1)
 	addr := serve(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {

@@ -10,15 +10,16 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestHandlerThatMiddlewareEnds: what is in front of Upgrade ends the handler's context, as a server
-// does that is shut down. However the handler then ends its connection, the peer is to come back,
-// unless the application names another code. A handler that ends by itself ends the connection for good.
+// TestHandlerThatMiddlewareEnds: middleware in front of Upgrade ends the handler's context, as
+// a server does at its shutdown. However the handler then ends its connection, the close code
+// tells the peer to come back, unless the application gives another code. A connection whose
+// handler returned earlier is closed with 1000.
 func TestHandlerThatMiddlewareEnds(t *testing.T) {
 	const normal, away = "\x03\xe8", "\x03\xe9"
 	for what, test := range map[string]struct {
 		handler func(conns *gcpool.ConnPool, ended <-chan struct{}, conn net.Conn)
 		want    string
-		alone   bool // the handler has returned long ago
+		alone   bool // the handler returned long ago
 	}{
 		"Del": {func(conns *gcpool.ConnPool, ended <-chan struct{}, conn net.Conn) {
 			<-ended

@@ -18,8 +18,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestHandshakeOfAClientThatHasGone: a request that a server finds in its backlog, and whose
-// client has closed since, does not replace the connection that the user has by then.
+// TestHandshakeOfAClientThatHasGone: a server takes a request from its backlog after the client
+// has closed. The request must not replace the connection that the user has by then.
 func TestHandshakeOfAClientThatHasGone(t *testing.T) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -40,7 +40,7 @@ func TestHandshakeOfAClientThatHasGone(t *testing.T) {
 	served := make(chan struct{})
 	h := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) { conns.Add(ws.Request().FormValue("id"), ws) }))
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		func() { h.ServeHTTP(w, r) }() // middleware, so it returns when the handler has
+		func() { h.ServeHTTP(w, r) }() // middleware, so it returns only after the handler
 		close(served)
 	})}
 	go srv.Serve(l)
@@ -59,9 +59,9 @@ func TestHandshakeOfAClientThatHasGone(t *testing.T) {
 	}
 }
 
-// TestAddForAClientThatHasGone: a handler that is slow to call Add does not replace the connection
-// with which its client has come back meanwhile, to this process or to another one of a cluster.
-// Neither does its Del remove that.
+// TestAddForAClientThatHasGone: a handler is slow to call Add, and meanwhile its client has
+// come back, to this process or to another one of a cluster. Neither that Add nor the handler's
+// Del may remove the new connection.
 func TestAddForAClientThatHasGone(t *testing.T) {
 	for what, test := range map[string]struct {
 		said      string
@@ -73,7 +73,7 @@ func TestAddForAClientThatHasGone(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			if test.said != "" && runtime.GOOS != "linux" {
-				t.Skip("only Linux tells")
+				t.Skip("only Linux reports that a client has gone")
 			}
 			_, conns, stream := started(t)
 			back := conns

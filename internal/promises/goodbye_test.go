@@ -16,8 +16,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestEachEndHasItsCloseFrame: each way to end a WebSocket has its own status, and
-// sends one close frame.
+// TestEachEndHasItsCloseFrame: each way to end a WebSocket has its
+// own status and sends exactly one close frame.
 func TestEachEndHasItsCloseFrame(t *testing.T) {
 	for _, test := range []struct {
 		what   string
@@ -45,7 +45,7 @@ func TestEachEndHasItsCloseFrame(t *testing.T) {
 		t.Run(test.what, func(t *testing.T) {
 			both(t, func(t *testing.T, wrap wrapper) {
 				if test.what == "silence" && wrap == nil {
-					t.Skip("it cannot be heard without Upgrade")
+					t.Skip("the pool cannot hear the peer without Upgrade")
 				}
 				synctest.Test(t, func(t *testing.T) {
 					p, conns, _ := started(t)
@@ -64,8 +64,9 @@ func TestEachEndHasItsCloseFrame(t *testing.T) {
 	}
 }
 
-// TestWhoLeavesDuringShutdownIsToldToComeBack: messages wait for a peer, so Shutdown has not said
-// goodbye yet when its handler ends. Status 1000 would keep the user away from the next process.
+// TestWhoLeavesDuringShutdownIsToldToComeBack: a handler ends during
+// Shutdown, before the goodbye, because messages still wait for its
+// peer. Status 1000 would keep the user away from the next process.
 func TestWhoLeavesDuringShutdownIsToldToComeBack(t *testing.T) {
 	for what, leave := range map[string]func(conns *gcpool.ConnPool, ws *websocket.Conn){
 		"Del":     func(conns *gcpool.ConnPool, _ *websocket.Conn) { conns.Del("a") },
@@ -96,7 +97,7 @@ func TestWhoLeavesDuringShutdownIsToldToComeBack(t *testing.T) {
 	}
 }
 
-// TestWhoLeavesASlowPeerDuringShutdown: the same over TCP, where a write to the peer is under way.
+// TestWhoLeavesASlowPeerDuringShutdown: the same over TCP, during a write to the peer.
 func TestWhoLeavesASlowPeerDuringShutdown(t *testing.T) {
 	undisturbed(t, func() error {
 		p, conns, stream := started(t)
@@ -125,8 +126,7 @@ func TestWhoLeavesASlowPeerDuringShutdown(t *testing.T) {
 	})
 }
 
-// closings returns the statuses of the close frames that come until the end, and
-// answers none.
+// closings returns the statuses of all close frames up to the end of the stream. It answers none.
 func closings(raw net.Conn) (statuses []string) {
 	for in := bufio.NewReader(raw); ; {
 		op, payload, err := frame(in)
@@ -139,8 +139,8 @@ func closings(raw net.Conn) (statuses []string) {
 	}
 }
 
-// TestWhoComesDuringShutdownIsToldToComeBack: Add refuses the connection, but its peer
-// still gets a close frame with status 1001, which tells it to come back.
+// TestWhoComesDuringShutdownIsToldToComeBack: Add refuses a connection during Shutdown, but the
+// peer still gets a close frame with status 1001, which tells it to come back.
 func TestWhoComesDuringShutdownIsToldToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, _ := started(t)
@@ -154,13 +154,13 @@ func TestWhoComesDuringShutdownIsToldToComeBack(t *testing.T) {
 	})
 }
 
-// TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack: Add waits for a slow hook, and the
-// pool closes meanwhile.
+// TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack: the pool
+// closes while Add waits for a slow hook.
 func TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := make(chan bool)
 		p, conns, _ := started(t, gcpool.WithBuffer(1), gcpool.WithPresence(func(_, _ string, _ bool) { <-busy }))
-		for i := range 3 { // one with the hook, and more than WithBuffer that wait for it
+		for i := range 3 { // one in the hook, and more than WithBuffer waiting for it
 			pipe(t, conns, fmt.Sprint(i))
 		}
 		raw, _ := serveMemory(t, gcpool.Upgrade, websocket.Handler(func(ws *websocket.Conn) {
@@ -174,8 +174,8 @@ func TestWhoWaitsForTheHooksDuringShutdownIsToldToComeBack(t *testing.T) {
 	})
 }
 
-// TestLastWordsAreRead: a peer says its last words and leaves, and a push finds that out before the
-// handler has read them.
+// TestLastWordsAreRead: a peer sends its last messages and leaves, and a push notices that
+// before the handler has read them. The handler must still get them all.
 func TestLastWordsAreRead(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) { undisturbed(t, func() error { return lastWords(t, wrap) }) })
 }

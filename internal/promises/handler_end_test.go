@@ -56,7 +56,7 @@ func TestContextThatEndsEarlyIsNotTheHandlersEnd(t *testing.T) {
 				<-ctx.Done()
 				time.Sleep(1500 * time.Millisecond) // the pool looks at every connection once a second
 				if conns.Len() != 1 {
-					t.Fatal("the connection was taken for one whose handler has returned")
+					t.Fatal("the connection was treated as if its handler had returned")
 				}
 				ws := dial(t, addr, "id=a")
 				<-(<-ended).Done()
@@ -96,7 +96,7 @@ func testHandlerThatReturnsWithoutDelLeavesNothing(t *testing.T, wrap wrapper) {
 
 	first := dial(t, addr, "")
 	eventually(t, "joined again", func() bool { return conns.Len() == 1 })
-	first.Write([]byte("x")) // the handler returns, and the pool has not looked yet
+	first.Write([]byte("x")) // the handler returns; the pool has not checked yet
 	if _, err := first.Read(make([]byte, 1)); err == nil {
 		t.Fatal("the handler did not return")
 	}

@@ -20,8 +20,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// ask sends a handshake with the given method and with more headers or a body, and
-// returns the whole answer.
+// ask sends a handshake with the given method and with extra headers
+// or a body, and returns the whole answer.
 func ask(t *testing.T, addr, method, more string) string {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -53,9 +53,8 @@ func response(t *testing.T, text string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// TestUpgradeLeavesAHijackedConnection: like net/http, Upgrade leaves a hijacked
-// connection to its new owner. But if the owner closes a WebSocket without a close
-// frame, Upgrade sends one.
+// TestUpgradeLeavesAHijackedConnection: like net/http, Upgrade leaves a hijacked connection to its
+// new owner. If the owner closes a WebSocket without a close frame, however, Upgrade sends one.
 func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -81,8 +80,8 @@ func TestUpgradeLeavesAHijackedConnection(t *testing.T) {
 	})
 }
 
-// TestHandshakeThatWaitsForItsPeer: the peer has gone, but Upgrade cannot see that
-// during the handshake. So it ends the request's context after ten seconds.
+// TestHandshakeThatWaitsForItsPeer: Upgrade cannot see during the handshake that the peer has
+// gone, so it ends the request's context after ten seconds.
 func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start, ended := time.Now(), make(chan time.Duration, 1)
@@ -108,8 +107,9 @@ func TestHandshakeThatWaitsForItsPeer(t *testing.T) {
 	})
 }
 
-// TestHandshakeWithABody: a handler that asks for a form value does not wait for the body that a
-// request for a WebSocket announces, because the server's deadlines do not bound that any more.
+// TestHandshakeWithABody: a WebSocket request announces a body, and
+// its handler asks for a form value. The handler must not wait for
+// the body, because the server's deadlines no longer apply to it.
 func TestHandshakeWithABody(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, wrap wrapper) {
@@ -127,8 +127,8 @@ func TestHandshakeWithABody(t *testing.T) {
 	})
 }
 
-// TestContextLastsAfterTheHandshake: after the handshake, the context lasts while the
-// handler runs.
+// TestContextLastsAfterTheHandshake: after the handshake, the context
+// lasts as long as the handler runs.
 func TestContextLastsAfterTheHandshake(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ended := make(chan error)
@@ -143,8 +143,8 @@ func TestContextLastsAfterTheHandshake(t *testing.T) {
 	})
 }
 
-// TestUpgradePassesAPost: only a GET is a handshake (RFC 6455 section 4.2.1), so a POST
-// passes through, and its client is told to continue.
+// TestUpgradePassesAPost: only a GET is a handshake (RFC 6455 section 4.2.1). A POST passes
+// through, and its client is told to continue.
 func TestUpgradePassesAPost(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.ReadAll(r.Body) }))
@@ -154,8 +154,8 @@ func TestUpgradePassesAPost(t *testing.T) {
 	})
 }
 
-// TestUpgradeTakesDeadlines: under Upgrade, http.ResponseController can set deadlines.
-// This is how a handler gives a request more time in net/http.
+// TestUpgradeTakesDeadlines: under Upgrade, http.ResponseController can set deadlines, which is
+// how a net/http handler gives a request more time.
 func TestUpgradeTakesDeadlines(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -172,8 +172,8 @@ func TestUpgradeTakesDeadlines(t *testing.T) {
 	})
 }
 
-// TestHandshakeThatIsNeverAnsweredKeepsNothing: what bounds a handshake ends with its handler, and
-// does not keep the request for the rest of its 10 s.
+// TestHandshakeThatIsNeverAnsweredKeepsNothing: the 10 s limit on a handshake ends with its
+// handler. It must not keep the request in memory for the rest of the 10 s.
 func TestHandshakeThatIsNeverAnsweredKeepsNothing(t *testing.T) {
 	type key struct{}
 	kept := make(chan weak.Pointer[http.Request], 1)
@@ -196,7 +196,7 @@ func TestHandshakeThatIsNeverAnsweredKeepsNothing(t *testing.T) {
 	request := <-kept
 	for end := time.Now().Add(8 * time.Second); request.Value() != nil; runtime.GC() {
 		if time.Now().After(end) {
-			t.Fatal("it is still there")
+			t.Fatal("the request is still in memory")
 		}
 	}
 }

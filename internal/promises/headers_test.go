@@ -39,8 +39,8 @@ func opens(t *testing.T, addr, line, headers string) (*http.Response, *bufio.Rea
 	return resp, r
 }
 
-// TestHandshakeInEveryForm: the headers of a handshake are lists, and may be written in
-// many ways (RFC 6455 section 4.2.1).
+// TestHandshakeInEveryForm: the headers of a handshake are lists, which can be written in many
+// ways (RFC 6455 section 4.2.1).
 func TestHandshakeInEveryForm(t *testing.T) {
 	p, conns, stream := started(t)
 	addr := serve(t, gcpool.Upgrade, websocket.Server{Handshake: gcpool.SameOrigin, Handler: verbatim(p, func() {})})
@@ -69,8 +69,8 @@ func TestHandshakeInEveryForm(t *testing.T) {
 	}
 }
 
-// TestUpgradeChangesNoHeadersInFront: the middleware in front of Upgrade has the same
-// request, so Upgrade does not change its headers.
+// TestUpgradeChangesNoHeadersInFront: middleware in front of Upgrade has the same request, so
+// Upgrade must not change the request's headers.
 func TestUpgradeChangesNoHeadersInFront(t *testing.T) {
 	t.Parallel()
 	headers := make(chan http.Header, 2)
@@ -93,8 +93,8 @@ func TestUpgradeChangesNoHeadersInFront(t *testing.T) {
 	}
 }
 
-// TestWhatIsNoHandshakeIsToldWhy: Upgrade answers an invalid handshake itself and says
-// what is wrong. The handler does not see it. Middleware in front sees the status.
+// TestWhatIsNoHandshakeIsToldWhy: Upgrade answers an invalid handshake itself and says what is
+// wrong. The handler never sees the request; middleware in front sees the status.
 func TestWhatIsNoHandshakeIsToldWhy(t *testing.T) {
 	const asks = "Connection: Upgrade\nUpgrade: websocket\n"
 	status := make(chan int, 1)
@@ -120,7 +120,7 @@ func TestWhatIsNoHandshakeIsToldWhy(t *testing.T) {
 		{"HTTP/1.1", asks + key, 426, "must be 13"},
 		{"HTTP/1.1", asks + key + "Sec-WebSocket-Version: 8\n", 426, "must be 13"},
 		{"HTTP/1.1", asks + key + "Sec-WebSocket-Version: 13, 8\n", 426, "must be 13"},
-		{"HTTP/1.1", asks + key + version + version, 426, "must be 13"}, // once, RFC 6455 section 11.3.5
+		{"HTTP/1.1", asks + key + version + version, 426, "must be 13"}, // must appear once, RFC 6455 section 11.3.5
 	} {
 		resp, _ := opens(t, addr, "GET / "+test.proto, test.headers)
 		body, _ := io.ReadAll(resp.Body)
@@ -137,7 +137,7 @@ func TestWhatIsNoHandshakeIsToldWhy(t *testing.T) {
 	}
 }
 
-// noted is a ResponseWriter that notes the status.
+// noted is a ResponseWriter that records the status.
 type noted struct {
 	http.ResponseWriter
 	status int
@@ -150,8 +150,8 @@ func (n *noted) WriteHeader(status int) {
 
 func (n *noted) Unwrap() http.ResponseWriter { return n.ResponseWriter }
 
-// TestWhatAsksForNoWebSocketPasses: a request that asks for no WebSocket reaches the
-// handler unchanged.
+// TestWhatAsksForNoWebSocketPasses: a request that does not ask for a
+// WebSocket reaches the handler unchanged.
 func TestWhatAsksForNoWebSocketPasses(t *testing.T) {
 	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprint(w, r.Header["Connection"], r.Header["Upgrade"])

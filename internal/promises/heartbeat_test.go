@@ -94,7 +94,7 @@ func TestUpgradedPeerThatIsSilentForTwoHeartbeatsIsClosed(t *testing.T) {
 			ws.Read(make([]byte, 1))
 		}))("")
 		start := time.Now()
-		for buf := make([]byte, 100); ; { // takes everything, and answers nothing
+		for buf := make([]byte, 100); ; { // reads everything, answers nothing
 			if _, err := raw.Read(buf); err != nil {
 				break
 			}
@@ -141,8 +141,7 @@ func TestRawConnectionIsNotPinged(t *testing.T) {
 	})
 }
 
-// TestPushesDoNotKeepThePingAway: a peer that gets steady pushes and sends nothing is
-// pinged.
+// TestPushesDoNotKeepThePingAway: a peer that gets steady pushes and sends nothing is still pinged.
 func TestPushesDoNotKeepThePingAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, s := started(t, gcpool.WithHeartbeat(4*time.Second))
@@ -152,7 +151,7 @@ func TestPushesDoNotKeepThePingAway(t *testing.T) {
 			io.Copy(io.Discard, ws)
 		})
 		_, ws := serveMemory(t, gcpool.Upgrade, h)("")
-		go io.Copy(io.Discard, ws) // reads, answers pings, has nothing to say
+		go io.Copy(io.Discard, ws) // reads, answers pings, sends nothing else
 		synctest.Wait()
 		for i := range 60 {
 			if c.Len() != 1 {
@@ -164,9 +163,9 @@ func TestPushesDoNotKeepThePingAway(t *testing.T) {
 	})
 }
 
-// TestSaturationDoesNotKeepThePingAway: a peer whose outbox is never empty is pinged. A busy
-// machine may keep it from answering for almost two heartbeats, and from reading for longer than
-// a full outbox waits.
+// TestSaturationDoesNotKeepThePingAway: a peer whose outbox is never empty is still pinged. The
+// test allows for a busy machine, which may keep the peer from answering for almost two
+// heartbeats, and from reading for longer than a full outbox waits.
 func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 	t.Parallel()
 	const heartbeat = 3 * time.Second
@@ -177,7 +176,7 @@ func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 		io.Copy(io.Discard, ws)
 	}))
 	ws := dial(t, addr, "")
-	go io.Copy(io.Discard, ws) // reads, answers pings, has nothing to say
+	go io.Copy(io.Discard, ws) // reads, answers pings, sends nothing else
 	eventually(t, "joined", func() bool { return c.Len() == 1 })
 	data := make([]byte, 1000)
 	for start := time.Now(); time.Since(start) < 3*heartbeat; {
@@ -188,7 +187,8 @@ func TestSaturationDoesNotKeepThePingAway(t *testing.T) {
 	}
 }
 
-// TestHeartbeatOfAgesRemovesNobody: twice the longest duration would overflow.
+// TestHeartbeatOfAgesRemovesNobody: with the longest possible heartbeat, twice its duration
+// would overflow. No peer may be removed for that.
 func TestHeartbeatOfAgesRemovesNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(math.MaxInt64))
@@ -219,8 +219,8 @@ func (s *sticky) SetWriteDeadline(t time.Time) error {
 	return s.Conn.SetWriteDeadline(t)
 }
 
-// TestOneConnectionStopsNoHeartbeat: a connection that blocks does not stop the
-// heartbeat of another, and does not cost another goroutine at each beat.
+// TestOneConnectionStopsNoHeartbeat: a connection that blocks must not stop the heartbeat of
+// another, nor cost another goroutine at each beat.
 func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(4*time.Second))
@@ -247,7 +247,7 @@ func TestOneConnectionStopsNoHeartbeat(t *testing.T) {
 		start := time.Now()
 		io.Copy(io.Discard, raw)
 		within(t, "a silent peer was closed", start, 8*time.Second, 2*time.Second)
-		if n := conn.stuck.Load(); n > 2 { // one that asks whether it is closed, one that closes it
+		if n := conn.stuck.Load(); n > 2 { // one goroutine checks whether it is closed, one closes it
 			t.Errorf("%d goroutines are stuck in a connection, want 2", n)
 		}
 	})
@@ -270,8 +270,8 @@ func TestTinyHeartbeat(t *testing.T) {
 	})
 }
 
-// TestNewConnectionIsPingedAfterAHeartbeat: a new connection gets its first ping one
-// heartbeat after it joins, not at the next look at all connections.
+// TestNewConnectionIsPingedAfterAHeartbeat: a new connection gets its first ping one heartbeat
+// after it joins, not at the next check of all connections.
 func TestNewConnectionIsPingedAfterAHeartbeat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(10*time.Second))

@@ -1,6 +1,6 @@
-// Package promises tests what gcpool promises, from the outside: each file one
-// promise or two, on simulated time where time matters, and on real loopback
-// connections where the system does.
+// Package promises tests gcpool's promises from the outside. Each file tests one or two
+// promises, in simulated time where time matters, and over real loopback connections where the
+// operating system matters.
 package promises
 
 import (
@@ -25,7 +25,7 @@ import (
 
 const name = "default"
 
-// reports collects what WithUndelivered is told.
+// reports collects what is passed to WithUndelivered's hook.
 type reports struct {
 	mu  sync.Mutex
 	all []gcpool.Undelivered
@@ -37,8 +37,8 @@ func (r *reports) hook(u gcpool.Undelivered) {
 	r.all = append(r.all, u)
 }
 
-// await waits until each message of p has its outcome, and the hook was told of those that were
-// not delivered. A report counts from the moment when the call of the hook begins.
+// await waits until each message of p has its outcome, and the hook has been called for every
+// message that was not delivered. A report counts as soon as its call of the hook begins.
 func (r *reports) await(t *testing.T, p *gcpool.Pool) {
 	t.Helper()
 	eventually(t, "all is reported", func() bool {
@@ -49,8 +49,8 @@ func (r *reports) await(t *testing.T, p *gcpool.Pool) {
 	})
 }
 
-// take returns what was reported since the last call, as "id data", and fails
-// unless the reason is each time err.
+// take returns the reports since the last call, each as "id data". It fails the test if the
+// reason of any is not err.
 func (r *reports) take(t *testing.T, err error) []string {
 	t.Helper()
 	r.mu.Lock()
@@ -66,8 +66,8 @@ func (r *reports) take(t *testing.T, err error) []string {
 	return all
 }
 
-// started returns a started pool, its connections and its stream. It is shut
-// down when the test ends.
+// started returns a started pool, its connections and its stream. The
+// end of the test shuts the pool down.
 func started(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool) {
 	t.Helper()
 	p := gcpool.NewPool(append([]gcpool.Option{gcpool.WithLogger(slog.New(slog.DiscardHandler))}, opts...)...)
@@ -79,10 +79,10 @@ func started(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPoo
 	return known(p)
 }
 
-// pools has the pool of each ConnPool and StreamPool that started and idle have returned.
+// pools maps each ConnPool and StreamPool returned by started and idle to its pool.
 var pools sync.Map
 
-// local returns what a cluster calls, for the pool of conns or of a stream.
+// local returns the API for a cluster, for the pool of a ConnPool or StreamPool.
 func local(of any) *gcpool.Local {
 	p, ok := pools.Load(of)
 	if !ok {
@@ -91,7 +91,7 @@ func local(of any) *gcpool.Local {
 	return gcpool.NewLocal(p.(*gcpool.Pool))
 }
 
-// known returns p with its connections and its stream, which local knows from now on.
+// known returns p with its connections and its stream, and makes them known to local.
 func known(p *gcpool.Pool) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool) {
 	pools.Store(p.GetConn(name), p)
 	pools.Store(p.GetStream(name), p)
@@ -104,8 +104,8 @@ func shutdown(p *gcpool.Pool, d time.Duration) error {
 	return p.Shutdown(ctx)
 }
 
-// pipe connects id to the pool over memory and returns the peer's end. It has no
-// buffer: bytes that are not read are not taken.
+// pipe connects id to the pool over memory and returns the peer's end. The pipe has no buffer:
+// a write takes only what the peer reads.
 func pipe(t *testing.T, c *gcpool.ConnPool, id string) net.Conn {
 	t.Helper()
 	ours, peer := net.Pipe()
@@ -116,7 +116,7 @@ func pipe(t *testing.T, c *gcpool.ConnPool, id string) net.Conn {
 	return peer
 }
 
-// add pushes and fails the test on an error.
+// add pushes a message, and fails the test on an error.
 func add(t *testing.T, s *gcpool.StreamPool, id, data string) {
 	t.Helper()
 	if err := s.Add(id, []byte(data)); err != nil {
@@ -145,7 +145,7 @@ func equal(t *testing.T, what string, got, want []string) {
 	}
 }
 
-// eventually polls until ok, on real time.
+// eventually polls in real time until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -156,9 +156,10 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// undisturbed repeats an attempt that failed while the machine held the test up. It is for what
-// the pool decides on its own seconds, such as a full outbox: no option makes them longer than a
-// stall of the machine. What fails on a quiet machine, or five times, fails the test.
+// undisturbed repeats an attempt that failed while the machine stalled the
+// test. It is for decisions of the pool with fixed times, such as whether a
+// full outbox is slow: no option makes them longer than such a stall. A
+// failure on a quiet machine fails the test, and so do five failures in a row.
 func undisturbed(t *testing.T, attempt func() error) {
 	t.Helper()
 	for n := 1; ; n++ {
@@ -170,14 +171,14 @@ func undisturbed(t *testing.T, attempt func() error) {
 			return
 		}
 		if longest < 100*time.Millisecond && all < time.Since(start)/4 || n == 5 {
-			t.Fatalf("attempt %d, held up for no more than %v at once and %v in all: %v", n, longest, all, err)
+			t.Fatalf("attempt %d, stalled for at most %v at once and %v in all: %v", n, longest, all, err)
 		}
-		t.Logf("attempt %d, held up for %v at once and %v in all: %v", n, longest, all, err)
+		t.Logf("attempt %d, stalled for up to %v at once and %v in all: %v", n, longest, all, err)
 	}
 }
 
-// stalls watches how long the machine holds the test up. The function that it returns ends
-// that, and returns the longest time, and the sum of all times.
+// stalls measures how long the machine stalls the test. The returned function stops that, and
+// returns the longest stall and the sum of all.
 func stalls() (held func() (longest, all time.Duration)) {
 	const often = 5 * time.Millisecond
 	stop, ended := make(chan struct{}), make(chan struct{})
@@ -202,12 +203,12 @@ func stalls() (held func() (longest, all time.Duration)) {
 	}
 }
 
-// settled fails unless every message has had its outcome.
+// settled fails the test unless every message has had its outcome.
 func settled(t *testing.T, p *gcpool.Pool) gcpool.Stats {
 	t.Helper()
 	s := p.Stats()[0]
 	if s.Waiting != 0 || s.WaitingBytes != 0 || s.Accepted != s.Written+s.Forwarded+s.Undelivered {
-		t.Errorf("not every message has one outcome: %+v", s)
+		t.Errorf("some message does not have exactly one outcome: %+v", s)
 	}
 	return s
 }
@@ -252,10 +253,9 @@ func dial(t *testing.T, addr, query string) *websocket.Conn {
 	return ws
 }
 
-// handshake opens a WebSocket over a plain TCP connection and reads the response, so
-// that the test may read the frames as they come, or not at all. The peer's operating
-// system holds up to window unread bytes, or its default if window is 0. Linux doubles
-// the number.
+// handshake opens a WebSocket over a plain TCP connection and reads the response, so that the
+// test can read the frames as they arrive, or not read at all. The peer's operating system
+// holds up to window unread bytes, or its default if window is 0. Linux doubles window.
 func handshake(t *testing.T, addr, query string, window int) (net.Conn, *bufio.Reader) {
 	t.Helper()
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
@@ -306,8 +306,8 @@ func (m *memory) Close() error {
 
 func (m *memory) Addr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
-// serveMemory serves h over memory; the result dials it and returns the raw
-// connection, from which frames may be read, and the WebSocket on it.
+// serveMemory serves h over memory. The returned function dials it and returns the raw
+// connection, from which the test can read frames, and the WebSocket on it.
 func serveMemory(t *testing.T, wrap wrapper, h http.Handler) func(query string) (net.Conn, *websocket.Conn) {
 	t.Helper()
 	m := newMemory()
@@ -337,7 +337,7 @@ func serveMemory(t *testing.T, wrap wrapper, h http.Handler) func(query string) 
 	}
 }
 
-// frame reads one frame as the server sent it, and returns its first byte and payload.
+// frame reads one frame from the server, and returns its first byte and its payload.
 func frame(r *bufio.Reader) (byte, string, error) {
 	var head [2]byte
 	if _, err := readFull(r, head[:]); err != nil {

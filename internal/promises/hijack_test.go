@@ -18,8 +18,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestUpgradeOverHTTP2SaysWhy: a stream of HTTP/2 cannot be hijacked (RFC 8441), and a client
-// that asks for a WebSocket there gets an error that says so. net/http looks for the setting when it starts.
+// TestUpgradeOverHTTP2SaysWhy: an HTTP/2 stream cannot be hijacked (RFC
+// 8441), so a client that asks for a WebSocket there gets an error that
+// says so. net/http reads the setting when the process starts.
 func TestUpgradeOverHTTP2SaysWhy(t *testing.T) {
 	const setting = "http2xconnect=1"
 	if os.Getenv("GODEBUG") != setting {
@@ -70,7 +71,8 @@ func TestUpgradeOverHTTP2SaysWhy(t *testing.T) {
 	}
 }
 
-// TestHijackTwiceOrLate: a connection has one owner, and none once its handler has returned.
+// TestHijackTwiceOrLate: a connection can be hijacked only once, and
+// not after its handler has returned.
 func TestHijackTwiceOrLate(t *testing.T) {
 	late := make(chan http.ResponseWriter, 1)
 	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {

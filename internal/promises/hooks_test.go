@@ -36,7 +36,7 @@ func TestHookThatBlocksHoldsUpOnlyTheReports(t *testing.T) {
 		equal(t, "delivered", lines(t, in, 1), []string{"x"})
 		synctest.Wait()
 		if s := p.Stats()[0]; s.Waiting != 3 || s.Undelivered != 1 {
-			t.Errorf("reports that are still to be made do not wait: %+v", s)
+			t.Errorf("reports that have not been made are not counted as waiting: %+v", s)
 		}
 		add(t, stream, "away", "4")
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
@@ -121,7 +121,7 @@ func TestPresence(t *testing.T) {
 		}))
 		pipe(t, conns, "a")
 		pipe(t, conns, "b")
-		pipe(t, conns, "a") // a takeover is no event
+		pipe(t, conns, "a") // a takeover is no presence event
 		conns.Del("a")
 		conns.Get("b", func(c net.Conn) error { return errors.New("gone") })
 		synctest.Wait()
@@ -197,8 +197,8 @@ func TestLogsQuoteIDsAndNeverPayloads(t *testing.T) {
 	})
 }
 
-// TestAddWaitsForASlowPresenceHook: Add waits for a slow hook, or events would pile up
-// without limit.
+// TestAddWaitsForASlowPresenceHook: Add waits for a slow hook;
+// otherwise events would pile up without limit.
 func TestAddWaitsForASlowPresenceHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		free := make(chan struct{})
@@ -251,7 +251,7 @@ func TestHookMayAddAConnection(t *testing.T) {
 		c.Del("a")
 		close(hold)
 		time.Sleep(time.Hour)
-		synctest.Wait() // without it the race detector sees no order here
+		synctest.Wait() // without this, the race detector sees no order here
 		if returned == 0 {
 			t.Errorf("ConnPool.Add, called by a hook, has hung for an hour (%d calls)", called)
 		}

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// verbatim is the original README's handler. Before it returns, and so before
-// its deferred Del, it waits for leave.
+// verbatim is the original README's handler. Before it returns, and
+// so before its deferred Del, it calls leave.
 func verbatim(pool *gcpool.Pool, leave func()) websocket.Handler {
 	return func(ws *websocket.Conn) {
 		id := ws.Request().FormValue("id")
@@ -36,7 +36,7 @@ func verbatim(pool *gcpool.Pool, leave func()) websocket.Handler {
 	}
 }
 
-// late holds handlers back until they are let go, oldest first.
+// late holds handlers back until the test lets them go, oldest first.
 type late struct{ handlers chan chan struct{} }
 
 func (l *late) leave() {
@@ -71,7 +71,7 @@ func testReconnectsWhoseOldHandlersLeaveLateLoseNothing(t *testing.T, wrap wrapp
 			return now != before
 		})
 		gone.Close()
-		if i%3 > 0 { // the handlers of the replaced leave now, or with the next
+		if i%3 > 0 { // a replaced handler leaves now, or together with the next
 			for range i % 3 {
 				old.letGo()
 				left++
@@ -105,7 +105,7 @@ func TestWhatWaitsFollowsToTheNewConnectionInOrder(t *testing.T) {
 			add(t, stream, "a", fmt.Sprint("message ", i))
 			synctest.Wait()
 		}
-		stuck.Read(make([]byte, 3)) // "message 0" is cut: its peer cannot have it whole
+		stuck.Read(make([]byte, 3)) // cut inside "message 0", so the peer cannot have it whole
 		start := time.Now()
 		in := bufio.NewReader(pipe(t, conns, "a"))
 		add(t, stream, "a", "message 100")
@@ -241,8 +241,8 @@ func TestConnectionWithUncomparableInsides(t *testing.T) {
 	c.Add("a", conn)
 }
 
-// TestRawConnectionThatItsHandlerClosed without Del is removed at a heartbeat, where the system
-// tells.
+// TestRawConnectionThatItsHandlerClosed: if a handler closes a raw connection without Del, a
+// heartbeat removes it, where the system shows that it is closed.
 func TestRawConnectionThatItsHandlerClosed(t *testing.T) {
 	_, conns, _ := started(t, gcpool.WithHeartbeat(100*time.Millisecond))
 	ours, _ := nettest.TCP(t)
@@ -257,11 +257,12 @@ func TestRawConnectionThatItsHandlerClosed(t *testing.T) {
 	secure.NetConn().Close()
 	eventually(t, "removed", func() bool { return conns.Connected("gone")+conns.Connected("tls") == 0 })
 	if conns.Connected("stays") != 1 {
-		t.Error("one that is open was removed")
+		t.Error("a connection that is open was removed")
 	}
 }
 
-// TestOneConnectionByTwoNames: under Upgrade, x/net's connection and Conn of its request are one.
+// TestOneConnectionByTwoNames: under Upgrade, x/net's connection and
+// the Conn of its request count as one connection.
 func TestOneConnectionByTwoNames(t *testing.T) {
 	p, conns, _ := started(t)
 	added := make(chan error, 4)
@@ -284,11 +285,11 @@ func TestOneConnectionByTwoNames(t *testing.T) {
 		}
 	}
 	if n := p.Stats()[0].Takeovers; n != 0 {
-		t.Errorf("it was replaced by itself %d times", n)
+		t.Errorf("the connection counts as replaced by itself %d times", n)
 	}
 }
 
-// asking is a library's wrapper that asks the application when it is unwrapped.
+// asking is a library's wrapper whose NetConn calls code of the application.
 type asking struct {
 	net.Conn
 	ask func()
@@ -296,7 +297,8 @@ type asking struct {
 
 func (a *asking) NetConn() net.Conn { a.ask(); return a.Conn }
 
-// TestNoLockWhileAConnectionIsUnwrapped: NetConn is the application's, and may call the pool.
+// TestNoLockWhileAConnectionIsUnwrapped: NetConn may be code of the
+// application, and may call the pool.
 func TestNoLockWhileAConnectionIsUnwrapped(t *testing.T) {
 	t.Parallel()
 	_, conns, _ := started(t)
@@ -313,6 +315,6 @@ func TestNoLockWhileAConnectionIsUnwrapped(t *testing.T) {
 	select {
 	case <-done:
 	case <-time.After(20 * time.Second):
-		t.Fatal("Add waits for itself")
+		t.Fatal("Add hangs, because NetConn waits for a lock that Add holds")
 	}
 }

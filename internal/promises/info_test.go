@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestInfoOfOneID: an id that is away, one in the mailbox, one whose peer reads, and one whose
-// peer does not can be told apart.
+// TestInfoOfOneID: Info distinguishes an id that is away, one with mail, one whose peer reads,
+// and one whose peer does not.
 func TestInfoOfOneID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithWriteTimeout(time.Minute))
@@ -46,13 +46,14 @@ func TestInfoOfOneID(t *testing.T) {
 	})
 }
 
-// TestStatsTellTheFullestOutbox of all ids, without the mailbox.
+// TestStatsTellTheFullestOutbox: Stats has the size of the fullest
+// outbox of all ids, without the mailbox.
 func TestStatsTellTheFullestOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		pool, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1000), gcpool.WithWriteTimeout(time.Minute))
 		fullest := func(want int) {
 			t.Helper()
-			time.Sleep(2 * time.Second) // the figure is about a second old
+			time.Sleep(2 * time.Second) // the figure can be about a second old
 			synctest.Wait()
 			if got := pool.Stats()[0].FullestOutbox; got != want {
 				t.Errorf("%d bytes, want %d", got, want)
@@ -73,7 +74,7 @@ func TestStatsTellTheFullestOutbox(t *testing.T) {
 	})
 }
 
-// TestInfoTellsTheKind of a connection.
+// TestInfoTellsTheKind: Info names the kind of a connection.
 func TestInfoTellsTheKind(t *testing.T) {
 	_, conns, _ := started(t)
 	stuckRaw(func(c net.Conn) net.Conn { return c })(t, conns)

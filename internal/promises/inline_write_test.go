@@ -43,9 +43,9 @@ func TestIdlePoolHasWrittenWhenAddReturns(t *testing.T) {
 	}
 }
 
-// TestIdlePoolLeavesAFullSocketToAWriter pushes to a peer that does not read, with
-// pauses, until its socket is full in the middle of a frame. No Add may wait then,
-// and neither the pool's nor the application's next frame may land inside it.
+// TestIdlePoolLeavesAFullSocketToAWriter pushes to a peer that does not read, with pauses,
+// until its socket is full in the middle of a frame. From then on no Add may wait, and neither
+// the pool's next frame nor the application's may land inside that frame.
 func TestIdlePoolLeavesAFullSocketToAWriter(t *testing.T) {
 	const size = 60_000
 	p, conns, stream := started(t, gcpool.WithNewline(false), gcpool.WithOutbox(64<<20))
@@ -59,12 +59,12 @@ func TestIdlePoolLeavesAFullSocketToAWriter(t *testing.T) {
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	message := func(i int) string { return fmt.Sprintf("%6d%s", i, strings.Repeat(".", size)) }
 	pushes := 0
-	for full := 0; full < 20; pushes++ { // 20 more than the socket takes
+	for full := 0; full < 20; pushes++ { // 20 more than the socket can take
 		rest()
 		before := time.Now()
 		add(t, stream, "a", message(pushes))
 		if time.Since(before) > 10*time.Second {
-			t.Fatal("Add has waited for a peer")
+			t.Fatal("Add waited for the peer to read")
 		}
 		if int(p.Stats()[0].Written) <= pushes {
 			full++
@@ -93,9 +93,9 @@ func TestIdlePoolLeavesAFullSocketToAWriter(t *testing.T) {
 	}
 }
 
-// TestIdlePoolForgetsNobody pushes to several ids with pauses, so that Adds that write
-// inline meet other Adds, for the same id and for others. One peer has stopped reading,
-// and no Add may end up writing to it.
+// TestIdlePoolForgetsNobody pushes to several ids with pauses, so that Adds that write inline
+// meet other Adds, for the same id and for other ids. One peer has stopped reading, and no Add
+// may get stuck writing to it.
 func TestIdlePoolForgetsNobody(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		t.Run(fmt.Sprint("procs=", procs), func(t *testing.T) {
@@ -118,7 +118,7 @@ func TestIdlePoolForgetsNobody(t *testing.T) {
 				wg.Go(func() { lines(t, bufio.NewReader(peer), 2*messages) })
 			}
 			eventually(t, "joined", func() bool { return conns.Len() == ids+1 })
-			for range 2 { // of each id's producers
+			for range 2 { // two producers for each id
 				for i := range ids {
 					wg.Go(func() {
 						for range messages {
@@ -139,8 +139,8 @@ func TestIdlePoolForgetsNobody(t *testing.T) {
 	}
 }
 
-// midway is a pool whose peer has read nothing. Its last Add wrote a part of a frame,
-// and left the rest to a writer.
+// midway is a pool whose peer has read nothing. Its last Add wrote
+// part of a frame, and left the rest to a writer.
 type midway struct {
 	reports
 	pool         *gcpool.Pool
@@ -152,7 +152,7 @@ type midway struct {
 	pushed       int
 }
 
-// meanwhile lists what may happen to the connection in that state.
+// meanwhile lists the events that may hit the connection in that state.
 var meanwhile = map[string]func(*testing.T, *midway){
 	"nothing":  func(*testing.T, *midway) {},
 	"takeover": func(t *testing.T, m *midway) { m.second = dial(t, m.addr, "") },
@@ -196,29 +196,28 @@ func newMidway(t *testing.T, opts ...gcpool.Option) *midway {
 	return m
 }
 
-// receive reads what comes until the connection ends or has nothing more, and
-// checks that each frame is whole, and none came before. It returns how many did.
+// receive reads until the connection ends or has nothing more. It checks that each frame is
+// whole and new, and returns the number of frames.
 func (m *midway) receive(t *testing.T, ws *websocket.Conn, next int) (n int) {
 	t.Helper()
 	for ; ; n++ {
 		ws.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
 		var got string
-		if websocket.Message.Receive(ws, &got) != nil || len(got) < 60_000 { // x/net takes the end of the stream for the end of a frame
+		if websocket.Message.Receive(ws, &got) != nil || len(got) < 60_000 { // x/net takes the end of the stream as the end of a frame
 			return n
 		}
 		var i int
 		if _, err := fmt.Sscan(got[:6], &i); err != nil || i < next || got != m.message(i) {
 			t.Fatalf("after %d came %.20q, %d bytes", next-1, got, len(got))
 		}
-		if next = i + 1; n == 0 && m.second != nil && ws == m.peer { // only after the takeover may the writer continue
+		if next = i + 1; n == 0 && m.second != nil && ws == m.peer { // the writer may continue only after the takeover
 			eventually(t, "taken over", func() bool { return m.pool.Stats()[0].Takeovers == 1 })
 		}
 	}
 }
 
-// TestAnythingAfterAWriteThatAddBegan: whatever happens after an Add has written a part
-// of a frame, the peer receives only whole frames in order, and each message has one
-// outcome.
+// TestAnythingAfterAWriteThatAddBegan: whatever happens after an Add has written part of a
+// frame, the peer receives only whole frames, in order, and each message has one outcome.
 func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 	for _, procs := range []int{1, 2} {
 		for _, what := range slices.Sorted(maps.Keys(meanwhile)) {
@@ -227,7 +226,7 @@ func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 					defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(procs))
 					m := newMidway(t, opts...)
 					meanwhile[what](t, m)
-					m.push(m.message(m.pushed)) // it waits behind the frame, if it is accepted
+					m.push(m.message(m.pushed)) // if accepted, it waits behind the frame
 					received := m.receive(t, m.peer, 0)
 					if m.second != nil {
 						received += m.receive(t, m.second, received)
@@ -247,8 +246,8 @@ func TestAnythingAfterAWriteThatAddBegan(t *testing.T) {
 	}
 }
 
-// TestShutdownDuringAddsThatWrite: Shutdown comes while Adds write inline and the peer
-// leaves. Each message has one outcome.
+// TestShutdownDuringAddsThatWrite: Shutdown comes while Adds write inline and the peer leaves.
+// Each message still has exactly one outcome.
 func TestShutdownDuringAddsThatWrite(t *testing.T) {
 	for i := range 60 {
 		p, conns, stream := started(t)

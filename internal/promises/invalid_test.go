@@ -50,7 +50,8 @@ func TestHugeBufferIsRefused(t *testing.T) {
 	t.Log(gcpool.NewPool().Register("x", gcpool.WithBuffer(math.MaxInt)))
 }
 
-// TestNothingBehindANil: a nil pointer in place of a connection, also under TLS, panics nowhere.
+// TestNothingBehindANil: a nil pointer in place of a connection, even
+// under TLS, must not cause a panic.
 func TestNothingBehindANil(t *testing.T) {
 	p, conns, stream := started(t)
 	var tcp *net.TCPConn

@@ -33,7 +33,8 @@ func TestStalledPeersDelayNobody(t *testing.T) {
 	const peers, messages, size = 60, 1000, 4 << 10
 	for _, kind := range []string{"tcp", "websocket", "upgraded"} {
 		t.Run(kind, func(t *testing.T) {
-			// Outboxes that hold it all, and patience: this is not about who is too slow.
+			// The outboxes hold everything and the timeout is long:
+			// the test is not about slow peers.
 			p, conns, stream := started(t, gcpool.WithOutbox(messages*size), gcpool.WithWriteTimeout(time.Minute))
 			addr := serve(t, map[string]wrapper{"upgraded": gcpool.Upgrade}[kind], verbatim(p, func() {}))
 			readers := make(map[string]io.Reader)
@@ -67,7 +68,7 @@ func TestStalledPeersDelayNobody(t *testing.T) {
 			}
 			wg.Wait()
 			t.Logf("%d peers received %d MiB in %v", len(readers), len(readers)*messages*size>>20, time.Since(start))
-			shutdown(p, 500*time.Millisecond) // some still have data for stalled peers
+			shutdown(p, 500*time.Millisecond) // some stalled peers still have data waiting
 			settled(t, p)
 		})
 	}
@@ -89,7 +90,7 @@ func receive(t *testing.T, id string, r io.Reader, messages, size int) {
 }
 
 func TestNoGoroutineIsLeft(t *testing.T) {
-	before := goroutines(nil) // those of earlier tests may end meanwhile
+	before := goroutines(nil) // goroutines of earlier tests may end in the meantime
 	p, conns, stream := started(t, gcpool.WithUndelivered(func(gcpool.Undelivered) {}), gcpool.WithMailbox(time.Hour, 1<<20))
 	for i := range 20 {
 		tcp(t, conns, fmt.Sprint(i)) // reads nothing
@@ -98,12 +99,13 @@ func TestNoGoroutineIsLeft(t *testing.T) {
 	for i := range 2000 {
 		add(t, stream, fmt.Sprint(i%30), strings.Repeat("x", 3000))
 	}
-	shutdown(p, 100*time.Millisecond) // and the hook goes on, if it has not caught up
+	shutdown(p, 100*time.Millisecond) // the hook may go on after that, if it is behind
 	eventually(t, "all goroutines have ended", func() bool { return len(goroutines(before)) == 0 })
 	settled(t, p)
 }
 
-// goroutines returns the numbers of those that have gcpool in their stack and are not among others.
+// goroutines returns the numbers of the goroutines that have gcpool
+// in their stack and are not in others.
 func goroutines(others map[string]bool) map[string]bool {
 	buf, all := make([]byte, 4<<20), make(map[string]bool)
 	for _, g := range strings.Split(string(buf[:runtime.Stack(buf, true)]), "\n\n") {
@@ -155,24 +157,24 @@ func TestManyPeersThatStallAtOnceDelayNobody(t *testing.T) {
 		add(t, stream, "reads", "hi")
 		lines(t, in, 1)
 		if d := time.Since(start); d > 100*time.Millisecond {
-			t.Errorf("the one that reads waited %v behind those that do not", d)
+			t.Errorf("the peer that reads waited %v for those that do not", d)
 		}
 		shutdown(p, 10*time.Millisecond)
 	})
 }
 
-// TestNetworkThatGoesAwayDelaysNobody: over TCP, 400 peers stop reading, and a message
-// goes to each of them again and again. The one peer that reads is not delayed.
+// TestNetworkThatGoesAwayDelaysNobody: over TCP, 400 peers stop reading while messages keep
+// going to each of them. The one peer that still reads must not be delayed.
 func TestNetworkThatGoesAwayDelaysNobody(t *testing.T) {
 	undisturbed(t, func() error {
-		if worst := besideAGoneNetwork(t); worst > time.Second { // 2 s if each holds up the others for a tick
-			return fmt.Errorf("the one that reads waited up to %v", worst)
+		if worst := besideAGoneNetwork(t); worst > time.Second { // it would be 2 s if each held up the others for a tick
+			return fmt.Errorf("the peer that reads waited up to %v", worst)
 		}
 		return nil
 	})
 }
 
-// besideAGoneNetwork returns the longest time for which the one peer that reads waited.
+// besideAGoneNetwork returns the longest time that the one peer that reads had to wait.
 func besideAGoneNetwork(t *testing.T) (worst time.Duration) {
 	const gone = 400
 	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Minute), gcpool.WithOverflow(gcpool.DropNewest))
@@ -211,12 +213,12 @@ func besideAGoneNetwork(t *testing.T) (worst time.Duration) {
 			break
 		}
 	}
-	t.Logf("%d stalled; the one that reads waited up to %v", p.Stats()[0].Stalled, worst)
+	t.Logf("%d stalled; the peer that reads waited up to %v", p.Stats()[0].Stalled, worst)
 	shutdown(p, 10*time.Millisecond)
 	return worst
 }
 
-// napping is a connection of the application's whose Write sleeps, as a limit of the rate does.
+// napping is a connection of the application's own type whose Write sleeps, as a rate limiter does.
 type napping struct{ net.Conn }
 
 func (n napping) Write(p []byte) (int, error) {
@@ -224,8 +226,8 @@ func (n napping) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// TestManyShortWritesDelayNobody: a write of many messages takes long if each is a Write of its own,
-// although none of these does.
+// TestManyShortWritesDelayNobody: many messages take long if each is a Write of its own, even
+// though no single Write does. Other ids must not wait for them.
 func TestManyShortWritesDelayNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)

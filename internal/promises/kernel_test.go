@@ -13,7 +13,7 @@ import (
 func TestKernelKeepsLittleOfAStalledPeer(t *testing.T) {
 	for _, l := range slowLines(t) {
 		if l.kind == "unix" {
-			continue // has no such bound, and a send buffer of 208 KiB
+			continue // no such bound, and a send buffer of 208 KiB
 		}
 		t.Run(l.String(), func(t *testing.T) {
 			p, conns, stream := started(t, gcpool.WithOutbox(32<<20))
@@ -32,9 +32,9 @@ func TestKernelKeepsLittleOfAStalledPeer(t *testing.T) {
 	}
 }
 
-// TestWhatAStalledPeerLoses: when the user of a stalled peer reconnects, the messages
-// in the operating system's buffer are lost, and count as written. The test prints
-// their size with the limit on that buffer, and without.
+// TestWhatAStalledPeerLoses: when the user of a stalled peer reconnects, the messages in the
+// operating system's buffer are lost, although they count as written. The test logs their size
+// with and without the limit on that buffer.
 func TestWhatAStalledPeerLoses(t *testing.T) {
 	lost := func(bound bool) int {
 		p, conns, stream := started(t, gcpool.WithOutbox(32<<20))
@@ -72,7 +72,7 @@ func TestWhatAStalledPeerLoses(t *testing.T) {
 				first = n
 			}
 			if n != first+i {
-				t.Fatalf("message %d came where %d was due", n, first+i)
+				t.Fatalf("received message %d, want %d", n, first+i)
 			}
 			if n == messages-1 {
 				break

@@ -17,8 +17,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestKickedHandlerWithoutDel: a handler whose connection was kicked ends without its
-// own Del. That does not affect the next connection.
+// TestKickedHandlerWithoutDel: a handler whose connection was kicked returns without calling
+// Del. The next connection must not be affected.
 func TestKickedHandlerWithoutDel(t *testing.T) {
 	t.Parallel()
 	p, conns, _ := started(t)
@@ -46,7 +46,7 @@ func TestKickedHandlerWithoutDel(t *testing.T) {
 	}
 	connect("0")
 	connect("1") // takes over
-	<-leave["0"] // the first handler has called Del and has not returned
+	<-leave["0"] // the first handler has called Del, but has not returned
 	if !conns.Del("a") {
 		t.Fatal("a Del from outside removes nothing")
 	}
@@ -60,7 +60,8 @@ func TestKickedHandlerWithoutDel(t *testing.T) {
 	leave["0"] <- true
 }
 
-// TestKickOfManyAtOnce: each peer can answer the close frame, however many closes are under way.
+// TestKickOfManyAtOnce: each peer can answer its close frame, however
+// many connections are being closed.
 func TestKickOfManyAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, _ := started(t)
@@ -80,19 +81,19 @@ func TestKickOfManyAtOnce(t *testing.T) {
 		}
 		for i, peer := range peers {
 			if _, payload, err := frame(bufio.NewReader(peer)); payload != "\x0f\xa1" {
-				t.Fatalf("%d: %q, %v", i, payload, err)
+				t.Fatalf("peer %d: close frame %q, %v", i, payload, err)
 			}
 		}
 		for i, peer := range peers {
 			if _, err := io.WriteString(peer, "\x88\x82\x00\x00\x00\x00\x0f\xa1"); err != nil {
-				t.Fatalf("%d cannot answer: %v", i, err)
+				t.Fatalf("peer %d cannot answer: %v", i, err)
 			}
 		}
 	})
 }
 
-// TestKickAfterAReconnect: the first handler has called its Del and returned, so a
-// later Del from outside removes the present connection.
+// TestKickAfterAReconnect: the first handler has called Del and returned, so a later Del from
+// outside removes the present connection.
 func TestKickAfterAReconnect(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		_, c, _ := started(t, gcpool.WithHeartbeat(0))
@@ -104,7 +105,7 @@ func TestKickAfterAReconnect(t *testing.T) {
 		})
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			h.ServeHTTP(w, r)
-			context.AfterFunc(r.Context(), func() { ended <- true }) // after net/http has ended the request
+			context.AfterFunc(r.Context(), func() { ended <- true }) // once net/http has ended the request
 		}))
 		ws := dial(t, addr, "")
 		eventually(t, "joined", func() bool { return c.Len() == 1 })
@@ -116,13 +117,13 @@ func TestKickAfterAReconnect(t *testing.T) {
 		dial(t, addr, "") // reconnects
 		eventually(t, "back", func() bool { return c.Len() == 1 })
 		if !c.Del("a") {
-			t.Errorf("Del of the present connection returns false, and %d is connected, though no earlier handler runs", c.Len())
+			t.Errorf("Del of the present connection returns false, and %d are connected, though no earlier handler is running", c.Len())
 		}
 	})
 }
 
-// TestKick: Kick removes the connection, whoever calls it, and its peer is told the
-// code and the reason.
+// TestKick: Kick removes the connection, whichever goroutine calls
+// it, and the peer gets the code and the reason.
 func TestKick(t *testing.T) {
 	t.Parallel()
 	both(t, testKick)
@@ -134,7 +135,7 @@ func testKick(t *testing.T, wrap wrapper) {
 	addr := serve(t, wrap, websocket.Handler(func(ws *websocket.Conn) {
 		handler := ws.Request().FormValue("n")
 		conns.Add("a", ws)
-		if handler == "2" { // anybody may kick, an old handler too
+		if handler == "2" { // any goroutine may kick, even an old handler
 			go conns.Kick("a", 4001, "your token has expired, é")
 		}
 		io.Copy(io.Discard, ws)
@@ -165,8 +166,8 @@ func testKick(t *testing.T, wrap wrapper) {
 	settled(t, p)
 }
 
-// TestKickByAnOldHandler: Kick by an old handler removes the newest connection. Its Del
-// would not.
+// TestKickByAnOldHandler: Kick by an old handler removes the newest
+// connection, although its Del would not.
 func TestKickByAnOldHandler(t *testing.T) {
 	_, conns, _ := started(t)
 	added, replaced, kicked := make(chan bool), make(chan bool), make(chan int)

@@ -20,8 +20,8 @@ import (
 	"github.com/nulijiabei/gcpool/internal/nettest"
 )
 
-// library stands for a WebSocket library other than x/net: it hijacks the connection
-// and answers the handshake. The tests of torture/libraries run real ones.
+// library stands in for a WebSocket library other than x/net: it hijacks the connection and
+// answers the handshake. The tests in torture/libraries run real libraries.
 func library(t *testing.T, handle func(r *http.Request, conn net.Conn)) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, err := http.NewResponseController(w).Hijack()
@@ -46,12 +46,12 @@ func TestConnWithoutUpgradeIsNil(t *testing.T) {
 	}
 	_, conns, _ := started(t)
 	if err := conns.Add("a", gcpool.Conn(r)); err == nil || !strings.Contains(err.Error(), "Upgrade") {
-		t.Errorf("Add of it: %v", err)
+		t.Errorf("Add of a nil Conn: %v", err)
 	}
 }
 
-// TestNewConnTakesTurnsAndCloses: the frames of a library without net/http and those of the
-// pool pass in turn, and the peer gets the code though it has sent what nobody has read.
+// TestNewConnTakesTurnsAndCloses: the frames of a library without net/http alternate with those
+// of the pool. The peer gets the close code even though bytes that it sent were never read.
 func TestNewConnTakesTurnsAndCloses(t *testing.T) {
 	if c := gcpool.NewConn(nil); c != nil {
 		t.Errorf("NewConn of no connection is %v", c)
@@ -81,8 +81,8 @@ func TestNewConnTakesTurnsAndCloses(t *testing.T) {
 	}
 }
 
-// TestOpcodeIsThePools: the frames of a library's connection are text, or binary with
-// WithBinary.
+// TestOpcodeIsThePools: the pool sends text frames on a library's
+// connection, or binary frames with WithBinary.
 func TestOpcodeIsThePools(t *testing.T) {
 	for binary, first := range map[bool]byte{false: 0x81, true: 0x82} {
 		synctest.Test(t, func(t *testing.T) {
@@ -99,8 +99,8 @@ func TestOpcodeIsThePools(t *testing.T) {
 	}
 }
 
-// TestHandlerThatSaysGoodbyeAndReturns: nobody reads the peer's answer, so it is dropped, and the
-// end is orderly.
+// TestHandlerThatSaysGoodbyeAndReturns: a handler sends a close frame and returns, so nothing
+// reads the peer's answer. The answer is dropped, and the connection ends in an orderly way.
 func TestHandlerThatSaysGoodbyeAndReturns(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, _ := started(t)
@@ -122,15 +122,15 @@ func TestHandlerThatSaysGoodbyeAndReturns(t *testing.T) {
 	})
 }
 
-// TestLibraryThatClosesIsRemoved: a connection that its library has closed is removed
-// at the next look. It stays when only its handler returns.
+// TestLibraryThatClosesIsRemoved: a connection that its library has closed is removed at the
+// next check. It stays if only its handler has returned.
 func TestLibraryThatClosesIsRemoved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
 		closes := make(chan bool)
 		raw, _ := serveMemory(t, gcpool.Upgrade, library(t, func(r *http.Request, conn net.Conn) {
 			conns.Add("a", gcpool.Conn(r))
-			go func() { // while the handler returns, as gws does
+			go func() { // outlives the handler, as in gws
 				<-closes
 				conn.Close()
 			}()
@@ -154,8 +154,8 @@ func TestLibraryThatClosesIsRemoved(t *testing.T) {
 	})
 }
 
-// TestUnfinishedMessageOfTheApplication: the pool's messages wait while the
-// application's message is unfinished. That is not taken for a slow peer.
+// TestUnfinishedMessageOfTheApplication: the pool's messages wait while the application's
+// message is unfinished. The peer must not count as slow for that.
 func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	t.Parallel()
 	var mu sync.Mutex
@@ -179,7 +179,7 @@ func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	_, in := handshake(t, addr, "", 0)
 	eventually(t, "joined", func() bool { return conns.Len() == 1 })
 	add(t, stream, "a", "pushed")
-	for range 4 { // progress of the application's message counts, longer than the timeout
+	for range 4 { // longer than the timeout, but progress of the application's message counts
 		time.Sleep(long * 3 / 10)
 		more <- "\x00\x01."
 	}
@@ -209,7 +209,7 @@ func TestUnfinishedMessageOfTheApplication(t *testing.T) {
 	})
 }
 
-// locked is a writer that others may read.
+// locked is a writer whose output other goroutines can read.
 type locked struct {
 	mu *sync.Mutex
 	w  io.Writer

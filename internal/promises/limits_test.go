@@ -26,7 +26,8 @@ func heapNow() int {
 	return int(m.HeapAlloc)
 }
 
-// Deliver waiters that gave up.
+// TestDeliverWaitersThatGaveUpTakeLittle: Delivers that have given up
+// waiting must take little memory.
 func TestDeliverWaitersThatGaveUpTakeLittle(t *testing.T) {
 	p, conns, stream := started(t, gcpool.WithWriteTimeout(time.Hour), gcpool.WithOverflow(gcpool.DropNewest))
 	pipe(t, conns, "a")
@@ -100,21 +101,21 @@ func TestBlockedLoggerTakesNoMemory(t *testing.T) {
 		c.Add("a", conn)
 		c.Del("a")
 	}
-	eventually(t, "closed", func() bool { return runtime.NumGoroutine() < running+20 }) // of 200,000 that close
+	eventually(t, "closed", func() bool { return runtime.NumGoroutine() < running+20 }) // after 200,000 closes
 	if used := heapNow() - before; used > 12<<20 {
-		t.Errorf("%d bytes are taken by log lines that wait", used)
+		t.Errorf("waiting log lines take %d bytes", used)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()
 	if err := p.GetStream(name).AddContext(ctx, "b", []byte("x")); err != nil {
-		t.Errorf("Add behind a logger that blocks: %v", err)
+		t.Errorf("Add while the logger blocks: %v", err)
 	}
 	close(b.hold)
 	shutdown(p, 10*time.Millisecond)
 }
 
-// TestAddContextTakesRoomThatThereIs: AddContext takes room that has become free,
-// although the peer has stopped reading since.
+// TestAddContextTakesRoomThatThereIs: AddContext uses room that has become free, even if the
+// peer has stopped reading since.
 func TestAddContextTakesRoomThatThereIs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(1000))
@@ -126,19 +127,19 @@ func TestAddContextTakesRoomThatThereIs(t *testing.T) {
 		defer cancel()
 		go func() {
 			time.Sleep(50 * time.Millisecond)
-			io.ReadFull(peer, make([]byte, 200)) // and nothing after that
+			io.ReadFull(peer, make([]byte, 200)) // reads nothing after that
 		}()
 		start := time.Now()
 		err := stream.AddContext(ctx, "a", make([]byte, 100))
 		if err != nil {
-			t.Errorf("Add of 100 bytes after %v: %v, though 199 are free since 50 ms", time.Since(start), err)
+			t.Errorf("Add of 100 bytes after %v: %v, though 199 bytes have been free for 50 ms", time.Since(start), err)
 		}
 		shutdown(p, time.Millisecond)
 	})
 }
 
-// TestReportsTakeWhatTheOutboxTook: reports that wait for a slow hook take about the
-// memory that the outbox took.
+// TestReportsTakeWhatTheOutboxTook: reports that wait for a slow hook take about as much memory
+// as their messages took in the outbox.
 func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
 	hold := make(chan bool)
 	p, conns, stream := started(t, gcpool.WithBuffer(1), gcpool.WithWriteTimeout(time.Minute), gcpool.WithUndelivered(func(gcpool.Undelivered) { <-hold }))
@@ -163,9 +164,9 @@ func TestReportsTakeWhatTheOutboxTook(t *testing.T) {
 	shutdown(p, time.Second)
 }
 
-// TestDeliversLeaveTheRoomThatTheyTook: a Deliver frees its room, whatever its outcome.
-// An outbox of this size has room for about 20 of them. No time passes, so the outbox
-// stays the same.
+// TestDeliversLeaveTheRoomThatTheyTook: a Deliver frees the room that it took, whatever its
+// outcome. This outbox has room for about 20 Delivers. No simulated time passes, so the outbox
+// does not change in between.
 func TestDeliversLeaveTheRoomThatTheyTook(t *testing.T) {
 	for what, reads := range map[string]bool{"written": true, "deleted": false} {
 		t.Run(what, func(t *testing.T) {

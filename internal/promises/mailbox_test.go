@@ -66,7 +66,7 @@ func TestMailboxTakesWhatALostConnectionLeaves(t *testing.T) {
 			add(t, stream, "a", fmt.Sprint(i))
 			synctest.Wait()
 		}
-		peer.Close() // nothing of "0" has been written
+		peer.Close() // nothing of "0" was written
 		synctest.Wait()
 		add(t, stream, "a", "10")
 		got := lines(t, bufio.NewReader(pipe(t, conns, "a")), 11)
@@ -75,9 +75,8 @@ func TestMailboxTakesWhatALostConnectionLeaves(t *testing.T) {
 	})
 }
 
-// TestMailboxPassesOnWhatAWriteLeaves: a removed connection leaves an unfinished write.
-// Its message goes to the new connection before those that wait behind it, or waits for
-// a new connection.
+// TestMailboxPassesOnWhatAWriteLeaves: a connection is removed during a write. Its message goes
+// to the next connection ahead of those that wait behind it; until then it waits.
 func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is still running, or has been given up
 		synctest.Test(t, func(t *testing.T) {
@@ -99,8 +98,8 @@ func TestMailboxPassesOnWhatAWriteLeaves(t *testing.T) {
 	}
 }
 
-// TestManyMessagesOfOneID: when many messages of one id expire, they do not delay other
-// ids. Many messages do not delay Shutdown either.
+// TestManyMessagesOfOneID: when many messages of one id expire, other
+// ids are not delayed, and neither is Shutdown.
 func TestManyMessagesOfOneID(t *testing.T) {
 	undisturbed(t, func() error { return manyMessagesOfOneID(t) })
 }
@@ -120,8 +119,8 @@ func manyMessagesOfOneID(t *testing.T) error {
 		worst = max(worst, time.Since(start))
 		time.Sleep(time.Millisecond)
 	}
-	if worst > 2*time.Second { // it takes 10 ms; if the time were quadratic, 8 s
-		return fmt.Errorf("an Add for another waited for %v", worst)
+	if worst > 2*time.Second { // normally 10 ms; 8 s if the time were quadratic
+		return fmt.Errorf("an Add for another id waited for %v", worst)
 	}
 	for range messages {
 		stream.Add("carol", make([]byte, 64))
@@ -153,10 +152,10 @@ func TestMessageThatNoMailboxTakes(t *testing.T) {
 	})
 }
 
-// TestMailLeavesTheOutboxAsItWas: when mail has left, the outbox has as much room as
-// before it came, in bytes and in messages.
+// TestMailLeavesTheOutboxAsItWas: once its mail has left, an outbox has as much room as before,
+// in bytes and in messages.
 func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
-	const outbox = 1000 // and 1275 messages
+	const outbox = 1000 // in bytes; its limit in messages is 1275
 	for size, fits := range map[int]int{100: 10, 0: 1275} {
 		synctest.Test(t, func(t *testing.T) {
 			p, conns, stream := started(t, gcpool.WithMailbox(time.Minute, 1<<20), gcpool.WithOutbox(outbox),
@@ -165,7 +164,7 @@ func TestMailLeavesTheOutboxAsItWas(t *testing.T) {
 				add(t, stream, "a", strings.Repeat("x", size))
 			}
 			time.Sleep(time.Minute)
-			synctest.Wait() // until they have expired
+			synctest.Wait() // until the messages have expired
 			for range 20 {
 				if err := stream.Deliver(t.Context(), "a", make([]byte, size)); err != gcpool.ErrKept {
 					t.Fatal(err)
@@ -205,7 +204,7 @@ func TestMailboxStaysInBoundsWhenConnectionsEnd(t *testing.T) {
 	})
 }
 
-// TestShutdownOfAFullMailboxEndsWithItsContext: a million messages take longer to report than
+// TestShutdownOfAFullMailboxEndsWithItsContext: reporting a million messages takes longer than
 // ctx lasts, so they are given up together.
 func TestShutdownOfAFullMailboxEndsWithItsContext(t *testing.T) {
 	const messages = 1_000_000
@@ -221,8 +220,8 @@ func TestShutdownOfAFullMailboxEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// TestWhoWaitsForRoomGoesOnWhenTheIDGoes: the outbox of an id is full, and then the id goes away.
-// What waited for room is for the mailbox, or for nobody, at once.
+// TestWhoWaitsForRoomGoesOnWhenTheIDGoes: an id disconnects while its outbox is full. A push
+// that waits for room must end at once, in the mailbox or as not connected.
 func TestWhoWaitsForRoomGoesOnWhenTheIDGoes(t *testing.T) {
 	for name, want := range map[string]error{"mailbox": gcpool.ErrKept, "nothing": gcpool.ErrNotConnected} {
 		synctest.Test(t, func(t *testing.T) {
@@ -249,8 +248,8 @@ func TestWhoWaitsForRoomGoesOnWhenTheIDGoes(t *testing.T) {
 	}
 }
 
-// TestLargeMailMakesItsOwnRoom: the mailbox is full of small messages, and large ones come faster
-// than small ones can give way one by one. It stays within its bound all the same.
+// TestLargeMailMakesItsOwnRoom: the mailbox is full of small messages, and large ones arrive
+// faster than small ones can give way one by one. The mailbox must stay within its bound.
 func TestLargeMailMakesItsOwnRoom(t *testing.T) {
 	const bound, large = 4 << 20, 256 << 10
 	p, _, stream := started(t, gcpool.WithMailbox(time.Hour, bound))

@@ -19,8 +19,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// limiter is a middleware that admits a limited number of requests at a time, counts
-// them, and cleans up after each.
+// limiter is middleware that admits a limited number of requests at a
+// time, counts them, and cleans up after each.
 type limiter struct {
 	most    int64
 	open    atomic.Int64
@@ -71,7 +71,7 @@ func TestLimiterLastsAsLongAsTheHandler(t *testing.T) {
 			}
 			eventually(t, "the refused are gone", func() bool { return l.open.Load() == 2 })
 			if len(open) != 2 || l.cleaned.Load() != 0 {
-				t.Fatalf("%d are let in, and %d cleaned up", len(open), l.cleaned.Load())
+				t.Fatalf("%d were let in, and %d cleaned up", len(open), l.cleaned.Load())
 			}
 			eventually(t, "joined", func() bool { return p.Stats()[0].Connections == 2 })
 			add(t, stream, "b", "hello")
@@ -83,8 +83,8 @@ func TestLimiterLastsAsLongAsTheHandler(t *testing.T) {
 	}
 }
 
-// TestPanicReachesTheMiddlewareInFront: a panic of the handler reaches the middleware
-// in front. If nothing recovers it, net/http logs it.
+// TestPanicReachesTheMiddlewareInFront: a panic in the handler reaches the middleware in front.
+// If no middleware recovers it, net/http logs it.
 func TestPanicReachesTheMiddlewareInFront(t *testing.T) {
 	t.Parallel()
 	both(t, func(t *testing.T, wrap wrapper) {
@@ -112,9 +112,8 @@ func TestPanicReachesTheMiddlewareInFront(t *testing.T) {
 	eventually(t, "logged", func() bool { return strings.Contains(text.String(), "panic serving") })
 }
 
-// TestContextInFrontIsTheHandlers: middleware in front sets a deadline on the request's
-// context. The handler sees the deadline as it does without Upgrade, and nothing else
-// ends with it.
+// TestContextInFrontIsTheHandlers: middleware in front sets a deadline on the request's context.
+// The handler sees the deadline, as it would without Upgrade, and the deadline ends nothing else.
 func TestContextInFrontIsTheHandlers(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) {
@@ -154,7 +153,8 @@ func TestContextInFrontIsTheHandlers(t *testing.T) {
 	})
 }
 
-// TestTimeoutHandlerInFrontAnswers500: http.TimeoutHandler does not support hijacking.
+// TestTimeoutHandlerInFrontAnswers500: http.TimeoutHandler does not
+// support hijacking, so the answer is 500.
 func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	addr := serve(t, nil, http.TimeoutHandler(gcpool.Upgrade(websocket.Handler(func(*websocket.Conn) {})), time.Minute, ""))
 	resp, body := response(t, ask(t, addr, http.MethodGet, "Connection: close\r\n"))
@@ -163,8 +163,8 @@ func TestTimeoutHandlerInFrontAnswers500(t *testing.T) {
 	}
 }
 
-// TestMiddlewareThatHidesTheConnection: the answer and the log say what is wrong, because a browser
-// shows nothing of the answer.
+// TestMiddlewareThatHidesTheConnection: both the answer and the log say what is wrong, because
+// a browser does not show the answer.
 func TestMiddlewareThatHidesTheConnection(t *testing.T) {
 	type hides struct{ http.ResponseWriter }
 	text := logs(t)
@@ -178,7 +178,7 @@ func TestMiddlewareThatHidesTheConnection(t *testing.T) {
 	}
 }
 
-// engine is the ResponseWriter of a server that reads from its connections itself, as nbio's does.
+// engine is the ResponseWriter of a server that itself reads from its connections, as nbio's does.
 type engine struct {
 	http.ResponseWriter
 	conn net.Conn
@@ -186,7 +186,8 @@ type engine struct {
 
 func (e engine) Hijack() (net.Conn, *bufio.ReadWriter, error) { return e.conn, nil, nil }
 
-// TestServerThatGoesOnToRead: the connection is closed, and the log says why.
+// TestServerThatGoesOnToRead: if the server itself goes on reading from a connection, Upgrade
+// closes the connection and the log says why.
 func TestServerThatGoesOnToRead(t *testing.T) {
 	text := logs(t)
 	peer, conn := net.Pipe()
@@ -202,14 +203,14 @@ func TestServerThatGoesOnToRead(t *testing.T) {
 	}
 }
 
-// logged is a ResponseWriter that a middleware has wrapped.
+// logged is a ResponseWriter wrapped by middleware.
 type logged struct{ http.ResponseWriter }
 
 func (l logged) Unwrap() http.ResponseWriter { return l.ResponseWriter }
 
-// TestUpgradeReturnsAtOnceOnlyToNetHTTP: any other code in front, even a plain
-// function, may have work to do after the handler returns. So Upgrade returns early
-// only to net/http itself.
+// TestUpgradeReturnsAtOnceOnlyToNetHTTP: any other code in front, even
+// a plain function, may have work to do after the handler returns. So
+// Upgrade returns early only when net/http itself is the caller.
 func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 	front := func(pattern string, around func(http.Handler) http.Handler) wrapper {
 		return func(h http.Handler) http.Handler {
@@ -255,7 +256,7 @@ func TestUpgradeReturnsAtOnceOnlyToNetHTTP(t *testing.T) {
 	}
 }
 
-// calls is a handler that does nothing but call another.
+// calls is a handler that only calls another one.
 type calls struct{ h http.Handler }
 
 func (c calls) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.h.ServeHTTP(w, r) }
@@ -290,7 +291,7 @@ func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 			t.Parallel()
 			returned := make(chan struct{})
 			next := gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {
-				ws.Read(make([]byte, 1)) // until the peer has looked
+				ws.Read(make([]byte, 1)) // until the peer has looked at the id
 				if id, _ := ws.Request().Context().Value(key{}).(*string); id != nil && *id != "mine" {
 					t.Errorf("the handler sees %q", *id)
 				}
@@ -302,7 +303,7 @@ func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 			ws := dial(t, addr, "id=mine")
 			select {
 			case <-returned:
-				t.Error("Upgrade has returned, and its handler has not")
+				t.Error("Upgrade returned before its handler")
 			case <-time.After(20 * time.Millisecond):
 			}
 			ws.Write([]byte("x"))
@@ -311,7 +312,7 @@ func TestUpgradeWaitsUnderMiddleware(t *testing.T) {
 	}
 }
 
-// derive is how a middleware derives a context from the request's.
+// derive derives a context from the request's, as middleware does.
 type derive func(context.Context) (context.Context, context.CancelFunc)
 
 func middleware(next http.Handler, all []derive) http.Handler {
@@ -325,13 +326,14 @@ func middleware(next http.Handler, all []derive) http.Handler {
 	})
 }
 
-// An errorless context is that of fasthttp: after its end it has no error.
+// An errorless context is like fasthttp's: once it has ended it still has no error.
 type errorless struct{ context.Context }
 
 func (errorless) Err() error    { return nil }
-func (errorless) Value(any) any { return nil } // package context looks there for a type of its own
+func (errorless) Value(any) any { return nil } // package context looks here for a type of its own
 
-// TestContextThatEndsWithoutAnError: package context panics if a parent ends so.
+// TestContextThatEndsWithoutAnError: if a parent context ends without an error, package context
+// panics. Upgrade must avoid that.
 func TestContextThatEndsWithoutAnError(t *testing.T) {
 	ctx, end := context.WithCancel(t.Context())
 	ended := make(chan error, 1)

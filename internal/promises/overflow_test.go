@@ -84,7 +84,7 @@ func TestDropOldestStaysWithinTheOutbox(t *testing.T) {
 	shutdown(p, 10*time.Millisecond)
 }
 
-// What gives way makes room.
+// TestDropOldestDropsNothingForNothing: messages are dropped only if that makes enough room.
 func TestDropOldestDropsNothingForNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -98,14 +98,14 @@ func TestDropOldestDropsNothingForNothing(t *testing.T) {
 		synctest.Wait()
 		got := r.take(t, gcpool.ErrSlow)
 		if len(got) != 1 {
-			t.Errorf("%d messages were given up for one that found no room: %.20q", len(got), got)
+			t.Errorf("%d messages were dropped for one that still found no room: %.20q", len(got), got)
 		}
 		_ = peer
 		shutdown(p, time.Millisecond)
 	})
 }
 
-// TestDropOldestDropsAsMuchAsIsNeeded: the messages that are dropped make room.
+// TestDropOldestDropsAsMuchAsIsNeeded: enough messages are dropped to make room.
 func TestDropOldestDropsAsMuchAsIsNeeded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -145,14 +145,14 @@ func TestDropOldestWithNothingButAWriteUnderWay(t *testing.T) {
 	})
 }
 
-// TestDropOldestBehindManyMessages: the messages to drop may be in several pieces of
-// the queue.
+// TestDropOldestBehindManyMessages: the messages to drop may be
+// spread over several pieces of the queue.
 func TestDropOldestBehindManyMessages(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20), gcpool.WithOutbox(32<<10),
 			gcpool.WithOverflow(gcpool.DropOldest), gcpool.WithUndelivered(r.hook))
-		for range 25_000 { // a piece of 64 KiB takes more of them than the outbox does
+		for range 25_000 { // one piece of 64 KiB holds more of them than the outbox does
 			add(t, stream, "a", "")
 		}
 		pipe(t, conns, "a")

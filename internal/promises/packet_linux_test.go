@@ -10,8 +10,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestUnixPacketsKeepTheirBoundaries: on a Unix socket that does not stream, each message is one
-// packet, whatever has gathered, and however long it is.
+// TestUnixPacketsKeepTheirBoundaries: on a Unix socket that does not stream, each message is
+// one packet, however many have gathered and however long it is.
 func TestUnixPacketsKeepTheirBoundaries(t *testing.T) {
 	for network, connect := range map[string]func(t *testing.T) (ours, peer net.Conn){
 		"unixpacket": unixpacket,
@@ -25,7 +25,7 @@ func TestUnixPacketsKeepTheirBoundaries(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := []string{"one", "two", strings.Repeat("3", 20_000), "four"}
-			for _, data := range want { // they gather until Start
+			for _, data := range want { // the messages gather until Start
 				add(t, p.GetStream(name), "a", data)
 			}
 			p.Start()

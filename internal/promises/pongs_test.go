@@ -10,9 +10,10 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestPeerThatClosesAndAnswersPings: a client that begins the close answers pings until it has the
-// server's close frame (RFC 6455 section 5.5.2). While much is on its way to it, these pongs must
-// not have the system reset the connection, which destroys the frame.
+// TestPeerThatClosesAndAnswersPings: a client that starts the close keeps
+// answering pings until it gets the server's close frame (RFC 6455 section
+// 5.5.2). While much data is on its way to the client, these pongs must not
+// make the system reset the connection, which would destroy that frame.
 func TestPeerThatClosesAndAnswersPings(t *testing.T) {
 	_, conns, stream := started(t)
 	addr := serve(t, nil, gcpool.Upgrade(websocket.Handler(func(ws *websocket.Conn) {

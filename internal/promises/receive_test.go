@@ -14,8 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestReceiveTooLarge: a message larger than the outbox is an error. The messages
-// before it are taken and have their outcomes.
+// TestReceiveTooLarge: Receive returns an error for a message larger than the outbox. The
+// messages before it are taken and have their outcomes.
 func TestReceiveTooLarge(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t, gcpool.WithOutbox(10))
@@ -40,8 +40,8 @@ func TestReceiveTooLarge(t *testing.T) {
 	})
 }
 
-// TestReceiveWhileEvicted: Evict comes while a batch from another process is written.
-// After the first message that is not written, none is, or the peer would get it twice.
+// TestReceiveWhileEvicted: Evict interrupts the writing of a batch from another process. After the
+// first message that was not written, no later one may be written, or the peer would get it twice.
 func TestReceiveWhileEvicted(t *testing.T) {
 	for range 200 {
 		n := new(bus).join(t)
@@ -74,7 +74,7 @@ func TestReceiveWhileEvicted(t *testing.T) {
 			}
 			for i, err := range errs[written:] {
 				if err == nil {
-					t.Fatalf("message %d was written behind one that was not", written+i)
+					t.Fatalf("message %d was written after one that was not", written+i)
 				}
 			}
 		}
@@ -84,8 +84,8 @@ func TestReceiveWhileEvicted(t *testing.T) {
 	}
 }
 
-// TestReceiveBehindWhatWasForwarded: a message was forwarded, and its id connects here before
-// the outcome has come. What another process sends meanwhile must not overtake it.
+// TestReceiveBehindWhatWasForwarded: a message is being forwarded when its id connects here. A
+// message that another process sends before the outcome must not overtake it.
 func TestReceiveBehindWhatWasForwarded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := &bus{delay: time.Second, refuse: gcpool.ErrNotConnected}
@@ -107,8 +107,8 @@ func TestReceiveBehindWhatWasForwarded(t *testing.T) {
 	})
 }
 
-// TestReceivedAndCut: a message that was cut in the middle must not be sent again. The
-// message behind it may.
+// TestReceivedAndCut: a message cut in the middle must not be sent
+// again. The message behind it may be.
 func TestReceivedAndCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t)
@@ -119,16 +119,16 @@ func TestReceivedAndCut(t *testing.T) {
 		io.ReadFull(peer, make([]byte, 3))
 		local(n.conns).Evict(name, "a", ours)
 		errs := <-outcomes
-		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // a cluster may keep such a message
+		if err := errs[0]; err == nil || errors.Is(err, gcpool.ErrNotConnected) { // a cluster could send it again
 			t.Errorf("the message that was cut: %v", err)
 		}
 		if err := errs[1]; err != gcpool.ErrMoved {
-			t.Errorf("the one behind it: %v", err)
+			t.Errorf("the message behind it: %v", err)
 		}
 	})
 }
 
-// TestReceiveWithoutDone: Receive without a callback is an error, and takes nothing.
+// TestReceiveWithoutDone: Receive without a callback returns an error and takes nothing.
 func TestReceiveWithoutDone(t *testing.T) {
 	p, conns, stream := started(t)
 	pipe(t, conns, "a")
@@ -140,9 +140,8 @@ func TestReceiveWithoutDone(t *testing.T) {
 	}
 }
 
-// TestReceivedAndGivenUp: when the pool gives up a write, the peer may have the
-// message. The outcome must not let a cluster keep it, however the connection was
-// removed.
+// TestReceivedAndGivenUp: when the pool gives up a write, the peer may already have the
+// message. Its outcome must not let a cluster keep it, however the connection was removed.
 func TestReceivedAndGivenUp(t *testing.T) {
 	for what, remove := range map[string]func(n *node, conn net.Conn){
 		"Get":      func(n *node, _ net.Conn) { n.conns.Get("a", func(net.Conn) error { return io.EOF }) },
@@ -163,7 +162,7 @@ func TestReceivedAndGivenUp(t *testing.T) {
 				remove(n, conn)
 				for _, of := range []error{gcpool.ErrNotConnected, gcpool.ErrMoved, gcpool.ErrClosed, nil} {
 					if errs := <-outcomes; errors.Is(errs[0], of) {
-						t.Errorf("its outcome is %v", errs[0])
+						t.Errorf("the outcome of the message is %v", errs[0])
 					} else {
 						outcomes <- errs
 					}
@@ -173,7 +172,8 @@ func TestReceivedAndGivenUp(t *testing.T) {
 	}
 }
 
-// TestReceivedIsKeptInNoMailbox: a message from another process goes back there.
+// TestReceivedIsKeptInNoMailbox: a message from another process goes
+// back there, not into the mailbox.
 func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 1<<20))
@@ -195,7 +195,7 @@ func TestReceivedIsKeptInNoMailbox(t *testing.T) {
 	})
 }
 
-// TestReceiveAfterShutdown: Receive returns ErrClosed.
+// TestReceiveAfterShutdown: Receive returns ErrClosed after Shutdown.
 func TestReceiveAfterShutdown(t *testing.T) {
 	p, _, s := started(t)
 	shutdown(p, time.Second)

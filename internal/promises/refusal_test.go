@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// logs returns what the default logger is told while the test runs.
+// logs returns what the default logger writes while the test runs.
 func logs(t *testing.T) *syncBuffer {
 	t.Helper()
 	before, text := slog.Default(), new(syncBuffer)
@@ -21,7 +21,7 @@ func logs(t *testing.T) *syncBuffer {
 	return text
 }
 
-// from opens a WebSocket from a page of an origin, and returns the answer with its body.
+// from opens a WebSocket as a page of the given origin does, and returns the response and its body.
 func from(t *testing.T, addr, origin string) (*http.Response, string) {
 	t.Helper()
 	req, err := http.NewRequest(http.MethodGet, "http://"+addr+"/", nil)
@@ -45,10 +45,9 @@ func from(t *testing.T, addr, origin string) (*http.Response, string) {
 	return resp, string(body)
 }
 
-// TestRefusedOriginIsToldWhy: the response and the log name the origin that was
-// refused.
+// TestRefusedOriginIsToldWhy: the response and the log name the refused origin.
 func TestRefusedOriginIsToldWhy(t *testing.T) {
-	answers := func(text string) http.Handler { // as gorilla, or an application, does
+	answers := func(text string) http.Handler { // the answer of gorilla, or of an application
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			if gcpool.AllowOrigins("app.example").Check(r) {
 				t.Error("let in")
@@ -88,8 +87,8 @@ func TestRefusedOriginIsToldWhy(t *testing.T) {
 	}
 }
 
-// TestRefusedOriginIsQuotedAndShortened: the peer chose the origin, so it is quoted and
-// shortened.
+// TestRefusedOriginIsQuotedAndShortened: the peer chooses the origin,
+// so it is quoted and shortened.
 func TestRefusedOriginIsQuotedAndShortened(t *testing.T) {
 	text := logs(t)
 	origin := "https://évil\"<script>.example/" + strings.Repeat("x", 10_000)
@@ -101,8 +100,8 @@ func TestRefusedOriginIsQuotedAndShortened(t *testing.T) {
 	}
 }
 
-// TestOnlyA403IsExplained: an application may admit an origin that SameOrigin refuses,
-// or refuse a handshake for a reason of its own.
+// TestOnlyA403IsExplained: an application may admit an origin that SameOrigin refuses, or
+// refuse a handshake for a reason of its own. Neither is explained as a refused origin.
 func TestOnlyA403IsExplained(t *testing.T) {
 	handshake := func(f func(*websocket.Config, *http.Request) error) http.Handler {
 		return websocket.Server{Handshake: f, Handler: protocols}
@@ -132,8 +131,8 @@ func TestOnlyA403IsExplained(t *testing.T) {
 	}
 }
 
-// TestMissingOriginThatIsAllowed: a connection without an origin has an address that
-// can be printed.
+// TestMissingOriginThatIsAllowed: a connection without an origin
+// still has an address that can be printed.
 func TestMissingOriginThatIsAllowed(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addresses := make(chan string, 1)

@@ -35,8 +35,8 @@ func TestUpgradeAnswersAsNetHTTPDoes(t *testing.T) {
 	})
 }
 
-// TestUpgradeAddsNoHeaderThatNetHTTPDoesNot: an encoded body does not tell its type, and a nil
-// Date is none.
+// TestUpgradeAddsNoHeaderThatNetHTTPDoesNot: an encoded body gets no detected Content-Type, and
+// a nil Date suppresses the header.
 func TestUpgradeAddsNoHeaderThatNetHTTPDoesNot(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -52,7 +52,8 @@ func TestUpgradeAddsNoHeaderThatNetHTTPDoesNot(t *testing.T) {
 	})
 }
 
-// switchAndClose answers a handshake with WriteHeader, as coder does, and ends the connection.
+// switchAndClose answers a handshake with WriteHeader, as coder does,
+// and then closes the connection.
 func switchAndClose(t *testing.T, w http.ResponseWriter) {
 	w.WriteHeader(http.StatusSwitchingProtocols)
 	conn, _, err := http.NewResponseController(w).Hijack()
@@ -63,9 +64,9 @@ func switchAndClose(t *testing.T, w http.ResponseWriter) {
 	conn.Close()
 }
 
-// TestUpgradeAnswersWithTheHeadersInFront: what middleware in front of Upgrade has set is in the
-// answer of the handler, and in a handshake that the handler answers with WriteHeader, as coder
-// does. The encoding is not, because such a middleware does not see the body.
+// TestUpgradeAnswersWithTheHeadersInFront: headers set by middleware in front of Upgrade are in
+// the handler's answer, and also in a handshake that the handler answers with WriteHeader, as
+// coder does. A Content-Encoding is not, because such middleware does not see the body.
 func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		inner := wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -92,8 +93,8 @@ func TestUpgradeAnswersWithTheHeadersInFront(t *testing.T) {
 	})
 }
 
-// TestUpgradeAnswersWithoutLengthsInFront: what middleware in front says about the length of the body,
-// or about the connection, is not in the answer, as with net/http (RFC 9112 section 6.1).
+// TestUpgradeAnswersWithoutLengthsInFront: headers of middleware in front about the body's
+// length or the connection are not in the answer, as with net/http (RFC 9112 section 6.1).
 func TestUpgradeAnswersWithoutLengthsInFront(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		inner := wrap.around(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -123,9 +124,8 @@ func TestUpgradeAnswersWithoutLengthsInFront(t *testing.T) {
 	})
 }
 
-// TestUpgradeHijackSendsTheStatus: like net/http, Hijack sends a status that was
-// written before it. Some WebSocket libraries send the status of the handshake this
-// way.
+// TestUpgradeHijackSendsTheStatus: like net/http, Hijack sends a status that was written before
+// it. Some WebSocket libraries send the handshake's status this way.
 func TestUpgradeHijackSendsTheStatus(t *testing.T) {
 	t.Parallel()
 	for _, status := range []int{http.StatusSwitchingProtocols, http.StatusBadRequest} {
@@ -175,8 +175,8 @@ func TestUpgradeCutsNoResponseUnseen(t *testing.T) {
 	}
 }
 
-// TestLongHandshakeResponseIsNoFrame: a long handshake response takes two writes. The
-// second is not taken for a frame, whatever its first bytes are.
+// TestLongHandshakeResponseIsNoFrame: a long handshake response takes two writes. The second
+// must not be parsed as a frame, whatever its first bytes are.
 func TestLongHandshakeResponseIsNoFrame(t *testing.T) {
 	p, c, s := started(t)
 	_ = p
@@ -204,10 +204,10 @@ func TestLongHandshakeResponseIsNoFrame(t *testing.T) {
 	})
 }
 
-// TestHandshakeCannotBeUsedToFillMemory: a handler that streams its response, and never
-// hijacks, gets an error from Write when its client has gone.
+// TestHandshakeCannotBeUsedToFillMemory: a handler streams its response and never hijacks. When
+// its client has gone, its Write must return an error.
 func TestHandshakeCannotBeUsedToFillMemory(t *testing.T) {
-	const cap = 1 << 30 // after 10 s
+	const cap = 1 << 30 // reached after 10 s
 	both(t, func(t *testing.T, wrap wrapper) {
 		begun, ended := make(chan bool), make(chan bool)
 		var size atomic.Int64
@@ -232,7 +232,7 @@ func TestHandshakeCannotBeUsedToFillMemory(t *testing.T) {
 		<-begun
 		conn.Close()
 		if <-ended; size.Load() >= cap {
-			t.Errorf("the client is gone, the handler ran on; %d MB have gathered", size.Load()>>20)
+			t.Errorf("the client is gone, but the handler went on; %d MB have gathered", size.Load()>>20)
 		}
 	})
 }
@@ -266,8 +266,8 @@ func TestInterimStatusIsNotTheFinalOne(t *testing.T) {
 	})
 }
 
-// TestResponseMayBeFlushed: what refuses a handshake may flush, as some middleware does, and a
-// proxy may set headers before it hijacks and send them afterwards.
+// TestResponseMayBeFlushed: a handler that refuses a handshake may flush its response, as some
+// middleware does. A proxy may set headers before it hijacks, and send them afterwards.
 func TestResponseMayBeFlushed(t *testing.T) {
 	url := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("X-Flush") != "" {

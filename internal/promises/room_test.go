@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestMailboxOfOneIDMayBeLargerThanItsOutbox: the mailbox's limit, and not the
-// outbox's, applies to an id that is away.
+// TestMailboxOfOneIDMayBeLargerThanItsOutbox: for an id that is away, the mailbox's limit
+// applies, not the outbox's.
 func TestMailboxOfOneIDMayBeLargerThanItsOutbox(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithMailbox(time.Hour, 5000), gcpool.WithOutbox(100))
@@ -24,14 +24,14 @@ func TestMailboxOfOneIDMayBeLargerThanItsOutbox(t *testing.T) {
 			add(t, stream, "a", want[i])
 		}
 		if d := time.Since(start); d > 0 {
-			t.Errorf("Add waited %v for room in an outbox that nobody empties", d)
+			t.Errorf("Add waited %v for room in an outbox that no connection empties", d)
 		}
 		equal(t, "received", lines(t, bufio.NewReader(pipe(t, conns, "a")), 50), want)
 	})
 }
 
-// TestWaitingAddGoesOnAtOnce: an Add that waits for room continues as soon as there is
-// room, not at its next look.
+// TestWaitingAddGoesOnAtOnce: an Add that waits for room continues as
+// soon as there is room, not at its next check.
 func TestWaitingAddGoesOnAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithOutbox(1000))
@@ -41,13 +41,13 @@ func TestWaitingAddGoesOnAtOnce(t *testing.T) {
 			add(t, stream, "a", data)
 		}
 		if d := time.Since(start); d > 0 {
-			t.Errorf("the peer takes all at once, and 1,000 messages took %v", d)
+			t.Errorf("1,000 messages took %v, though the peer reads at once", d)
 		}
 	})
 }
 
-// TestOutboxOfEmptyMessagesIsFullAsWell: an outbox is limited in messages too, even if
-// they are empty.
+// TestOutboxOfEmptyMessagesIsFullAsWell: an outbox also has a limit
+// in messages, which applies even if they are empty.
 func TestOutboxOfEmptyMessagesIsFullAsWell(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithOverflow(gcpool.DropNewest))
@@ -65,9 +65,8 @@ func TestOutboxOfEmptyMessagesIsFullAsWell(t *testing.T) {
 	})
 }
 
-// TestMailFillsNoOutbox: mail of an id that is away takes no room in its outbox,
-// neither by bytes nor by number. An Add does not wait for the cluster's answer to the
-// one before.
+// TestMailFillsNoOutbox: the mail of an id that is away takes no room in its outbox, neither in
+// bytes nor in messages. An Add does not wait for the cluster's answer to the previous one.
 func TestMailFillsNoOutbox(t *testing.T) {
 	for size, letters := range map[int]int{100: 11, 0: 1300} {
 		synctest.Test(t, func(t *testing.T) {
@@ -86,17 +85,16 @@ func TestMailFillsNoOutbox(t *testing.T) {
 				add(t, stream, "a", "x")
 			}
 			if d := time.Since(start); d > time.Second {
-				t.Errorf("%d Adds of %d bytes, and 50 of one, for an id with nothing but mail took %v", letters, size, d)
+				t.Errorf("%d Adds of %d bytes and 50 of one byte took %v, though the id has only mail", letters, size, d)
 			}
 		})
 	}
 }
 
-// TestOnlyWhatIsOnItsWayFillsTheWay: only messages that are being forwarded count
-// toward the limit on forwarding. Mail does not, nor do messages that wait for a
-// connection here.
+// TestOnlyWhatIsOnItsWayFillsTheWay: only messages that are being forwarded count toward the
+// limit on forwarding. Mail does not count, nor do messages that wait for a connection here.
 func TestOnlyWhatIsOnItsWayFillsTheWay(t *testing.T) {
-	const ids, outbox = 200, 1000 // 125 messages may be on the way
+	const ids, outbox = 200, 1000 // so 125 messages may be forwarded at once
 	for _, here := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
 			p, conns, stream := started(t, gcpool.WithOutbox(outbox), gcpool.WithMailbox(time.Hour, 1<<20))

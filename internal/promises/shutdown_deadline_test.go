@@ -32,7 +32,7 @@ func testShutdownWithStalledPeersEndsWithItsContext(t *testing.T, wrap wrapper) 
 
 // shutdownWithStalledPeers returns an error if Shutdown ends too late.
 func shutdownWithStalledPeers(t *testing.T, wrap wrapper) (late error) {
-	const peers, size = 10, 8 << 20 // more than the system buffers
+	const peers, size = 10, 8 << 20 // more than the system's buffers hold
 	var reported atomic.Int64
 	p, conns, stream := started(t, gcpool.WithOutbox(size), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
 		if errors.Is(u.Err, gcpool.ErrClosed) && len(u.Data) == size {
@@ -115,7 +115,7 @@ func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrappe
 		raw, _ := serveMemory(t, wrap, verbatim(p, func() {}))("id=a")
 		synctest.Wait()
 		go func() {
-			for buf := make([]byte, 10); ; { // it reads but answers nothing
+			for buf := make([]byte, 10); ; { // reads, but answers nothing
 				if _, err := raw.Read(buf); err != nil {
 					return
 				}
@@ -133,7 +133,7 @@ func testShutdownWithoutDeadlineEndsThoughNobodyLeaves(t *testing.T, wrap wrappe
 // because it sends an alert first.
 func TestShutdownDoesNotWaitForTLS(t *testing.T) {
 	cert := httptest.NewUnstartedServer(nil)
-	cert.StartTLS() // only its certificate is used
+	cert.StartTLS() // only for its certificate
 	defer cert.Close()
 	both(t, func(t *testing.T, wrap wrapper) {
 		synctest.Test(t, func(t *testing.T) { testShutdownDoesNotWaitForTLS(t, wrap, cert.TLS.Clone()) })
@@ -190,8 +190,8 @@ func (s stubborn) SetWriteDeadline(time.Time) error {
 	return nil
 }
 
-// TestShutdownDoesNotWaitForAConnectionsDeadline: a connection may block in any method,
-// here SetWriteDeadline.
+// TestShutdownDoesNotWaitForAConnectionsDeadline: a connection may
+// block in any method, here in SetWriteDeadline.
 func TestShutdownDoesNotWaitForAConnectionsDeadline(t *testing.T) {
 	p, c, _ := started(t)
 	ours, peer := net.Pipe()
@@ -235,8 +235,8 @@ func TestShutdownDoesNotWaitForAConnectionsDeadline(t *testing.T) {
 	}
 }
 
-// TestShutdownSettlesWhatNobodyCan: some writes never end. When Shutdown gives up on
-// them, their messages still have an outcome.
+// TestShutdownSettlesWhatNobodyCan: some writes never end. When Shutdown gives them up, their
+// messages must still have an outcome.
 func TestShutdownSettlesWhatNobodyCan(t *testing.T) {
 	p, conns, stream := started(t)
 	free := make(chan struct{})

@@ -62,8 +62,8 @@ func testShutdownDrainsAndSaysGoodbye(t *testing.T, wrap wrapper) {
 	wg.Wait()
 }
 
-// readToTheGoodbye reads so many messages, numbered, and then a close frame with
-// status 1001.
+// readToTheGoodbye reads the given number of numbered messages, then
+// a close frame with status 1001.
 func readToTheGoodbye(ws *websocket.Conn, messages int) error {
 	for n := range messages {
 		f, err := ws.NewFrameReader()
@@ -134,7 +134,7 @@ func TestShutdownWakesThoseWhoWait(t *testing.T) {
 	})
 }
 
-// wakes begins a Shutdown, which is to end an Add at once.
+// wakes calls Shutdown, which must end a waiting Add at once.
 func wakes(t *testing.T, what string, p *gcpool.Pool, waiting <-chan error) {
 	t.Helper()
 	start := time.Now()
@@ -175,7 +175,7 @@ func TestWhatWasAddedBeforeStartComesFirst(t *testing.T) {
 		conns, stream := p.GetConn(name), p.GetStream(name)
 		in := bufio.NewReader(tcp(t, conns, "a"))
 		const before, all = 900, 1000
-		buf := make([]byte, 0, 20) // one buffer for all, because Add copies
+		buf := make([]byte, 0, 20) // one buffer for all messages, because Add copies
 		for i := range before {
 			buf = fmt.Append(buf[:0], i)
 			stream.Add("a", buf)
@@ -196,15 +196,15 @@ func TestWhatWasAddedBeforeStartComesFirst(t *testing.T) {
 	}
 }
 
-// A mute connection returns no error from its deadlines, so they do not tell whether it
-// is closed.
+// A mute connection returns no error from SetDeadline and the like,
+// so they do not reveal whether it is closed.
 type mute struct{ net.Conn }
 
 func (mute) SetWriteDeadline(time.Time) error { return nil }
 func (mute) SetDeadline(time.Time) error      { return nil }
 
 // TestShutdownSeesThatAnUpgradedHandlerHasReturned: Shutdown ends when the handler has
-// returned, even if its connection does not tell that it is closed.
+// returned, even if its connection does not reveal that it is closed.
 func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, c, _ := started(t)
@@ -236,8 +236,8 @@ func TestShutdownSeesThatAnUpgradedHandlerHasReturned(t *testing.T) {
 	})
 }
 
-// TestShutdownOfAFullStream: Shutdown ends with its context, however many messages wait
-// since before Start.
+// TestShutdownOfAFullStream: Shutdown ends with its context, however
+// many messages have waited since before Start.
 func TestShutdownOfAFullStream(t *testing.T) {
 	undisturbed(t, func() error { return shutdownOfAFullStream(t) })
 }
@@ -300,8 +300,8 @@ func TestShutdownWaitsForBothCloses(t *testing.T) {
 	})
 }
 
-// TestShutdownEndsTLSOfXNet with close_notify, also without Upgrade, where x/net closes the socket
-// once the handler has returned.
+// TestShutdownEndsTLSOfXNet: TLS ends with close_notify even without Upgrade, where x/net
+// closes the socket once the handler has returned.
 func TestShutdownEndsTLSOfXNet(t *testing.T) {
 	t.Parallel()
 	p, conns, _ := started(t)

@@ -15,16 +15,16 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestWhoAcknowledgesIsNotSilent: a message takes longer than two heartbeats, in the
-// outbox or in the operating system's buffers, so the peer cannot answer a ping. It
-// acknowledges data, and is not taken for silent.
+// TestWhoAcknowledgesIsNotSilent: a message spends more than two heartbeats in the outbox or in
+// the operating system's buffers, so the peer cannot answer a ping. It acknowledges data, and
+// so must not count as silent.
 func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 	t.Parallel()
-	const heartbeat = 3 * time.Second // a busy machine may keep the peer from reading for twice as long
+	const heartbeat = 3 * time.Second // twice this is longer than a busy machine might keep the peer from reading
 	for _, size := range []int{1 << 20, 150 << 10} {
 		for _, l := range slowLines(t) {
 			if !l.upgrade {
-				continue // is not pinged
+				continue // raw connections are not pinged
 			}
 			t.Run(fmt.Sprint(size, " bytes, ", l), func(t *testing.T) {
 				t.Parallel()
@@ -40,7 +40,7 @@ func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 				if err := <-outcome; err != nil {
 					t.Fatal(err)
 				}
-				for pings := 0; pings < 3; { // it answers now
+				for pings := 0; pings < 3; { // now it answers
 					b, err := r.ReadByte()
 					if err != nil {
 						t.Fatalf("after %d pings: %v; %+v", pings, err, p.Stats()[0])
@@ -55,8 +55,8 @@ func TestWhoAcknowledgesIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestWhoOnlyAcknowledgesIsSilent: the peer's operating system has received everything,
-// but no pong comes.
+// TestWhoOnlyAcknowledgesIsSilent: the peer's operating system has acknowledged everything, but
+// no pong comes, so the peer is closed as silent.
 func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 	for _, l := range slowLines(t) {
 		if !l.upgrade {
@@ -72,19 +72,19 @@ func TestWhoOnlyAcknowledgesIsSilent(t *testing.T) {
 				pushes++
 				return conns.Len() == 0
 			})
-			if pushes > 2000 { // with 3000, its buffer is full
-				t.Errorf("closed after %d", pushes)
+			if pushes > 2000 { // with 3000, the peer's buffer is full
+				t.Errorf("closed only after %d pushes", pushes)
 			}
 		})
 	}
 }
 
-// TestWhoTakesIsNotSilent: the peer reads all the time, but the operating system's
-// buffer grows, and the ping is behind it.
+// TestWhoTakesIsNotSilent: the peer reads all the time, but the operating system's buffer
+// grows, and the ping is at its end.
 func TestWhoTakesIsNotSilent(t *testing.T) {
 	slowLines(t)
 	t.Parallel()
-	const heartbeat = 3 * time.Second // a busy machine may keep the peer from reading for twice as long
+	const heartbeat = 3 * time.Second // twice this is longer than a busy machine might keep the peer from reading
 	p, conns, stream := started(t, gcpool.WithHeartbeat(heartbeat), gcpool.WithOverflow(gcpool.DropNewest))
 	l := line{"tcp", true, 16 << 10}
 	peer, r, _ := l.open(t, conns)
@@ -111,8 +111,8 @@ func TestWhoTakesIsNotSilent(t *testing.T) {
 	}
 }
 
-// TestWhoStopsIsSilent: a peer that stops is closed after two heartbeats, whatever it
-// took before.
+// TestWhoStopsIsSilent: a peer that stops reading and sending is
+// closed after two heartbeats, whatever it read before.
 func TestWhoStopsIsSilent(t *testing.T) {
 	t.Parallel()
 	slowLines(t)
@@ -139,24 +139,24 @@ func stops(t *testing.T, kind string) error {
 	if err := stream.Deliver(t.Context(), "a", make([]byte, 50<<10)); err != nil {
 		return err
 	}
-	time.Sleep(d + d/2) // it is quiet, and looked at
+	time.Sleep(d + d/2) // long enough to be quiet and to be checked
 	if _, err := io.ReadFull(r, make([]byte, 40<<10)); err != nil {
 		return err
 	}
 	time.Sleep(d / 10)
-	peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}) // alive; and from now on it neither sends nor takes anything
+	peer.Write([]byte{0x8a, 0x80, 0, 0, 0, 0}) // a pong; from now on the peer neither sends nor reads
 	start := time.Now()
 	for conns.Len() == 1 && time.Since(start) < 10*time.Second {
 		time.Sleep(5 * time.Millisecond)
 	}
 	if took := time.Since(start); took > 2*d+d/2+d/10 {
-		return fmt.Errorf("a peer that neither sent nor took anything was closed after %.2f heartbeats, want 2 and a look (a quarter)", took.Seconds()/d.Seconds())
+		return fmt.Errorf("a peer that neither sent nor read was closed after %.2f heartbeats, want 2 and a quarter for the check", took.Seconds()/d.Seconds())
 	}
 	return nil
 }
 
-// TestWhoSendsIsNotSilent: a peer that sends is not silent, even if it takes nothing
-// for longer than two heartbeats.
+// TestWhoSendsIsNotSilent: a peer that sends is not silent, even if
+// it reads nothing for longer than two heartbeats.
 func TestWhoSendsIsNotSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
@@ -176,8 +176,8 @@ func TestWhoSendsIsNotSilent(t *testing.T) {
 	})
 }
 
-// TestStalledWriteIsNoSignOfLife: a peer that neither sends nor takes anything is
-// closed long before the write timeout.
+// TestStalledWriteIsNoSignOfLife: a peer that neither sends nor reads
+// is closed long before the write timeout.
 func TestStalledWriteIsNoSignOfLife(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithHeartbeat(10*time.Second), gcpool.WithWriteTimeout(time.Hour))
@@ -189,7 +189,7 @@ func TestStalledWriteIsNoSignOfLife(t *testing.T) {
 		add(t, stream, "a", "x")
 		time.Sleep(25 * time.Second)
 		if conns.Len() == 1 {
-			t.Error("connected still")
+			t.Error("the connection is still in the pool")
 		}
 	})
 }
@@ -241,7 +241,7 @@ func TestPeerIsNotSilentBehindABatchElsewhere(t *testing.T) {
 	})
 }
 
-// slowErr is a context of the application's whose Err takes a time, once.
+// slowErr is a context of the application's own type. One call of its Err takes a while.
 type slowErr struct {
 	context.Context
 	takes *atomic.Int64 // ns
@@ -252,8 +252,9 @@ func (s slowErr) Err() error {
 	return nil
 }
 
-// TestNobodyIsSilentWhileAHeartbeatIsHeldUp: as when the process is stopped in the middle of it.
-// The peers answer pings, but none was sent meanwhile.
+// TestNobodyIsSilentWhileAHeartbeatIsHeldUp: a heartbeat is interrupted,
+// as when the process is stopped in the middle of it. The peers answer
+// pings, but get none in that time, and must not be removed.
 func TestNobodyIsSilentWhileAHeartbeatIsHeldUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, _ := started(t, gcpool.WithHeartbeat(2*time.Second))

@@ -38,8 +38,8 @@ func TestUnixReaderIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestUnixReaderOfTheApplicationIsNotSlow: the pool's message waits for one of the
-// application's. Progress of the application's message counts too.
+// TestUnixReaderOfTheApplicationIsNotSlow: the pool's message waits for a message of the
+// application, whose progress counts too.
 func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 	slowLines(t)
 	t.Parallel()
@@ -50,7 +50,7 @@ func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 		go ws.Write(make([]byte, 4<<20))
 		return nil
 	})
-	if _, err := r.ReadByte(); err != nil { // it is under way
+	if _, err := r.ReadByte(); err != nil { // the message has begun
 		t.Fatal(err)
 	}
 	add(t, stream, "a", "behind")
@@ -61,8 +61,8 @@ func TestUnixReaderOfTheApplicationIsNotSlow(t *testing.T) {
 	}
 }
 
-// TestSmallSendBufferHidesNoReader: between two looks, the peer acknowledges some bytes
-// and the buffer takes as many new ones. The peer still counts as reading.
+// TestSmallSendBufferHidesNoReader: between two checks, the peer acknowledges some bytes, and
+// the buffer takes the same number of new ones. The peer still counts as reading.
 func TestSmallSendBufferHidesNoReader(t *testing.T) {
 	t.Parallel()
 	slowLines(t)
@@ -79,7 +79,7 @@ func TestSmallSendBufferHidesNoReader(t *testing.T) {
 						t.Fatal(err)
 					}
 				}
-				for i := range 12 { // a burst every so often
+				for i := range 12 { // a burst from time to time
 					time.Sleep(long / 4)
 					if n, err := io.ReadFull(r, make([]byte, 8<<10)); err != nil {
 						t.Fatalf("after %d bytes: %v; %+v", i*8<<10+n, err, p.Stats()[0])

@@ -22,8 +22,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// Whether a peer is slow only its system can say, so these run on real sockets: a pipe
-// has no buffer that could hide it. They mostly wait, so many run at once.
+// Only the operating system knows whether a peer is slow, so these tests use real sockets; a
+// pipe has no buffer that could hide it. The tests mostly wait, so many run at once.
 
 func TestMain(m *testing.M) {
 	flag.Parse()
@@ -31,11 +31,11 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A line connects a pool and a peer whose operating system holds up to window bytes
-// that the peer has not read, as far as the kind of socket allows that.
+// A line connects a pool and a peer whose operating system holds up to window bytes that the
+// peer has not read, as far as the kind of socket allows a limit.
 type line struct {
 	kind    string // tcp, tls or unix
-	upgrade bool   // a WebSocket under Upgrade, else the bare connection
+	upgrade bool   // a WebSocket under Upgrade, or else a raw connection
 	window  int
 }
 
@@ -46,10 +46,10 @@ func (l line) String() string {
 	return "raw " + l.kind
 }
 
-// slowLines returns lines to peers whose operating system can be asked.
+// slowLines returns lines to peers whose acknowledgements the operating system reports.
 func slowLines(t *testing.T) (all []line) {
 	if runtime.GOOS != "linux" && runtime.GOOS != "darwin" {
-		t.Skip("this system does not tell what a peer has acknowledged")
+		t.Skip("this system does not report what a peer has acknowledged")
 	}
 	for _, kind := range []string{"tcp", "tls", "unix"} {
 		all = append(all, line{kind, true, 64 << 10}, line{kind, false, 64 << 10})
@@ -57,8 +57,8 @@ func slowLines(t *testing.T) (all []line) {
 	return all
 }
 
-// open adds a connection as "a", and returns the peer's end and what the pool's end is
-// on.
+// open adds a connection as "a". It returns the peer's end, and the
+// connection under the pool's end.
 func (l line) open(t *testing.T, conns *gcpool.ConnPool) (peer net.Conn, r *bufio.Reader, under net.Conn) {
 	t.Helper()
 	network, addr := "tcp", "127.0.0.1:0"
@@ -92,7 +92,7 @@ func (l line) open(t *testing.T, conns *gcpool.ConnPool) (peer net.Conn, r *bufi
 		})
 	}
 	d := net.Dialer{Control: func(_, _ string, c syscall.RawConn) (err error) {
-		c.Control(func(fd uintptr) { err = setWindow(fd, l.window/2) }) // Linux makes it twice as much
+		c.Control(func(fd uintptr) { err = setWindow(fd, l.window/2) }) // Linux doubles it
 		return err
 	}}
 	peer, err = d.Dial(network, listener.Addr().String())
@@ -110,7 +110,7 @@ func (l line) open(t *testing.T, conns *gcpool.ConnPool) (peer net.Conn, r *bufi
 		}
 		t.Cleanup(func() { ours.Close() })
 		if l.kind == "tls" {
-			srv.StartTLS() // has a certificate
+			srv.StartTLS() // for its certificate
 			secure := tls.Server(ours, srv.TLS)
 			go secure.Handshake()
 			if err := peer.(*tls.Conn).Handshake(); err != nil {
@@ -161,8 +161,8 @@ func read(r io.Reader, n, rate int) (got int, err error) {
 	return got, err
 }
 
-// TestSteadyReaderIsNotSlow: Add waits for a steady reader with a full outbox, however
-// much of its reading the operating system's buffer hides.
+// TestSteadyReaderIsNotSlow: with a full outbox, Add waits for a steady reader, however much of
+// its reading is hidden by the operating system's buffer.
 func TestSteadyReaderIsNotSlow(t *testing.T) {
 	t.Parallel()
 	for _, l := range slowLines(t) {
@@ -193,8 +193,8 @@ func steadyReader(t *testing.T, l line) error {
 	return nil
 }
 
-// TestWhoAcknowledgesIsNotTimedOut: the waiting messages take far longer than the write
-// timeout, and so does each write, but the peer acknowledges data all the time.
+// TestWhoAcknowledgesIsNotTimedOut: the waiting messages, and each single write, take far
+// longer than the write timeout, but the peer acknowledges data all the time.
 func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	t.Parallel()
 	for _, l := range slowLines(t) {
@@ -222,8 +222,7 @@ func TestWhoAcknowledgesIsNotTimedOut(t *testing.T) {
 	}
 }
 
-// TestWhoStopsIsTimedOut: a peer that stops, at once or later, is closed as a slow
-// peer.
+// TestWhoStopsIsTimedOut: a peer that stops reading, at once or later, is closed as slow.
 func TestWhoStopsIsTimedOut(t *testing.T) {
 	t.Parallel()
 	for _, l := range slowLines(t) {

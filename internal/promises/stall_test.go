@@ -14,14 +14,14 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestPeerThatStallsAgainIsClosed: a peer stalls, catches up and stalls again. It is
+// TestPeerThatStallsAgainIsClosed: a peer stalls, catches up and stalls again. It must be
 // closed after the write timeout, as it would have been the first time.
 func TestPeerThatStallsAgainIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithWriteTimeout(2*time.Second))
 		peer := pipe(t, conns, "a")
 		add(t, stream, "a", "1")
-		time.Sleep(time.Second) // by now its writer serves no other id
+		time.Sleep(time.Second) // by now the peer's writer serves no other id
 		add(t, stream, "a", "2")
 		lines(t, bufio.NewReader(peer), 1)
 		start := time.Now()
@@ -45,7 +45,7 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 			stuck, writes, gate := f.write, 0, make(chan bool)
 			f.write = func(data []byte) (int, error) {
 				if writes++; writes == 1 || writes == 4 {
-					<-gate // meanwhile more messages gather
+					<-gate // more messages gather in the meantime
 				}
 				if writes > taken {
 					return stuck(data)
@@ -64,14 +64,14 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 				synctest.Wait()
 			}
 			push(4) // 0, then 1 to 3 in one piece
-			push(8) // 4 to 7 in another, and the connection takes some of them
+			push(8) // 4 to 7 in another, of which the connection takes some
 			time.Sleep(10 * time.Second)
 			synctest.Wait()
 			equal(t, "undelivered", r.take(t, gcpool.ErrSlow), all[taken:])
 			if s := settled(t, p); int(s.Written) != taken {
 				t.Errorf("%d written, want %d", s.Written, taken)
 			}
-			free() // this changes nothing now
+			free() // too late to change anything
 			synctest.Wait()
 			if s := settled(t, p); int(s.Written) != taken {
 				t.Errorf("%d written in the end, want %d", s.Written, taken)
@@ -80,8 +80,7 @@ func TestOutcomesOfAConnectionThatIsGivenUp(t *testing.T) {
 	}
 }
 
-// TestBusyIDsLetOthersThrough: an id that always has more to send does not keep a
-// writer to itself.
+// TestBusyIDsLetOthersThrough: an id that always has more to send must not keep a writer to itself.
 func TestBusyIDsLetOthersThrough(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const most = 1000
@@ -105,18 +104,18 @@ func TestBusyIDsLetOthersThrough(t *testing.T) {
 			return len(data), nil
 		}
 		conns.Add("other", f)
-		add(t, stream, "other", "hello") // it queues up, because all writers are busy
+		add(t, stream, "other", "hello") // waits in line, because all writers are busy
 		synctest.Wait()
 		close(gate)
 		synctest.Wait()
 		if before > 100 {
-			t.Errorf("another was served after %d turns", before)
+			t.Errorf("another id was served only after %d turns", before)
 		}
 	})
 }
 
-// TestDelBehindAConnectionThatHeedsNothing: the previous connection hangs and ignores
-// Close. Del still closes the present one at once.
+// TestDelBehindAConnectionThatHeedsNothing: the previous connection hangs and ignores Close.
+// Del must still close the present one at once.
 func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
@@ -139,9 +138,8 @@ func TestDelBehindAConnectionThatHeedsNothing(t *testing.T) {
 	})
 }
 
-// TestWhatWaitsBehindAWriteIsReportedOnce: when a connection is removed during a write,
-// the messages behind the write have one outcome, and are not sent to the next
-// connection.
+// TestWhatWaitsBehindAWriteIsReportedOnce: when a connection is removed during a write, the
+// messages behind that write have exactly one outcome, and are not sent to the next connection.
 func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
 	for _, later := range []time.Duration{5 * time.Millisecond, time.Second} { // the write is still running, or has been given up
 		synctest.Test(t, func(t *testing.T) {
@@ -163,8 +161,8 @@ func TestWhatWaitsBehindAWriteIsReportedOnce(t *testing.T) {
 	}
 }
 
-// TestWriteThatEndsLongAfterCloseIsBelieved: a write may end long after Close and
-// report that all was written. The pool believes it.
+// TestWriteThatEndsLongAfterCloseIsBelieved: a write may end long after Close and report that
+// everything was written. The pool must believe it.
 func TestWriteThatEndsLongAfterCloseIsBelieved(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t, gcpool.WithWriteTimeout(time.Second))

@@ -133,8 +133,8 @@ func TestReceiveBeforeStart(t *testing.T) {
 	})
 }
 
-// TestReceiveThatWaitedForStartWaitsForNoHook: a Broadcast of another process waits for a place
-// before Start. After Start it goes on, although the hooks are slow.
+// TestReceiveThatWaitedForStartWaitsForNoHook: before Start, a Broadcast from another process
+// waits for room. After Start it must go on, even though the hooks are slow.
 func TestReceiveThatWaitedForStartWaitsForNoHook(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		busy := make(chan bool)
@@ -146,7 +146,7 @@ func TestReceiveThatWaitedForStartWaitsForNoHook(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, id := range []string{"a", "b", "c"} {
-			conns.Kick(id, 1000, "") // one report is with the hook, and more than WithBuffer wait for it
+			conns.Kick(id, 1000, "") // one report in the hook, and more than WithBuffer waiting for it
 		}
 		received := make(chan error, 1)
 		go func() {

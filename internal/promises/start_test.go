@@ -26,7 +26,7 @@ func idle(t *testing.T, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, 
 	return known(p)
 }
 
-// peerOf connects id over memory, and reads what comes for it within an hour.
+// peerOf connects id over memory, and returns a reader of what arrives within an hour.
 func peerOf(t *testing.T, c *gcpool.ConnPool, id string) *bufio.Reader {
 	t.Helper()
 	peer := pipe(t, c, id)
@@ -85,8 +85,8 @@ func TestUnknownIDsAreDecidedAtStart(t *testing.T) {
 	}
 }
 
-// TestMailboxKeepsSinceStart: for messages that were added before Start, the time in
-// the mailbox begins at Start.
+// TestMailboxKeepsSinceStart: for messages added before Start, the
+// time in the mailbox counts from Start.
 func TestMailboxKeepsSinceStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports
@@ -103,7 +103,7 @@ func TestMailboxKeepsSinceStart(t *testing.T) {
 	})
 }
 
-// TestDeliverBeforeStart: Deliver returns the outcome that its message has at Start.
+// TestDeliverBeforeStart: Deliver returns the outcome that its message gets at Start.
 func TestDeliverBeforeStart(t *testing.T) {
 	for mailbox, want := range map[int]error{0: gcpool.ErrNotConnected, 1000: gcpool.ErrKept} {
 		synctest.Test(t, func(t *testing.T) {
@@ -117,7 +117,8 @@ func TestDeliverBeforeStart(t *testing.T) {
 	}
 }
 
-// TestForgottenStartIsTold: whoever waits in vain for Start learns that from the error.
+// TestForgottenStartIsTold: the error of a call that waited for Start without success says that
+// Start has not been called.
 func TestForgottenStartIsTold(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t, gcpool.WithBuffer(2))
@@ -141,13 +142,13 @@ func TestForgottenStartIsTold(t *testing.T) {
 		p.Start()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := stream.Deliver(ctx, "here", []byte("5")); err != context.DeadlineExceeded { // nobody reads
+		if err := stream.Deliver(ctx, "here", []byte("5")); err != context.DeadlineExceeded { // the peer does not read
 			t.Errorf("after Start: %v", err)
 		}
 	})
 }
 
-// TestTakeoverBeforeStart: the newest connection gets all messages, the old one none.
+// TestTakeoverBeforeStart: the newest connection gets all messages, the old one gets none.
 func TestTakeoverBeforeStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, conns, stream := idle(t)
@@ -214,7 +215,7 @@ func TestBroadcastBeforeStart(t *testing.T) {
 			t.Errorf("%+v, Len %d", s, stream.Len())
 		}
 		late := peerOf(t, conns, "late")
-		add(t, stream, "late", "2") // the third place: a Broadcast takes one
+		add(t, stream, "late", "2") // takes the third place; the Broadcast takes only one
 		p.Start()
 		equal(t, "a", lines(t, a, 1), []string{"all"})
 		equal(t, "b", lines(t, b, 1), []string{"all"})
@@ -222,8 +223,8 @@ func TestBroadcastBeforeStart(t *testing.T) {
 	})
 }
 
-// TestAddBeyondTheBuffer: with a full buffer, Add waits until Start, until its context
-// ends or until Shutdown. Reports in the meantime make no room.
+// TestAddBeyondTheBuffer: with a full buffer, Add waits until Start, until its context ends, or
+// until Shutdown. Reports made in the meantime free no room.
 func TestAddBeyondTheBuffer(t *testing.T) {
 	push := map[string]func(ctx context.Context, s *gcpool.StreamPool) error{
 		"Add":       func(ctx context.Context, s *gcpool.StreamPool) error { return s.AddContext(ctx, "a", []byte("2")) },
@@ -260,7 +261,7 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 				})
 				err := push(ctx, stream)
 				if end == "ctx" {
-					err = errors.Unwrap(err) // it says that Start has not been called
+					err = errors.Unwrap(err) // the outer error says that Start has not been called
 				}
 				if err != want || time.Since(start) != time.Minute {
 					t.Errorf("%s, ended by %s: %v after %v", what, end, err, time.Since(start))
@@ -274,8 +275,8 @@ func TestAddBeyondTheBuffer(t *testing.T) {
 	}
 }
 
-// TestShutdownWakesABroadcastToNobody: Shutdown ends a waiting Broadcast to nobody,
-// which then does not go to a cluster either.
+// TestShutdownWakesABroadcastToNobody: Shutdown ends a waiting Broadcast that has no
+// connections to go to. The Broadcast does not go to a cluster either.
 func TestShutdownWakesABroadcastToNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, _, stream := idle(t, gcpool.WithBuffer(1))

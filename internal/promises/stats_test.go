@@ -11,7 +11,7 @@ import (
 	"time"
 )
 
-// TestStatsOfConnections: one snapshot of Stats is consistent.
+// TestStatsOfConnections: each snapshot of Stats is consistent.
 func TestStatsOfConnections(t *testing.T) {
 	pool, conns, _ := started(t)
 	end := time.Now().Add(300 * time.Millisecond)
@@ -51,7 +51,7 @@ func TestStatsKnowWhatDeliverReturned(t *testing.T) {
 		}
 	}
 	if late > 0 {
-		t.Errorf("%d times Deliver had returned and Stats said waiting", late)
+		t.Errorf("%d times Stats still counted a message as waiting after its Deliver had returned", late)
 	}
 }
 
@@ -72,7 +72,7 @@ func TestLatencyIsThatOfASample(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		s, want := p.Stats()[0], [16]uint64{5: samples} // of up to 3.2 ms
+		s, want := p.Stats()[0], [16]uint64{5: samples} // element 5 is for up to 3.2 ms
 		if s.Latency != want || s.LatencySum != samples*3*time.Millisecond {
 			t.Errorf("%d samples of each size, %v in all; want %d, of 3 ms", s.Latency, s.LatencySum, samples)
 		}

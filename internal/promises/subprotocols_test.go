@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// agreed connects with the subprotocols that a client offers. It returns the
-// subprotocol that the client is told, and those that the handler sees.
+// agreed connects with the subprotocols that a client offers. It returns the subprotocol in the
+// response to the client, and those that the handler sees.
 func agreed(t *testing.T, addr string, offered ...string) (told, seen string) {
 	t.Helper()
 	config, err := websocket.NewConfig("ws://"+addr+"/", "http://"+addr)
@@ -28,10 +28,10 @@ func agreed(t *testing.T, addr string, offered ...string) (told, seen string) {
 	if err := websocket.Message.Receive(ws, &seen); err != nil {
 		t.Fatal(err)
 	}
-	return strings.Join(config.Protocol, " "), seen // left as it was if none was agreed to
+	return strings.Join(config.Protocol, " "), seen // still as offered, if none was agreed on
 }
 
-// protocols tells its client which subprotocols were agreed to.
+// protocols sends its client the subprotocols that were agreed on.
 var protocols = websocket.Handler(func(ws *websocket.Conn) { websocket.Message.Send(ws, fmt.Sprint(ws.Config().Protocol)) })
 
 // TestNoSubprotocolIsChosenThatNobodyNamed: if the server names no subprotocol, none is
@@ -79,8 +79,8 @@ func TestSubprotocolsChoosesTheFirstOfTheServers(t *testing.T) {
 	})
 }
 
-// TestSubprotocolsLeavesNothingOfWhatWasOffered: the application's own handshake admits
-// a client whose subprotocols the server does not name. The handler sees none of them.
+// TestSubprotocolsLeavesNothingOfWhatWasOffered: the application's own handshake admits a client
+// even though the server names none of its subprotocols. The handler must see none of them.
 func TestSubprotocolsLeavesNothingOfWhatWasOffered(t *testing.T) {
 	own := func(*websocket.Config, *http.Request) error { return nil }
 	addr := serve(t, nil, websocket.Server{Handshake: gcpool.Subprotocols(own, "chat"), Handler: protocols})
@@ -89,8 +89,7 @@ func TestSubprotocolsLeavesNothingOfWhatWasOffered(t *testing.T) {
 	}
 }
 
-// TestSubprotocolsOfAClient: the client of x/net checks the subprotocol that it is
-// told.
+// TestSubprotocolsOfAClient: x/net's client checks the subprotocol in the response.
 func TestSubprotocolsOfAClient(t *testing.T) {
 	both(t, func(t *testing.T, wrap wrapper) {
 		addr := serve(t, wrap, websocket.Server{Handshake: gcpool.Subprotocols(nil, "chat.v2", "chat.v1"), Handler: protocols})

@@ -13,8 +13,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestTakeoverLetsAWriteEnd: at a takeover, a write that still makes progress may end
-// before its connection is closed.
+// TestTakeoverLetsAWriteEnd: at a takeover, a write that still makes progress can end before
+// its connection is closed.
 func TestTakeoverLetsAWriteEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
@@ -45,13 +45,13 @@ func TestTakeoverDuringAWriteIsTold(t *testing.T) {
 	})
 }
 
-// TestTakeoverDoesNotWaitForASlowPeer: the old peer reads slowly. The new connection
-// does not wait for it.
+// TestTakeoverDoesNotWaitForASlowPeer: the old peer reads slowly. The
+// new connection must not wait for it.
 func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, conns, stream := started(t)
 		raw := upgradedPipe(t, conns)
-		add(t, stream, "a", strings.Repeat("x", 900_000)) // there is room for more
+		add(t, stream, "a", strings.Repeat("x", 900_000)) // leaves room for more
 		io.ReadFull(raw, make([]byte, 1))
 		go func() {
 			for buf := make([]byte, 64<<10); ; {
@@ -72,8 +72,8 @@ func TestTakeoverDoesNotWaitForASlowPeer(t *testing.T) {
 	})
 }
 
-// TestNewConnectionIsNotJudgedByTheOldOnesStall: the old connection stalled with a full
-// outbox. The overflow policy does not close the new one for that.
+// TestNewConnectionIsNotJudgedByTheOldOnesStall: the old connection stalled with a full outbox.
+// The overflow policy must not close the new one because of that.
 func TestNewConnectionIsNotJudgedByTheOldOnesStall(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var r reports

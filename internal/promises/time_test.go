@@ -13,10 +13,10 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// watch is how late the pool may notice that a write is stuck.
+// watch is how long the pool may take to notice that a write is stuck.
 const watch = 10 * time.Millisecond
 
-// within fails unless the time since start is d, or up to slack more.
+// within fails the test unless d has passed since start, or up to slack more.
 func within(t *testing.T, what string, start time.Time, d, slack time.Duration) {
 	t.Helper()
 	if took := time.Since(start); took < d || took > d+slack {
@@ -69,8 +69,8 @@ func TestSlowReaderIsNotClosedWhileItReads(t *testing.T) {
 	})
 }
 
-// full fills the outbox of a peer that reads nothing with ten messages, and waits until
-// the peer has been stalled for d. The first of the messages is being written.
+// full fills the outbox of a peer that reads nothing with ten messages, the first of which is
+// being written. It returns once the peer has been stalled for d.
 func full(t *testing.T, d time.Duration, opts ...gcpool.Option) (*gcpool.Pool, *gcpool.ConnPool, *gcpool.StreamPool, net.Conn) {
 	t.Helper()
 	p, conns, stream := started(t, append(opts, gcpool.WithOutbox(100))...)

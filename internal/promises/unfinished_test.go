@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestPongsDoNotProlongAnUnfinishedMessage: its peer pings, the library answers, and its
-// message makes no progress.
+// TestPongsDoNotProlongAnUnfinishedMessage: the library answers the peer's pings but leaves its
+// own message unfinished. The pongs must not count as progress of that message.
 func TestPongsDoNotProlongAnUnfinishedMessage(t *testing.T) {
 	_, conns, stream := started(t, gcpool.WithWriteTimeout(500*time.Millisecond))
 	addr := serve(t, gcpool.Upgrade, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -42,9 +42,9 @@ func TestPongsDoNotProlongAnUnfinishedMessage(t *testing.T) {
 	select {
 	case err := <-outcome:
 		if err == nil {
-			t.Error("written into the message")
+			t.Error("the pool wrote into the unfinished message")
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("waits still, 40 times as long as it may")
+		t.Error("the pool still waits after 40 times the write timeout")
 	}
 }

@@ -40,8 +40,8 @@ func TestUpgradedConnectionIsANetConn(t *testing.T) {
 	})
 }
 
-// behindMiddleware returns a TLS server, its connections and its stream. One middleware
-// is in front of Upgrade, and one is behind it.
+// behindMiddleware returns a TLS server, its connections and its stream, with one middleware in
+// front of Upgrade and one behind it.
 func behindMiddleware(t *testing.T) (*httptest.Server, *gcpool.ConnPool, *gcpool.StreamPool) {
 	p, conns, stream := started(t)
 	type key struct{}
@@ -197,7 +197,7 @@ func (s *syncBuffer) String() string {
 
 func TestUpgradeClearsTheServersDeadlines(t *testing.T) {
 	t.Parallel()
-	const deadline = 5 * time.Second // the handshake needs a part of it, which a busy machine makes longer
+	const deadline = 5 * time.Second // the handshake takes part of it, more on a busy machine
 	p, conns, stream := started(t)
 	srv := httptest.NewUnstartedServer(gcpool.Upgrade(verbatim(p, func() {})))
 	srv.Config.ReadTimeout, srv.Config.WriteTimeout = deadline, deadline
@@ -214,12 +214,12 @@ func TestNothingFollowsACutFrame(t *testing.T) {
 	const response = "HTTP/1.1 101 Switching Protocols\r\n\r\n"
 	for _, test := range []struct {
 		writes []string
-		taken  int // bytes taken of the write that fails
+		taken  int // how many bytes the failing write took
 		want   string
 	}{
 		{[]string{"\x81\x03cut"}, 3, "\x81\x03c"},
 		{[]string{"\x81\x06con", "cut"}, 0, "\x81\x06con"},
-		{[]string{"\x81\x03cut"}, 0, "\x81\x04next"}, // the peer has seen nothing of the cut frame
+		{[]string{"\x81\x03cut"}, 0, "\x81\x04next"}, // the peer has seen none of the cut frame
 	} {
 		f := newFaulty()
 		var wrote bytes.Buffer
@@ -267,8 +267,8 @@ func (b bomb) Write(p []byte) (int, error) {
 	return b.Conn.Write(p)
 }
 
-// TestPanicUnderUpgradeEndsTheConnection: a connection panics in a Write of the
-// handler. No lock stays held, so Shutdown ends.
+// TestPanicUnderUpgradeEndsTheConnection: a connection panics in a Write of the handler. No
+// lock may stay held, so Shutdown must end.
 func TestPanicUnderUpgradeEndsTheConnection(t *testing.T) {
 	p, c, _ := started(t)
 	m := newMemory()
@@ -296,8 +296,8 @@ func TestPanicUnderUpgradeEndsTheConnection(t *testing.T) {
 	}
 }
 
-// TestUpgradeKeepsTheServersValues: the handler runs after net/http has ended its context, and
-// finds net/http's own values all the same.
+// TestUpgradeKeepsTheServersValues: the handler still finds net/http's own values after
+// net/http has ended the request's context.
 func TestUpgradeKeepsTheServersValues(t *testing.T) {
 	type found struct {
 		server *http.Server

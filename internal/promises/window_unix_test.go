@@ -11,7 +11,7 @@ func setWindow(fd uintptr, n int) error {
 	return syscall.SetsockoptInt(int(fd), syscall.SOL_SOCKET, syscall.SO_RCVBUF, n)
 }
 
-// unlimit takes back TCP_NOTSENT_LOWAT.
+// unlimit undoes TCP_NOTSENT_LOWAT.
 func unlimit(fd uintptr) error {
 	option := 25
 	if runtime.GOOS == "darwin" {
