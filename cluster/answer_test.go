@@ -13,8 +13,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestReasons: each outcome travels as what it is, and one that is not known is
-// never taken for written.
+// TestReasons: each outcome travels unchanged, and an unknown error must never arrive as written.
 func TestReasons(t *testing.T) {
 	for err, want := range map[error]error{
 		nil:                               nil,
@@ -33,8 +32,7 @@ func TestReasons(t *testing.T) {
 	}
 }
 
-// TestAnswersThatMakeNoSense: they are counted, and the request waits for one that
-// does.
+// TestAnswersThatMakeNoSense: malformed answers are counted, and the request waits for a valid one.
 func TestAnswersThatMakeNoSense(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -66,7 +64,7 @@ func TestAnswersThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// TestStrangeStatus: only that nobody listens ends a request.
+// TestStrangeStatus: of all NATS statuses, only "no responders" ends a request.
 func TestStrangeStatus(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -81,8 +79,7 @@ func TestStrangeStatus(t *testing.T) {
 	}
 }
 
-// TestWhereWhileMoving: the question is asked again when an id has just left the
-// node that it went to.
+// TestWhereWhileMoving: when an id has just left the node that was asked, Where asks again.
 func TestWhereWhileMoving(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -101,7 +98,7 @@ func TestWhereWhileMoving(t *testing.T) {
 	}
 }
 
-// TestWhereAsksOnlyOthers: of an id that is here NATS is not asked.
+// TestWhereAsksOnlyOthers: Where does not ask NATS about an id that is connected here.
 func TestWhereAsksOnlyOthers(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -111,8 +108,8 @@ func TestWhereAsksOnlyOthers(t *testing.T) {
 	}
 }
 
-// TestAnswersInPieces: many answers to one node go together, but not in a message
-// beyond what NATS takes.
+// TestAnswersInPieces: many answers to one node travel together, but
+// never in a message larger than NATS takes.
 func TestAnswersInPieces(t *testing.T) {
 	n := bare("n")
 	codes := make([]byte, 1000)
@@ -129,8 +126,8 @@ func TestAnswersInPieces(t *testing.T) {
 	}
 }
 
-// TestFullOutboxElsewhere: what comes for a peer that reads waits for room there, as
-// it would here.
+// TestFullOutboxElsewhere: messages for a peer that reads wait for room in its outbox on the
+// other node, as they would here.
 func TestFullOutboxElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	b, g := join(t, s.ClientURL(), gcpool.WithOutbox(10<<10)), haunt(t, s.ClientURL(), "g", nil)
@@ -140,7 +137,7 @@ func TestFullOutboxElsewhere(t *testing.T) {
 	for range 9 {
 		batch = append(batch, strings.Repeat("x", 1000))
 	}
-	for range requests { // faster than she can read
+	for range requests { // faster than alice can read
 		g.sends(b, push, "alice", batch...)
 	}
 	for range requests * len(batch) {
@@ -157,8 +154,8 @@ func TestFullOutboxElsewhere(t *testing.T) {
 	}
 }
 
-// TestTooLargeElsewhere: a message that is too large for the node where the id is
-// comes back as that, and keeps none behind it.
+// TestTooLargeElsewhere: a message that is too large for the id's node comes back with that
+// error, and holds up no message behind it.
 func TestTooLargeElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL(), gcpool.WithOutbox(1000))
@@ -171,14 +168,15 @@ func TestTooLargeElsewhere(t *testing.T) {
 		t.Errorf("outcomes %v, want %v", codes, want)
 	}
 	if u.read() != "1" || u.read() != "2" {
-		t.Error("the others did not come")
+		t.Error("the other messages did not arrive")
 	}
 	if err := a.stream.Deliver(t.Context(), "alice", make([]byte, 2000)); !errors.Is(err, gcpool.ErrTooLarge) {
 		t.Errorf("Deliver: %v", err)
 	}
 }
 
-// TestShutDownElsewhere: a pool that is shut down takes nothing, and gives no outcome.
+// TestShutDownElsewhere: a pool that is shut down takes no messages,
+// and reports no outcome for them.
 func TestShutDownElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	b, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -194,8 +192,8 @@ func TestShutDownElsewhere(t *testing.T) {
 	}
 }
 
-// TestBroadcastElsewhere: one for a pool that is not here, or no more, is no trouble;
-// one of no node is malformed, and reaches nobody.
+// TestBroadcastElsewhere: a Broadcast for a pool that is not here, or no longer, is not an
+// error. A Broadcast from something that is not a node is malformed, and reaches no connection.
 func TestBroadcastElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	b := join(t, s.ClientURL())
@@ -206,7 +204,7 @@ func TestBroadcastElsewhere(t *testing.T) {
 	node := strings.Repeat("g", 22)
 	spread(node, "other", "x")
 	if err := b.Err(); err != nil {
-		t.Errorf("of a pool that is not here: %v", err)
+		t.Errorf("a Broadcast of a pool that is not here: %v", err)
 	}
 	spread("g", name, "bad")
 	spread(b.id, name, "bad")
@@ -217,7 +215,7 @@ func TestBroadcastElsewhere(t *testing.T) {
 	b.fault.Store(nil)
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- b.pool.Shutdown(ctx) }() // and waits for her, who does not know yet
+	go func() { ended <- b.pool.Shutdown(ctx) }() // waits for alice, who does not know yet
 	eventually(t, "Shutdown", func() bool { return b.stream.Broadcast(nil) == gcpool.ErrClosed })
 	spread(node, name, "late")
 	cancel()
@@ -226,7 +224,7 @@ func TestBroadcastElsewhere(t *testing.T) {
 	}
 }
 
-// TestBroadcastTooLargeElsewhere: a Broadcast that a node cannot take is not silent.
+// TestBroadcastTooLargeElsewhere: a node that cannot take a Broadcast records an error.
 func TestBroadcastTooLargeElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL(), gcpool.WithOutbox(1000))

@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// arrivals are messages that came, each a number, with the connection.
+// arrivals records messages that arrived: the number of each, and its connection.
 type arrivals struct {
 	mu  sync.Mutex
 	all [][2]int
@@ -31,7 +31,7 @@ func (a *arrivals) read(conn int, peer net.Conn) {
 	}
 }
 
-// check fails if a message came over an older connection than an earlier one.
+// check fails the test if a message arrived over an older connection than an earlier message.
 func (a *arrivals) check(t *testing.T) {
 	t.Helper()
 	a.mu.Lock()
@@ -45,8 +45,8 @@ func (a *arrivals) check(t *testing.T) {
 	}
 }
 
-// TestOrderWhileMoving: for a moment both nodes have the user, but batches do not
-// go to either by turns.
+// TestOrderWhileMoving: while a user moves, both nodes have the user for a moment. Batches must
+// not go to the two nodes alternately.
 func TestOrderWhileMoving(t *testing.T) {
 	s := serve(t, nil)
 	from := join(t, s.ClientURL())
@@ -62,7 +62,7 @@ func TestOrderWhileMoving(t *testing.T) {
 				t.Fatal(err)
 			}
 			attached[n%2]++
-			eventually(t, "it is announced", func() bool { // heard late, this announcement would count as the newest
+			eventually(t, "it is announced", func() bool { // an announcement heard late would count as the newest
 				from.mu.Lock()
 				defer from.mu.Unlock()
 				m := from.members[two[n%2].id]
@@ -94,8 +94,8 @@ func TestOrderWhileMoving(t *testing.T) {
 	}
 }
 
-// TestMailboxWhileAnAnswerIsOnItsWay: that nobody had the id is no longer true when
-// it comes, so the message does not wait in the mailbox.
+// TestMailboxWhileAnAnswerIsOnItsWay: the answer that no node has the id is out of date when it
+// arrives, so the message must not stay in the mailbox.
 func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Hour, 1<<20)), join(t, s.ClientURL())
@@ -122,7 +122,7 @@ func TestMailboxWhileAnAnswerIsOnItsWay(t *testing.T) {
 	}
 }
 
-// TestShortRouteCut: an announcement that was lost is missed, though nobody has
+// TestShortRouteCut: a lost announcement is noticed and repeated, even if no node has
 // reconnected or been forgotten.
 func TestShortRouteCut(t *testing.T) {
 	var route *proxy
@@ -140,7 +140,7 @@ func TestShortRouteCut(t *testing.T) {
 	b.known("alice", a, b)
 }
 
-// TestLeaveAtOnce: with a context that has ended, the ids are given up all the same.
+// TestLeaveAtOnce: with a context that has ended, Leave still gives up the ids.
 func TestLeaveAtOnce(t *testing.T) {
 	s := serve(t, nil)
 	nc, pool := connect(t, s.ClientURL()), gcpool.NewPool()
@@ -164,7 +164,7 @@ func TestLeaveAtOnce(t *testing.T) {
 	pool.Shutdown(ctx)
 }
 
-// TestNATSIsStuck: while nc is held up in a write, each call ends with its context.
+// TestNATSIsStuck: while nc is stuck in a write, each call ends with its context.
 func TestNATSIsStuck(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -177,7 +177,7 @@ func TestNATSIsStuck(t *testing.T) {
 		a.stream.Broadcast(large)
 		a.mu.Lock()
 		defer a.mu.Unlock()
-		return a.broadcasting > 10<<20 // nobody takes them off
+		return a.broadcasting > 10<<20 // no goroutine takes them off
 	})
 	calls := map[string]func(ctx context.Context){
 		"Where":   func(ctx context.Context) { a.Where(ctx, name, "x") },
@@ -206,12 +206,12 @@ func TestNATSIsStuck(t *testing.T) {
 	}
 	end("Shutdown", func(ctx context.Context) { a.pool.Shutdown(ctx) })
 	end("Leave", func(ctx context.Context) { a.Leave(ctx) })
-	a.err = nil // which is what the clean-up looks at
+	a.err = nil // for the cleanup, which checks it
 	p.hold(false)
 }
 
-// TestLeavingWhileNATSIsLost: no interest of an id that has left stays with the
-// server, whenever the connection breaks.
+// TestLeavingWhileNATSIsLost: whenever the connection breaks, the
+// server keeps no interest in an id that has left.
 func TestLeavingWhileNATSIsLost(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -241,8 +241,8 @@ func TestLeavingWhileNATSIsLost(t *testing.T) {
 	}
 }
 
-// lateConn delivers, and then its Write returns when it is let go, whatever else
-// is done to it.
+// lateConn delivers what is written, but its Write returns only when the test lets it, whatever
+// else is done to the connection.
 type lateConn struct {
 	net.Conn
 	got  chan string
@@ -258,7 +258,8 @@ func (c *lateConn) Close() error                     { return nil }
 func (c *lateConn) SetDeadline(time.Time) error      { return nil }
 func (c *lateConn) SetWriteDeadline(time.Time) error { return nil }
 
-// TestGivenUpIsNotSentAgain: nobody knows whether the peer had it.
+// TestGivenUpIsNotSentAgain: a write that was given up may have reached the peer, so its
+// message must not be sent again.
 func TestGivenUpIsNotSentAgain(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Minute, 1<<20)), join(t, s.ClientURL())
@@ -272,9 +273,9 @@ func TestGivenUpIsNotSentAgain(t *testing.T) {
 	if got := <-late.got; got != "once\n" {
 		t.Fatalf("received %q", got)
 	}
-	u := a.dial("alice") // she reconnects, elsewhere
+	u := a.dial("alice") // alice reconnects to another node
 	if err := <-outcome; err == nil || errors.Is(err, gcpool.ErrNotConnected) {
-		t.Errorf("Deliver: %v, of what may have been delivered", err)
+		t.Errorf("Deliver of a message that may have been delivered: %v", err)
 	}
 	a.stream.Add("alice", []byte("next"))
 	if got := u.read(); got != "next" {
@@ -282,7 +283,7 @@ func TestGivenUpIsNotSentAgain(t *testing.T) {
 	}
 }
 
-// TestJoinTwice: a pool has one node.
+// TestJoinTwice: a pool can have only one node.
 func TestJoinTwice(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -292,7 +293,7 @@ func TestJoinTwice(t *testing.T) {
 	u := b.dial("alice")
 	b.known("alice", a)
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); err != nil || u.read() != "x" {
-		t.Errorf("Deliver after it: %v", err)
+		t.Errorf("Deliver after the second Join: %v", err)
 	}
 	var n *Node
 	if _, err := n.Where(t.Context(), name, "x"); !errors.Is(err, gcpool.ErrInvalid) {
@@ -303,8 +304,8 @@ func TestJoinTwice(t *testing.T) {
 	}
 }
 
-// TestJoinTwiceHearsNoBroadcast: while a second Join finds out that the pool has a node, no
-// Broadcast is written twice.
+// TestJoinTwiceHearsNoBroadcast: while a second Join finds out that the pool already has a
+// node, no Broadcast may be written twice.
 func TestJoinTwiceHearsNoBroadcast(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -338,8 +339,8 @@ func TestJoinTwiceHearsNoBroadcast(t *testing.T) {
 	}
 }
 
-// TestJoinIsNoBroadcast: what Join publishes to see whether it may is written to nobody, whatever
-// the name of a pool.
+// TestJoinIsNoBroadcast: to check its permissions, Join publishes a message. No connection may
+// get it, whatever the name of its pool.
 func TestJoinIsNoBroadcast(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -366,8 +367,8 @@ func TestJoinIsNoBroadcast(t *testing.T) {
 	}
 }
 
-// TestHugeIDs: one that no message of NATS can name is noted, and keeps no other
-// from being announced.
+// TestHugeIDs: an id too long for a NATS message is reported as an
+// error, and keeps no other id from being announced.
 func TestHugeIDs(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -381,7 +382,7 @@ func TestHugeIDs(t *testing.T) {
 	b.known(large, a)
 }
 
-// TestEmptyIDs: an announcement of nothing is malformed.
+// TestEmptyIDs: an announcement of an empty id is malformed.
 func TestEmptyIDs(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())

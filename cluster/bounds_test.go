@@ -15,7 +15,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestRequestsThatMakeNoSense: each is counted, and none is answered or delivered.
+// TestRequestsThatMakeNoSense: each malformed request is counted, and
+// none is answered or delivered.
 func TestRequestsThatMakeNoSense(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -46,7 +47,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	}
 	g.sends(a, push, "alice", "good")
 	if got := u.read(); got != "good" {
-		t.Errorf("received %q", got)
+		t.Errorf("received %q, want good", got)
 	}
 	if _, codes, _ := g.answered(); len(codes) != 1 || codes[0] != 0 {
 		t.Errorf("outcomes %v", codes)
@@ -56,7 +57,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 	}
 }
 
-// TestManyMembers: nodes that somebody makes up take no memory without bounds.
+// TestManyMembers: invented nodes must not take unbounded memory.
 func TestManyMembers(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", gcpool.NewPool())
@@ -76,11 +77,11 @@ func TestManyMembers(t *testing.T) {
 	}
 	heartbeat(1, strings.Repeat("n", maxName))
 	if heartbeat(1, strings.Repeat("n", maxName+1)); g.malformed.Load() != 2 {
-		t.Error("a name may be longer than one's own")
+		t.Error("another node's name may be longer than the limit for our own")
 	}
 }
 
-// nodeID is one as nuid makes them.
+// nodeID returns an id like those that nuid makes.
 func nodeID(i int) string {
 	id := []byte(strings.Repeat("0", 22))
 	for at := 21; i > 0; i /= 10 {
@@ -90,7 +91,7 @@ func nodeID(i int) string {
 	return string(id)
 }
 
-// counter counts what is logged.
+// counter counts log records.
 type counter struct {
 	slog.Handler
 	n *atomic.Int64
@@ -101,7 +102,8 @@ func (c counter) Handle(context.Context, slog.Record) error {
 	return nil
 }
 
-// TestTroubleIsLoggedOnceASecond: however much there is; and the last is in Err.
+// TestTroubleIsLoggedOnceASecond: errors are logged once a second,
+// however many there are. Err returns the last one.
 func TestTroubleIsLoggedOnceASecond(t *testing.T) {
 	n, logged := bare("n"), new(atomic.Int64)
 	n.logs = slog.New(counter{slog.Default().Handler(), logged})
@@ -111,7 +113,7 @@ func TestTroubleIsLoggedOnceASecond(t *testing.T) {
 			n.note(errors.New("trouble"))
 		}
 		n.note(last)
-		n.faulted.Add(-int64(time.Second)) // it passes
+		n.faulted.Add(-int64(time.Second)) // as if a second had passed
 	}
 	eventually(t, "logged", func() bool { return logged.Load() >= 2 })
 	if logged.Load() != 2 || n.Err() != last {
@@ -119,7 +121,7 @@ func TestTroubleIsLoggedOnceASecond(t *testing.T) {
 	}
 }
 
-// TestLeaveIsAnnounced: others know at once that a node has left.
+// TestLeaveIsAnnounced: when a node leaves, other nodes know at once.
 func TestLeaveIsAnnounced(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -135,11 +137,12 @@ func TestLeaveIsAnnounced(t *testing.T) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if !b.members[a.id].gone || b.malformed.Load() > 0 {
-		t.Error("it counts still")
+		t.Error("the node that has left still counts")
 	}
 }
 
-// TestOnItsWayToAnIDThatLeaves: it is taken still, to be sent on.
+// TestOnItsWayToAnIDThatLeaves: a request on its way to an id that
+// leaves is still received, so that it can be sent on.
 func TestOnItsWayToAnIDThatLeaves(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -158,7 +161,7 @@ func TestOnItsWayToAnIDThatLeaves(t *testing.T) {
 	eventually(t, "no more comes", func() bool { return !sub.IsValid() })
 }
 
-// TestJoinAgain: a pool whose node has left is as it was before, and may have another.
+// TestJoinAgain: a pool whose node has left works as before Join, and may have another node.
 func TestJoinAgain(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -178,8 +181,8 @@ func TestJoinAgain(t *testing.T) {
 	}
 }
 
-// TestReconnected: after a reconnect other nodes say what may have been lost, and so
-// does this one.
+// TestReconnected: after a reconnect, other nodes repeat what may
+// have been lost, and so does this one.
 func TestReconnected(t *testing.T) {
 	s := serve(t, nil)
 	g, h := haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
@@ -193,11 +196,11 @@ func TestReconnected(t *testing.T) {
 	g.tick()
 	d := decoder{left: h.next(h.all).Data}
 	if d.string() != g.id || d.number() != alive || !g.members[h.id].gone {
-		t.Errorf("the other is %+v", g.members[h.id])
+		t.Errorf("the other node is %+v", g.members[h.id])
 	}
 }
 
-// TestAnnouncementsFit: ids that do not go into one message of NATS go into two.
+// TestAnnouncementsFit: ids that do not fit into one NATS message go into two.
 func TestAnnouncementsFit(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 64 << 10 })
 	g := haunt(t, s.ClientURL(), "g", nil)
@@ -209,19 +212,19 @@ func TestAnnouncementsFit(t *testing.T) {
 	for number := range uint64(2) {
 		m := g.next(g.all)
 		if ids := g.announced(m); len(ids) != 1 {
-			t.Errorf("%d ids in one", len(ids))
+			t.Errorf("%d ids in one message", len(ids))
 		}
 		d := decoder{left: m.Data}
 		d.string()
 		d.number()
 		if after, upTo := d.number(), d.number(); after != number || upTo != number+1 {
-			t.Errorf("message %d is behind %d, up to %d", number, after, upTo)
+			t.Errorf("message %d has the announcements after %d, up to %d", number, after, upTo)
 		}
 	}
 }
 
-// TestAnswersFit: answers, and questions about what is silent, fit into max_payload, however many
-// there are.
+// TestAnswersFit: answers, and questions about silent requests, fit
+// into max_payload, however many there are.
 func TestAnswersFit(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
 	g := haunt(t, s.ClientURL(), "g", nil)
@@ -240,7 +243,7 @@ func TestAnswersFit(t *testing.T) {
 	n.mu.Unlock()
 	n.round()
 	asked := map[uint64]bool{}
-	for now := n.now(); len(asked) < requests; now = now.Add(tick) { // some must wait for the next time
+	for now := n.now(); len(asked) < requests; now = now.Add(tick) { // some must wait for the next round
 		n.inquireLocked(now)
 		n.round()
 		g.flush()
@@ -271,11 +274,11 @@ func TestAnswersFit(t *testing.T) {
 	}
 }
 
-// TestManyRefusals: a push with as many messages as fit, none of which the pool takes, needs no
-// more stack than one.
+// TestManyRefusals: a push with as many messages as fit, all of which the pool refuses, needs
+// no more stack than a single message.
 func TestManyRefusals(t *testing.T) {
 	n := bare("n")
-	n.pool = gcpool.NewPool() // without pools
+	n.pool = gcpool.NewPool() // has no pools
 	n.local = gcpool.NewLocal(n.pool)
 	node := strings.Repeat("g", 22)
 	var m, before runtime.MemStats
@@ -286,27 +289,27 @@ func TestManyRefusals(t *testing.T) {
 	})
 	runtime.ReadMemStats(&m)
 	if m.StackInuse > before.StackInuse+1<<20 {
-		t.Errorf("%d bytes of stack, before it %d", m.StackInuse, before.StackInuse)
+		t.Errorf("%d bytes of stack, %d before the push", m.StackInuse, before.StackInuse)
 	}
 	if len(n.pending) != 1 || len(n.deliveries) > 0 {
 		t.Errorf("%d answers, %d deliveries", len(n.pending), len(n.deliveries))
 	}
 }
 
-// TestTooLateForAnAnswer: what was not taken when Leave ends is left alone.
+// TestTooLateForAnAnswer: requests that were not taken before Leave ended get no answer.
 func TestTooLateForAnAnswer(t *testing.T) {
 	n := bare("n")
 	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 1 {
-		t.Error("no answer before")
+		t.Error("no answer before Leave ended")
 	}
 	n.pending, n.slots = nil, map[string]int{}
 	n.ended.Store(true)
 	if n.proceed(&delivery{batch: [][]byte{nil}}, nil); len(n.pending) != 0 {
-		t.Error("an answer after")
+		t.Error("an answer after Leave ended")
 	}
 }
 
-// TestJoinWithoutAnAnswer: Join returns when NATS knows of the node, or with an error.
+// TestJoinWithoutAnAnswer: Join returns once NATS knows the node, or else with an error.
 func TestJoinWithoutAnAnswer(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -325,7 +328,7 @@ func TestJoinWithoutAnAnswer(t *testing.T) {
 		t.Error(err)
 	}
 	if before(nc, nil, errors.New("trouble")); n.Err() != nil {
-		t.Errorf("a node that has left notes %v", n.Err())
+		t.Errorf("a node that has left recorded %v", n.Err())
 	}
 	for what, opt := range map[string]Option{
 		"a long name":   WithName(strings.Repeat("n", maxName+1)),
@@ -343,6 +346,6 @@ func TestJoinWithoutAnAnswer(t *testing.T) {
 	}
 	old := serve(t, func(o *server.Options) { o.NoHeaderSupport = true })
 	if _, err := Join(pool, connect(t, old.ClientURL())); !errors.Is(err, nats.ErrHeadersNotSupported) {
-		t.Errorf("a server that is too old: %v", err)
+		t.Errorf("Join to a server that is too old: %v", err)
 	}
 }

@@ -6,22 +6,22 @@ import (
 	"time"
 )
 
-// TestClock: the cluster's time does not go back, and is never behind one that it has heard.
+// TestClock: the cluster's time never goes back, and is never behind a time that it has heard.
 func TestClock(t *testing.T) {
 	now := time.Now()
 	c := clock{start: now}
 	if wall := uint64(now.UnixMicro()); c.at(now) != wall || c.at(now.Add(-time.Second)) != wall-1e6 {
-		t.Errorf("it begins at %d, the wall clock at %d", c.at(now), wall)
+		t.Errorf("the clock starts at %d, the wall clock at %d", c.at(now), wall)
 	}
 	heard := c.at(time.Now()) + 30e6
 	if !c.hear(heard, time.Now()) || c.at(time.Now()) <= heard {
-		t.Error("it is behind a time that was heard")
+		t.Error("the clock is behind a time that it has heard")
 	}
 	if before := c.ahead; !c.hear(heard-10e6, time.Now()) || c.ahead != before {
-		t.Error("an older time moves it")
+		t.Error("an older time moves the clock")
 	}
 	if before := c.ahead; c.hear(c.at(time.Now())+2*farFuture, time.Now()) || c.hear(^uint64(0), time.Now()) || c.ahead != before {
-		t.Error("it believes anything")
+		t.Error("the clock accepts a time in the far future")
 	}
 	last := c.at(time.Now())
 	for range 1000 {
@@ -32,12 +32,12 @@ func TestClock(t *testing.T) {
 		last = v
 	}
 	if (&clock{}).at(time.Unix(-1, 0)) != 0 {
-		t.Error("a time before 1970")
+		t.Error("a time before 1970 is not 0")
 	}
 }
 
-// TestClockHoursAhead: a node whose clock is hours ahead is a node like others: its
-// connections are newer than those before and older than those that come later.
+// TestClockHoursAhead: a node whose clock is hours ahead works like any other: its connections
+// are newer than earlier ones and older than later ones.
 func TestClockHoursAhead(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -57,25 +57,25 @@ func TestClockHoursAhead(t *testing.T) {
 	}
 }
 
-// TestClocksInAPartition: the newest connection wins after a partition though the
-// clock of the other node is ahead by 30 s, for both had met before.
+// TestClocksInAPartition: after a partition the newest connection wins, even though the other
+// node's clock is 30 s ahead, because the nodes had met before.
 func TestClocksInAPartition(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	g.clock.ahead = 30e6
 	g.beats()
 	g.greeted()
-	older := g.clock.at(time.Now()) + 1e5 // connected there 0.1 s from now, which a does not hear
+	older := g.clock.at(time.Now()) + 1e5 // connected there 0.1 s from now; a does not hear of it
 	eventually(t, "0.1 s later", func() bool { return g.clock.at(time.Now()) > older+1e5 })
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", older)
 	if told := g.version(g.hears, "alice"); told <= older || a.conns.Len() != 1 {
-		t.Errorf("told version %d, the older is %d, and %d connections", told, older, a.conns.Len())
+		t.Errorf("told version %d; the older has %d; %d connections", told, older, a.conns.Len())
 	}
 }
 
-// TestRefusedIsNotHeard: of an announcement that made no sense a node asks again.
+// TestRefusedIsNotHeard: after a malformed announcement, a node asks for it again.
 func TestRefusedIsNotHeard(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -88,6 +88,6 @@ func TestRefusedIsNotHeard(t *testing.T) {
 	g.beats()
 	want := append(append(appendString(nil, a.id), missing), 0)
 	if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
-		t.Errorf("sent %q, want a question for what was refused", m.Data)
+		t.Errorf("sent %q, want a question about the refused announcement", m.Data)
 	}
 }

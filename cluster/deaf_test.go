@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestServerVanishes: a node whose server of NATS says nothing any more, and does not
-// close the connection, goes to another server soon, and its users are reached again.
+// TestServerVanishes: a node's NATS server falls silent without closing the connection. The
+// node must soon move to another server, and its users must be reachable again.
 func TestServerVanishes(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -28,8 +28,8 @@ func TestServerVanishes(t *testing.T) {
 	}
 }
 
-// TestServerVanishesDuringAWrite: the same while nats.go is held up in a write, with the
-// FlusherTimeout that README advises.
+// TestServerVanishesDuringAWrite: the same while nats.go is stuck in a write, with the
+// FlusherTimeout that the README recommends.
 func TestServerVanishesDuringAWrite(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -52,18 +52,18 @@ func TestServerVanishesDuringAWrite(t *testing.T) {
 	p.hold(true)
 	large := make([]byte, 900<<10)
 	eventually(t, "a write is held up", func() bool {
-		if len(back) > 0 { // it was, while the machine held up the test
+		if len(back) > 0 { // already happened, while the machine held up the test
 			return true
 		}
 		pool.GetStream(name).Broadcast(large)
 		n.mu.Lock()
 		defer n.mu.Unlock()
-		return n.broadcasting > 10<<20 // nobody takes them off
+		return n.broadcasting > 10<<20 // no goroutine takes them off
 	})
 	select {
 	case <-back:
 	case <-time.After(30 * time.Second):
-		t.Error("it does not connect again")
+		t.Error("the node does not connect again")
 	}
 	if err := pool.Shutdown(t.Context()); err != nil {
 		t.Error(err)
@@ -73,8 +73,8 @@ func TestServerVanishesDuringAWrite(t *testing.T) {
 	}
 }
 
-// TestConnectsAgainOnlyIfDeaf: a node whose heartbeats come back, or that has not looked at all that
-// came, keeps its connection.
+// TestConnectsAgainOnlyIfDeaf: a node keeps its connection if its heartbeats come back, or if
+// it has not yet processed everything that arrived.
 func TestConnectsAgainOnlyIfDeaf(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
 	long := g.now().Add(-natsTimeout)
@@ -82,12 +82,12 @@ func TestConnectsAgainOnlyIfDeaf(t *testing.T) {
 		t.Helper()
 		g.lookAtNATS()
 		if n := g.nc.Stats().Reconnects; n != want {
-			t.Errorf("%s: connected again %d times", what, n)
+			t.Errorf("%s: the node connected again %d times", what, n)
 		}
 	}
 	g.beats()
 	if look("before it can come back", 0); g.unheard.IsZero() {
-		t.Error("it does not wait for it")
+		t.Error("the node does not wait for its heartbeat")
 	}
 	g.unheard = long
 	g.beats()

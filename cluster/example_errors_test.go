@@ -8,7 +8,7 @@ import (
 	"github.com/nulijiabei/gcpool/cluster"
 )
 
-// What the sender of a message may do after Deliver, AddFunc or WithUndelivered told this.
+// What a sender can do about the outcome from Deliver, AddFunc or WithUndelivered.
 func Example_outcomes() {
 	for _, err := range []error{nil, gcpool.ErrNotConnected, cluster.ErrUncertain} {
 		switch {

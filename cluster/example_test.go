@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool/cluster"
 )
 
-// startNATS starts a server in this process, and returns its URL and what ends it.
+// startNATS starts a server in this process, and returns its URL and a function that ends it.
 func startNATS() (url string, end func()) {
 	daemon, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, PingInterval: 2 * time.Second,
@@ -27,7 +27,7 @@ func startNATS() (url string, end func()) {
 	return daemon.ClientURL(), daemon.Shutdown
 }
 
-// startNode is what each process of a server does. end ends it.
+// startNode does what each process of a server does. end ends it.
 func startNode(url, name string) (pool *gcpool.Pool, node *cluster.Node, end func(context.Context)) {
 	nc, err := nats.Connect(url, nats.MaxReconnects(-1), nats.PingInterval(2*time.Second),
 		nats.FlusherTimeout(2*time.Second), nats.IgnoreAuthErrorAbort())
@@ -77,8 +77,7 @@ func ExampleJoin() {
 	// Output: <nil> <nil> <nil>
 }
 
-// A push on one node reaches a user on another. Here both, and NATS, are in one
-// process.
+// A push on one node reaches a user on another. Here both nodes, and NATS, run in one process.
 func ExampleNode() {
 	url, end := startNATS()
 	defer end()
@@ -95,11 +94,11 @@ func ExampleNode() {
 
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	for a.Stats().Nodes == 0 { // they hear of each other within a second
+	for a.Stats().Nodes == 0 { // the nodes hear of each other within a second
 		time.Sleep(time.Millisecond)
 	}
 	where, err := a.Where(ctx, "users", "alice")
-	for err != nil && ctx.Err() == nil { // NATS knows of her in a moment
+	for err != nil && ctx.Err() == nil { // NATS needs a moment to know of alice
 		where, err = a.Where(ctx, "users", "alice")
 	}
 	fmt.Println(a.Name(), "says: alice is at", where, err)

@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// TestFence: a number is taken once, and never after a higher one; and what was not
-// taken is known for as long as it is remembered.
+// TestFence: a number is taken once, and never after a higher one. The window knows which
+// numbers were not taken for as long as it remembers them.
 func TestFence(t *testing.T) {
 	w := new(window)
 	taken := map[uint64]bool{}
 	for _, step := range []struct {
 		number uint64
-		take   bool // or refuse all up to it
+		take   bool // otherwise refuse all numbers up to this one
 		want   bool
 	}{
 		{1, true, true}, {1, true, false}, {3, true, true}, {2, true, false}, {5, false, false}, {4, true, false},
@@ -37,8 +37,8 @@ func TestFence(t *testing.T) {
 	}
 }
 
-// TestOutOfTurn: a request that comes after later ones, or when it has expired, is not
-// written, and its node is told so; one that comes twice is written once.
+// TestOutOfTurn: a request that arrives after later ones, or once it has expired, is not
+// written, and its sender is told so. A request that arrives twice is written once.
 func TestOutOfTurn(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -70,8 +70,9 @@ func TestOutOfTurn(t *testing.T) {
 	}
 }
 
-// TestProbed: a node that is asked for requests says which are in progress or answered, that it
-// does not have others and whether their id is here; and takes none of these later.
+// TestProbed: when a node is asked about requests, it says which are in progress or answered.
+// Of the others it says that it does not have them, and whether their id is connected here;
+// after that it must not take them.
 func TestProbed(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -108,7 +109,7 @@ func TestProbed(t *testing.T) {
 	for kind := byte(inProgress); kind == inProgress; {
 		var codes []byte
 		if kind, codes, _ = g.answered(); kind != inProgress && (kind != outcomes || len(codes) > 0) {
-			t.Errorf("answer %c %v to one that was not taken", kind, codes)
+			t.Errorf("answer %c %v to a request that was not taken", kind, codes)
 		}
 	}
 	before := a.Stats().Malformed
@@ -116,9 +117,9 @@ func TestProbed(t *testing.T) {
 	eventually(t, "malformed", func() bool { return a.Stats().Malformed == before+1 })
 }
 
-// TestFarewellKeepsTheWindow: what a node has refused it refuses also when the node that sent it
-// has left since: a request that was looked for, not found and sent again may come from a server
-// that was stuck.
+// TestFarewellKeepsTheWindow: a request is asked about, not found, and
+// sent again, while the first copy is in a server that was stuck. The
+// node must refuse the first copy even if its sender has left since.
 func TestFarewellKeepsTheWindow(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -131,12 +132,12 @@ func TestFarewellKeepsTheWindow(t *testing.T) {
 	if kind, _, _ := g.answered(); kind != absent {
 		t.Fatalf("answer %c", kind)
 	}
-	g.sendsNumber(2, ahead(0)+5e6, a, push, "alice", "x") // once more
+	g.sendsNumber(2, ahead(0)+5e6, a, push, "alice", "x") // sent again
 	if kind, codes, _ := g.answered(); kind != outcomes || len(codes) != 1 {
 		t.Fatalf("answer %c %v", kind, codes)
 	}
 	g.parts(a, 0)
-	g.sendsNumber(1, ahead(0)+5e6, a, push, "alice", "x") // which is late
+	g.sendsNumber(1, ahead(0)+5e6, a, push, "alice", "x") // the late first copy
 	if kind, codes, _ := g.answered(); g.number != 1 || kind != outcomes || len(codes) > 0 {
 		t.Errorf("answer %c %v to request %d, which was refused before", kind, codes, g.number)
 	}

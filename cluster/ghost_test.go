@@ -11,23 +11,22 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A ghost is a node that a test plays by hand: it says and answers what the test
-// has it say, and no goroutine of its own does more.
+// A ghost is a node that a test plays by hand: it says and answers what the test makes it, and
+// does nothing more on its own.
 type ghost struct {
 	*announcer
 	t     testing.TB
-	asks  chan *nats.Msg // what came for the ids it has, and for itself
+	asks  chan *nats.Msg // requests for its ids, and for the ghost itself
 	hears chan *nats.Msg // what others announce to it
-	all   chan *nats.Msg // what others announce to all
+	all   chan *nats.Msg // what others announce to all nodes
 	got   chan *nats.Msg // answers
-	rest  decoder        // of the last of them
-	sent  uint64         // requests
+	rest  decoder        // the rest of the last answer's message
+	sent  uint64         // number of requests sent
 
-	number uint64 // of the last answer
+	number uint64 // the request of the last answer
 }
 
-// haunt starts a ghost whose id is one called, repeated. The pool is for a ghost
-// that looks at it.
+// haunt starts a ghost whose id is called, repeated. A ghost that looks at a pool needs pool.
 func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 	t.Helper()
 	n := bare(called)
@@ -45,7 +44,7 @@ func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 		}
 	}
 	_, err := n.nc.Subscribe(n.subject("d", n.id), func(m *nats.Msg) {
-		if d := (decoder{left: m.Data}); d.string() == "" || d.number() != probe { // which comes if a test is slow
+		if d := (decoder{left: m.Data}); d.string() == "" || d.number() != probe { // probes arrive if a test is slow
 			g.asks <- m
 		}
 	})
@@ -56,16 +55,15 @@ func haunt(t testing.TB, url string, called string, pool *gcpool.Pool) *ghost {
 	return g
 }
 
-// bare returns a node without goroutines, for a test to call one by one what
-// those would.
+// bare returns a node without goroutines. A test calls, step by step, what they would call.
 func bare(called string) *Node {
 	n := newNode()
 	n.id, n.timeout = strings.Repeat(called, 22), time.Second
 	return n
 }
 
-// serves has requests for an id come to the ghost, as a node that is there; "*" is all of
-// the pool.
+// serves subscribes the ghost to requests for an id, as a node that
+// has the id; "*" stands for all ids of the pool.
 func (g *ghost) serves(pool, id string) *nats.Subscription {
 	g.t.Helper()
 	subject := g.subject("m", token(pool), "*")
@@ -76,11 +74,11 @@ func (g *ghost) serves(pool, id string) *nats.Subscription {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	g.beats() // or nobody knows that it may have a request
+	g.beats() // or no node knows that the ghost may have a request
 	return sub
 }
 
-// takes announces to all that id is connected at the ghost.
+// takes announces to all nodes that id is connected at the ghost.
 func (g *ghost) takes(id string, version uint64) {
 	g.latest++
 	g.fresh = []*entry{{key: key{name, id}, version: version, number: g.latest}}
@@ -88,7 +86,7 @@ func (g *ghost) takes(id string, version uint64) {
 	g.flush()
 }
 
-// flush returns when NATS has all that the ghost has sent.
+// flush returns once NATS has everything that the ghost has sent.
 func (g *ghost) flush() {
 	g.t.Helper()
 	if err := g.nc.Flush(); err != nil {
@@ -96,7 +94,7 @@ func (g *ghost) flush() {
 	}
 }
 
-// next returns the next message of a kind.
+// next returns the next message on c.
 func (g *ghost) next(c chan *nats.Msg) *nats.Msg {
 	g.t.Helper()
 	select {
@@ -108,7 +106,7 @@ func (g *ghost) next(c chan *nats.Msg) *nats.Msg {
 	}
 }
 
-// asked returns the next request, and whose it is.
+// asked returns the next request, and the messages in it.
 func (g *ghost) asked() (m *nats.Msg, batch []string) {
 	g.t.Helper()
 	m = g.next(g.asks)
@@ -124,13 +122,13 @@ func (g *ghost) asked() (m *nats.Msg, batch []string) {
 	return m, batch
 }
 
-// answers has the ghost answer a request.
+// answers makes the ghost answer a request.
 func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 	g.t.Helper()
 	from := (&decoder{left: m.Data}).string()
 	number, ok := g.numbered(m.Reply, from)
 	if !ok {
-		g.t.Fatalf("a request from %q that is to be answered to %q", from, m.Reply)
+		g.t.Fatalf("a request from %q wants its answer at %q", from, m.Reply)
 	}
 	g.answerLocked(from, number, kind, codes, name)
 	for _, p := range g.pending {
@@ -141,14 +139,14 @@ func (g *ghost) answers(m *nats.Msg, kind byte, codes []byte, name string) {
 	g.flush()
 }
 
-// sends has the ghost send a request to a node.
+// sends makes the ghost send a request to a node.
 func (g *ghost) sends(to *site, kind byte, id string, batch ...string) {
 	g.t.Helper()
 	g.sent++
 	g.sendsNumber(g.sent, ahead(time.Minute), to, kind, id, batch...)
 }
 
-// introduces has the ghost tell a node that it knows it.
+// introduces makes the ghost tell a node that it knows the node.
 func (g *ghost) introduces(to *site) {
 	g.t.Helper()
 	known := func() bool {
@@ -163,7 +161,7 @@ func (g *ghost) introduces(to *site) {
 	}
 }
 
-// sendsNumber is sends with a number and a time when the request expires.
+// sendsNumber is sends with a given number and expiry time.
 func (g *ghost) sendsNumber(number, expires uint64, to *site, kind byte, id string, batch ...string) {
 	g.t.Helper()
 	g.introduces(to)
@@ -173,7 +171,7 @@ func (g *ghost) sendsNumber(number, expires uint64, to *site, kind byte, id stri
 	}
 }
 
-// encode returns a request.
+// encode returns an encoded request.
 func encode(node string, kind byte, expires uint64, id string, batch ...string) []byte {
 	b := binary.AppendUvarint(append(appendString(nil, node), kind), expires)
 	b = appendString(appendString(b, name), id)
@@ -183,7 +181,7 @@ func encode(node string, kind byte, expires uint64, id string, batch ...string) 
 	return b
 }
 
-// answered returns the next answer; one message may have several.
+// answered returns the next answer. One message may contain several.
 func (g *ghost) answered() (kind byte, codes []byte, name string) {
 	g.t.Helper()
 	if !g.rest.more() {
@@ -195,13 +193,13 @@ func (g *ghost) answered() (kind byte, codes []byte, name string) {
 	}
 	kind, codes, name = byte(g.rest.number()), g.rest.bytes(), g.rest.string()
 	if g.rest.bad {
-		g.t.Error("an answer that makes no sense")
+		g.t.Error("a malformed answer")
 	}
 	return kind, codes, name
 }
 
-// announced returns the versions of the ids that a message announces, nil if it is
-// no such announcement.
+// announced returns the versions of the ids that a message announces,
+// or nil if it is no such announcement.
 func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	d := decoder{left: m.Data}
 	if d.string(); d.number() != joined {
@@ -218,7 +216,7 @@ func (g *ghost) announced(m *nats.Msg) map[string]uint64 {
 	return ids
 }
 
-// version returns the next version of id that another announces on c.
+// version returns the next version of id that another node announces on c.
 func (g *ghost) version(c chan *nats.Msg, id string) uint64 {
 	g.t.Helper()
 	for end := time.Now().Add(20 * time.Second); ; {
@@ -235,14 +233,14 @@ func (g *ghost) version(c chan *nats.Msg, id string) uint64 {
 	}
 }
 
-// beats has the ghost say that it is there.
+// beats makes the ghost send a heartbeat.
 func (g *ghost) beats() {
 	g.heartbeat()
 	g.flush()
 }
 
-// greeted takes what the ghost is told when it is there for the first time, and returns
-// the version that is in it.
+// greeted takes the greeting that the ghost gets when it is first
+// heard, and returns the version in it.
 func (g *ghost) greeted() uint64 {
 	g.t.Helper()
 	m := g.next(g.hears)
@@ -254,10 +252,10 @@ func (g *ghost) greeted() uint64 {
 	return d.number()
 }
 
-// ahead is the version of a clock that is wrong by so much.
+// ahead returns the version of a clock that is ahead by d.
 func ahead(d time.Duration) uint64 { return uint64(time.Now().Add(d).UnixMicro()) }
 
-// meets waits until the node has heard a ghost, and does not forget it after that.
+// meets waits until the node has heard the ghost. After that, the node does not forget it.
 func (s *site) meets(g *ghost) {
 	s.t.Helper()
 	eventually(s.t, "it is heard", func() bool {
@@ -272,8 +270,8 @@ func (s *site) meets(g *ghost) {
 	})
 }
 
-// sent returns how many requests s has sent. A request is counted after it has left, so its outcome
-// may be known a moment earlier.
+// sent returns how many requests s has sent. A request is counted only after it has left, so
+// its outcome may be known a moment before.
 func (s *site) sent() (n uint64) {
 	for n = s.Stats().Requests; ; n = s.Stats().Requests {
 		if time.Sleep(20 * time.Millisecond); s.Stats().Requests == n {
@@ -282,7 +280,7 @@ func (s *site) sent() (n uint64) {
 	}
 }
 
-// background delivers to id, and returns where the outcome will be.
+// background delivers to id, and returns a channel for the outcome.
 func (s *site) background(id, data string) <-chan error {
 	outcome := make(chan error, 1)
 	go func() { outcome <- s.stream.Deliver(s.t.Context(), id, []byte(data)) }()

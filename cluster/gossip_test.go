@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestClocksThatDiffer: the newest connection wins though the clock of the node that
-// had an older one is ahead, and each has a version of its own.
+// TestClocksThatDiffer: the newest connection wins even if the node with an older one has a
+// clock that is ahead, and each connection has its own version.
 func TestClocksThatDiffer(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -36,8 +36,8 @@ func TestClocksThatDiffer(t *testing.T) {
 	}
 }
 
-// TestSameVersion: of two connections with the same version the node with the higher
-// id keeps its own, and tells the other.
+// TestSameVersion: if two connections have the same version, the node with the higher id keeps
+// its own, and tells the other node.
 func TestSameVersion(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -46,17 +46,17 @@ func TestSameVersion(t *testing.T) {
 	version := low.version(low.all, "alice")
 	low.takes("alice", version)
 	if told := low.version(low.hears, "alice"); told != version {
-		t.Errorf("the lower is told version %d, want %d", told, version)
+		t.Errorf("the lower node is told version %d, want %d", told, version)
 	}
 	if a.conns.Len() != 1 {
-		t.Fatal("the higher has given it up")
+		t.Fatal("the higher node has given up the id")
 	}
 	high.takes("alice", version)
 	eventually(t, "the lower gives it up", func() bool { return a.conns.Len() == 0 })
 }
 
-// TestOlderIsTold: a node that announces an older connection is told of the newer
-// one, which stays, and nobody else is.
+// TestOlderIsTold: a node that announces an older connection is told of the newer one, which
+// stays. Only that node is told.
 func TestOlderIsTold(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -71,11 +71,11 @@ func TestOlderIsTold(t *testing.T) {
 	d.string()
 	d.number()
 	if after, upTo := d.number(), d.number(); after != 0 || upTo != 0 {
-		t.Errorf("and all up to %d after %d", upTo, after)
+		t.Errorf("the message claims all announcements up to %d after %d", upTo, after)
 	}
 }
 
-// TestManyAtOnce: ids that come together are announced all.
+// TestManyAtOnce: ids that connect at the same time are all announced.
 func TestManyAtOnce(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -99,8 +99,8 @@ func TestManyAtOnce(t *testing.T) {
 	eventually(t, "all are here", func() bool { return a.Stats().IDs == n })
 }
 
-// TestNewcomer: a node that is new to this one is asked for all that it has announced, if
-// there are ids here that it may have as well.
+// TestNewcomer: a node asks a node that is new to it for everything that the new node has
+// announced, if there are ids here that the new node may have too.
 func TestNewcomer(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
@@ -109,9 +109,9 @@ func TestNewcomer(t *testing.T) {
 	g.greeted()
 	a.dial("alice")
 	g.version(g.all, "alice")
-	g.takes("alice", 1) // which is older
+	g.takes("alice", 1) // an older version
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
-		t.Errorf("told %q, and there was no id here", m.Data)
+		t.Errorf("told %q, though there was no id here", m.Data)
 	}
 	h.beats()
 	h.greeted()
@@ -121,7 +121,7 @@ func TestNewcomer(t *testing.T) {
 	}
 }
 
-// TestNewcomerBeforeAnAnnouncement: ids that wait to be announced count as well.
+// TestNewcomerBeforeAnAnnouncement: ids that wait to be announced count too.
 func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()
@@ -139,8 +139,8 @@ func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	}
 }
 
-// TestGreeting: a node that comes is told at once of the highest version, since its clock
-// may be behind; not so one that answers, or that would have no end.
+// TestGreeting: a node that comes is told the highest version at once, because its clock may be
+// behind. A node that only answers is not told, or the greetings would never end.
 func TestGreeting(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
@@ -150,7 +150,7 @@ func TestGreeting(t *testing.T) {
 	g.takes("zed", far)
 	g.beats()
 	if version := g.greeted(); version < far {
-		t.Errorf("told of version %d, there is %d", version, far)
+		t.Errorf("told of version %d, want at least %d", version, far)
 	}
 	h.heartbeatTo(h.subject("s", a.id), alive)
 	h.takes("alice", 1)
@@ -159,8 +159,8 @@ func TestGreeting(t *testing.T) {
 	}
 }
 
-// TestBeat: a node says how much it has announced to all, and nothing once it has
-// left or while there is no NATS.
+// TestBeat: a heartbeat says how much its node has announced to all. A node sends none once it
+// has left, or while NATS is gone.
 func TestBeat(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -174,7 +174,7 @@ func TestBeat(t *testing.T) {
 			continue
 		}
 		if node := d.string(); node != a.Name() {
-			t.Errorf("it is called %q", node)
+			t.Errorf("the heartbeat has the name %q", node)
 		}
 		if version, said, sent := d.number(), d.number(), d.number(); version == 0 || said != 1 || sent != 0 || d.bad || d.more() {
 			t.Errorf("time %d, %d announcements, %d requests", version, said, sent)
@@ -185,11 +185,11 @@ func TestBeat(t *testing.T) {
 	h.withdrawn.Store(true)
 	h.beats()
 	if d := (decoder{left: h.next(h.hears).Data}); d.string() != h.id || d.number() != alive {
-		t.Error("it does not look whether NATS is there")
+		t.Error("a leaving node does not check whether NATS is there")
 	}
 	for g.flush(); len(g.all) > 0; {
 		if d := (decoder{left: g.next(g.all).Data}); d.string() == h.id {
-			t.Error("it has left, and said that it was there")
+			t.Error("a node that has left sent a heartbeat to all")
 		}
 	}
 	h.withdrawn.Store(false)
@@ -197,12 +197,12 @@ func TestBeat(t *testing.T) {
 	s.Shutdown()
 	eventually(t, "NATS is gone", func() bool { return !h.nc.IsConnected() })
 	if h.heartbeat(); !h.lastHeartbeat.IsZero() {
-		t.Error("it said that it was there")
+		t.Error("a heartbeat was sent without NATS")
 	}
 }
 
-// TestMembersAreForgotten: after some silence a node is gone, after an hour not even that
-// is known.
+// TestMembersAreForgotten: a node that is silent for some time counts
+// as gone, and after an hour it is forgotten.
 func TestMembersAreForgotten(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
@@ -219,8 +219,8 @@ func TestMembersAreForgotten(t *testing.T) {
 	}
 }
 
-// TestPlacesLinger: where an id is that has left is known for a second at least, and then
-// forgotten; where it was before is not what counts.
+// TestPlacesLinger: the place of an id that has left is known for a second at least, and is
+// then forgotten. Only its last place counts.
 func TestPlacesLinger(t *testing.T) {
 	s := serve(t, nil)
 	g := haunt(t, s.ClientURL(), "g", nil)
@@ -237,8 +237,8 @@ func TestPlacesLinger(t *testing.T) {
 	}
 }
 
-// TestBackBeforeItLeft: an id that has a new connection here, before it was seen to have left
-// for another node, is not looked for there when it leaves.
+// TestBackBeforeItLeft: an id connects here again before it was seen to leave for another node.
+// When it leaves, it must not be looked for at that other node.
 func TestBackBeforeItLeft(t *testing.T) {
 	pool := gcpool.NewPool()
 	pool.Register(name)
@@ -254,7 +254,8 @@ func TestBackBeforeItLeft(t *testing.T) {
 	}
 }
 
-// TestLeaveWaitsForNATS: when a node has left, none is sent anything there.
+// TestLeaveWaitsForNATS: Leave waits until NATS knows, so that no
+// message is sent to a node that has left.
 func TestLeaveWaitsForNATS(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -263,13 +264,13 @@ func TestLeaveWaitsForNATS(t *testing.T) {
 	start := time.Now()
 	g.leave()
 	if d := time.Since(start); d < time.Second || !g.withdrawn.Load() {
-		t.Errorf("it did not wait for NATS, but %v", d)
+		t.Errorf("leave returned after %v without waiting for NATS", d)
 	}
 	p.hold(false)
 }
 
-// TestLookAfterTheEnd: an id that comes while its node leaves is not announced, and
-// nobody can evict it any more.
+// TestLookAfterTheEnd: an id that connects while its node leaves is
+// not announced, and can no longer be evicted.
 func TestLookAfterTheEnd(t *testing.T) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()

@@ -10,10 +10,10 @@ import (
 	"time"
 )
 
-// A modelFault is something that happens to a model for a while.
+// A modelFault is a fault that affects a model for a while.
 type modelFault struct {
 	name  string
-	skew  time.Duration // of a node's clock, from the start
+	skew  time.Duration // of one node's clock, from the start
 	begin func(m *model, node int)
 	end   func(m *model, node int)
 }
@@ -31,12 +31,12 @@ var modelFaults = []modelFault{
 	{"a clock 30 s ahead, and a route that is cut", 30 * time.Second, func(m *model, n int) { m.cut = true }, func(m *model, _ int) { m.mend() }},
 }
 
-// history runs a history: users come and move as at tells, a fault lasts for 5 s, a node leaves
-// unless leaver is modelNodes, and then all must be well.
+// history runs one history. Users come and move as at says, a fault lasts 5 s, and node leaver
+// leaves, or none if leaver is modelNodes. In the end all must be well.
 func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []int) *model {
 	m := newModel(rules, seed)
-	restart := fault.name == "none" && leaver < modelNodes // nothing else happens
-	if seed%2 == 1 && !restart && fault.skew == 0 {        // a node comes while the fault lasts
+	restart := fault.name == "none" && leaver < modelNodes // nothing else goes wrong
+	if seed%2 == 1 && !restart && fault.skew == 0 {        // a node joins while the fault lasts
 		m.nodes[m.r.IntN(modelNodes)].joins = 2*time.Second + time.Duration(m.r.Int64N(int64(5*time.Second)))
 	}
 	m.nodes[node].wall = fault.skew
@@ -45,7 +45,7 @@ func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []
 		id := i % modelIDs
 		leaves := m.r.IntN(2) == 0 && !restart
 		m.after(1500*time.Millisecond+time.Duration(i)*600*time.Millisecond, func() {
-			if leaves { // before it comes back, as with a reload
+			if leaves { // the user leaves and comes back, as with a reload
 				for _, o := range m.nodes {
 					o.leave(id)
 				}
@@ -59,7 +59,7 @@ func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []
 	if leaver < modelNodes {
 		m.after(2*time.Second+time.Duration(m.r.Int64N(int64(6*time.Second))), func() { m.leaves(leaver) })
 	}
-	m.after(2800*time.Millisecond, func() { m.strict = restart }) // all users have come
+	m.after(2800*time.Millisecond, func() { m.strict = restart }) // all users have come by then
 	m.after(2*time.Second, func() { fault.begin(m, node) })
 	m.after(7*time.Second, func() { fault.end(m, node) })
 	m.run(17 * time.Second)
@@ -67,9 +67,9 @@ func history(rules rules, seed uint64, fault modelFault, node, leaver int, at []
 	return m
 }
 
-// each runs so many histories, or until done, and returns how many, with every fault, and with
-// each node leaving or none: users move in every way that 5 digits in base 3 tell, and then at
-// random. It uses all processors, so done may be called at once.
+// each runs histories until done returns true, at most most of them, and returns how many. It uses
+// every fault, and lets each node leave or none. Users move in every way that 5 digits in base 3
+// can describe, and then at random. It uses all processors, so done may be called concurrently.
 func each(rules rules, most int, done func(fault string, m *model) bool) (histories int) {
 	const exact = 243
 	var next atomic.Int64
@@ -103,8 +103,8 @@ func each(rules rules, most int, done func(fault string, m *model) bool) (histor
 	return min(int(next.Load()), most)
 }
 
-// faulty returns what is wrong with a history: without a fault, a push that waits for long
-// as well.
+// faulty returns what is wrong with a history. Without a fault, that
+// includes a push that waits for long.
 func (m *model) faulty(fault string) []string {
 	if fault == "none" && m.longest > 2*time.Second {
 		m.fail("a push waits for %v", m.longest)
@@ -112,15 +112,15 @@ func (m *model) faulty(fault string) []string {
 	return m.wrong
 }
 
-// TestModel: whatever happens, each user is connected once in the end, by the newest
-// connection, and nothing waits for her; no message is written twice, after its outcome, or
-// after later ones; and without a fault no push waits for long.
+// TestModel: whatever happens, in the end each user is connected once, by the newest
+// connection, and no message waits for a connected user. No message is written twice, after its
+// outcome, or after later ones. Without a fault, no push waits for long.
 func TestModel(t *testing.T) {
 	most := 100_000
 	if raced || testing.Short() {
 		most = 1000
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history is all garbage
+	defer debug.SetGCPercent(debug.SetGCPercent(800)) // a history leaves nothing but garbage
 	start := time.Now()
 	var failed atomic.Int64
 	n := each(rules{}, most, func(fault string, m *model) bool {
@@ -133,8 +133,7 @@ func TestModel(t *testing.T) {
 	t.Logf("%d histories in %v", n, time.Since(start))
 }
 
-// TestModelFindsTheFaultsOfBefore: with any rule switched off there is a history that goes
-// wrong.
+// TestModelFindsTheFaultsOfBefore: with any one rule switched off, some history must go wrong.
 func TestModelFindsTheFaultsOfBefore(t *testing.T) {
 	for what, rules := range map[string]rules{
 		"wall clocks":                      {wallClock: true},

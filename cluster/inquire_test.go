@@ -14,9 +14,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestLeavesWhileOnItsWay: what is on its way between two servers of NATS while its user
-// leaves is dropped there without a word. It is soon found out, sent where the user is
-// by then, and keeps no other message waiting.
+// TestLeavesWhileOnItsWay: a user leaves while a message is between two NATS servers, and the
+// second server drops the message silently. The sender must soon find that out and send the
+// message to wherever the user is by then. It must hold up no other message.
 func TestLeavesWhileOnItsWay(t *testing.T) {
 	for _, back := range []string{"nowhere", "where it was pushed", "elsewhere"} {
 		t.Run(back, func(t *testing.T) {
@@ -58,8 +58,9 @@ func TestLeavesWhileOnItsWay(t *testing.T) {
 	}
 }
 
-// TestLostWithItsNode: a push that a node which hangs may have is uncertain soon if its
-// user is connected elsewhere; those behind it come there, though NATS knows of both.
+// TestLostWithItsNode: a push may be at a node that hangs. If its user is
+// connected elsewhere, it must soon become uncertain. The pushes behind
+// it must reach the user there, even though NATS knows both nodes.
 func TestLostWithItsNode(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -68,7 +69,7 @@ func TestLostWithItsNode(t *testing.T) {
 	b.dial("alice")
 	b.known("alice", a)
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 2 })
-	if err := a.stream.Deliver(t.Context(), "alice", []byte("first")); err != nil { // so the next goes straight to b
+	if err := a.stream.Deliver(t.Context(), "alice", []byte("first")); err != nil { // so that the next one goes straight to b
 		t.Error(err)
 	}
 	p.hold(true)
@@ -84,13 +85,13 @@ func TestLostWithItsNode(t *testing.T) {
 		t.Errorf("Deliver: %v", err)
 	}
 	if d := time.Since(start); d > 15*time.Second {
-		t.Errorf("after %v", d)
+		t.Errorf("it took %v", d)
 	}
 	p.hold(false)
 }
 
-// TestAnswerIsLost: a push whose answer is lost is uncertain as soon as its node says that
-// it had it; a question is asked again.
+// TestAnswerIsLost: a push whose answer was lost is uncertain as soon as its node says that it
+// had the push. A question is simply asked again.
 func TestAnswerIsLost(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -115,17 +116,17 @@ func TestAnswerIsLost(t *testing.T) {
 	}
 }
 
-// TestAbsent: a push is sent again when no node can have it, and is uncertain when one
-// that does not answer may, but another has its id.
+// TestAbsent: a push is sent again once no node can have it. It is uncertain if a node that
+// does not answer may have it, while another node has its id.
 func TestAbsent(t *testing.T) {
 	n := bare("n")
 	n.members["g"], n.members["h"] = &member{}, &member{gone: true}
-	n.members["i"] = &member{gone: true, over: true} // which has said farewell
+	n.members["i"] = &member{gone: true, over: true} // has said farewell
 	now := time.Now()
 	for what, row := range map[string]struct {
-		node   string // where it went
+		node   string // where the push went
 		silent time.Duration
-		absent []string // who does not have it; the last has the id with a "+"
+		absent []string // nodes that do not have the push; "+" marks one that has the id
 		want   error
 	}{
 		"one of three":              {"", 0, []string{"g"}, errOpen},
@@ -155,15 +156,15 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
-// TestStrangerIsAskedFirst: a node takes a push only from a node that knows it. Another one, that has
-// just joined or has not heard of it for any other reason, would not ask it what became of the push,
-// and would send that a second time.
+// TestStrangerIsAskedFirst: a node takes a push only from a node that knows it. A node that
+// does not, because it has just joined or has missed the heartbeats, would not ask it what
+// became of the push, and would send the push a second time.
 func TestStrangerIsAskedFirst(t *testing.T) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()
 	pool.Register(name)
 	pool.Start()
-	pool.GetConn(name).Add("alice", pipe(t)) // who does not read
+	pool.GetConn(name).Add("alice", pipe(t)) // alice does not read
 	g := haunt(t, s.ClientURL(), "g", pool)
 	if _, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.asks); err != nil {
 		t.Fatal(err)
@@ -177,7 +178,7 @@ func TestStrangerIsAskedFirst(t *testing.T) {
 		return len(g.deliveries)
 	}
 	if g.received(g.next(g.asks)); taken() > 0 {
-		t.Error("it takes the push of a node that does not know it")
+		t.Error("the node took a push from a node that does not know it")
 	}
 	g.round()
 	for end := time.After(patience); end != nil; {
@@ -198,21 +199,22 @@ func TestStrangerIsAskedFirst(t *testing.T) {
 		g.round()
 	}
 	if n := taken(); n != 1 {
-		t.Errorf("it has taken %d of one push", n)
+		t.Errorf("the node has taken one push %d times", n)
 	}
 	if n := a.Stats().Nodes; n != 1 {
 		t.Errorf("%d nodes are known", n)
 	}
 	if err := <-outcome; !errors.Is(err, ErrUncertain) {
-		t.Errorf("Deliver: %v, want ErrUncertain of who says nothing", err)
+		t.Errorf("Deliver: %v, want ErrUncertain, because its node is silent", err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	pool.Shutdown(ctx)
 }
 
-// TestStrangerWhoIsHeard: who is heard by all need not have heard this node, and is greeted again when
-// it sends something, because the first greeting or its answer may be lost.
+// TestStrangerWhoIsHeard: a node whose heartbeats arrive here need not
+// have heard this one. It is greeted again when it sends a request,
+// because the first greeting or the answer may have been lost.
 func TestStrangerWhoIsHeard(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -239,9 +241,9 @@ func TestStrangerWhoIsHeard(t *testing.T) {
 	}
 }
 
-// TestStrangerBeforeItsHeartbeat: all others count as gone when a node has just connected to NATS again.
-// It greets a stranger that sends it something without waiting for its next heartbeat, and knows that
-// node for another hour, as the greeting says.
+// TestStrangerBeforeItsHeartbeat: right after a node has reconnected to NATS, it counts all
+// others as gone. When a stranger sends it a request, it must greet the stranger without
+// waiting for its next heartbeat, and remember it for another hour, as the greeting says.
 func TestStrangerBeforeItsHeartbeat(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -250,7 +252,7 @@ func TestStrangerBeforeItsHeartbeat(t *testing.T) {
 	g.greeted()
 	a.mu.Lock()
 	ago := a.now().Add(-time.Hour / 2)
-	a.members[g.id] = &member{gone: true, heard: ago, seen: ago} // as after lookAtNATS
+	a.members[g.id] = &member{gone: true, heard: ago, seen: ago} // the state after lookAtNATS
 	a.mu.Unlock()
 	b := encode(g.id, push, ahead(time.Minute), "alice", "x")
 	if err := g.nc.PublishRequest(g.subject("d", a.id), g.subject("r", g.id, "1"), b); err != nil {
@@ -263,12 +265,12 @@ func TestStrangerBeforeItsHeartbeat(t *testing.T) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if d := a.now().Sub(a.members[g.id].seen); d > time.Hour/4 {
-		t.Errorf("it has heard that node %v ago", d)
+		t.Errorf("the node was last seen %v ago", d)
 	}
 }
 
-// TestOldGreeting: what a node has said to this one alone may come long after, for nats.go keeps it while
-// there is no connection. By then that node may have forgotten this one.
+// TestOldGreeting: nats.go keeps messages while there is no connection, so a greeting to this node
+// alone may arrive long after it was sent. By then its sender may have forgotten this node.
 func TestOldGreeting(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
 	h := strings.Repeat("h", 22)
@@ -280,13 +282,14 @@ func TestOldGreeting(t *testing.T) {
 		g.hear(&nats.Msg{Subject: g.subject("s", g.id), Data: append(b, 0, 0)})
 		g.mu.Lock()
 		if got := g.strangerLocked(h); got != row.want {
-			t.Errorf("a stranger after what was said %v ago: %v", -row.sent, got)
+			t.Errorf("after a greeting sent %v ago, the node is a stranger: %v", -row.sent, got)
 		}
 		g.mu.Unlock()
 	}
 }
 
-// TestStranger: a node is known to another for half an hour after that has told it so.
+// TestStranger: a node takes another node to know it for half an hour
+// after the other has told it so.
 func TestStranger(t *testing.T) {
 	n := bare("n")
 	now := n.clock.at(time.Now())
@@ -312,7 +315,8 @@ func TestStranger(t *testing.T) {
 	}
 }
 
-// TestAcquainted: nodes know each other as soon as they have met, and so does one that comes later.
+// TestAcquainted: nodes know each other as soon as they have met, and
+// so does a node that comes later.
 func TestAcquainted(t *testing.T) {
 	s := serve(t, nil)
 	sites := []*site{join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())}
@@ -323,7 +327,8 @@ func TestAcquainted(t *testing.T) {
 	}
 }
 
-// TestInquire: a request is asked about with growing pauses, and many not all at once.
+// TestInquire: the pauses between questions about a request grow, and
+// many requests are not asked about all at once.
 func TestInquire(t *testing.T) {
 	n := bare("n")
 	start := time.Now()
@@ -352,8 +357,8 @@ func TestInquire(t *testing.T) {
 	}
 }
 
-// TestLateRequestOfAStranger: what a node has sent before it knew another one is not taken there,
-// however late it comes.
+// TestLateRequestOfAStranger: requests that a node sent before it knew another node are not
+// taken there, however late they arrive.
 func TestLateRequestOfAStranger(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)

@@ -9,8 +9,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFailedJoinLeavesNoMember: a Join that the pool refuses has taken no push, so nobody asks it
-// for one.
+// TestFailedJoinLeavesNoMember: a Join that the pool refuses has
+// taken no push, so no node asks it about one.
 func TestFailedJoinLeavesNoMember(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -35,8 +35,8 @@ func TestFailedJoinLeavesNoMember(t *testing.T) {
 	}
 }
 
-// TestPushDuringAFailedJoin: what is pushed while Join waits for NATS has its outcome when Join
-// fails, and the pool is as it was before.
+// TestPushDuringAFailedJoin: a message pushed while Join waits for NATS has its outcome when
+// Join fails, and the pool is as it was before.
 func TestPushDuringAFailedJoin(t *testing.T) {
 	p := through(t, serve(t, nil).Addr().String())
 	nc, pool := connect(t, p.url()), gcpool.NewPool()

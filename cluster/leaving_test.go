@@ -12,8 +12,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// leaving has a node leave that waits for a message of the ghost's, which goes on once
-// peer is read; it returns when the node has given up its ids.
+// leaving makes a node leave while it is still writing a message of the ghost; the write ends
+// when peer is read. leaving returns when the node has given up its ids.
 func leaving(t *testing.T, a *site, g *ghost) (peer net.Conn, left chan error) {
 	t.Helper()
 	conn, peer := net.Pipe()
@@ -34,8 +34,8 @@ func leaving(t *testing.T, a *site, g *ghost) (peer net.Conn, left chan error) {
 	return peer, left
 }
 
-// TestRefusesWhileItLeaves: a node that waits for what is on its way takes nothing more, and
-// says so, that it may be sent elsewhere; or Leave would have no end.
+// TestRefusesWhileItLeaves: a node that is only finishing its work takes no new requests, and
+// says so, so that they can be sent elsewhere. Otherwise Leave would never end.
 func TestRefusesWhileItLeaves(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -65,8 +65,8 @@ func TestRefusesWhileItLeaves(t *testing.T) {
 	}
 }
 
-// TestWhereWhileItLeaves: a node that leaves does not answer the greeting of a node that comes
-// meanwhile, so that one takes none of its questions. Where does not ask for longer than WithTimeout.
+// TestWhereWhileItLeaves: a node that leaves does not answer the greeting of a node that joins,
+// so the new node takes none of its questions. Where must ask for no longer than WithTimeout.
 func TestWhereWhileItLeaves(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)}, gcpool.WithWriteTimeout(time.Minute))
@@ -94,7 +94,7 @@ func TestWhereWhileItLeaves(t *testing.T) {
 	}
 }
 
-// parts has the ghost say farewell to a node, after so many answers.
+// parts makes the ghost say farewell to a node, claiming the given number of answers.
 func (g *ghost) parts(from *site, answers uint64) {
 	g.answerLocked(from.id, answers, farewell, nil, "")
 	for _, p := range g.pending {
@@ -105,8 +105,8 @@ func (g *ghost) parts(from *site, answers uint64) {
 	g.flush()
 }
 
-// TestFarewell: what was on its way to a node that has left, and all of whose answers have
-// come, is sent again at once. If one is missing, it is uncertain.
+// TestFarewell: when a node has left and all its answers have arrived, requests on their way to
+// it are sent again at once. If an answer is missing, they are uncertain.
 func TestFarewell(t *testing.T) {
 	for lost := range uint64(2) {
 		s := serve(t, nil)
@@ -139,7 +139,7 @@ func TestFarewell(t *testing.T) {
 		case <-time.After(20 * time.Second):
 			t.Errorf("%d lost: no outcome", lost)
 		}
-		g.beats() // which is late
+		g.beats() // a late heartbeat
 		g.flush()
 		if n := a.Stats().Nodes; lost == 0 && n != 0 {
 			t.Errorf("%d nodes are left", n)
@@ -147,13 +147,13 @@ func TestFarewell(t *testing.T) {
 	}
 }
 
-// TestSaysFarewell: a node that leaves tells how many answers it has sent, behind the last.
-// Until then it says what became of requests.
+// TestSaysFarewell: after its last answer, a node that leaves says how many answers it has
+// sent. Until then it says what became of requests.
 func TestSaysFarewell(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	peer, left := leaving(t, a, g)
-	g.sent = 1000 // which it may have numbered
+	g.sent = 1000 // the ghost may have used these numbers
 	b := binary.AppendUvarint(append(appendString(nil, g.id), probe), 9)
 	g.publish(g.subject("d", a.id), appendString(appendString(b, name), "alice"))
 	answers := uint64(0)
@@ -173,11 +173,11 @@ func TestSaysFarewell(t *testing.T) {
 	for next() != farewell {
 	}
 	if g.number != answers-1 {
-		t.Errorf("%d answers, it says %d", answers-1, g.number)
+		t.Errorf("%d answers, but the farewell says %d", answers-1, g.number)
 	}
 }
 
-// TestLeaveWaitsForItsAnswers: when Leave returns nil, NATS has what the node answered.
+// TestLeaveWaitsForItsAnswers: when Leave returns nil, NATS has the node's answers.
 func TestLeaveWaitsForItsAnswers(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -202,7 +202,7 @@ func TestLeaveWaitsForItsAnswers(t *testing.T) {
 	}
 }
 
-// TestSettle: Leave waits for all that is on its way, until its context ends.
+// TestSettle: settle waits for everything that is in progress, until its context ends.
 func TestSettle(t *testing.T) {
 	for what, begin := range map[string]func(n *Node){
 		"nothing":     func(n *Node) {},
@@ -227,24 +227,24 @@ func TestSettle(t *testing.T) {
 	}
 }
 
-// TestSettleWaitsForWhatWasTaken: a request that receive has taken, and has not given to the pool
-// yet, is waited for. Once the ids are withdrawn, receive takes none.
+// TestSettleWaitsForWhatWasTaken: settle waits for a request that receive has taken but not yet
+// given to the pool. Once the ids are withdrawn, receive takes no more.
 func TestSettleWaitsForWhatWasTaken(t *testing.T) {
 	n := bare("n")
 	n.members["g"] = &member{knows: n.clock.at(time.Now())}
 	r, late := &delivery{origin: origin{"g", 1}}, &delivery{origin: origin{"g", 2}}
 	if !n.accept(r, ahead(time.Minute)) {
-		t.Fatal("it was not taken")
+		t.Fatal("the request was not taken")
 	}
 	n.withdrawn.Store(true)
 	ctx, cancel := context.WithTimeout(t.Context(), 10*retryDelay)
 	defer cancel()
 	if err := n.settle(ctx); err == nil {
-		t.Error("settled, and it has no answer")
+		t.Error("settled, though the request has no answer")
 	}
 	n.end(r, "")
 	if n.accept(late, ahead(time.Minute)) || len(n.pending) != 1 {
-		t.Errorf("the next was taken, or has no answer: %d messages", len(n.pending))
+		t.Errorf("the next request was taken, or has no answer: %d messages", len(n.pending))
 	}
 	n.pending = nil
 	if err := n.settle(t.Context()); err != nil {
@@ -252,8 +252,8 @@ func TestSettleWaitsForWhatWasTaken(t *testing.T) {
 	}
 }
 
-// TestLeaveDoesNotWaitForNoNATS: a node with many ids need not wait for NATS while there is none, and
-// waits once if NATS does not answer.
+// TestLeaveDoesNotWaitForNoNATS: even with many ids, a node must not wait for NATS while there
+// is no connection, and must wait only once if NATS does not answer.
 func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
 	for what, lose := range map[string]func(g *ghost, p *proxy){
 		"gone": func(g *ghost, p *proxy) {
@@ -265,7 +265,7 @@ func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
 		s := serve(t, nil)
 		p := through(t, s.Addr().String())
 		g := haunt(t, p.url(), "g", nil)
-		const often = 20 // a second for each, if it does
+		const often = 20 // takes a second each, if the node waits each time
 		for i := range often*512 + 1 {
 			sub, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.in)
 			if err != nil {
@@ -287,8 +287,8 @@ func TestLeaveDoesNotWaitForNoNATS(t *testing.T) {
 	}
 }
 
-// TestDrainedBeforeAReconnect: a subscription that had ended when nc reconnected is not
-// taken for one that was brought back, or each reconnect would lead to another.
+// TestDrainedBeforeAReconnect: a subscription that had already ended when nc reconnected must
+// not be taken for one that the reconnect brought back, or each reconnect would cause another.
 func TestDrainedBeforeAReconnect(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", nil)
 	sub, err := g.nc.ChanQueueSubscribe(g.subjectOf(alice), group, g.in)
@@ -301,8 +301,8 @@ func TestDrainedBeforeAReconnect(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "reconnected", func() bool { return g.nc.Stats().Reconnects == 1 && g.nc.IsConnected() })
-	time.Sleep(2 * tick) // whoever comes late to judge has done it by now
+	time.Sleep(2 * tick) // long enough for every check that comes late
 	if g.stale.Load() {
-		t.Error("it would reconnect once more")
+		t.Error("the node would reconnect once more")
 	}
 }

@@ -17,7 +17,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A trial is users of some sites, whose messages the ledger judges.
+// A trial has users at some sites; the ledger judges their messages.
 type trial struct {
 	t       *testing.T
 	ledger  *ledger.Ledger
@@ -42,9 +42,9 @@ func (l *trial) hook() gcpool.Option {
 	})
 }
 
-// connect makes id's newest connection one to s, and has it read up to the end. A
-// node hears of it a moment later, and until then may push to an older one: the
-// ledger's generation begins when it has.
+// connect makes a connection to s id's newest one, and reads it to the
+// end. Other nodes hear of it a moment later, and until then may push to
+// an older one, so the ledger's generation begins when they have heard.
 func (l *trial) connect(s *site, id string) {
 	n := strconv.FormatUint(rand.Uint64(), 36)
 	conns := make(chan *ledger.Conn, 1)
@@ -84,7 +84,7 @@ func (l *trial) connect(s *site, id string) {
 	})
 }
 
-// push has each site push to ids that it picks, until the trial ends.
+// push makes each site push to random ids until the trial ends.
 func (l *trial) push(ids int) {
 	for i, s := range l.sites {
 		l.pushers.Go(func() {
@@ -109,7 +109,7 @@ func (l *trial) push(ids int) {
 	}
 }
 
-// populate connects users, and returns when each site knows where.
+// populate connects users, and returns once every site knows where they are.
 func (l *trial) populate(users int) {
 	for i := range users {
 		l.connect(l.sites[i%3], userID(i))
@@ -119,7 +119,7 @@ func (l *trial) populate(users int) {
 	}
 }
 
-// move has each user move from site to site.
+// move makes each user move from site to site.
 func (l *trial) move(users, moves int) {
 	const movers = 4
 	for w := range movers {
@@ -135,7 +135,7 @@ func (l *trial) move(users, moves int) {
 
 func userID(i int) string { return fmt.Sprint("user ", i) }
 
-// end shuts all down and judges.
+// end shuts everything down and asks the ledger.
 func (l *trial) end() {
 	l.t.Helper()
 	l.movers.Wait()
@@ -163,8 +163,8 @@ func (l *trial) end() {
 	}
 }
 
-// TestMovingUsers: of 1,000 users who move from node to node while every node
-// pushes to them, each gets each message once and in order, or it is reported.
+// TestMovingUsers: 1,000 users move from node to node while every node pushes to them. Each
+// user must get each message once and in order, or it must be reported.
 func TestMovingUsers(t *testing.T) {
 	s := serve(t, nil)
 	l := newTrial(t)
@@ -186,9 +186,9 @@ func TestMovingUsers(t *testing.T) {
 	}
 }
 
-// TestMovingUsersAcrossServers is TestMovingUsers with three servers of NATS. One may
-// hear that an id has left a node before it hears from another server where it is now,
-// so a push in that instant may find nobody.
+// TestMovingUsersAcrossServers is TestMovingUsers with three NATS servers. A server may hear
+// that an id has left a node before it hears from another server where the id is now, so a push
+// in that instant may find no node.
 func TestMovingUsersAcrossServers(t *testing.T) {
 	l := newTrial(t)
 	for _, s := range serveCluster(t, 3, nil) {
@@ -201,12 +201,12 @@ func TestMovingUsersAcrossServers(t *testing.T) {
 	totals := l.ledger.Totals()
 	absent := totals.Reasons[slices.Index(ledger.Reasons, gcpool.ErrNotConnected)]
 	if totals.Undelivered != absent || absent > 10 {
-		t.Errorf("%d of %d were not delivered, %d since nobody had the id", totals.Undelivered, totals.Accepted, absent)
+		t.Errorf("%d of %d were not delivered, %d because no node had the id", totals.Undelivered, totals.Accepted, absent)
 	}
 }
 
-// TestOutagesUnderLoad: whatever is killed, cut or stuck, each message has one
-// outcome, and none comes twice; and then all is well again.
+// TestOutagesUnderLoad: whatever is killed, cut or stuck, each message has one outcome, and
+// none arrives twice. Afterwards every user can be reached again.
 func TestOutagesUnderLoad(t *testing.T) {
 	l := newTrial(t)
 	route := new(proxy)
@@ -215,7 +215,7 @@ func TestOutagesUnderLoad(t *testing.T) {
 	for i, url := range []string{servers[0].ClientURL(), servers[1].ClientURL(), way.url()} {
 		s := joinAs(t, url, []Option{WithTimeout(2 * time.Second)}, l.hook())
 		l.sites = append(l.sites, s)
-		if i == 1 { // which is to be killed
+		if i == 1 { // will be killed
 			s.nc.SetServerPool([]string{servers[1].ClientURL(), servers[0].ClientURL()})
 		}
 	}
@@ -232,13 +232,13 @@ func TestOutagesUnderLoad(t *testing.T) {
 		time.Sleep(time.Second)
 		l.well(users)
 	}
-	l.sites[2].nc.Close() // it dies, as the others see it
+	l.sites[2].nc.Close() // to the other nodes, it dies
 	time.Sleep(time.Second)
 	l.end()
 	t.Logf("%+v", l.ledger.Totals())
 }
 
-// well waits until each site reaches each user.
+// well waits until each site can reach each user.
 func (l *trial) well(users int) {
 	l.t.Helper()
 	for i := range users {

@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestMissed: a node that has announced more ids than were heard is asked for the rest, until it
-// has come; if nothing was lost, nobody asks.
+// TestMissed: if a node has announced more ids than were heard, it is asked for the rest until
+// they arrive. If nothing was lost, it is not asked.
 func TestMissed(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -20,30 +20,30 @@ func TestMissed(t *testing.T) {
 	one := func(id string, number uint64) []*entry {
 		return []*entry{{key: key{name, id}, version: 1, number: number}}
 	}
-	g.latest = 1 // which was before they met
+	g.latest = 1 // announced before they met
 	g.beats()
 	g.greeted()
 	g.takes("bob", 1)
 	g.beats()
-	g.say(to, 0, 0, one("bob", 2)) // which is not to all
-	g.say(to, 1, 2, one("bob", 2)) // which has been heard
+	g.say(to, 0, 0, one("bob", 2)) // to one node, not to all
+	g.say(to, 1, 2, one("bob", 2)) // already heard
 	g.beats()
 	a.dial("alice")
 	g.version(g.all, "alice")
 	g.takes("alice", 1)
 	g.beats()
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
-		t.Errorf("told %q, and nothing was lost", m.Data)
+		t.Errorf("told %q, though nothing was lost", m.Data)
 	}
 	asks := func(after byte, what string) {
 		t.Helper()
 		g.beats()
 		want := append(append(appendString(nil, a.id), missing), after)
 		if m := g.next(g.hears); !bytes.Equal(m.Data, want) {
-			t.Errorf("told %q, and %s", m.Data, what)
+			t.Errorf("told %q, though %s", m.Data, what)
 		}
 	}
-	g.latest++ // one that was lost
+	g.latest++ // a lost announcement
 	asks(3, "one was lost")
 	g.takes("bob", 3)
 	asks(3, "it has not been repeated")
@@ -55,11 +55,11 @@ func TestMissed(t *testing.T) {
 	g.beats()
 	g.takes("alice", 1)
 	if m := g.next(g.hears); g.announced(m)["alice"] == 0 {
-		t.Errorf("told %q, and all was repeated", m.Data)
+		t.Errorf("told %q, though everything was repeated", m.Data)
 	}
 }
 
-// unannounced returns two ghosts. The first has a connection of alice, which waits to be announced.
+// unannounced returns two ghosts. The first has a connection of alice that waits to be announced.
 func unannounced(t *testing.T) (g, h *ghost) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()
@@ -71,7 +71,7 @@ func unannounced(t *testing.T) (g, h *ghost) {
 }
 
 // TestOlderThanItsAnnouncement: a connection that waits to be announced is closed when its node
-// hears of a newer one, though all that the other node tells this one alone is lost.
+// hears of a newer one, even if every message that the other node sends to this node alone is lost.
 func TestOlderThanItsAnnouncement(t *testing.T) {
 	g, h := unannounced(t)
 	version := g.clock.at(g.Node.local.Since(name, "alice"))
@@ -79,23 +79,23 @@ func TestOlderThanItsAnnouncement(t *testing.T) {
 	g.hear(g.next(g.all))
 	g.update()
 	if n := g.pool.GetConn(name).Len(); n != 0 {
-		t.Error("two nodes have her")
+		t.Error("two nodes have alice")
 	}
 	if got := h.version(h.all, "alice"); got != version {
-		t.Errorf("she was announced with version %d, want %d", got, version)
+		t.Errorf("alice was announced with version %d, want %d", got, version)
 	}
 	if err := g.pool.Shutdown(t.Context()); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestRepeat: a node that has missed something is told what was announced since, in order, however
-// long ago, and up to which number; nothing if that makes no sense.
+// TestRepeat: a node that has missed announcements is told what was announced since, in order,
+// however long ago, and up to which number. A malformed question gets no answer.
 func TestRepeat(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 1024 })
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	const ids = 20
-	long := func(i int) string { return userID(i) + strings.Repeat("x", 700) } // in a message of its own
+	long := func(i int) string { return userID(i) + strings.Repeat("x", 700) } // fills a message of its own
 	for i := range ids {
 		newPipe(t, a, long(i))
 		g.version(g.all, long(i))
@@ -126,8 +126,8 @@ func TestRepeat(t *testing.T) {
 	}
 }
 
-// TestRepeatsWhatHasJustCome: who asks for the ids of a node is told of those, too, that wait to be
-// announced: their Add may have returned.
+// TestRepeatsWhatHasJustCome: a node that asks for another node's ids is also told the ids that
+// wait to be announced, because their Add may have returned.
 func TestRepeatsWhatHasJustCome(t *testing.T) {
 	g, h := unannounced(t)
 	g.hear(&nats.Msg{Data: append(append(appendString(nil, h.id), missing), 0)})

@@ -2,29 +2,29 @@ package cluster
 
 import "time"
 
-// A modelLeaving is how far a node is on its way out: Shutdown of its pool, then Leave.
+// A modelLeaving is how far a node's departure has come: the Shutdown of its pool, then Leave.
 type modelLeaving byte
 
 const (
 	serving  modelLeaving = iota
 	closing               // its pool is shut down, and its connections end one by one
-	holding               // it waits until its users are elsewhere, or holdTime has passed
-	waiting               // it has no ids, and waits for what is on its way
+	holding               // it waits until its users are elsewhere, or until holdTime has passed
+	waiting               // it has no ids, and waits for what is still in progress
 	departed              // it has said farewell, or has given up
 )
 
 // modelLeave is how long Leave may take.
 const modelLeave = 6 * time.Second
 
-// A modelHeld is an id of which the connection has ended with the Shutdown of its pool.
+// A modelHeld is an id whose connection has ended with the Shutdown of its pool.
 type modelHeld struct {
 	held      bool
 	until     time.Duration
 	elsewhere bool // another node has announced it
 }
 
-// leaves has a node shut down. Each of its users connects to another node, before holdTime has
-// passed since her connection ended.
+// leaves shuts a node down. Each of its users connects to another node within holdTime of the
+// end of the old connection.
 func (m *model) leaves(node int) {
 	n := m.nodes[node]
 	if n.stopped {
@@ -44,14 +44,14 @@ func (m *model) leaves(node int) {
 		away := 20*time.Millisecond + time.Duration(m.r.Int64N(int64(700*time.Millisecond)))
 		m.after(ends, func() { n.ended(id, e.conn) })
 		m.after(ends+away, func() {
-			if m.newest[id] == e.conn { // else she has moved by herself
+			if m.newest[id] == e.conn { // otherwise the user has already moved
 				m.nodes[(node+1+m.r.IntN(modelNodes-1))%modelNodes].connect(id)
 			}
 		})
 	}
 }
 
-// ended is the end of a connection with the Shutdown of its pool.
+// ended ends a connection, as the Shutdown of its pool does.
 func (n *modelNode) ended(id, conn int) {
 	switch {
 	case n.entries[id].conn != conn || n.leaving == departed:
@@ -65,7 +65,7 @@ func (n *modelNode) ended(id, conn int) {
 	}
 }
 
-// forget ends the hold of ids that are elsewhere by now, or never came.
+// forget stops holding ids that are elsewhere by now, or did not come in time.
 func (n *modelNode) forget() {
 	for id := range n.held {
 		if h := &n.held[id]; h.held && (h.elsewhere || n.now >= h.until) {
@@ -75,7 +75,7 @@ func (n *modelNode) forget() {
 	}
 }
 
-// depart is a tick of a node that leaves.
+// depart is the part of a tick that makes a leaving node leave.
 func (n *modelNode) depart() {
 	n.forget()
 	switch connected, held := n.count(); {
@@ -105,7 +105,7 @@ func (n *modelNode) depart() {
 	}
 }
 
-// count returns how many ids are connected, and how many held.
+// count returns how many ids are connected, and how many are held.
 func (n *modelNode) count() (connected, held int) {
 	for id, e := range n.entries {
 		if e.conn > 0 {
@@ -127,7 +127,7 @@ func (n *modelNode) answer(to int, do func(o *modelNode)) {
 	})
 }
 
-// departed is a farewell.
+// departed handles a farewell.
 func (n *modelNode) departed(from, answers int) {
 	if n.amnesiac {
 		n.windows[from] = window{}
@@ -140,7 +140,7 @@ func (n *modelNode) departed(from, answers int) {
 	}
 }
 
-// refuse notes messages that were reported as not delivered.
+// refuse records messages that were reported as not delivered.
 func (n *modelNode) refuse(batch []int) {
 	for _, seq := range batch {
 		if n.written[n.n][seq] {

@@ -7,28 +7,28 @@ import (
 	"time"
 )
 
-// The model is PROTOCOL.md as a simulation: three nodes, two servers of NATS and a route
-// between these, in a time of its own. It uses the node's own clock and window. The rules
-// can be switched off one by one, to see that the faults of before are found.
+// The model is PROTOCOL.md as a simulation, with a clock of its own: three nodes, two NATS
+// servers, and a route between the servers. It uses the node's real clock and window. Each rule
+// can be switched off, to see that the model finds the faults that the rule prevents.
 
-// rules are what the nodes of a model go by.
+// rules are switches, each of which breaks one rule of the nodes in a model.
 type rules struct {
-	wallClock bool // versions are the wall clock's, and refused an hour ahead
-	late      bool // requests are taken however late they come
-	mute      bool // nobody asks what became of a request
-	forgetful bool // what is in a mailbox waits until its id is announced
-	trusting  bool // what was announced up to a number has come whatever came before it
+	wallClock bool // versions come from the wall clock, and are refused if an hour ahead
+	late      bool // requests are taken however late they arrive
+	mute      bool // no node asks what became of a request
+	forgetful bool // messages in a mailbox wait until their id is announced
+	trusting  bool // a node believes that it has everything up to the last announced number
 	hasty     bool // a node that leaves does not hold its ids
 	silent    bool // a node that leaves says no farewell
-	credulous bool // a farewell counts although an answer is missing
-	amnesiac  bool // a farewell makes forget which requests were taken
+	credulous bool // a farewell counts even if an answer is missing
+	amnesiac  bool // a farewell makes a node forget which requests were taken
 	naive     bool // requests are taken from nodes that do not know this one
 }
 
 const (
 	modelTimeout = 3 * time.Second
 	modelNodes   = 3
-	noMailbox    = 1 // the node whose pool has none
+	noMailbox    = 1 // the node whose pool has no mailbox
 	modelIDs     = 2
 )
 
@@ -42,7 +42,7 @@ func (e *modelEvent) before(o *modelEvent) bool {
 	return e.at < o.at || e.at == o.at && e.order < o.order
 }
 
-// A modelQueue is a heap. That of container/heap allocates for each event.
+// A modelQueue is a heap. container/heap would allocate for each event.
 type modelQueue []modelEvent
 
 func (q *modelQueue) push(e modelEvent) {
@@ -95,31 +95,31 @@ type model struct {
 	events  modelQueue
 	order   int
 	nodes   [modelNodes]*modelNode
-	servers [2][modelIDs][modelNodes]bool // who is subscribed, as each server knows
-	free    [links]time.Duration          // when a link delivers next, for it keeps order
-	cut     bool                          // the route
-	lose    float64                       // how many messages of the route are lost
+	servers [2][modelIDs][modelNodes]bool // who is subscribed, as far as each server knows
+	free    [links]time.Duration          // when each link can deliver next, because links keep order
+	cut     bool                          // the route is cut
+	lose    float64                       // the share of messages that the route loses
 	double  float64
 	mixed   bool    // links do not keep order
-	hung    float64 // how many messages come late, for they went before a node connected to another server
+	hung    float64 // the share of late messages, sent before a node changed its server
 	delay   time.Duration
-	strict  bool // users are never away for long, so each message is to be written
+	strict  bool // users are never away for long, so each message must be written
 
 	newest  [modelIDs]int            // the last connection of an id
-	came    [modelIDs]time.Duration  // when it came
-	written [modelNodes]map[int]bool // by origin, messages
+	came    [modelIDs]time.Duration  // when that connection came
+	written [modelNodes]map[int]bool // messages by origin
 	refused [modelNodes]map[int]bool // certainly not delivered, by their outcome
-	last    map[modelConnection]int  // the last message of an origin on a connection
-	longest time.Duration            // until an outcome
+	last    map[modelConnection]int  // the last message of each origin on each connection
+	longest time.Duration            // the longest wait for an outcome
 	wrong   []string
 }
 
-// A modelConnection is a connection, and who pushes to it.
+// A modelConnection is a connection, with a node that pushes to it.
 type modelConnection struct{ id, conn, from int }
 
 type modelEntry struct {
 	version uint64
-	conn    int // 0 is none
+	conn    int // 0 for none
 }
 
 type modelRequest struct {
@@ -132,10 +132,10 @@ type modelRequest struct {
 	absent [modelNodes]bool
 }
 
-// A modelMailbox is what waits at a node for an id that nobody had.
+// A modelMailbox has the messages that wait at a node for an id that no node had.
 type modelMailbox struct {
 	batch []int
-	due   time.Duration // when it is looked for again
+	due   time.Duration // when the id is looked for again
 	pause time.Duration
 }
 
@@ -144,10 +144,10 @@ type modelNode struct {
 	n       int
 	wall    time.Duration // how wrong its wall clock is
 	clock   clock
-	last    uint64 // the last version, if versions are the wall clock's
+	last    uint64 // the last version, for wallClock
 	entries [modelIDs]modelEntry
-	said    []modelAnnounce // by number - 1
-	whole   [modelNodes]int // what each node announced has come up to this number
+	said    []modelAnnounce // number n is at n-1
+	whole   [modelNodes]int // up to which number each node's announcements have arrived
 	windows [modelNodes]window
 	out     []*modelRequest // at most one for each id
 	number  uint64
@@ -157,17 +157,17 @@ type modelNode struct {
 	stopped bool
 	backlog []func()
 
-	joins time.Duration    // when; 0 is at the start
-	known [modelNodes]bool // who was heard
-	knows [modelNodes]bool // who has told it that it was heard there
+	joins time.Duration    // when it joins; 0 is the start
+	known [modelNodes]bool // nodes that it has heard
+	knows [modelNodes]bool // nodes that have told it that they know it
 
 	leaving   modelLeaving
 	begun     time.Duration // when it began to leave
 	held      [modelIDs]modelHeld
-	withdrawn bool             // it takes no requests any more
-	answers   [modelNodes]int  // how many have gone there
-	heard     [modelNodes]int  // and have come from there
-	gone      [modelNodes]bool // who has said farewell, and certainly has nothing
+	withdrawn bool             // it takes no more requests
+	answers   [modelNodes]int  // answers sent to each node
+	heard     [modelNodes]int  // answers received from each node
+	gone      [modelNodes]bool // nodes that have said farewell, and certainly have no requests
 }
 
 type modelAnnounce struct {
@@ -206,7 +206,7 @@ func (m *model) fail(format string, args ...any) {
 	m.wrong = append(m.wrong, fmt.Sprintf("%v: ", m.now)+fmt.Sprintf(format, args...))
 }
 
-// over sends something over a link, which keeps its order.
+// over sends something over a link, which normally keeps its order.
 func (m *model) over(link int, do func()) {
 	if m.hung > 0 && m.r.Float64() < m.hung {
 		m.after(time.Duration(m.r.Int64N(int64(modelTimeout))), do)
@@ -238,7 +238,7 @@ func (m *model) route(from int, inOrder bool, do func()) {
 	})
 }
 
-// toServer has do called at the server of a node, and toNode at a node from a server.
+// toServer calls do at a node's server. toNode calls do at a node, coming from a server.
 func (n *modelNode) toServer(do func(server int)) { n.over(up+n.n, func() { do(n.n % 2) }) }
 
 func (m *model) toNode(server, node int, do func()) {
@@ -262,7 +262,7 @@ func (m *model) down(node int, do func()) {
 	})
 }
 
-// sendTo sends to another node's own subject.
+// sendTo sends something to the subject of a single node.
 func (n *modelNode) sendTo(node int, do func()) {
 	n.toServer(func(server int) { n.toNode(server, node, do) })
 }
@@ -277,7 +277,7 @@ func (n *modelNode) others(do func(other *modelNode)) {
 	})
 }
 
-// subscribe tells the servers that an id has come, or gone, which NATS never mixes.
+// subscribe tells the servers that an id has connected or gone. NATS keeps such messages in order.
 func (n *modelNode) subscribe(id int, here bool) {
 	server := n.n % 2
 	n.inOrder(up+n.n, true, func() {
@@ -286,7 +286,7 @@ func (n *modelNode) subscribe(id int, here bool) {
 	})
 }
 
-// mend ends all faults of the network: servers tell each other what they know.
+// mend ends all faults of the network: the servers tell each other what they know.
 func (m *model) mend() {
 	m.cut, m.lose, m.double, m.mixed, m.hung = false, 0, 0, false, 0
 	for id := range modelIDs {
@@ -296,7 +296,7 @@ func (m *model) mend() {
 	}
 }
 
-// time is when a node looks at its monotonic clock, wallTime at the other.
+// time is the reading of a node's monotonic clock, wallTime of its wall clock.
 func (n *modelNode) time() time.Time { return modelStart.Add(n.now) }
 func (n *modelNode) wallTime() uint64 {
 	return uint64(modelStart.Add(n.now + n.wall).UnixMicro())
@@ -328,8 +328,9 @@ func (n *modelNode) toOne() uint64 {
 	return n.clock.at(n.time())
 }
 
-// connect gives an id a new connection; at another node if this one shuts down. Nodes agree on the
-// time to within the delay of a message, so they could not tell which of two at once is newer.
+// connect gives an id a new connection, at another node if this one shuts down. Nodes agree on
+// the time only to within the delay of a message, so connections that come closer together are
+// put off: no node could tell which is newer.
 func (n *modelNode) connect(id int) {
 	if n.newest[id] > 0 && n.now-n.came[id] < 10*n.delay {
 		n.after(10*n.delay, func() { n.connect(id) })
@@ -360,7 +361,8 @@ func (n *modelNode) leave(id int) {
 	}
 }
 
-// joined takes an announcement, the only one that counts after a number and up to another.
+// joined handles an announcement, which is the only valid one among
+// those after number after, up to upTo.
 func (n *modelNode) joined(from, after, upTo int, a modelAnnounce) {
 	if !n.hear(a.version) {
 		return
@@ -383,7 +385,7 @@ func (n *modelNode) tell(to int, id int) {
 	n.sendTo(to, func() { n.nodes[to].joined(n.n, 0, 0, a) })
 }
 
-// heardUpTo notes which announcements of a node have been heard.
+// heardUpTo records which announcements of a node have been heard.
 func (n *modelNode) heardUpTo(from, after, upTo int) {
 	if after <= n.whole[from] || n.trusting {
 		n.whole[from] = max(n.whole[from], upTo)
@@ -398,7 +400,7 @@ func (n *modelNode) heartbeat() {
 	n.after(time.Second, n.heartbeat)
 }
 
-// greet tells a node that this one knows it, and asks for the same.
+// greet tells a node that this one knows it, and asks for the same in return.
 func (n *modelNode) greet(to int) {
 	t, requests := n.toOne(), n.number
 	n.sendTo(to, func() {
@@ -410,7 +412,8 @@ func (n *modelNode) greet(to int) {
 	})
 }
 
-// isKnown notes that another node knows this one, since it has sent so many requests.
+// isKnown records that another node knows this one. That node's requests up to the given number
+// came before that, and are refused.
 func (n *modelNode) isKnown(from int, t, requests uint64) {
 	n.hear(t)
 	if !n.knows[from] && !n.naive {
@@ -430,7 +433,7 @@ func (n *modelNode) alive(from, count int, t uint64) {
 	}
 }
 
-// repeat tells a node which of the announcements after a number still count.
+// repeat tells a node which announcements after a number are still valid.
 func (n *modelNode) repeat(to, after int) {
 	for i, a := range n.said {
 		if number := i + 1; number > after && n.entries[a.id].conn > 0 && n.entries[a.id].version == a.version {
@@ -443,7 +446,8 @@ func (n *modelNode) repeat(to, after int) {
 	n.sendTo(to, func() { n.nodes[to].heardUpTo(n.n, after, count) })
 }
 
-// push has a node push to an id, unless one is on its way. What is in the mailbox goes with it.
+// push makes a node push to an id, unless a request for the id is in
+// progress. Messages in the mailbox go with it.
 func (n *modelNode) push(id int) {
 	if n.busy[id] || n.stopped || n.leaving != serving || n.now < n.joins {
 		return
@@ -457,7 +461,7 @@ func (n *modelNode) push(id int) {
 	n.sendMail(id)
 }
 
-// sendMail sends all that waits for an id.
+// sendMail sends everything that waits for an id.
 func (n *modelNode) sendMail(id int) {
 	if mail := &n.mail[id]; !n.busy[id] && len(mail.batch) > 0 {
 		n.busy[id] = true
@@ -497,7 +501,7 @@ func (n *modelNode) send(r *modelRequest) {
 		}
 		node := subscribed[n.r.IntN(count)]
 		take := func() { n.nodes[node].take(n.n, number, expires, r) }
-		arrive := func() { // where there is no subscription any more it is dropped
+		arrive := func() { // dropped where there is no subscription any more
 			if n.servers[node%2][r.id][node] {
 				n.toNode(node%2, node, take)
 				if n.double > 0 && n.r.Float64() < n.double {
@@ -513,7 +517,7 @@ func (n *modelNode) send(r *modelRequest) {
 	})
 }
 
-// A modelOutcome is what becomes of a request.
+// A modelOutcome is the outcome of a request.
 type modelOutcome byte
 
 const (
@@ -523,7 +527,7 @@ const (
 	uncertain
 )
 
-// take is a request that has come.
+// take handles a request that has arrived.
 func (n *modelNode) take(from int, number, expires uint64, r *modelRequest) {
 	w := &n.windows[from]
 	stranger := from != n.n && !n.knows[from] && !n.naive
@@ -566,7 +570,7 @@ func (m *model) write(from int, r *modelRequest, conn int) {
 	}
 }
 
-// claim takes a request that is out, nil if it is not.
+// claim takes a request from out, or returns nil if it is not there.
 func (n *modelNode) claim(number uint64) *modelRequest {
 	for i, r := range n.out {
 		if r.number == number {
@@ -577,7 +581,7 @@ func (n *modelNode) claim(number uint64) *modelRequest {
 	return nil
 }
 
-// finish is the answer to a request.
+// finish handles the outcome of a request.
 func (n *modelNode) finish(number uint64, outcome modelOutcome) {
 	r := n.claim(number)
 	if r == nil {
@@ -613,7 +617,7 @@ func (n *modelNode) settle(r *modelRequest, outcome modelOutcome) {
 	}
 }
 
-// tick looks after what is on its way, or in the mailbox.
+// tick looks after requests in progress, and messages in the mailbox.
 func (n *modelNode) tick() {
 	n.after(100*time.Millisecond, n.tick)
 	if n.stopped {
@@ -655,7 +659,7 @@ func (n *modelNode) probed(from int, number uint64, id int) {
 	}
 }
 
-// mayHave reports whether a node may have a request of this one.
+// mayHave reports whether a node may have a request from this one.
 func (n *modelNode) mayHave(node int) bool { return node == n.n || n.known[node] && !n.gone[node] }
 
 func (n *modelNode) isAbsent(from int, number uint64, here bool) {
@@ -688,8 +692,8 @@ func (n *modelNode) stop(d time.Duration) {
 	})
 }
 
-// check fails the history unless each id is connected once, by its newest connection, and
-// nothing waits for it in a mailbox.
+// check fails the history unless each id is connected once, by its newest connection, and no
+// message waits for it in a mailbox.
 func (m *model) check() {
 	for id := range modelIDs {
 		var conns []int

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestVersionIsOfTheConnection: a connection is as new as when it was added, and no
-// newer because its node comes late to look at it, or is told once more.
+// TestVersionIsOfTheConnection: a connection's version is the time when it was added. It must
+// not get newer because its node looks at it late, or is told of it again.
 func TestVersionIsOfTheConnection(t *testing.T) {
 	pool := gcpool.NewPool()
 	pool.Register(name)
@@ -35,18 +35,18 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	conns.Add("alice", first)
 	changed()
 	time.Sleep(time.Millisecond)
-	changed() // as of a removal before
+	changed() // as for an earlier removal
 	g.update()
 	isOfHers("it looks late")
 	changed()
 	if g.update(); g.latest != 1 {
-		t.Error("once more is newer")
+		t.Error("the same connection was announced again")
 	}
 	isOfHers("once more")
 
 	conns.Add("alice", second)
 	changed()
-	conns.Add("alice", third) // of which the node is told in a moment
+	conns.Add("alice", third) // the node is told of it in a moment
 	g.update()
 	isOfHers("the next has come")
 	changed()
@@ -66,14 +66,14 @@ func TestVersionIsOfTheConnection(t *testing.T) {
 	}
 }
 
-// A bundle is a connection that == would panic on.
+// A bundle is a connection whose values panic on ==.
 type bundle struct {
 	net.Conn
 	_ []int
 }
 
-// TestConnectionThatCannotBeCompared is served as any other: each is known from the one
-// before.
+// TestConnectionThatCannotBeCompared: such a connection is handled like any other, and each is
+// told apart from the one before.
 func TestConnectionThatCannotBeCompared(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -92,14 +92,14 @@ func TestConnectionThatCannotBeCompared(t *testing.T) {
 		seen()
 		a.known("alice", b)
 	}
-	a.conns.Add("alice", pipe(t)) // which can
+	a.conns.Add("alice", pipe(t)) // this one can be compared
 	seen()
 	b.dial("alice")
 	eventually(t, "the older is closed", func() bool { return a.conns.Len() == 0 })
 }
 
-// TestBundleThatLeaves: of two connections that cannot be compared the second has
-// gone before the node looks, and the id with it.
+// TestBundleThatLeaves: the second of two connections that cannot be compared, and with it the
+// id, has gone before the node looks.
 func TestBundleThatLeaves(t *testing.T) {
 	pool := gcpool.NewPool()
 	pool.Register(name)
@@ -116,12 +116,12 @@ func TestBundleThatLeaves(t *testing.T) {
 	conns.Del("alice")
 	changed(name, "alice")
 	if g.update(); g.entries[alice] != nil || len(g.dirty) > 0 {
-		t.Errorf("it has left, and is announced: %+v", g.entries[alice])
+		t.Errorf("alice has left, but is announced: %+v", g.entries[alice])
 	}
 }
 
-// TestEvictsNoneThatCameAfter: an announcement closes the connection that the node had
-// announced, not one of which it is yet to be told.
+// TestEvictsNoneThatCameAfter: an announcement from another node closes the connection that
+// this node has announced, not a newer one that it has not been told of yet.
 func TestEvictsNoneThatCameAfter(t *testing.T) {
 	pool := gcpool.NewPool()
 	pool.Register(name)
@@ -134,20 +134,20 @@ func TestEvictsNoneThatCameAfter(t *testing.T) {
 	time.Sleep(time.Millisecond)
 	conns.Add("alice", pipe(t))
 	if g.evict(&announced) || conns.Len() != 1 {
-		t.Error("another than the announced is closed")
+		t.Error("a connection other than the announced one was closed")
 	}
 	if g.elsewhere(alice, "h", version); conns.Len() != 1 {
-		t.Error("the newer is closed")
+		t.Error("the newer connection was closed")
 	}
 	remote{g.Node}.Changed(name, "alice")
 	g.update()
 	if g.elsewhere(alice, "h", ahead(time.Minute)); conns.Len() != 0 {
-		t.Error("the older stays")
+		t.Error("the older connection was not closed")
 	}
 }
 
-// TestOlderThanJoin: a connection from before its node joined gives way to one that is
-// newer, and one that comes after Join does not.
+// TestOlderThanJoin: a connection from before its node joined gives way to a newer one. A
+// connection that comes after Join does not.
 func TestOlderThanJoin(t *testing.T) {
 	s := serve(t, nil)
 	b := join(t, s.ClientURL())
@@ -165,21 +165,21 @@ func TestOlderThanJoin(t *testing.T) {
 	defer n.Leave(t.Context())
 	eventually(t, "the older gives way", func() bool { return conns.Len() == 1 })
 	if b.conns.Len() != 1 {
-		t.Error("the newer is closed")
+		t.Error("the newer connection was closed")
 	}
 	conns.Add("alice", pipe(t))
 	eventually(t, "the newest wins", func() bool { return b.conns.Len() == 0 })
 	if conns.Len() != 2 {
-		t.Error("the newest is closed")
+		t.Error("the newest connection was closed")
 	}
 }
 
-// TestGhost: a handshake that a node finds in its backlog when it goes on, and whose client
-// gave up meanwhile, does not replace the connection that the user has elsewhere.
+// TestGhost: a stopped node goes on, and finds a handshake in its backlog whose client gave up
+// in the meantime. It must not replace the connection that the user has elsewhere.
 func TestGhost(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
-	l, err := net.Listen("tcp", "127.0.0.1:0") // of a, which is stopped
+	l, err := net.Listen("tcp", "127.0.0.1:0") // the listener of a, which is stopped
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestGhost(t *testing.T) {
 		eventually(t, "it is announced", func() bool { return a.Stats().IDs == 1 })
 	}))
 	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		func() { h.ServeHTTP(w, r) }() // middleware, so it returns when the handler has
+		func() { h.ServeHTTP(w, r) }() // middleware, so it returns only after the handler
 		close(served)
 	})}
 	go srv.Serve(l)
@@ -209,9 +209,9 @@ func TestGhost(t *testing.T) {
 	}
 }
 
-// TestVersionIsNotOfALaterClock: a connection waits to be announced while a node is heard whose clock
-// is ahead. A connection that came meanwhile at another node, which has not heard that clock, is the
-// newer one.
+// TestVersionIsNotOfALaterClock: while a connection waits to be announced, its node hears from
+// a node whose clock is ahead. A connection that came in the meantime, at a node that has not
+// heard that clock, is still the newer one.
 func TestVersionIsNotOfALaterClock(t *testing.T) {
 	pool := gcpool.NewPool()
 	if err := pool.Register(name); err != nil {

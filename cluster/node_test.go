@@ -34,15 +34,15 @@ func TestForward(t *testing.T) {
 	if err := a.stream.Deliver(t.Context(), "nobody", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver to nobody: %v", err)
 	}
-	if d := time.Since(start); d > 10*time.Second { // a minute, if it waits for an answer
-		t.Errorf("after %v", d)
+	if d := time.Since(start); d > 10*time.Second { // it would be a minute if it waited for an answer
+		t.Errorf("it took %v", d)
 	}
 	if st := a.stats(); st.Forwarded != 1001 {
 		t.Errorf("forwarded %d", st.Forwarded)
 	}
 }
 
-// TestMove: the newest connection wins, wherever it is, and nothing is lost.
+// TestMove: the newest connection wins, wherever it is, and no message is lost.
 func TestMove(t *testing.T) {
 	s := serve(t, nil)
 	sites := []*site{join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())}
@@ -67,7 +67,7 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// TestTwoAtOnce: nodes that take an id at once agree on one survivor.
+// TestTwoAtOnce: nodes to which an id connects at the same time agree on one survivor.
 func TestTwoAtOnce(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())

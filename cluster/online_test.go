@@ -14,7 +14,7 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
-// page is an announcement of ids, one of those that answer a listing.
+// page returns an announcement of ids, as in the answers to a listing.
 func (g *ghost) page(after, upTo byte, ids ...string) []byte {
 	b := append(append(appendString(nil, g.id), joined), after, upTo)
 	for _, id := range ids {
@@ -23,7 +23,7 @@ func (g *ghost) page(after, upTo byte, ids ...string) []byte {
 	return b
 }
 
-// listed returns the next listing that a node asks for.
+// listed returns the next listing request from a node.
 func (g *ghost) listed() *nats.Msg {
 	g.t.Helper()
 	for {
@@ -39,7 +39,7 @@ func (g *ghost) listed() *nats.Msg {
 
 var errEndless = errors.New("it does not end by itself")
 
-// gather has Online gathered, up to its end or an answer that takes too long.
+// gather collects what Online yields, until it ends. A slow answer delays the end.
 func (s *site) gather() (ids *[]string, errs *[]error, ended chan struct{}) {
 	ids, errs, ended = new([]string), new([]error), make(chan struct{})
 	ctx, cancel := context.WithTimeout(s.t.Context(), 20*time.Second)
@@ -60,12 +60,12 @@ func (s *site) gather() (ids *[]string, errs *[]error, ended chan struct{}) {
 	return ids, errs, ended
 }
 
-// TestOnlineWithoutAnAnswer: a node that does not answer, or not completely, is an
-// error in place of its ids, and those of others come all the same.
+// TestOnlineWithoutAnAnswer: a node that does not answer, or answers only in part, yields an
+// error in place of its ids. The ids of other nodes are still listed.
 func TestOnlineWithoutAnAnswer(t *testing.T) {
 	t.Parallel()
 	s := serve(t, nil)
-	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(3 * time.Second)}) // for those who answer, too
+	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(3 * time.Second)}) // long enough for the nodes that answer
 	b := join(t, s.ClientURL())
 	b.dial("bob")
 	g, h := haunt(t, s.ClientURL(), "g", nil), bare("h")
@@ -86,7 +86,7 @@ func TestOnlineWithoutAnAnswer(t *testing.T) {
 		"half":            {[][]byte{g.page(0, 1, "x")}, context.DeadlineExceeded, 0},
 	} {
 		before := a.Stats().Malformed
-		g.beats() // or it is forgotten
+		g.beats() // or the ghost would be forgotten
 		a.meets(g)
 		ids, errs, ended := a.gather()
 		m := g.listed()
@@ -122,7 +122,7 @@ func TestOnlineOfASlowNode(t *testing.T) {
 			return
 		case <-time.After(200 * time.Millisecond):
 			if time.Since(start) > 20*time.Second {
-				t.Fatal("it goes on for 20 s")
+				t.Fatal("Online goes on for 20 s")
 			}
 		}
 	}
@@ -149,8 +149,8 @@ func TestOnlineWithASmallPayload(t *testing.T) {
 	}
 }
 
-// TestOnlineOfANodeThatHasGone: it is left out, and the end of the context, or of the
-// loop, ends all.
+// TestOnlineOfANodeThatHasGone: a node that has gone is left out. The
+// end of the context, or of the loop, ends Online.
 func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -162,9 +162,9 @@ func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	}
 	eventually(t, "they have gone", func() bool { return s.NumClients() == 1 })
 	for id, err := range a.Online(t.Context(), name) {
-		t.Errorf("%q, %v of nobody", id, err)
+		t.Errorf("Online yields %q, %v although no node is left", id, err)
 	}
-	for _, called := range []string{"i", "j"} { // which do not answer
+	for _, called := range []string{"i", "j"} { // these do not answer
 		g := haunt(t, s.ClientURL(), called, nil)
 		g.beats()
 		a.meets(g)
@@ -174,7 +174,7 @@ func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	n := 0
 	for _, err := range a.Online(ctx, name) {
 		if n++; !errors.Is(err, context.Canceled) {
-			t.Errorf("it ends with %v", err)
+			t.Errorf("Online ends with %v", err)
 		}
 	}
 	if n != 1 {
@@ -182,8 +182,8 @@ func TestOnlineOfANodeThatHasGone(t *testing.T) {
 	}
 }
 
-// TestListIsForNodes: the list of ids goes only to where a node asks for it, and not
-// wherever somebody says.
+// TestListIsForNodes: the list of ids goes only to the node that asks for it, not to any
+// subject that a request names.
 func TestListIsForNodes(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -222,7 +222,8 @@ func TestListIsForNodes(t *testing.T) {
 	}
 }
 
-// TestOnlineWithAnIDLargerThanAPayload: such an id hides no other. Its own node lists it.
+// TestOnlineWithAnIDLargerThanAPayload: an id larger than a payload
+// hides no other id, and its own node lists it.
 func TestOnlineWithAnIDLargerThanAPayload(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 2048 })
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -243,12 +244,11 @@ func TestOnlineWithAnIDLargerThanAPayload(t *testing.T) {
 	ids, _, ended = b.gather()
 	<-ended
 	if len(*ids) != len(want)+2 {
-		t.Errorf("its own node lists %d", len(*ids))
+		t.Errorf("the id's own node lists %d ids", len(*ids))
 	}
 }
 
-// TestListOfHugeIDs: an id that fills a page by itself has one of its own, and none is
-// empty.
+// TestListOfHugeIDs: an id that fills a whole page has a page of its own, and no page is empty.
 func TestListOfHugeIDs(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)

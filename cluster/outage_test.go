@@ -15,8 +15,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestNATSGone: local delivery goes on, messages for elsewhere end at once, and
-// when NATS is back all is whole again, with what happened meanwhile.
+// TestNATSGone: while NATS is gone, local delivery goes on and messages for other nodes end at
+// once. When NATS is back, the cluster works again, and knows what happened in between.
 func TestNATSGone(t *testing.T) {
 	port := freePort(t)
 	onPort := func(o *server.Options) { o.Port = port }
@@ -36,8 +36,8 @@ func TestNATSGone(t *testing.T) {
 	if err := a.stream.Deliver(t.Context(), "there", []byte("1")); !errors.Is(err, gcpool.ErrNotConnected) || errors.Is(err, ErrUncertain) {
 		t.Errorf("delivery elsewhere: %v", err)
 	}
-	if d := time.Since(start); d > 10*time.Second { // a minute, if it waits for an answer
-		t.Errorf("after %v", d)
+	if d := time.Since(start); d > 10*time.Second { // it would be a minute if it waited for an answer
+		t.Errorf("it took %v", d)
 	}
 	if err := a.stream.Broadcast([]byte("2")); !errors.Is(err, gcpool.ErrNotConnected) || here.read() != "2" {
 		t.Errorf("Broadcast: %v", err)
@@ -51,7 +51,7 @@ func TestNATSGone(t *testing.T) {
 	both.ends()
 	b.known("late", a)
 	if d := time.Since(start); d > 10*time.Second {
-		t.Errorf("whole again after %v", d)
+		t.Errorf("the cluster works again only after %v", d)
 	} else {
 		t.Logf("whole again after %v", d)
 	}
@@ -63,7 +63,7 @@ func TestNATSGone(t *testing.T) {
 	eventually(t, "members", func() bool { return a.Stats().Nodes == 1 && b.Stats().Nodes == 1 })
 }
 
-// TestLostNATSIsLogged: and that it is back.
+// TestLostNATSIsLogged: a node logs that NATS is lost, and that it is back.
 func TestLostNATSIsLogged(t *testing.T) {
 	port := freePort(t)
 	onPort := func(o *server.Options) { o.Port = port }
@@ -73,7 +73,7 @@ func TestLostNATSIsLogged(t *testing.T) {
 	s.Shutdown()
 	s.WaitForShutdown()
 	if got := lines.next(t); got != "gcpool/cluster: error" || n.Err() != errCut {
-		t.Errorf("it logs %q; Err is %v", got, n.Err())
+		t.Errorf("the node logs %q; Err is %v", got, n.Err())
 	}
 	serve(t, onPort)
 	if got := lines.next(t); got != "gcpool/cluster: connected to NATS again" {
@@ -81,7 +81,7 @@ func TestLostNATSIsLogged(t *testing.T) {
 	}
 }
 
-// TestClosedNATSIsLogged: right after it was lost, too.
+// TestClosedNATSIsLogged: a node logs that its connection was closed, even right after it was lost.
 func TestClosedNATSIsLogged(t *testing.T) {
 	s := serve(t, nil)
 	lines := make(logged, 100)
@@ -106,7 +106,7 @@ func TestClosedNATSIsLogged(t *testing.T) {
 	}
 }
 
-// logged has the texts of what is logged.
+// logged receives the messages of log records.
 type logged chan string
 
 func (l logged) next(t *testing.T) string {
@@ -128,8 +128,8 @@ func (l logged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestLostOnTheWay: what has left and is not answered is uncertain after the deadline. It
-// is never sent again, nor written when it arrives after that.
+// TestLostOnTheWay: a request that has left and gets no answer is uncertain after the deadline.
+// It is never sent again, and not written if it arrives later.
 func TestLostOnTheWay(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -152,8 +152,8 @@ func TestLostOnTheWay(t *testing.T) {
 	}
 }
 
-// TestPausedNode: a node that is stuck for three seconds loses nothing, and keeps
-// nobody from other nodes.
+// TestPausedNode: a node that is stuck for three seconds loses no
+// message, and delays no message to other nodes.
 func TestPausedNode(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -175,7 +175,7 @@ func TestPausedNode(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if delivered < 10 { // of 250 or so; one or two, if they wait for the node that is stuck
+	if delivered < 10 { // of about 250; only one or two if they wait for the stuck node
 		t.Errorf("delivered %d to another node", delivered)
 	}
 	p.hold(false)
@@ -185,7 +185,7 @@ func TestPausedNode(t *testing.T) {
 	wg.Wait()
 }
 
-// TestNodeDies: its ids are not connected then, and it is forgotten.
+// TestNodeDies: the ids of a dead node are not connected any more, and the node is forgotten.
 func TestNodeDies(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -199,7 +199,7 @@ func TestNodeDies(t *testing.T) {
 		defer a.mu.Unlock()
 		a.members[b.id].heard = at
 	}
-	heard(a.now().Add(time.Hour)) // it is not forgotten, however slow the test is
+	heard(a.now().Add(time.Hour)) // keeps it from being forgotten, however slow the test is
 	if err := a.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
@@ -213,8 +213,8 @@ func TestNodeDies(t *testing.T) {
 	}
 }
 
-// TestSlowPeerElsewhere: a peer that takes its time is in progress, however long it
-// takes; and what it does not take comes back as slow.
+// TestSlowPeerElsewhere: a message to a slow peer is in progress, however long that takes.
+// Messages that the peer does not take come back as slow.
 func TestSlowPeerElsewhere(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
@@ -224,7 +224,7 @@ func TestSlowPeerElsewhere(t *testing.T) {
 	large := make([]byte, 512<<10)
 	start := time.Now()
 	var err error
-	for err == nil { // until the buffers of the system are full
+	for err == nil { // until the system's buffers are full
 		start = time.Now()
 		err = a.stream.Deliver(t.Context(), "slow", large)
 	}
@@ -232,7 +232,7 @@ func TestSlowPeerElsewhere(t *testing.T) {
 		t.Errorf("Deliver: %v, want ErrSlow", err)
 	}
 	if d := time.Since(start); d < 2*time.Second {
-		t.Errorf("after %v, want the write timeout", d)
+		t.Errorf("it took %v, want the write timeout", d)
 	}
 	b.dial("gone")
 	b.known("gone", a)
@@ -242,8 +242,8 @@ func TestSlowPeerElsewhere(t *testing.T) {
 	}
 }
 
-// TestLargeBatch: a batch beyond what NATS takes goes in parts; one message
-// beyond is too large.
+// TestLargeBatch: a batch larger than NATS takes is sent in parts. A
+// single message larger than that is too large.
 func TestLargeBatch(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 100 << 10 })
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -274,8 +274,8 @@ func TestLargeBatch(t *testing.T) {
 	}
 }
 
-// TestLeave: what is on its way has its outcome, what comes later has none
-// elsewhere, and other nodes know.
+// TestLeave: messages on their way have their outcomes, later messages are not delivered
+// elsewhere, and the other nodes know that the node has left.
 func TestLeave(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -291,7 +291,7 @@ func TestLeave(t *testing.T) {
 		t.Error(err)
 	}
 	if err := a.Leave(t.Context()); err != nil {
-		t.Errorf("once more: %v", err)
+		t.Errorf("a second Leave: %v", err)
 	}
 	st := a.stats()
 	for i := range st.Forwarded {
@@ -316,7 +316,7 @@ func TestLeave(t *testing.T) {
 	}
 }
 
-// TestLeaveWithoutNATS: it ends with its context.
+// TestLeaveWithoutNATS: without NATS, Leave ends with its context.
 func TestLeaveWithoutNATS(t *testing.T) {
 	s := serve(t, nil)
 	p := through(t, s.Addr().String())
@@ -334,7 +334,7 @@ func TestLeaveWithoutNATS(t *testing.T) {
 	now, cancel := context.WithCancel(t.Context())
 	cancel()
 	if err := a.Leave(now); !errors.Is(err, context.Canceled) {
-		t.Errorf("once more, with a context of its own: %v", err)
+		t.Errorf("a second Leave, with a context of its own: %v", err)
 	}
 	select {
 	case err := <-first:
@@ -351,16 +351,16 @@ func TestLeaveWithoutNATS(t *testing.T) {
 		t.Fatal("Leave does not end with its context")
 	}
 	if err := a.Leave(t.Context()); !errors.Is(err, context.Canceled) {
-		t.Errorf("after it: %v, want the same", err)
+		t.Errorf("a Leave after that: %v, want the same", err)
 	}
 	eventually(t, "an outcome", func() bool { return a.stats().Waiting == 0 })
 	if st := a.stats(); st.Other != 1 {
-		t.Errorf("%+v, want one that is uncertain", st)
+		t.Errorf("%+v, want one uncertain message", st)
 	}
-	a.err = nil // which is what the clean-up looks at
+	a.err = nil // for the cleanup, which checks it
 }
 
-// TestJoinRefuses: what cannot work is an error, and leaves nothing behind.
+// TestJoinRefuses: if Join cannot work it returns an error, and leaves nothing behind.
 func TestJoinRefuses(t *testing.T) {
 	s := serve(t, nil)
 	nc, pool := connect(t, s.ClientURL()), gcpool.NewPool()

@@ -12,7 +12,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestWhere: any node knows which node has an id.
+// TestWhere: every node can find the node that has an id.
 func TestWhere(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithName("node a")})
@@ -25,7 +25,7 @@ func TestWhere(t *testing.T) {
 		})
 		for _, pool := range []string{name, "other"} {
 			if where, err := from.Where(t.Context(), pool, "nobody"); !errors.Is(err, gcpool.ErrNotConnected) {
-				t.Errorf("nobody is at %q, %v", where, err)
+				t.Errorf("an id that is away is at %q, %v", where, err)
 			}
 		}
 	}
@@ -37,14 +37,14 @@ func TestWhere(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := b.Where(ctx, name, "alice"); !errors.Is(err, context.Canceled) && !errors.Is(err, gcpool.ErrNotConnected) {
-		t.Errorf("Where that was cancelled: %v", err)
+		t.Errorf("Where with a canceled context: %v", err)
 	}
 	if _, err := b.Where(t.Context(), name, ""); !errors.Is(err, gcpool.ErrInvalid) {
 		t.Errorf("Where of an empty id: %v", err)
 	}
 }
 
-// TestWhereOfOneName: two nodes of one name are told apart.
+// TestWhereOfOneName: two nodes with the same name are told apart.
 func TestWhereOfOneName(t *testing.T) {
 	s := serve(t, nil)
 	same := []Option{WithName("web")}
@@ -62,7 +62,7 @@ func TestWhereOfOneName(t *testing.T) {
 	}
 }
 
-// TestOnline: it iterates over the ids of all nodes, in pages.
+// TestOnline: Online iterates over the ids of all nodes, in pages.
 func TestOnline(t *testing.T) {
 	s := serve(t, nil)
 	sites := []*site{join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())}
@@ -89,7 +89,7 @@ func TestOnline(t *testing.T) {
 			break
 		}
 		for id := range from.Online(t.Context(), "other") {
-			t.Errorf("%q in a pool that is nowhere", id)
+			t.Errorf("%q in a pool that does not exist", id)
 		}
 	}
 }
@@ -122,7 +122,7 @@ func TestPresenceHooks(t *testing.T) {
 	}
 }
 
-// TestBroadcast: it reaches every connection of every node, once.
+// TestBroadcast: a Broadcast reaches every connection of every node once.
 func TestBroadcast(t *testing.T) {
 	s := serve(t, nil)
 	var users []*user
@@ -145,12 +145,12 @@ func TestBroadcast(t *testing.T) {
 		}
 	}
 	if err := sites[0].stream.Broadcast(make([]byte, 1<<20)); !errors.Is(err, gcpool.ErrTooLarge) {
-		t.Errorf("beyond what NATS takes: %v", err)
+		t.Errorf("a Broadcast larger than NATS takes: %v", err)
 	}
 }
 
-// TestMailbox: a message for an id that is away waits where it was pushed, and
-// goes to the node where the id appears.
+// TestMailbox: a message for an id that is away waits on the node where it was pushed, and goes
+// to the node where the id appears.
 func TestMailbox(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL(), gcpool.WithMailbox(time.Minute, 1<<20)), join(t, s.ClientURL())
@@ -169,9 +169,9 @@ func TestMailbox(t *testing.T) {
 	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 10 })
 }
 
-// TestMailboxAfterARouteIsDown: what was pushed while a route between two servers was down, and
-// to nobody after that, reaches the user on the other side when it is up, though she was there
-// all the time.
+// TestMailboxAfterARouteIsDown: messages are pushed while the route between two servers is
+// down, and no other pushes follow. When the route is up again, the messages must reach the
+// user on the other side, though the user was connected there all the time.
 func TestMailboxAfterARouteIsDown(t *testing.T) {
 	var route *proxy
 	servers := serveCluster(t, 2, &route)
@@ -199,8 +199,8 @@ func TestMailboxAfterARouteIsDown(t *testing.T) {
 	})
 }
 
-// TestMailboxOfANodeThatComesLater: what waited there before it joined goes to
-// an id that is connected elsewhere.
+// TestMailboxOfANodeThatComesLater: messages that waited on a node before it joined go to an id
+// that is connected elsewhere.
 func TestMailboxOfANodeThatComesLater(t *testing.T) {
 	s := serve(t, nil)
 	b := join(t, s.ClientURL())
@@ -222,7 +222,7 @@ func TestMailboxOfANodeThatComesLater(t *testing.T) {
 	}
 }
 
-// TestNoNode: methods of a Node that Join has not made panic nowhere.
+// TestNoNode: the methods of a Node that does not come from Join must not panic.
 func TestNoNode(t *testing.T) {
 	for what, n := range map[string]*Node{"nil": nil, "zero": new(Node)} {
 		_, where := n.Where(t.Context(), name, "alice")

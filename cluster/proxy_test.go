@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// A proxy is a TCP connection's way that can be stopped, and cut.
+// A proxy passes TCP connections on, and can hold them up or cut them.
 type proxy struct {
 	net.Listener
 	to string
@@ -14,11 +14,11 @@ type proxy struct {
 	mu    sync.Mutex
 	moved *sync.Cond // mu
 	held  bool
-	shut  bool // and no more is accepted
+	shut  bool // accepts no more connections
 	conns map[net.Conn]struct{}
 }
 
-// through returns the proxy of an address.
+// through returns a proxy for an address.
 func through(t testing.TB, to string) *proxy {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -84,7 +84,7 @@ func (p *proxy) copy(to, from net.Conn) {
 	from.Close()
 }
 
-// hold stops what passes, or lets it go on.
+// hold stops all traffic, or lets it go on.
 func (p *proxy) hold(held bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

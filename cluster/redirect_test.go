@@ -12,8 +12,8 @@ import (
 
 var alice = key{name, "alice"}
 
-// TestSearchEnds: an id of which each node says that it is with another, or that it
-// has moved, is not connected in the end, and NATS is not kept busy meanwhile.
+// TestSearchEnds: nodes keep saying that an id is at the other one, or that it has moved. In
+// the end the id must count as not connected, and the search must not keep NATS busy.
 func TestSearchEnds(t *testing.T) {
 	for what, names := range map[string][2]string{
 		"moved on":       {"", ""},
@@ -50,7 +50,7 @@ func TestSearchEnds(t *testing.T) {
 					ended(err)
 					left--
 				case <-time.After(20 * time.Second):
-					t.Fatal("it does not end")
+					t.Fatal("the search does not end")
 				}
 			}
 			if n := a.Stats().Requests; names[0] == "" && n > 2*uint64(time.Since(start)/retryDelay+1) {
@@ -60,8 +60,8 @@ func TestSearchEnds(t *testing.T) {
 	}
 }
 
-// TestSearchEndsWhileOthersAsk: each push looks for its id for WithTimeout, however often, and since
-// when, somebody asks where that is.
+// TestSearchEndsWhileOthersAsk: each push looks for its id for WithTimeout, even if other calls
+// keep asking where the id is.
 func TestSearchEndsWhileOthersAsk(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)})
@@ -85,21 +85,21 @@ func TestSearchEndsWhileOthersAsk(t *testing.T) {
 				}
 				searches = false
 			case <-end:
-				t.Fatal("it goes on for 20 s")
+				t.Fatal("the search goes on for 20 s")
 			}
 		}
 	}
 }
 
-// TestRedirect: what was not written where a request went goes to the node named
-// there, and if that makes no sense is looked for anew.
+// TestRedirect: if a node did not write a request and names another node, the request goes
+// there. If the name makes no sense, the search begins anew.
 func TestRedirect(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
 	g.serves(name, "alice")
 	type step struct {
 		by        *ghost
-		name, now string // what it says, and where the request goes then
+		name, now string // what the node says, and where the request goes next
 	}
 	direct, anew := func(g *ghost) string { return g.subject("d", g.id) }, g.subjectOf(alice)
 	for _, steps := range [][]step{
@@ -115,7 +115,7 @@ func TestRedirect(t *testing.T) {
 		for _, step := range append(steps, step{by: g}) {
 			m, batch := step.by.asked()
 			if m.Subject != want || len(batch) != 1 || batch[0] != "x" {
-				t.Errorf("%q to %q, want it to %q", batch, m.Subject, want)
+				t.Errorf("%q went to %q, want %q", batch, m.Subject, want)
 			}
 			if want = step.now; want != "" {
 				step.by.answers(m, outcomes, nil, step.name)
@@ -129,15 +129,14 @@ func TestRedirect(t *testing.T) {
 		if n := a.sent() - before; n != uint64(len(steps)+1) {
 			t.Errorf("%d requests in %d steps", n, len(steps)+1)
 		}
-		a.mu.Lock() // so that the next is looked for
+		a.mu.Lock() // so that the next push must search
 		clear(a.hints[0])
 		clear(a.hints[1])
 		a.mu.Unlock()
 	}
 }
 
-// TestPartIsRedirected: of a batch of which some was written, the rest goes where
-// the id is, once.
+// TestPartIsRedirected: part of a batch was written. The rest goes to where the id is, once.
 func TestPartIsRedirected(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)
@@ -154,7 +153,7 @@ func TestPartIsRedirected(t *testing.T) {
 	}
 	m, batch := g.asked()
 	if m.Subject != g.subject("d", g.id) || strings.Join(batch, "") != "123" {
-		t.Fatalf("%q to %q", batch, m.Subject)
+		t.Fatalf("%q went to %q", batch, m.Subject)
 	}
 	g.answers(m, outcomes, []byte{0}, h.id)
 	if m, batch = h.asked(); strings.Join(batch, "") != "23" {
@@ -164,7 +163,8 @@ func TestPartIsRedirected(t *testing.T) {
 	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 4 })
 }
 
-// TestPartHasItsOutcomeAtOnce: what was written does not wait until the rest of its batch is found.
+// TestPartHasItsOutcomeAtOnce: the written part of a batch has its
+// outcome at once, before the rest has been delivered.
 func TestPartHasItsOutcomeAtOnce(t *testing.T) {
 	s := serve(t, nil)
 	a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
@@ -182,16 +182,16 @@ func TestPartHasItsOutcomeAtOnce(t *testing.T) {
 	}
 	m, batch := g.asked()
 	if strings.Join(batch, "") != "12" {
-		t.Fatalf("%q together", batch)
+		t.Fatalf("%q were sent together", batch)
 	}
 	g.answers(m, outcomes, []byte{0}, "")
 	select {
 	case err := <-written:
 		if err != nil {
-			t.Errorf("1: %v", err)
+			t.Errorf("message 1: %v", err)
 		}
 	case <-time.After(20 * time.Second):
-		t.Error("1 has no outcome, while 2 is looked for")
+		t.Error("message 1 has no outcome while message 2 is still looking for the id")
 	}
 	if m, batch = g.asked(); strings.Join(batch, "") != "2" {
 		t.Errorf("%q are left", batch)
@@ -200,14 +200,14 @@ func TestPartHasItsOutcomeAtOnce(t *testing.T) {
 	eventually(t, "all have outcomes", func() bool { return a.stats().Forwarded == 3 })
 }
 
-// TestLeaveEndsASearch: a node that leaves does not go on looking for an id.
+// TestLeaveEndsASearch: a node that leaves stops looking for an id.
 func TestLeaveEndsASearch(t *testing.T) {
 	s := serve(t, nil)
 	a, g := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)}), haunt(t, s.ClientURL(), "g", nil)
 	g.serves(name, "alice")
 	pushed, left := a.background("alice", "x"), make(chan error, 1)
 	m, _ := g.asked()
-	g.answers(m, outcomes, nil, "") // she has just left
+	g.answers(m, outcomes, nil, "") // alice has just left
 	m, _ = g.asked()
 	go func() { left <- a.Leave(t.Context()) }()
 	eventually(t, "it leaves", a.gone.Load)
@@ -223,15 +223,15 @@ func TestLeaveEndsASearch(t *testing.T) {
 			}
 			return
 		case <-end:
-			t.Fatal("it goes on")
+			t.Fatal("the search goes on")
 		case m = <-g.asks:
 		}
 	}
 }
 
-// TestFollowsAnEvictedUser: the node that a user has left says for a while where she
-// is, whether she was evicted or had gone before; both to those who push and to those
-// who ask. What is pushed there goes straight to it.
+// TestFollowsAnEvictedUser: the node that a user has left knows for a while where the user is,
+// whether the user was evicted or had already gone. It tells other nodes that push or ask, and
+// its own pushes go straight to that place.
 func TestFollowsAnEvictedUser(t *testing.T) {
 	for what, gone := range map[string]bool{"evicted": false, "gone before": true} {
 		t.Run(what, func(t *testing.T) {
@@ -246,7 +246,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 				}
 				a.mu.Lock()
 				version := a.clock.at(time.Now()) + 1
-				a.hints[0][alice] = h.id // where she was before she came
+				a.hints[0][alice] = h.id // where alice was before she came
 				a.mu.Unlock()
 				g.takes("alice", version)
 				eventually(t, "it was heard", func() bool {
@@ -259,7 +259,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 			})
 			outcome := a.background("alice", "x")
 			m, _ := g.asked()
-			g.answers(m, outcomes, nil, "") // she has left
+			g.answers(m, outcomes, nil, "") // alice has left
 			if err := <-outcome; !errors.Is(err, gcpool.ErrNotConnected) || len(g.asks) > 0 {
 				t.Errorf("Deliver: %v, %d more requests to where she was", err, len(g.asks))
 			}
@@ -267,8 +267,7 @@ func TestFollowsAnEvictedUser(t *testing.T) {
 	}
 }
 
-// sentOn reports whether a node says that alice, whom it does not have, is at
-// another.
+// sentOn reports whether a node that does not have alice says that she is at node to.
 func (g *ghost) sentOn(s *site, kind byte, to string) bool {
 	g.t.Helper()
 	g.sends(s, kind, "alice", "x")
@@ -276,7 +275,7 @@ func (g *ghost) sentOn(s *site, kind byte, to string) bool {
 	return answer == outcomes && len(codes) == 0 && node == to
 }
 
-// pushesTo reports whether what is pushed to alice goes straight to a node.
+// pushesTo reports whether a push to alice goes straight to a node.
 func (s *site) pushesTo(g *ghost) bool {
 	outcome := s.background("alice", "x")
 	select {
@@ -288,8 +287,8 @@ func (s *site) pushesTo(g *ghost) bool {
 	}
 }
 
-// TestBackAndGone: what is pushed to a user who came back, and left again, does not
-// go to where she was in between.
+// TestBackAndGone: a push to a user who came back and left again must
+// not go to where the user was in between.
 func TestBackAndGone(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -304,12 +303,11 @@ func TestBackAndGone(t *testing.T) {
 		t.Errorf("Deliver: %v", err)
 	}
 	if len(g.asks) > 0 {
-		t.Error("it went to where she was")
+		t.Error("the push went to where alice was in between")
 	}
 }
 
-// TestHomes: what is pushed to an id goes straight to the node that answered for it
-// last.
+// TestHomes: a push to an id goes straight to the node that answered for the id last.
 func TestHomes(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -341,12 +339,12 @@ func TestHomes(t *testing.T) {
 	})
 }
 
-// TestHomeIsCorrected: what is pushed to an id goes to the node that has announced it
-// since, not to the one that answered last and may hang.
+// TestHomeIsCorrected: a push to an id goes to the node that has announced it since, not to the
+// one that answered last, which may hang.
 func TestHomeIsCorrected(t *testing.T) {
 	g := haunt(t, serve(t, nil).ClientURL(), "g", gcpool.NewPool())
 	bob, carol, dave := key{name, "bob"}, key{name, "carol"}, key{name, "dave"}
-	g.entries[dave] = &entry{key: dave, version: 1} // which is older
+	g.entries[dave] = &entry{key: dave, version: 1} // this one is older
 	g.hints = [2]map[key]string{{alice: "hung"}, {bob: "hung"}}
 	for _, k := range []key{alice, bob, carol, dave} {
 		g.elsewhere(k, "well", ahead(0))
@@ -359,7 +357,7 @@ func TestHomeIsCorrected(t *testing.T) {
 	}
 }
 
-// TestHomeThatDied: an id whose node has died is looked for once more.
+// TestHomeThatDied: if the node of an id has died, the id is looked for again.
 func TestHomeThatDied(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -381,13 +379,13 @@ func TestHomeThatDied(t *testing.T) {
 			t.Errorf("%s: %v", what, err)
 		}
 		if n := a.Stats().Requests - before; n > 2 {
-			t.Errorf("%s: %d requests, though nobody was there", what, n)
+			t.Errorf("%s: %d requests, though no node was there", what, n)
 		}
 	}
 }
 
-// TestNotSentBackToWhereSheWas: a node to which an id has come, and that still waits for what
-// it had sent to the node before, does not send others there.
+// TestNotSentBackToWhereSheWas: an id has moved to this node, which still waits for the outcome
+// of a request that it sent to the id's previous node. It must not send others there.
 func TestNotSentBackToWhereSheWas(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)})
@@ -405,7 +403,7 @@ func TestNotSentBackToWhereSheWas(t *testing.T) {
 	eventually(t, "announced", func() bool { return a.Stats().IDs == 1 })
 	h.sends(a, push, "alice", "z")
 	if kind, codes, node := h.answered(); kind != outcomes || len(codes) > 0 || node != "" {
-		t.Errorf("answer %c %v, she is at %q", kind, codes, node)
+		t.Errorf("answer %c %v, naming node %q", kind, codes, node)
 	}
 	g.answers(m, outcomes, []byte{0}, "")
 	if err := <-second; err != nil {
@@ -413,8 +411,8 @@ func TestNotSentBackToWhereSheWas(t *testing.T) {
 	}
 }
 
-// TestPlacesAreForgotten: of ids that have left, of ids elsewhere, and of those that
-// somebody looked for, nothing stays.
+// TestPlacesAreForgotten: a node keeps nothing about ids that have
+// left, ids elsewhere, or ids that were looked for.
 func TestPlacesAreForgotten(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -426,7 +424,7 @@ func TestPlacesAreForgotten(t *testing.T) {
 	g.serves(name, "bob")
 	outcome := a.background("bob", "x")
 	m, _ := g.asked()
-	g.answers(m, outcomes, nil, "") // he is just leaving
+	g.answers(m, outcomes, nil, "") // bob is just leaving
 	m, _ = g.asked()
 	g.answers(m, outcomes, []byte{0}, "")
 	if err := <-outcome; err != nil {

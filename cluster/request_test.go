@@ -23,8 +23,8 @@ func pending(batch ...string) (r *request, outcomes *[]error) {
 	return r, outcomes
 }
 
-// TestStuckNodeMakesRoom: requests of which nothing is heard keep nobody waiting
-// for other nodes, however many they are.
+// TestStuckNodeMakesRoom: requests without any answer must not hold
+// up requests to other nodes, however many they are.
 func TestStuckNodeMakesRoom(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Minute)})
@@ -45,11 +45,11 @@ func TestStuckNodeMakesRoom(t *testing.T) {
 	cancel()
 	a.pool.Shutdown(ctx)
 	a.Leave(ctx)
-	a.err = nil // which is what the clean-up looks at
+	a.err = nil // for the cleanup, which checks it
 }
 
-// TestWindow: no more requests are out than the window has room for, nobody spins
-// meanwhile, and what makes room has more sent.
+// TestWindow: no more requests are out than the window has room for. Meanwhile no goroutine
+// spins, and as soon as there is room, more requests are sent.
 func TestWindow(t *testing.T) {
 	s := serve(t, nil)
 	n := bare("n")
@@ -61,13 +61,13 @@ func TestWindow(t *testing.T) {
 	n.take()
 	for i := 0; n.round(); i++ {
 		if i > maxInFlight {
-			t.Fatal("it spins")
+			t.Fatal("round never stops")
 		}
 	}
 	if len(n.out) != maxInFlight || n.inFlight != maxInFlight || len(n.queue) != 1 {
 		t.Errorf("%d are out, %d count, %d wait", len(n.out), n.inFlight, len(n.queue))
 	}
-	for _, r := range n.out { // however slow the machine is
+	for _, r := range n.out { // so that none is overdue, however slow the machine is
 		r.heard = time.Now().Add(time.Hour)
 	}
 	for _, step := range []struct {
@@ -89,7 +89,7 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// TestWakesSend: requests and answers do not wait in line for the next tick.
+// TestWakesSend: requests and answers do not wait for the next tick.
 func TestWakesSend(t *testing.T) {
 	for what, add := range map[string]func(n *Node){
 		"a request": func(n *Node) { n.enqueue(&request{}) },
@@ -103,7 +103,7 @@ func TestWakesSend(t *testing.T) {
 	}
 }
 
-// TestInHand: as long as its node says that it is in progress, a request is not given up.
+// TestInHand: a request is not given up as long as its node says that it is in progress.
 func TestInHand(t *testing.T) {
 	n := bare("n")
 	r, _ := pending("x")
@@ -111,12 +111,13 @@ func TestInHand(t *testing.T) {
 	n.out[1] = r
 	n.answer(&decoder{left: []byte{1, inProgress, 0, 0}}, n.id)
 	if left := n.timeout - n.now().Sub(r.heard); left < n.timeout/2 {
-		t.Errorf("it is given up in %v", left)
+		t.Errorf("the request is given up in %v", left)
 	}
 }
 
-// TestSearchBeginsAnew: a search is too long only if nothing was heard of a node that
-// has the id, be it that the messages were in progress or wrote some of them.
+// TestSearchBeginsAnew: a search takes too long only if no node that
+// has the id was heard from. Both an answer that the messages are in
+// progress and one that some were written start the time anew.
 func TestSearchBeginsAnew(t *testing.T) {
 	for what, heard := range map[string]func(n *Node) []byte{
 		"nothing": func(n *Node) []byte { return nil },
@@ -137,7 +138,8 @@ func TestSearchBeginsAnew(t *testing.T) {
 	}
 }
 
-// TestSweep: what is overdue has its outcome by what is known of it, at the end all.
+// TestSweep: an overdue request has the outcome that fits what is
+// known about it. At the end, so do all others.
 func TestSweep(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		n := bare("n")
@@ -162,10 +164,10 @@ func TestSweep(t *testing.T) {
 		n.ended.Store(end)
 		n.sweep()
 		if errs := *lostOutcome; len(errs) != 2 || errs[0] != ErrUncertain || errs[1] != ErrUncertain {
-			t.Errorf("end %v: what was out is %v", end, errs)
+			t.Errorf("end %v: the request that was sent has the outcomes %v", end, errs)
 		}
 		if errs := *unsentOutcome; len(errs) != 1 || !errors.Is(errs[0], gcpool.ErrNotConnected) {
-			t.Errorf("end %v: what was not is %v", end, errs)
+			t.Errorf("end %v: the request that was not sent has the outcomes %v", end, errs)
 		}
 		if left := len(n.out) + len(n.queue); n.open != left || end && left > 0 || !end && left != 4 {
 			t.Errorf("end %v: %d are left, %d are open", end, left, n.open)
@@ -173,24 +175,24 @@ func TestSweep(t *testing.T) {
 	}
 }
 
-// TestForwardAfterLeave: what comes too late has its outcome at once, and what waits
-// for its turn has time for it.
+// TestForwardAfterLeave: a request after Leave has its outcome at once. A request that waits
+// for its turn before that is given time.
 func TestForwardAfterLeave(t *testing.T) {
 	n := bare("n")
 	r, _ := pending("x")
 	n.enqueue(r)
 	if n.sweep(); len(n.queue) != 1 {
-		t.Error("it was given up at once")
+		t.Error("the request was given up at once")
 	}
 	n.ended.Store(true)
 	r, errs := pending("x")
 	n.enqueue(r)
 	if len(*errs) != 1 || !errors.Is((*errs)[0], gcpool.ErrNotConnected) || n.open != 1 {
-		t.Errorf("its outcome is %v, %d are open", *errs, n.open)
+		t.Errorf("the outcome is %v, and %d requests are open", *errs, n.open)
 	}
 }
 
-// TestForwardIntoLeave: what the pool forwards while its node leaves has its outcome.
+// TestForwardIntoLeave: messages that the pool forwards while its node leaves have their outcome.
 func TestForwardIntoLeave(t *testing.T) {
 	s := serve(t, nil)
 	a := join(t, s.ClientURL())
@@ -212,8 +214,8 @@ func TestForwardIntoLeave(t *testing.T) {
 	}
 }
 
-// TestTake: as many messages go together as NATS takes, none twice, and one that is
-// too large keeps none behind it.
+// TestTake: as many messages travel together as NATS takes, none twice, and a message that is
+// too large holds up none behind it.
 func TestTake(t *testing.T) {
 	const limit = 200
 	for size := range 2 * limit {
@@ -226,7 +228,7 @@ func TestTake(t *testing.T) {
 			t.Fatalf("size %d: %d messages in %d bytes", size, r.sent, len(n.buf))
 		}
 		if fits := len(n.buf) + 5 + size; r.sent == 1 && fits <= limit {
-			t.Errorf("size %d: one message in %d bytes", size, len(n.buf))
+			t.Errorf("size %d: only one message in %d bytes", size, len(n.buf))
 		}
 		sent := r.sent
 		n.claim(n.number)
@@ -238,29 +240,29 @@ func TestTake(t *testing.T) {
 			t.Errorf("size %d: the rest goes to %q, %d are open", size, r.node, n.open)
 		}
 		if n.take(); r.sent != 3-sent && size < limit-60 || r.sent > 3-sent {
-			t.Errorf("size %d: then %d messages", size, r.sent)
+			t.Errorf("size %d: the second request has %d messages", size, r.sent)
 		}
 		if rest := bytes.Join(r.batch[:r.sent], []byte{5}); sent == 2 && !bytes.HasSuffix(n.buf, append([]byte{5}, rest...)) {
-			t.Errorf("size %d: then %q", size, n.buf)
+			t.Errorf("size %d: the second request is %q", size, n.buf)
 		}
 	}
 }
 
-// TestTooLargeInABatch: a message larger than NATS takes keeps none behind it.
+// TestTooLargeInABatch: a message larger than NATS takes holds up none behind it.
 func TestTooLargeInABatch(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 10 << 10 })
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
 	g.serves(name, "alice")
 	first := a.background("alice", "0")
 	m, _ := g.asked()
-	for _, data := range []string{strings.Repeat("x", 20<<10), "1"} { // gather, and go together
+	for _, data := range []string{strings.Repeat("x", 20<<10), "1"} { // these gather, and travel together
 		a.stream.Add("alice", []byte(data))
 	}
 	g.answers(m, outcomes, []byte{0}, "")
 	<-first
 	m, batch := g.asked()
 	if len(batch) != 1 || batch[0] != "1" {
-		t.Fatalf("%d messages are behind it", len(batch))
+		t.Fatalf("%d messages were sent together, want one", len(batch))
 	}
 	g.answers(m, outcomes, []byte{0}, "")
 	eventually(t, "outcomes", func() bool { return a.stats().Waiting == 0 })
@@ -269,8 +271,7 @@ func TestTooLargeInABatch(t *testing.T) {
 	}
 }
 
-// TestNothingLeft: an error of nats.go that says so makes an outcome that is
-// certain.
+// TestNothingLeft: an error of nats.go that says that nothing was sent makes the outcome certain.
 func TestNothingLeft(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 1 << 10 })
 	p := through(t, s.Addr().String())
@@ -298,8 +299,8 @@ func TestNothingLeft(t *testing.T) {
 	p.hold(false)
 }
 
-// TestBroadcastRefuses: one that cannot go out is refused, and none costs memory
-// without bounds.
+// TestBroadcastRefuses: a Broadcast that cannot be sent is refused,
+// and Broadcasts do not take unbounded memory.
 func TestBroadcastRefuses(t *testing.T) {
 	small, large := make([]byte, 1<<10), make([]byte, 1<<19)
 	n := bare("n")
@@ -321,6 +322,6 @@ func TestBroadcastRefuses(t *testing.T) {
 	n = bare("n")
 	n.limit = 1 << 10
 	if err := (remote{n}).Broadcast(name, small); !errors.Is(err, gcpool.ErrTooLarge) {
-		t.Errorf("larger than NATS takes: %v", err)
+		t.Errorf("a Broadcast larger than NATS takes: %v", err)
 	}
 }

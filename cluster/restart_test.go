@@ -11,7 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// shutDown shuts the pool of s down and has its node leave.
+// shutDown shuts down the pool of s, then makes its node leave.
 func (s *site) shutDown() (left chan error) {
 	s.t.Helper()
 	if err := s.pool.Shutdown(s.t.Context()); err != nil {
@@ -22,14 +22,14 @@ func (s *site) shutDown() (left chan error) {
 	return left
 }
 
-// leaves closes the connection when the server has, as a browser does.
+// leaves closes the connection once the server has closed it, as a browser does.
 func (u *user) leaves() {
 	u.ends()
 	u.Close()
 }
 
 // TestRestartLosesNothing: a node is restarted, and its user connects to another node a little
-// later. All pushes meanwhile reach her, in order, without a mailbox.
+// later. All pushes in between reach the user in order, without a mailbox.
 func TestRestartLosesNothing(t *testing.T) {
 	s := serve(t, nil)
 	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -43,7 +43,7 @@ func TestRestartLosesNothing(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	back, added := b.arrives("alice") // so that only Add is left to do before her time is over
+	back, added := b.arrives("alice") // so that only Add remains to be done within holdTime
 	left := a.shutDown()
 	go func() {
 		i := 0
@@ -60,7 +60,7 @@ func TestRestartLosesNothing(t *testing.T) {
 	time.Sleep(holdTime / 5)
 	select {
 	case err := <-left:
-		t.Errorf("Leave waits for nobody: %v", err)
+		t.Errorf("Leave did not wait for the user: %v", err)
 	default:
 	}
 	u = back
@@ -85,8 +85,8 @@ func TestRestartLosesNothing(t *testing.T) {
 	}
 }
 
-// TestRestartEndsForWhoStaysAway: a node that leaves waits for a user for holdTime. A push ends
-// then, as it does for any user who is away.
+// TestRestartEndsForWhoStaysAway: a leaving node waits for a user for holdTime. After that, a
+// push ends as it does for any user who is away.
 func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	s := serve(t, nil)
 	a, c := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -100,8 +100,8 @@ func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	if took := time.Since(start); took < holdTime/2 {
 		t.Errorf("given up after %v", took)
 	}
-	if n := c.Stats().Requests - before; n > 150 { // one each 2 ms would be 1,000
-		t.Errorf("it took %d requests", n)
+	if n := c.Stats().Requests - before; n > 150 { // one every 2 ms would be 1,000
+		t.Errorf("the push took %d requests", n)
 	}
 	if err := <-left; err != nil {
 		t.Error(err)
@@ -111,8 +111,8 @@ func TestRestartEndsForWhoStaysAway(t *testing.T) {
 	}
 }
 
-// TestShutdownSendsBack: the old connection of a user who has gone elsewhere may last as long as
-// its peer does not answer the close frame. Nothing is lost because of it.
+// TestShutdownSendsBack: a user has gone elsewhere, but the old connection lasts because its
+// peer does not answer the close frame. No message may be lost because of it.
 func TestShutdownSendsBack(t *testing.T) {
 	s := serve(t, nil)
 	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -124,7 +124,7 @@ func TestShutdownSendsBack(t *testing.T) {
 	outcome := c.background("alice", "x")
 	select {
 	case err := <-outcome:
-		t.Errorf("pushed to a node that shuts down: %v", err)
+		t.Errorf("a push to a node that shuts down ended with %v", err)
 	case <-time.After(100 * time.Millisecond):
 	}
 	if got := b.dial("alice").read(); got != "x" {
@@ -138,7 +138,8 @@ func TestShutdownSendsBack(t *testing.T) {
 	}
 }
 
-// TestLeaveWaitsNoLongerThanItsContext for users who are expected elsewhere.
+// TestLeaveWaitsNoLongerThanItsContext: Leave waits for users who are
+// expected elsewhere, but not beyond its context.
 func TestLeaveWaitsNoLongerThanItsContext(t *testing.T) {
 	s := serve(t, nil)
 	pool := gcpool.NewPool()
@@ -164,7 +165,7 @@ func TestLeaveWaitsNoLongerThanItsContext(t *testing.T) {
 	}
 }
 
-// TestNobodyIsExpectedBackWithoutShutdown: who leaves a node that goes on is away at once.
+// TestNobodyIsExpectedBackWithoutShutdown: a user who leaves a node that goes on is away at once.
 func TestNobodyIsExpectedBackWithoutShutdown(t *testing.T) {
 	s := serve(t, nil)
 	a, c := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -179,13 +180,13 @@ func TestNobodyIsExpectedBackWithoutShutdown(t *testing.T) {
 	if err := c.stream.Deliver(t.Context(), "alice", []byte("x")); !errors.Is(err, gcpool.ErrNotConnected) {
 		t.Errorf("Deliver: %v", err)
 	}
-	if n := c.Stats().Requests - before; n > 2 { // the first goes where she was
-		t.Errorf("it took %d requests", n)
+	if n := c.Stats().Requests - before; n > 2 { // the first goes where alice was
+		t.Errorf("the push took %d requests", n)
 	}
 }
 
 // TestRestartOfASlowUser: a node has taken messages for a user who does not read, and Shutdown's
-// time ends. What was not written goes to her next connection, in order.
+// time runs out. The messages that were not written go to the user's next connection, in order.
 func TestRestartOfASlowUser(t *testing.T) {
 	s := serve(t, nil)
 	a, b, c := join(t, s.ClientURL()), join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -214,7 +215,7 @@ func TestRestartOfASlowUser(t *testing.T) {
 			t.Log(err)
 		}
 	}
-	if lost > 1 { // the one that was under way, to a connection that cannot tell how far it came
+	if lost > 1 { // the write under way, on a connection that cannot report how much it wrote
 		t.Errorf("%d are lost", lost)
 	}
 	for i := lost; i < messages; i++ {

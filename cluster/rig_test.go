@@ -26,7 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 const name = "users"
 
-// serve starts a NATS server on a free port; with routes, as one of a cluster.
+// serve starts a NATS server on a free port. With routes, it is one server of a cluster.
 func serve(t testing.TB, edit func(*server.Options)) *server.Server {
 	t.Helper()
 	o := &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true}
@@ -48,9 +48,10 @@ func serve(t testing.TB, edit func(*server.Options)) *server.Server {
 	return s
 }
 
-// freePort returns a port that nobody listens on, for a server that is to come back on it. It lies
-// below those that the system gives to connections: one of them might have it meanwhile. The tests
-// of other packages, which may run at the same time, look for ports above these.
+// freePort returns a port on which nothing listens, for a server that must
+// come back on it. The port is below those that the system gives to
+// connections, one of which might take it in the meantime. The tests of other
+// packages, which may run at the same time, look for ports above these.
 func freePort(t testing.TB) int {
 	t.Helper()
 	for range 100 {
@@ -64,8 +65,8 @@ func freePort(t testing.TB) int {
 	return 0
 }
 
-// serveCluster starts NATS servers with routes between them; that of the last
-// two goes through a proxy if via is not nil.
+// serveCluster starts NATS servers with routes between them. The route of the last two goes
+// through a proxy if via is not nil.
 func serveCluster(t testing.TB, n int, via **proxy) []*server.Server {
 	t.Helper()
 	var all []*server.Server
@@ -108,8 +109,8 @@ type site struct {
 	joins  sync.Map
 }
 
-// connect connects to NATS as README advises, but for PingInterval: a server that a
-// test, or a busy machine, holds up for seconds is not to be given up.
+// connect connects to NATS as the README recommends, except for PingInterval: a server that a
+// test, or a busy machine, holds up for seconds must not be given up.
 func connect(t testing.TB, url string, opts ...nats.Option) *nats.Conn {
 	t.Helper()
 	opts = append([]nats.Option{nats.MaxReconnects(-1), nats.ReconnectWait(50 * time.Millisecond), nats.ReconnectJitter(0, 0)}, opts...)
@@ -154,8 +155,8 @@ func joinAs(t testing.TB, url string, options []Option, opts ...gcpool.Option) *
 	return s
 }
 
-// empty removes all users, and waits for a second at most until the node has announced that. So
-// Leave need not hold their ids.
+// empty removes all users, and waits up to a second until the node
+// has announced that, so Leave need not hold their ids.
 func (s *site) empty() {
 	for id := range s.conns.All() {
 		s.conns.Kick(id, 1000, "")
@@ -165,13 +166,13 @@ func (s *site) empty() {
 	}
 }
 
-// handle is the original README's handler, which looks at what Add returns.
+// handle is the original README's handler, except that it checks what Add returns.
 func (s *site) handle(ws *websocket.Conn) {
 	id := ws.Request().FormValue("id")
 	add := func() error {
 		err := s.conns.Add(id, ws)
 		if err != nil {
-			ws.Close() // a user who comes during Shutdown would wait forever
+			ws.Close() // or a user who comes during Shutdown would wait forever
 		}
 		return err
 	}
@@ -184,7 +185,7 @@ func (s *site) handle(ws *websocket.Conn) {
 	io.Copy(io.Discard, bufio.NewReader(ws))
 }
 
-// check fails unless Stats adds up.
+// check fails the test unless Stats adds up.
 func (s *site) check() {
 	s.t.Helper()
 	st := s.stats()
@@ -201,7 +202,7 @@ type user struct {
 	t testing.TB
 }
 
-// dial connects id, and returns when all sites know.
+// dial connects id, and returns once all sites know.
 func (s *site) dial(id string) *user {
 	s.t.Helper()
 	s.number++
@@ -214,7 +215,7 @@ func (s *site) dial(id string) *user {
 	return u
 }
 
-// arrives opens a connection of id, which add adds to the pool.
+// arrives opens a connection for id. The returned add adds it to the pool.
 func (s *site) arrives(id string) (u *user, add func() error) {
 	s.t.Helper()
 	s.number++
@@ -229,7 +230,7 @@ func (s *site) arrives(id string) (u *user, add func() error) {
 	}
 }
 
-// knownTo waits until a node takes what another sends.
+// knownTo waits until o takes what s sends.
 func (s *site) knownTo(o *site) {
 	s.t.Helper()
 	eventually(s.t, "they know each other", func() bool {
@@ -239,7 +240,7 @@ func (s *site) knownTo(o *site) {
 	})
 }
 
-// remembers keeps where ids were last, however slow the test is.
+// remembers makes s remember where ids were last, however slow the test is.
 func (s *site) remembers() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -256,7 +257,7 @@ func (s *site) open(id, n string) *user {
 	return &user{ws, s.t}
 }
 
-// read returns the next message, without the newline.
+// read returns the next message, without its newline.
 func (u *user) read() string {
 	u.t.Helper()
 	u.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -267,7 +268,7 @@ func (u *user) read() string {
 	return strings.TrimSuffix(s, "\n")
 }
 
-// ends fails unless the server closes the connection.
+// ends fails the test unless the server closes the connection.
 func (u *user) ends() {
 	u.t.Helper()
 	u.SetReadDeadline(time.Now().Add(20 * time.Second))
@@ -277,7 +278,7 @@ func (u *user) ends() {
 	}
 }
 
-// eventually polls until ok.
+// eventually polls until ok returns true.
 func eventually(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(time.Millisecond) {
@@ -298,7 +299,7 @@ func (s *site) known(id string, sites ...*site) {
 	}
 }
 
-// addAtOnce connects ids of which the node is told when all are here.
+// addAtOnce connects ids, of which the node is told only once all are connected.
 func (s *site) addAtOnce(ids ...string) {
 	s.t.Helper()
 	s.mu.Lock()
@@ -308,10 +309,10 @@ func (s *site) addAtOnce(ids ...string) {
 		go s.conns.Add(id, conn)
 	}
 	eventually(s.t, "all are here", func() bool { return s.conns.Len() >= len(ids) })
-	time.Sleep(10 * time.Millisecond) // now mu is theirs before it is the announcer's
+	time.Sleep(10 * time.Millisecond) // makes them acquire mu ahead of the announcer
 }
 
-// newPipe connects id without a WebSocket, and returns the next thing written.
+// newPipe connects id with a raw connection, and returns a channel for the next thing written.
 func newPipe(t testing.TB, s *site, id string) <-chan string {
 	t.Helper()
 	conn, peer := net.Pipe()
@@ -328,7 +329,7 @@ func newPipe(t testing.TB, s *site, id string) <-chan string {
 	return got
 }
 
-// pipe returns a connection that is no WebSocket, and that nobody reads.
+// pipe returns a raw connection whose peer never reads.
 func pipe(t testing.TB) net.Conn {
 	ours, peer := net.Pipe()
 	t.Cleanup(func() { peer.Close() })

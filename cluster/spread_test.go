@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// snail connects id in a pool, reads some of what comes five times a second, and counts
-// the bytes.
+// snail connects id to a pool, reads a little of what arrives five
+// times a second, and counts the bytes.
 func snail(t *testing.T, pool *gcpool.Pool, name, id string) (read *atomic.Int64) {
 	t.Helper()
 	conn, peer := net.Pipe()
@@ -32,8 +32,8 @@ func snail(t *testing.T, pool *gcpool.Pool, name, id string) (read *atomic.Int64
 	return read
 }
 
-// TestBroadcastIsIsolated: a Broadcast from elsewhere does not wait for a slow reader of
-// another pool, and those of one pool keep their order.
+// TestBroadcastIsIsolated: a Broadcast from another node does not wait for a slow reader in
+// another pool, and the Broadcasts of one pool keep their order.
 func TestBroadcastIsIsolated(t *testing.T) {
 	s := serve(t, nil)
 	outbox := gcpool.WithOutbox(16 << 10)
@@ -61,12 +61,12 @@ func TestBroadcastIsIsolated(t *testing.T) {
 		}
 	}
 	if n := read.Load(); n > 50*4<<10 {
-		t.Errorf("it waited for %d bytes in another pool", n)
+		t.Errorf("the Broadcast waited for %d bytes in another pool", n)
 	}
 }
 
-// TestCast: what waits for readers is bounded, what is beyond is dropped and noted, and
-// nothing is begun after the end.
+// TestCast: the Broadcasts that wait for readers are bounded. Those beyond the bound are
+// dropped and reported, and none is begun after the end.
 func TestCast(t *testing.T) {
 	pool := gcpool.NewPool()
 	if err := pool.Register(name); err != nil {

@@ -7,8 +7,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestStoppedProcess: when a process goes on that was stopped, what it waits for has as
-// long as it had left, for it may have come. That is so for whoever looks first.
+// TestStoppedProcess: after a process was stopped, everything that it
+// waits for has as much time left as before, because it may have
+// arrived in the meantime. This holds whichever goroutine looks first.
 func TestStoppedProcess(t *testing.T) {
 	s := serve(t, nil)
 	for what, look := range map[string]func(g *ghost){
@@ -27,16 +28,16 @@ func TestStoppedProcess(t *testing.T) {
 		look(g)
 		look(g)
 		if len(given) > 0 || other.gone {
-			t.Errorf("%s: %v are given up, and the other node is %+v", what, given, other)
+			t.Errorf("%s: given up with %v; the other node is %+v", what, given, other)
 		}
 		if gone := g.now().Sub(start); gone > 2*tick+time.Since(began) {
-			t.Errorf("%s: %v have passed for it", what, gone)
+			t.Errorf("%s: %v have passed on the node's clock", what, gone)
 		}
 	}
 }
 
-// TestSlowProcess: deadlines pass also if the process has a processor now and then only, and
-// what it sends before it looks at them has no more time than others.
+// TestSlowProcess: deadlines pass even if the process gets a processor only now and then.
+// Requests that it sends before it checks the deadlines get no extra time.
 func TestSlowProcess(t *testing.T) {
 	n := bare("n")
 	var given error
@@ -53,15 +54,15 @@ func TestSlowProcess(t *testing.T) {
 	}
 }
 
-// TestMailboxAfterUnsent: what NATS did not take for too long, and waits in the mailbox, is
-// sent when NATS goes on, though nothing else happens.
+// TestMailboxAfterUnsent: a message that NATS did not take for too long waits in the mailbox.
+// It must be sent when NATS takes messages again, even if nothing else happens.
 func TestMailboxAfterUnsent(t *testing.T) {
 	s := serve(t, nil)
 	a := joinAs(t, s.ClientURL(), []Option{WithTimeout(time.Second)}, gcpool.WithMailbox(time.Minute, 1<<20))
 	g := haunt(t, s.ClientURL(), "g", nil)
-	g.serves(name, "alice") // as a node that was here all the time
+	g.serves(name, "alice") // like a node that was here all the time
 	a.mu.Lock()
-	a.inFlight += maxInFlight // nothing leaves
+	a.inFlight += maxInFlight // the window is full, so nothing leaves
 	a.mu.Unlock()
 	if err := a.stream.Add("alice", []byte("x")); err != nil {
 		t.Fatal(err)

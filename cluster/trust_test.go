@@ -18,8 +18,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestMalformed: what makes no sense on the bus is dropped, counted and logged,
-// on every subject, and harms nothing.
+// TestMalformed: malformed messages on the bus are dropped, counted
+// and logged, on every subject, and do no harm.
 func TestMalformed(t *testing.T) {
 	s := serve(t, nil)
 	var log safeBuffer
@@ -68,8 +68,8 @@ func TestMalformed(t *testing.T) {
 	}
 }
 
-// TestVersionFromTheFuture: a version that no clock can tell is refused, for those to
-// come could not be beyond it.
+// TestVersionFromTheFuture: a version so high that no clock can show it is refused, because no
+// later version could exceed it.
 func TestVersionFromTheFuture(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -79,11 +79,11 @@ func TestVersionFromTheFuture(t *testing.T) {
 	eventually(t, "refused", func() bool { return a.Stats().Malformed == 1 })
 	g.takes("alice", version-1)
 	if told := g.version(g.hears, "alice"); told != version {
-		t.Errorf("alice has version %d, she had %d", told, version)
+		t.Errorf("alice has version %d; before, she had %d", told, version)
 	}
 }
 
-// TestIDs: no character of an id, and no length of it, means anything to NATS.
+// TestIDs: no character in an id, and no length of it, has a meaning for NATS.
 func TestIDs(t *testing.T) {
 	s := serve(t, nil)
 	a, b := join(t, s.ClientURL()), join(t, s.ClientURL())
@@ -109,10 +109,10 @@ func TestIDs(t *testing.T) {
 	}
 }
 
-// TestPermissions: what README lists is enough. Join returns an error if anything of it
-// is missing, and leaves no node behind.
+// TestPermissions: the permissions listed in the README are enough. If one is missing, Join
+// returns an error and leaves no node behind.
 func TestPermissions(t *testing.T) {
-	type rights struct{ publish, subscribe []string } // that are denied
+	type rights struct{ publish, subscribe []string } // the rights that are denied
 	rows := map[string]rights{"node": {}}
 	for _, kind := range []string{"m", "d", "r", "s", "b", "p"} {
 		all := []string{"gcpool." + kind, "gcpool." + kind + ".>"}
@@ -148,7 +148,7 @@ func TestPermissions(t *testing.T) {
 		t.Errorf("Deliver: %v", err)
 	}
 	if a.Err() != nil || a.Stats().Malformed > 0 {
-		t.Errorf("what README lists is not enough: %v", a.Err())
+		t.Errorf("the permissions listed in the README are not enough: %v", a.Err())
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -157,7 +157,7 @@ func TestPermissions(t *testing.T) {
 	}
 }
 
-// TestHandlerIsPassedOn: the application's own error handler still hears of all.
+// TestHandlerIsPassedOn: the application's own error handler still gets every error.
 func TestHandlerIsPassedOn(t *testing.T) {
 	s := serve(t, nil)
 	heard := make(chan error, 100)
@@ -181,7 +181,7 @@ func TestHandlerIsPassedOn(t *testing.T) {
 	}
 }
 
-// safeBuffer is a bytes.Buffer for a logger.
+// safeBuffer is a bytes.Buffer that is safe for a logger.
 type safeBuffer struct {
 	mu sync.Mutex
 	bytes.Buffer
@@ -199,7 +199,7 @@ func (b *safeBuffer) String() string {
 	return b.Buffer.String()
 }
 
-// panicky is a logger that panics, and tells.
+// panicky is a logger that panics, and records that it did.
 type panicky struct {
 	slog.Handler
 	called chan struct{}
@@ -210,7 +210,7 @@ func (p panicky) Handle(context.Context, slog.Record) error {
 	panic("logger")
 }
 
-// TestLoggerThatPanics: it harms nothing.
+// TestLoggerThatPanics: a panic in the logger does no harm.
 func TestLoggerThatPanics(t *testing.T) {
 	s := serve(t, nil)
 	logger := panicky{slog.NewTextHandler(io.Discard, nil), make(chan struct{})}
@@ -225,13 +225,14 @@ func TestLoggerThatPanics(t *testing.T) {
 	}
 }
 
-// TestTooFewSubscriptions: Join returns an error if NATS allows fewer than a node itself needs.
+// TestTooFewSubscriptions: Join returns an error if NATS allows fewer
+// subscriptions than a node itself needs.
 func TestTooFewSubscriptions(t *testing.T) {
 	quiet := nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {})
 	for most := 1; most <= 6; most++ {
 		s := serve(t, func(o *server.Options) { o.MaxSubs = most })
 		nc := connect(t, s.ClientURL(), quiet)
-		for range 2 { // nats.go has one value for this error
+		for range 2 { // nats.go has one error value for this
 			n, err := Join(gcpool.NewPool(), nc)
 			if most < 6 && !errors.Is(err, nats.ErrMaxSubscriptionsExceeded) || most == 6 && err != nil {
 				t.Errorf("with %d: %v", most, err)
@@ -241,8 +242,8 @@ func TestTooFewSubscriptions(t *testing.T) {
 	}
 }
 
-// TestRefusedReconnectIsNone: while NATS refuses the credentials, the log does not say that the node
-// is connected again.
+// TestRefusedReconnectIsNone: while NATS refuses the credentials, the
+// log must not say that the node is connected again.
 func TestRefusedReconnectIsNone(t *testing.T) {
 	options := &server.Options{Host: "127.0.0.1", Port: freePort(t), NoSigs: true, NoLog: true}
 	s := serve(t, func(o *server.Options) {
@@ -271,7 +272,7 @@ func TestRefusedReconnectIsNone(t *testing.T) {
 		}
 	}
 	password("y")
-	for range 10 { // and a few of its ticks
+	for range 10 { // and a few of the node's ticks
 		<-refused
 		time.Sleep(tick)
 	}
@@ -279,7 +280,7 @@ func TestRefusedReconnectIsNone(t *testing.T) {
 	for again := 0; again == 0; {
 		if text := lines.next(t); text == "gcpool/cluster: connected to NATS again" {
 			if again++; !nc.IsConnected() {
-				t.Error("it is not connected")
+				t.Error("the node is not connected")
 			}
 		}
 	}

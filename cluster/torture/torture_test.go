@@ -16,12 +16,12 @@ func TestMain(m *testing.M) {
 		return
 	}
 	flag.Parse()
-	flag.Set("test.parallel", "3") // the processes of three faults mostly wait
+	flag.Set("test.parallel", "3") // three faults at once: their processes mostly wait
 	os.Exit(m.Run())
 }
 
-// TestFaults: what is promised holds with processes that are killed and stopped, and with
-// routes that break; and then each node reaches each user again.
+// TestFaults: the promises hold with processes that are killed or stopped, and with routes that
+// break. Afterwards each node must reach each user again.
 func TestFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("it starts processes")
