@@ -14,8 +14,8 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// TestFault07ConcurrentAddsOfOneID: exactly one connection survives and gets the
-// pushes. The rest are closed.
+// TestFault07ConcurrentAddsOfOneID: exactly one connection survives
+// and gets the pushes. All others are closed.
 func TestFault07ConcurrentAddsOfOneID(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -54,7 +54,7 @@ func TestFault07ConcurrentAddsOfOneID(t *testing.T) {
 				}
 			})
 		}
-		time.Sleep(2 * time.Second) // the pool closes those whose handlers do not
+		time.Sleep(2 * time.Second) // the pool closes connections whose handlers do not
 		synctest.Wait()
 		r.survivor(servers, got)
 	})
@@ -71,7 +71,7 @@ func (r *rig) survivor(servers []*fault.Conn, got []int) {
 		}
 	}
 	if len(open) != 1 || r.conns.Len() != 1 {
-		t.Fatalf("of %d connections %v are open, %d in the pool", n, open, r.conns.Len())
+		t.Fatalf("of %d connections these are open: %v; the pool has %d", n, open, r.conns.Len())
 	}
 	data := ledger.Append(nil, ledger.Message{ID: "a"})
 	if err := r.stream.Deliver(t.Context(), "a", data); err != nil {
@@ -80,7 +80,7 @@ func (r *rig) survivor(servers []*fault.Conn, got []int) {
 	synctest.Wait()
 	for i := range got {
 		if want := i == open[0]; got[i] == 1 != want || got[i] > 1 {
-			t.Errorf("connection %d, of which %d survived, got %d messages", i, open[0], got[i])
+			t.Errorf("connection %d got messages, or too few (connection %d survived): %d", i, open[0], got[i])
 		}
 	}
 	if err := r.end(time.Second); err != nil {

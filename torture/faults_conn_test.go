@@ -11,9 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault08OldWriteFailsAfterTheReplacement: only the message that was being written
-// to the old connection is lost, and it is reported. The new connection gets the rest
-// and stays.
+// TestFault08OldWriteFailsAfterTheReplacement: only the message that was being written to the
+// old connection is lost, and it is reported. The new connection stays and gets the rest.
 func TestFault08OldWriteFailsAfterTheReplacement(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -150,8 +149,8 @@ func TestFault24CloseThatBlocksOrPanics(t *testing.T) {
 	})
 }
 
-// TestWriteThatReturnsLate: a write succeeded, but its goroutine had to wait for a
-// processor, so it returns late. Its message is not reported.
+// TestWriteThatReturnsLate: a write has succeeded, but returns late because its goroutine waits
+// for a processor. Its message must not be reported.
 func TestWriteThatReturnsLate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
@@ -170,8 +169,8 @@ func TestWriteThatReturnsLate(t *testing.T) {
 	})
 }
 
-// TestGivenUpAfterProgress: of several writes the last is stuck for good. The earlier
-// ones still count as written.
+// TestGivenUpAfterProgress: of several writes, the last is stuck
+// forever. The earlier ones still count as written.
 func TestGivenUpAfterProgress(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, gcpool.WithWriteTimeout(time.Second))
@@ -179,7 +178,7 @@ func TestGivenUpAfterProgress(t *testing.T) {
 		first, stuck, writes := make(chan struct{}), make(chan struct{}), 0
 		u.server.OnWrite = func(p []byte) (int, error) {
 			if writes++; writes == 1 {
-				<-first // meanwhile the others gather in one chunk
+				<-first // the other messages gather in one chunk meanwhile
 			} else if writes == 4 {
 				<-stuck
 			}

@@ -10,9 +10,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault03NothingFollowsACutFrame: a frame is cut, but its connection stays usable
-// for a while, because it closes slowly and ignores deadlines. Neither a close frame
-// nor a pong follows, because the peer would take it for the rest of the message.
+// TestFault03NothingFollowsACutFrame: a frame is cut, but its connection stays usable for a
+// while, because it closes slowly and ignores deadlines. Neither a close frame nor a pong may
+// follow, or the peer would take it for the rest of the message.
 func TestFault03NothingFollowsACutFrame(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))

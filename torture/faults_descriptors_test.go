@@ -25,9 +25,9 @@ import (
 // less than twice that number.
 const fewDescriptors, manyPeers = 40, 50
 
-// TestFault21DescriptorLimit: a server without a free descriptor continues to serve the
-// connected peers. When some of them leave, it serves those that wait. The server runs
-// in its own process, because the peers need descriptors too.
+// TestFault21DescriptorLimit: a server without a free descriptor goes on serving its connected
+// peers. When some of them leave, it serves the peers that wait. The server runs in its own
+// process, because the peers need descriptors too.
 func TestFault21DescriptorLimit(t *testing.T) {
 	if os.Getenv("TORTURE_CHILD") != "" {
 		limited(t)
@@ -46,7 +46,7 @@ func TestFault21DescriptorLimit(t *testing.T) {
 				return len(first) > manyPeers/2 && child.log.contains("too many open files")
 			})
 			if len(first) > fewDescriptors {
-				t.Errorf("%d are served with %d descriptors", len(first), fewDescriptors)
+				t.Errorf("%d peers are served with %d descriptors", len(first), fewDescriptors)
 			}
 			echo(t, first)
 			for _, p := range first {
@@ -65,7 +65,7 @@ func TestFault21DescriptorLimit(t *testing.T) {
 			c.come()
 			last := c.take()
 			if len(last) != 1 {
-				t.Fatalf("nobody is accepted afterwards: %v", c.err)
+				t.Fatalf("no peer is accepted afterwards: %v", c.err)
 			}
 			echo(t, last)
 			last[0].Conn.Close()
@@ -115,7 +115,7 @@ func (c *burst) take() (came []*peer.Peer) {
 	return came
 }
 
-// echo has the pool deliver a message to each of the peers.
+// echo delivers a message to each peer through the pool.
 func echo(t *testing.T, peers []*peer.Peer) {
 	t.Helper()
 	for i, p := range peers {

@@ -14,7 +14,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// shortLines is the handler of our README: it reads lines, up to a length.
+// shortLines is our README's handler: it reads lines of limited length.
 func shortLines(ws *websocket.Conn) {
 	lines := bufio.NewScanner(ws)
 	lines.Buffer(make([]byte, 512), 64<<10)
@@ -39,10 +39,9 @@ func hugeFrame(first byte, n uint64) []byte {
 	return append(binary.BigEndian.AppendUint64([]byte{first, 0x80 | 127}, n), 0, 0, 0, 0)
 }
 
-// TestFault14EndlessMessages: a peer that announces a frame of 2^62 bytes, or never
-// sends a newline, takes no memory. If the handler limits its lines, the peer is
-// disconnected when its line is too long. Until then, messages to it and to other peers
-// have their outcomes.
+// TestFault14EndlessMessages: a peer that announces a frame of 2^62 bytes, or never sends a
+// newline, must take no memory. If the handler limits its lines, a peer whose line is too long
+// is disconnected. Until then, messages to that peer and to others have their outcomes.
 func TestFault14EndlessMessages(t *testing.T) {
 	const flood, growth = 12 << 20, 4 << 20
 	endless := bytes.Repeat([]byte("x"), 64<<10)
@@ -59,11 +58,11 @@ func TestFault14EndlessMessages(t *testing.T) {
 	} {
 		for _, k := range kinds[1:] {
 			t.Run(c.name+" "+k.String(), func(t *testing.T) {
-				r := newTCP(t, gcpool.WithWriteTimeout(2*time.Second)) // for the peer in the middle of a ping, which cannot answer the close frame
+				r := newTCP(t, gcpool.WithWriteTimeout(2*time.Second)) // for a peer in the middle of a ping, which cannot answer the close frame
 				r.read = shortLines
 				r.reader("b", k)
 				u := r.connect("a", k)
-				u.Mute = true // a pong would become a part of the frame
+				u.Mute = true // a pong would become part of the frame
 				r.run(u)
 				r.wg.Add(1)
 				before := ledger.Measure(true).Heap
@@ -103,14 +102,13 @@ func (r *rig) whileFlooded(most uint64, over func() bool) {
 	})
 }
 
-// TestFault14AnnouncedAndSilent: a frame that never ends is no sign of life. An
-// upgraded peer that sends one is closed after two heartbeats, and takes no memory
-// until then. Without Upgrade the pool cannot see the silence, so the peer gets its
-// messages.
+// TestFault14AnnouncedAndSilent: a frame that never ends is no sign of life. An upgraded peer
+// that sends one is closed after two heartbeats, and takes no memory until then. Without
+// Upgrade the pool cannot detect the silence, so the peer keeps getting its messages.
 func TestFault14AnnouncedAndSilent(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
-			const d = 2 * time.Second // a busy machine may hold up the other, which answers, for twice as long
+			const d = 2 * time.Second // a busy machine may hold up the other peer, which answers, for twice this time
 			before := ledger.Measure(true).Heap
 			r := newTCP(t, gcpool.WithHeartbeat(d), gcpool.WithWriteTimeout(time.Second))
 			r.read = shortLines
@@ -142,11 +140,10 @@ func TestFault14AnnouncedAndSilent(t *testing.T) {
 	}
 }
 
-// TestFault15PingFlood: a peer pings and does not read, so the pongs fill its socket
-// and its handler hangs. The peer is closed when the pool's own ping has hung for the
-// write timeout, or earlier for silence. Nobody else waits, and no memory is taken. The
-// test runs on real time: x/net holds a mutex while a pong hangs, and simulated time
-// cannot pass then.
+// TestFault15PingFlood: a peer pings and does not read, so the pongs fill its socket and its
+// handler hangs. The peer is closed when the pool's own ping has hung for the write timeout, or
+// earlier for silence. No other peer waits, and no memory is taken. The test runs in real time,
+// because x/net holds a mutex while a pong hangs, and simulated time cannot pass then.
 func TestFault15PingFlood(t *testing.T) {
 	const growth = 8 << 20
 	pings := bytes.Repeat(append([]byte{0x89, 0x80 | 125, 0, 0, 0, 0}, make([]byte, 125)...), 500)
@@ -179,9 +176,9 @@ func TestFault15PingFlood(t *testing.T) {
 				if err := <-ended; isTimeout(err) {
 					t.Errorf("the flood was not cut off: %v", err)
 				}
-				u.reading = true // an RST has discarded the bytes that it did not read
+				u.reading = true // the RST has discarded the bytes that it did not read
 				u.Conn.Close()
-				if id := <-left; id != "a" { // its handler has continued
+				if id := <-left; id != "a" { // the handler has gone on
 					t.Errorf("the handler of %q ended", id)
 				}
 				s, err := r.done(far)

@@ -38,10 +38,9 @@ func rawFrame(first byte, mask, payload []byte) []byte {
 	return b
 }
 
-// strange returns a description of some frames, the frames, and what a handler reads
-// from them. None of them ends a connection. RFC 6455 demands that some are refused
-// with 1002, but x/net takes reserved bits and opcodes for data, and passes them to the
-// handler.
+// strange returns frames, with a description and what a handler reads from them. None of them
+// ends a connection. RFC 6455 requires some of them to be refused with 1002, but x/net takes
+// reserved bits and opcodes as data, and passes them to the handler.
 func strange(rnd *rand.Rand) (what string, frames []byte, reads string) {
 	mask := binary.BigEndian.AppendUint32(nil, rnd.Uint32())
 	text := strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(200)) + "\n"
@@ -83,9 +82,8 @@ func strange(rnd *rand.Rand) (what string, frames []byte, reads string) {
 	return what, frames, reads
 }
 
-// TestFault16StrangeFrames: whatever frames a peer sends, and in whatever pieces,
-// messages to it arrive whole and in order. A frame without a mask closes the
-// connection with 1002.
+// TestFault16StrangeFrames: whatever frames a peer sends, and however they are split, messages
+// to it arrive whole and in order. A frame without a mask closes the connection with 1002.
 func TestFault16StrangeFrames(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))
@@ -131,7 +129,7 @@ func TestFault16StrangeFrames(t *testing.T) {
 			t.Errorf("%q: Shutdown: %v, the peer ends with %d, %v: %+v", all, err, u.Status, u.err, s)
 		}
 		if got := r.ledger.Totals(); got.Received != s.Written {
-			t.Errorf("%q: %d were received of %d", all, got.Received, s.Written)
+			t.Errorf("%q: received %d messages of %d written", all, got.Received, s.Written)
 		}
 	})
 }
@@ -190,9 +188,9 @@ var origins = []struct {
 	{"127.0.0.1", "http://127.0.0.1.evil.example", false},
 }
 
-// TestFault17ForeignOrigin: SameOrigin refuses a page of another site, a page without
-// an origin and a peer that sends no Origin header with 403. None of them reaches the
-// handler or the pool, and their connections are closed.
+// TestFault17ForeignOrigin: SameOrigin answers a page of another site, a page without an
+// origin, and a peer that sends no Origin header with 403. None of them reaches the handler or
+// the pool, and their connections are closed.
 func TestFault17ForeignOrigin(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -215,7 +213,7 @@ func TestFault17ForeignOrigin(t *testing.T) {
 					t.Errorf("the handler ran for %q, want %q", ran, want)
 				}
 				if s := r.stats(); s.Joins != uint64(len(want)) || s.Leaves != s.Joins {
-					t.Errorf("%d were to be let in: %+v", len(want), s)
+					t.Errorf("%d should have been let in: %+v", len(want), s)
 				}
 				if err := r.end(time.Minute); err != nil {
 					t.Error(err)

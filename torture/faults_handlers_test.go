@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// late holds handlers back before their deferred Del.
+// late holds handlers back just before their deferred Del.
 type late struct {
 	mu   sync.Mutex
 	held []chan struct{}
@@ -44,9 +44,9 @@ func (l *late) letGo(i int) {
 	}
 }
 
-// TestFault06ReconnectWithOldHandlerEndingLate: old handlers may end at any time, and
-// may call Del as in the original README. No message is lost and no new connection is
-// removed. Only an administrator's Del or Kick removes one, at once.
+// TestFault06ReconnectWithOldHandlerEndingLate: old handlers may end at any time, and may call
+// Del as in the original README. No message is lost and no new connection is removed by them.
+// Only an administrator's Del or Kick removes one, and it does so at once.
 func TestFault06ReconnectWithOldHandlerEndingLate(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t)
@@ -143,9 +143,8 @@ func TestFault06OldHandlerEndsMuchLater(t *testing.T) {
 	}
 }
 
-// TestHandlerOfAStuckWriteRemovesNoOther: a connection was replaced while its write was
-// stuck, and was closed for that. Its handler's Del does not remove the next
-// connection, however late it comes.
+// TestHandlerOfAStuckWriteRemovesNoOther: a connection was replaced while its write was stuck, and
+// was closed because of that. Its handler's Del, however late, must not remove the next connection.
 func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
 	for _, k := range kinds[1:] {
 		for _, after := range []time.Duration{500 * time.Millisecond, 3 * time.Second, 30 * time.Second, time.Hour} {
@@ -157,8 +156,8 @@ func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
 					r.size = 200
 					r.connect("alice", k) // reads nothing
 					r.push(1, "alice", 1000)
-					synctest.Wait()                    // its write is stuck
-					time.Sleep(500 * time.Millisecond) // between two beats
+					synctest.Wait()                    // the write is stuck
+					time.Sleep(500 * time.Millisecond) // wait until between two beats
 					r.size = 64 << 10
 					r.reader("alice", k)
 					time.Sleep(after)
@@ -175,15 +174,15 @@ func TestHandlerOfAStuckWriteRemovesNoOther(t *testing.T) {
 	}
 }
 
-// TestDelAfterHandlersHaveEnded: when no earlier handler runs, a Del from outside
-// removes the present connection at once.
+// TestDelAfterHandlersHaveEnded: when no earlier handler is running, a Del from outside removes
+// the present connection at once.
 func TestDelAfterHandlersHaveEnded(t *testing.T) {
 	for _, k := range []kind{plain, upgraded} {
 		t.Run(k.String(), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newRig(t)
 				u := r.reader("a", k)
-				u.Conn.Close() // its handler ends, and calls Del
+				u.Conn.Close() // the handler ends, and calls Del
 				synctest.Wait()
 				if n := r.conns.Len(); n != 0 {
 					t.Fatalf("%d are connected", n)
@@ -231,14 +230,14 @@ func TestDelFromOutsideWhileAnOldHandlerTidiesUp(t *testing.T) {
 	}
 }
 
-// TestHandlerAfterADelRemovesNoOther: the application has removed an earlier connection
-// with Del. The handlers of later connections still remove only their own.
+// TestHandlerAfterADelRemovesNoOther: the application has removed an earlier connection with
+// Del. Handlers of later connections still remove only their own.
 func TestHandlerAfterADelRemovesNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
 		r.reader("a", upgraded)
 		if !r.conns.Del("a") {
-			t.Fatal("Del by the application")
+			t.Fatal("Del by the application removes nothing")
 		}
 		synctest.Wait()
 		r.reader("a", plain)

@@ -34,9 +34,9 @@ func drip(c *fault.Conn, path string, gap time.Duration) (answer string, err err
 	return answer, nil
 }
 
-// TestFault21SlowHandshakes: a peer that is slower than the server's ReadHeaderTimeout
-// never reaches the pool. A faster peer is served. Neither delays other peers. Upgrade
-// removes the deadlines that net/http set, so none of them ends the connection later.
+// TestFault21SlowHandshakes: a peer that is slower than the server's ReadHeaderTimeout never
+// reaches the pool; a faster peer is served. Neither delays other peers. Upgrade removes the
+// deadlines that net/http set, so they must not end the connection later.
 func TestFault21SlowHandshakes(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))
@@ -80,7 +80,7 @@ func TestFault21SlowHandshakes(t *testing.T) {
 			}
 		}
 		if n := r.conns.Len() - others; n != in {
-			t.Errorf("%d slow peers are in, of %d, and %d who were too slow", n, in, out)
+			t.Errorf("%d peers are in; want the %d fast enough, and none of the %d too slow", n, in, out)
 		}
 		if _, err := r.done(10 * time.Minute); err != nil {
 			t.Error(err)
@@ -88,9 +88,9 @@ func TestFault21SlowHandshakes(t *testing.T) {
 	})
 }
 
-// TestFault21HandlerThatWaits: code between Upgrade and the handshake, which may look
-// up a session, has 10 s. Then its context ends, and when the code returns the
-// connection is closed. Before that, a handshake is never late.
+// TestFault21HandlerThatWaits: code between Upgrade and the handshake, which may look up a
+// session, has 10 s. Then its context ends, and when the code returns the connection is closed.
+// A handshake within the 10 s is never too late.
 func TestFault21HandlerThatWaits(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0))

@@ -32,8 +32,8 @@ func bang(rnd *rand.Rand, panics *int) {
 	}
 }
 
-// TestFault19HooksThatPanic: every report is made, once and in order, and each panic is
-// logged. Delivery is not affected.
+// TestFault19HooksThatPanic: every report is made once and in order, and each panic is logged.
+// Delivery is not affected.
 func TestFault19HooksThatPanic(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -69,15 +69,15 @@ func TestFault19HooksThatPanic(t *testing.T) {
 		}
 		for id, connected := range present {
 			if connected {
-				t.Errorf("nobody was told that %q has gone", id)
+				t.Errorf("the hook was not told that %q has gone", id)
 			}
 		}
 	})
 }
 
-// TestFault19HooksThatBlock: when the queue of reports is full, Add waits until its
-// context ends. Nothing else waits. Shutdown waits for the hook only until its own
-// context ends, and the remaining reports are made when the hook continues.
+// TestFault19HooksThatBlock: when the queue of reports is full, Add waits until its context
+// ends. No other call waits. Shutdown waits for the hook only until its own context ends, and
+// the remaining reports are made when the hook continues.
 func TestFault19HooksThatBlock(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -89,7 +89,7 @@ func TestFault19HooksThatBlock(t *testing.T) {
 		}))
 		r.reader("reads", pick(rnd))
 		start := time.Now()
-		for range 1 + buffer { // one is in the hook, the rest wait behind it
+		for range 1 + buffer { // one in the hook, the rest waiting behind it
 			r.push(1, "away", 50)
 			synctest.Wait()
 			if err := r.deliver(1, "reads", 50); err != nil {
@@ -141,13 +141,13 @@ func (r *rig) refused(id string) {
 		r.t.Errorf("Add for %s while the hook blocks: %v", id, err)
 	}
 	if took := time.Since(start); took != time.Second {
-		r.t.Errorf("Add for %s waited %v, not its second", id, took)
+		r.t.Errorf("Add for %s waited %v, want 1 s", id, took)
 	}
 }
 
-// TestFault19HooksThatCallThePool: a hook may call every method, for its own id and for
-// other ids, and push with a deadline. Nothing hangs, and the messages that it pushes
-// have their outcomes.
+// TestFault19HooksThatCallThePool: a hook may call every method, for
+// its own id and for other ids, and push with a deadline. No call may
+// hang, and the messages that the hook pushes have their outcomes.
 func TestFault19HooksThatCallThePool(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -213,7 +213,7 @@ func (r *rig) fromHook(rnd *rand.Rand, id string) {
 			r.pool.Register(fmt.Sprint("other ", rnd.IntN(3)))
 			r.pool.Start()
 		case 4:
-			s, c := fault.Pipe(1 << 10) // nobody reads from it
+			s, c := fault.Pipe(1 << 10) // no one reads from it
 			if r.conns.Add("hook's", s) != nil {
 				s.Close()
 			}

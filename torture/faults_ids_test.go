@@ -18,8 +18,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// oddIDs are ids that forge log lines, command a terminal, are not UTF-8 or look alike.
-// Some are very long and differ only in their last byte.
+// oddIDs are ids that forge log lines, send commands to a terminal, are not UTF-8 or look
+// alike. Some are very long and differ only in their last byte.
 var oddIDs = []string{
 	"a\r\nlevel=ERROR msg=forged", "\n", "\r", "\x00", "\x1b]0;title\x07\x1b[2J\x1b[31m", "\u009b31m", "\x7f\b\b\b",
 	"\xff", "\xfe", "\xff\xfe\xfd", "\ufffd", "\xc3", "\xed\xa0\x80", "é", "e\u0301", "\u202eevil", "\u2028",
@@ -28,8 +28,8 @@ var oddIDs = []string{
 	strings.Repeat("\r\n", 1<<19), strings.Repeat("x", 1<<20), strings.Repeat("x", 1<<20-1) + "y",
 }
 
-// TestFault13OddIDs: an id is a string of bytes, and equals only itself. It gets its
-// messages, hooks are told it unchanged, and the log quotes it.
+// TestFault13OddIDs: an id is a string of bytes, and equals only itself. It gets its own
+// messages, hooks get it unchanged, and the log quotes it.
 func TestFault13OddIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) { testOddIDs(t, oddIDs, rand.New(rand.NewPCG(13, 0))) })
 }
@@ -54,7 +54,7 @@ func TestFault13RandomIDs(t *testing.T) {
 
 func testOddIDs(t *testing.T, ids []string, rnd *rand.Rand) {
 	log := new(record)
-	came, went := make(map[string]int), make(map[string]int) // used only by the hook until Shutdown
+	came, went := make(map[string]int), make(map[string]int) // only the hook uses these until Shutdown
 	r := newRig(t, gcpool.WithLogger(slog.New(log.handler())), gcpool.WithOutbox(8<<20),
 		gcpool.WithPresence(func(_, id string, connected bool) {
 			if connected {
@@ -96,9 +96,8 @@ func testOddIDs(t *testing.T, ids []string, rnd *rand.Rand) {
 	log.check(t, ids)
 }
 
-// oddDeleted deletes some of the ids, pushes to all of them, and returns the number
-// deleted. A message in the ledger names its id, so the ledger notices a message that
-// another id gets.
+// oddDeleted deletes some of the ids, pushes to all of them, and returns the number deleted. A
+// message in the ledger names its id, so the ledger notices a message that reaches another id.
 func oddDeleted(r *rig, ids []string, rnd *rand.Rand) (deleted int) {
 	for _, id := range ids {
 		if rnd.IntN(2) == 0 {
@@ -164,8 +163,8 @@ func (h *tee) Handle(ctx context.Context, rec slog.Record) error {
 	return nil
 }
 
-// check checks that the log says of each id that it joined, that it left, and that its
-// hook panicked. Each log entry must be one line, with the id shortened, and quoted where that changes it.
+// check checks that the log says of each id that it joined, that it left, and that its hook
+// panicked. Each entry must be one line, with the id shortened, and quoted if that changes it.
 func (r *record) check(t *testing.T, ids []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 )
 
 // TestFault26StalledPeersThatComeBack: peers with a receive buffer of 64 KiB stop reading, and
-// their users come back. What was in the system's buffers then counts as written, and is lost.
-// TCP_NOTSENT_LOWAT bounds that; the test prints it with the bound, and without.
+// their users reconnect. The bytes in the system's buffers are lost, although they count as
+// written. TCP_NOTSENT_LOWAT bounds that loss; the test logs it with and without the bound.
 func TestFault26StalledPeersThatComeBack(t *testing.T) {
 	const users, messages, size = 4, 8 << 10, 1 << 10
 	lost := func(bound bool) uint64 {
@@ -49,7 +49,7 @@ func TestFault26StalledPeersThatComeBack(t *testing.T) {
 		}
 		for end := time.Now().Add(20 * time.Second); r.stats().Stalled < users; time.Sleep(time.Millisecond) {
 			if time.Now().After(end) {
-				t.Fatalf("no more than %d stall", r.stats().Stalled)
+				t.Fatalf("only %d stall", r.stats().Stalled)
 			}
 		}
 		window = 1 << 20
@@ -74,7 +74,7 @@ func TestFault26StalledPeersThatComeBack(t *testing.T) {
 		r.finish()
 		r.judge()
 		totals := r.ledger.Totals()
-		if totals.Undelivered > users { // what was being written when its connection was replaced
+		if totals.Undelivered > users { // the message that was being written when its connection was replaced
 			t.Errorf("%d were reported", totals.Undelivered)
 		}
 		return (totals.Accepted - totals.Received - totals.Undelivered) * size / users
@@ -87,7 +87,7 @@ func TestFault26StalledPeersThatComeBack(t *testing.T) {
 	}
 }
 
-// unlimit takes back TCP_NOTSENT_LOWAT.
+// unlimit undoes TCP_NOTSENT_LOWAT.
 func unlimit(t *testing.T, conn net.Conn) {
 	t.Helper()
 	rc, err := conn.(*net.TCPConn).SyscallConn()

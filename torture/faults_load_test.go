@@ -26,8 +26,8 @@ func (l *lazy) Read(p []byte) (int, error) {
 	return l.Conn.Read(p)
 }
 
-// TestFault10ProducersFarBeyondTheBounds: waiting messages never exceed the limits,
-// even with a slow hook. A peer that reads slowly gets every message.
+// TestFault10ProducersFarBeyondTheBounds: waiting messages never exceed the limits, even with a
+// slow hook. A peer that reads slowly still gets every message.
 func TestFault10ProducersFarBeyondTheBounds(t *testing.T) {
 	const producers, each, largest = 2, 40, 1000
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
@@ -44,8 +44,8 @@ func TestFault10ProducersFarBeyondTheBounds(t *testing.T) {
 				}
 				r.ledger.Undelivered(u)
 			}))
-		// Outboxes, mailbox and buffer; of reports the buffer, what a disconnected
-		// outbox held, and what each Add under way may push out.
+		// The outboxes, the mailbox and the buffer; and for reports the buffer, the content of
+		// a disconnected outbox, and the messages that each Add in progress may push out.
 		r.bounds = ledger.Bounds{Connections: 2,
 			Bytes: 2*outbox + mailbox + buffer*largest + outbox + 3*producers*2*largest}
 		r.size = 1 << 10
@@ -54,7 +54,7 @@ func TestFault10ProducersFarBeyondTheBounds(t *testing.T) {
 		r.reader("reads", pick(rnd))
 		most := r.flood(rnd, producers, each, largest)
 		if most > r.bounds.Bytes || most < outbox/2 {
-			t.Errorf("%d bytes have waited, of %d", most, r.bounds.Bytes)
+			t.Errorf("%d bytes waited, more than %d", most, r.bounds.Bytes)
 		}
 		if _, err := r.done(time.Minute); err != nil {
 			t.Errorf("Shutdown: %v", err)
@@ -79,7 +79,7 @@ func (r *rig) flood(rnd *rand.Rand, producers, each, largest int) (most int) {
 	synctest.Wait() // all messages wait for Start
 	before := r.stats()
 	if before.Waiting != r.stream.Cap() || r.stream.Len() < 1 || r.stream.Len() > 3 {
-		r.t.Errorf("before Start %d messages wait for %d ids, of %d", before.Waiting, r.stream.Len(), r.stream.Cap())
+		r.t.Errorf("before Start %d messages wait for %d ids, with a limit of %d", before.Waiting, r.stream.Len(), r.stream.Cap())
 	}
 	most = before.WaitingBytes
 	r.pool.Start()
@@ -146,9 +146,9 @@ func TestFault10OverTCP(t *testing.T) {
 	})
 }
 
-// TestFault11CallerReusesItsBuffer: whichever way a message goes, and however long it
-// waits, its bytes stay the same as when it was pushed. The pool does not write into
-// the caller's array or behind it. The bytes that the hook gets belong to the hook.
+// TestFault11CallerReusesItsBuffer: whichever way a message goes, and however long it waits,
+// its bytes stay as they were when it was pushed. The pool writes neither into the caller's
+// array nor behind it. The bytes that the hook gets belong to the hook.
 func TestFault11CallerReusesItsBuffer(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		var r *rig
@@ -156,22 +156,22 @@ func TestFault11CallerReusesItsBuffer(t *testing.T) {
 		r = newIdle(t, gcpool.WithOutbox(16<<10), gcpool.WithMailbox(time.Duration(rnd.IntN(2))*time.Hour, 4<<10),
 			gcpool.WithOverflow(gcpool.Overflow(rnd.IntN(3))),
 			gcpool.WithUndelivered(func(u gcpool.Undelivered) {
-				time.Sleep(pause)                            // other messages come and go, and these bytes must stay
+				time.Sleep(pause)                            // other messages come and go; these bytes must not change
 				more := append(u.Data, make([]byte, 100)...) // must not write into another message
 				r.ledger.Undelivered(u)
 				clear(more)
 			}))
 		array := make([]byte, 4<<10)
-		r.reuse(array, "a", rnd) // these wait for Start
+		r.reuse(array, "a", rnd) // these messages wait for Start
 		r.pool.Start()
-		r.reuse(array, "a", rnd) // the id is not connected: to nobody, or into the mailbox
+		r.reuse(array, "a", rnd) // the id is not connected: not delivered, or kept in the mailbox
 		r.size = 300
 		r.wrap = func(c net.Conn) net.Conn { return &lazy{c, time.Duration(rnd.IntN(50)) * time.Millisecond} }
 		first := r.reader("a", pick(rnd))
 		r.reuse(array, "a", rnd)
-		stuck := r.connect("b", pick(rnd)) // these stay in an outbox
+		stuck := r.connect("b", pick(rnd)) // these messages stay in an outbox
 		r.reuse(array, "b", rnd)
-		r.reader("a", pick(rnd)) // it may take over the waiting messages
+		r.reader("a", pick(rnd)) // may take over the waiting messages
 		r.reuse(array, "a", rnd)
 		first.Conn.Close()
 		synctest.Wait()
@@ -214,7 +214,7 @@ func (r *rig) reuse(array []byte, id string, rnd *rand.Rand) {
 	}
 }
 
-// from pushes data from the beginning of array.
+// from pushes data, which is at the beginning of array.
 func (r *rig) from(array, data []byte, push func(data []byte) error) error {
 	const behind = 0xa5
 	n := copy(array, data)

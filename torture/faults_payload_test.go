@@ -17,7 +17,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/internal/peer"
 )
 
-// got is what a peer received, if the messages are not the ledger's.
+// got is what a peer received when the messages are not the ledger's.
 type got struct {
 	frames []string // from a WebSocket, with their newlines
 	bytes  []byte   // from a raw connection
@@ -81,7 +81,7 @@ func TestFault12NewlinesInsidePayloads(t *testing.T) {
 		if mailbox == 0 {
 			synctest.Wait()
 			if !slices.Equal(reported, away) {
-				t.Errorf("%q reported, %q were not delivered", reported, away)
+				t.Errorf("%q were reported, but %q were not delivered", reported, away)
 			}
 			away, reported = nil, nil
 		}
@@ -103,7 +103,7 @@ func TestFault12NewlinesInsidePayloads(t *testing.T) {
 	})
 }
 
-// stall connects "a" with a connection that takes nothing until it is closed.
+// stall connects "a" with a connection that takes no bytes until it is closed.
 func (r *rig) stall() {
 	pair := r.pair
 	defer func() { r.pair = pair }()

@@ -13,13 +13,13 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// tick is how late the pool may notice that a write is stuck.
+// tick is how long the pool may take to notice that a write is stuck.
 const tick = 10 * time.Millisecond
 
 func pick(rnd *rand.Rand) kind { return kinds[rnd.IntN(len(kinds))] }
 
-// TestFault01PeerStopsReading: the peer is closed and its waiting messages are
-// reported. They stay within its outbox, and nobody else is delayed.
+// TestFault01PeerStopsReading: a peer stops reading. It is closed and its waiting messages,
+// which never exceed its outbox, are reported. No other peer is delayed.
 func TestFault01PeerStopsReading(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		timeout := time.Duration(1+rnd.IntN(5)) * time.Second
@@ -72,9 +72,8 @@ func (s *slow) Read(p []byte) (int, error) {
 	return s.Conn.Read(p)
 }
 
-// TestFault02PeerReadsOneByteASecond: if a message takes longer than the write timeout,
-// the peer is closed. With a sufficient timeout it gets every message. Nobody else is
-// delayed either way.
+// TestFault02PeerReadsOneByteASecond: if a message takes longer than the write timeout, the peer is
+// closed. With a sufficient timeout it gets every message. Either way, no other peer is delayed.
 func TestFault02PeerReadsOneByteASecond(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		patient := rnd.IntN(4) == 0
@@ -122,8 +121,8 @@ func TestFault02PeerReadsOneByteASecond(t *testing.T) {
 	})
 }
 
-// TestFault03PartialWriteThenTimeout: the cut message is reported. Not a single byte
-// follows it on its connection, neither of another message nor of a control frame.
+// TestFault03PartialWriteThenTimeout: the cut message is reported. Not a single byte may follow
+// it on its connection, neither of another message nor of a control frame.
 func TestFault03PartialWriteThenTimeout(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		timeout := time.Duration(1+rnd.IntN(3)) * time.Second
@@ -158,7 +157,7 @@ func TestFault03PartialWriteThenTimeout(t *testing.T) {
 	})
 }
 
-// TestFault05BlackHole: an upgraded peer that sends nothing any more is found within
+// TestFault05BlackHole: an upgraded peer from which nothing arrives any more is found within
 // two heartbeats. A peer that answers pings is not mistaken for one.
 func TestFault05BlackHole(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
@@ -170,7 +169,7 @@ func TestFault05BlackHole(t *testing.T) {
 		time.Sleep(time.Duration(rnd.Int64N(int64(4 * d))))
 		synctest.Wait()
 		if r.conns.Len() != 2 {
-			t.Fatalf("a peer was closed that answers pings, after %v", time.Since(start))
+			t.Fatalf("a peer that answers pings was closed after %v", time.Since(start))
 		}
 		for range rnd.IntN(5) {
 			r.push(1, "a", 40+rnd.IntN(100))

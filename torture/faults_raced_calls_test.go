@@ -13,8 +13,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// addUp checks that Stats adds up. It does not tell the ledger, which needs the samples
-// in order.
+// addUp checks that Stats adds up. It does not use the ledger, which needs its samples in order.
 func (w *racer) addUp() {
 	for _, s := range w.pool.Stats() {
 		if s.Accepted != s.Written+s.Forwarded+s.Undelivered+uint64(s.Waiting) || s.Waiting < 0 || s.WaitingBytes < 0 || s.Connections < 0 {
@@ -29,7 +28,7 @@ func (w *racer) rarely(do func()) {
 	}
 }
 
-// any returns some connection, nil if there is none.
+// any returns some connection, or nil if there is none.
 func (w *racer) any() (some net.Conn) {
 	for _, conn := range w.conns.All() {
 		if some = conn; w.rnd.IntN(2) == 0 {
@@ -39,7 +38,7 @@ func (w *racer) any() (some net.Conn) {
 	return some
 }
 
-// connect connects id and lets its peer read, to the end or only some messages.
+// connect connects id and lets its peer read, either to the end or only some messages.
 func (w *racer) connect(id string, k kind) {
 	u := &user{id: id, kind: k}
 	if k != raw {
@@ -71,7 +70,7 @@ func (w *racer) connect(id string, k kind) {
 	w.wg.Go(func() { u.hear(most) })
 }
 
-// hear tells the ledger of at most most messages to u alone.
+// hear passes at most most messages that u receives to the ledger.
 func (u *user) hear(most int) {
 	defer u.Conn.Close()
 	for range most {
@@ -95,7 +94,7 @@ func (w *racer) get(id string) {
 	})
 }
 
-// some returns the size of a message. A few messages take more than one write.
+// some returns a size for a message. A few messages need more than one write.
 func (w *racer) some() int {
 	if w.rnd.IntN(100) == 0 {
 		return 30_000
@@ -119,16 +118,16 @@ func (w *racer) deliver(id string) {
 	w.ledger.Stream(w.producer, id).Deliver(w.some(), func(data []byte) error { return w.stream.Deliver(ctx, id, data) })
 }
 
-// addFunc adds a message whose function is calls its outcome once, which the ledger keeps as
-// the hook's.
+// addFunc adds a message whose function must be called once. The
+// ledger gets the outcome as if from the hook.
 func (w *racer) addFunc(id string) {
 	w.ledger.Stream(w.producer, id).Add(w.some(), func(data []byte) error {
 		var calls atomic.Int32
-		sent := slices.Clone(data) // data is the caller's again when AddFunc returns
+		sent := slices.Clone(data) // the caller may reuse data when AddFunc has returned
 		w.pending.Add(1)
 		err := w.stream.AddFunc(id, data, func(err error) {
 			if w.pending.Add(-1); calls.Add(1) != 1 {
-				w.t.Error("an outcome was calls twice")
+				w.t.Error("an outcome was reported twice")
 			}
 			if err != nil {
 				w.ledger.Undelivered(gcpool.Undelivered{Pool: name, ID: id, Data: sent, Err: err})

@@ -24,14 +24,14 @@ type racer struct {
 // race is the state that racers share.
 type race struct {
 	*rig
-	pending atomic.Int64 // calls of Receive's callback that are still due
+	pending atomic.Int64 // calls to Receive's callback that are still due
 	mu      sync.Mutex
 	calls   map[string]int
 	peers   []*user
 }
 
-// everyone is the id of messages for whoever is connected, such as those of Broadcast.
-// The ledger cannot judge them; Stats can.
+// everyone is the id of messages for all who are connected, such as Broadcasts. The ledger
+// cannot judge these messages; Stats can.
 const everyone = "*"
 
 func broadcast() []byte { return ledger.Append(nil, ledger.Message{ID: everyone, Size: 100}) }
@@ -94,9 +94,9 @@ func exported() (names []string) {
 	return names
 }
 
-// TestFault20EveryMethodRaced: all methods are called at once, Shutdown included. Every
-// message has its outcome, Stats adds up, nothing hangs and no goroutine is left. CI
-// runs this under the race detector.
+// TestFault20EveryMethodRaced: all methods are called at once, including
+// Shutdown. Every message has its outcome, Stats adds up, no call hangs,
+// and no goroutine is left. CI runs this under the race detector.
 func TestFault20EveryMethodRaced(t *testing.T) {
 	for round := range 3 {
 		t.Run(fmt.Sprint("round ", round), func(t *testing.T) {
@@ -116,7 +116,7 @@ func TestFault20EveryMethodRaced(t *testing.T) {
 				w := &racer{c, rand.New(rand.NewPCG(uint64(round), uint64(n))), uint32(n)}
 				racing.Go(func() { w.run(stop) })
 			}
-			time.Sleep(500 * time.Millisecond) // the duration of the race, if the machine is not busy
+			time.Sleep(500 * time.Millisecond) // how long the race lasts on an idle machine
 			for end := time.Now().Add(far); c.missed() != "" && time.Now().Before(end); {
 				time.Sleep(time.Millisecond)
 			}
@@ -128,7 +128,7 @@ func TestFault20EveryMethodRaced(t *testing.T) {
 	}
 }
 
-// raceShutdown calls Shutdown from three sides while the racers run.
+// raceShutdown calls Shutdown from three goroutines while the racers run.
 func (r *rig) raceShutdown() {
 	var wg sync.WaitGroup
 	for range 3 {
@@ -171,7 +171,7 @@ func (w *racer) run(stop chan struct{}) {
 	}
 }
 
-// over ends the peers that Shutdown has not ended, and judges.
+// over ends the peers that Shutdown has not ended, and asks the ledger.
 func (c *race) over() {
 	if why := c.missed(); why != "" {
 		c.t.Error(why)
@@ -189,7 +189,7 @@ func (c *race) over() {
 	}
 }
 
-// missed says what has not happened yet, if anything.
+// missed says what has not happened yet, or returns "".
 func (c *race) missed() string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -9,9 +9,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFault04ResetInTheMiddleOfAWrite: a reset removes the connection at once, and not
-// as a slow peer. The cut message is reported with all messages behind it. Later
-// messages go to the next connection.
+// TestFault04ResetInTheMiddleOfAWrite: a reset removes the connection at once, and not as a
+// slow peer. The cut message is reported together with all messages behind it. Later messages
+// go to the next connection.
 func TestFault04ResetInTheMiddleOfAWrite(t *testing.T) {
 	seeds(t, func(t *testing.T, rnd *rand.Rand) {
 		r := newRig(t, gcpool.WithHeartbeat(0), gcpool.WithWriteTimeout(time.Minute))

@@ -17,12 +17,11 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// TestFault25StoppedProcess: the server's process was stopped for many heartbeats, for
-// instance because its virtual machine was moved. It could not hear its peers in that
-// time, so it does not take them for dead. A peer that is silent afterwards is still
-// closed.
+// TestFault25StoppedProcess: the server's process is stopped for many heartbeats, for instance
+// while its virtual machine is moved. The server cannot hear its peers in that time, so it must
+// not take them for dead. A peer that is silent afterwards is still closed.
 func TestFault25StoppedProcess(t *testing.T) {
-	const heartbeat, peers = 2 * time.Second, 20 // a busy machine may hold up those who answer for twice as long
+	const heartbeat, peers = 2 * time.Second, 20 // a busy machine may hold up the peers that answer for twice this time
 	if os.Getenv("TORTURE_CHILD") != "" {
 		receiving(t, heartbeat)
 		return
@@ -52,7 +51,7 @@ func TestFault25StoppedProcess(t *testing.T) {
 	child.cmd.Process.Signal(syscall.SIGCONT)
 	select {
 	case i := <-gone:
-		t.Fatalf("peer %d was closed, for its server was stopped", i)
+		t.Fatalf("peer %d was closed because its server was stopped", i)
 	case <-time.After(3 * heartbeat):
 	}
 	silent, err := net.Dial("tcp", child.addr)

@@ -11,7 +11,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// far is the longest delay on real time, for a busy machine.
+// far is the longest delay allowed in real time, for a busy machine.
 const far = 20 * time.Second
 
 // TestFault01Proxy is TestFault01PeerStopsReading on a real network.
@@ -102,13 +102,13 @@ func TestFault04Proxy(t *testing.T) {
 // TestFault05Proxy is TestFault05BlackHole on a real network. The operating system
 // accepts the pushes.
 func TestFault05Proxy(t *testing.T) {
-	r := newTCP(t, gcpool.WithHeartbeat(2*time.Second)) // a busy machine may hold up those who answer for twice as long
+	r := newTCP(t, gcpool.WithHeartbeat(2*time.Second)) // a busy machine may hold up the peers that answer for twice this time
 	u, p := r.proxied("a", upgraded)
 	r.run(u)
 	other := r.reader("b", upgraded)
 	eventually(t, "both have answered pings", func() bool { return u.Pings.Load() > 1 && other.Pings.Load() > 1 })
 	if s := r.stats(); s.Connections != 2 || s.Leaves != 0 {
-		t.Fatalf("a peer was closed that answers pings: %+v", s)
+		t.Fatalf("a peer that answers pings was closed: %+v", s)
 	}
 	p.Blackhole()
 	eventually(t, "the dead peer is found", func() bool {
@@ -121,8 +121,8 @@ func TestFault05Proxy(t *testing.T) {
 	}
 }
 
-// TestFault06OverTCP: a user whose old handlers end late reconnects over and over, and
-// gets messages all the time. No message is lost while the peers read.
+// TestFault06OverTCP: a user whose old handlers end late reconnects over and over, while
+// messages keep coming. No message is lost while the peers read.
 func TestFault06OverTCP(t *testing.T) {
 	for _, k := range kinds[1:] {
 		t.Run(k.String(), func(t *testing.T) {
@@ -152,8 +152,8 @@ func TestFault06OverTCP(t *testing.T) {
 			close(stop)
 			pushing.Wait()
 			s, err := r.done(far)
-			// A write that is stuck for longer than a moment, as on a machine that is
-			// busy, is cut, and with it one message.
+			// A write that is stuck for more than a moment, as on a
+			// busy machine, is cut, and its one message is lost.
 			if err != nil || s.Undelivered > s.Takeovers || s.Undelivered != s.NotConnected {
 				t.Errorf("Shutdown: %v; %+v of %+v", err, r.ledger.Totals(), s)
 			}

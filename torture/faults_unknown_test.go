@@ -16,10 +16,9 @@ import (
 
 const million = 1_000_000
 
-// strangers records the outcomes of messages to ids that never connect. There is one
-// message for each id. The ledger is not used, because it grows with the number of ids,
-// and these tests look for such growth. Only the hook changes the record, one call at a
-// time.
+// strangers records the outcomes of messages to ids that never connect. There is one message for
+// each id. The tests look for memory that grows with the number of ids, so they cannot use the
+// ledger, which grows that way itself. Only the hook changes the record, one call at a time.
 type strangers struct {
 	seen    []bool // by the message's number
 	reasons map[error]int
@@ -49,9 +48,8 @@ func (s *strangers) undelivered(u gcpool.Undelivered) {
 	s.reasons[u.Err]++
 }
 
-// TestFault09UnknownIDsByTheMillion: every message is reported once, and no memory
-// stays taken by an id, except for the messages that the mailbox holds. A connected
-// peer is not affected.
+// TestFault09UnknownIDsByTheMillion: every message is reported once, and no id keeps memory,
+// except for the messages that the mailbox holds. A connected peer is not affected.
 func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 	const mailbox = 32 << 10
 	for _, c := range []struct {
@@ -72,14 +70,14 @@ func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 				hook = gcpool.WithUndelivered(s.undelivered)
 			}
 			r := newRig(t, hook, c.opt)
-			// The outbox of the one who is connected, the mailbox, and as many
-			// reports as may wait, with one more for each Add under way.
+			// The outbox of the connected id, the mailbox, and the reports that may wait, with
+			// one more for each Add in progress.
 			r.bounds = ledger.Bounds{Connections: 1, Bytes: 1<<20 + mailbox + 8*(1000+100)}
 			r.reader("here", upgraded)
 			r.pushStrangers(c.ids)
 			after := r.stats()
 			if after.Waiting > c.waiting+1000 {
-				t.Errorf("%d wait, %d are to", after.Waiting, c.waiting)
+				t.Errorf("%d messages wait, want %d", after.Waiting, c.waiting)
 			}
 			if err := r.end(far); err != nil {
 				t.Error(err)
@@ -89,8 +87,8 @@ func TestFault09UnknownIDsByTheMillion(t *testing.T) {
 	}
 }
 
-// pushStrangers adds a message for each of ids ids from four goroutines, makes every
-// other call for some of them, and watches the heap.
+// pushStrangers adds a message for each of the given number of ids, from four goroutines. For
+// some ids it makes every other call too. It watches the heap.
 func (r *rig) pushStrangers(ids int) {
 	t := r.t
 	const growth = 16 << 20 // even small records of all ids would take more
@@ -118,7 +116,7 @@ func (r *rig) pushStrangers(ids int) {
 	}
 	for range 100 {
 		if err := r.deliver(1, "here", 100); err != nil {
-			t.Errorf("Deliver to one who is connected: %v", err)
+			t.Errorf("Deliver to an id that is connected: %v", err)
 		}
 		r.stats()
 	}
@@ -128,7 +126,7 @@ func (r *rig) pushStrangers(ids int) {
 	}
 }
 
-// askFor makes the calls that could leave memory taken by an id that never connected.
+// askFor makes the calls that could make an id that never connected keep memory.
 func (r *rig) askFor(id string) {
 	err := r.conns.Get(id, func(net.Conn) error { return nil })
 	if !errors.Is(err, gcpool.ErrNotConnected) || r.conns.Del(id) || r.conns.DelConn(id, nil) || gcpool.NewLocal(r.pool).Evict(name, id, nil) {
@@ -141,12 +139,11 @@ func (r *rig) askFor(id string) {
 		r.t.Errorf("Deliver with a context that has ended: %v", err)
 	}
 	if _, err := gcpool.NewLocal(r.pool).Receive(name, id, [][]byte{nil}, func([]error) {}); err != gcpool.ErrMoved {
-		r.t.Errorf("Receive for one who is not here: %v", err)
+		r.t.Errorf("Receive for an id that is not connected here: %v", err)
 	}
 }
 
-// strangersEnd checks the outcomes after Shutdown, which reports the messages in the
-// mailbox.
+// strangersEnd checks the outcomes after Shutdown, which reports the messages left in the mailbox.
 func (r *rig) strangersEnd(s *strangers, ids int, hook bool, waiting int) {
 	t, stats, all := r.t, r.pool.Stats()[0], uint64(ids)
 	if stats.Undelivered != all || stats.Joins != 1 {

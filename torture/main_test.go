@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// seeds runs a test on simulated time, once for each seed.
+// seeds runs a test in simulated time, once for each seed.
 func seeds(t *testing.T, test func(t *testing.T, r *rand.Rand)) {
 	t.Helper()
 	base, n := setting("TORTURE_BASE", 0), setting("TORTURE_SEEDS", 1000)
@@ -39,7 +39,7 @@ func setting(name string, otherwise int) int {
 	return otherwise
 }
 
-// within fails if more than d has passed since start. Simulated time is exact; on real
+// within fails the test if more than d has passed since start. Simulated time is exact; in real
 // time, d must be generous.
 func within(t *testing.T, what string, start time.Time, d time.Duration) {
 	t.Helper()
@@ -48,7 +48,7 @@ func within(t *testing.T, what string, start time.Time, d time.Duration) {
 	}
 }
 
-// eventually polls until ok, on real time.
+// eventually polls in real time until ok returns true.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(30 * time.Second); !ok(); time.Sleep(time.Millisecond) {

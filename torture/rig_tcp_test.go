@@ -12,7 +12,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// each runs a test for each kind, on real time.
+// each runs a test for each kind, in real time.
 func each(t *testing.T, test func(t *testing.T, k kind)) {
 	t.Helper()
 	for _, k := range kinds {
@@ -20,11 +20,10 @@ func each(t *testing.T, test func(t *testing.T, k kind)) {
 	}
 }
 
-// newTCP returns a rig on loopback. Raw connections come over a listener of
-// their own.
+// newTCP returns a rig on loopback. Raw connections have a listener of their own.
 func newTCP(t *testing.T, opts ...gcpool.Option) *rig {
 	t.Helper()
-	listen(t).Close() // the runtime's own descriptors come with the first socket
+	listen(t).Close() // makes the runtime open its own descriptors, which come with the first socket
 	r := &rig{t: t, before: ledger.Measure(false)}
 	l := listen(t)
 	r.addr = l.Addr().String()

@@ -22,7 +22,7 @@ import (
 
 const name = "default"
 
-// kind is how an id is connected.
+// kind is the way an id is connected.
 type kind int
 
 const (
@@ -131,7 +131,7 @@ func (r *rig) open(l net.Listener, opts []gcpool.Option) {
 	})
 }
 
-// lines is what the original README's handler does.
+// lines reads lines, as the original README's handler does.
 func lines(ws *websocket.Conn) {
 	r := bufio.NewReader(ws)
 	for {
@@ -169,7 +169,7 @@ func (r *rig) handle(ws *websocket.Conn) {
 	r.read(ws)
 }
 
-// connect connects id, and returns when ConnPool.Add has. Nothing is read yet.
+// connect connects id, and returns when ConnPool.Add has returned. It does not read yet.
 func (r *rig) connect(id string, k kind) *user {
 	r.t.Helper()
 	u := &user{id: id, kind: k}
@@ -191,8 +191,8 @@ func (r *rig) connect(id string, k kind) *user {
 	return u
 }
 
-// addRaw adds a raw connection on its own goroutine, so that a Del by the test does not
-// count as the owner's.
+// addRaw adds a raw connection on its own goroutine, so that a Del by
+// the test does not count as a Del by the owner.
 func (r *rig) addRaw(u *user, conn net.Conn) error {
 	added := make(chan error)
 	go func() {
@@ -220,7 +220,7 @@ func (r *rig) join(u *user, conn net.Conn) {
 	r.calls.Delete(n)
 }
 
-// reader connects id and reads all that comes.
+// reader connects id and reads everything that arrives.
 func (r *rig) reader(id string, k kind) *user {
 	r.t.Helper()
 	u := r.connect(id, k)
@@ -228,7 +228,7 @@ func (r *rig) reader(id string, k kind) *user {
 	return u
 }
 
-// run has u read up to the end.
+// run makes u read to the end.
 func (r *rig) run(u *user) {
 	u.reading = true
 	r.wg.Go(func() { u.err = u.Run(u.ledger) })

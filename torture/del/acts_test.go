@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// An outcome is what a call that removes has reported.
+// An outcome is the result of a call that removes a connection.
 type outcome int
 
 const (
@@ -22,22 +22,22 @@ func reported(ok bool) outcome {
 	return nothing
 }
 
-// act does what a script says:
+// act carries out one act of a script:
 //
-//	1 connects      the user dials, for the first time; the newest connection takes over
-//	1 leaves        its peer closes the connection, and its handler tidies up
-//	1 dels          its handler, or a goroutine of that, calls Del while it tidies up
-//	1 logs out      or while it reads
-//	1 delconns      its handler calls DelConn while it tidies up,
-//	1 kicks         or Kick
-//	1 returns       its handler returns
-//	1 is missed     the pool finds by itself that it has gone
-//	1 is pinged     the heartbeat pings it once more
-//	admin dels      somebody calls Del who is nobody's handler,
-//	admin kicks     or Kick,
+//	1 connects      the user dials for the first time; the newest connection takes over
+//	1 leaves        the peer closes the connection, and its handler tidies up
+//	1 dels          the handler, or a goroutine that it started, calls Del while it tidies up
+//	1 logs out      the same, but while the handler reads
+//	1 delconns      the handler calls DelConn while it tidies up
+//	1 kicks         the handler calls Kick while it tidies up
+//	1 returns       the handler returns
+//	1 is missed     the pool itself finds that the connection has gone
+//	1 is pinged     the heartbeat pings the peer once more
+//	admin dels      a goroutine that no handler started calls Del
+//	admin kicks     the same with Kick
 //	admin delconns 1
-//	admin adds 1    the connection that the id has, once more
-//	admin pushes    a message whose outcome does not matter
+//	admin adds 1    adds the connection that the id already has
+//	admin pushes    pushes a message whose outcome does not matter
 func (p *player) act(text string) outcome {
 	words := strings.Fields(text)
 	if words[0] == "admin" {
@@ -98,7 +98,7 @@ func (p *player) admin(verb, object string) outcome {
 	return silent
 }
 
-// is waits for what the pool does by itself.
+// is waits for something that the pool does on its own.
 func (p *player) is(v *visit, what string) {
 	p.t.Helper()
 	pings := v.peer.pings()
@@ -108,23 +108,23 @@ func (p *player) is(v *visit, what string) {
 	case "pinged":
 		eventually(p.t, "it is pinged", func() bool { return v.peer.pings() > pings })
 	default:
-		p.t.Errorf("what is %q?", what)
+		p.t.Errorf("unknown act %q", what)
 	}
 }
 
-// have has v's handler make a call.
+// have makes v's handler carry out a call.
 func (p *player) have(v *visit, call func() bool) outcome {
 	o := order{call, make(chan bool)}
 	select {
 	case v.orders <- o:
 		return reported(<-o.result)
 	case <-time.After(patience):
-		p.t.Errorf("the handler of connection %d does not come to it", v.n)
+		p.t.Errorf("the handler of connection %d does not carry out the call", v.n)
 		return silent
 	}
 }
 
-// visit returns the visit of a number.
+// visit returns the visit with a number.
 func (p *player) visit(number string) *visit {
 	n, err := strconv.Atoi(number)
 	if err != nil || n < 1 || n > len(p.visits) {

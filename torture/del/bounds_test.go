@@ -10,10 +10,10 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Who added is remembered of so many connections of an id, and of so many ids that have
-// gone, as Del's doc comment says.
+// The pool remembers the owners of this many connections of an id, and of this many ids that
+// have gone, as Del's doc comment says.
 const (
-	connections = 64 // of handlers that hang; and the last 16 of others
+	connections = 64 // of handlers that hang, and the last 16 of others
 	idsAway     = 16384
 )
 
@@ -37,8 +37,8 @@ func TestIDsThatAreRemembered(t *testing.T) {
 	p.play("2 connects: 2\n1 dels: 2\nadmin dels: nobody")
 }
 
-// comeAndGo has an id connected and kicked by a goroutine of its own. A message for it
-// then has the pool look at once whether anything keeps the id.
+// comeAndGo connects id from a goroutine of its own and kicks it. The message after that makes
+// the pool check at once whether anything still keeps the id.
 func comeAndGo(t *testing.T, s *site, id string) {
 	conn, _ := net.Pipe()
 	done := make(chan bool)
@@ -55,8 +55,8 @@ func comeAndGo(t *testing.T, s *site, id string) {
 	}
 }
 
-// TestMemoryIsBounded: neither who comes and goes for long is remembered in full, nor all
-// that have ever come.
+// TestMemoryIsBounded: the pool's memory of owners must not grow with the number of
+// connections, neither those of one id nor those of many ids.
 func TestMemoryIsBounded(t *testing.T) {
 	for name, id := range map[string]func(i int) string{
 		"one id":   func(int) string { return "a" },
@@ -75,7 +75,8 @@ func TestMemoryIsBounded(t *testing.T) {
 			for i := first; i < all; i++ {
 				comeAndGo(t, s, id(i))
 			}
-			// Go's maps grow by tables of random fill: as many ids take up to 700 KB more or less.
+			// Go's maps grow by tables of random fill, so the same
+			// ids may take 700 KB more or less.
 			const most = 1 << 20 // less than 5 bytes for each
 			eventually(t, "the heap is as it was", func() bool { return heap() < before+most })
 			p.play("3 connects: 3")

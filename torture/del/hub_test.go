@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// hub has one goroutine add and remove for everybody, over gorilla's connections.
+// hub lets one goroutine add and remove the connections of all users, with gorilla.
 func hub(s *site) {
 	calls := make(chan func())
 	go func() {
@@ -27,8 +27,8 @@ func hub(s *site) {
 	web(gorillaPump)(s)
 }
 
-// acceptLoop has the goroutine that accepts TCP connections add them, and start a reader
-// for each, which removes it.
+// acceptLoop lets the goroutine that accepts TCP connections add them. It starts a reader for
+// each connection, which removes it.
 func acceptLoop(s *site) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -74,7 +74,8 @@ func readLines(v *visit, conn net.Conn, r *bufio.Reader) {
 	v.tidyUp(-1)
 }
 
-// TestHubThatUsesDel removes what the id has, if it has added two connections of it.
+// TestHubThatUsesDel: once a hub has added two connections of an id,
+// its Del removes whichever connection the id has.
 func TestHubThatUsesDel(t *testing.T) {
 	play(t, kind{name: "hub with Del", open: hub}, map[string]string{
 		"one after the other": `
@@ -107,8 +108,8 @@ func TestHubThatUsesDel(t *testing.T) {
 	})
 }
 
-// TestReaderOfAnAcceptLoopThatUsesDel removes nothing if the loop has added two
-// connections of the id, for it may belong to either.
+// TestReaderOfAnAcceptLoopThatUsesDel: once the loop has added two connections of an id, a
+// reader's Del removes nothing, because the reader may belong to either.
 func TestReaderOfAnAcceptLoopThatUsesDel(t *testing.T) {
 	play(t, kind{name: "accept loop with Del", open: acceptLoop}, map[string]string{
 		"one after the other": `

@@ -12,7 +12,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// kinds are those whose handlers remove their own connection and no other.
+// kinds are the kinds whose handlers remove their own connection and no other.
 var kinds = []kind{
 	{name: "xnet", seen: true, open: web(xnet)},
 	{name: "xnet upgraded", seen: true, open: web(func(s *site) http.Handler { return gcpool.Upgrade(xnet(s)) })},
@@ -34,8 +34,8 @@ func xnet(s *site) http.Handler {
 	})
 }
 
-// xnetPump reads on another one, which makes the first of the calls at the end; the
-// handler makes the others.
+// xnetPump reads on another goroutine, which makes the first call at
+// the end; the handler makes the rest.
 func xnetPump(s *site) http.Handler {
 	return websocket.Handler(func(ws *websocket.Conn) {
 		v := s.visit(ws.Request().URL.RawQuery)
@@ -61,8 +61,8 @@ func message(ws *websocket.Conn) func() error {
 	}
 }
 
-// gorillaPump returns, as the handler of gorilla's chat example does, and leaves its
-// connection to a goroutine that reads.
+// gorillaPump returns and leaves its connection to a goroutine that
+// reads, as in gorilla's chat example.
 func gorillaPump(s *site) http.Handler {
 	var upgrader gorilla.Upgrader
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -85,13 +85,13 @@ func gorillaPump(s *site) http.Handler {
 	})
 }
 
-// gwsEvents is called on the goroutine of ReadLoop.
+// gwsEvents has the event handlers, which gws calls on the goroutine of ReadLoop.
 type gwsEvents struct {
 	gws.BuiltinEventHandler
-	adds bool // when the connection opens; else the HTTP handler has added it
+	adds bool // OnOpen adds the connection; otherwise the HTTP handler does
 }
 
-// gwsHandler returns as well, as gws wants it to.
+// gwsHandler returns while the connection lives on, as gws expects.
 func gwsHandler(s *site, events gwsEvents) http.Handler {
 	upgrader := gws.NewUpgrader(events, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -127,7 +127,7 @@ func (gwsEvents) OnMessage(ws *gws.Conn, m *gws.Message) {
 
 func (gwsEvents) OnClose(ws *gws.Conn, _ error) { end(gwsVisit(ws)) }
 
-// end is a close handler.
+// end is the OnClose handler.
 func end(v *visit) {
 	defer close(v.returned)
 	close(v.tidies)
@@ -150,7 +150,7 @@ func melodyHandler(s *site) http.Handler {
 	})
 }
 
-// pipes has connections in memory, each handled by a goroutine.
+// pipes makes connections in memory, each handled by a goroutine.
 func pipes(s *site) {
 	s.dial = func(v *visit) *peer {
 		conn, other := net.Pipe()

@@ -8,16 +8,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain runs many tests at once, for they wait more than they work.
+// TestMain runs many tests at once, because they mostly wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", "16")
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 30 * time.Second // of a test for what should come at once
+const patience = 30 * time.Second // for everything that should happen at once
 
-// await waits until what is awaited has happened.
+// await waits until happened is closed.
 func await(t *testing.T, what string, happened <-chan struct{}) {
 	t.Helper()
 	select {
@@ -27,7 +27,7 @@ func await(t *testing.T, what string, happened <-chan struct{}) {
 	}
 }
 
-// eventually polls until ok, for what nothing tells of.
+// eventually polls until ok returns true, when there is no event to wait for.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {

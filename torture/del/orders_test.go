@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-// TestOrders plays each order with each kind of handlers that remove their own.
+// TestOrders plays each order with each kind whose handlers remove their own connection.
 func TestOrders(t *testing.T) {
 	for _, k := range kinds {
 		play(t, k, orders)

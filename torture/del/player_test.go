@@ -15,8 +15,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// play plays each order of steps with connections of kind k, with a mailbox and without:
-// an id that is away and has mail is remembered elsewhere than one that has none.
+// play plays each order of steps with connections of kind k, with and without a mailbox,
+// because the owners of an id that is away are remembered in another place if it has mail.
 func play(t *testing.T, k kind, orders map[string]string) {
 	t.Helper()
 	for mailbox, opts := range map[string][]gcpool.Option{
@@ -38,8 +38,7 @@ func play(t *testing.T, k kind, orders map[string]string) {
 
 var ids atomic.Int64
 
-// A player plays one order of steps, with an id of its own. See act for what a step may
-// be.
+// A player plays one order of steps with an id of its own. See act for the possible steps.
 type player struct {
 	t       *testing.T
 	site    *site
@@ -66,8 +65,8 @@ func newPlayer(t *testing.T, s *site) *player {
 	return p
 }
 
-// play plays a script. Each line says what is done, "&" joining what is done at once; and,
-// behind the colon, which connection the id has then.
+// play plays a script. Each line lists the acts of one step, with "&" between acts that happen
+// at once, and after the colon the connection that the id must have then.
 func (p *player) play(script string) {
 	p.t.Helper()
 	number := 0
@@ -80,7 +79,7 @@ func (p *player) play(script string) {
 		number++
 		want, err := strconv.Atoi(then)
 		if err != nil && then != "nobody" {
-			p.t.Fatalf("%q says nothing of who is there", line)
+			p.t.Fatalf("%q does not say which connection the id has", line)
 		}
 		if p.step(strings.Split(acts, " & "), want); p.t.Failed() {
 			p.t.Fatalf("after step %d, %q", number, line)
@@ -88,8 +87,7 @@ func (p *player) play(script string) {
 	}
 }
 
-// step does all acts at once, the first on the test's own goroutine, and looks at what has
-// come of them.
+// step carries out all acts at once, the first on the test's own goroutine, and checks the result.
 func (p *player) step(acts []string, want int) {
 	p.t.Helper()
 	before := p.present()
@@ -111,11 +109,11 @@ func (p *player) step(acts []string, want int) {
 	}
 	p.check(want)
 	if len(acts) == 1 && said != silent && (said == removed) != (before != p.present()) {
-		p.t.Errorf("it reports the opposite")
+		p.t.Errorf("the call reports the opposite of what it did")
 	}
 }
 
-// present returns which connection the id has, 0 for none.
+// present returns the number of the id's connection, 0 if it has none.
 func (p *player) present() (n int) {
 	p.site.conns.Get(p.id, func(conn net.Conn) error {
 		n = -1
@@ -129,8 +127,8 @@ func (p *player) present() (n int) {
 	return n
 }
 
-// check fails unless want is connected, and gets what is pushed, and all others have
-// ended.
+// check fails the test unless connection want is present and gets
+// pushes, and all other connections have ended.
 func (p *player) check(want int) {
 	p.t.Helper()
 	switch now := p.present(); {
@@ -154,7 +152,8 @@ func (p *player) check(want int) {
 	p.push(want)
 }
 
-// push pushes a message, which the present connection gets, or the mailbox, or nobody.
+// push pushes a message. The id's connection must get it; without
+// one, the mailbox keeps it, or it is not delivered.
 func (p *player) push(to int) {
 	p.t.Helper()
 	p.pushed++
@@ -162,7 +161,7 @@ func (p *player) push(to int) {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	switch {
-	case to > 0 && p.visits[to-1].left: // who knows what would become of it
+	case to > 0 && p.visits[to-1].left: // the outcome could be either
 	case to > 0:
 		if err := p.site.stream.Deliver(ctx, p.id, []byte(text)); err != nil {
 			p.t.Errorf("Deliver to connection %d: %v", to, err)

@@ -10,18 +10,18 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// kindsSeen returns the kinds of whose handlers the pool sees, or does not, when they
-// return.
+// kindsSeen returns the kinds for which the pool can see that a
+// handler has returned, or those for which it cannot.
 func kindsSeen(seen bool) []kind {
 	return slices.DeleteFunc(slices.Clone(kinds), func(k kind) bool { return k.seen != seen })
 }
 
-// TestReturnsWithoutDel: x/net's connection goes at the next heartbeat.
+// TestReturnsWithoutDel: x/net's connection is removed at the next heartbeat.
 func TestReturnsWithoutDel(t *testing.T) {
 	for _, k := range kindsSeen(true) {
 		t.Run(k.name, func(t *testing.T) {
 			t.Parallel()
-			s := openSite(t, k, gcpool.WithHeartbeat(time.Minute)) // silence does not count yet
+			s := openSite(t, k, gcpool.WithHeartbeat(time.Minute)) // so long that silence does not count yet
 			newPlayer(t, s).play(`
 				1 connects: 1
 				1 leaves & 1 returns & 1 is missed: nobody
@@ -32,7 +32,7 @@ func TestReturnsWithoutDel(t *testing.T) {
 	}
 }
 
-// TestReturnsWithoutDelAndIsReplaced: the heartbeat leaves the next connection alone.
+// TestReturnsWithoutDelAndIsReplaced: the heartbeat leaves the newer connection alone.
 func TestReturnsWithoutDelAndIsReplaced(t *testing.T) {
 	for _, k := range kindsSeen(true) {
 		t.Run(k.name, func(t *testing.T) {
@@ -50,8 +50,8 @@ func TestReturnsWithoutDelAndIsReplaced(t *testing.T) {
 	}
 }
 
-// TestReturnsWithoutDelAndIsReplacedMeanwhile: the next connection comes while the
-// heartbeat asks whether the handler has returned.
+// TestReturnsWithoutDelAndIsReplacedMeanwhile: the newer connection comes while the heartbeat
+// checks whether the handler has returned.
 func TestReturnsWithoutDelAndIsReplacedMeanwhile(t *testing.T) {
 	t.Parallel()
 	asked, replaced := make(chan bool, 1), make(chan bool)
@@ -74,7 +74,7 @@ func TestReturnsWithoutDelAndIsReplacedMeanwhile(t *testing.T) {
 		2 logs out: nobody`)
 }
 
-// A slowContext that has ended says so only when the connection has been replaced.
+// A slowContext that has ended reports that only once the connection has been replaced.
 type slowContext struct {
 	context.Context
 	asked, replaced chan bool
@@ -92,8 +92,8 @@ func (c slowContext) Err() error {
 	return err
 }
 
-// TestReturnsWithoutDelAndNobodySees: any other library's connection goes when the next
-// message fails, for the pool cannot see its handler.
+// TestReturnsWithoutDelAndNobodySees: the pool cannot see the handlers of other libraries, so
+// their connections are removed when the next message fails.
 func TestReturnsWithoutDelAndNobodySees(t *testing.T) {
 	for _, k := range kindsSeen(false) {
 		t.Run(k.name, func(t *testing.T) {

@@ -17,7 +17,7 @@ import (
 	strict "github.com/nulijiabei/gcpool/torture/internal/peer"
 )
 
-// A kind is one way in which connections are handled.
+// A kind is one way of handling connections.
 type kind struct {
 	name    string
 	delConn bool // handlers use DelConn, not Del
@@ -25,7 +25,7 @@ type kind struct {
 	open    func(s *site)
 }
 
-// A site is a pool, with what serves its users.
+// A site is a pool with its server.
 type site struct {
 	t      *testing.T
 	kind   kind
@@ -60,13 +60,13 @@ func openSite(t *testing.T, k kind, opts ...gcpool.Option) *site {
 
 func key(v *visit) string { return fmt.Sprintf("id=%s&n=%d", v.id, v.n) }
 
-// visit returns the visit that has a key.
+// visit returns the visit with a key.
 func (s *site) visit(key string) *visit {
 	v, _ := s.visits.Load(key)
 	return v.(*visit)
 }
 
-// web has WebSockets served by a handler.
+// web serves WebSockets with a handler.
 func web(handler func(s *site) http.Handler) func(*site) {
 	return func(s *site) {
 		srv := httptest.NewServer(handler(s))
@@ -92,13 +92,13 @@ func web(handler func(s *site) http.Handler) func(*site) {
 // A peer is the other end of a connection.
 type peer struct {
 	conn  net.Conn
-	got   chan string   // what was pushed
+	got   chan string   // pushes that arrived
 	over  chan struct{} // closed when the connection has ended
 	send  func(line string) error
-	pings func() int64 // how many have come
+	pings func() int64 // how many have arrived
 }
 
-// newPeer returns a peer that reads with next up to the end.
+// newPeer returns a peer that reads with next until the end.
 func newPeer(conn net.Conn, next func() ([]byte, error), send func(string) error) *peer {
 	p := &peer{conn: conn, got: make(chan string, 1000), over: make(chan struct{}), send: send, pings: func() int64 { return 0 }}
 	go func() {
@@ -115,7 +115,7 @@ func newPeer(conn net.Conn, next func() ([]byte, error), send func(string) error
 	return p
 }
 
-// rawPeer returns the peer of a connection without WebSocket.
+// rawPeer returns the peer of a raw connection.
 func rawPeer(conn net.Conn) *peer {
 	r := bufio.NewReader(conn)
 	next := func() ([]byte, error) {

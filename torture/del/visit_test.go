@@ -5,24 +5,24 @@ import (
 	"sync"
 )
 
-// A visit is one connection of a user, until its handler has returned. The handler does
-// what the test says, when the test says it.
+// A visit is one connection of a user, until its handler has returned. The test tells the
+// handler what to do and when.
 type visit struct {
 	n    int
 	id   string
 	site *site
 	peer *peer
 
-	conn     net.Conn      // what the pool was given
+	conn     net.Conn      // the connection added to the pool
 	added    chan struct{} // closed when ConnPool.Add has returned
-	tidies   chan struct{} // closed when the handler has seen its connection's end
-	returned chan struct{} // closed when it has returned
-	orders   chan order    // what it is to do; closed to have it return
+	tidies   chan struct{} // closed when the handler has seen the end of its connection
+	returned chan struct{} // closed when the handler has returned
+	orders   chan order    // calls for the handler; closed to make it return
 	free     func()        // closes orders
-	left     bool          // its peer has
+	left     bool          // the peer has left
 }
 
-// An order is a call that a handler is to make, and where its result goes.
+// An order is a call for a handler to make, with a channel for its result.
 type order struct {
 	call   func() bool
 	result chan bool
@@ -36,7 +36,7 @@ func newVisit(s *site, id string, n int) *visit {
 }
 
 // handle is a whole handler on one goroutine. next waits for the peer's next message, and
-// fails when the connection has ended.
+// returns an error when the connection has ended.
 func (v *visit) handle(conn net.Conn, next func() error) {
 	defer close(v.returned)
 	v.join(conn)
@@ -55,7 +55,7 @@ func (v *visit) join(conn net.Conn) {
 	close(v.added)
 }
 
-// read reads up to the connection's end. At each message it carries out one order.
+// read reads until the connection ends. After each message it carries out one order.
 func (v *visit) read(next func() error) {
 	for next() == nil {
 		v.tidyUp(1)
@@ -63,7 +63,8 @@ func (v *visit) read(next func() error) {
 	close(v.tidies)
 }
 
-// tidyUp carries out n orders, any number if n is negative, or fewer if it is to return.
+// tidyUp carries out n orders, or all of them if n is negative. It
+// stops early if the handler must return.
 func (v *visit) tidyUp(n int) {
 	for ; n != 0; n-- {
 		o, ok := <-v.orders
@@ -74,7 +75,7 @@ func (v *visit) tidyUp(n int) {
 	}
 }
 
-// del is how v's handler removes its connection.
+// del removes the connection the way v's handler does.
 func (v *visit) del() (removed bool) {
 	v.site.on(func() {
 		if v.site.kind.delConn {
@@ -88,7 +89,7 @@ func (v *visit) del() (removed bool) {
 
 func (v *visit) delConn() bool { return v.site.conns.DelConn(v.id, v.conn) }
 
-// kick removes what v's id has.
+// kick removes the present connection of v's id.
 func (v *visit) kick() bool {
 	n, err := v.site.conns.Kick(v.id, 4999, "kicked")
 	if err != nil {

@@ -11,8 +11,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// FuzzMessages pushes any payload to any id, of a connection of each kind and of
-// none. It arrives as it is, nowhere else, and is reported as it is.
+// FuzzMessages pushes any payload to any id, with each kind of connection and with none. The
+// payload must arrive unchanged, arrive nowhere else, and be reported unchanged.
 func FuzzMessages(f *testing.F) {
 	for _, id := range []string{"", "a", "a\x00", "a\r\nSet-Cookie: x", "\x1b[2J", "\xff\xfe", "日本", strings.Repeat("i", 5000)} {
 		for _, data := range []string{"", "\n", "a\nb\n\n", "\x00\xff", "{}", strings.Repeat("x", 66000)} {
@@ -43,7 +43,7 @@ func messages(t *testing.T, id string, data []byte) {
 		if err := r.stream.Add(id+to, buf); err != nil {
 			t.Errorf("Add: %v", err)
 		}
-		clear(buf) // the caller's
+		clear(buf) // buf belongs to the caller
 		err := r.stream.Deliver(context.Background(), id+to, data)
 		if to != "/nobody" && err != nil || to == "/nobody" && err == nil {
 			t.Errorf("Deliver to %q: %v", id+to, err)

@@ -18,17 +18,17 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// most is the largest input that is worth its time.
+// most is the largest input that is worth testing.
 const most = 200 << 10
 
-// bubble runs f on simulated time, which also finds goroutines that are left.
+// bubble runs f in simulated time, which also detects goroutines that are left behind.
 func bubble(t *testing.T, f func(t *testing.T)) {
 	t.Helper()
 	synctest.Test(t, f)
 }
 
-// A split is a connection that is read in pieces, whose sizes are one more than
-// the bytes of sizes, again and again; all at once with none.
+// A split is a connection that is read in pieces. The sizes of the pieces are the bytes of
+// sizes, each plus one, over and over. Without sizes it is read all at once.
 type split struct {
 	net.Conn
 	sizes []byte
@@ -57,7 +57,7 @@ type rig struct {
 	mu      sync.Mutex
 	log     bytes.Buffer // of net/http
 	reports []gcpool.Undelivered
-	failed  int // Delivers, of which the hook is not told
+	failed  int // failed Delivers, which the hook does not report
 	read    sync.WaitGroup
 }
 
@@ -90,7 +90,7 @@ func (r *rig) Accept() (net.Conn, error) {
 	return &split{Conn: c, sizes: r.sizes}, nil
 }
 
-// Write takes what net/http logs.
+// Write receives the log of net/http.
 func (r *rig) Write(p []byte) (int, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -103,10 +103,10 @@ func (r *rig) undelivered(u gcpool.Undelivered) {
 	r.reports = append(r.reports, u)
 }
 
-// buffered is what a connection holds, so little that a large frame has to wait.
+// buffered is the size of a connection's buffer, small enough that a large frame must wait.
 const buffered = 1 << 10
 
-// dial connects a WebSocket of x/net's.
+// dial connects an x/net WebSocket.
 func (r *rig) dial(t *testing.T, path string) *websocket.Conn {
 	t.Helper()
 	config, err := websocket.NewConfig("ws://localhost"+path, "http://localhost")
@@ -121,8 +121,8 @@ func (r *rig) dial(t *testing.T, path string) *websocket.Conn {
 	return ws
 }
 
-// collect returns what comes from a connection, a frame an element. It may be
-// asked once nothing more comes.
+// collect returns a function that returns the frames that arrived on a connection. It must be
+// called only when no more can arrive.
 func (r *rig) collect(ws *websocket.Conn) func() [][]byte {
 	var mu sync.Mutex
 	var all [][]byte
@@ -146,7 +146,8 @@ func (r *rig) collect(ws *websocket.Conn) func() [][]byte {
 	}
 }
 
-// raw connects id, and returns what returns all that has come.
+// raw connects id over a raw connection, and returns a function that
+// returns all bytes that arrived.
 func (r *rig) raw(t *testing.T, id string) func() []byte {
 	t.Helper()
 	server, client := fault.Pipe(1 << 20)
@@ -176,8 +177,8 @@ func (r *rig) raw(t *testing.T, id string) func() []byte {
 	}
 }
 
-// end shuts everything down, and checks that all messages have had an outcome and
-// that nothing has panicked.
+// end shuts everything down, and checks that every message has had an
+// outcome and that nothing has panicked.
 func (r *rig) end(t *testing.T) {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
@@ -194,7 +195,7 @@ func (r *rig) end(t *testing.T) {
 	r.server.Close()
 	r.read.Wait()
 	<-r.done
-	time.Sleep(time.Minute) // for what is left to time
+	time.Sleep(time.Minute) // for timers that are left
 	if bytes.Contains(r.log.Bytes(), []byte("panic")) {
 		t.Errorf("net/http says: %s", &r.log)
 	}

@@ -15,7 +15,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// lines is what the original's handler does, for the id in the request.
+// lines is the original's handler, for the id in the request.
 func lines(r *rig, ws *websocket.Conn) {
 	id := ws.Request().FormValue("id")
 	r.conns.Add(id, ws)
@@ -28,14 +28,14 @@ func lines(r *rig, ws *websocket.Conn) {
 	}
 }
 
-// FuzzPeer has one peer send anything, at once or after its handshake. The server
-// does not panic, another peer gets what is for it and nothing else, and all ends.
+// FuzzPeer lets one peer send any bytes, at once or after its handshake. The server must not
+// panic, another peer must get its own messages and no others, and everything must end.
 func FuzzPeer(f *testing.F) {
 	masked := "\x01\x02\x03\x04"
 	for _, data := range []string{
 		"", "\n", "hello\n",
 		"\x81\x85" + masked + "hello",                        // a text frame
-		"\x81\x85\x00\x00\x00\x00helloX",                     // and more
+		"\x81\x85\x00\x00\x00\x00helloX",                     // and more bytes
 		"\x81\x05hello",                                      // not masked
 		"\x01\x83" + masked + "abc\x80\x83" + masked + "d\n", // fragments
 		"\x89\x84" + masked + "ping",
@@ -62,7 +62,7 @@ func FuzzPeer(f *testing.F) {
 	})
 }
 
-// other is an id that the peer which sends anything does not know.
+// other is an id that the peer with the arbitrary bytes does not know.
 const other = "other-5b1d9f62c07a4e83"
 
 func attack(t *testing.T, data, sizes []byte, shaken, upgraded bool) {
@@ -77,7 +77,7 @@ func attack(t *testing.T, data, sizes []byte, shaken, upgraded bool) {
 			t.Fatal(err)
 		}
 	}
-	c.SetWriteDeadline(time.Now().Add(time.Second)) // nobody may be there who reads
+	c.SetWriteDeadline(time.Now().Add(time.Second)) // the server may no longer be reading
 	c.Write(data)
 	synctest.Wait()
 	var want [][]byte
@@ -103,9 +103,9 @@ func equal(t *testing.T, what string, got, want [][]byte) {
 	}
 }
 
-// FuzzFrames sends a payload from an x/net client to its handler, from there back,
-// and from the pool, at the same time, over connections that split it anyhow. All
-// arrive whole, in the order of each sender.
+// FuzzFrames sends a payload from an x/net client to its handler and back, and from the pool,
+// at the same time, over connections that split it arbitrarily. Everything must arrive whole,
+// and in order for each sender.
 func FuzzFrames(f *testing.F) {
 	for _, n := range []int{0, 1, 124, 125, 126, 127, 255, 256, 257, 4095, 65534, 65535, 65536, 70000, 140000} {
 		data := bytes.Repeat([]byte("\x81\x00\n\xff~"), n/5+1)[:n]
@@ -136,7 +136,7 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 				return
 			}
 			received <- data
-			ws.Write(append([]byte{'<'}, data...)) // the application's own
+			ws.Write(append([]byte{'<'}, data...)) // the application's own frames
 		}
 	})
 	defer r.end(t)
@@ -144,7 +144,7 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 	got := r.collect(c)
 	synctest.Wait()
 	var pushing sync.WaitGroup
-	pushing.Go(func() { // while the handler is in the middle of its frames
+	pushing.Go(func() { // at a time when the handler is in the middle of its frames
 		for range pushes {
 			if err := r.stream.Add("a", append([]byte{'>'}, data...)); err != nil {
 				t.Error(err)
@@ -170,7 +170,7 @@ func frames(t *testing.T, data, sizes []byte, binary, upgraded bool) {
 	equal(t, "the handler got", all, want)
 }
 
-// apart tells the frames of the application from those of the pool.
+// apart separates the frames of the application from those of the pool.
 func apart(t *testing.T, all [][]byte) (own, pools [][]byte) {
 	t.Helper()
 	for _, frame := range all {
@@ -186,7 +186,7 @@ func apart(t *testing.T, all [][]byte) (own, pools [][]byte) {
 	return own, pools
 }
 
-// slicesOf returns n times data.
+// slicesOf returns a slice with n times data.
 func slicesOf(data []byte, n int) (all [][]byte) {
 	for range n {
 		all = append(all, data)

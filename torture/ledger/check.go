@@ -6,14 +6,14 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Bounds are what may wait in a pool.
+// Bounds limit what may wait in a pool.
 type Bounds struct {
 	Connections int // ids at most; 0 for any number
 	Bytes       int // of payload: WithOutbox for each id, WithMailbox, and reports; 0 for any number
 }
 
-// Sample judges Stats that were taken while the pool works. Samples of one pool
-// are to be given in the order in which they were taken.
+// Sample judges Stats taken while the pool works. Samples of one pool must be passed in the
+// order in which they were taken.
 func (l *Ledger) Sample(s gcpool.Stats, b Bounds) {
 	if s.Waiting < 0 || s.WaitingBytes < 0 || s.Accepted != s.Written+s.Forwarded+s.Undelivered+uint64(s.Waiting) {
 		l.Breach("Stats do not add up: %+v", s)
@@ -40,15 +40,14 @@ func (l *Ledger) Sample(s gcpool.Stats, b Bounds) {
 	l.samples.count++
 }
 
-// Samples returns how many there were.
+// Samples returns the number of samples so far.
 func (l *Ledger) Samples() int {
 	l.samples.Lock()
 	defer l.samples.Unlock()
 	return l.samples.count
 }
 
-// Final judges the Stats after Shutdown. All messages of the pool must have come
-// through l.
+// Final judges the Stats after Shutdown. All messages of the pool must have gone through l.
 func (l *Ledger) Final(s gcpool.Stats) {
 	l.Sample(s, Bounds{})
 	t := l.Totals()
@@ -80,15 +79,15 @@ func (l *Ledger) Check() error {
 	return l.Err()
 }
 
-// check looks for messages without an outcome, and for torn ones that were neither
-// reported nor sent again.
+// check looks for messages without an outcome, and for torn messages
+// that were neither reported nor sent again.
 func (s *Stream) check() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.judgeLocked(s.next)
 }
 
-// judgeLocked is check for the messages up to last that have not been settled.
+// judgeLocked is check for the unsettled messages up to last.
 func (s *Stream) judgeLocked(last uint64) {
 	s.who.mu.Lock()
 	defer s.who.mu.Unlock()
@@ -112,8 +111,8 @@ func (s *Stream) judgeLocked(last uint64) {
 	}
 }
 
-// sentAgainLocked reports whether a torn message came whole on a later connection,
-// or may have been lost with one that was cut.
+// sentAgainLocked reports whether a torn message came whole on a later connection, or may have
+// been lost with a later connection that was cut.
 func (s *Stream) sentAgainLocked(t tear) bool {
 	if s.received.has(t.sequence) {
 		return slices.ContainsFunc(s.spans, func(sp span) bool {
@@ -124,9 +123,9 @@ func (s *Stream) sentAgainLocked(t tear) bool {
 	return s.who.cutLocked(t.generation+1, to)
 }
 
-// around returns on which connections lost messages may have been written: not
-// before that of the message received before them, and before that of the one
-// received after them; on that one they would have been received.
+// around returns the connections on which lost messages may have been written, from the one
+// that got the message before them to just before the one that got the message after them. On
+// the latter, they would have been received.
 func (s *Stream) around(lost run) (from, to uint32) {
 	from, to = 1, s.who.current.Load()+1
 	for _, sp := range s.spans {

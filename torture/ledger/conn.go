@@ -12,7 +12,7 @@ type Conn struct {
 // Generation numbers the connections of an id, from 1.
 func (c *Conn) Generation() uint32 { return c.generation }
 
-// Receive judges one message that came whole, without the newline.
+// Receive judges one message that came whole, without its newline.
 func (c *Conn) Receive(data []byte) {
 	m, id, err := decode(data)
 	switch {
@@ -34,13 +34,12 @@ func (c *Conn) Receive(data []byte) {
 	s.receive(m.Sequence, c.generation)
 }
 
-// Torn notes the part of a message with which the connection ended. If the peer
-// got all that was written, the message must be reported, or come whole on a later
-// connection.
+// Torn records the part of a message with which the connection ended. If the peer got everything
+// that was written, the message must be reported, or come whole on a later connection.
 func (c *Conn) Torn(part []byte) {
 	m, id, ok := header(part)
 	if !ok {
-		return // too little to know which
+		return // too short to tell which message
 	}
 	if string(id) != c.id {
 		c.ledger.Breach("%.40q received a part of what was sent to %.40q", c.id, id)
@@ -51,9 +50,9 @@ func (c *Conn) Torn(part []byte) {
 	c.who.torn = append(c.who.torn, tear{m.Producer, m.Sequence, c.generation})
 }
 
-// End says that nothing more comes. whole says that the peer got every byte that
-// the system took, so that nothing written is missing: it read up to the end of
-// the stream, and not until a reset.
+// End says that nothing more will come. whole says that the peer got
+// every byte that the system took, so no written byte is missing: the
+// peer read up to the end of the stream, and did not stop at a reset.
 func (c *Conn) End(whole bool) {
 	if !whole {
 		return

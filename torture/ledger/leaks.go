@@ -9,15 +9,16 @@ import (
 	"weak"
 )
 
-// Resources are what a process holds at one moment.
+// Resources are the resources that a process holds at one moment.
 type Resources struct {
 	Goroutines  int
-	Descriptors int // -1 where the system does not tell
+	Descriptors int // -1 where the system does not report it
 	Heap        uint64
 }
 
-// Measure returns what the process holds now. It collects garbage first if so told, three
-// times: what others allocate between a collection and the look at it is not held.
+// Measure returns what the process holds now. If collect is true, it
+// first collects garbage three times, so that memory that others
+// allocate between a collection and the measurement does not count.
 func Measure(collect bool) Resources {
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
@@ -34,9 +35,9 @@ func Measure(collect bool) Resources {
 	return r
 }
 
-// Left returns nil once no goroutine of the library runs and there are no more
-// descriptors than before; if that does not come true within d, what is left.
-// For a timer that is left see [Forgotten].
+// Left returns nil once no goroutine of the library is running and there are no more
+// descriptors than before. If that takes longer than d, it returns an error that says what is
+// left. For a timer that is left, see [Forgotten].
 func Left(before Resources, d time.Duration) error {
 	for end := time.Now().Add(d); ; time.Sleep(5 * time.Millisecond) {
 		running := Running()
@@ -72,10 +73,9 @@ func Running() (inside []string) {
 	return inside
 }
 
-// Forgotten returns a function that returns nil once the garbage collector has
-// found v unreachable; if that does not come true within d, an error. A timer
-// that has not been stopped keeps what it refers to, so a pool that is not
-// forgotten after Shutdown has left one.
+// Forgotten returns a function that returns nil once the garbage collector has found v
+// unreachable, or an error if that takes longer than d. A timer that has not been stopped keeps
+// whatever it refers to, so a pool that is not forgotten after Shutdown has left a timer.
 func Forgotten[T any](v *T) func(d time.Duration) error {
 	w := weak.Make(v)
 	return func(d time.Duration) error {

@@ -1,25 +1,24 @@
-// Package ledger judges whether messages that went through gcpool had the fate
-// that gcpool promises. Producers push through a [Stream], connections are
-// added with [Ledger.Connect], their peers tell a [Conn] what they got, and the
-// hook of WithUndelivered is [Ledger.Undelivered]. From these the ledger knows
-// what became of every message:
+// Package ledger judges whether messages that went through gcpool had the fate that gcpool
+// promises. Producers push through a [Stream], connections are added with [Ledger.Connect],
+// their peers pass what they got to a [Conn], and the hook of WithUndelivered is
+// [Ledger.Undelivered]. From these the ledger knows what became of every message:
 //
-//   - Each accepted message has one outcome: it was received, reported, or
-//     written and lost behind the last one received on a connection that was cut.
+//   - Each accepted message has one outcome: it was received, or reported, or written and lost
+//     after the last one received on a connection that was cut.
 //   - A message that was received had been accepted, was not reported, and came once.
 //   - Messages of one producer to one id came in order, on each connection and across
 //     connections.
-//   - It came on no other id's connection, and not on one that had been replaced
-//     when it was sent.
-//   - Only the last message on a connection may be torn. It is then reported, or comes
-//     whole on a later connection.
-//   - Stats adds up, at each sample, and what waits is within the bounds.
+//   - A message came on no other id's connection, and not on one that had already been replaced
+//     when the message was sent.
+//   - Only the last message on a connection may be torn. It is then reported, or comes whole on
+//     a later connection.
+//   - Stats adds up at each sample, and what waits is within the bounds.
 //
-// To take 10^8 messages, the ledger keeps runs of messages and, once there are
-// many, only the runs of the last minute. A report therefore must not come more
-// than a minute after a later message of its stream was received. All methods
-// may be called from any number of goroutines at once, except those of one
-// Stream, and of one Conn, which belong to one goroutine each.
+// To handle 10^8 messages, the ledger keeps runs of messages and, once there are many, only the
+// runs of the last minute. A report therefore must not come more than a minute after a later
+// message of its stream was received. All methods may be called from any number of goroutines
+// at once, except the methods of a Stream and of a Conn, each of which belongs to one
+// goroutine.
 package ledger
 
 import (
@@ -36,18 +35,17 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// Reasons are the errors that a report may wrap, in the order in which they are
-// looked for.
+// Reasons are the errors that a report may wrap. The first match counts.
 var Reasons = []error{gcpool.ErrSlow, gcpool.ErrDeleted, gcpool.ErrExpired, gcpool.ErrClosed, gcpool.ErrNotConnected}
 
-// wrongs is how many breaches are kept; the others are counted.
+// wrongs is how many breaches are kept; further ones are only counted.
 const wrongs = 20
 
 // A Ledger is the record of one run.
 type Ledger struct {
 	reported atomic.Uint64
 	reasons  [6]atomic.Uint64 // by index in Reasons; the last is any other
-	patience time.Duration    // until what can no longer change is forgotten
+	patience time.Duration    // how long a message can still change before it is forgotten
 
 	mu      sync.Mutex
 	streams map[key]*Stream
@@ -70,18 +68,18 @@ type key struct {
 	id       string
 }
 
-// identity is what is known of an id's connections.
+// identity is the record of an id's connections.
 type identity struct {
-	adding  sync.Mutex // one connection at a time, or generations would mean nothing
+	adding  sync.Mutex // one connection at a time, or generations would be meaningless
 	current atomic.Uint32
 	last    uint32 // adding
 
 	mu    sync.Mutex
 	torn  []tear
-	whole set // generations whose peer got all that was written
+	whole set // generations whose peer got everything that was written
 }
 
-// tear is a message of which the peer has a part.
+// tear is a message of which the peer got only a part.
 type tear struct {
 	producer   uint32
 	sequence   uint64
@@ -93,9 +91,9 @@ func New() *Ledger {
 	return &Ledger{streams: make(map[key]*Stream), ids: make(map[string]*identity), patience: time.Minute}
 }
 
-// Connect has add, which is to call ConnPool.Add, make a connection id's, and
-// returns its Conn. A message that is sent after Connect has returned must not
-// come on an older connection. Connects of one id wait for each other.
+// Connect calls add, which must call ConnPool.Add, to make a connection id's, and returns its
+// Conn. A message sent after Connect has returned must not come on an older connection.
+// Connects of the same id wait for each other.
 func (l *Ledger) Connect(id string, add func(c *Conn) error) (*Conn, error) {
 	who := l.identity(id)
 	who.adding.Lock()
@@ -103,7 +101,7 @@ func (l *Ledger) Connect(id string, add func(c *Conn) error) (*Conn, error) {
 	who.last++
 	c := &Conn{ledger: l, id: id, who: who, generation: who.last, streams: make(map[uint32]*Stream)}
 	if err := add(c); err != nil {
-		c.End(true) // nothing may have been written to it
+		c.End(true) // cannot have been written to
 		return nil, err
 	}
 	who.current.Store(c.generation)
@@ -135,8 +133,7 @@ func (l *Ledger) identity(id string) *identity {
 	return who
 }
 
-// Undelivered is for WithUndelivered. It overwrites the data, which is the
-// hook's own.
+// Undelivered is a hook for WithUndelivered. It overwrites the data, which belongs to the hook.
 func (l *Ledger) Undelivered(u gcpool.Undelivered) {
 	m, id, err := decode(u.Data)
 	if err != nil || string(id) != u.ID {
@@ -164,8 +161,8 @@ func (l *Ledger) Undelivered(u gcpool.Undelivered) {
 	s.settleLocked()
 }
 
-// Unsure is Undelivered for a report that leaves open whether the message was
-// delivered, as package cluster has them.
+// Unsure is like Undelivered, for a report that leaves open whether the message was delivered,
+// as some of package cluster do.
 func (l *Ledger) Unsure(u gcpool.Undelivered) {
 	m, id, err := decode(u.Data)
 	if err != nil || string(id) != u.ID {
@@ -191,7 +188,7 @@ func (l *Ledger) reason(err error) {
 	l.Breach("a report with none of the reasons: %v", err)
 }
 
-// Breach notes a breach that the caller found.
+// Breach records a breach that the caller found.
 func (l *Ledger) Breach(format string, args ...any) {
 	l.breaches.Lock()
 	defer l.breaches.Unlock()
@@ -200,7 +197,7 @@ func (l *Ledger) Breach(format string, args ...any) {
 	}
 }
 
-// Err returns the breaches that were found until now, nil if there are none.
+// Err returns the breaches found so far, or nil if there are none.
 func (l *Ledger) Err() error {
 	l.breaches.Lock()
 	defer l.breaches.Unlock()
@@ -210,15 +207,15 @@ func (l *Ledger) Err() error {
 	return fmt.Errorf("ledger: %d breaches:\n%s", l.breaches.count, strings.Join(l.breaches.first, "\n"))
 }
 
-// Totals are the sums over all messages.
+// Totals are sums over all messages.
 type Totals struct {
 	Accepted, Received, Undelivered uint64
-	Unsure                          uint64    // may have been accepted: Deliver gave up, or was refused
+	Unsure                          uint64    // may have been accepted: Deliver gave up or was refused
 	Reasons                         [6]uint64 // of Undelivered, by index in Reasons; the last is any other
-	Kept                            int       // bytes, about, that the ledger holds for all this
+	Kept                            int       // about how many bytes the ledger holds for all this
 }
 
-// Totals returns the sums until now.
+// Totals returns the sums so far.
 func (l *Ledger) Totals() Totals {
 	t := Totals{Undelivered: l.reported.Load()}
 	for i := range l.reasons {

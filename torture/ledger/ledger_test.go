@@ -45,7 +45,7 @@ func (w *world) report(i int, err error) {
 	w.Undelivered(gcpool.Undelivered{ID: m.ID, Data: slices.Clone(w.sent[i]), Err: err})
 }
 
-// breaches are worlds in which one promise is broken, and what is to be said of them.
+// breaches are worlds that break one promise each, with what the ledger must say about it.
 var breaches = []struct {
 	name, want string
 	breach     func(w *world)
@@ -246,7 +246,7 @@ func TestWhatIsAllowedIsNoBreach(t *testing.T) {
 	first := w.connect("a")
 	w.send("a", 8)
 	first.Receive(w.sent[0])
-	w.report(2, gcpool.ErrSlow) // 1 was written, and lost with the cut
+	w.report(2, gcpool.ErrSlow) // message 1 was written, and lost with the cut
 	first.End(false)
 	second := w.connect("a")
 	second.Receive(w.sent[3])
@@ -276,7 +276,7 @@ func TestWhatIsAllowedIsNoBreach(t *testing.T) {
 	}
 }
 
-// TestATornMessageMayComeAgain: whole, on a later connection.
+// TestATornMessageMayComeAgain: a torn message may come whole on a later connection.
 func TestATornMessageMayComeAgain(t *testing.T) {
 	w := newWorld()
 	w.send("a", 3)
@@ -293,7 +293,8 @@ func TestATornMessageMayComeAgain(t *testing.T) {
 	}
 }
 
-// TestATornMessageMayBeLost: sent again, with a connection that was cut.
+// TestATornMessageMayBeLost: a torn message may be sent again and
+// lost with a connection that was cut.
 func TestATornMessageMayBeLost(t *testing.T) {
 	w := newWorld()
 	w.send("a", 2)
@@ -365,7 +366,7 @@ func TestLeaksAreFound(t *testing.T) {
 	forgotten := Forgotten(conns)
 	expect(t, forgotten(0), "still referred to")
 	pool.Shutdown(t.Context())
-	if conns.Len() != 0 { // the last that refers to it
+	if conns.Len() != 0 { // the last reference to the connections
 		t.Error("a connection from nowhere")
 	}
 	conns, pool = nil, nil

@@ -7,23 +7,23 @@ import (
 	"hash/crc32"
 )
 
-// A Message is what travels: it names where it comes from and where it belongs,
-// so that one that turns up can be judged by itself.
+// A Message is what travels through the pool. It says where it comes from and where it belongs,
+// so that it can be judged on its own wherever it turns up.
 type Message struct {
 	Producer   uint32
 	Generation uint32 // of the id's connection when the message was sent
 	Sequence   uint64 // counts from 1, per producer and id
 	ID         string
-	Size       int // of the whole encoding, filled up; at least Overhead and the id
+	Size       int // of the whole encoding, with filling; at least Overhead and the id
 }
 
 // Overhead is the size of a message for an empty id.
 const Overhead = 32
 
-// MaxSize bounds what a reader believes to be a length.
+// MaxSize is the largest length that a reader accepts.
 const MaxSize = 64 << 20
 
-const magic = 0x67630a70 // with a newline in it
+const magic = 0x67630a70 // contains a newline
 
 var (
 	// ErrCorrupt is returned for bytes that are not a message.
@@ -32,9 +32,8 @@ var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
 )
 
-// Append appends the encoding of m to b: magic, length, checksum, producer,
-// generation, sequence, length of the id, id, filling. The filling holds every
-// value of a byte, newlines among them.
+// Append appends the encoding of m to b: magic, length, checksum, producer, generation, sequence,
+// length of the id, id, filling. The filling contains every byte value, including newlines.
 func Append(b []byte, m Message) []byte {
 	from := len(b)
 	size := max(m.Size, Overhead+len(m.ID))
@@ -53,8 +52,7 @@ func Append(b []byte, m Message) []byte {
 	return b
 }
 
-// Length returns the length of the message that head begins with. It needs 8
-// bytes of it.
+// Length returns the length of the message that head begins with. It needs the first 8 bytes.
 func Length(head []byte) (int, error) {
 	if len(head) < 8 || binary.BigEndian.Uint32(head) != magic {
 		return 0, fmt.Errorf("%w: %.8x", ErrCorrupt, head)
@@ -66,14 +64,14 @@ func Length(head []byte) (int, error) {
 	return int(n), nil
 }
 
-// Decode returns the message that data is, whole.
+// Decode returns the message encoded in data, which must be complete.
 func Decode(data []byte) (Message, error) {
 	m, id, err := decode(data)
 	m.ID = string(id)
 	return m, err
 }
 
-// decode leaves the id where it is.
+// decode returns the id as a part of data, without a copy.
 func decode(data []byte) (m Message, id []byte, err error) {
 	n, err := Length(data)
 	if err != nil {
@@ -89,7 +87,7 @@ func decode(data []byte) (m Message, id []byte, err error) {
 	return m, id, nil
 }
 
-// header reads what precedes the filling, unchecked; it may be cut.
+// header reads the fields before the filling, without checking them. The filling may be cut.
 func header(data []byte) (m Message, id []byte, ok bool) {
 	if len(data) < Overhead {
 		return m, nil, false

@@ -5,8 +5,7 @@ import (
 	"sort"
 )
 
-// A set of sequence numbers, as the runs that they form: what comes in order
-// takes no room.
+// A set holds sequence numbers as runs, so numbers that come in order take no room.
 type set []run
 
 type run struct{ first, last uint64 }
@@ -25,7 +24,7 @@ func (s set) at(n uint64) int {
 	return sort.Search(len(s), func(i int) bool { return s[i].last >= n })
 }
 
-// add adds n, and reports false if it was there.
+// add adds n, and returns false if it was already there.
 func (s *set) add(n uint64) bool {
 	i := s.at(n)
 	if i < len(*s) && (*s)[i].first <= n {
@@ -55,7 +54,7 @@ func (s set) size() (n uint64) {
 	return n
 }
 
-// forget removes all up to last.
+// forget removes all numbers up to last.
 func (s *set) forget(last uint64) {
 	*s = slices.Delete(*s, 0, s.at(last+1))
 	if len(*s) > 0 {
@@ -63,7 +62,7 @@ func (s *set) forget(last uint64) {
 	}
 }
 
-// gaps returns the runs from first to last that are in none of the sets.
+// gaps returns the runs of numbers from first to last that are in none of the sets.
 func gaps(first, last uint64, sets ...set) []run {
 	var all []run
 	for _, s := range sets {

@@ -9,18 +9,18 @@ import (
 // many is how many runs a stream may hold before it forgets old ones.
 const many = 256
 
-// settled is what of a stream can no longer change, and has been forgotten. What
-// precedes a message that was received was on its way before it, so its outcome is
-// known but for the time that a report and a slow reader of an older connection
-// take: the ledger's patience.
+// settled describes the messages of a stream that can no longer change and
+// have been forgotten. Once a message has been received, those before it had
+// already been sent, so their outcomes are known, except for reports and slow
+// readers of older connections, for which the ledger waits as long as patience.
 type settled struct {
-	floor  uint64 // the last
-	unsure uint64 // how many of them nobody is sure of
-	mark   uint64 // becomes floor
+	floor  uint64 // the last forgotten message
+	unsure uint64 // how many of them may or may not have been accepted
+	mark   uint64 // becomes the floor after patience
 	since  time.Time
 }
 
-// settleLocked judges and forgets what has been settled, if there are many runs.
+// settleLocked judges and forgets settled messages, if there are many runs.
 func (s *Stream) settleLocked() {
 	runs := len(s.received) + len(s.reported) + len(s.failed) + len(s.written) + len(s.unsure)
 	if runs+len(s.spans) <= many {
@@ -38,8 +38,8 @@ func (s *Stream) settleLocked() {
 	}
 }
 
-// forgetLocked judges and forgets what is up to last. Of the connections it keeps
-// the last one, for what is missing after it.
+// forgetLocked judges and forgets all messages up to last. It keeps the last connection, to
+// judge what is missing after it.
 func (s *Stream) forgetLocked(last uint64) {
 	s.judgeLocked(last)
 	before := s.unsure.size()
@@ -60,8 +60,8 @@ func (s *Stream) forgetLocked(last uint64) {
 	})
 }
 
-// sizeLocked returns about how many bytes s holds, without the message that it
-// makes, which is its producer's.
+// sizeLocked returns about how many bytes s holds, without the
+// message being built, which belongs to its producer.
 func (s *Stream) sizeLocked() int {
 	runs := cap(s.received) + cap(s.reported) + cap(s.failed) + cap(s.written) + cap(s.unsure)
 	return int(unsafe.Sizeof(*s)) + runs*int(unsafe.Sizeof(run{})) + cap(s.spans)*int(unsafe.Sizeof(span{}))

@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// long has stream 1 to "a" go through n connections, each of which gets two of
-// four messages, loses one with a cut and has one reported. wrong may break a
+// long takes producer 1's stream to "a" through n connections. Of four messages on each
+// connection, two are received, one is lost with a cut, and one is reported. wrong may break a
 // promise in the last round.
 func long(w *world, n int, wrong func(c *Conn, i int)) {
 	for round := range n {
@@ -39,7 +39,7 @@ func TestTheLedgerStaysSmall(t *testing.T) {
 		t.Fatal(err)
 	}
 	if sizes[2] > sizes[0] || sizes[2] > 100<<10 {
-		t.Errorf("after each 5,000 connections the ledger holds %d bytes", sizes)
+		t.Errorf("after every 5,000 connections the ledger holds %d bytes", sizes)
 	}
 	got := w.Totals()
 	if got.Accepted != 60_000 || got.Received != 30_000 || got.Undelivered != 15_000 {
@@ -50,21 +50,21 @@ func TestTheLedgerStaysSmall(t *testing.T) {
 func TestWhatMayChangeIsNotForgotten(t *testing.T) {
 	w := newWorld()
 	long(w, 1000, nil)
-	w.report(3, gcpool.ErrSlow) // the first that was lost
+	w.report(3, gcpool.ErrSlow) // the first message that was lost
 	if err := w.Check(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestBreachesAreFoundAmongForgottenMessages: before, at and after the time that
-// they are forgotten.
+// TestBreachesAreFoundAmongForgottenMessages: breaches must be found before, when and after
+// their messages are forgotten.
 func TestBreachesAreFoundAmongForgottenMessages(t *testing.T) {
 	for want, wrong := range map[string]func(w *world, c *Conn, i int){
 		"received long after": func(w *world, c *Conn, _ int) { c.Receive(w.sent[0]) },
 		"reported long after": func(w *world, c *Conn, _ int) { w.report(1, gcpool.ErrSlow) },
 		"neither received nor reported": func(w *world, c *Conn, i int) {
 			w.send("a", 2)
-			c.Receive(w.sent[i+5]) // i+3 and i+4 are missing, and come before it
+			c.Receive(w.sent[i+5]) // i+3 and i+4 are missing before this one
 		},
 		"torn on connection": func(w *world, _ *Conn, i int) {
 			w.send("a", 1)

@@ -18,18 +18,18 @@ type Stream struct {
 	buf      []byte
 
 	mu       sync.Mutex
-	next     uint64 // the last that was accepted, or is about to be
+	next     uint64 // the last message that was accepted, or is about to be
 	got      uint64 // how many were received
 	received set
 	reported set // by the hook
 	failed   set // by Deliver
-	written  set // by Deliver's word
-	unsure   set // nobody knows whether they were accepted
+	written  set // according to Deliver
+	unsure   set // may or may not have been accepted
 	spans    []span
 	settled  settled
 }
 
-// span is what came on one connection: the first and the last.
+// span is the first and the last message that came on one connection.
 type span struct {
 	generation  uint32
 	first, last uint64
@@ -39,8 +39,8 @@ func (s *Stream) name(n uint64) string {
 	return fmt.Sprintf("message %d of producer %d to %.40q", n, s.producer, s.id)
 }
 
-// Add makes the next message, of size bytes, has push push it, and overwrites
-// its bytes. push is to return what StreamPool.Add returned.
+// Add builds the next message, of size bytes, passes it to push, and overwrites its bytes. push
+// must return what StreamPool.Add returned.
 func (s *Stream) Add(size int, push func(data []byte) error) error {
 	n := s.begin(size)
 	err := push(s.buf)
@@ -57,7 +57,7 @@ func (s *Stream) Deliver(size int, push func(data []byte) error) error {
 	err := push(s.buf)
 	clear(s.buf)
 	switch {
-	case errors.Is(err, gcpool.ErrKept): // accepted, as by Add
+	case errors.Is(err, gcpool.ErrKept): // accepted, as with Add
 		return err
 	case errors.Is(err, gcpool.ErrInvalid), errors.Is(err, gcpool.ErrTooLarge), errors.Is(err, gcpool.ErrNotRegistered):
 		s.refused(n, err)
@@ -79,15 +79,15 @@ func (s *Stream) Deliver(size int, push func(data []byte) error) error {
 		s.ledger.Breach("%s was reported or received, and Deliver says %v", s.name(n), err)
 	default:
 		s.failed.add(n)
-		if errors.Is(err, gcpool.ErrClosed) { // refused, or an outcome
+		if errors.Is(err, gcpool.ErrClosed) { // either refused, or an outcome
 			s.unsure.add(n)
 		}
 	}
 	return err
 }
 
-// begin encodes the next message into s.buf and counts it as accepted, for it
-// may be received before push returns.
+// begin encodes the next message into s.buf. It counts the message as accepted, because it may
+// be received before push returns.
 func (s *Stream) begin(size int) uint64 {
 	s.mu.Lock()
 	s.next++
@@ -97,7 +97,7 @@ func (s *Stream) begin(size int) uint64 {
 	return n
 }
 
-// refused takes begin back: the next message gets the same number.
+// refused undoes begin, so the next message gets the same number.
 func (s *Stream) refused(n uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -107,7 +107,7 @@ func (s *Stream) refused(n uint64, err error) {
 	}
 }
 
-// receive judges message n that came on the connection of a generation.
+// receive judges message n, which came on the connection of the given generation.
 func (s *Stream) receive(n uint64, generation uint32) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -129,8 +129,8 @@ func (s *Stream) receive(n uint64, generation uint32) {
 	s.settleLocked()
 }
 
-// spanLocked judges the order of message n among those of its connection, and of
-// those before and after.
+// spanLocked judges the order of message n among the messages of its connection, and of the
+// connections before and after it.
 func (s *Stream) spanLocked(n uint64, generation uint32) {
 	i := len(s.spans)
 	for i > 0 && s.spans[i-1].generation >= generation {

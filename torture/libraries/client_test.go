@@ -22,12 +22,12 @@ type client struct {
 	t *testing.T
 
 	sending sync.Mutex
-	left    bool        // said goodbye: then it sends no more; guarded by sending
+	left    bool        // has sent a close frame, and so sends no more; guarded by sending
 	deaf    bool        // something that was sent did not arrive; guarded by sending
-	pongs   chan []byte // to be sent; nobody who reads may wait for room to send
+	pongs   chan []byte // pongs to send: the goroutine that reads must not wait for room to send
 }
 
-// dial makes a WebSocket. The frames of early leave in one write with the handshake.
+// dial opens a WebSocket. The frames in early leave in one write with the handshake.
 func dial(t *testing.T, addr, id, offer string, early []byte) *client {
 	t.Helper()
 	conn, err := net.Dial("tcp", addr)
@@ -63,7 +63,7 @@ func dial(t *testing.T, addr, id, offer string, early []byte) *client {
 // answer sends pongs until the test ends.
 func (c *client) answer() {
 	var answers sync.WaitGroup
-	over := make(chan struct{}) // not c.pongs itself: who reads may come to a ping still
+	over := make(chan struct{}) // instead of closing c.pongs, to which a reader may still send
 	answers.Go(func() {
 		for {
 			select {
@@ -117,7 +117,7 @@ func frameOf(first byte, payload []byte) []byte {
 // closing is a client's close frame.
 func closing(code int) []byte { return binary.BigEndian.AppendUint16(nil, uint16(code)) }
 
-// receive returns the next message or close frame, answers pings and drops pongs.
+// receive returns the next message or close frame. It answers pings and drops pongs.
 func (c *client) receive() (event, error) {
 	for {
 		e, err := c.next()
@@ -130,9 +130,9 @@ func (c *client) receive() (event, error) {
 	}
 }
 
-// reply has a ping answered, unless others wait for that: the newest alone has to be (RFC 6455
-// section 5.5.3). Who reads must not wait for room to send: a library may read nothing while it
-// waits for the client to read.
+// reply queues the answer to a ping, unless the queue is full: only the newest ping needs an
+// answer (RFC 6455 section 5.5.3). The goroutine that reads must not wait for room to send,
+// because a library may read nothing while it waits for the client to read.
 func (c *client) reply(ping event) {
 	select {
 	case c.pongs <- ping.payload:
@@ -148,7 +148,7 @@ func (c *client) expect(want string) {
 	}
 }
 
-// readClose reads up to the close frame, and returns it and how many messages came before.
+// readClose reads up to the close frame. It returns the frame and the number of messages before it.
 func (c *client) readClose() (e event, messages int, err error) {
 	for {
 		if e, err = c.receive(); err != nil || e.op == opClose {
@@ -159,16 +159,16 @@ func (c *client) readClose() (e event, messages int, err error) {
 }
 
 // leave reads up to the close frame, answers it, and reads on to the end of the stream.
-// Anything after the close frame is an error, and so is a reset.
+// Anything after the close frame is an error, including a reset.
 func (c *client) leave() (e event, messages int, err error) {
 	if e, messages, err = c.readClose(); err != nil {
 		return e, messages, fmt.Errorf("before the close frame: %w", err)
 	}
-	c.send(final|opClose, e.payload) // the server may be gone
+	c.send(final|opClose, e.payload) // the server may have gone
 	return e, messages, c.end()
 }
 
-// end reads the end of the stream.
+// end checks that the stream ends here.
 func (c *client) end() error {
 	if _, err := c.next(); err != io.EOF {
 		return fmt.Errorf("after the close frame: %w", err)

@@ -70,7 +70,7 @@ func (s *coderSocket) begin(p []byte) (func(tail []byte) error, error) {
 	}, err
 }
 
-// ping waits for the pong, as coder does. The payload is coder's own.
+// ping waits for the pong, as coder does. coder chooses the payload.
 func (s *coderSocket) ping([]byte) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()

@@ -12,12 +12,12 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// A parting is one way in which a connection ends.
+// A parting is one way to end a connection.
 type parting struct {
 	name string
 	act  func(h *host, c *client)
 	code int
-	why  string // the reason in the close frame; "*" is the library's own
+	why  string // the reason in the close frame; "*" stands for the library's own
 }
 
 var partings = []parting{
@@ -35,16 +35,16 @@ var partings = []parting{
 	{"Shutdown", func(h *host, _ *client) { h.shutdownLater() }, 1001, ""},
 }
 
-// TestOneCloseFrame ends connections in every way, under handlers of all manners, with
-// clients that are silent and clients that send all the time. Each reads exactly one close
-// frame, with the right code, and then the end of the stream: no reset destroys anything.
+// TestOneCloseFrame ends connections in every way, with handlers of all manners, and with
+// clients that are silent or send all the time. Each client must read exactly one close frame,
+// with the right code, and then the end of the stream; no reset may destroy it.
 func TestOneCloseFrame(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
 		for _, how := range everyManners {
 			for _, p := range partings {
 				if p.name == "the handler returns" && how.name == "neither" {
-					continue // whoever hijacks a connection has to close it
+					continue // whoever hijacks a connection must close it
 				}
 				for _, talks := range []bool{false, true} {
 					name := how.name + "/" + p.name
@@ -60,8 +60,8 @@ func TestOneCloseFrame(t *testing.T) {
 	})
 }
 
-// part ends one connection, and fails also if its socket was closed no sooner than if nobody had
-// read the client's answer.
+// part ends one connection. It also fails if the socket stayed open as long as if the client's
+// answer had not been read.
 func part(t *testing.T, lib library, how manners, p parting, talks bool) error {
 	h := newHost(t, lib)
 	h.manners = how
@@ -94,19 +94,19 @@ func part(t *testing.T, lib library, how manners, p parting, talks bool) error {
 		return errors.New("the handler has not ended")
 	}
 	if took := time.Since(start); took > 5*time.Second {
-		return fmt.Errorf("the connection was closed after %v, though both sides had said so", took)
+		return fmt.Errorf("the connection was closed after %v, though both sides had sent close frames", took)
 	}
-	h.forget() // whom a takeover has brought
+	h.forget() // the connection that a takeover has brought
 	start = time.Now()
 	h.shutdown()
 	if took := time.Since(start); took > grace*9/10 && !lib.pump {
-		return fmt.Errorf("the socket stayed open for %v: nobody has read the client's answer", took)
+		return fmt.Errorf("the socket stayed open for %v: the client's answer was not read", took)
 	}
 	return nil
 }
 
-// talk has c send until the function that it returns is called. A write that fails before
-// is a reset, which that function returns.
+// talk makes c send until the returned function is called. If a write fails before that, the
+// connection was reset, and the function returns that error.
 func (c *client) talk() (quiet func() error) {
 	var over atomic.Bool
 	done := make(chan error, 1)
@@ -134,8 +134,8 @@ func (c *client) talk() (quiet func() error) {
 	}
 }
 
-// TestHandlersOwnClose has the library say goodbye itself while pushes come: its close
-// frame is the only one, and no push comes after it.
+// TestHandlersOwnClose: the library sends a close frame of its own while pushes come. That must
+// be the only close frame, and no push may follow it.
 func TestHandlersOwnClose(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		h := newHost(t, lib)
@@ -151,7 +151,7 @@ func TestHandlersOwnClose(t *testing.T) {
 		c.expect("push")
 		go v.socket.close()
 		e, _, err := c.leave()
-		if code := e.code(); err != nil || code != 1000 && code != 1005 { // melody names no code
+		if code := e.code(); err != nil || code != 1000 && code != 1005 { // melody sends no code
 			t.Errorf("closed with %d, %v", code, err)
 		}
 		eventually(t, "the connection is removed", func() bool { return h.conns.Len() == 0 })
@@ -163,8 +163,8 @@ func TestHandlersOwnClose(t *testing.T) {
 	})
 }
 
-// TestNothingAfterTheLibrarysCloseFrame has the library answer the client's close frame, and
-// its handler take its time: what is pushed meanwhile is refused, and not sent.
+// TestNothingAfterTheLibrarysCloseFrame: the library answers the client's close frame, and its
+// handler takes its time. Pushes in that time must be refused, not sent.
 func TestNothingAfterTheLibrarysCloseFrame(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		if lib.silent {

@@ -11,8 +11,8 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// TestFault06Reconnects reconnects a user whose old handlers end late, while it is pushed to
-// all the time: every message arrives, or is reported because a frame was cut.
+// TestFault06Reconnects reconnects a user whose old handlers end late, while messages are
+// pushed all the time. Every message must arrive, or be reported because its frame was cut.
 func TestFault06Reconnects(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		r := newRig(t, lib)
@@ -29,12 +29,12 @@ func TestFault06Reconnects(t *testing.T) {
 		stop := r.pushing("alice", 60)
 		for i := range 20 {
 			r.reader("alice")
-			for range i % 3 { // the oldest handlers that are at their ends
+			for range i % 3 { // the oldest handlers that are about to end
 				select {
 				case gate := <-gates:
 					close(gate)
 				case <-time.After(patience):
-					t.Fatal("no handler has come to its end")
+					t.Fatal("no handler is about to end")
 				}
 			}
 		}
@@ -50,8 +50,9 @@ func TestFault06Reconnects(t *testing.T) {
 	})
 }
 
-// TestFault08OldWriteFailsAfterTheReplacement: a write is stuck in the old connection when
-// the new one comes, and fails later. The new one gets everything, the cut frame too.
+// TestFault08OldWriteFailsAfterTheReplacement: a write is stuck on
+// the old connection when the new one comes, and fails later. The new
+// connection must get everything, including the frame that was cut.
 func TestFault08OldWriteFailsAfterTheReplacement(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		r := newRig(t, lib, gcpool.WithOutbox(32<<20), gcpool.WithHeartbeat(0))
@@ -78,8 +79,8 @@ func TestFault08OldWriteFailsAfterTheReplacement(t *testing.T) {
 	})
 }
 
-// strange are frames that a client may send, in odd forms: any length, fragments that are
-// empty, pings inside of messages, pongs that nobody has asked for.
+// strange returns frames that a client may send, in odd forms: any length, empty fragments,
+// pings inside messages, and unsolicited pongs.
 func strange() []byte {
 	var all []byte
 	for _, n := range []int{0, 1, 125, 126, 127, 65535, 65536} {
@@ -89,8 +90,8 @@ func strange() []byte {
 		frameOf(final|opPong, []byte("unasked")), frameOf(final|opPing, make([]byte, 125)), frameOf(final, nil))
 }
 
-// TestFault16StrangeFrames: whatever the client sends, and in whatever pieces, what is sent
-// to it comes whole and in order, until it breaks the protocol: then one close frame comes.
+// TestFault16StrangeFrames: whatever the client sends, and however it is split, messages to the
+// client arrive whole and in order until it breaks the protocol. Then it gets one close frame.
 func TestFault16StrangeFrames(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -108,7 +109,7 @@ func TestFault16StrangeFrames(t *testing.T) {
 	})
 }
 
-// odd has one client send strange frames and then a bad one.
+// odd makes one client send strange frames and then a bad one.
 func odd(t *testing.T, lib library, name string, bad []byte) error {
 	r := newRig(t, lib)
 	u := r.reader("a")
@@ -119,7 +120,7 @@ func odd(t *testing.T, lib library, name string, bad []byte) error {
 		all = all[n:]
 	}
 	u.Write(bad)
-	// x/net takes some of them for what they are not, and goes on.
+	// x/net misreads some of them, and goes on.
 	lax := lib.loose && name != "no mask"
 	if !lax {
 		eventually(t, "the connection is removed", func() bool { return r.conns.Len() == 0 })
@@ -132,8 +133,9 @@ func odd(t *testing.T, lib library, name string, bad []byte) error {
 	return nil
 }
 
-// TestFault18ShutdownWithStalledPeers: two of ten read nothing. The others get all and the
-// goodbye, what waits for the stalled ones is reported, and Shutdown ends with its context.
+// TestFault18ShutdownWithStalledPeers: two clients of ten read
+// nothing. The others get all messages and the goodbye, the messages
+// of the stalled two are reported, and Shutdown ends with its context.
 func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		r := newRig(t, lib, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(time.Hour), gcpool.WithHeartbeat(0))
@@ -156,13 +158,13 @@ func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		over := make(chan error, 1)
 		go func() { over <- r.pool.Shutdown(ctx) }()
-		for i, u := range reading { // have all, while the others still keep Shutdown waiting
+		for i, u := range reading { // these get everything while the others keep Shutdown waiting
 			select {
 			case <-u.ended:
 			case err := <-over:
 				t.Fatalf("Shutdown: %v, though its context lasts", err)
 			case <-time.After(patience):
-				t.Fatalf("reader %d waits for those that are stalled", i)
+				t.Fatalf("reader %d waits for the stalled clients", i)
 			}
 		}
 		cancel()
@@ -171,7 +173,7 @@ func TestFault18ShutdownWithStalledPeers(t *testing.T) {
 			if err != context.Canceled {
 				t.Errorf("Shutdown: %v", err)
 			}
-		case <-time.After(patience): // 100 times as long as it may
+		case <-time.After(patience): // 100 times the limit
 			t.Fatal("Shutdown does not end with its context")
 		}
 		eventually(t, "no goroutine of the pool is left, and the hook has caught up", func() bool { return len(ledger.Running()) == 0 })

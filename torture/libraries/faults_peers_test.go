@@ -9,17 +9,18 @@ import (
 	"github.com/nulijiabei/gcpool/torture/internal/proxy"
 )
 
-// often is how many messages go to a peer that reads beside one that does not. If each
-// waited for half a second, they would take longer than patience: no clock is needed to tell.
+// often is how many messages go to a peer that reads while another does not. If each waited
+// half a second, they would take longer than patience, so the test needs no clock.
 const often = 100
 
-// TestFault01PeerStopsReading: it is closed with ErrSlow after WithWriteTimeout.
+// TestFault01PeerStopsReading: a peer that stops reading is closed
+// with ErrSlow after WithWriteTimeout.
 func TestFault01PeerStopsReading(t *testing.T) {
-	const timeout = 5 * time.Second // no stall of the machine takes it for slow before all is pushed
+	const timeout = 5 * time.Second // long enough that a stall of the machine does not make the peer slow before everything is pushed
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
 		r := newRig(t, lib, gcpool.WithOutbox(32<<20), gcpool.WithWriteTimeout(timeout), gcpool.WithHeartbeat(0))
-		start := time.Now() // before the first push: the time counts from a write of ours
+		start := time.Now() // before the first push, because the timeout counts from a write of the pool
 		stalled := r.stall()
 		eventually(t, "the stalled peer is closed", func() bool { return r.conns.Connected("stalled") == 0 })
 		if took := time.Since(start); took < timeout {
@@ -36,7 +37,7 @@ func TestFault01PeerStopsReading(t *testing.T) {
 	})
 }
 
-// stall connects a peer that does not read, and pushes to it until much waits.
+// stall connects a peer that does not read, and pushes to it until many messages wait.
 func (r *rig) stall() *user {
 	r.t.Helper()
 	u := r.connect("stalled")
@@ -48,8 +49,8 @@ func (r *rig) stall() *user {
 	return u
 }
 
-// TestFault01StalledPeerDelaysNobody: WithWriteTimeout is so long that whoever waited for
-// the stalled peer's write would wait for good.
+// TestFault01StalledPeerDelaysNobody: WithWriteTimeout is so long that a message that waited
+// for the stalled peer's write would wait forever.
 func TestFault01StalledPeerDelaysNobody(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -67,8 +68,8 @@ func TestFault01StalledPeerDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestFault02PeerReadsOneByteASecond, a little faster: no window opens for it, so it has
-// stopped.
+// TestFault02PeerReadsOneByteASecond, but a little faster. Its window
+// never opens, so it counts as stopped.
 func TestFault02PeerReadsOneByteASecond(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -95,7 +96,8 @@ func (r *rig) trickle() *proxy.Proxy {
 	return p
 }
 
-// TestFault02SlowPeerDelaysNobody, as in TestFault01StalledPeerDelaysNobody.
+// TestFault02SlowPeerDelaysNobody is like
+// TestFault01StalledPeerDelaysNobody, with a peer that reads slowly.
 func TestFault02SlowPeerDelaysNobody(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -113,9 +115,9 @@ func TestFault02SlowPeerDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestFault04Reset: an RST while messages flow, while a write is stuck, or inside an open
-// message of the library's. The connection is removed at once, and what its peer cannot
-// have is reported.
+// TestFault04Reset: an RST comes while messages flow, while a write is
+// stuck, or inside an open message of the library. The connection is
+// removed at once, and messages that its peer cannot have are reported.
 func TestFault04Reset(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		for _, way := range []string{"flowing", "stuck", "open"} {
@@ -148,7 +150,7 @@ func TestFault04Reset(t *testing.T) {
 			s, err := r.done()
 			lost := s.NotConnected + s.Deleted // a handler may call Del first
 			if way == "open" && lib.locks {
-				lost += s.Slow // nor can such a library close what it has left open
+				lost += s.Slow // such a library cannot close while its message is open
 			}
 			if err != nil || s.Undelivered == 0 && way == "stuck" || s.Undelivered != lost {
 				t.Errorf("%s: %v, %+v", way, err, s)
@@ -157,15 +159,15 @@ func TestFault04Reset(t *testing.T) {
 	})
 }
 
-// TestFault05BlackHole: a peer from which nothing comes any more is found, and not before
-// two heartbeats are over, though the system swallows what is pushed; one that answers pings
-// stays. When it is found is judged on simulated time, in internal/promises.
+// TestFault05BlackHole: a peer from which nothing arrives any more is removed, but not before
+// two heartbeats have passed, even though the system accepts the pushes. A peer that answers
+// pings stays. internal/promises tests the exact time, in simulated time.
 func TestFault05BlackHole(t *testing.T) {
-	const heartbeat = 3 * time.Second // a busy machine may hold up the one that stays for twice as long
+	const heartbeat = 3 * time.Second // a busy machine may hold up the peer that stays for twice this time
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
 		r := newRig(t, lib, gcpool.WithHeartbeat(heartbeat), gcpool.WithOutbox(32<<20))
-		start := time.Now() // before any sign of it
+		start := time.Now() // before the peer's last sign of life
 		u, p := r.proxied("a")
 		u.run()
 		other := r.reader("b")

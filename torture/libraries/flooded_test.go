@@ -9,9 +9,9 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestFloodedClientReadsTheCode has pushes fill all buffers up to a client that reads, but
-// not at once: when its connection is removed, the close frame still reaches it. It has
-// to read within grace, hence the attempts.
+// TestFloodedClientReadsTheCode: pushes fill all buffers up to a client that reads, though not
+// at once. When its connection is removed, the close frame must still reach it. The client must
+// read within grace, so the test may need several attempts.
 func TestFloodedClientReadsTheCode(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -20,7 +20,7 @@ func TestFloodedClientReadsTheCode(t *testing.T) {
 			c, v := h.connect("a")
 			h.flood("a")
 			h.conns.Kick("a", 4001, "x")
-			time.Sleep(100 * time.Millisecond) // a client that is busy
+			time.Sleep(100 * time.Millisecond) // a busy client
 			e, _, err := c.leave()
 			<-v.ended
 			if err != nil || e.code() != 4001 {
@@ -40,8 +40,8 @@ func (h *host) flood(id string) {
 	}
 }
 
-// TestReadLoopNeverWaits has a client ping and send while a write of the pool's is stuck: the
-// library's pong must not wait for it, or the library would not read what comes next.
+// TestReadLoopNeverWaits: a client pings and sends while a write of the pool is stuck. The
+// library's pong must not wait for that write, or the library would not read what comes next.
 func TestReadLoopNeverWaits(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()

@@ -13,8 +13,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// gobwasSocket writes a header and its payload in two writes. gobwas has no lock of its
-// own, so this has one that holds for a frame.
+// gobwasSocket writes a header and its payload in two writes. gobwas has no lock of its own, so
+// gobwasSocket holds one for each frame.
 type gobwasSocket struct {
 	net.Conn
 	added   net.Conn
@@ -123,7 +123,7 @@ func (s *gobwasSocket) begin(p []byte) (func(tail []byte) error, error) {
 	return func(tail []byte) error { return s.send(ws.Header{OpCode: ws.OpContinuation, Fin: true}, tail) }, err
 }
 
-// more goes on with a message that begin has begun.
+// more continues a message that begin has begun.
 func (s *gobwasSocket) more(p []byte) error { return s.send(ws.Header{OpCode: ws.OpContinuation}, p) }
 
 func (s *gobwasSocket) ping(p []byte) error {

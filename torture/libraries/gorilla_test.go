@@ -11,7 +11,8 @@ import (
 
 type gorillaWay struct{ pump, wrapped, deflate bool }
 
-// wrapper is what gorilla's main branch has around the connection that it hijacked.
+// wrapper imitates the wrapper that gorilla's main branch puts around
+// the connection that it hijacked.
 type wrapper struct{ net.Conn }
 
 func (w wrapper) NetConn() net.Conn { return w.Conn }
@@ -21,8 +22,8 @@ type gorillaSocket struct {
 	added net.Conn
 }
 
-// gorillaHandler reads on the handler's goroutine or, as gorilla's chat example does, on
-// one that outlives it.
+// gorillaHandler reads either on the handler's goroutine or, as gorilla's chat example does, on
+// one that outlives the handler.
 func gorillaHandler(way gorillaWay) func(h *host) http.Handler {
 	return func(h *host) http.Handler {
 		upgrader := gorilla.Upgrader{EnableCompression: way.deflate}

@@ -29,7 +29,7 @@ func (gwsEvents) OnMessage(ws *gws.Conn, m *gws.Message) {
 	}
 }
 
-// gwsHandler returns while ReadLoop runs, as gws wants it to.
+// gwsHandler returns while ReadLoop runs, as gws expects.
 func gwsHandler(deflate, takeover bool) func(h *host) http.Handler {
 	return func(h *host) http.Handler {
 		upgrader := gws.NewUpgrader(gwsEvents{}, &gws.ServerOption{PermessageDeflate: gws.PermessageDeflate{

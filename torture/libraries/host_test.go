@@ -14,7 +14,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// manners are what a handler does at its end.
+// manners say what a handler does at its end.
 type manners struct {
 	name         string
 	dels, closes bool
@@ -27,7 +27,7 @@ var everyManners = []manners{
 	{"neither", false, false},
 }
 
-// A host is a server with one pool, under one library.
+// A host is a server with one pool and one library.
 type host struct {
 	t       *testing.T
 	lib     library
@@ -41,10 +41,10 @@ type host struct {
 	mu  sync.Mutex
 	all []*visit // guarded by mu
 
-	// received, if not nil, is told of each message from a client on its read loop; set
-	// before the first one connects.
+	// received, if not nil, is called with each message from a client, on the client's read
+	// loop; it must be set before the first client connects.
 	received func(v *visit, p []byte)
-	// leave, if not nil, is called where a handler has ended and before it removes anything.
+	// leave, if not nil, is called when a handler has ended, before it removes anything.
 	leave func(v *visit)
 }
 
@@ -55,7 +55,7 @@ type visit struct {
 	ended  chan struct{}
 }
 
-// bye is the message that ends a handler.
+// bye is the message that makes a handler end.
 const bye = "bye"
 
 func newHost(t *testing.T, lib library, opts ...gcpool.Option) *host {
@@ -76,7 +76,7 @@ func newHost(t *testing.T, lib library, opts ...gcpool.Option) *host {
 	return h
 }
 
-// listen starts the server, and returns what stops it.
+// listen starts the server, and returns a function that stops it.
 func (h *host) listen() (stop func()) {
 	if h.lib.accept == nil {
 		srv := httptest.NewServer(gcpool.Upgrade(h.lib.handler(h)))
@@ -100,7 +100,7 @@ func (h *host) listen() (stop func()) {
 	return func() { l.Close() }
 }
 
-// forget closes what handlers that close nothing have left, so that Shutdown need not wait
+// forget closes the connections that handlers have left open, so that Shutdown need not wait
 // for clients that have gone.
 func (h *host) forget() {
 	h.mu.Lock()
@@ -110,21 +110,21 @@ func (h *host) forget() {
 	}
 }
 
-// shutdown is Pool.Shutdown; the second one does nothing.
+// shutdown calls Pool.Shutdown; a second call does nothing.
 func (h *host) shutdown() error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	return h.pool.Shutdown(ctx)
 }
 
-// shutdownLater begins a Shutdown, which waits for the clients to leave.
+// shutdownLater starts a Shutdown, which waits for the clients to leave.
 func (h *host) shutdownLater() <-chan error {
 	over := make(chan error, 1)
 	go func() { over <- h.shutdown() }()
 	return over
 }
 
-// join adds a connection, as the first thing a handler does.
+// join adds a connection, which is the first thing a handler does.
 func (h *host) join(s socket, r *http.Request) *visit {
 	v := &visit{id: r.FormValue("id"), socket: s, ended: make(chan struct{})}
 	if err := h.conns.Add(v.id, s.conn()); err != nil {
@@ -164,7 +164,7 @@ func (h *host) end(v *visit) {
 	}
 }
 
-// connect makes a client that is connected as id.
+// connect returns a client that is connected as id, with its visit.
 func (h *host) connect(id string) (*client, *visit) {
 	h.t.Helper()
 	return h.connectVia(h.addr, id)

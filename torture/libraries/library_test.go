@@ -12,13 +12,14 @@ type library struct {
 	offer   string // the client's Sec-WebSocket-Extensions
 	handler func(h *host) http.Handler
 	accept  func(h *host, conn net.Conn) // in place of handler, without net/http
-	silent  bool                         // does not answer a close frame: that is left to the pool
-	pump    bool                         // nobody reads any more when its handler has ended
+	silent  bool                         // leaves the answer to a close frame to the pool
+	pump    bool                         // reads nothing more once its handler has ended
 	closed  bool                         // cannot leave a message open
-	locks   bool                         // answers no ping while it does
+	locks   bool                         // answers no ping while a message is open
 	loose   bool                         // reads frames, not messages
-	// hollow is for gws, whose context takes in the payloads of pings and pongs, too (doWrite
-	// in its writer.go): no peer can decompress what follows one that has any.
+	// hollow is for gws, whose compression context includes the
+	// payloads of pings and pongs (doWrite in its writer.go). No peer
+	// can decompress a message after a ping or pong with a payload.
 	hollow bool
 }
 
@@ -45,25 +46,25 @@ var libraries = []library{
 	{name: "xnet", handler: xnetHandler, silent: true, loose: true, closed: true},
 }
 
-// errUnable is returned for what a library cannot do.
+// errUnable is returned for anything that a library cannot do.
 var errUnable = errors.New("this library cannot do that")
 
 // A socket is a library's connection, as a handler uses it.
 type socket interface {
-	// conn is what the handler adds to the pool.
+	// conn returns the connection that the handler adds to the pool.
 	conn() net.Conn
 	// read reads until the connection ends or received returns false.
 	read(received func(p []byte) bool)
-	// write sends a binary message in so many parts.
+	// write sends a binary message in the given number of parts.
 	write(p []byte, parts int) error
-	// begin sends the first part of a binary message and leaves it open. finish ends it with
-	// tail; err is errUnable where a message cannot be left open.
+	// begin sends the first part of a binary message and leaves it open; finish ends it with
+	// tail. err is errUnable if the library cannot leave a message open.
 	begin(p []byte) (finish func(tail []byte) error, err error)
 	ping(p []byte) error
 	close() error
 }
 
-// split cuts p into parts; the last has what is left.
+// split cuts p into parts; the last part has the rest.
 func split(p []byte, parts int) (all [][]byte) {
 	for ; parts > 1; parts-- {
 		n := len(p) / parts

@@ -10,16 +10,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-// TestMain lets all libraries take a test at once, for most tests wait more than they work.
+// TestMain lets all libraries run a test at once, because most tests mostly wait.
 func TestMain(m *testing.M) {
 	flag.Parse()
 	flag.Set("test.parallel", strconv.Itoa(len(libraries)))
 	goleak.VerifyTestMain(m)
 }
 
-const patience = 30 * time.Second // of a test for what should come at once
+const patience = 30 * time.Second // for everything that should happen at once
 
-// eventually polls until ok, for what nothing tells of.
+// eventually polls until ok returns true, when there is no event to wait for.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
 	for end := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
@@ -29,12 +29,12 @@ func eventually(t *testing.T, what string, ok func() bool) {
 	}
 }
 
-// grace is how long the pool waits for a client's part in an end: for room for the close frame,
-// and for its answer. No option sets it.
+// grace is how long the pool waits for the client at the end of a connection: for room for the
+// close frame, and for its answer. No option sets it.
 const grace = time.Second
 
-// attempts repeats what fails and took so long that the machine may have held up the client
-// beyond grace. What fails sooner, or three times, fails the test.
+// attempts repeats an attempt that failed and took so long that the machine may have held up
+// the client beyond grace. A faster failure fails the test, and so do three failures.
 func attempts(t *testing.T, attempt func() error) {
 	t.Helper()
 	for n := 1; ; n++ {
@@ -57,7 +57,7 @@ func each(t *testing.T, test func(t *testing.T, lib library)) {
 	}
 }
 
-// listenOnce makes the runtime take the descriptors that come with the first socket.
+// listenOnce makes the runtime open the descriptors that come with the first socket.
 func listenOnce(t *testing.T) {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")

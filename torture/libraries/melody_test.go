@@ -9,7 +9,8 @@ import (
 	"github.com/olahol/melody"
 )
 
-// melodySocket belongs to melody, which reads it, and pings it in a rhythm of its own.
+// melodySocket wraps a melody session. melody itself reads from its
+// connection and pings at its own intervals.
 type melodySocket struct {
 	session *melody.Session
 	sent    chan struct{}
@@ -27,7 +28,7 @@ func serveMelody(h *host, deflate bool) http.Handler {
 	m.Upgrader.EnableCompression = deflate
 	m.Config.MaxMessageSize = 1 << 20
 	m.Config.PingPeriod = 3 * time.Millisecond
-	h.t.Cleanup(func() { // a handler of melody's that ends beside Close waits for good
+	h.t.Cleanup(func() { // a melody handler that ends at the same time as Close waits forever
 		h.mu.Lock()
 		all := h.all
 		h.mu.Unlock()
@@ -70,8 +71,8 @@ func (s *melodySocket) read(func(p []byte) bool)                      {}
 func (s *melodySocket) ping([]byte) error                             { return errUnable }
 func (s *melodySocket) begin([]byte) (func(tail []byte) error, error) { return nil, errUnable }
 
-// write waits for the message to be sent, for melody drops those that its queue of 256 has
-// no room for.
+// write waits until the message has been sent, because melody drops
+// messages that its queue of 256 has no room for.
 func (s *melodySocket) write(p []byte, _ int) error {
 	if err := s.session.WriteBinary(p); err != nil {
 		return err

@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// sizes of a library's messages: none, around each form of a length, and up to 1 MiB.
+// sizes of a library's messages: empty, around each form of the length field, and up to 1 MiB.
 var sizes = []int{0, 1, 124, 125, 126, 127, 4 << 10, 65535, 65536, 200_000, 1 << 20}
 
 // filling is compressible, and no part of it looks like another.
@@ -27,7 +27,7 @@ var filling = func() []byte {
 	return b.Bytes()
 }()
 
-// own is the library's message k. None begins as a push does.
+// own returns the library's message k. None begins like a push.
 func own(k int) []byte {
 	at := k % (1 << 19)
 	p := bytes.Clone(filling[at : at+sizes[k%len(sizes)]])
@@ -39,32 +39,32 @@ func own(k int) []byte {
 
 func pushed(i int) string { return fmt.Sprintf("P%08d%s", i, filling[i%1000:i%1000+i%300]) }
 
-// A mixture is everything that passes one connection at once.
+// A mixture is everything that passes over one connection at once.
 type mixture struct {
 	h       *host
 	c       *client
 	v       *visit
 	pushes  int
-	over    atomic.Bool // the pushes are done; all else ends
-	wrote   int         // messages of the library's
-	sent    int         // messages of the client's
-	asked   int         // pings of the client's, but for the last one
-	pinged  int         // pings of the library's
-	settled atomic.Bool // all the above are known
+	over    atomic.Bool // the pushes are done, so all else ends
+	wrote   int         // messages of the library
+	sent    int         // messages of the client
+	asked   int         // pings of the client, except the last
+	pinged  int         // pings of the library
+	settled atomic.Bool // all the fields above are final
 
-	heard atomic.Int64 // messages of the client's that the library got
+	heard atomic.Int64 // messages of the client that the library got
 
 	// What the client got.
 	pushed, own, pong, ping int
-	answered                bool // the last ping was
+	answered                bool // the last ping was answered
 }
 
 const lastPing = 9_999_999
 
 var pushes = flag.Int("pushes", 0, "how many for each library; 0 is 100,000, and 10,000 with -race or -short")
 
-// TestEverythingAtOnce has the pool push, the library write and ping, and the client write
-// and ping, all at once: every message arrives whole, once and in order, both ways.
+// TestEverythingAtOnce: the pool pushes, the library writes and pings, and the client writes
+// and pings, all at once. Every message must arrive whole, once and in order, both ways.
 func TestEverythingAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		m := &mixture{pushes: *pushes, pong: -1, ping: -1}
@@ -89,7 +89,7 @@ func TestEverythingAtOnce(t *testing.T) {
 			m.c.send(final|opPing, m.mark("C", lastPing))
 		}()
 		m.read(t)
-		all.Wait() // also where read has given up
+		all.Wait() // even if read has given up
 		eventually(t, "the library has read all", func() bool { return int(m.heard.Load()) == m.sent || t.Failed() })
 		over := m.h.shutdownLater()
 		if e, more, err := m.c.leave(); !t.Failed() && (err != nil || more != 0 || e.code() != 1001) {
@@ -112,7 +112,7 @@ func (m *mixture) push() {
 	}
 }
 
-// write has the library write each size at least twice.
+// write makes the library write each size at least twice.
 func (m *mixture) write() {
 	for ; !m.over.Load() || m.wrote < 2*len(sizes); m.wrote++ {
 		if err := m.v.socket.write(own(m.wrote), 1+m.wrote%4); err != nil {
@@ -144,7 +144,7 @@ func (m *mixture) pingServer() {
 	}
 }
 
-// mark is the payload of a ping.
+// mark returns the payload of a ping.
 func (m *mixture) mark(who string, n int) []byte {
 	if m.h.lib.hollow {
 		return nil
@@ -152,11 +152,11 @@ func (m *mixture) mark(who string, n int) []byte {
 	return fmt.Appendf(nil, "%s%07d", who, n)
 }
 
-// message is the client's message n.
+// message returns the client's message n.
 func message(n int) string { return fmt.Sprintf("M%07d%s", n, strings.Repeat("m", n%2000)) }
 
-// talk has the client send messages. It is the only one that sends data, so that a ping
-// may come between two of its fragments.
+// talk makes the client send messages. It is the only sender of data, so a ping may come
+// between two of its fragments.
 func (m *mixture) talk() {
 	for ; !m.over.Load(); time.Sleep(500 * time.Microsecond) {
 		parts := split([]byte(message(m.sent)), m.parts())
@@ -177,7 +177,7 @@ func (m *mixture) talk() {
 	}
 }
 
-// parts is how many fragments the next message of the client's has.
+// parts returns the number of fragments of the client's next message.
 func (m *mixture) parts() int {
 	if m.h.lib.loose {
 		return 1
@@ -185,7 +185,7 @@ func (m *mixture) parts() int {
 	return 1 + m.sent%3
 }
 
-// read reads until everything has come, the answer to the last ping too.
+// read reads until everything has arrived, including the answer to the last ping.
 func (m *mixture) read(t *testing.T) {
 	for !m.settled.Load() || m.pushed < m.pushes || m.own < m.wrote || !m.answered {
 		e, err := m.c.next()
@@ -201,8 +201,8 @@ func (m *mixture) read(t *testing.T) {
 	}
 }
 
-// judge looks at one message or control frame. Pings and pongs may be left out, for there
-// is one place for each kind, but their order never changes.
+// judge checks one message or control frame. Pings and pongs may be missing, because only one
+// of each kind can wait, but their order never changes.
 func (m *mixture) judge(e event) error {
 	n := lastPing
 	fmt.Sscanf(string(e.payload), "C%d", &n)

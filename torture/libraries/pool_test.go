@@ -10,19 +10,19 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// TestEarlyBytes has the client send its first frames in one segment with the handshake:
-// the library reads them, and first of all.
+// TestEarlyBytes: the client sends its first frames in one segment with the handshake. The
+// library must read them, before anything else.
 func TestEarlyBytes(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		if lib.accept != nil {
-			t.Skip("ws.Upgrade of gobwas drops what it has read too far")
+			t.Skip("ws.Upgrade of gobwas drops the bytes that it has read beyond the handshake")
 		}
 		h := newHost(t, lib)
 		got := make(chan string, 10)
 		h.received = func(_ *visit, p []byte) { got <- string(p) }
 		early := slices.Concat(frameOf(final|opText, []byte("first")), frameOf(final|opPing, []byte("are you there?")),
 			frameOf(final|opText, []byte("second")), frameOf(final|opText, []byte("cut in two"))[:7])
-		// The rest of the last frame must have the mask of its head.
+		// The rest of the last frame must use the same mask as its head.
 		whole := frameOf(final|opText, []byte("cut in two"))
 		early = append(early[:len(early)-7], whole[:7]...)
 		c := dial(t, h.addr, "a", lib.offer, early)
@@ -44,7 +44,7 @@ func TestEarlyBytes(t *testing.T) {
 	})
 }
 
-// pong returns the next pong; what comes before it are pings.
+// pong returns the next pong; only pings may come before it.
 func (c *client) pong(t *testing.T) event {
 	t.Helper()
 	for {
@@ -58,12 +58,11 @@ func (c *client) pong(t *testing.T) event {
 	}
 }
 
-// TestHeartbeat has one client answer pings and one that reads and says nothing. The pool
-// closes the second one, not before two heartbeats are over, and one that comes after it as
-// well, but the first one never. The exact time is judged on simulated time, in
-// internal/promises.
+// TestHeartbeat: one client answers pings, and another reads but sends nothing. The pool closes
+// the second, and a third like it, but not before two heartbeats have passed. It never closes
+// the first. internal/promises tests the exact time, in simulated time.
 func TestHeartbeat(t *testing.T) {
-	const heartbeat = 3 * time.Second // a busy machine may hold up the one that answers for twice as long
+	const heartbeat = 3 * time.Second // a busy machine may hold up the client that answers for twice this time
 	each(t, func(t *testing.T, lib library) {
 		t.Parallel()
 		h := newHost(t, lib, gcpool.WithHeartbeat(heartbeat))
@@ -86,13 +85,13 @@ func TestHeartbeat(t *testing.T) {
 			eventually(t, "the silent client is removed", func() bool { return h.conns.Connected("silent") == 0 })
 		}
 		if n := h.conns.Connected("lives"); n != 1 || h.conns.Len() != 1 {
-			t.Errorf("of the client that answers pings there are %d connections, of all %d", n, h.conns.Len())
+			t.Errorf("the client that answers pings has %d connections, and the pool has %d", n, h.conns.Len())
 		}
 	})
 }
 
-// TestTakeover connects one id again and again while its older handlers end whenever they
-// like, and call Del: nothing that is pushed to it is lost, and nobody throws out the newest.
+// TestTakeover connects one id again and again while its older handlers end at any time, and call
+// Del. No pushed message may be lost, and none of the Dels may remove the newest connection.
 func TestTakeover(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		h := newHost(t, lib)
@@ -111,7 +110,7 @@ func TestTakeover(t *testing.T) {
 			}
 			c.expect(text)
 			if i == 5 {
-				close(gate) // six Dels together, and from now on each at its time
+				close(gate) // six Dels together; from now on each in its own time
 				for _, v := range replaced {
 					<-v.ended
 				}
@@ -123,7 +122,7 @@ func TestTakeover(t *testing.T) {
 		}
 		old.expect("still there")
 		if !h.conns.Del("a") {
-			t.Error("an administrator's Del says false")
+			t.Error("an administrator's Del returns false")
 		}
 		if e, _, err := old.leave(); err != nil || e.code() != 1000 {
 			t.Errorf("Del closes with %d, %v", e.code(), err)
@@ -131,7 +130,7 @@ func TestTakeover(t *testing.T) {
 	})
 }
 
-// TestShutdownLeavesNothing has clients in every state.
+// TestShutdownLeavesNothing shuts down with clients in every state.
 func TestShutdownLeavesNothing(t *testing.T) {
 	each(t, func(t *testing.T, lib library) {
 		listenOnce(t)

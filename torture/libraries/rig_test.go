@@ -17,7 +17,7 @@ type rig struct {
 	*host
 	ledger  *ledger.Ledger
 	users   []*user
-	streams map[string]*ledger.Stream // of the one producer
+	streams map[string]*ledger.Stream // of the only producer
 }
 
 // A user is a client as the ledger knows it.
@@ -25,7 +25,7 @@ type user struct {
 	*client
 	visit *visit
 	seen  *ledger.Conn
-	ended chan struct{} // nil while nobody reads
+	ended chan struct{} // nil until a goroutine reads
 	code  int           // of the close frame; after ended
 	err   error         // how the stream ended, nil for its proper end; after ended
 }
@@ -37,7 +37,7 @@ func newRig(t *testing.T, lib library, opts ...gcpool.Option) *rig {
 	return r
 }
 
-// connect has id connect, and not read yet.
+// connect connects id, but does not read yet.
 func (r *rig) connect(id string) *user { return r.via(r.addr, id) }
 
 func (r *rig) via(addr, id string) *user {
@@ -51,14 +51,14 @@ func (r *rig) via(addr, id string) *user {
 	return u
 }
 
-// reader has id connect and read.
+// reader connects id and reads.
 func (r *rig) reader(id string) *user {
 	u := r.connect(id)
 	u.run()
 	return u
 }
 
-// proxied has id connect through a proxy of its own.
+// proxied connects id through a proxy of its own.
 func (r *rig) proxied(id string) (*user, *proxy.Proxy) {
 	p, err := proxy.New(r.addr)
 	if err != nil {
@@ -68,7 +68,7 @@ func (r *rig) proxied(id string) (*user, *proxy.Proxy) {
 	return r.via(p.Addr(), id), p
 }
 
-// run reads up to the end on a goroutine of its own.
+// run reads to the end, on a goroutine of its own.
 func (u *user) run() {
 	u.ended = make(chan struct{})
 	go func() {
@@ -113,12 +113,12 @@ func (r *rig) to(id string) *ledger.Stream {
 	return s
 }
 
-// push pushes size bytes, and waits for room no longer than ctx.
+// push pushes size bytes, and waits for room until ctx ends.
 func (r *rig) push(ctx context.Context, id string, size int) error {
 	return r.to(id).Add(size, func(data []byte) error { return r.stream.AddContext(ctx, id, data) })
 }
 
-// pushing pushes all the time until the function that it returns is called.
+// pushing pushes all the time until the returned function is called.
 func (r *rig) pushing(id string, size int) (stop func()) {
 	ctx, cancel := context.WithCancel(context.Background())
 	s := r.to(id)
@@ -154,14 +154,14 @@ func (r *rig) stats() gcpool.Stats {
 	return s
 }
 
-// done shuts the pool down, has everybody read to the end, and judges.
+// done shuts the pool down, lets every client read to the end, and asks the ledger.
 func (r *rig) done() (gcpool.Stats, error) {
 	r.t.Helper()
 	err := r.shutdown()
 	return r.judge(), err
 }
 
-// judge has everybody read to the end of a pool that is shut down, and judges.
+// judge lets every client read to the end of a pool that is shut down, and asks the ledger.
 func (r *rig) judge() gcpool.Stats {
 	r.t.Helper()
 	for _, u := range r.users {
@@ -173,7 +173,7 @@ func (r *rig) judge() gcpool.Stats {
 		select {
 		case <-u.ended:
 		case <-time.After(patience):
-			r.t.Error("a stream has no end")
+			r.t.Error("a stream does not end")
 		}
 		u.Close()
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// noise cannot be compressed, and is more than any library buffers.
+// noise cannot be compressed, and is larger than any library's buffer.
 var noise = func() []byte {
 	p := make([]byte, 600_000)
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -21,7 +21,7 @@ var noise = func() []byte {
 	return p
 }()
 
-// events has a goroutine read what comes, so that the server never waits for room.
+// events reads everything on a goroutine, so that the server never waits for room.
 func (c *client) events() <-chan event {
 	all := make(chan event, 1000)
 	go func() {
@@ -34,7 +34,7 @@ func (c *client) events() <-chan event {
 			if err != nil {
 				return
 			}
-			if e.op != opPing { // melody's
+			if e.op != opPing { // melody sends pings
 				all <- e
 			}
 		}
@@ -52,8 +52,8 @@ func eachOpen(t *testing.T, test func(t *testing.T, lib library)) {
 	})
 }
 
-// TestPushesWaitForTheEndOfAMessage leaves a message of the library's open: pushes wait,
-// but control frames pass, until it ends.
+// TestPushesWaitForTheEndOfAMessage: the library leaves a message open. Until it ends, pushes
+// must wait, but control frames must pass.
 func TestPushesWaitForTheEndOfAMessage(t *testing.T) {
 	eachOpen(t, func(t *testing.T, lib library) {
 		h := newHost(t, lib)
@@ -94,9 +94,9 @@ func TestPushesWaitForTheEndOfAMessage(t *testing.T) {
 	})
 }
 
-// TestMessageThatNeverEnds leaves a message open for good. That harms nobody while no push
-// waits for its end; then the connection is closed after WithWriteTimeout, and the push is
-// reported.
+// TestMessageThatNeverEnds: the library leaves a message open forever.
+// That does no harm until a push waits for its end. Then the connection
+// is closed after WithWriteTimeout, and the push is reported.
 func TestMessageThatNeverEnds(t *testing.T) {
 	const timeout = 300 * time.Millisecond
 	eachOpen(t, func(t *testing.T, lib library) {
@@ -121,10 +121,10 @@ func TestMessageThatNeverEnds(t *testing.T) {
 			if took := time.Since(start); !errors.Is(u.Err, gcpool.ErrSlow) || string(u.Data) != "waits" || took < timeout {
 				t.Errorf("reported %q with %v, after %v", u.Data, u.Err, took)
 			}
-		case <-time.After(patience): // 100 times as long as it may
-			t.Fatal("the push waits for good")
+		case <-time.After(patience): // 100 times the limit
+			t.Fatal("the push waits forever")
 		}
-		for e := range all { // up to the end
+		for e := range all { // to the end
 			t.Errorf("after all that came %x %.40q", e.op, e.payload)
 		}
 		if h.conns.Connected("a") != 0 {
@@ -133,8 +133,8 @@ func TestMessageThatNeverEnds(t *testing.T) {
 	})
 }
 
-// TestMessageThatNeverEndsDelaysNobody: WithWriteTimeout is so long that whoever waited for
-// the end of the message, or for the push that does, would wait for good.
+// TestMessageThatNeverEndsDelaysNobody: WithWriteTimeout is so long that a message that waited
+// for the open message, or for the push behind it, would wait forever.
 func TestMessageThatNeverEndsDelaysNobody(t *testing.T) {
 	eachOpen(t, func(t *testing.T, lib library) {
 		t.Parallel()
@@ -163,13 +163,13 @@ func TestMessageThatNeverEndsDelaysNobody(t *testing.T) {
 	})
 }
 
-// TestMessageThatGoesOn has a message take much longer than WithWriteTimeout, and never
-// stop: that is progress, and the push that waits is written in the end.
+// TestMessageThatGoesOn: a message takes much longer than WithWriteTimeout, but never stops.
+// That is progress, so the push that waits for it is written in the end.
 func TestMessageThatGoesOn(t *testing.T) {
 	t.Parallel()
-	const timeout = 5 * time.Second // far more than a busy machine lies between two parts
+	const timeout = 5 * time.Second // far longer than a busy machine delays the next part
 	for _, lib := range libraries {
-		if lib.name != "gobwas" { // whose fragments leave when they are written
+		if lib.name != "gobwas" { // its fragments leave when they are written
 			continue
 		}
 		h := newHost(t, lib, gcpool.WithWriteTimeout(timeout))
@@ -198,8 +198,8 @@ func TestMessageThatGoesOn(t *testing.T) {
 	}
 }
 
-// TestBurstLeavesInFewWrites has 1,000 pushes wait behind a peer that does not read, and
-// counts what the process writes once it does.
+// TestBurstLeavesInFewWrites: 1,000 pushes wait behind a peer that does not read. The test
+// counts the process's writes once the peer reads.
 func TestBurstLeavesInFewWrites(t *testing.T) {
 	const burst = 1000
 	if _, ok := writes(); !ok {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// TestWireForgivesNothing shows that the parser of all other tests can fail.
+// TestWireForgivesNothing shows that the parser used by all other tests can fail.
 func TestWireForgivesNothing(t *testing.T) {
 	for name, c := range map[string]struct {
 		stream  string

@@ -10,7 +10,7 @@ import (
 	"io"
 )
 
-// errBreach is returned for what no server may send.
+// errBreach is returned for anything that a server must not send.
 var errBreach = errors.New("breach of RFC 6455")
 
 const (
@@ -24,21 +24,21 @@ const (
 	rsv1  byte = 0x40
 )
 
-// messageMost is more than any library here sends, so that a header out of place is found
-// before its payload is waited for.
+// messageMost is more than any library here sends, so that a misplaced header is noticed before
+// the client waits for its payload.
 const messageMost = 4 << 20
 
-// A wire reads what a server sends after its handshake.
+// A wire reads the stream that a server sends after its handshake.
 type wire struct {
 	in       *bufio.Reader
 	deflate  bool // permessage-deflate was agreed on
-	takeover bool // and the server keeps its context between messages
+	takeover bool // the server also keeps its context between messages
 
 	open    bool // inside a message
 	message event
-	window  []byte // the server's context: the end of what was decompressed
+	window  []byte // the server's context: the tail of the decompressed data
 	closed  bool
-	part    []byte // of a payload that did not come whole
+	part    []byte // of a payload that did not arrive whole
 }
 
 // An event is a message, or a control frame.
@@ -83,8 +83,8 @@ func (w *wire) next() (event, error) {
 	}
 }
 
-// frame returns the first byte and the payload of the next frame. Its error is io.EOF at
-// the end of the stream, if that is no breach.
+// frame returns the first byte and the payload of the next frame. Its error is io.EOF at the
+// end of the stream, unless an end there is a breach.
 func (w *wire) frame() (first byte, payload []byte, err error) {
 	first, err = w.in.ReadByte()
 	if err != nil {
@@ -145,7 +145,7 @@ func (w *wire) check(first, second byte) error {
 	return nil
 }
 
-// length returns the length of a payload, which must be in the shortest form.
+// length returns the length of a payload, which must be encoded in the shortest form.
 func (w *wire) length(second byte) (uint64, error) {
 	size, least := 0, uint64(0)
 	switch second {
@@ -193,7 +193,7 @@ func (w *wire) inflate(p []byte) ([]byte, error) {
 	return p, nil
 }
 
-// inside is the error of a read inside a frame.
+// inside returns the error of a read inside a frame, where the stream must not end.
 func inside(err error) error {
 	if err == io.EOF {
 		return io.ErrUnexpectedEOF

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// writes returns how many times this process has called write, where the system tells
-// (proc_pid_io(5)).
+// writes returns how many times this process has called write, if the
+// system reports it (proc_pid_io(5)).
 func writes() (n int, ok bool) {
 	b, err := os.ReadFile("/proc/self/io")
 	if err != nil {

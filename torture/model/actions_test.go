@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Register registers a pool, or one that there is.
+// Register registers a new pool, or one that already exists.
 func (m *machine) Register(t *rapid.T) {
 	name := rapid.SampledFrom(names).Draw(t, "name")
 	overflow := gcpool.Overflow(rapid.IntRange(0, 2).Draw(t, "overflow"))
@@ -33,7 +33,7 @@ func (m *machine) Register(t *rapid.T) {
 	m.settle(step)
 }
 
-// Start starts, also when it has.
+// Start calls Start, even if it has been called before.
 func (m *machine) Start(t *rapid.T) {
 	m.world.pool.Start()
 	for _, p := range m.pools {
@@ -45,7 +45,7 @@ func (m *machine) Start(t *rapid.T) {
 	m.settle(step)
 }
 
-// Connect connects a user, who may be connected.
+// Connect connects a user, who may already be connected.
 func (m *machine) Connect(t *rapid.T) {
 	p, u := m.where(t)
 	k := kind(rapid.IntRange(0, 2).Draw(t, "kind"))
@@ -53,11 +53,11 @@ func (m *machine) Connect(t *rapid.T) {
 	hub := k == raw && rapid.Bool().Draw(t, "hub")
 	if m.closed {
 		if k != raw {
-			t.Skip("the server may be anywhere")
+			t.Skip("the server's state depends on chance")
 		}
 		c, err := m.world.connect(p.name, u.id, raw, false, hub)
 		expect(t, "ConnPool.Add", err, gcpool.ErrClosed)
-		c.client.Close() // it has been left alone
+		c.client.Close() // Add leaves a connection that it refuses open
 		c.over = true
 		return
 	}
@@ -68,7 +68,7 @@ func (m *machine) Connect(t *rapid.T) {
 	m.settle(takes)
 }
 
-// AddAgain adds the connection that a user has.
+// AddAgain adds the connection that a user already has.
 func (m *machine) AddAgain(t *rapid.T) {
 	p, u := m.connected(t, func(*conn) bool { return true })
 	var err error
@@ -76,7 +76,7 @@ func (m *machine) AddAgain(t *rapid.T) {
 	expect(t, "ConnPool.Add", err, nil)
 }
 
-// Wrong calls with arguments that are refused.
+// Wrong makes calls whose arguments must be refused.
 func (m *machine) Wrong(t *rapid.T) {
 	p := m.some(t)
 	conns, stream := m.world.pool.GetConn(p.name), m.world.pool.GetStream(p.name)
@@ -89,7 +89,7 @@ func (m *machine) Wrong(t *rapid.T) {
 	expect(t, "Broadcast without a pool", none.Broadcast(nil), gcpool.ErrNotRegistered)
 }
 
-// DelConn deletes a connection, or one that is not any more.
+// DelConn removes a connection with DelConn; it may be one that has already been removed.
 func (m *machine) DelConn(t *rapid.T) {
 	if len(m.world.conns) == 0 {
 		t.Skip("no connection")
@@ -115,7 +115,7 @@ func (m *machine) DelConn(t *rapid.T) {
 // errUnwanted is what Get's function returns.
 var errUnwanted = errors.New("unwanted")
 
-// GetFails has Get remove a connection.
+// GetFails makes Get remove a connection.
 func (m *machine) GetFails(t *rapid.T) {
 	p, u := m.connected(t, func(*conn) bool { return true })
 	takes := closing(u)
@@ -125,13 +125,13 @@ func (m *machine) GetFails(t *rapid.T) {
 	m.settle(takes)
 }
 
-// Leave has a peer close its connection.
+// Leave makes a peer close its connection.
 func (m *machine) Leave(t *rapid.T) {
 	p, u := m.connected(t, func(c *conn) bool { return !c.gone && !c.choked })
 	c := u.conn
 	c.client.Close()
 	switch {
-	case (c.kind == raw || c.hold) && !p.started: // how much of what waits it fails is chance
+	case (c.kind == raw || c.hold) && !p.started: // how many waiting messages it fails depends on chance
 		c.deleted = true
 		p.remove(u, gcpool.ErrDeleted, time.Now())
 		m.world.pool.GetConn(p.name).DelConn(c.id, c.added)
@@ -145,7 +145,7 @@ func (m *machine) Leave(t *rapid.T) {
 	}
 }
 
-// Release has a handler end whose connection has, or not wait when it will.
+// Release lets a handler end: at once if its connection has ended, or else as soon as it does.
 func (m *machine) Release(t *rapid.T) {
 	held := m.held()
 	if len(held) == 0 {
@@ -154,7 +154,7 @@ func (m *machine) Release(t *rapid.T) {
 	m.release(held[rapid.IntRange(0, len(held)-1).Draw(t, "held")])
 }
 
-// held returns the connections whose handlers wait, or will.
+// held returns the connections whose handlers wait to be released, or will.
 func (m *machine) held() (held []*conn) {
 	for _, c := range m.world.conns {
 		if c.hold && !m.pools[c.pool].chance {
@@ -169,13 +169,13 @@ func (m *machine) release(c *conn) {
 	u := p.user(c.id)
 	takes := closing(u)
 	c.free()
-	if c.over || c.gone { // else it reads still
+	if c.over || c.gone { // otherwise it is still reading
 		p.del(u, caller{adder: c.adder}, time.Now())
 	}
 	m.settle(takes)
 }
 
-// Choke has a peer stop reading.
+// Choke makes a peer stop reading.
 func (m *machine) Choke(t *rapid.T) {
 	_, u := m.connected(t, func(c *conn) bool { return !c.gone && !c.choked })
 	if !m.started {
@@ -185,7 +185,7 @@ func (m *machine) Choke(t *rapid.T) {
 	u.conn.server.Choke(true)
 }
 
-// Resume has it read again.
+// Resume lets it read again.
 func (m *machine) Resume(t *rapid.T) {
 	p, u := m.connected(t, func(c *conn) bool { return c.choked })
 	u.conn.choked = false
@@ -202,7 +202,7 @@ func (m *machine) Sleep(t *rapid.T) {
 	m.settle(time.Duration(rapid.IntRange(1, 40).Draw(t, "steps")) * step)
 }
 
-// Shutdown ends it all.
+// Shutdown shuts the pool down, but only one time in ten.
 func (m *machine) Shutdown(t *rapid.T) {
 	if rapid.IntRange(0, 9).Draw(t, "really") > 0 {
 		t.Skip("not yet")

@@ -8,15 +8,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// An adder is a goroutine that adds connections: a handler, which adds its own, or the
-// hub, which adds some of anybody. It carries out calls, and so does a goroutine that it
-// has started.
+// An adder is a goroutine that adds connections: a handler, which adds its own, or the hub, which
+// adds some of every user. Both the adder and a goroutine that it has started carry out calls.
 type adder struct {
-	own  chan func() // nil if it is busy reading
+	own  chan func() // nil while it is busy reading
 	pump chan func()
 }
 
-// newAdder returns an adder that does nothing but carry out calls.
+// newAdder returns an adder that only carries out calls.
 func newAdder() *adder {
 	a := &adder{own: make(chan func())}
 	started := make(chan bool)
@@ -29,7 +28,7 @@ func newAdder() *adder {
 	return a
 }
 
-// start is called on the adder's goroutine.
+// start must be called on the adder's goroutine.
 func (a *adder) start() {
 	a.pump = make(chan func())
 	go carryOut(a.pump)
@@ -47,14 +46,14 @@ func carryOut(calls chan func()) {
 	}
 }
 
-// A caller is a goroutine that calls Del: an adder, one that an adder has started, or a
+// A caller is a goroutine that calls Del: an adder, a goroutine that an adder has started, or a
 // stranger, whose adder is nil.
 type caller struct {
 	*adder
 	pump bool
 }
 
-// do has it make a call. The strangers' goroutine is that of the test.
+// do makes the caller carry out a call. A stranger's call runs on the test's goroutine.
 func (c caller) do(call func()) {
 	calls := (chan func())(nil)
 	switch {
@@ -74,7 +73,7 @@ func (c caller) do(call func()) {
 	<-done
 }
 
-// del is Del by a caller, and reports what it returns.
+// del models Del by a caller, and returns what Del must return.
 func (p *pool) del(u *user, by caller, now time.Time) bool {
 	if u.speaks(by) && u.conn != nil {
 		p.remove(u, gcpool.ErrDeleted, now)
@@ -83,11 +82,11 @@ func (p *pool) del(u *user, by caller, now time.Time) bool {
 	return false
 }
 
-// rememberedConns is of how many connections of an id the pool remembers at least who
-// added them; of older ones, those whose adders have not called Del since.
+// rememberedConns is the number of an id's newest connections whose adders the pool remembers.
+// Of older connections, it remembers adders that have not called Del since.
 const rememberedConns = 16
 
-// remember remembers that c was added.
+// remember records that c was added.
 func (u *user) remember(c *conn) {
 	u.added = slices.DeleteFunc(u.added, func(old *conn) bool { return old.deleted && old.adder == c.adder })
 	older := max(0, len(u.added)-rememberedConns+1)
@@ -95,16 +94,16 @@ func (u *user) remember(c *conn) {
 	u.added = append(append(kept, u.added[older:]...), c)
 }
 
-// leave says that c is its id's no more. Its handler, if it is not held, calls Del.
+// leave records that c is no longer its id's connection. Its handler, unless it is held, calls Del.
 func (c *conn) leave() {
 	c.over = true
 	c.deleted = c.deleted || c.kind != raw && !c.hold
 }
 
-// speaks notes that by calls Del, and reports whether it may remove the connection that u
-// has. Who has added one connection of u, since it last called Del, may remove that and no
-// other. Who has added several may remove any, but those that it has started none; and
-// strangers may remove any.
+// speaks records that by calls Del, and reports whether by may remove the connection that u
+// has. An adder with one connection of u since its last Del may remove that connection and no
+// other, and so may a goroutine that it started. An adder with several may remove any, but the
+// goroutines that it started may remove none. Strangers may remove any.
 func (u *user) speaks(by caller) bool {
 	added, since := false, []*conn(nil)
 	for _, c := range u.added {
@@ -125,20 +124,20 @@ func (u *user) speaks(by caller) bool {
 	return len(since) > 1 && !by.pump
 }
 
-// DelByAStranger deletes a user, who may be away.
+// DelByAStranger makes a stranger delete a user, who may be away.
 func (m *machine) DelByAStranger(t *rapid.T) {
 	p, u := m.where(t)
 	m.del(t, p, u, caller{})
 }
 
-// DelByTheHub deletes a user, whom the hub may have added or not.
+// DelByTheHub makes the hub delete a user, whether or not the hub has added that user.
 func (m *machine) DelByTheHub(t *rapid.T) {
 	p, u := m.where(t)
 	m.del(t, p, u, caller{m.world.hub, rapid.Bool().Draw(t, "pump")})
 }
 
-// DelByAHandler has the handler of a connection call Del, which may be its id's or not, or
-// a goroutine that the handler has started.
+// DelByAHandler makes a handler, or a goroutine that it started, call Del. The handler's
+// connection may or may not still be its id's.
 func (m *machine) DelByAHandler(t *rapid.T) {
 	var all []*conn
 	for _, c := range m.world.conns {
@@ -164,7 +163,7 @@ func (m *machine) del(t *rapid.T, p *pool, u *user, by caller) {
 	m.settle(takes)
 }
 
-// Kick deletes a user, who may be away, whoever calls.
+// Kick kicks a user, who may be away. It does not matter who calls.
 func (m *machine) Kick(t *rapid.T) {
 	p, u := m.where(t)
 	takes := closing(u)

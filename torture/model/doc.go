@@ -1,6 +1,6 @@
-// Package model compares gcpool with a simple model. A state machine draws at
-// random what the application, its peers and time do. After each step it
-// compares what can be seen of the library with what the model says.
+// Package model compares gcpool with a simple model. A state machine draws at random what the
+// application, its peers and time do. After each step it compares everything that can be seen
+// of the library with the model.
 //
 //	go test -rapid.checks=10000 ./torture/model
 //

@@ -21,19 +21,19 @@ var (
 	ids   = []string{"a", "b", "c"}
 )
 
-// A machine does the same to the library and to the model.
+// A machine does the same things to the library and to the model.
 type machine struct {
 	world   *world
 	pools   map[string]*pool
 	started bool
 	closed  bool
 	outcome error // of Shutdown
-	count   int   // messages that were made
+	count   int   // messages made so far
 }
 
-// often are the actions that are drawn more often than others, and how much. rapid fails
-// when it has drawn 100 in a row that are not possible; Register, Start and Sleep always
-// are.
+// often lists the actions that are drawn more often than others, and
+// how much more often. rapid fails if it has drawn 100 impossible
+// actions in a row; Register, Start and Sleep are always possible.
 var often = map[string]int{"Connect": 3, "Push": 6, "Deliver": 2, "Choke": 4, "Resume": 2, "Register": 2, "Sleep": 4}
 
 func TestModel(t *testing.T) {
@@ -58,7 +58,7 @@ func TestModel(t *testing.T) {
 	})
 }
 
-// setting sets a flag of rapid's, unless it has been.
+// setting sets a flag of rapid, unless the command line has set it.
 func setting(t *testing.T, name, value string) {
 	if f := flag.Lookup(name); f.Value.String() == f.DefValue {
 		if err := f.Value.Set(value); err != nil {
@@ -67,10 +67,9 @@ func setting(t *testing.T, name, value string) {
 	}
 }
 
-// bubble runs f on simulated time. A panic, which is how rapid ends a case, is
-// passed on to the goroutine that rapid waits for it on; from a line of its own if it
-// tells that a case cannot be, or has nothing left to do, for rapid tells failures apart
-// by their lines.
+// bubble runs f in simulated time. rapid ends a case by a panic, so bubble passes a panic on to the
+// goroutine on which rapid waits for it. rapid tells failures apart by their lines, so a panic that
+// means an impossible case, or a case with nothing left to do, is passed on from a line of its own.
 func bubble(t *testing.T, f func()) {
 	var thrown any
 	synctest.Test(t, func(*testing.T) {
@@ -85,8 +84,7 @@ func bubble(t *testing.T, f func()) {
 	}
 }
 
-// settle lets time pass until the library is quiet and the clock at a multiple of
-// step, and for d at least.
+// settle lets at least d pass, until the library is quiet and the clock is at a multiple of step.
 func (m *machine) settle(d time.Duration) {
 	now := time.Now()
 	time.Sleep(now.Add(d + step - 1).Truncate(step).Sub(now))
@@ -98,7 +96,7 @@ func (m *machine) settle(d time.Duration) {
 	}
 }
 
-// some draws a pool that is registered.
+// some draws a registered pool.
 func (m *machine) some(t *rapid.T) *pool {
 	all := m.registered(false)
 	if len(all) == 0 {
@@ -107,7 +105,7 @@ func (m *machine) some(t *rapid.T) *pool {
 	return m.pools[rapid.SampledFrom(all).Draw(t, "pool")]
 }
 
-// where draws a pool and a user of it, mostly one who is connected.
+// where draws a pool and a user of it, who is mostly connected.
 func (m *machine) where(t *rapid.T) (*pool, *user) {
 	suits := func(*conn) bool { return true }
 	if len(m.places(suits)) > 0 && rapid.IntRange(0, 3).Draw(t, "connected") > 0 {
@@ -123,7 +121,7 @@ type place struct {
 	u *user
 }
 
-// places returns where there are connections that suit.
+// places returns all places whose connection suits.
 func (m *machine) places(suits func(c *conn) bool) (all []place) {
 	for _, name := range names {
 		for _, id := range ids {
@@ -145,7 +143,7 @@ func (m *machine) connected(t *rapid.T, suits func(c *conn) bool) (*pool, *user)
 	return at.p, at.u
 }
 
-// expect compares an error.
+// expect compares an error with the expected one.
 func expect(t *rapid.T, what string, got, want error) {
 	t.Helper()
 	if want == nil && got != nil || !errors.Is(got, want) {
@@ -153,9 +151,9 @@ func expect(t *rapid.T, what string, got, want error) {
 	}
 }
 
-// closing is how long a connection takes to close: a second, if the close frame, or a
-// write under way before it, has to be waited for. Without Upgrade it takes half a second if the
-// handler does not return.
+// closing returns how long a connection may take to close: about a second
+// if the pool must wait for the close frame, or for a write before it.
+// Without Upgrade it takes half a second if the handler does not return.
 func closing(u *user) time.Duration {
 	switch c := u.conn; {
 	case c == nil, c.kind == raw, !c.choked && c.kind != plain:
@@ -166,7 +164,7 @@ func closing(u *user) time.Duration {
 	return 3 * patience / 2
 }
 
-// Check compares all that can be seen.
+// Check compares everything that can be seen.
 func (m *machine) Check(t *rapid.T) {
 	synctest.Wait()
 	for _, c := range m.world.conns {
@@ -200,8 +198,7 @@ func (m *machine) Check(t *rapid.T) {
 	}
 }
 
-// registered returns the names of the pools, with those that are left alone or
-// without.
+// registered returns the names of the pools, with or without those that are left alone.
 func (m *machine) registered(alone bool) (all []string) {
 	for _, name := range names {
 		if p := m.pools[name]; p != nil && (alone || !p.chance) {
@@ -212,7 +209,7 @@ func (m *machine) registered(alone bool) (all []string) {
 }
 
 func (m *machine) checkStats(t *rapid.T, p *pool, got gcpool.Stats) {
-	want := got // what the model does not know of, as it is
+	want := got // what the model does not know is not compared
 	want.Connections = 0
 	for _, u := range p.users {
 		if u.conn != nil {
@@ -240,7 +237,7 @@ func (m *machine) checkStats(t *rapid.T, p *pool, got gcpool.Stats) {
 		}
 	}
 	if stream.Len() != line || stream.Cap() != bufferSize || stream.Name() != p.name || conns.Name() != p.name {
-		t.Fatalf("in stream %q, of %d, stand %d ids, want %d", stream.Name(), stream.Cap(), stream.Len(), line)
+		t.Fatalf("in stream %q, of %d, %d ids wait, want %d", stream.Name(), stream.Cap(), stream.Len(), line)
 	}
 }
 
@@ -277,7 +274,7 @@ func (m *machine) checkUsers(t *rapid.T, p *pool) {
 	}
 }
 
-// message makes a new one, of a size that may be too large.
+// message makes a new message, whose size may be too large.
 func (m *machine) message(t *rapid.T, id string) *message {
 	m.count++
 	data := fmt.Sprintf("%04d", m.count)
@@ -285,7 +282,7 @@ func (m *machine) message(t *rapid.T, id string) *message {
 	return &message{id: id, data: data + strings.Repeat("x", n-len(data)), outcome: errNone}
 }
 
-// context draws one that ends soon, or not.
+// context draws a context, which may end soon.
 func (m *machine) context(t *rapid.T, soon bool) (context.Context, context.CancelFunc, bool) {
 	if !soon && rapid.Bool().Draw(t, "no deadline") {
 		return context.Background(), func() {}, false

@@ -11,22 +11,22 @@ import (
 func (p *pool) keep(u *user, now time.Time, all ...*message) {
 	for _, m := range all {
 		p.mail = append(p.mail, mailed{u, m, now.Add(ttl)})
-		if m.deliver { // waits no longer
+		if m.deliver { // Deliver stops waiting
 			m.deliver, m.outcome = false, gcpool.ErrKept
 		}
 	}
 	p.trim(now)
 }
 
-// trim has the oldest mail give way. Of their users, it is the first message
-// that goes.
+// trim makes the oldest mail give way. The message that goes is the
+// first one of the user who has the oldest mail.
 func (p *pool) trim(now time.Time) {
 	for len(p.mail) > 0 && (p.over(nil) || !now.Before(p.mail[0].expires)) {
 		p.giveWay(gcpool.ErrExpired)
 	}
 }
 
-// over reports whether the mailbox is too full, with more or without.
+// over reports whether the mailbox, together with more, is too full.
 func (p *pool) over(more []*message) bool {
 	n := 0
 	for _, l := range p.mail {

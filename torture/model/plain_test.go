@@ -8,8 +8,8 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// The options of every pool. The times fall between those at which the machine
-// acts and looks, which are multiples of step.
+// The options of every pool. Their times fall between the times at which the machine acts and
+// checks, which are multiples of step.
 const (
 	step         = 100 * time.Millisecond
 	short        = 40 * time.Millisecond // how long a context lasts
@@ -21,18 +21,18 @@ const (
 	patience     = time.Second
 )
 
-// A pool is what is known of a pool by name. Its method names are the words of
-// the library's documentation.
+// A pool is what the model knows of a pool. Its method names are
+// taken from the library's documentation.
 type pool struct {
 	name     string
 	overflow gcpool.Overflow
 	mailbox  bool
 	started  bool
-	chance   bool // what is in the mailbox depends on chance: the pool is left alone
+	chance   bool // the mailbox's content depends on chance, so the pool is left alone
 	users    map[string]*user
-	places   int // taken of the buffer before Start
+	places   int // places taken in the buffer before Start
 	mail     []mailed
-	stats    gcpool.Stats // but for what waits
+	stats    gcpool.Stats // without the messages that wait
 	reports  map[string][]string
 	presence map[string][]bool
 }
@@ -41,17 +41,17 @@ type pool struct {
 type user struct {
 	id    string
 	conn  *conn
-	queue []*message // what waits; of a choked connection, the first is being written
-	line  bool       // stands in the stream, before Start
-	since time.Time  // of the write
-	added []*conn    // of whose adders it is remembered that they are
+	queue []*message // waiting messages; if the connection is choked, the first is being written
+	line  bool       // waits in the stream, before Start
+	since time.Time  // when the write began
+	added []*conn    // the connections whose adders are remembered
 }
 
 // A message is one payload.
 type message struct {
-	id      string // empty for a broadcast
+	id      string // empty for a Broadcast
 	data    string
-	deliver bool  // Deliver waits for it
+	deliver bool  // a Deliver waits for it
 	outcome error // for Deliver; errNone until there is one
 }
 
@@ -76,7 +76,7 @@ func (p *pool) user(id string) *user {
 	return p.users[id]
 }
 
-// held is how many bytes wait.
+// held returns how many bytes wait.
 func (u *user) held() (n int) {
 	for _, m := range u.queue {
 		n += len(m.data)
@@ -84,7 +84,7 @@ func (u *user) held() (n int) {
 	return n
 }
 
-// wait returns how long Add waits for room for so many bytes.
+// wait returns how long Add waits for room for n bytes.
 func (u *user) wait(n int, now time.Time) time.Duration {
 	if u.conn == nil || !u.conn.choked || u.held()+n <= outboxBytes {
 		return 0
@@ -92,7 +92,8 @@ func (u *user) wait(n int, now time.Time) time.Duration {
 	return max(0, patience-now.Sub(u.since))
 }
 
-// early accepts m for u before Start: it waits for that, but behind what is in the mailbox.
+// early accepts m for u before Start. The message waits for Start, or
+// behind the mail of a user who has some.
 func (p *pool) early(u *user, m *message, now time.Time) {
 	p.stats.Accepted++
 	behind := u.conn == nil && len(u.queue) > 0 && p.isMail(u.queue[0])
@@ -115,7 +116,7 @@ func (p *pool) push(u *user, m *message, now time.Time) {
 		p.fail(u, m, gcpool.ErrNotConnected)
 	case c.choked:
 		p.pushChoked(u, m, now)
-	case c.gone && c.kind == plain: // x/net does not tell whether anything went
+	case c.gone && c.kind == plain: // x/net does not report how much was written
 		p.fail(u, m, gcpool.ErrNotConnected)
 		p.remove(u, gcpool.ErrNotConnected, now)
 	case c.gone:
@@ -130,7 +131,7 @@ func (p *pool) push(u *user, m *message, now time.Time) {
 func (p *pool) pushChoked(u *user, m *message, now time.Time) {
 	fits := func() bool { return u.held()+len(m.data) <= outboxBytes }
 	if p.overflow == gcpool.DropOldest {
-		for !fits() && len(u.queue) > 1 && len(u.queue[0].data)+len(m.data) <= outboxBytes { // else nothing that gives way makes room
+		for !fits() && len(u.queue) > 1 && len(u.queue[0].data)+len(m.data) <= outboxBytes { // otherwise no message that gives way would make enough room
 			p.fail(u, u.queue[1], gcpool.ErrSlow)
 			u.queue = append(u.queue[:1:1], u.queue[2:]...)
 		}
@@ -148,7 +149,7 @@ func (p *pool) pushChoked(u *user, m *message, now time.Time) {
 	}
 }
 
-// write has m reach u's peer.
+// write delivers m to u's peer.
 func (p *pool) write(u *user, m *message) {
 	p.stats.Written++
 	p.stats.WrittenBytes += uint64(len(m.data))
@@ -183,7 +184,7 @@ func (p *pool) add(u *user, c *conn, now time.Time) {
 	} else {
 		p.stats.Takeovers++
 		old.leave()
-		if old.choked && len(u.queue) > 0 && old.kind == plain { // x/net does not tell whether anything went
+		if old.choked && len(u.queue) > 0 && old.kind == plain { // x/net does not report how much was written
 			p.fail(u, u.queue[0], gcpool.ErrNotConnected)
 			u.queue = u.queue[1:]
 		}
@@ -200,7 +201,7 @@ func (p *pool) add(u *user, c *conn, now time.Time) {
 	u.line = !p.started && (u.line || len(u.queue) > 0)
 }
 
-// remove takes u's connection away, for a reason.
+// remove takes u's connection away for a reason.
 func (p *pool) remove(u *user, reason error, now time.Time) {
 	c, all := u.conn, u.queue
 	u.conn, u.queue = nil, nil
@@ -223,8 +224,9 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 		return
 	}
 	u.queue = all
-	// What was being written comes back before or after some give way, and on a WebSocket,
-	// whose write has a second, with a time of its own.
+	// Chance decides whether the message that was being written comes
+	// back before or after others give way. On a WebSocket, whose write
+	// has a second to end, it also decides when the message expires.
 	if wrote && (c.kind != raw && reason != gcpool.ErrSlow || p.over(append(writing, all...))) {
 		p.chance = true
 	}
@@ -233,8 +235,8 @@ func (p *pool) remove(u *user, reason error, now time.Time) {
 	p.keep(u, now, writing...)
 }
 
-// drain decides what was added before Start. Of several users who are away, it may be any
-// whose messages are the older ones in the mailbox.
+// drain decides the outcome of what was added before Start. If several users are away, it
+// depends on chance whose messages are older in the mailbox.
 func (p *pool) drain(now time.Time) {
 	if p.started {
 		return
@@ -265,7 +267,7 @@ func (p *pool) drain(now time.Time) {
 	}
 }
 
-// advance has happen what time brings until now.
+// advance makes everything happen that time brings until now.
 func (p *pool) advance(now time.Time) {
 	for {
 		var slow *user
@@ -285,7 +287,7 @@ func (p *pool) advance(now time.Time) {
 	}
 }
 
-// shutdown is Shutdown that has until then, and returns its error.
+// shutdown models a Shutdown that lasts until end at most, and returns its error.
 func (p *pool) shutdown(now, end time.Time) (err error) {
 	p.mailbox = false
 	for len(p.mail) > 0 {
@@ -304,7 +306,7 @@ func (p *pool) shutdown(now, end time.Time) (err error) {
 	return err
 }
 
-// waiting are the messages that have no outcome.
+// waiting returns the number and size of the messages without an outcome.
 func (p *pool) waiting() (n, bytes int) {
 	for _, u := range p.users {
 		n += len(u.queue)

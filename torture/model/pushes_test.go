@@ -18,11 +18,11 @@ func (m *machine) Push(t *rapid.T) {
 	refused := m.push(p, u, msg, soon)
 	buf := []byte(msg.data)
 	expect(t, "Add", m.world.pool.GetStream(p.name).AddContext(ctx, u.id, buf), refused)
-	clear(buf) // which is ours
+	clear(buf) // buf belongs to the caller
 	m.settle(step)
 }
 
-// Deliver pushes a message and waits for what becomes of it.
+// Deliver pushes a message and waits for its outcome.
 func (m *machine) Deliver(t *rapid.T) {
 	p, u := m.where(t)
 	msg := m.message(t, u.id)
@@ -45,7 +45,7 @@ func (m *machine) Deliver(t *rapid.T) {
 	m.settle(step)
 }
 
-// push is what becomes of a message that is added, if it is not refused.
+// push models the push of a message, and returns an error if it is refused.
 func (m *machine) push(p *pool, u *user, msg *message, soon bool) (refused error) {
 	now := time.Now()
 	wait := u.wait(len(msg.data), now)
@@ -66,8 +66,8 @@ func (m *machine) push(p *pool, u *user, msg *message, soon bool) (refused error
 	return nil
 }
 
-// Broadcast pushes a message to all. Of two that do not read, or whose peers have gone, it may
-// be either whose messages are the older ones in the mailbox.
+// Broadcast pushes a message to all. If several peers do not read or have gone, it depends on
+// chance whose messages are older in the mailbox.
 func (m *machine) Broadcast(t *rapid.T) {
 	p := m.some(t)
 	var to []*user
@@ -105,7 +105,7 @@ func (m *machine) Broadcast(t *rapid.T) {
 	m.settle(step)
 }
 
-// spread gives msg to each, when there is room.
+// spread gives msg to each user once there is room.
 func (m *machine) spread(p *pool, to []*user, msg *message, now time.Time) {
 	wait := func(u *user) time.Duration { return u.wait(len(msg.data), now) }
 	slices.SortStableFunc(to, func(a, b *user) int { return int(wait(a) - wait(b)) })

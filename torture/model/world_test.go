@@ -20,7 +20,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// kind is what a connection is.
+// kind is the kind of a connection.
 type kind int
 
 const (
@@ -31,21 +31,21 @@ const (
 
 func (k kind) String() string { return [...]string{"raw", "plain", "upgraded"}[k] }
 
-// A conn is one connection, and what the model knows of it.
+// A conn is one connection, with what the model knows of it.
 type conn struct {
 	kind    kind
 	pool    string
 	id      string
 	adder   *adder
 	choked  bool     // the peer does not read
-	gone    bool     // the peer has closed it, and the library does not know
+	gone    bool     // the peer has closed it, but the library does not know
 	hold    bool     // its handler does not end before it is released
-	over    bool     // it is its id's no more
-	deleted bool     // who added it has called Del since, or one that it has started
-	want    []string // what its peer is to have received
+	over    bool     // no longer its id's connection
+	deleted bool     // its adder, or a goroutine that the adder started, has called Del since
+	want    []string // what its peer must have received
 
-	added   net.Conn      // what the pool was given
-	server  *fault.Conn   // under that
+	added   net.Conn      // the connection that the pool was given
+	server  *fault.Conn   // the connection under added
 	client  *fault.Conn   // the peer's end
 	release chan struct{} // closed to release the handler
 	ready   chan struct{} // closed when Add has returned
@@ -121,7 +121,7 @@ func (w *world) undelivered(u gcpool.Undelivered) {
 	defer w.mu.Unlock()
 	k := [2]string{u.Pool, u.ID}
 	reason := u.Err
-	if errors.Is(reason, gcpool.ErrNotConnected) { // it tells more
+	if errors.Is(reason, gcpool.ErrNotConnected) { // the reported error wraps it with details
 		reason = gcpool.ErrNotConnected
 	}
 	w.reports[k] = append(w.reports[k], string(u.Data)+": "+reason.Error())
@@ -162,7 +162,7 @@ func (w *world) connect(pool, id string, k kind, hold, hub bool) (*conn, error) 
 	return c, nil
 }
 
-// hello is the original's handler, but that it may end late.
+// hello is the original's handler, except that it may end late.
 func (w *world) hello(ws *websocket.Conn) {
 	var n int
 	fmt.Sscan(ws.Request().FormValue("n"), &n)
@@ -226,7 +226,7 @@ func (c *conn) readLines() {
 	}
 }
 
-// received returns what came, and how it ended.
+// received returns what arrived, and how the connection ended.
 func (c *conn) received() ([]string, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// beat is how often the director looks.
+// beat is how often the director acts.
 const beat = 50 * time.Millisecond
 
 // errUnwanted is what Get's function returns to have a connection removed.
@@ -20,8 +20,8 @@ type stall struct {
 	until   time.Time
 }
 
-// direct has users reconnect, 5 % a second, and stop reading, 10 % at any time,
-// and now and then the server remove one.
+// direct makes users reconnect, 5 % a second, and stop reading, 10 % at any time. Now and then
+// it makes the server remove a connection.
 func (s *soak) direct() {
 	rnd := rand.New(rand.NewPCG(s.seed, 1<<32))
 	tick := time.NewTicker(beat)
@@ -46,7 +46,7 @@ func (s *soak) direct() {
 	}
 }
 
-// reconnect tells the user to, unless it has been told already.
+// reconnect tells the user to reconnect, unless it has already been told to.
 func (u *user) reconnect(how order) {
 	select {
 	case u.orders <- how:
@@ -54,7 +54,7 @@ func (u *user) reconnect(how order) {
 	}
 }
 
-// remove has the server remove the user's connection, in one of its ways.
+// remove makes the server remove the user's connection, in one of several ways.
 func (u *user) remove(way int) {
 	c := u.lane.conns
 	switch way {
@@ -71,8 +71,8 @@ func (u *user) remove(way int) {
 	}
 }
 
-// stall ends the stalls whose time has come: the user reads on, or reconnects.
-// Then it begins others, so that one user in ten is stalled.
+// stall ends the stalls whose time has come: the user goes on reading, or reconnects. Then it
+// begins new ones, so that one user in ten is stalled.
 func (s *soak) stall(stalls []stall, rnd *rand.Rand) []stall {
 	now := time.Now()
 	kept := stalls[:0]
@@ -81,7 +81,7 @@ func (s *soak) stall(stalls []stall, rnd *rand.Rand) []stall {
 		case now.Before(st.until) && st.session == st.user.session():
 			kept = append(kept, st)
 		case rnd.IntN(2) == 0:
-			st.user.reconnect(order(rnd.IntN(int(reconnect)))) // which opens the gate, if need be
+			st.user.reconnect(order(rnd.IntN(int(reconnect)))) // which opens the gate, if necessary
 		default:
 			st.session.gate.set(true)
 		}

@@ -33,7 +33,7 @@ func (g *gate) set(open bool) {
 	g.change.Broadcast()
 }
 
-// shut reports whether g is.
+// shut reports whether g is shut.
 func (g *gate) shut() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -59,7 +59,7 @@ func (g *gate) Close() error {
 	return g.Conn.Close()
 }
 
-// broken reports whether err is how a connection may end that was closed or reset.
+// broken reports whether err is a normal end of a connection that was closed or reset.
 func broken(err error) bool {
 	return !errors.Is(err, peer.ErrProtocol) && (errors.Is(err, net.ErrClosed) ||
 		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE))

@@ -14,16 +14,16 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// libraries are handlers that speak WebSocket with a library other than x/net, by path.
+// libraries returns handlers that use a WebSocket library other than x/net, by their paths.
 func (s *soak) libraries() map[string]http.HandlerFunc {
 	return map[string]http.HandlerFunc{"/gorilla": s.gorilla, "/coder": s.coder, "/gws": s.gws, "/gobwas": s.gobwas}
 }
 
-// paths are where half of the users go.
+// paths are the paths for half of the users.
 var paths = []string{"/gorilla", "/coder", "/gws", "/gobwas"}
 
-// enter adds the connection under r on behalf of the user who called, and returns what
-// removes it, nil if nobody has called, or if Shutdown has begun meanwhile.
+// enter adds the connection under r for the user who called. It returns a function that removes
+// the connection, or nil if no user has called or Shutdown has begun.
 func (s *soak) enter(r *http.Request) (leave func()) {
 	c := s.answer(r.FormValue("n"))
 	if c == nil {
@@ -82,8 +82,8 @@ func (s *soak) gobwas(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// gws returns at once, and has the connection removed in OnClose, which gws calls after it
-// has closed it.
+// gws returns at once. The connection is removed in OnClose, which
+// gws calls after it has closed the connection.
 func (s *soak) gws(w http.ResponseWriter, r *http.Request) {
 	conn, err := gws.NewUpgrader(&events{}, nil).Upgrade(w, r)
 	if err != nil {

@@ -1,11 +1,11 @@
-// Soak lets gcpool serve thousands of real connections at full speed, while the
-// peers stop reading, leave and come back. It judges every message, what the
-// process holds, and what gcpool leaves behind.
+// Soak lets gcpool serve thousands of real connections at full speed, while the peers stop
+// reading, leave and come back. It judges every message, the resources that the process holds,
+// and whatever gcpool leaves behind.
 //
 //	go run ./torture/soak -for 60s
 //
-// It exits with 1 if a promise was broken, and with 2 if it was called wrongly.
-// An interrupt ends it early, with a verdict.
+// It exits with 1 if a promise was broken, and with 2 if its arguments were wrong. An interrupt
+// ends it early, with a verdict.
 package main
 
 import (
@@ -33,11 +33,11 @@ type settings struct {
 	conns  int
 	length time.Duration
 	seed   uint64
-	ending time.Duration // for what may end late
-	meddle func(s *soak) // a test's own fault, when producers and users have ended; nil is none
+	ending time.Duration // how long things may take to end
+	meddle func(s *soak) // a test's own fault, once producers and users have ended; nil for none
 }
 
-// run is the program; it returns the exit code.
+// run is the whole program; it returns the exit code.
 func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	set, err := parse(args, out)
 	switch {
@@ -87,7 +87,7 @@ func parse(args []string, out io.Writer) (settings, error) {
 	case set.length < time.Second:
 		return set, fmt.Errorf("-for %v: at least a second", set.length)
 	}
-	// Each connection has two ends here, and for a moment a successor.
+	// Each connection has both ends in this process, and at times a successor.
 	if need, limit := 5*set.conns/2+200, descriptors(); need > limit {
 		return set, fmt.Errorf("-conns %d: that takes %d descriptors, and the limit is %d", set.conns, need, limit)
 	}

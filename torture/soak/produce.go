@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	producers = 2                    // of each lane, besides the one who delivers
-	burst     = 250                  // messages, at most
-	waits     = 5 * time.Millisecond // for room, at most
-	shuns     = 2 * time.Second      // an id without room
+	producers = 2                    // in each lane, besides the one that delivers
+	burst     = 250                  // messages at most
+	waits     = 5 * time.Millisecond // for room at most
+	shuns     = 2 * time.Second      // how long to leave an id without room alone
 )
 
 // A producer pushes to the users of a lane, in bursts.
@@ -23,15 +23,15 @@ type producer struct {
 	lane    *lane
 	rnd     *rand.Rand
 	targets []*target
-	ctx     context.Context // of the messages; the soak's while it is Deliver
+	ctx     context.Context // of the messages; for a Deliver, the soak's
 	cancel  context.CancelFunc
 }
 
-// A target is a producer's way to a user.
+// A target is a producer's record of a user.
 type target struct {
 	stream *ledger.Stream
 	push   func(data []byte) error
-	shun   time.Time // until then
+	shun   time.Time // leave the user alone until then
 }
 
 // produce starts the producers, which end with ctx.
@@ -59,10 +59,10 @@ func newProducer(l *lane, number uint32, seed uint64) *producer {
 	return p
 }
 
-// push goes from user to user, to some far more often than to others, so that
-// their outboxes fill up when they stop reading. An id whose outbox is full is left alone for a
-// moment, as the producer must go on. It gives way after each burst: else the
-// scheduler would have everybody else wait for seconds, the peers among them.
+// push goes from user to user, to some far more often than to others, so that their outboxes
+// fill up when they stop reading. It leaves an id whose outbox is full alone for a moment,
+// because the producer must go on. It yields after each burst; otherwise the scheduler would
+// make all others, including the peers, wait for seconds.
 func (p *producer) push(ctx context.Context) {
 	p.renew(ctx)
 	defer func() { p.cancel() }()
@@ -89,7 +89,7 @@ func (p *producer) push(ctx context.Context) {
 	}
 }
 
-// deliver pushes a message at a time and waits for what becomes of it.
+// deliver pushes one message at a time and waits for its outcome.
 func (p *producer) deliver(ctx context.Context) {
 	for ctx.Err() == nil {
 		p.renew(ctx)
@@ -101,7 +101,7 @@ func (p *producer) deliver(ctx context.Context) {
 	}
 }
 
-// renew gives p's messages time from now on.
+// renew gives p's messages a new deadline.
 func (p *producer) renew(ctx context.Context) {
 	if p.cancel != nil {
 		p.cancel()
@@ -109,7 +109,7 @@ func (p *producer) renew(ctx context.Context) {
 	p.ctx, p.cancel = context.WithTimeout(ctx, waits)
 }
 
-// size is that of the next message: most are small.
+// size returns the size of the next message; most are small.
 func (p *producer) size() int {
 	if p.rnd.IntN(256) == 0 {
 		return 64 + p.rnd.IntN(largest-64)
@@ -117,12 +117,12 @@ func (p *producer) size() int {
 	return 48 + p.rnd.IntN(64)
 }
 
-// expect judges an error of a push.
+// expect checks the error of a push.
 func (p *producer) expect(err error) {
 	switch {
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 	case errors.Is(err, gcpool.ErrSlow), errors.Is(err, gcpool.ErrDeleted), errors.Is(err, gcpool.ErrExpired),
-		errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrKept): // Deliver's
+		errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrKept): // only Deliver returns these
 	default:
 		p.lane.ledger.Breach("a push failed: %v", err)
 	}

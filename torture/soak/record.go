@@ -12,10 +12,10 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// look is how often the record looks at the pool, and at what the process holds.
+// look is how often the record samples the pool and the process's resources.
 const look = 200 * time.Millisecond
 
-// A record is what was seen of a soak.
+// A record is what was observed during a soak.
 type record struct {
 	soak     *soak
 	out      io.Writer
@@ -24,9 +24,9 @@ type record struct {
 	breaches []string
 }
 
-// A point is what the process holds at one moment.
+// A point is what the process held at one moment.
 type point struct {
-	heap        int // bytes alive at the last collection, without the ledger's
+	heap        int // bytes alive at the last collection, without the ledgers'
 	goroutines  int
 	descriptors int
 }
@@ -37,7 +37,7 @@ func (r *record) breach(format string, args ...any) {
 	r.breaches = append(r.breaches, fmt.Sprintf(format, args...))
 }
 
-// watch looks at everything until ctx ends, and prints a line a second.
+// watch samples everything until ctx ends, and prints a line a second.
 func (r *record) watch(ctx context.Context) {
 	tick := time.NewTicker(look)
 	defer tick.Stop()
@@ -56,7 +56,7 @@ func (r *record) watch(ctx context.Context) {
 	}
 }
 
-// look samples once.
+// look takes one sample.
 func (r *record) look() (sum ledger.Totals, stats []gcpool.Stats) {
 	stats = r.soak.pool.Stats()
 	for _, l := range r.soak.lanes {
@@ -68,7 +68,7 @@ func (r *record) look() (sum ledger.Totals, stats []gcpool.Stats) {
 	return sum, stats
 }
 
-// of returns the lane's own of the pool's Stats.
+// of returns the lane's own Stats.
 func (l *lane) of(stats []gcpool.Stats) gcpool.Stats {
 	return stats[slices.IndexFunc(stats, func(s gcpool.Stats) bool { return s.Name == l.name })]
 }
@@ -84,14 +84,14 @@ func add(sum *ledger.Totals, t ledger.Totals) {
 	}
 }
 
-// alive returns how many bytes the last garbage collection has left.
+// alive returns how many bytes the last garbage collection left.
 func alive() int {
 	s := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
 	metrics.Read(s)
 	return int(s[0].Value.Uint64())
 }
 
-// line prints how things stand.
+// line prints the current figures.
 func (r *record) line(t ledger.Totals, stats []gcpool.Stats, rate float64) {
 	conns := 0
 	for _, s := range stats {
@@ -103,7 +103,7 @@ func (r *record) line(t ledger.Totals, stats []gcpool.Stats, rate float64) {
 		r.soak.stalled.Load(), rate, reasons(t), held.heap>>20, t.Kept>>20, held.goroutines, held.descriptors)
 }
 
-// reasons tells why what was not delivered.
+// reasons says why messages were not delivered.
 func reasons(t ledger.Totals) string {
 	return fmt.Sprintf("%d slow, %d deleted, %d expired, %d closed, %d not connected",
 		t.Reasons[0], t.Reasons[1], t.Reasons[2], t.Reasons[3], t.Reasons[4])

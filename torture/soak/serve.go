@@ -10,8 +10,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A listener has every other connection's socket hold little, so that a peer which
-// stops reading is felt soon. The others are as they come, and fast.
+// A listener gives every other connection a small send buffer, so that the server soon notices
+// a peer that stops reading. The rest keep their defaults, and are fast.
 type listener struct {
 	net.Listener
 	count atomic.Uint64
@@ -32,7 +32,7 @@ type call struct {
 	conn chan *ledger.Conn
 }
 
-// answer returns the call of that number.
+// answer returns the call with that number.
 func (s *soak) answer(number string) *call {
 	if v, ok := s.calls.LoadAndDelete(number); ok {
 		return v.(*call)
@@ -40,8 +40,8 @@ func (s *soak) answer(number string) *call {
 	return nil
 }
 
-// hello is the handler of the original's README, but that Add goes through the
-// ledger, on behalf of the user who called, and may come when Shutdown has begun.
+// hello is the handler of the original's README, except that Add goes through the ledger, for
+// the user who called, and may come when Shutdown has begun.
 func (s *soak) hello(ws *websocket.Conn) {
 	c := s.answer(ws.Request().FormValue("n"))
 	if c == nil {
@@ -78,7 +78,7 @@ func (s *soak) accept(l net.Listener) {
 	}
 }
 
-// greet is hello for a raw connection, which says its number first.
+// greet is hello for a raw connection, whose peer first sends its number.
 func (s *soak) greet(conn net.Conn) {
 	defer conn.Close()
 	r := bufio.NewReaderSize(conn, 64)

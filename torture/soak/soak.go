@@ -21,16 +21,15 @@ import (
 const (
 	lanes   = 4
 	window  = 8 << 10  // a peer's receive buffer, and every other send buffer
-	outbox  = 32 << 10 // of an id
+	outbox  = 32 << 10 // of each id
 	mailbox = 1 << 20
 	buffer  = 1000
 	largest = 4 << 10 // message
 
-	patience = 2 * time.Second // with peers: the write timeout, and the heartbeat
+	patience = 2 * time.Second // with peers: the write timeout and the heartbeat
 )
 
-// A lane is one pool by name, with options of its own, and the ledger of what
-// goes through it.
+// A lane is one pool, with options of its own and the ledger of its messages.
 type lane struct {
 	name   string
 	conns  *gcpool.ConnPool
@@ -40,7 +39,7 @@ type lane struct {
 	users  []*user
 }
 
-// soak is one run.
+// soak is one run of the program.
 type soak struct {
 	settings
 	goodbye time.Duration // for Shutdown
@@ -55,7 +54,7 @@ type soak struct {
 	stalled   atomic.Int64
 	open      atomic.Int64 // sessions that have not ended
 
-	quit      chan struct{} // closed when nobody connects any more
+	quit      chan struct{} // closed when no user connects any more
 	serving   sync.WaitGroup
 	living    sync.WaitGroup // users and the director
 	reading   sync.WaitGroup // sessions
@@ -63,7 +62,7 @@ type soak struct {
 	complaint complaint
 }
 
-// complaint is what net/http logs first: a panic, if anything.
+// complaint is the first line that net/http logs, such as a panic.
 type complaint struct{ atomic.Pointer[string] }
 
 func (c *complaint) Write(p []byte) (int, error) {
@@ -72,7 +71,7 @@ func (c *complaint) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// newSoak returns a soak whose server runs and whose users do not yet.
+// newSoak returns a soak whose server runs, but whose users do not run yet.
 func newSoak(set settings) (*soak, error) {
 	s := &soak{settings: set, goodbye: 30 * time.Second, quit: make(chan struct{})}
 	s.pool = gcpool.NewPool(gcpool.WithOutbox(outbox), gcpool.WithBuffer(buffer), gcpool.WithWriteTimeout(patience),
@@ -106,8 +105,8 @@ func (s *soak) register(name string, i int, opt gcpool.Option) error {
 		l.users = append(l.users, u)
 		s.users = append(s.users, u)
 	}
-	// What a full outbox has reported waits for the hook, and more comes once
-	// less than the buffer does.
+	// The reports of a full outbox wait for the hook, and more come
+	// once fewer than the buffer are waiting.
 	l.bounds = ledger.Bounds{Connections: len(l.users), Bytes: len(l.users)*outbox + mailbox + (buffer+100)*largest}
 	s.lanes = append(s.lanes, l)
 	return nil
@@ -148,8 +147,8 @@ func soakFor(ctx context.Context, set settings, out io.Writer) ([]string, error)
 	return append(breaches, left(before, forgotten, set.ending)...), nil
 }
 
-// soakOnce is soakFor without the look at what is left, to which nothing here
-// refers when it has returned.
+// soakOnce is soakFor without the check for what is left behind. When it has returned, nothing
+// here may still refer to its soak.
 func soakOnce(ctx context.Context, set settings, out io.Writer) ([]string, func(time.Duration) error, error) {
 	s, err := newSoak(set)
 	if err != nil {
@@ -169,7 +168,7 @@ func soakOnce(ctx context.Context, set settings, out io.Writer) ([]string, func(
 	return rec.breaches, ledger.Forgotten(s.pool), nil
 }
 
-// finish shuts everything down and has it judged.
+// finish shuts everything down and judges it.
 func (s *soak) finish(rec *record) {
 	close(s.quit)
 	s.living.Wait()

@@ -15,7 +15,7 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// short are the settings of a run for d.
+// short returns the settings of a run that lasts d.
 func short(conns int, d time.Duration) settings {
 	return settings{conns: conns, length: d, seed: 1, ending: 10 * time.Second}
 }
@@ -33,16 +33,17 @@ func TestSoak(t *testing.T) {
 	}
 }
 
-// kept is what a test keeps from being collected.
+// kept holds what a test keeps from being collected.
 var kept any
 
-// meddlings are faults, and what the verdict is to say of them.
+// meddlings are faults, each with what the verdict must say about it.
 var meddlings = []struct {
 	want   string
 	meddle func(t *testing.T, s *soak)
 }{
 	{"neither received nor reported", func(_ *testing.T, s *soak) {
-		// If a user's connection was cut, as on a busy machine, the verdict would forgive the loss.
+		// This id has no connection: if a user's had been cut, as on a busy machine, the
+		// verdict would excuse the loss.
 		s.lanes[0].ledger.Stream(9, "nobody").Add(64, func([]byte) error { return nil })
 	}},
 	{"was reported and not accepted", func(_ *testing.T, s *soak) {
@@ -51,7 +52,7 @@ var meddlings = []struct {
 	{"no message was received", func(_ *testing.T, s *soak) { s.lanes[2].ledger = ledger.New() }},
 	{"net/http says: http: panic", func(_ *testing.T, s *soak) { s.server.ErrorLog.Print("http: panic serving") }},
 	{"Shutdown: context", func(_ *testing.T, s *soak) {
-		s.goodbye = time.Millisecond // the stalled cannot say goodbye in time
+		s.goodbye = time.Millisecond // too short for stalled peers to answer the goodbye
 	}},
 	{"goroutines are left", func(t *testing.T, _ *soak) { go func() { <-t.Context().Done() }() }},
 	{"descriptors are left", func(t *testing.T, _ *soak) {
@@ -131,7 +132,7 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// interrupter is an output that calls stop once a line of figures has come.
+// interrupter is an output that calls stop after the first line of figures.
 type interrupter struct {
 	bytes.Buffer
 	once sync.Once

@@ -7,7 +7,7 @@ import (
 	"syscall"
 )
 
-// descriptors returns how many this process may open.
+// descriptors returns how many descriptors this process may open.
 func descriptors() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil || uint64(limit.Cur) > math.MaxInt32 {
@@ -16,8 +16,8 @@ func descriptors() int {
 	return int(limit.Cur)
 }
 
-// shrink has a socket that is about to connect take little that is not read, so
-// that a peer which stops reading is felt soon.
+// shrink gives a socket that is about to connect a small receive buffer, so that the server
+// soon notices a peer that stops reading.
 func shrink(_, _ string, c syscall.RawConn) error {
 	var err error
 	if failed := c.Control(func(fd uintptr) {

@@ -12,28 +12,28 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// order is how a user is to reconnect.
+// order is the way in which a user must reconnect.
 type order int
 
 const (
-	takeover  order = iota // the new connection comes first, the old one is read to its end
-	abandon                // the new connection comes first, the old one is closed unread
+	takeover  order = iota // the new connection comes first; the old one is read to its end
+	abandon                // the new connection comes first; the old one is closed unread
 	closed                 // the old connection is closed first
 	reset                  // the old connection is reset first
-	reconnect              // how many orders there are
+	reconnect              // the number of orders
 )
 
-// A user is one id, connected as long as the soak runs.
+// A user is one id, which stays connected as long as the soak runs.
 type user struct {
 	soak   *soak
 	lane   *lane
 	id     string
-	rnd    *rand.Rand // live's
-	binary bool       // live's, read by the handler of its dial
+	rnd    *rand.Rand // used only by live
+	binary bool       // set by live, read by the handler of its dial
 	orders chan order
 
 	mu  sync.Mutex
-	now *session // nil before the first
+	now *session // nil before the first session
 }
 
 // A session is one connection of a user.
@@ -45,7 +45,7 @@ type session struct {
 	ended chan struct{}
 }
 
-// live connects the user, again and again.
+// live connects the user again and again.
 func (u *user) live() {
 	var old *session
 	how := takeover
@@ -72,7 +72,7 @@ func (u *user) live() {
 	}
 }
 
-// stay waits until it is time to reconnect, and tells how, or until the soak ends.
+// stay waits until it is time to reconnect, and returns how, or until the soak ends.
 func (u *user) stay(now *session) (how order, ended bool) {
 	select {
 	case how = <-u.orders:
@@ -81,7 +81,7 @@ func (u *user) stay(now *session) (how order, ended bool) {
 		return 0, true
 	case <-now.ended:
 	}
-	select { // as clients do that were thrown out
+	select { // as clients do that were disconnected
 	case <-time.After(time.Duration(u.rnd.IntN(200)) * time.Millisecond):
 		return closed, false
 	case <-u.soak.quit:
@@ -128,7 +128,7 @@ func (u *user) connect() (*session, error) {
 	return now, nil
 }
 
-// read reads to the end.
+// read reads a session to its end.
 func (u *user) read(now *session) {
 	defer u.soak.open.Add(-1)
 	defer close(now.ended)
@@ -150,14 +150,14 @@ func (now *session) leave(how order) {
 	}
 }
 
-// session returns the present one, nil before the first.
+// session returns the present session, or nil before the first.
 func (u *user) session() *session {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	return u.now
 }
 
-// release has the user read, if it had stopped.
+// release makes the user read again, if it had stopped.
 func (u *user) release() {
 	if now := u.session(); now != nil {
 		now.gate.set(true)

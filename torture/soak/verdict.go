@@ -10,11 +10,11 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// slack is what a process may hold more at the end than at the beginning: bytes
-// that the runtime, net/http and pools keep.
+// slack is how much more a process may hold at the end than at the beginning: bytes that the
+// runtime, net/http and pools keep.
 const slack = 16 << 20
 
-// judge asks the ledgers, given the Stats after Shutdown, and looks at the slopes.
+// judge asks the ledgers, given the Stats after Shutdown, and checks the slopes.
 func (r *record) judge(s *soak, stats []gcpool.Stats) {
 	var sum ledger.Totals
 	var written uint64
@@ -40,13 +40,13 @@ func (r *record) judge(s *soak, stats []gcpool.Stats) {
 		sum.Accepted, took.Seconds(), written, sum.Received, sum.Undelivered, reasons(sum))
 }
 
-// slopes looks for what grows: it compares the middle of the first third of a
-// series, after the beginning, with that of the last.
+// slopes looks for growth. Without the beginning of the series, it compares the median of the
+// first third with the median of the last third.
 func slopes(series []point) (grown []string) {
 	series = series[len(series)/5:]
 	third := len(series) / 3
 	if third < 3 {
-		return nil // nothing to be seen in so short a time
+		return nil // too short a series to show anything
 	}
 	for _, of := range []struct {
 		name  string
@@ -75,7 +75,7 @@ func middle(series []point, value func(p point) int) int {
 	return all[len(all)/2]
 }
 
-// left returns what a soak has left behind, and what does not end within d.
+// left returns what a soak has left behind and what does not end within d.
 func left(before ledger.Resources, forgotten func(time.Duration) error, d time.Duration) (found []string) {
 	if err := ledger.Left(before, d); err != nil {
 		found = append(found, err.Error())
@@ -87,7 +87,7 @@ func left(before ledger.Resources, forgotten func(time.Duration) error, d time.D
 	for runtime.NumGoroutine() > before.Goroutines && time.Now().Before(end) {
 		time.Sleep(5 * time.Millisecond)
 	}
-	runtime.GC() // twice, for what a sync.Pool holds
+	runtime.GC() // twice, to empty each sync.Pool
 	now := ledger.Measure(true)
 	if now.Goroutines > before.Goroutines {
 		found = append(found, fmt.Sprintf("%d goroutines are left, %d there were", now.Goroutines, before.Goroutines))

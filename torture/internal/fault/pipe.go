@@ -1,6 +1,6 @@
-// Package fault is a connection in memory that behaves as a socket does, with
-// buffers, deadlines and resets, and misbehaves as told. It blocks on sync.Cond
-// only, so that it works on the simulated time of testing/synctest.
+// Package fault is a connection in memory that behaves like a socket, with buffers, deadlines
+// and resets, and misbehaves on demand. It blocks only on sync.Cond, so it works in the
+// simulated time of testing/synctest.
 package fault
 
 import (
@@ -12,8 +12,7 @@ import (
 	"time"
 )
 
-// A Conn is one end of a Pipe. Its functions, set before use, replace its
-// methods.
+// A Conn is one end of a Pipe. Its functions, if set before use, replace its methods.
 type Conn struct {
 	OnWrite    func(p []byte) (int, error)
 	OnClose    func() error
@@ -22,26 +21,26 @@ type Conn struct {
 	in, out *half
 }
 
-// Pipe returns two ends of a connection. Each takes up to size bytes that the
-// other has not read.
+// Pipe returns two ends of a connection. Each end takes up to size
+// bytes that the other has not read.
 func Pipe(size int) (a, b *Conn) {
 	one, two := newHalf(size), newHalf(size)
 	return &Conn{in: one, out: two}, &Conn{in: two, out: one}
 }
 
-// half is one direction.
+// half is one direction of a Pipe.
 type half struct {
 	cond *sync.Cond
 	size int
 
 	mu       sync.Mutex
 	buf      []byte
-	total    int // bytes written, ever
+	total    int // bytes written in all
 	finished bool
 	deaf     bool // the reader is closed
 	reset    bool
-	hole     bool // what is written is taken and lost
-	choked   bool // nothing more is taken
+	hole     bool // bytes written are taken and lost
+	choked   bool // no more bytes are taken
 	reader   deadline
 	writer   deadline
 }
@@ -57,7 +56,7 @@ func newHalf(size int) *half {
 	return h
 }
 
-// set changes a deadline of h, and wakes who waits when it comes.
+// set changes a deadline of h, and wakes those who wait when the deadline comes.
 func (h *half) set(d *deadline, at time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -94,7 +93,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 			h.cond.Broadcast()
 			return n, nil
 		case h.finished && h.hole:
-			return 0, syscall.ECONNRESET // the end does not pass either; but a test must end
+			return 0, syscall.ECONNRESET // the end of the stream is lost too, but a test must end
 		case h.finished:
 			return 0, io.EOF
 		}
@@ -102,8 +101,8 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 }
 
-// Write implements [net.Conn]. It takes what there is room for, waits for more,
-// and tells how far it came when it fails.
+// Write implements [net.Conn]. It writes while there is room, and waits for more. If it fails,
+// it returns how many bytes it wrote.
 func (c *Conn) Write(p []byte) (int, error) {
 	if c.OnWrite != nil {
 		return c.OnWrite(p)
@@ -173,21 +172,21 @@ func (h *half) mark(change func(*half) bool) bool {
 	return change(h)
 }
 
-// Reset breaks the connection as an RST does: what was not read is lost.
+// Reset breaks the connection as an RST does: bytes that were not read are lost.
 func (c *Conn) Reset() {
 	for _, h := range []*half{c.in, c.out} {
 		h.mark(func(h *half) bool { h.reset, h.buf = true, nil; return true })
 	}
 }
 
-// Blackhole has nothing pass from now on, in either direction, and nobody told.
+// Blackhole makes everything in either direction disappear from now on, and tells neither end.
 func (c *Conn) Blackhole() {
 	for _, h := range []*half{c.in, c.out} {
 		h.mark(func(h *half) bool { h.hole = true; return true })
 	}
 }
 
-// Choke has c's Write take nothing, as if its buffer were full, or take again.
+// Choke makes c's Write take nothing, as if its buffer were full, or lets it write again.
 func (c *Conn) Choke(on bool) {
 	c.out.mark(func(h *half) bool { h.choked = on; return true })
 }
@@ -197,7 +196,7 @@ func (c *Conn) Closed() bool {
 	return c.out.mark(func(h *half) bool { return h.finished })
 }
 
-// Written returns how many bytes c's Write took, ever.
+// Written returns how many bytes c's Write has taken in all.
 func (c *Conn) Written() int {
 	c.out.mu.Lock()
 	defer c.out.mu.Unlock()
@@ -239,7 +238,7 @@ func (c *Conn) LocalAddr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 // RemoteAddr implements [net.Conn].
 func (c *Conn) RemoteAddr() net.Addr { return &net.UnixAddr{Name: "memory"} }
 
-// A Listener accepts the far ends of what Dial returns.
+// A Listener accepts the server ends of connections made with Dial.
 type Listener struct {
 	conns chan net.Conn
 	done  chan struct{}
@@ -251,7 +250,7 @@ func NewListener() *Listener {
 	return &Listener{conns: make(chan net.Conn), done: make(chan struct{})}
 }
 
-// Dial makes a Pipe of size, has one end accepted, and returns both.
+// Dial makes a Pipe of size, passes one end to Accept, and returns both ends.
 func (l *Listener) Dial(size int) (server, client *Conn) {
 	server, client = Pipe(size)
 	select {

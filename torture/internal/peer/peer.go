@@ -1,5 +1,5 @@
-// Package peer is the other end of a connection: a raw one, or a WebSocket that
-// is strict about what the server sends and can be made to send anything.
+// Package peer is the other end of a connection: either a raw one, or a WebSocket that is
+// strict about what the server sends and can be made to send anything.
 package peer
 
 import (
@@ -16,28 +16,28 @@ import (
 	"github.com/nulijiabei/gcpool/torture/ledger"
 )
 
-// ErrProtocol is returned for what no server may send.
+// ErrProtocol is returned for anything that a server must not send.
 var ErrProtocol = errors.New("peer: breach of protocol")
 
 // A Peer reads messages of package ledger from a connection.
 type Peer struct {
 	Conn   net.Conn
-	Status int          // of the first close frame that came; 0 until then
-	Pings  atomic.Int64 // that were answered
+	Status int          // of the first close frame that arrived; 0 until then
+	Pings  atomic.Int64 // answered pings
 	Mute   bool         // answers no pings
 
 	ws   bool
 	in   *bufio.Reader
 	buf  []byte
-	part []byte // what came of a message that did not come whole
-	deaf bool   // what was sent did not arrive
+	part []byte // the part that arrived of an incomplete message
+	deaf bool   // something that was sent did not arrive
 }
 
-// Raw returns the peer of a connection without WebSocket.
+// Raw returns the peer of a raw connection.
 func Raw(conn net.Conn) *Peer { return &Peer{Conn: conn, in: bufio.NewReaderSize(conn, 4<<10)} }
 
-// Dial makes a WebSocket of conn: path is what follows the host, with its query.
-// The headers replace those of the same name, or remove them if empty.
+// Dial opens a WebSocket on conn. path is the part of the URL after the host, including the
+// query. Each header replaces the one of the same name, or removes it if empty.
 func Dial(conn net.Conn, path string, headers ...string) (*Peer, error) {
 	lines := map[string]string{"Host": "localhost", "Upgrade": "websocket", "Connection": "Upgrade",
 		"Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==", "Sec-WebSocket-Version": "13", "Origin": "http://localhost"}
@@ -66,8 +66,8 @@ func Dial(conn net.Conn, path string, headers ...string) (*Peer, error) {
 	return p, nil
 }
 
-// Next returns the next message, which is valid until the next call, and answers
-// pings and the close frame. Its error is io.EOF at the proper end.
+// Next returns the next message, which is valid until the next call. It answers pings and the
+// close frame. Its error is io.EOF at a proper end.
 func (p *Peer) Next() ([]byte, error) {
 	for {
 		op, payload, err := p.Frame()
@@ -99,8 +99,8 @@ func (p *Peer) Next() ([]byte, error) {
 	}
 }
 
-// Frame returns the next frame, valid until the next call. A raw connection's
-// messages count as frames.
+// Frame returns the next frame, which is valid until the next call. On a raw connection each
+// message counts as a frame.
 func (p *Peer) Frame() (op byte, payload []byte, err error) {
 	if !p.ws {
 		head, err := p.in.Peek(8)
@@ -144,7 +144,7 @@ func (p *Peer) Frame() (op byte, payload []byte, err error) {
 	return op, payload, err
 }
 
-// read reads n bytes, and keeps what came of them if the rest does not.
+// read reads n bytes. If fewer arrive, it keeps them in part.
 func (p *Peer) read(n int) ([]byte, error) {
 	if cap(p.buf) < n {
 		p.buf = make([]byte, n)
@@ -156,7 +156,7 @@ func (p *Peer) read(n int) ([]byte, error) {
 	return p.buf[:n], err
 }
 
-// Send sends one frame, masked with zeros; first is its first byte.
+// Send sends one frame, masked with zeros. first is the frame's first byte.
 func (p *Peer) Send(first byte, payload []byte) error {
 	b := []byte{first}
 	switch n := len(payload); {
@@ -175,9 +175,9 @@ func (p *Peer) Send(first byte, payload []byte) error {
 	return err
 }
 
-// Run tells c what comes, up to the end, and closes the connection. It returns
-// ErrProtocol, or how the stream ended otherwise: nil if it came to its end and
-// nothing written is missing.
+// Run passes everything that arrives to c, up to the end, and closes
+// the connection. It returns ErrProtocol, or else how the stream
+// ended: nil if it came to its end and no written byte is missing.
 func (p *Peer) Run(c *ledger.Conn) error {
 	defer p.Conn.Close()
 	for {
@@ -190,7 +190,7 @@ func (p *Peer) Run(c *ledger.Conn) error {
 	}
 }
 
-// Read tells c of the next n messages.
+// Read passes the next n messages to c.
 func (p *Peer) Read(c *ledger.Conn, n int) error {
 	for range n {
 		data, err := p.Next()
@@ -205,7 +205,7 @@ func (p *Peer) Read(c *ledger.Conn, n int) error {
 func (p *Peer) end(c *ledger.Conn, err error) error {
 	c.Torn(p.part)
 	ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
-	c.End(ended && !p.deaf) // for a reset that a write was told of, reads are not
+	c.End(ended && !p.deaf) // a write may consume the error of a reset, so that reads do not report it
 	if ended {
 		return nil
 	}

@@ -1,5 +1,5 @@
-// Package proxy stands between peers and a server on loopback TCP and makes the
-// network between them fail.
+// Package proxy sits between peers and a server on loopback TCP, and
+// makes the network between them fail.
 package proxy
 
 import (
@@ -18,7 +18,7 @@ type Proxy struct {
 	wg       sync.WaitGroup
 
 	mu     sync.Mutex
-	change *sync.Cond // of what follows
+	change *sync.Cond // of the fields below
 	pairs  map[*pair]bool
 	closed bool
 	paused bool
@@ -31,8 +31,8 @@ type Proxy struct {
 // pair is one connection through the proxy.
 type pair struct{ client, server *net.TCPConn }
 
-// New returns a Proxy to target. Its buffer toward the server is small, so that
-// a fault is felt soon.
+// New returns a Proxy to target. Its buffer toward the server is
+// small, so that the server feels a fault soon.
 func New(target string) (*Proxy, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -44,23 +44,22 @@ func New(target string) (*Proxy, error) {
 	return p, nil
 }
 
-// Addr is where peers dial.
+// Addr is the address that peers dial.
 func (p *Proxy) Addr() string { return p.listener.Addr().String() }
 
-// Pause has nothing taken from the server any more, or again.
+// Pause stops reading from the server, or resumes it.
 func (p *Proxy) Pause(on bool) { p.set(func() { p.paused = on }) }
 
-// Blackhole has everything taken and nothing passed on, in both directions. The
-// end of a connection comes as an RST, since a test must end.
+// Blackhole takes everything and passes nothing on, in both directions. The end of a connection
+// still arrives, as an RST, because a test must end.
 func (p *Proxy) Blackhole() { p.set(func() { p.hole = true }) }
 
-// Trickle has the server's bytes pass in pieces of so many, with a pause between
-// them.
+// Trickle passes the server's bytes in pieces of the given size, with a pause after each.
 func (p *Proxy) Trickle(piece int, pause time.Duration) {
 	p.set(func() { p.piece, p.pause = piece, pause })
 }
 
-// ResetAfter is Reset once so many bytes more have come from the server.
+// ResetAfter does a Reset once n more bytes have come from the server.
 func (p *Proxy) ResetAfter(n int) { p.set(func() { p.limit = n }) }
 
 // Reset sends an RST to both ends of each connection.
@@ -124,9 +123,8 @@ func (p *Proxy) join(c *pair) {
 	p.set(func() { delete(p.pairs, c) })
 }
 
-// pass copies from one to the other until either ends, and hands the end on: an
-// RST as an RST, for a proper end would have the peer believe that it has
-// everything.
+// pass copies from one end to the other until either ends, and passes the end on. It passes an
+// RST on as an RST, because after a proper end the peer would believe that it has everything.
 func (p *Proxy) pass(c *pair, from, to *net.TCPConn, down bool) {
 	buf := make([]byte, 16<<10)
 	for {
@@ -165,7 +163,7 @@ func (p *Proxy) wait(c *pair) int {
 	return p.piece
 }
 
-// took says what is to become of n bytes.
+// took decides what happens to n bytes that were read.
 func (p *Proxy) took(n int, down bool) (lost bool, pause time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
