@@ -9,7 +9,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A verdict is what axe-core says of a page.
+// A verdict is the result of axe-core for a page.
 type verdict struct {
 	Violations []struct {
 		ID, Help string
@@ -21,9 +21,9 @@ type verdict struct {
 	Passes []string
 }
 
-// check has axe-core look for violations of WCAG 2.0, 2.1 and 2.2, levels A and
-// AA, in each look. It is given to the page as a debugger does it: the content
-// policy stays in force, and has nothing to say about it.
+// check lets axe-core look for violations of WCAG 2.0, 2.1 and 2.2, levels A and AA, in each
+// look. axe-core is injected the way a debugger does it, so the page's content policy stays in
+// force and does not apply to it.
 func (b *tab) check(state string) {
 	b.t.Helper()
 	source, err := os.ReadFile(axeFile)
@@ -47,13 +47,13 @@ func (b *tab) check(state string) {
 				b.t.Errorf("%s, %s: %s (%s)\n%s\n%s", state, l.name, violation.Help, violation.ID, node.HTML, node.FailureSummary)
 			}
 		}
-		// That there are none says something only if it has looked.
+		// Finding no violations means something only if axe-core has really looked.
 		for _, rule := range []string{"color-contrast", "html-has-lang", "button-name"} {
 			if !strings.Contains(" "+strings.Join(v.Passes, " ")+" ", " "+rule+" ") {
-				b.t.Errorf("%s, %s: %s was not looked at, only %q", state, l.name, rule, v.Passes)
+				b.t.Errorf("%s, %s: axe-core did not check %s, only %q", state, l.name, rule, v.Passes)
 			}
 		}
-		// A placeholder is a name to axe-core, but goes away when one types.
+		// axe-core accepts a placeholder as a name, but a placeholder disappears as one types.
 		if bare := eval[[]string](b, `[...document.querySelectorAll("input, select, textarea")]
 			.filter(e => e.checkVisibility() && !e.labels.length).map(e => e.outerHTML)`); len(bare) > 0 {
 			b.t.Errorf("%s, %s: these have no label: %q", state, l.name, bare)

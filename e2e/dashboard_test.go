@@ -15,30 +15,30 @@ import (
 	operators "github.com/nulijiabei/gcpool/dashboard"
 )
 
-// figures is the question that the dashboard asks again and again.
+// figures is the request that the dashboard makes again and again.
 const figures = "/debug/gcpool/?format=json"
 
-// dashboard opens it in a tab of its own.
+// dashboard opens the dashboard in a tab of its own.
 func dashboard(t *testing.T, s *server) *tab {
 	t.Helper()
 	b := newPerson(t, "dashboard")
 	b.do(chromedp.Navigate(s.url + "/debug/gcpool/"))
 	b.awaitState("live")
-	b.awaitText("#history", "Since") // the charts are there after a second
+	b.awaitText("#history", "Since") // the charts appear after a second
 	return b
 }
 
-// cell is an expression for what the table of a chart says of a series now.
+// cell returns an expression for a series's present value in the table of a chart.
 func cell(chart, series string) string {
 	return fmt.Sprintf("[...document.querySelectorAll('.chart table[aria-label=%q] tbody tr')].find(tr => tr.querySelector('th').textContent === %q).cells[1].textContent", chart, series)
 }
 
-// line is an expression for the line of a chart's first series.
+// line returns an expression for the line of a chart's first series.
 func line(chart string) string {
 	return fmt.Sprintf("document.querySelector('.chart:has(table[aria-label=%q]) path.series.s0').getAttribute('d')", chart)
 }
 
-// moves is an expression that tells whether a line has more than one height.
+// moves returns an expression that says whether a line has more than one height.
 func moves(chart string) string {
 	return fmt.Sprintf("(ys => Math.max(...ys) - Math.min(...ys) > 1)(%s.match(/[\\d.]+ [\\d.]+/g).map(at => Number(at.split(' ')[1])))", line(chart))
 }
@@ -55,7 +55,7 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	quiet := func() {
 		d.awaitText("#history", "Since")
 		d.awaitText("#history", "when you opened this page")
-		d.await(cell("Messages", "accepted") + " === '0'") // what went before is not of now
+		d.await(cell("Messages", "accepted") + " === '0'") // earlier messages do not count now
 	}
 	quiet()
 	d.await(cell("Connections", "connected") + " === '2'")
@@ -64,7 +64,7 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 		if time.Now().After(end) {
 			t.Fatal("a line moves before anything was pushed")
 		}
-		d.do(chromedp.Reload()) // a list of who is connected was still on its way
+		d.do(chromedp.Reload()) // while a list of the people connected was on its way
 	}
 	before := eval[string](d, line("Connections"))
 	for i := range 5 {
@@ -73,14 +73,14 @@ func TestDashboardMovesWhileMessagesArePushed(t *testing.T) {
 	d.await(moves("Messages"))
 	d.await(moves("Payload written"))
 	d.await(line("Connections") + " !== " + fmt.Sprintf("%q", before))
-	d.await(cell("Messages", "accepted") + " === '0'") // and the peak moves on
+	d.await(cell("Messages", "accepted") + " === '0'") // the peak moves on
 	d.await(moves("Messages"))
 	bob.click("#change")
 	d.await(cell("Connections", "connected") + " === '1'")
 	d.await("document.querySelector('#pools tbody').rows[0].cells[1].textContent === '1'")
 }
 
-// TestDashboardOpensWithWhatItKnows: the table, and no charts before they have a line.
+// TestDashboardOpensWithWhatItKnows: first the table, and no charts before they have a line.
 func TestDashboardOpensWithWhatItKnows(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -105,7 +105,7 @@ func TestDashboardPausesAndResumes(t *testing.T) {
 	d.awaitState("paused")
 	d.awaitText("#state", "Paused")
 	d.await("document.querySelector('#pause').ariaPressed === 'true'")
-	// Three times as long as between two questions, by the page's own clock.
+	// Wait three times as long as between two requests, by the page's own clock.
 	paused := len(d.asked(figures))
 	d.await(fmt.Sprintf("performance.now() > %f", eval[float64](d, "performance.now()")+3000))
 	if got := len(d.asked(figures)); got != paused {
@@ -134,7 +134,8 @@ func TestDashboardSaysThatServerIsLost(t *testing.T) {
 	d.awaitText("#history", "when the server started again")
 }
 
-// TestDashboardForgetsThePoolsOfTheLastProcess: one that has started again may have none yet.
+// TestDashboardForgetsThePoolsOfTheLastProcess: a process that has started again may have no
+// pools yet, so the table must drop those of the last one.
 func TestDashboardForgetsThePoolsOfTheLastProcess(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -162,8 +163,8 @@ func TestDashboardForgetsThePoolsOfTheLastProcess(t *testing.T) {
 	}
 }
 
-// TestDashboardShowsTheMailbox: how much it holds, in red if it is almost full, and a dash if there
-// is none. The page as it comes shows the same.
+// TestDashboardShowsTheMailbox: the table shows how much the mailbox holds, in red if it is
+// almost full, and a dash if there is none. The page as first loaded shows the same.
 func TestDashboardShowsTheMailbox(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -191,7 +192,7 @@ func TestDashboardShowsTheMailbox(t *testing.T) {
 	d.await(cell("Bytes waiting", "mailbox") + " === '180 B'")
 }
 
-// TestDashboardBehindABalancer: two processes that answer in turn are not one that starts again and again.
+// TestDashboardBehindABalancer: two processes in turn must not look like one that restarts.
 func TestDashboardBehindABalancer(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -206,7 +207,8 @@ func TestDashboardBehindABalancer(t *testing.T) {
 	d.await("because.includes('by its own address')")
 }
 
-// TestDashboardWithThePasswordInItsAddress: the browser refuses to fetch what is relative to such an address.
+// TestDashboardWithThePasswordInItsAddress: the browser refuses to fetch URLs relative to an
+// address with a password, so the dashboard must avoid them.
 func TestDashboardWithThePasswordInItsAddress(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -226,8 +228,8 @@ func TestDashboardWithThePasswordInItsAddress(t *testing.T) {
 	d.await("document.title === `${location.host} – gcpool`")
 }
 
-// TestPagesFitANarrowPhone: 320 px is as narrow as WCAG 1.4.10 asks for. The
-// figures are as wide as the dashboard writes them.
+// TestPagesFitANarrowPhone: the pages fit 320 px, the narrowest width that WCAG 1.4.10 asks
+// for. The figures are as wide as the dashboard can make them.
 func TestPagesFitANarrowPhone(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -252,8 +254,8 @@ func TestPagesFitANarrowPhone(t *testing.T) {
 	}
 }
 
-// TestDashboardAsksOnceAtATime: Pause and Resume while an answer is on its way start no second series
-// of requests.
+// TestDashboardAsksOnceAtATime: Pause and Resume while an answer is on its way must not start a
+// second series of requests.
 func TestDashboardAsksOnceAtATime(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -265,17 +267,17 @@ func TestDashboardAsksOnceAtATime(t *testing.T) {
 	for range 20 {
 		d.click("#pause")
 	}
-	eval[bool](d, "new Promise(done => setTimeout(done, 700, true))") // the requests of the clicks are out
+	eval[bool](d, "new Promise(done => setTimeout(done, 700, true))") // by now the clicks' requests have been sent
 	before := len(d.asked(figures))
 	asked := d.awaitAsked(figures, before+5)[before:]
-	for i, next := range asked[1:] { // after an answer a second passes, and then 500 ms
+	for i, next := range asked[1:] { // after an answer, a second passes, and then 500 ms
 		if gap := next.at - asked[i].at; gap < 1400*time.Millisecond {
 			t.Errorf("%v passed between two requests", gap)
 		}
 	}
 }
 
-// TestDashboardKeepsTheSelection: somebody may copy the name of a pool.
+// TestDashboardKeepsTheSelection: a user may be copying the name of a pool.
 func TestDashboardKeepsTheSelection(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -287,7 +289,7 @@ func TestDashboardKeepsTheSelection(t *testing.T) {
 	}
 }
 
-// TestDashboardSaysToSignInAgain: an expired session may lead to a page instead of figures.
+// TestDashboardSaysToSignInAgain: an expired session may lead to a page, not to figures.
 func TestDashboardSaysToSignInAgain(t *testing.T) {
 	need(t)
 	t.Parallel()

@@ -1,5 +1,4 @@
-// Package e2e has nothing but tests. They open examples/push and the dashboard in a real
-// browser.
+// Package e2e contains only tests. They open examples/push and the dashboard in a real browser.
 //
 //	e2e/setup.sh
 //	go test ./e2e

@@ -8,10 +8,10 @@ import (
 	grafana "github.com/grafana/grafana-foundation-sdk/go/dashboard"
 )
 
-// TestGrafanaKnowsEachFieldOfTheDashboard reads metrics/grafana.json as Grafana's
-// own schema has it, the panels' and the queries' options included: an unknown
-// field, a missing one and one of another type are errors. It is here since
-// metrics, which programs import, should not require the schema.
+// TestGrafanaKnowsEachFieldOfTheDashboard reads metrics/grafana.json with
+// Grafana's own schema, including the options of panels and queries. An unknown
+// field, a missing field, or a field of another type is an error. The test is
+// here so that metrics, which programs import, does not require the schema.
 func TestGrafanaKnowsEachFieldOfTheDashboard(t *testing.T) {
 	t.Parallel()
 	text, err := os.ReadFile("../metrics/grafana.json")
@@ -28,6 +28,6 @@ func TestGrafanaKnowsEachFieldOfTheDashboard(t *testing.T) {
 		t.Error(err)
 	}
 	if len(d.Panels) == 0 {
-		t.Error("it has no panels")
+		t.Error("the dashboard has no panels")
 	}
 }

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// guests are people without a browser, so that a picture has more than a machine
-// has room for.
+// guests are people without a browser, so that a picture can show
+// more people than a machine has room for browsers.
 type guests struct {
 	t       *testing.T
 	s       *server
@@ -39,10 +39,11 @@ func newGuests(t *testing.T, s *server, names ...string) *guests {
 	return c
 }
 
-// join signs a person in. One who does not read is a slow peer.
+// join signs a person in. A person who does not read is a slow peer.
 func (c *guests) join(name string, reads bool) {
 	c.t.Helper()
-	// The answer leads to a page that tells who one is; the cookie comes before.
+	// The answer redirects to a page that shows the person's name;
+	// the cookie comes with the redirect.
 	client := http.Client{Timeout: patience, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	answer, err := client.PostForm(c.s.url+"/signin", url.Values{"name": {name}})
 	if err != nil {
@@ -71,7 +72,7 @@ func (c *guests) leave(name string) {
 	delete(c.conns, name)
 }
 
-// send pushes a message of one who is there.
+// send pushes a message from a person who is there.
 func (c *guests) send(from, to, text string) {
 	if ws := c.conns[from]; ws != nil {
 		write(ws, to, text)
@@ -87,8 +88,8 @@ func write(ws *websocket.Conn, to, text string) error {
 	return err
 }
 
-// flood pushes more to a slow peer than the system takes for it. Who does so has
-// to wait, and waits for itself.
+// flood pushes more to a slow peer than the system's buffers take.
+// The caller has to wait, and delays only itself.
 func (c *guests) flood(from, to string) {
 	c.t.Helper()
 	c.join(to, false)
@@ -103,8 +104,8 @@ func (c *guests) flood(from, to string) {
 	})
 }
 
-// talk has the guests talk for a while, now more and now less. People come and go,
-// and in the middle of it one stops reading while much is pushed to her.
+// talk makes the guests talk for a while, sometimes more and sometimes less. People come and
+// go, and in the middle one of them stops reading while much is pushed to her.
 func (c *guests) talk(d time.Duration, names []string) {
 	random := rand.New(rand.NewPCG(6, 455))
 	who := func() string { return names[random.IntN(len(names))] }

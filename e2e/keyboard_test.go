@@ -9,9 +9,8 @@ import (
 	"github.com/chromedp/chromedp/kb"
 )
 
-// keys types on the keyboard, into whatever has the focus. It is not
-// chromedp.KeyEvent because that sends a character even if the page has taken the
-// key that makes it.
+// keys types on the keyboard, into whatever has the focus. It does not use chromedp.KeyEvent,
+// which sends a character even if the page has consumed the key that makes it.
 func (b *tab) keys(keys string, modifiers ...chromedp.Modifier) {
 	b.t.Helper()
 	for _, r := range keys {
@@ -28,8 +27,7 @@ func (b *tab) keys(keys string, modifiers ...chromedp.Modifier) {
 	}
 }
 
-// tabTo goes to an element with the Tab key, and expects that each stop on the
-// way shows that it has the focus.
+// tabTo moves to an element with the Tab key, and expects each stop on the way to show its focus.
 func (b *tab) tabTo(selector string, modifiers ...chromedp.Modifier) {
 	b.t.Helper()
 	for range 30 {

@@ -16,14 +16,14 @@ import (
 // patience is how long a test waits for anything: a machine may be slow and busy.
 const patience = 45 * time.Second
 
-// axeFile is axe-core as e2e/setup.sh installs it.
+// axeFile is axe-core, as installed by e2e/setup.sh.
 const axeFile = "node_modules/axe-core/axe.min.js"
 
 var update = flag.Bool("update", false, "write e2e/screenshots, of five minutes of traffic")
 
-// What all tests share: the program that they drive, and the browser that they
-// drive it with. It is one browser, for its start takes longer than most tests;
-// each test has its own context in it, as a private window is.
+// All tests share the program that they drive, and the browser that they drive it with. They
+// share one browser because it takes longer to start than most tests take to run. Each test has
+// its own context in it, like a private window.
 var (
 	program string
 	browser context.Context
@@ -42,7 +42,7 @@ func run(m *testing.M) int {
 	defer os.RemoveAll(dir)
 	chromium, err := exec.LookPath("chromium")
 	if err != nil {
-		return m.Run() // need tells why there is nothing to do
+		return m.Run() // need says why there is nothing to do
 	}
 	if program, err = build(dir); err != nil {
 		return failed(err)
@@ -52,7 +52,7 @@ func run(m *testing.M) int {
 		chromedp.Headless, chromedp.NoSandbox, chromedp.DisableGPU, chromedp.NoFirstRun,
 		chromedp.Flag("disable-quic", true), chromedp.Flag("disable-background-networking", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
-		// A tab in the background is looked at as well.
+		// Tabs in the background are tested too.
 		chromedp.Flag("disable-background-timer-throttling", true),
 		chromedp.Flag("disable-backgrounding-occluded-windows", true),
 		chromedp.Flag("disable-renderer-backgrounding", true),
@@ -74,7 +74,7 @@ func failed(err error) int {
 
 // build builds the example, with the race detector if the tests have it.
 func build(dir string) (string, error) {
-	program := filepath.Join(dir, "push.exe") // the name that every system runs
+	program := filepath.Join(dir, "push.exe") // a name that every system can run
 	args := []string{"build", "-o", program}
 	if raceEnabled {
 		args = append(args, "-race")
@@ -86,8 +86,8 @@ func build(dir string) (string, error) {
 	return program, nil
 }
 
-// need skips the test if there is no browser, or not one of the files; where all
-// have to be, it fails.
+// need skips the test if there is no browser, or if one of the files is missing. If
+// GCPOOL_REQUIRE_CLIENTS is 1, it fails instead.
 func need(t *testing.T, files ...string) {
 	t.Helper()
 	uncached()
@@ -109,10 +109,10 @@ func need(t *testing.T, files ...string) {
 	}
 }
 
-// uncached has the go command not take the result of an earlier run for this
-// one's: it does not know that the program under test, and its page, is an input.
-// What it knows is that a test which has opened a file of its module that is too
-// new must run again. A tree that cannot be written to is nobody's to change.
+// uncached keeps the go command from reusing the result of an earlier run, because it does not
+// know that the program under test, and its page, are inputs. It does rerun a test that has
+// opened a very new file of its module, so uncached writes one. In a tree that cannot be
+// written to, nothing can have changed.
 func uncached() {
 	const name = ".ran"
 	if os.WriteFile(name, nil, 0o644) == nil {

@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// TestLongNamesFit: a name may have 32 characters, and none of them a space.
+// TestLongNamesFit: a name may have 32 characters and no space.
 func TestLongNamesFit(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -49,8 +49,8 @@ func (b *tab) fits(state string, parts ...string) {
 	b.look(light)
 }
 
-// TestLogHasRoomOnALowScreen: on a phone on its side, with its keyboard open, or as low as
-// WCAG 1.4.10 asks for.
+// TestLogHasRoomOnALowScreen: the log keeps enough height on a phone held sideways, with the
+// keyboard open, and on the lowest screen that WCAG 1.4.10 asks for.
 func TestLogHasRoomOnALowScreen(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -65,7 +65,7 @@ func TestLogHasRoomOnALowScreen(t *testing.T) {
 		if height := eval[int](alice, "document.querySelector('#log').clientHeight"); height < 120 {
 			t.Errorf("at %v px the log is %d px high", size, height)
 		}
-		alice.click("#text") // which comes into view
+		alice.click("#text") // scrolls into view
 		alice.await("(b => b.top >= 0 && b.bottom <= innerHeight + 2)(document.querySelector('#text').getBoundingClientRect())")
 	}
 }

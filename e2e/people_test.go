@@ -9,10 +9,10 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// gone is what a browser itself writes to the console when a server is away.
+// gone matches what the browser itself writes to the console when a server is away.
 const gone = `net::ERR_|WebSocket connection to .* failed`
 
-// call makes an action of a command whose answer is of no interest.
+// call makes an action of a command whose answer does not matter.
 func call[P, R any](command cdp.Command[P, R], params P) chromedp.Action[chromedp.Void] {
 	return chromedp.Func(func(ctx context.Context, _ *chromedp.Target) error {
 		_, err := chromedp.Call(ctx, command, params)
@@ -38,7 +38,7 @@ func (b *tab) signIn(name string) {
 	b.awaitText("#who", name)
 }
 
-// pick chooses who gets the next message, "" for everyone, from the list.
+// pick chooses the recipient of the next message from the list, "" for everyone.
 func (b *tab) pick(name string) {
 	b.t.Helper()
 	person := fmt.Sprintf("[...document.querySelectorAll('.person')].find(p => p.querySelector('bdi').textContent === %q)", name)
@@ -50,7 +50,7 @@ func (b *tab) pick(name string) {
 	b.await(person + ".ariaPressed === 'true'")
 }
 
-// push sends a message to who is picked.
+// push sends a message to the recipient that was picked.
 func (b *tab) push(text string) {
 	b.t.Helper()
 	b.do(chromedp.SendKeys(chromedp.CSS("#text"), text))
@@ -58,21 +58,21 @@ func (b *tab) push(text string) {
 	b.await("document.querySelector('#text').value === ''")
 }
 
-// awaitOutcome waits until the last message that was sent has an outcome.
+// awaitOutcome waits until the last message sent has the given outcome.
 func (b *tab) awaitOutcome(text, fate, outcome string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf(`(e => e.querySelector(".text").innerText === %q && e.dataset.fate === %q && e.querySelector(".fate").innerText.includes(%q))`+
 		`([...document.querySelectorAll(".entry.out")].at(-1))`, text, fate, outcome))
 }
 
-// awaitMessage waits until the last message that came is this one.
+// awaitMessage waits until the last message received is this one.
 func (b *tab) awaitMessage(from, text string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf(`(e => e.querySelector("bdi").innerText === %q && e.querySelector(".text").innerText === %q)`+
 		`([...document.querySelectorAll(".entry.in")].at(-1))`, from, text))
 }
 
-// entries returns how many messages a tab shows that came ("in") or were sent ("out").
+// entries returns how many messages a tab shows that were received ("in") or sent ("out").
 func (b *tab) entries(kind string) int {
 	b.t.Helper()
 	return eval[int](b, fmt.Sprintf("document.querySelectorAll('.entry.%s').length", kind))

@@ -24,7 +24,7 @@ func TestPushFromOneTabToAnother(t *testing.T) {
 	alice.signIn("alice")
 	alice.awaitText("#count", "People connected: 1")
 
-	// A second tab of one browser is the same person, until it signs in as another.
+	// A second tab of the same browser is the same person, until it signs in as another.
 	bob := alice.another("bob")
 	bob.do(chromedp.Navigate(s.url))
 	bob.awaitText("#who", "alice")
@@ -37,7 +37,8 @@ func TestPushFromOneTabToAnother(t *testing.T) {
 	alice.awaitText("#who", "alice")
 	alice.awaitText("#count", "People connected: 2")
 
-	// One that is opened for somebody else is nobody until then, and takes nothing over.
+	// A tab opened for another person has no name until someone signs
+	// in there, and takes nothing over.
 	carol := alice.another("carol")
 	carol.do(chromedp.Navigate(s.url + "/?new"))
 	carol.signIn("carol")
@@ -69,7 +70,7 @@ func TestPushToAllReachesEverybodyOnce(t *testing.T) {
 	alice.pick("")
 	alice.push("Lunch is ready")
 	alice.awaitOutcome("Lunch is ready", "delivered", "✓ Sent to everyone connected.")
-	// What comes after it tells that nothing more of it comes.
+	// The next message shows that no more copies are coming.
 	for _, b := range []*tab{bob, carol} {
 		b.awaitMessage("alice to everyone", "Lunch is ready")
 		alice.pick(b.name)
@@ -100,7 +101,7 @@ func TestUndeliveredSaysWhy(t *testing.T) {
 
 	long := strings.Repeat("0123456789", 7000)
 	alice.click("#text")
-	alice.do(call(input.InsertText, input.InsertTextParams{Text: long})) // as from the clipboard
+	alice.do(call(input.InsertText, input.InsertTextParams{Text: long})) // as when pasted
 	alice.awaitText("#hint", "the server takes lines of up to 64 KiB")
 	alice.click("#send")
 	alice.awaitOutcome(long, "failed", "✕ Not delivered. The line was longer than 64 KiB.")
@@ -108,7 +109,7 @@ func TestUndeliveredSaysWhy(t *testing.T) {
 	alice.awaitState("connected")
 	alice.click("#action")
 	if got := eval[int](alice, "document.querySelector('#text').value.length"); got != len(long) {
-		t.Errorf("the field has %d characters of it", got)
+		t.Errorf("the field has %d characters of the text", got)
 	}
 }
 
@@ -128,7 +129,7 @@ func TestTakeoverBySecondTab(t *testing.T) {
 	if !eval[bool](first, "document.querySelector('#composer').hidden") {
 		t.Error("the first tab could still send")
 	}
-	first.await("document.querySelectorAll('.person:disabled').length === 3") // it still shows who was there
+	first.await("document.querySelectorAll('.person:disabled').length === 3") // the tab still shows who was there
 	bob.pick("alice")
 	bob.push("Which one?")
 	second.awaitMessage("bob", "Which one?")
@@ -165,11 +166,11 @@ func TestServerRestart(t *testing.T) {
 	alice.keys("\r")
 	alice.await("document.querySelector('#news').innerText.includes('Your message stays in the field.')")
 
-	// It waits for 1 s, 2 s and 4 s, of which chance takes up to a half.
+	// The page waits for 1 s, 2 s and 4 s, minus up to half of each at random.
 	tries := alice.awaitAsked("/me", before+3)[before:]
 	first, second := tries[1].at-tries[0].at, tries[2].at-tries[1].at
 	if first < 900*time.Millisecond || second < 1800*time.Millisecond {
-		t.Errorf("between its tries were %v and then %v, which is no backoff", first, second)
+		t.Errorf("the pauses between its tries were %v and then %v, which is no backoff", first, second)
 	}
 
 	s.start()
@@ -186,14 +187,14 @@ func TestServerRestart(t *testing.T) {
 	alice.awaitOutcome("Written meanwhile", "delivered", "✓ Delivered.")
 }
 
-// TestPageComesBackWithTheNetwork: a laptop that wakes up does not wait for the next try.
+// TestPageComesBackWithTheNetwork: a laptop that wakes up must not wait for the next try.
 func TestPageComesBackWithTheNetwork(t *testing.T) {
 	need(t)
 	t.Parallel()
 	s := newServer(t)
 	alice := signedIn(t, s, "alice")
 	alice.allow(gone)
-	alice.do(chromedp.Evaluate[chromedp.Void]("Math.random = () => 1; undefined")) // it waits for 1, 2, 4, 8 and 16 s
+	alice.do(chromedp.Evaluate[chromedp.Void]("Math.random = () => 1; undefined")) // makes it wait for 1, 2, 4, 8 and 16 s
 	before := len(alice.asked("/me"))
 	s.stop()
 	alice.awaitState("away")
@@ -204,14 +205,14 @@ func TestPageComesBackWithTheNetwork(t *testing.T) {
 	}
 	alice.awaitState("connected")
 	tries := alice.asked("/me")[before:]
-	// One that meets the server just as it starts may be the last.
+	// A try that reaches the server just as it starts may be the last.
 	if n := len(tries); n > 4 && tries[4].at-tries[3].at > 12*time.Second {
-		t.Errorf("it came back %v after its last try, as if the network had not", tries[4].at-tries[3].at)
+		t.Errorf("the page came back %v after its last try, so it did not notice the network", tries[4].at-tries[3].at)
 	}
 }
 
-// TestFrozenPageSwallowsNothing: a page that the browser has frozen leaves, so a push to it is not
-// called delivered. It comes back when it is seen.
+// TestFrozenPageSwallowsNothing: a page that the browser has frozen leaves, so a push to it
+// does not count as delivered. It comes back when it is seen again.
 func TestFrozenPageSwallowsNothing(t *testing.T) {
 	need(t)
 	t.Parallel()
@@ -227,11 +228,11 @@ func TestFrozenPageSwallowsNothing(t *testing.T) {
 	bob.awaitOutcome("Are you there?", "failed", "✕ Not delivered. alice is not connected.")
 	freeze(page.SetWebLifecycleStateStateActive)
 	alice.awaitState("away")
-	time.Sleep(3 * time.Second) // it would have come back
+	time.Sleep(3 * time.Second) // long enough for it to have come back
 	if got := alice.page(); !strings.Contains(got, "Server away") {
-		t.Errorf("a page that nobody sees has come back:\n%s", got)
+		t.Errorf("a page that is not visible has come back:\n%s", got)
 	}
-	// No command shows the page again.
+	// There is no command that makes the page visible again.
 	eval[bool](alice, `Object.defineProperty(document, "hidden", { value: false }) && document.dispatchEvent(new Event("visibilitychange"))`)
 	alice.awaitState("connected")
 	bob.push("And now?")

@@ -12,12 +12,12 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// pictureMax is how large a picture may be: README shows several, and the
-// repository keeps each version for good.
+// pictureMax is the size limit of a picture: the README shows
+// several, and the repository keeps every version forever.
 const pictureMax = 150 << 10
 
-// picture takes one. It is written only when that was asked for, so that a run
-// of the tests leaves the tree as it is.
+// picture takes a picture. It writes the file only if asked to, so that a run of the tests
+// leaves the tree as it is.
 func (b *tab) picture(page string, l look) {
 	b.t.Helper()
 	b.look(l)
@@ -46,7 +46,7 @@ func (b *tab) picture(page string, l look) {
 	}
 }
 
-// pictures takes all of a page.
+// pictures takes all pictures of a page.
 func (b *tab) pictures(page string, width, height int64) {
 	b.t.Helper()
 	for _, l := range []look{{"light", width, height, "light"}, {"dark", width, height, "dark"}, phone} {
@@ -81,7 +81,7 @@ func TestScreenshots(t *testing.T) {
 	alice.do(chromedp.SendKeys(chromedp.CSS("#text"), "Is all well?"))
 	alice.pictures("push", 1000, 680)
 
-	// Half a second fills no chart, but goes through all that fills one.
+	// Half a second fills no chart, but runs all the code that does.
 	while := 500 * time.Millisecond
 	if *update {
 		while = 5 * time.Minute

@@ -15,17 +15,17 @@ import (
 	"time"
 )
 
-// A server is the example as a user runs it: a process of its own.
+// A server is the example as a user runs it, in a process of its own.
 type server struct {
 	t       *testing.T
 	addr    string
 	url     string
 	process *exec.Cmd
-	stderr  bytes.Buffer // to be read when the process has ended
+	stderr  bytes.Buffer // read only after the process has ended
 	ended   chan error
 }
 
-// newServer starts one. Its end is a Ctrl-C, and the exit code has to be 0.
+// newServer starts a server. A Ctrl-C ends it, and its exit code must be 0.
 func newServer(t *testing.T) *server {
 	t.Helper()
 	s := &server{t: t, addr: freeAddr(t)}
@@ -35,12 +35,11 @@ func newServer(t *testing.T) *server {
 	return s
 }
 
-// given are the addresses that freeAddr has returned.
+// given has the addresses that freeAddr has returned.
 var given sync.Map
 
-// freeAddr returns an address that is free now, and that no other test gets. It is
-// below the ports that the system gives to those who ask for any: a server that
-// comes back needs its own.
+// freeAddr returns an address that is free now, and that no other test gets. It is below the ports
+// that the system hands out on request, because a server that comes back needs its own port again.
 func freeAddr(t *testing.T) string {
 	t.Helper()
 	for range 100 {
@@ -86,7 +85,7 @@ func (s *server) start() {
 	}
 }
 
-// stop is Ctrl-C, and waits for the end.
+// stop sends a Ctrl-C, and waits for the end.
 func (s *server) stop() {
 	s.t.Helper()
 	if s.process == nil {

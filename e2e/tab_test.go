@@ -16,8 +16,8 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// A tab is one of the browser's. What its page writes to the console as a warning
-// or an error fails the test, a violation of the content policy among it.
+// A tab is one tab of the browser. A warning or an error that its page writes to the console
+// fails the test, including a violation of the content policy.
 type tab struct {
 	t    *testing.T
 	name string // for messages
@@ -29,7 +29,7 @@ type tab struct {
 	requests []request
 }
 
-// A request is one that the page has made, by the browser's clock.
+// A request is a request that the page has made, timed by the browser's clock.
 type request struct {
 	url string
 	at  time.Duration
@@ -56,7 +56,7 @@ func newTab(t *testing.T, name string, parent context.Context, options ...chrome
 		b.quiet()
 		cancel()
 	})
-	// Not within a deadline: the first call decides how long the tab lives.
+	// Not with a deadline, because the context of the first call decides how long the tab lives.
 	if err := chromedp.Do(ctx); err != nil {
 		t.Fatalf("%s: %v", name, err)
 	}
@@ -65,14 +65,14 @@ func newTab(t *testing.T, name string, parent context.Context, options ...chrome
 	return b
 }
 
-// allow lets the page say on the console what matches, from now on.
+// allow lets the page write to the console what matches the pattern, from now on.
 func (b *tab) allow(pattern string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.allowed = append(b.allowed, regexp.MustCompile(pattern))
 }
 
-// listen runs while the browser's messages are read, so it only takes notes.
+// listen runs while the browser's messages are being read, so it only records them.
 func (b *tab) listen(event any) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -108,7 +108,7 @@ func (b *tab) listen(event any) {
 	b.said = append(b.said, line)
 }
 
-// quiet fails the test if the page has said something on the console.
+// quiet fails the test if the page has written something to the console.
 func (b *tab) quiet() {
 	b.t.Helper()
 	b.mu.Lock()
@@ -119,7 +119,7 @@ func (b *tab) quiet() {
 	b.said = nil
 }
 
-// asked returns the page's requests whose URL ends so.
+// asked returns the page's requests whose URL ends with suffix.
 func (b *tab) asked(suffix string) (matching []request) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -131,7 +131,7 @@ func (b *tab) asked(suffix string) (matching []request) {
 	return matching
 }
 
-// awaitAsked waits until there are n of them.
+// awaitAsked waits until there are n such requests.
 func (b *tab) awaitAsked(suffix string, n int) []request {
 	b.t.Helper()
 	deadline := time.Now().Add(patience)
@@ -153,7 +153,7 @@ func (b *tab) do(actions ...chromedp.Action[chromedp.Void]) {
 	}
 }
 
-// eval returns the value of an expression of the page's.
+// eval returns the value of an expression in the page.
 func eval[T any](b *tab, expression string) T {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -165,8 +165,8 @@ func eval[T any](b *tab, expression string) T {
 	return value
 }
 
-// await waits until an expression holds. It is not chromedp.Poll because that
-// compiles it in the page, which the page's policy forbids.
+// await waits until an expression holds. It does not use chromedp.Poll, which compiles the
+// expression in the page, and the page's policy forbids that.
 func (b *tab) await(condition string) {
 	b.t.Helper()
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
@@ -174,7 +174,7 @@ func (b *tab) await(condition string) {
 	ticker := time.NewTicker(20 * time.Millisecond)
 	defer ticker.Stop()
 	for {
-		// A page that is still being loaded has not what the condition asks for.
+		// A page that is still loading may not have what the condition asks for.
 		holds, err := chromedp.Run(ctx, chromedp.Evaluate[bool]("Boolean("+condition+")", chromedp.EvalIgnoreExceptions))
 		if err == nil && holds {
 			return
@@ -187,18 +187,18 @@ func (b *tab) await(condition string) {
 	}
 }
 
-// page returns what a person would see, for a test that fails.
+// page returns what a person would see, for the message of a failing test.
 func (b *tab) page() string {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	text, err := chromedp.Run(ctx, chromedp.Evaluate[string](`document.body.dataset.state + "\n" + document.body.innerText.replace(/(.{300}).*/g, "$1…")`))
 	if err != nil {
-		return "and what the page shows cannot be told: " + err.Error()
+		return "and cannot read what the page shows: " + err.Error()
 	}
 	return text
 }
 
-// awaitText waits until an element that is visible has a text in it.
+// awaitText waits until a visible element contains a text.
 func (b *tab) awaitText(selector, text string) {
 	b.t.Helper()
 	b.await(fmt.Sprintf("(e => e.checkVisibility() && e.innerText.includes(%q))(document.querySelector(%q))", text, selector))
@@ -214,7 +214,7 @@ func (b *tab) click(selector string) {
 	b.do(chromedp.Click(chromedp.CSS(selector)))
 }
 
-// A look is how a person has set up the browser.
+// A look is the way a person has set up the browser.
 type look struct {
 	name          string
 	width, height int64
@@ -227,7 +227,7 @@ var (
 	phone = look{"phone", 390, 844, "light"}
 )
 
-// look sets one. Nothing moves by itself, so that what is seen is what stays.
+// look sets the browser's look. Nothing moves on its own, so what is seen stays.
 func (b *tab) look(l look) {
 	b.t.Helper()
 	b.do(chromedp.EmulateViewport(l.width, l.height), call(emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{

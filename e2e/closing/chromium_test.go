@@ -16,7 +16,7 @@ func TestChromiumUnderTLS(t *testing.T) {
 	closeAll(t, newChromium(t), round{few: 1, tls: true, takes: notifies})
 }
 
-// newChromium starts a browser, and returns a client that is a page in it.
+// newChromium starts a browser, and returns a client that uses a page in it.
 func newChromium(t *testing.T) client {
 	t.Helper()
 	need(t, "chromium")
@@ -28,7 +28,7 @@ func newChromium(t *testing.T) client {
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("disable-sync", true),
 		chromedp.Flag("disable-background-timer-throttling", true),
 		chromedp.Flag("disable-renderer-backgrounding", true),
-		chromedp.Flag("ignore-certificate-errors", true), // httptest's is nobody's
+		chromedp.Flag("ignore-certificate-errors", true), // httptest's certificate is self-signed
 		chromedp.WSURLReadTimeout(patience))
 	t.Cleanup(stop)
 	page, cancel := chromedp.NewContext(allocator)
@@ -50,7 +50,7 @@ func newChromium(t *testing.T) client {
 //go:embed closes.js
 var closesJS string
 
-// closingScript is what a page runs, for a promise of the endings.
+// closingScript returns a script for a page, which yields a promise of the endings.
 func closingScript(url string, n int, sends bool) string {
 	return closesJS + fmt.Sprintf("closeAll(WebSocket, %q, %d, %t)", url, n, sends)
 }

@@ -20,25 +20,25 @@ var (
 // batch is how many connections are open at once.
 const batch = 10
 
-// late is how long a close takes at least if an unclean end may be the machine's fault. A client has
-// half a second to answer before our side is shut, and a second before the socket is closed. On a
-// machine that stands still or is busy, it may need longer.
+// late is the shortest time of a close after which an unclean end may be the machine's fault. A
+// client has half a second to answer before our side is shut, and a second before the socket is
+// closed. On a machine that stalls or is busy, the client may need longer.
 const late = 500 * time.Millisecond
 
-// A row is a way to end a connection, and what its client is to see.
+// A row is a way to end a connection, with what its client must see.
 type row struct {
 	name string
-	end  func(s *site, n int) // of the clients 0 to n-1
+	end  func(s *site, n int) // ends clients 0 to n-1
 	want ending
 }
 
-// An ending is what a client has seen. Clean means that it ended as RFC 6455 section 7.1
-// says; of the close frames only a client that reads them knows the number.
+// An ending is what a client has seen. Clean means that the connection ended as RFC 6455
+// section 7.1 says. Only a client that reads close frames itself knows their number.
 type ending struct {
 	Code   int
 	Reason string
 	Clean  bool
-	Why    string // it was not
+	Why    string // why it was not clean
 }
 
 var rows = []row{
@@ -59,7 +59,7 @@ func takeOver(s *site, n int) {
 	})
 }
 
-// A shape is what a handler defers, in the order in which it happens.
+// A shape lists what a handler defers, in the order of execution.
 type shape []string
 
 var shapes = []shape{{}, {"Del"}, {"Close"}, {"Del", "Close"}, {"Close", "Del"}}
@@ -91,7 +91,7 @@ func (c *closure) String() string {
 	return name
 }
 
-// happens reports whether a case can be: a connection whose handler returns and neither
+// happens reports whether a case can occur. A connection whose handler returns and neither
 // removes nor closes it stays open, as with net/http, unless the library closes it.
 func (c *closure) happens() bool {
 	if c.library.closes && !slices.Contains(c.shape, "Close") {
@@ -100,16 +100,16 @@ func (c *closure) happens() bool {
 	return c.row.name != "handler returns" || len(c.shape) > 0 || c.library.returns
 }
 
-// A client opens n connections to url and the numbers from 0 on, and returns how each
-// has ended. It closes when the message close comes, and sends the message return when
-// that comes.
+// A client opens n connections to url with the numbers from 0 on, and
+// returns how each has ended. It closes its connection when it gets the
+// message close, and sends the message return when it gets that one.
 type client func(t *testing.T, url string, n int, sends bool) []ending
 
-// A round is how much of the cases a test tries, unless -closes asks for all of them.
+// A round is the part of the cases that a test tries, unless -closes asks for all of them.
 type round struct {
-	few   int // how often
+	few   int // how often to try each case
 	tls   bool
-	takes func(c *closure) bool // which cases; nil is all
+	takes func(c *closure) bool // which cases; nil for all
 }
 
 // closeAll tries the cases of a round with a client.
@@ -126,7 +126,7 @@ func closeAll(t *testing.T, open client, r round) {
 		batches += (n + batch - 1) / batch
 	}
 	if slow > 3+batches/50 {
-		t.Errorf("%d times a batch was late and unclean, of %d, which is more than a busy machine does", slow, batches)
+		t.Errorf("%d of %d batches were late and unclean, more than a busy machine explains", slow, batches)
 	}
 	for _, name := range slices.Sorted(maps.Keys(total)) {
 		t.Logf("%s: %d right", name, total[name])
@@ -150,13 +150,13 @@ func cases(r round) (all []*closure) {
 	return all
 }
 
-// notifies are the rows about close_notify, beside which nothing is different under TLS.
+// notifies selects the rows that are about close_notify, the only thing that differs under TLS.
 func notifies(c *closure) bool {
 	return c.row.name == "Shutdown" || c.row.name == "takeover" || c.row.name == "Del"
 }
 
-// try closes n connections, and returns how many ended as they should, and how often it
-// closed a batch again because it was late.
+// try closes n connections. It returns how many ended as they should, and how often it tried a
+// batch again because it was late.
 func (c *closure) try(t *testing.T, open client, n int) (right, again int) {
 	wrong := map[ending]int{}
 	for left := n; left > 0; left -= batch {
@@ -176,8 +176,8 @@ func (c *closure) try(t *testing.T, open client, n int) (right, again int) {
 	return right, again
 }
 
-// inTime closes n connections at the same time. If that was late, and the only fault is that some
-// ends are unclean, it tries again, at most five times.
+// inTime closes n connections at once. If that was late, and the only fault is that some ends
+// are unclean, it tries again, at most five times.
 func (c *closure) inTime(t *testing.T, open client, n int) (endings []ending, again int) {
 	for ; ; again++ {
 		var took time.Duration
@@ -187,11 +187,11 @@ func (c *closure) inTime(t *testing.T, open client, n int) (endings []ending, ag
 		if wrong || !unclean || took < late || again == 5 {
 			return endings, again
 		}
-		t.Logf("%s: once more, as it took %v: %+v", c, took, endings)
+		t.Logf("%s: trying again, because it took %v: %+v", c, took, endings)
 	}
 }
 
-// once closes n connections at the same time, and returns how long that took, too.
+// once closes n connections at once, and also returns how long that took.
 func (c *closure) once(t *testing.T, open client, n int) ([]ending, time.Duration) {
 	s := newSite(t, c)
 	defer s.close()

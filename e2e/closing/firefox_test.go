@@ -22,8 +22,8 @@ func TestFirefoxUnderTLS(t *testing.T) {
 	closeAll(t, newFirefox(t), round{few: 1, tls: true, takes: notifies})
 }
 
-// TestFirefoxTakesWhatComesBeforeAClose pushes a message to a page that has just connected,
-// and closes its connection.
+// TestFirefoxTakesWhatComesBeforeAClose pushes a message to a page that has just connected, and
+// closes the connection. The page must still get the message.
 func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 	run := startFirefox(t)
 	took := make(chan time.Duration, 1) // from the close to the page's answer
@@ -32,7 +32,7 @@ func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			ws, err := upgrader.Upgrade(w, r, nil)
 			if err != nil {
-				return // it has answered
+				return // the library has sent the error
 			}
 			defer ws.Close()
 			s.conns.Add("0", gcpool.Conn(r))
@@ -60,7 +60,7 @@ func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 		}
 		switch want := "open,hello,4001,true"; {
 		case got == want:
-		case answered >= late && again < 5: // a busy machine has held the browser up
+		case answered >= late && again < 5: // a busy machine has held up the browser
 			n, again = n-1, again+1
 		default:
 			t.Errorf("the page has seen %s, want %s", got, want)
@@ -68,7 +68,7 @@ func TestFirefoxTakesWhatComesBeforeAClose(t *testing.T) {
 	}
 }
 
-// newFirefox starts a browser, and returns a client that is a page in it.
+// newFirefox starts a browser, and returns a client that uses a page in it.
 func newFirefox(t *testing.T) client {
 	t.Helper()
 	run := startFirefox(t)
@@ -81,9 +81,8 @@ func newFirefox(t *testing.T) client {
 	}
 }
 
-// startFirefox starts a browser, and returns a function that runs a script in a page of it,
-// and returns the string that the script promises. The browser takes the commands of WebDriver
-// BiDi.
+// startFirefox starts a browser. It returns a function that runs a script in a page and returns the
+// string that the script's promise yields. The browser takes the commands of WebDriver BiDi.
 func startFirefox(t *testing.T) func(t *testing.T, script string) string {
 	t.Helper()
 	need(t, "firefox")
@@ -112,7 +111,7 @@ func startFirefox(t *testing.T) func(t *testing.T, script string) string {
 		hurry.Reset(patience)
 		bidi(t, ws, "browser.close", params{})
 	})
-	trusts := params{"acceptInsecureCerts": true} // httptest's is nobody's
+	trusts := params{"acceptInsecureCerts": true} // httptest's certificate is self-signed
 	bidi(t, ws, "session.new", params{"capabilities": params{"alwaysMatch": trusts}})
 	page := params{"context": bidi(t, ws, "browsingContext.create", params{"type": "tab"}).Context}
 	return func(t *testing.T, script string) string {
@@ -122,7 +121,7 @@ func startFirefox(t *testing.T) func(t *testing.T, script string) string {
 
 type params map[string]any
 
-// A result is what the commands here return.
+// A result is the result of a command used here.
 type result struct {
 	Context string
 	Result  struct{ Value string }

@@ -20,8 +20,8 @@ type library struct {
 	name    string
 	serve   func(s *site) http.Handler
 	accept  func(s *site, conn net.Conn) // in place of serve, without net/http
-	returns bool                         // its connections end with their handlers
-	closes  bool                         // it is here for its Close, so a handler without one adds nothing
+	returns bool                         // its connections end when their handlers do
+	closes  bool                         // is here only to test its Close, so a handler without Close adds nothing
 	plain   bool                         // without Upgrade
 }
 
@@ -63,14 +63,14 @@ func serveXNet(s *site) http.Handler {
 	}}
 }
 
-// serveGorilla reads on the handler's goroutine, or on one that outlives it, as gorilla's
-// chat example does.
+// serveGorilla reads either on the handler's goroutine or, as
+// gorilla's chat example does, on one that outlives it.
 func serveGorilla(s *site, run func(read func())) http.Handler {
 	upgrader := websocket.Upgrader{CheckOrigin: func(*http.Request) bool { return true }}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r, nil)
 		if err != nil {
-			return // it has answered
+			return // the library has sent the error
 		}
 		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
@@ -90,7 +90,7 @@ func serveCoder(s *site, end func(ws *coder.Conn) error) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := coder.Accept(w, r, &coder.AcceptOptions{InsecureSkipVerify: true})
 		if err != nil {
-			return // it has answered
+			return // the library has sent the error
 		}
 		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
@@ -104,13 +104,13 @@ func serveCoder(s *site, end func(ws *coder.Conn) error) http.Handler {
 	})
 }
 
-// serveGWS ends a connection from a callback, as gws has it.
+// serveGWS ends a connection in a callback, as gws expects.
 func serveGWS(s *site, read func(ws *gws.Conn)) http.Handler {
 	upgrader := gws.NewUpgrader(gwsEvents{}, nil)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		ws, err := upgrader.Upgrade(w, r)
 		if err != nil {
-			return // it has answered
+			return // the library has sent the error
 		}
 		p := s.session(r.URL.Path)
 		p.add(gcpool.Conn(r))
@@ -139,7 +139,7 @@ func serveGobwas(s *site) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		conn, _, _, err := ws.UpgradeHTTP(r, w)
 		if err != nil {
-			return // it has answered
+			return // the library has sent the error
 		}
 		s.session(r.URL.Path).serveGobwas(conn)
 	})
@@ -168,7 +168,7 @@ func (p *session) serveGobwas(conn net.Conn) {
 	}
 }
 
-// serveMelody ends a connection from a callback, as melody has it.
+// serveMelody ends a connection in a callback, as melody expects.
 func serveMelody(s *site) http.Handler {
 	m := melody.New()
 	m.Upgrader.CheckOrigin = func(*http.Request) bool { return true }

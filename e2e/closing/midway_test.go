@@ -7,16 +7,16 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// TestKickInsideAMessage ends a connection while a push waits behind an unfinished message
-// of the library's. A close frame may pass there (RFC 6455 section 5.4).
+// TestKickInsideAMessage ends a connection while a push waits for an unfinished message of the
+// library. A close frame may be sent inside the message (RFC 6455 section 5.4).
 func TestKickInsideAMessage(t *testing.T) {
 	begin := func(s *site) http.Handler {
 		return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			conn, _, _, err := ws.UpgradeHTTP(r, w)
 			if err != nil {
-				return // it has answered
+				return // the library has sent the error
 			}
-			conn.Write([]byte{0x01, 1, 'x'}) // a text message, whose end never comes
+			conn.Write([]byte{0x01, 1, 'x'}) // a text message that never ends
 			s.session(r.URL.Path).add(conn)
 			conn.Read(make([]byte, 1))
 		})

@@ -23,7 +23,7 @@ func TestNodeUnderTLS(t *testing.T) {
 	closeAll(t, n.open, round{few: 1, tls: true, takes: notifies})
 }
 
-// A node is node.mjs in a process of its own.
+// A node is node.mjs running in a process of its own.
 type node struct {
 	in  io.Writer
 	out *bufio.Reader
@@ -47,7 +47,7 @@ func newNode(t *testing.T) *node {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		in.Close() // which ends it
+		in.Close() // ends the process
 		hurry := time.AfterFunc(patience, func() { command.Process.Kill() })
 		defer hurry.Stop()
 		if err := command.Wait(); err != nil {
@@ -76,8 +76,8 @@ func (n *node) open(t *testing.T, url string, count int, sends bool) []ending {
 	return endings
 }
 
-// need skips the test unless the commands and files are there; where all have to be, it
-// fails.
+// need skips the test unless the commands and files are there. If
+// GCPOOL_REQUIRE_CLIENTS is 1, it fails instead.
 func need(t *testing.T, command string, files ...string) {
 	t.Helper()
 	_, err := exec.LookPath(command)

@@ -6,12 +6,13 @@ import (
 	"testing"
 )
 
-// TestWithoutUpgrade tries what holds without Upgrade, where x/net's socket is out of reach: one
-// close frame, with the right code, if the handler has a Del or a Close, and the socket is closed
-// behind the client's answer. Only when the handler returns, x/net closes it at once, so a reset
-// may follow; and Del waits no longer than 20 ms for the frame to be out, so on a busy machine a
-// few may be lost. If the handler reads the client's answer before the pool has shut x/net's
-// writing, its Close sends a second frame: on a busy machine, once in some thousand closes.
+// TestWithoutUpgrade tests the promises that hold without Upgrade, where the pool cannot reach
+// x/net's socket. If the handler has a Del or a Close, there is one close frame, with the right
+// code, and the socket is closed after the client's answer. If the handler only returns, x/net
+// closes the socket at once, so a reset may follow. Del waits no longer than 20 ms for the
+// frame to be sent, so on a busy machine a few may be lost. If the handler reads the client's
+// answer before the pool has shut x/net's writing, its Close sends a second frame: on a busy
+// machine, once in some thousand closes.
 func TestWithoutUpgrade(t *testing.T) {
 	for _, r := range rows {
 		for _, s := range shapes {
@@ -55,7 +56,7 @@ func TestBrowsersWithoutUpgrade(t *testing.T) {
 	}
 }
 
-// twice closes n connections at the same time, and n more.
+// twice closes n connections at once, and then n more.
 func (c *closure) twice(t *testing.T, open client, n int) []ending {
 	first, _ := c.inTime(t, open, n)
 	second, _ := c.inTime(t, open, n)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// TestBehindNginx uses the location of examples/recipes/README.md.
+// TestBehindNginx uses the nginx location of examples/recipes/README.md.
 func TestBehindNginx(t *testing.T) {
 	t.Parallel()
 	readme, err := os.ReadFile("../../examples/recipes/README.md")
@@ -59,7 +59,7 @@ listen all
 	closeAll(t, through(addr, openRaw), round{few: 1})
 }
 
-// TestBehindReverseProxy is about net/http/httputil, which Caddy and Traefik use, too.
+// TestBehindReverseProxy uses net/http/httputil, which Caddy and Traefik use too.
 func TestBehindReverseProxy(t *testing.T) {
 	t.Parallel()
 	l := listen(t, false)
@@ -72,8 +72,8 @@ func TestBehindReverseProxy(t *testing.T) {
 	closeAll(t, through(l.Addr().String(), openRaw), round{few: 1})
 }
 
-// through is a client whose connections go through the proxy at addr. The proxy passes what comes
-// for /PORT/PATH on to PATH at PORT of this machine.
+// through returns a client whose connections go through the proxy at addr. The proxy passes a
+// request for /PORT/PATH on to PATH at PORT of this machine.
 func through(addr string, open client) client {
 	return func(t *testing.T, url string, n int, sends bool) []ending {
 		_, port, _ := net.SplitHostPort(strings.TrimPrefix(url, "ws://"))
@@ -81,8 +81,9 @@ func through(addr string, open client) client {
 	}
 }
 
-// startProxy runs a command with a configuration, and returns the address of the proxy. The command
-// inherits the listening socket as descriptor 3: a free port could be taken before it listens.
+// startProxy runs a command with a configuration, and returns the address of the proxy. The
+// command inherits the listening socket as descriptor 3, because a free port could be taken
+// before the proxy listens on it.
 func startProxy(t *testing.T, config, name string, args ...string) (addr string) {
 	t.Helper()
 	need(t, name)
@@ -105,7 +106,7 @@ func startProxy(t *testing.T, config, name string, args ...string) (addr string)
 	}
 	command := exec.Command(name, args...)
 	command.ExtraFiles = []*os.File{socket}
-	command.Env = append(os.Environ(), "NGINX=3;") // as nginx hands its sockets to a newer one
+	command.Env = append(os.Environ(), "NGINX=3;") // the way nginx hands its sockets to its successor
 	command.Stdout, command.Stderr = t.Output(), t.Output()
 	if err := command.Start(); err != nil {
 		t.Fatal(err)

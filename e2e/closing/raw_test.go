@@ -17,7 +17,7 @@ import (
 
 func TestBareFrames(t *testing.T) { closeAll(t, openRaw, round{few: 3}) }
 
-// Under TLS an end is clean only with close_notify.
+// TestBareFramesUnderTLS: under TLS, an end is clean only with close_notify.
 func TestBareFramesUnderTLS(t *testing.T) {
 	closeAll(t, openRaw, round{few: 2, tls: true, takes: notifies})
 }
@@ -26,7 +26,7 @@ func openRaw(_ *testing.T, url string, n int, sends bool) []ending {
 	return openPeers(dialRaw, url, n, sends)
 }
 
-// openPeers is a client whose connections dial makes.
+// openPeers opens n connections with dial, and returns how each has ended.
 func openPeers(dial func(url string) (*rawPeer, error), url string, n int, sends bool) []ending {
 	endings := make([]ending, n)
 	var all sync.WaitGroup
@@ -48,7 +48,7 @@ func openPeers(dial func(url string) (*rawPeer, error), url string, n int, sends
 	return endings
 }
 
-// oneFrame begins the Why of a client that has seen one close frame and no orderly end.
+// oneFrame begins the Why of a client that saw one close frame but no orderly end.
 const oneFrame = "not closed"
 
 // A rawPeer is the client's end of a WebSocket, without a library.
@@ -58,7 +58,7 @@ type rawPeer struct {
 	notified func() bool // reports whether close_notify came last; nil without TLS
 
 	mu     sync.Mutex
-	closed bool // its close frame is out, and so nothing may follow
+	closed bool // its close frame is sent, so nothing may follow
 }
 
 // dialRaw opens a WebSocket.
@@ -78,7 +78,7 @@ func dialRaw(url string) (*rawPeer, error) {
 	return p, p.shake(host, path)
 }
 
-// shake does the handshake.
+// shake performs the handshake.
 func (p *rawPeer) shake(host, path string) error {
 	p.in = bufio.NewReader(p)
 	fmt.Fprintf(p, handshake, path, host)
@@ -92,14 +92,14 @@ func (p *rawPeer) shake(host, path string) error {
 const handshake = "GET /%s HTTP/1.1\r\nHost: %s\r\nOrigin: http://example.com\r\nUpgrade: websocket\r\n" +
 	"Connection: Upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
 
-// send sends text until a close frame is out.
+// send sends text until a close frame has been sent.
 func (p *rawPeer) send() {
 	text := bytes.Repeat([]byte("x"), 1000)
 	for p.write(0x81, text) == nil {
 	}
 }
 
-// write sends one frame, unless a close frame is out.
+// write sends one frame, unless a close frame has been sent.
 func (p *rawPeer) write(first byte, payload []byte) error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -115,7 +115,7 @@ func (p *rawPeer) write(first byte, payload []byte) error {
 	return err
 }
 
-// read reads until the server has closed. It answers the first close frame.
+// read reads until the server has closed the connection. It answers the first close frame.
 func (p *rawPeer) read() (e ending) {
 	closings := 0
 	for {
@@ -149,7 +149,7 @@ func (p *rawPeer) read() (e ending) {
 	}
 }
 
-// frame reads one of less than 126 bytes.
+// frame reads a frame of less than 126 bytes.
 func (p *rawPeer) frame() (first byte, payload []byte, err error) {
 	if first, err = p.in.ReadByte(); err != nil {
 		return 0, nil, err // io.EOF here is the orderly end

@@ -6,17 +6,17 @@ import (
 	"net"
 )
 
-// A records is a connection under TLS that knows the last record which came. crypto/tls
-// reports io.EOF without close_notify as well, if that is between two records.
+// A records is a connection under TLS that knows the last record that arrived. Between two
+// records, crypto/tls reports io.EOF even without close_notify.
 type records struct {
 	net.Conn
 	head []byte
-	rest int // of the record's payload
+	rest int // bytes left of the record's payload
 }
 
-const alert = 21 // the type of a record, which TLS 1.2 does not encrypt
+const alert = 21 // a record type, which TLS 1.2 does not encrypt
 
-// clientTLS is the client's end, for a server whose certificate is nobody's.
+// clientTLS returns the client's end, for a server with a self-signed certificate.
 func clientTLS(conn net.Conn) (*tls.Conn, *records) {
 	r := &records{Conn: conn}
 	return tls.Client(r, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12}), r

@@ -28,8 +28,8 @@ type site struct {
 	conns  *gcpool.ConnPool
 	stream *gcpool.StreamPool
 	addr   string
-	stop   func()        // of the server
-	ready  chan struct{} // told once by each session, when it may be ended
+	stop   func()        // stops the server
+	ready  chan struct{} // each session sends once, when it may be ended
 }
 
 func newSite(t *testing.T, c *closure) *site {
@@ -55,7 +55,7 @@ func newSite(t *testing.T, c *closure) *site {
 	return s
 }
 
-// listen listens, for TLS with a certificate of nobody's.
+// listen listens, for TLS with a self-signed certificate.
 func listen(t *testing.T, secure bool) net.Listener {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -85,7 +85,7 @@ func accept(l net.Listener, serve func(i int, conn net.Conn)) {
 	}
 }
 
-// url is what the clients add their ids to.
+// url returns the URL to which the clients add their ids.
 func (s *site) url() string {
 	if s.c.tls {
 		return "wss://" + s.addr + "/"
@@ -113,7 +113,7 @@ func (s *site) await(t *testing.T, n int) {
 	}
 }
 
-// tell has each of n clients do something.
+// tell makes each of n clients do something.
 func (s *site) tell(n int, what string) {
 	each(n, func(id string) { s.stream.Add(id, []byte(what)) })
 }
@@ -125,7 +125,7 @@ func each(n int, f func(id string)) {
 	}
 }
 
-// A session is one connection of a site's.
+// A session is one connection of a site.
 type session struct {
 	*site
 	id    string
@@ -140,8 +140,7 @@ func (p *session) add(conn net.Conn) {
 	}
 }
 
-// received takes a message of the client's, and reports whether it asks the handler to
-// return.
+// received takes a message from the client, and reports whether it asks the handler to return.
 func (p *session) received(message []byte) (returns bool) {
 	if p.c.sends && !p.heard.Swap(true) {
 		p.ready <- struct{}{}
@@ -149,7 +148,7 @@ func (p *session) received(message []byte) (returns bool) {
 	return string(message) == "return"
 }
 
-// leave is what the handler has deferred.
+// leave runs what the handler has deferred.
 func (p *session) leave(end func() error) {
 	for _, step := range p.c.shape {
 		if step == "Del" {

@@ -16,7 +16,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// ends are the rows that have a meaning for bare TLS.
+// ends are the rows that make sense for bare TLS.
 var ends = []row{
 	{name: "Shutdown", end: func(s *site, n int) { s.pool.Shutdown(context.Background()) }},
 	{name: "takeover", end: takeOver},
@@ -60,7 +60,7 @@ func TestBareTLS(t *testing.T) {
 	}
 }
 
-// newTLSSite serves TLS to the ids from 0 on, in the order in which they come.
+// newTLSSite serves TLS, giving connections the ids from 0 on in the order in which they arrive.
 func newTLSSite(t *testing.T) (s *site, address string) {
 	t.Helper()
 	l := listen(t, true)
@@ -83,7 +83,7 @@ func (s *site) serveTLS(id string, conn net.Conn) {
 	}
 }
 
-// TestOpenSSL has openssl s_client tell whether close_notify came, without a WebSocket.
+// TestOpenSSL lets openssl s_client report whether close_notify arrived, without a WebSocket.
 func TestOpenSSL(t *testing.T) {
 	need(t, "openssl")
 	for _, r := range ends {
@@ -103,7 +103,7 @@ func TestOpenSSL(t *testing.T) {
 	}
 }
 
-// TestBareFramesUnderOpenSSL has it carry the frames of a WebSocket.
+// TestBareFramesUnderOpenSSL lets openssl s_client carry the frames of a WebSocket.
 func TestBareFramesUnderOpenSSL(t *testing.T) {
 	need(t, "openssl")
 	open := func(_ *testing.T, url string, n int, sends bool) []ending {
@@ -124,7 +124,7 @@ func dialOpenSSL(url string) (*rawPeer, error) {
 	return peer, peer.shake(address, path)
 }
 
-// An openSSL is openssl s_client in a process of its own.
+// An openSSL is openssl s_client running in a process of its own.
 type openSSL struct {
 	io.Reader
 	io.WriteCloser
@@ -138,7 +138,7 @@ func startOpenSSL(address string) (*openSSL, error) {
 	p := &openSSL{kill: kill, command: exec.CommandContext(ctx, "openssl", "s_client",
 		"-connect", address, "-quiet", "-no_ign_eof", "-msg", "-msgfile", "/dev/stderr")}
 	p.command.Stderr = &p.log
-	p.WriteCloser, _ = p.command.StdinPipe() // errors come again, of Start
+	p.WriteCloser, _ = p.command.StdinPipe() // if this fails, so does Start
 	p.Reader, _ = p.command.StdoutPipe()
 	return p, p.command.Start()
 }
@@ -150,10 +150,9 @@ func (p *openSSL) Close() error {
 	return nil
 }
 
-// notified waits for the end of the process, and reports whether it has received
-// close_notify.
+// notified waits for the end of the process, and reports whether it received close_notify.
 func (p *openSSL) notified() bool {
-	_ = p.command.Wait() // it may not like how the connection ended
+	_ = p.command.Wait() // openssl may complain about how the connection ended
 	for line := range strings.Lines(p.log.String()) {
 		if strings.HasPrefix(line, "<<<") && strings.Contains(line, "close_notify") {
 			return true

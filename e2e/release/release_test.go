@@ -1,6 +1,7 @@
 //go:build !race
 
-// Package release tries a release before there is one. It has nothing to race.
+// Package release tries out a release before it is made. The race
+// detector has nothing to find in it.
 package release
 
 import (
@@ -17,7 +18,7 @@ import (
 	"golang.org/x/mod/module"
 	"golang.org/x/mod/zip"
 
-	_ "github.com/nulijiabei/gcpool" // so that the go command runs these tests anew when it has changed
+	_ "github.com/nulijiabei/gcpool" // so that the go command reruns these tests when it changes
 )
 
 const (
@@ -28,8 +29,8 @@ const (
 // released are the folders of the modules that get a tag.
 var released = []string{"", "metrics", "cluster", "torture"}
 
-// TestGoGet serves the modules as a proxy would serve them with their tags, and gets
-// them into a new module with each page's own command.
+// TestGoGet serves the modules as a proxy would serve them once they are tagged, and gets them
+// into a new module with each page's own command.
 func TestGoGet(t *testing.T) {
 	version := latest(t)
 	proxy, cache := serve(t, version), t.TempDir()
@@ -49,13 +50,13 @@ func TestGoGet(t *testing.T) {
 			goes(t, dir, cache, proxy, strings.Fields(command(t, page))[1:]...)
 			goes(t, dir, cache, proxy, "vet", ".")
 			if got := goes(t, dir, cache, proxy, "list", "-m", path); got != path+" "+version+"\n" {
-				t.Errorf("it got %s", got)
+				t.Errorf("go get got %s", got)
 			}
 		})
 	}
 }
 
-// latest returns the latest version of CHANGELOG.md, which every module has to require.
+// latest returns the latest version in CHANGELOG.md, which every module must require.
 func latest(t *testing.T) string {
 	t.Helper()
 	version := "v" + found(t, "CHANGELOG.md", `(?m)^## \[(\d\S*)\]`)
@@ -77,7 +78,7 @@ func latest(t *testing.T) string {
 	return version
 }
 
-// serve writes the files that a module proxy answers with, and returns its address.
+// serve writes the files that a module proxy serves, and returns its address.
 func serve(t *testing.T, version string) string {
 	t.Helper()
 	proxy := t.TempDir()
@@ -106,9 +107,8 @@ func serve(t *testing.T, version string) string {
 	return "file://" + filepath.ToSlash(proxy)
 }
 
-// goes runs the go command in dir, with a module cache of the test's own, so that no
-// other build finds what is not released. Other modules come from the usual cache if
-// they are there.
+// goes runs the go command in dir, with a module cache of the test's own, so that no other
+// build finds an unreleased version. Other modules come from the usual cache if they are there.
 func goes(t *testing.T, dir, cache, proxy string, args ...string) string {
 	t.Helper()
 	cached := "file://" + filepath.ToSlash(filepath.Join(env(t, "GOMODCACHE"), "cache", "download"))
