@@ -53,7 +53,8 @@ func (o List) Add(goroutine uint64, conn time.Duration) List {
 // connection that the owner added, and no other. Del returns when that connection was added, or
 // 0. Every other goroutine is a stranger, who may remove any connection. An owner of several
 // connections counts as a stranger. A goroutine that such an owner started may belong to any of
-// these connections, so it may remove none. The zero Caller is a stranger.
+// these connections, so it may remove none. Nor may a stranger inside a method of a connection: that
+// connection has been removed already, or is about to be. The zero Caller is a stranger.
 func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
@@ -71,7 +72,7 @@ func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 		o.Left(conn)
 		return conn, false
 	}
-	return 0, !known || count > 1 && who == c.Goroutine
+	return 0, !known && !c.Inside || count > 1 && who == c.Goroutine
 }
 
 // Left notes that the connection added at the time conn was removed: by its owner's Del, by
@@ -125,7 +126,10 @@ func (p *Past) find(id string) (key uint64, o List) {
 }
 
 // A Caller is a goroutine and its parent, the goroutine that started it; 0 if there is none.
-type Caller struct{ Goroutine, Parent uint64 }
+type Caller struct {
+	Goroutine, Parent uint64
+	Inside            bool // the pool has called a method of a connection, which calls the pool
+}
 
 // Goroutine returns the calling goroutine, in 4 µs. It has a new goroutine look up its own
 // parent, because the text of a stack takes over 1 µs for each frame, and the stack of a handler
@@ -138,7 +142,8 @@ func Goroutine() uint64 {
 
 // WhoCalls returns the calling goroutine and its parent. Only the text of the stack has their
 // numbers: the goroutine comes first, and its parent last. A goroutine that the pool started, such
-// as the goroutine of the hooks, counts as having no parent.
+// as the goroutine of the hooks, counts as having no parent. All calls into a connection go through
+// socket.Guard.
 func WhoCalls() Caller {
 	buf := stacks.Get().(*[4 << 10]byte)
 	defer stacks.Put(buf)
@@ -153,7 +158,7 @@ func WhoCalls() Caller {
 	if bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/tasks.(*Tasks).")) {
 		start = nil
 	}
-	return Caller{number(text), number(start)}
+	return Caller{number(text), number(start), bytes.Contains(text, []byte("gcpool/internal/socket.Guard("))}
 }
 
 var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}

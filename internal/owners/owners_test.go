@@ -17,7 +17,7 @@ type step struct {
 func adds(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}} }
 
 func del(goroutine, parent uint64, want bool) step {
-	return step{Caller: Caller{goroutine, parent}, del: true, want: want}
+	return step{Caller: Caller{Goroutine: goroutine, Parent: parent}, del: true, want: want}
 }
 
 func late(goroutine uint64) step { return step{Caller: Caller{Goroutine: goroutine}, late: true} }
@@ -42,9 +42,10 @@ func TestWhoseDel(t *testing.T) {
 		"a loop that accepts":       {adds(1), adds(1), del(50, 1, false), del(51, 1, false)},
 		"a hub":                     {adds(1), adds(1), del(1, 0, true), adds(1), adds(1), del(1, 0, true)},
 		"a hub, and a handler":      {adds(1), adds(2), del(1, 0, false), adds(1), del(2, 0, false), del(1, 0, true)},
-		"a handler that 1 started":  {adds(1), {Caller: Caller{2, 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
+		"a handler that 1 started":  {adds(1), {Caller: Caller{Goroutine: 2, Parent: 1}}, del(2, 1, true), adds(3), del(2, 1, false)},
 		"late":                      {adds(1), late(2), del(2, 0, false), del(50, 2, false), del(1, 0, true)},
 		"late, of a hub":            {adds(1), late(1), del(1, 0, true)},
+		"inside a connection":       {adds(1), adds(2), {Caller: Caller{Goroutine: 50, Inside: true}, del: true}, {Caller: Caller{Goroutine: 2, Inside: true}, del: true, want: true}},
 		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
 	} {
 		var o List

@@ -3,12 +3,14 @@ package promises
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"testing"
 
 	"github.com/nulijiabei/gcpool"
+	"github.com/nulijiabei/gcpool/internal/nettest"
 	"golang.org/x/net/websocket"
 )
 
@@ -275,5 +277,50 @@ func TestDelByAHookIsAStrangers(t *testing.T) {
 	goOn <- true
 	if !<-result {
 		t.Error("no earlier handler runs, and a hook's Del of the present connection returns false")
+	}
+}
+
+// closesByDel is a connection that calls Del when it is closed, as an application's own type may.
+type closesByDel struct {
+	net.Conn
+	del func()
+}
+
+func (c *closesByDel) Close() error {
+	c.del()
+	return c.Conn.Close()
+}
+
+// TestDelInsideCloseRemovesNoNewerConnection: the pool closes the old connection on a goroutine of
+// its own, and the Del of its Close must not take that goroutine for a stranger's.
+func TestDelInsideCloseRemovesNoNewerConnection(t *testing.T) {
+	for what, wrap := range map[string]func(net.Conn) net.Conn{
+		"plain": func(c net.Conn) net.Conn { return c },
+		"TLS":   func(c net.Conn) net.Conn { return tls.Server(c, new(tls.Config)) },
+	} {
+		_, conns, _ := started(t)
+		closed := make(chan bool)
+		add := func() (peer net.Conn) {
+			conn, peer := nettest.TCP(t)
+			err := conns.Add("a", wrap(&closesByDel{conn, func() {
+				conns.Del("a")
+				closed <- true
+			}}))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return peer
+		}
+		add()
+		for range 3 {
+			add()
+			if <-closed; conns.Connected("a") != 1 {
+				t.Fatalf("%s: a Del inside the Close of the old connection has removed the new one", what)
+			}
+		}
+		if removed, _ := conns.Kick("a", 1000, ""); removed != 1 {
+			t.Errorf("%s: the last connection is not there", what)
+		}
+		<-closed
 	}
 }
