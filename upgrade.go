@@ -59,8 +59,8 @@ import (
 // library still reads that frame.
 //
 // If a push fails because the peer has gone, the pool removes the connection, but the library still
-// reads what the peer had sent before it left, up to its close frame. Without Upgrade, a handler of
-// x/net has half a second for that.
+// reads what the peer had sent before it left, up to its close frame, for up to 10 s. Without
+// Upgrade, a handler of x/net has half a second for that.
 //
 // # The handshake
 //

@@ -20,6 +20,17 @@ import (
 // frame.
 const closeGrace = time.Second
 
+// partedGrace is how long a library may read what a peer had sent before it left.
+const partedGrace = 10 * time.Second
+
+// grace returns how long a Conn may go on in l, and in the lives that follow.
+func (l life) grace() time.Duration {
+	if l == parted {
+		return partedGrace
+	}
+	return closeGrace
+}
+
 // segment is how many bytes can still be unacknowledged once all data has arrived: the last
 // control frames and our FIN.
 const segment = 1 << 10
@@ -64,9 +75,9 @@ func (c *Conn) update(change func(*closing)) {
 	now := c.closing.move()
 	drops := !dropped && c.closing.drops() && c.closing.peer != silent
 	begins, ends := before == alive && now == ending, before != ended && now == ended
-	if begins {
+	if before == alive && now != alive {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.hears(overdue) }) })
-		over := time.AfterFunc(closeGrace, c.Kill)
+		over := time.AfterFunc(now.grace(), c.Kill)
 		c.after.add(func() { late.Stop(); over.Stop() })
 	}
 	after := callback(func() {})

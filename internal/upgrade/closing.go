@@ -18,7 +18,7 @@ import (
 //	shutting  -> lingering   our side is shut down
 //	lingering -> ended       the peer has closed its side; or it began the close and has everything
 //	parted    -> ended       the library has read all, or reads no more
-//	any       -> ended       closeGrace is over, nothing can be sent, or Kill was called
+//	any       -> ended       closeGrace or partedGrace is over, nothing can be sent, or Kill was called
 type life uint8
 
 const (

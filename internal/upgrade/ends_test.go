@@ -232,6 +232,19 @@ func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 	}
 }
 
+// TestLibraryThatReadsNoMoreEndsAConn: its handler may be stuck, and must not hold up Shutdown.
+func TestLibraryThatReadsNoMoreEndsAConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := NewOpen(&script{t: t})
+		c.update(func(now *closing) { now.fails(io.ErrClosedPipe, true) })
+		over, start := make(chan bool), time.Now()
+		Sender{c}.Close(frame.StatusGoingAway, func() { close(over) })
+		if <-over; time.Since(start) != partedGrace {
+			t.Errorf("it ends after %v", time.Since(start))
+		}
+	})
+}
+
 // eventuallyReset makes peer leave, and pushes until that fails.
 func eventuallyReset(t *testing.T, c *Conn, peer net.Conn) {
 	t.Helper()
