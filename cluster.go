@@ -33,6 +33,8 @@ type Cluster interface {
 	//	ErrMoved         it certainly was not written, because id has moved on
 	//	any other error  an error of the Cluster
 	//
+	// If done gets fewer outcomes than there are messages, the rest ends with an error.
+	//
 	// If a message ends with ErrMoved, the pool forwards it again at once. So a Cluster that does
 	// not know yet where id is should wait before it reports ErrMoved, and report ErrNotConnected
 	// if it never finds out. Until done is called, the pool forwards no more messages for this id,

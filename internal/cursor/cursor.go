@@ -5,6 +5,9 @@
 package cursor
 
 import (
+	"errors"
+	"slices"
+
 	"github.com/nulijiabei/gcpool/internal/backlog"
 	"github.com/nulijiabei/gcpool/internal/outcome"
 	"github.com/nulijiabei/gcpool/internal/owners"
@@ -96,9 +99,11 @@ func (c *Cursor) forward(w *schedule.Writer) {
 	w.End()
 }
 
+var errNoOutcome = errors.New("gcpool: the Cluster has reported no outcome")
+
 // returned settles a batch whose outcomes have come.
 func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
-	b, asked := c.backlog, make([]error, batch.Len())
+	b, asked := c.backlog, slices.Repeat([]error{outcome.Ask(errNoOutcome)}, batch.Len())
 	for i := range min(len(errs), len(asked)) {
 		asked[i] = outcome.Ask(errs[i])
 	}

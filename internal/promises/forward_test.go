@@ -90,6 +90,29 @@ func TestForwardWithoutOutcome(t *testing.T) {
 	})
 }
 
+// curt is a cluster that reports one outcome, however many messages there are.
+type curt struct{ stuck }
+
+func (curt) Forward(_, _ string, _ [][]byte, done func([]error)) { done([]error{nil}) }
+
+// TestMissingOutcomesAreErrors: a message whose outcome the cluster has not reported may not have
+// been written.
+func TestMissingOutcomesAreErrors(t *testing.T) {
+	r := new(reports)
+	pool := gcpool.NewPool(gcpool.WithUndelivered(r.hook))
+	pool.Register("default")
+	pool.SetCluster(curt{})
+	for range 3 {
+		add(t, pool.GetStream("default"), "a", "x")
+	}
+	if err := shutdown(pool, time.Minute); err != nil {
+		t.Error(err)
+	}
+	if s := settled(t, pool); s.Forwarded != 1 || s.Other != 2 {
+		t.Errorf("%d were forwarded, and %d failed; want 1 and 2", s.Forwarded, s.Other)
+	}
+}
+
 // stuck is a cluster that blocks in Forward until the test releases it.
 type stuck struct{ free chan struct{} }
 
