@@ -113,8 +113,11 @@ func (l *Link) upgraded() upgrade.Sender {
 	return s
 }
 
-// Tries reports whether Try can write anything.
-func (l *Link) Tries() bool { return l.opcode == 0 && l.upgraded().Conn != nil }
+// Tries reports whether Try can write anything. Under TLS it cannot.
+func (l *Link) Tries() bool {
+	up := l.upgraded()
+	return l.opcode == 0 && up.Conn != nil && socket.System(up.Socket())
+}
 
 // Try writes as much of frames as the system takes without waiting, and returns how many bytes
 // that is.

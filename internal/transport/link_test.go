@@ -227,6 +227,24 @@ func TestAnotherOpcodeTakesACopy(t *testing.T) {
 	}
 }
 
+// TestTriesOnlyWhereTryCanWrite: otherwise each Add to an idle id would begin a write in vain.
+func TestTriesOnlyWhereTryCanWrite(t *testing.T) {
+	conn, _ := nettest.TCP(t)
+	for _, test := range []struct {
+		conn  net.Conn
+		tries bool
+	}{
+		{upgrade.NewOpen(conn), true},
+		{upgrade.NewOpen(tls.Server(conn, new(tls.Config))), false},
+		{upgrade.NewOpen(wrapper{Conn: conn}), false},
+		{conn, false},
+	} {
+		if l := newLink(test.conn, false); l.Tries() != test.tries {
+			t.Errorf("a %s over %T: Tries is %v", l.Kind(), l.Socket(), l.Tries())
+		}
+	}
+}
+
 // newLink returns conn's Link, or nil if Init refuses conn.
 func newLink(conn net.Conn, binary bool) *Link {
 	if l := new(Link); l.Init(conn, binary) {
