@@ -29,8 +29,11 @@ func (c *Cursor) Beat(now, lost time.Duration) (waits int) {
 	c.active = false
 	waits = b.Outbox().Bytes
 	if conn == nil {
+		empty := b.Log.Empty()
 		b.Unlock()
-		b.Shared.Retire(b.ID)
+		if empty { // Retire locks the whole registry
+			b.Shared.Retire(b.ID)
+		}
 		return waits
 	}
 	heard, tells := conn.Heard()

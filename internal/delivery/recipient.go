@@ -57,7 +57,7 @@ func (r *Recipient) Push(ctx context.Context, m *outbox.Message) (bool, error) {
 				write()
 			case away && empty:
 				b.Shared.Retire(b.ID)
-			case away:
+			case away && b.Shared.Mailbox.TTL > 0:
 				b.Shared.Mailbox.Fit(len(m.Data) + len(b.ID))
 			}
 			return true, err
