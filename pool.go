@@ -132,7 +132,7 @@ type Pool struct {
 
 	// The order of locks is Pool.mu, ConnPool.mu, the lock of a Backlog, and one of the leaves that
 	// docs/architecture.md lists. None is held while writing, closing, logging, sending on a
-	// channel or calling the application.
+	// channel that may be full or calling the application.
 	mu      stripes.RWMutex
 	pools   map[string]*StreamPool
 	cluster Cluster // nil if there is none
@@ -240,8 +240,8 @@ func (p *Pool) Start() {
 // returned or has called Del. A peer that does not leave within WithWriteTimeout is closed. A raw
 // connection is closed once its messages are written.
 //
-// If ctx ends first, Shutdown closes the remaining connections, without a close frame if none has
-// been sent yet, reports the messages that still wait, with ErrClosed, and returns the error of
+// If ctx ends first, Shutdown closes the remaining connections, most of them without a close frame if
+// none has been sent yet, reports the messages that still wait, with ErrClosed, and returns the error of
 // ctx. That takes up to 300 ms more, whatever the peers do. Afterwards no goroutine of the pool
 // runs, unless a hook has not caught up, or a connection ignores deadlines and Close.
 //

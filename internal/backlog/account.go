@@ -75,8 +75,9 @@ func (a *account) written(c *outbox.Chunk, n int) (took int) {
 }
 
 // sift removes and reports the waiting messages that cannot stay. Those of more than most bytes
-// get large as their outcome. Those from another process get ErrMoved, because two processes that
-// forward to each other would wait forever. sift may call stays for any other message, and calls
+// get large as their outcome. Those that another process has sent to this id get ErrMoved, because
+// two processes that forward to each other would wait forever. A Broadcast has no receipt, and the
+// log keeps FromRemote only with one: its messages stay, because no process waits for them. sift may call stays for any other message, and calls
 // it for each that has a receipt.
 func (a *account) sift(most int, large error, stays func(m *outbox.Message)) {
 	a.Log.Sift(most, func(m *outbox.Message) error {

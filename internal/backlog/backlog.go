@@ -48,8 +48,9 @@ func (b *Backlog) Full(m *outbox.Message) bool {
 	return !fits && b.undecided()
 }
 
-// Accept counts m as accepted, and stores or reports it. full is the result of Full, which Accept
-// does not ask again: if Start comes in between, m has not waited for room. Accept returns true
+// Accept counts m as accepted, and stores or reports it. full is the result of Full. Accept does not
+// ask again: after a Start in between, other bounds would hold, for which m has not waited. It
+// returns true
 // if the connection must be removed because m does not fit. The caller always wakes the cursor
 // afterwards.
 func (b *Backlog) Accept(m *outbox.Message, full bool) (slow bool) {

@@ -128,7 +128,7 @@ func (b *Backlog) Returned(batch *Batch, errs []error) bool {
 	case b.Connected:
 	case current != nil && (moved || a.due == forwardAll):
 		if unmailed := len(errs) - max(kept, batch.mailed); unmailed > 0 && a.mail.Messages > max(0, batch.mailed-kept) {
-			a.leave() // some mail came after messages that are left
+			a.leave() // messages that are not mail now stand before mail
 		}
 		a.evict()
 	case same && kept == len(errs) && slices.Contains(errs, nil): // the process that took some takes the rest
@@ -174,7 +174,7 @@ func (a *absence) settle(i int, err error) {
 	}
 }
 
-// evict forwards everything that waits, except what came from another process.
+// evict forwards everything that waits, except what another process has sent to this id.
 func (a *absence) evict() {
 	a.due = forwardAll
 	a.backlog.sift(math.MaxInt, nil, func(*outbox.Message) {})

@@ -116,7 +116,7 @@ func (a *absence) expireOldest() {
 	a.remove(oldest.Count)
 	if b.Travels() { // after the batch
 		b.lose(oldest, reason)
-	} else { // at once: a write can be stuck for long, and nothing bounds lost
+	} else { // at once: a write can be stuck for long, and nothing bounds the field lost
 		b.fail(oldest, reason)
 	}
 }

@@ -64,8 +64,8 @@ func (a *absence) tellLost() {
 
 // Settle gives the messages of the pinned chunk their outcomes, and then reports the messages
 // that were lost behind it. A message that ends within the first n bytes of the chunk was
-// written. The peer might be able to use the first most bytes, so any other message that begins
-// within them is reported, and never sent again. reason says why the connection was removed or is
+// written. If a later one begins within the first "most" bytes, the peer may be able to use a part
+// of it, so it is reported, and never sent again. reason says why the connection was removed or is
 // about to be; it is nil if the connection stays, or was replaced. Messages stay in the log if
 // they can wait for another connection. Settle reports whether any did.
 func (b *Backlog) Settle(c *outbox.Chunk, n, most int, reason error, active bool) (left bool) {

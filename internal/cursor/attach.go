@@ -32,7 +32,7 @@ func (c *Cursor) Attach(conn *Connection, who uint64) (bool, error) {
 	}
 	conn.LimitUnsent()
 	conn.Since = b.Shared.Moment()
-	conn.written, conn.heard, c.conn = conn.Since, conn.Since, conn
+	conn.used, conn.heard, c.conn = conn.Since, conn.Since, conn
 	c.owners = c.owners.Add(who, conn.Since)
 	b.Connect()
 	if old == nil {

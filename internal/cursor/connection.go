@@ -19,7 +19,7 @@ type Connection struct {
 	life    life
 	control byte          // the opcode of a control frame that is due, 0 if none is
 	asking  atomic.Bool   // a goroutine is asking whether the connection has been closed
-	written time.Duration // when a ping was last not needed: the peer was heard, written to, or pinged
+	used    time.Duration // when it last needed no ping: its peer was heard, written to, or pinged
 	heard   time.Duration // when the peer was last heard
 	ending  *ending       // &attached while the connection is attached
 }
@@ -44,7 +44,7 @@ var attached ending
 
 // say makes a control frame due. It is written ahead of messages.
 func (conn *Connection) say(op byte, now time.Duration) {
-	conn.control, conn.written = op, now
+	conn.control, conn.used = op, now
 	if op == frame.Close {
 		conn.life = goodbye
 	}

@@ -61,7 +61,7 @@ func (conn *Connection) note(now, lost time.Duration, heard, quick bool) {
 		conn.heard = now
 	}
 	if quick && conn.life == open {
-		conn.written = now
+		conn.used = now
 	}
 }
 
@@ -72,7 +72,7 @@ func (conn *Connection) overdue(now, d time.Duration) (silent, ping bool) {
 		return false, false
 	}
 	silent = (now-conn.heard)/2 >= d
-	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.written >= d
+	return silent, !silent && conn.life == open && conn.WebSocket() && now-conn.used >= d
 }
 
 // ask removes conn with status if conn has been closed. Asking can block, so it happens on a
@@ -106,7 +106,7 @@ func (c *Cursor) Leave(over, giveUp bool) {
 			c.WakeLocked()
 		case !said:
 			c.RemoveLocked(outcome.ErrClosed, frame.StatusGoingAway)
-		case over || now-conn.written >= b.Shared.WriteTimeout: // unanswered
+		case over || now-conn.used >= b.Shared.WriteTimeout: // unanswered
 			c.RemoveLocked(outcome.ErrClosed, frame.Status{})
 		default:
 			c.ask(conn, outcome.ErrClosed, frame.StatusGoingAway) // 1000 would tell a client not to come back

@@ -295,7 +295,7 @@ func TestOverdue(t *testing.T) {
 		"heartbeats are off":       {link, open, 9 * d, 9 * d, 0, false, false},
 	} {
 		now := time.Hour
-		test.conn.life, test.conn.heard, test.conn.written = test.life, now-test.heard, now-test.written
+		test.conn.life, test.conn.heard, test.conn.used = test.life, now-test.heard, now-test.written
 		if silent, ping := test.conn.overdue(now, test.heartbeat); silent != test.silent || ping != test.ping {
 			t.Errorf("%s: silent %v, ping %v; want %v, %v", name, silent, ping, test.silent, test.ping)
 		}

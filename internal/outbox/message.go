@@ -12,7 +12,7 @@ type Message struct {
 	ID         string
 	Data       []byte
 	Receipt    *Receipt // nil if no producer asks for the outcome
-	FromRemote bool     // it came from another process, and is only for a connection here
+	FromRemote bool     // it came from another process, and is only for a connection here; see account.sift
 }
 
 // A Receipt asks for the outcome of one message.

@@ -139,7 +139,7 @@ func (c *Conn) Abandon() {
 }
 
 // Write writes for the library: the response to the handshake, then frames, split anywhere. Data
-// frames wait for their turn; control frames never do.
+// frames wait for their turn; control frames wait only for another Write.
 func (c *Conn) Write(p []byte) (n int, err error) {
 	if !c.enter(&c.writing) {
 		return 0, net.ErrClosed

@@ -5,8 +5,8 @@ import "slices"
 // writer says who writes to the socket of a Conn. Only one writes at a time, and the next begins
 // where a frame has ended:
 //
-//	nobody   -> library    its message is open, or the pool went last or does not wait
-//	nobody   -> pool       no message of the library is open, and it went last or does not wait
+//	nobody   -> library    its message is open; or the pool had the last turn, or does not wait
+//	nobody   -> pool       no message is open, and the library had the last turn, or does not wait
 //	any      -> controls   control frames may be due
 //	controls -> nobody     none is due, or none may be written now
 type writer uint8
