@@ -22,7 +22,8 @@ import (
 // goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
 // and a Del by a goroutine that it started removes none. If the pool calls a method of a connection,
-// such as Close, and that calls Del, it has no effect: the pool removes such a connection itself.
+// such as Close, and that method calls Del, Del removes nothing if id has had an earlier connection,
+// because the method may belong to the earlier one.
 //
 // For each id, the pool remembers the goroutines that added its last 16 connections, and up to
 // 1,024 older ones that have not called Del yet. Once an id has gone, the pool remembers only the

@@ -53,8 +53,8 @@ func (o List) Add(goroutine uint64, conn time.Duration) List {
 // connection that the owner added, and no other. Del returns when that connection was added, or
 // 0. Every other goroutine is a stranger, who may remove any connection. An owner of several
 // connections counts as a stranger. A goroutine that such an owner started may belong to any of
-// these connections, so it may remove none. Nor may a stranger inside a method of a connection: that
-// connection has been removed already, or is about to be. The zero Caller is a stranger.
+// these connections, so it may remove none. Nor may a stranger inside a method of a connection, if
+// the id has had several: the method may be that of an earlier one. The zero Caller is a stranger.
 func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
@@ -72,7 +72,7 @@ func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 		o.Left(conn)
 		return conn, false
 	}
-	return 0, !known && !c.Inside || count > 1 && who == c.Goroutine
+	return 0, !known && (!c.Inside || len(o) <= 1) || count > 1 && who == c.Goroutine
 }
 
 // Left notes that the connection added at the time conn was removed: by its owner's Del, by

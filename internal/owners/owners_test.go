@@ -46,6 +46,7 @@ func TestWhoseDel(t *testing.T) {
 		"late":                      {adds(1), late(2), del(2, 0, false), del(50, 2, false), del(1, 0, true)},
 		"late, of a hub":            {adds(1), late(1), del(1, 0, true)},
 		"inside a connection":       {adds(1), adds(2), {Caller: Caller{Goroutine: 50, Inside: true}, del: true}, {Caller: Caller{Goroutine: 2, Inside: true}, del: true, want: true}},
+		"inside the only one":       {adds(1), {Caller: Caller{Goroutine: 50, Inside: true}, del: true, want: true}},
 		"a stranger that 1 started": {adds(1), adds(2), del(50, 1, false), del(2, 0, true)},
 	} {
 		var o List
