@@ -24,6 +24,8 @@ func Example_outcomes() {
 			return "the user does not read: store it"
 		case errors.Is(err, gcpool.ErrClosed):
 			return "this server is shutting down: let another one push it"
+		case errors.Is(err, gcpool.ErrNotAccepted):
+			return "not accepted in time: push it again later"
 		case errors.Is(err, context.DeadlineExceeded): // in a cluster, cluster.ErrUncertain, too
 			return "not known yet: do not push it again"
 		case errors.Is(err, gcpool.ErrTooLarge):
@@ -39,12 +41,16 @@ func Example_outcomes() {
 	fmt.Println(todo(pool.GetStream("users").Deliver(ctx, "bob", data)))
 	fmt.Println(todo(pool.GetStream("inbox").Deliver(ctx, "bob", data)))
 	fmt.Println(todo(pool.GetStream("users").Deliver(ctx, "bob", make([]byte, 101))))
+	late, cancel := context.WithTimeout(ctx, 0)
+	fmt.Println(todo(pool.GetStream("users").Deliver(late, "bob", data)))
+	cancel()
 	pool.Shutdown(ctx)
 	fmt.Println(todo(pool.GetStream("users").Deliver(ctx, "bob", data)))
 	// Output:
 	// the user is away: store it
 	// waits in the mailbox; WithUndelivered reports it if it is not written in time
 	// larger than WithOutbox: split it
+	// not accepted in time: push it again later
 	// this server is shutting down: let another one push it
 }
 

@@ -171,7 +171,7 @@ func ExamplePool_Shutdown() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
 	if err := pool.Shutdown(ctx); err != nil {
-		fmt.Println("not everything was delivered:", err)
+		fmt.Println("a client has not closed in time:", err) // Stats and WithUndelivered say what was lost
 	}
 	<-alice
 	s := pool.Stats()[0]

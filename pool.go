@@ -116,6 +116,9 @@ var (
 	// final outcome later, which is counted, and reported to WithUndelivered if the message was not
 	// written.
 	ErrKept = outcome.ErrKept
+	// ErrNotAccepted, "gcpool: not accepted", is returned by Deliver, together with the error of its
+	// context, if the context ends before the message was accepted. Such a message has no outcome.
+	ErrNotAccepted = errors.New("gcpool: not accepted")
 	// ErrClosed, "gcpool: pool closed", is returned once Shutdown has begun, by every call that
 	// would add something, and by Get for an id that is not connected. It is also the outcome of a
 	// message that Shutdown could not deliver in time.

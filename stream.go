@@ -2,6 +2,7 @@ package gcpool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -73,9 +74,9 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 // written, or else the reason why not. The WithUndelivered hook is not called for that message.
 // Written means that the system took every byte; only the peer can say that it has read them.
 //
-// If ctx ends first, Deliver returns the error of ctx. If the call was still waiting for room, the
-// message was not accepted, and has no outcome; otherwise the outcome is reported later, as for any
-// other message. To tell these two cases apart, use AddContext or AddFunc.
+// If ctx ends first, Deliver returns the error of ctx, and the outcome is reported later, as for any
+// other message. If ctx ends before the message was accepted, for example while the outbox is full,
+// the error also wraps ErrNotAccepted. Then the message has no outcome, and may be pushed again.
 //
 // With [WithMailbox], Deliver does not wait for an id that is not connected. It returns ErrKept as
 // soon as the message is in the mailbox. If the message is not written later, the WithUndelivered
@@ -86,7 +87,9 @@ func (s *StreamPool) AddContext(ctx context.Context, id string, data []byte) err
 func (s *StreamPool) Deliver(ctx context.Context, id string, data []byte) error {
 	m := &outbox.Message{ID: id, Data: data}
 	wait := m.Await()
-	if err := s.add(ctx, id, m); err != nil {
+	if err := s.add(ctx, id, m); ctx != nil && ctx.Err() != nil && errors.Is(err, ctx.Err()) {
+		return fmt.Errorf("%w: %w", ErrNotAccepted, err)
+	} else if err != nil {
 		return err
 	}
 	err := wait(ctx)

@@ -135,7 +135,7 @@ func (r *rig) askFor(id string) {
 	gcpool.NewLocal(r.pool).Appeared(name, id)
 	ended, cancel := context.WithCancel(context.Background())
 	cancel()
-	if err := r.stream.Deliver(ended, id, nil); err != context.Canceled {
+	if err := r.stream.Deliver(ended, id, nil); !errors.Is(err, context.Canceled) || !errors.Is(err, gcpool.ErrNotAccepted) {
 		r.t.Errorf("Deliver with a context that has ended: %v", err)
 	}
 	if _, err := gcpool.NewLocal(r.pool).Receive(name, id, [][]byte{nil}, func([]error) {}); err != gcpool.ErrMoved {

@@ -19,7 +19,7 @@ func TestSentinelsShowTheirText(t *testing.T) {
 	want := map[string]error{
 		"ErrNotRegistered": gcpool.ErrNotRegistered, "ErrRegistered": gcpool.ErrRegistered, "ErrInvalid": gcpool.ErrInvalid,
 		"ErrTooLarge": gcpool.ErrTooLarge, "ErrNotConnected": gcpool.ErrNotConnected, "ErrSlow": gcpool.ErrSlow,
-		"ErrDeleted": gcpool.ErrDeleted, "ErrExpired": gcpool.ErrExpired, "ErrKept": gcpool.ErrKept, "ErrClosed": gcpool.ErrClosed,
+		"ErrDeleted": gcpool.ErrDeleted, "ErrExpired": gcpool.ErrExpired, "ErrKept": gcpool.ErrKept, "ErrNotAccepted": gcpool.ErrNotAccepted, "ErrClosed": gcpool.ErrClosed,
 	}
 	for _, s := range shown {
 		if want[s[1]] == nil || want[s[1]].Error() != s[2] {

@@ -2,7 +2,9 @@ package promises
 
 import (
 	"bufio"
+	"context"
 	"errors"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,6 +54,32 @@ func TestDeliverToAnIDThatIsAway(t *testing.T) {
 			settled(t, p)
 		})
 	}
+}
+
+// TestDeliverTellsWhetherItWasAccepted: after ErrNotAccepted a message may be pushed again; without
+// it, the message has an outcome, which goes to the hook.
+func TestDeliverTellsWhetherItWasAccepted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := new(reports)
+		p, conns, stream := started(t, gcpool.WithOutbox(100), gcpool.WithUndelivered(r.hook))
+		pipe(t, conns, "a") // nobody reads
+		for i, data := range []string{strings.Repeat("1", 60), strings.Repeat("2", 60)} {
+			ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+			err := stream.Deliver(ctx, "a", []byte(data))
+			cancel()
+			if late := errors.Is(err, context.DeadlineExceeded); !late || errors.Is(err, gcpool.ErrNotAccepted) != (i == 1) {
+				t.Errorf("message %d: %v", i+1, err)
+			}
+			if s := p.Stats()[0]; s.Accepted != 1 {
+				t.Errorf("%d were accepted, want 1", s.Accepted)
+			}
+		}
+		conns.Del("a")
+		time.Sleep(time.Second)
+		if got := r.take(t, gcpool.ErrDeleted); len(got) != 1 {
+			t.Errorf("%d were reported, want 1", len(got))
+		}
+	})
 }
 
 // TestDeliverWhoseConnectionGoes: Deliver returns when its message goes to the mailbox.

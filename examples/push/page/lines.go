@@ -117,6 +117,8 @@ func Reason(to string, err error) string {
 		return "It is too large."
 	case errors.Is(err, gcpool.ErrClosed):
 		return "The server is shutting down."
+	case errors.Is(err, gcpool.ErrNotAccepted):
+		return to + " reads too slowly. It was not sent."
 	case errors.Is(err, context.DeadlineExceeded):
 		if to == Everyone {
 			return "Somebody did not take it within 5 seconds."

@@ -15,6 +15,7 @@
 //	not connected  the user is away, and -keep is 0; or the connection broke
 //	unknown        the user reads too slowly for an outcome within 2 s, and may still get the
 //	               message
+//	busy           so much waits for the user that the message was not accepted within 2 s
 //
 // It is 404 if there is no such user, and 503 with the reason otherwise, for example if the server
 // is about to stop.
@@ -94,6 +95,8 @@ func (u users) notify(w http.ResponseWriter, r *http.Request) {
 		outcome = "kept"
 	case errors.Is(err, gcpool.ErrNotConnected), errors.Is(err, gcpool.ErrDeleted):
 		outcome = "not connected"
+	case errors.Is(err, gcpool.ErrNotAccepted):
+		outcome = "busy"
 	case errors.Is(err, context.DeadlineExceeded): // with several nodes, cluster.ErrUncertain too
 		outcome = "unknown"
 	case err != nil:
