@@ -109,7 +109,8 @@ var (
 	// Del, DelConn or Kick removed the connection.
 	ErrDeleted = outcome.ErrDeleted
 	// ErrExpired, "gcpool: expired in the mailbox", is the outcome of a message that waited in the
-	// mailbox for longer than its ttl, or was dropped from it to make room.
+	// mailbox for longer than its ttl. If the message was dropped sooner, to make room for newer
+	// ones, an error that wraps ErrExpired says so.
 	ErrExpired = outcome.ErrExpired
 	// ErrKept, "gcpool: not connected, kept in the mailbox", is returned by Deliver for a message
 	// that waits in the mailbox because its id is not connected. Like any other message, it has a

@@ -59,7 +59,7 @@ func TestMailElsewhereWhoseIDConnects(t *testing.T) {
 		"it is delivered there": {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{nil}) }, 0},
 		"it comes back":         {func(b *Backlog, batch *Batch) { b.Connect(); b.Returned(batch, []error{outcome.ErrNotConnected}) }, 0},
 		"it has expired, and the id goes": {func(b *Backlog, _ *Batch) {
-			b.absence.expireOldest()
+			b.absence.expireOldest(false)
 			b.Connect()
 			b.Disconnect(outcome.ErrDeleted)
 		}, 1},

@@ -92,8 +92,8 @@ func (a *absence) Gone(upTo uint64) bool { return a.from.Load() >= upTo }
 func (a *absence) Expire() {
 	b := a.backlog
 	b.Lock()
-	if b.Shared.Mailbox.Due(a) {
-		a.expireOldest()
+	if due, full := b.Shared.Mailbox.Due(a); due {
+		a.expireOldest(full)
 	}
 	empty := b.Log.Empty()
 	b.Unlock()
@@ -102,10 +102,15 @@ func (a *absence) Expire() {
 	}
 }
 
-func (a *absence) expireOldest() {
+// expireOldest reports the oldest message, whose ttl is over, or which makes room if the mailbox is
+// full.
+func (a *absence) expireOldest(full bool) {
 	b, reason := a.backlog, outcome.ErrExpired
-	if b.Shared.Closed.Load() {
+	switch {
+	case b.Shared.Closed.Load():
 		reason = outcome.ErrClosed
+	case full:
+		reason = outcome.ErrCrowded
 	}
 	if sent := a.traveling(); len(sent) > 0 {
 		a.remove(sent[0].Count())

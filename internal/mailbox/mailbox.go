@@ -72,12 +72,13 @@ func (m *Mailbox) Remove(messages, bytes int) {
 	m.bytes -= bytes
 }
 
-// Due reports whether o has the oldest message and the message must give way. o is locked.
-func (m *Mailbox) Due(o Owner) bool {
+// Due reports whether o has the oldest message and the message must give way, and whether there
+// are too many messages. o is locked.
+func (m *Mailbox) Due(o Owner) (due, full bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	oldest := m.oldestLocked()
-	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0
+	return oldest != nil && oldest.owner == o && m.restLocked(oldest) <= 0, m.fullLocked()
 }
 
 // fitMost is how many messages one Fit makes give way at most, or more if n bytes need more. The

@@ -26,6 +26,7 @@ var (
 	ErrSilent   error = reason("gcpool: peer silent for two heartbeats")
 
 	ErrCut        = errors.New("gcpool: message cut off; the peer may have it") // for a cluster, which must not send it again
+	ErrCrowded    = fmt.Errorf("%w: it made room for newer messages", ErrExpired)
 	ErrUnfinished = fmt.Errorf("%w: the application has begun a message and not ended it", ErrSlow)
 )
 

@@ -264,3 +264,24 @@ func TestLargeMailMakesItsOwnRoom(t *testing.T) {
 	}
 	shutdown(p, time.Millisecond)
 }
+
+// TestMailboxSaysWhyAMessageLeaves: a mailbox that is too small looks different from a ttl that is
+// too short.
+func TestMailboxSaysWhyAMessageLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var why []string
+		_, _, stream := started(t, gcpool.WithMailbox(time.Minute, 10), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+			if !errors.Is(u.Err, gcpool.ErrExpired) {
+				t.Error(u.Err)
+			}
+			why = append(why, string(u.Data)+" "+u.Err.Error())
+		}))
+		add(t, stream, "a", "old")
+		add(t, stream, "b", "12345678")
+		time.Sleep(time.Hour)
+		equal(t, "reported", why, []string{
+			"old gcpool: expired in the mailbox: it made room for newer messages",
+			"12345678 gcpool: expired in the mailbox",
+		})
+	})
+}
