@@ -58,9 +58,10 @@ func newConnPool(c backlog.Config) *ConnPool {
 //
 // A WebSocket may have several ids, in several pools. If it is closed for one id, it is closed for
 // all, and the close frame of Shutdown may overtake messages that wait for another id. Without
-// [Upgrade], each id that is removed may send a close frame, and a browser may then show 1006. Any
-// other connection may have only one id; otherwise large messages mix. Without [Upgrade], a write
-// deadline that the application sets on the connection also applies to the pool's writes.
+// [Upgrade], each id that is removed may send a close frame, and a browser may then show 1006. Add
+// any other connection under one id only; otherwise large messages may be interleaved. Without
+// [Upgrade], a write deadline that the application sets on the connection also applies to the
+// pool's writes.
 //
 // Call Del or DelConn when the handler ends. Otherwise the pool removes the connection about a
 // second after it was closed. For a net.Conn that is neither Go's own nor x/net's nor under

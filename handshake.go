@@ -69,7 +69,7 @@ func refuse(w http.ResponseWriter, status int, why string) {
 func refuseWithoutHijack(w http.ResponseWriter, req *http.Request, err error) {
 	why := fmt.Sprintf("this server cannot serve WebSockets over %s here: %v", req.Proto, err)
 	if errors.Is(err, http.ErrNotSupported) && req.ProtoMajor == 1 {
-		why += "; the ResponseWriter of a middleware in front has neither Hijack nor Unwrap, see http.ResponseController"
+		why += fmt.Sprintf("; its ResponseWriter (%T), or one inside, has neither Hijack nor Unwrap, see http.ResponseController; a test needs httptest.NewServer", w)
 	}
 	slog.Default().Warn("gcpool: WebSocket refused", "reason", why, "peer", req.RemoteAddr)
 	http.Error(w, why, http.StatusInternalServerError)

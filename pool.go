@@ -244,10 +244,12 @@ func (p *Pool) Start() {
 // returned or has called Del. A peer that does not leave within WithWriteTimeout is closed. A raw
 // connection is closed once its messages are written.
 //
-// If ctx ends first, Shutdown closes the remaining connections, most of them without a close frame if
-// none has been sent yet, reports the messages that still wait, with ErrClosed, and returns the error of
-// ctx. That takes up to 300 ms more, whatever the peers do. Afterwards no goroutine of the pool
-// runs, unless a hook has not caught up, or a connection ignores deadlines and Close.
+// If ctx ends first, Shutdown closes the remaining connections, most of them without a close frame
+// if none has been sent yet, reports the messages that still wait, with ErrClosed, and returns the
+// error of ctx. That error does not mean that a message was lost: a peer that is asleep does not
+// answer the close frame. Look at WithUndelivered or Stats. All that takes up to 300 ms more,
+// whatever the peers do. Afterwards no goroutine of the pool runs, unless a hook has not caught up,
+// or a connection ignores deadlines and Close.
 //
 // A second call waits for the first one and returns the same result, or the error of its own ctx if
 // that ends first. A hook must not call Shutdown, because Shutdown waits for hooks.

@@ -9,11 +9,11 @@ import (
 	"github.com/nulijiabei/gcpool/internal/owners"
 )
 
-// Del removes and closes the connection of id, and reports true. A WebSocket gets code 1000, or
-// 1001 once Shutdown has begun or, under [Upgrade], the server has ended the request. Del reports
-// false, and has no effect, if id has no connection, or if the caller belongs to an earlier
-// connection of id. To remove a user from any goroutine, use [ConnPool.Kick]. To remove one
-// particular connection, use [ConnPool.DelConn].
+// Del removes and closes the connection of id, and reports whether it did. A WebSocket gets code
+// 1000, or 1001 once Shutdown has begun or, under [Upgrade], the server has ended the request. Del
+// has no effect if id has no connection, or if the caller belongs to an earlier connection of id.
+// To remove a user from any goroutine, use [ConnPool.Kick]. To remove one particular connection,
+// use [ConnPool.DelConn].
 //
 // A handler's deferred Del must not remove the connection that has replaced its own. Therefore the
 // goroutine that added a connection of id, and every goroutine that it started, can remove only
@@ -21,9 +21,9 @@ import (
 // function that time.AfterFunc or context.AfterFunc runs, even if the handler has set it up. A
 // goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
-// and a Del by a goroutine that it started removes none. If the pool calls a method of a connection,
-// such as Close, and that method calls Del, Del removes nothing if id has had an earlier connection,
-// because the method may belong to the earlier one.
+// and a Del by a goroutine that it started removes none. If the pool calls a method of a
+// connection, such as Close, and that method calls Del, Del removes nothing if id has had an
+// earlier connection, because the method may belong to the earlier one.
 //
 // For each id, the pool remembers the goroutines that added its last 16 connections, and up to
 // 1,024 older ones that have not called Del yet. Once an id has gone, the pool remembers only the
@@ -58,8 +58,8 @@ func (c *ConnPool) Del(id string) bool {
 // WebSocket gets code and reason in the close frame (RFC 6455 section 5.5.1). What waits for id
 // goes to the mailbox, or is reported with ErrDeleted. Kick waits as Del does.
 //
-// Kick returns ErrInvalid for an empty id; for a code that an application may not send, which is
-// any code but 1000 and 3000 to 4999 (RFC 6455 section 7.4); and for a reason that is longer than
+// Kick returns ErrInvalid for an empty id; for any code but 1000 and 3000 to 4999, because
+// the others belong to the protocol (RFC 6455 section 7.4); and for a reason that is longer than
 // 123 bytes or is not UTF-8.
 func (c *ConnPool) Kick(id string, code int, reason string) (int, error) {
 	switch {

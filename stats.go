@@ -37,7 +37,7 @@ type Stats struct {
 
 	Joins, Leaves, Takeovers uint64 // a takeover is neither a join nor a leave
 
-	// Stalled is how many connections have a peer that has held up a write for 5 ms or more. A call
+	// Stalled is how many connections have a write that was blocked for 5 ms or more. A call
 	// of Cluster.Forward that takes that long counts, too.
 	Stalled int
 

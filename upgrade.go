@@ -72,10 +72,10 @@ import (
 // the reason if it is HTTP/1.0 or has no Sec-WebSocket-Key of 16 bytes in base64. If it asks for
 // another version of the protocol, it gets 426, and the response names version 13.
 //
-// If the client has already closed its connection, h does not run. A process that was stopped or
-// busy for a while finds many such requests, and each would replace the connection that its user
-// has opened since. Upgrade cannot see this on Windows and AIX, nor through a listener that wraps
-// its connections.
+// If the client has already closed its connection, h does not run. After a pause, a process may
+// find many such requests, and each would replace the connection that its user has opened
+// meanwhile. Upgrade cannot see this on Windows and AIX, nor through a listener that wraps its
+// connections.
 //
 // When h answers 403 after [SameOrigin] or [AllowOrigins] has refused the Origin, Upgrade logs the
 // Origin to [slog.Default] at Info: shortened, and quoted if it has a quote, a backslash or
@@ -160,6 +160,9 @@ func Upgrade(h http.Handler) http.Handler {
 // When the pool closes the connection, the library's Read returns [net.ErrClosed], or, if the peer
 // has answered first, as it does in [Pool.Shutdown], the library's close error with the pool's
 // code.
+//
+// The pool's messages are not compressed, even if the library has negotiated permessage-deflate,
+// which allows that (RFC 7692 section 6).
 //
 // While a message of the library is unfinished, the messages of the pool wait (RFC 6455 section
 // 5.4). Do not call [StreamPool.Deliver] for the handler's own id inside such a message: the call
