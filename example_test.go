@@ -13,7 +13,7 @@ import (
 	"golang.org/x/net/websocket"
 )
 
-// A complete server that pushes to its users by id.
+// The parts of a server that pushes to its users by id.
 func Example() {
 	pool := gcpool.NewPool()
 	if err := pool.Register("users"); err != nil {
@@ -33,7 +33,7 @@ func Example() {
 			// what alice sends
 		}
 	}
-	http.Handle("/hello", websocket.Server{Handshake: gcpool.SameOrigin, Handler: hello})
+	http.Handle("/hello", gcpool.Upgrade(websocket.Server{Handshake: gcpool.SameOrigin, Handler: hello}))
 
 	// From anywhere in the server:
 	if err := pool.GetStream("users").Add("alice", []byte(`{"hi":1}`)); err != nil {
