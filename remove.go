@@ -21,9 +21,9 @@ import (
 // function that time.AfterFunc or context.AfterFunc runs, even if the handler has set it up. A
 // goroutine that adds connections for many users, such as a hub or an accept loop, should use
 // DelConn: once it has added two connections of id, its own Del removes whatever connection id has,
-// and a Del by a goroutine that it started removes none. If the pool calls a method of a
-// connection, such as Close, and that method calls Del, Del removes nothing if id has had an
-// earlier connection, because the method may belong to the earlier one.
+// and a Del by a goroutine that it started removes none. If the pool calls the Close
+// of a connection, and Close calls Del, then Del removes nothing if id has had an earlier
+// connection, because that one may be closing; there, use DelConn or Kick.
 //
 // For each id, the pool remembers the goroutines that added its last 16 connections, and up to
 // 1,024 older ones that have not called Del yet. Once an id has gone, the pool remembers only the

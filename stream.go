@@ -45,8 +45,8 @@ type Undelivered struct {
 // message may wait for as long as others keep the outbox full of short ones. Bound such calls with
 // [StreamPool.AddContext].
 //
-// If the pool is idle and the connection is under [Upgrade], without TLS, Add itself writes as much
-// as the system takes at once. Other goroutines write everything else.
+// If the pool is idle and the connection is under [Upgrade], without TLS and without a listener that
+// wraps it, Add itself writes as much as the system takes at once. Other goroutines write everything else.
 //
 // Before Start, nothing is written, and only WithBuffer bounds what waits, not WithOutbox. The id
 // need not be connected yet. If the connection of id is removed before Start, what waits goes to

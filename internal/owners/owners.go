@@ -53,8 +53,8 @@ func (o List) Add(goroutine uint64, conn time.Duration) List {
 // connection that the owner added, and no other. Del returns when that connection was added, or
 // 0. Every other goroutine is a stranger, who may remove any connection. An owner of several
 // connections counts as a stranger. A goroutine that such an owner started may belong to any of
-// these connections, so it may remove none. Nor may a stranger inside a method of a connection, if
-// the id has had several: the method may be that of an earlier one. The zero Caller is a stranger.
+// these connections, so it may remove none. Nor may a stranger inside the Close of a connection, if
+// the id has had several: an earlier one may be closing. The zero Caller is a stranger.
 func (o List) Del(c Caller) (conn time.Duration, stranger bool) {
 	who := c.Parent
 	if slices.ContainsFunc(o, func(x owner) bool { return x.goroutine == c.Goroutine }) {
@@ -128,10 +128,13 @@ func (p *Past) find(id string) (key uint64, o List) {
 // A Caller is a goroutine and its parent, the goroutine that started it; 0 if there is none.
 type Caller struct {
 	Goroutine, Parent uint64
-	Inside            bool // the pool has called a method of a connection, which calls the pool
+	Inside            bool // the pool closes a connection, whose Close calls the pool
 }
 
-// Goroutine returns the calling goroutine, in 4 µs. It has a new goroutine look up its own
+// closers are the functions that call the Close of a connection.
+var closers = [][]byte{[]byte("gcpool/internal/socket.Close("), []byte("gcpool/internal/transport.(*raw).Close(")}
+
+// Goroutine returns the calling goroutine, in about 4 µs. It has a new goroutine look up its own
 // parent, because the text of a stack takes over 1 µs for each frame, and the stack of a handler
 // is long.
 func Goroutine() uint64 {
@@ -142,8 +145,7 @@ func Goroutine() uint64 {
 
 // WhoCalls returns the calling goroutine and its parent. Only the text of the stack has their
 // numbers: the goroutine comes first, and its parent last. A goroutine that the pool started, such
-// as the goroutine of the hooks, counts as having no parent. All calls into a connection go through
-// socket.Guard.
+// as the goroutine of the hooks, counts as having no parent.
 func WhoCalls() Caller {
 	buf := stacks.Get().(*[4 << 10]byte)
 	defer stacks.Put(buf)
@@ -153,12 +155,13 @@ func WhoCalls() Caller {
 		text = make([]byte, 4*n)
 	}
 	text = text[:n]
-	_, start, _ := bytes.Cut(text, []byte("\ncreated by "))
+	frames, start, _ := bytes.Cut(text, []byte("\ncreated by "))
 	start, _, _ = bytes.Cut(start, []byte("\n"))
-	if bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/tasks.(*Tasks).")) {
+	inside := slices.ContainsFunc(closers, func(name []byte) bool { return bytes.Contains(frames, name) })
+	if inside || bytes.HasPrefix(start, []byte("github.com/nulijiabei/gcpool/internal/tasks.(*Tasks).")) {
 		start = nil
 	}
-	return Caller{number(text), number(start), bytes.Contains(text, []byte("gcpool/internal/socket.Guard("))}
+	return Caller{number(text), number(start), inside}
 }
 
 var stacks = sync.Pool{New: func() any { return new([4 << 10]byte) }}

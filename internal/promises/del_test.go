@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -302,11 +303,15 @@ func TestDelInsideCloseRemovesNoNewerConnection(t *testing.T) {
 		closed := make(chan bool)
 		add := func() (peer net.Conn) {
 			conn, peer := nettest.TCP(t)
-			err := conns.Add("a", wrap(&closesByDel{conn, func() {
-				conns.Del("a")
-				closed <- true
-			}}))
-			if err != nil {
+			added := make(chan error)
+			go func() { // its handler
+				added <- conns.Add("a", wrap(&closesByDel{conn, func() {
+					conns.Del("a")
+					closed <- true
+				}}))
+				<-t.Context().Done()
+			}()
+			if err := <-added; err != nil {
 				t.Fatal(err)
 			}
 			return peer
@@ -322,5 +327,32 @@ func TestDelInsideCloseRemovesNoNewerConnection(t *testing.T) {
 			t.Errorf("%s: the last connection is not there", what)
 		}
 		<-closed
+	}
+}
+
+// bans is a connection whose Write calls Del for another id, as a consumer in this process may.
+type bans struct {
+	net.Conn
+	del func() bool
+}
+
+func (b *bans) Write(p []byte) (int, error) {
+	if !b.del() {
+		return 0, errors.New("Del has no effect")
+	}
+	return len(p), nil
+}
+
+// TestDelInsideAnotherConnectionsWriteIsAStrangers: it removes a user who has connected again.
+func TestDelInsideAnotherConnectionsWriteIsAStrangers(t *testing.T) {
+	_, conns, stream := started(t)
+	for range 2 {
+		conn, _ := nettest.TCP(t)
+		conns.Add("bob", conn)
+	}
+	conn, _ := nettest.TCP(t)
+	conns.Add("moderator", &bans{conn, func() bool { return conns.Del("bob") }})
+	if err := stream.Deliver(t.Context(), "moderator", []byte("bob")); err != nil || conns.Connected("bob") != 0 {
+		t.Errorf("%v; bob has %d connections", err, conns.Connected("bob"))
 	}
 }

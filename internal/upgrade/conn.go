@@ -135,7 +135,7 @@ func (c *Conn) enter(busy *bool) bool {
 // Abandon notes that the handler has returned. Unless another goroutine is reading, the library
 // then counts as reading no more.
 func (c *Conn) Abandon() {
-	c.update(func(now *closing) { now.abandoned, now.front = !c.reading, nil })
+	c.update(func(now *closing) { now.abandoned, now.front = now.abandoned || !c.reading, nil })
 }
 
 // Write writes for the library: the response to the handshake, then frames, split anywhere. Data

@@ -232,6 +232,39 @@ func TestWhatCameBeforeThePeerLeftIsRead(t *testing.T) {
 	}
 }
 
+// TestHandlerReturnsAfterClose: by then a goroutine drops what the peer sends, and must go on until
+// the peer has answered.
+func TestHandlerReturnsAfterClose(t *testing.T) {
+	for n := 1; ; n++ {
+		c, peer := upgradedPair(t)
+		io.WriteString(c, close1000)
+		over, start := make(chan bool), time.Now()
+		c.End(frame.Status{}, func() { close(over) })
+		c.Close()
+		for reading := false; !reading; time.Sleep(time.Millisecond) {
+			c.mu.Lock()
+			reading = c.reading
+			c.mu.Unlock()
+		}
+		c.Abandon()
+		for range 3 {
+			io.WriteString(peer, "\x81\x82\x00\x00\x00\x00hi")
+			time.Sleep(5 * time.Millisecond)
+		}
+		peer.Write(theirClose)
+		if _, err := io.Copy(io.Discard, peer); err != nil {
+			t.Fatal(err)
+		}
+		peer.Close()
+		if <-over; time.Since(start) < closeGrace/2 {
+			return
+		}
+		if n == 5 { // a busy machine may be late, but not each time
+			t.Fatal("what the peer sends is no longer dropped")
+		}
+	}
+}
+
 // TestLibraryThatReadsNoMoreEndsAConn: its handler may be stuck, and must not hold up Shutdown.
 func TestLibraryThatReadsNoMoreEndsAConn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
