@@ -1,6 +1,7 @@
 package model
 
 import (
+	"fmt"
 	"slices"
 	"time"
 
@@ -21,10 +22,20 @@ func (p *pool) keep(u *user, now time.Time, all ...*message) {
 // trim makes the oldest mail give way. The message that goes is the
 // first one of the user who has the oldest mail.
 func (p *pool) trim(now time.Time) {
-	for len(p.mail) > 0 && (p.over(nil) || !now.Before(p.mail[0].expires)) {
-		p.giveWay(gcpool.ErrExpired)
+	for len(p.mail) > 0 {
+		switch {
+		case p.over(nil):
+			p.giveWay(errCrowded)
+		case !now.Before(p.mail[0].expires):
+			p.giveWay(gcpool.ErrExpired)
+		default:
+			return
+		}
 	}
 }
+
+// errCrowded is the outcome of mail that has made room.
+var errCrowded = fmt.Errorf("%w: it made room for newer messages", gcpool.ErrExpired)
 
 // over reports whether the mailbox, together with more, is too full.
 func (p *pool) over(more []*message) bool {

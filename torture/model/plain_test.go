@@ -162,7 +162,7 @@ func (p *pool) fail(u *user, m *message, err error) {
 	p.stats.Undelivered++
 	for reason, n := range map[error]*uint64{gcpool.ErrNotConnected: &p.stats.NotConnected, gcpool.ErrSlow: &p.stats.Slow,
 		gcpool.ErrDeleted: &p.stats.Deleted, gcpool.ErrExpired: &p.stats.Expired, gcpool.ErrClosed: &p.stats.Closed} {
-		if err == reason {
+		if errors.Is(err, reason) {
 			*n++
 		}
 	}
