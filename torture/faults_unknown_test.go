@@ -45,7 +45,11 @@ func (s *strangers) undelivered(u gcpool.Undelivered) {
 		return
 	}
 	s.seen[n] = true
-	s.reasons[u.Err]++
+	for _, reason := range ledger.Reasons {
+		if errors.Is(u.Err, reason) {
+			s.reasons[reason]++
+		}
+	}
 }
 
 // TestFault09UnknownIDsByTheMillion: every message is reported once, and no id keeps memory,
