@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -269,8 +270,11 @@ func TestLargeMailMakesItsOwnRoom(t *testing.T) {
 // too short.
 func TestMailboxSaysWhyAMessageLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
+		var mu sync.Mutex
 		var why []string
 		_, _, stream := started(t, gcpool.WithMailbox(time.Minute, 10), gcpool.WithUndelivered(func(u gcpool.Undelivered) {
+			mu.Lock()
+			defer mu.Unlock()
 			if !errors.Is(u.Err, gcpool.ErrExpired) {
 				t.Error(u.Err)
 			}
@@ -279,6 +283,8 @@ func TestMailboxSaysWhyAMessageLeaves(t *testing.T) {
 		add(t, stream, "a", "old")
 		add(t, stream, "b", "12345678")
 		time.Sleep(time.Hour)
+		mu.Lock()
+		defer mu.Unlock()
 		equal(t, "reported", why, []string{
 			"old gcpool: expired in the mailbox: it made room for newer messages",
 			"12345678 gcpool: expired in the mailbox",
