@@ -38,7 +38,7 @@ func TestFence(t *testing.T) {
 }
 
 // TestOutOfTurn: a request that arrives after later ones, or once it has expired, is not
-// written, and its sender is told so. A request that arrives twice is written once.
+// written, and its sender learns that. A request that arrives twice is written once.
 func TestOutOfTurn(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)

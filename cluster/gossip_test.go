@@ -55,8 +55,8 @@ func TestSameVersion(t *testing.T) {
 	eventually(t, "the lower gives it up", func() bool { return a.conns.Len() == 0 })
 }
 
-// TestOlderIsTold: a node that announces an older connection is told of the newer one, which
-// stays. Only that node is told.
+// TestOlderIsTold: a node that announces an older connection learns of the newer one, which
+// stays. Only that node learns of it.
 func TestOlderIsTold(t *testing.T) {
 	s := serve(t, nil)
 	a, g := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil)
@@ -139,8 +139,8 @@ func TestNewcomerBeforeAnAnnouncement(t *testing.T) {
 	}
 }
 
-// TestGreeting: a node that comes is told the highest version at once, because its clock may be
-// behind. A node that only answers is not told, or the greetings would never end.
+// TestGreeting: a node that comes learns the highest version at once, because its clock may be
+// behind. A node that only answers gets no greeting, or the greetings would never end.
 func TestGreeting(t *testing.T) {
 	s := serve(t, nil)
 	a, g, h := join(t, s.ClientURL()), haunt(t, s.ClientURL(), "g", nil), haunt(t, s.ClientURL(), "h", nil)

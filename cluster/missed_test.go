@@ -89,7 +89,7 @@ func TestOlderThanItsAnnouncement(t *testing.T) {
 	}
 }
 
-// TestRepeat: a node that has missed announcements is told what was announced since, in order,
+// TestRepeat: a node that has missed announcements learns what was announced since, in order,
 // however long ago, and up to which number. A malformed question gets no answer.
 func TestRepeat(t *testing.T) {
 	s := serve(t, func(o *server.Options) { o.MaxPayload = 1024 })
@@ -126,7 +126,7 @@ func TestRepeat(t *testing.T) {
 	}
 }
 
-// TestRepeatsWhatHasJustCome: a node that asks for another node's ids is also told the ids that
+// TestRepeatsWhatHasJustCome: a node that asks for another node's ids also learns the ids that
 // wait to be announced, because their Add may have returned.
 func TestRepeatsWhatHasJustCome(t *testing.T) {
 	g, h := unannounced(t)

@@ -159,7 +159,7 @@ type modelNode struct {
 
 	joins time.Duration    // when it joins; 0 is the start
 	known [modelNodes]bool // nodes that it has heard
-	knows [modelNodes]bool // nodes that have told it that they know it
+	knows [modelNodes]bool // nodes that have said that they know it
 
 	leaving   modelLeaving
 	begun     time.Duration // when it began to leave

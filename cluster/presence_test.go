@@ -44,7 +44,7 @@ func TestWhere(t *testing.T) {
 	}
 }
 
-// TestWhereOfOneName: two nodes with the same name are told apart.
+// TestWhereOfOneName: two nodes with the same name are distinguished.
 func TestWhereOfOneName(t *testing.T) {
 	s := serve(t, nil)
 	same := []Option{WithName("web")}

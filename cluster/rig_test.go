@@ -299,7 +299,7 @@ func (s *site) known(id string, sites ...*site) {
 	}
 }
 
-// addAtOnce connects ids, of which the node is told only once all are connected.
+// addAtOnce connects ids, of which the node learns only once all are connected.
 func (s *site) addAtOnce(ids ...string) {
 	s.t.Helper()
 	s.mu.Lock()

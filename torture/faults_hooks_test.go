@@ -69,7 +69,7 @@ func TestFault19HooksThatPanic(t *testing.T) {
 		}
 		for id, connected := range present {
 			if connected {
-				t.Errorf("the hook was not told that %q has gone", id)
+				t.Errorf("the hook was not called for %q, which has gone", id)
 			}
 		}
 	})

@@ -18,7 +18,7 @@ const (
 	// prefix keeps this example apart from others on the same NATS server.
 	prefix = "gcpool-example"
 	// lost is how long a node waits for the outcome of a message before the outcome is uncertain.
-	// It is shorter than patience, so that the sender is told.
+	// It is shorter than patience, so that the sender learns of it.
 	lost = 3 * time.Second
 	// goodbye is how long a node may take to leave.
 	goodbye = 5 * time.Second

@@ -99,11 +99,11 @@ func (c *Cursor) forward(w *schedule.Writer) {
 	w.End()
 }
 
-var errNoOutcome = errors.New("gcpool: the Cluster has reported no outcome")
+var errNoOutcome = outcome.Ask(errors.New("gcpool: the Cluster has reported no outcome"))
 
 // returned settles a batch whose outcomes have come.
 func (c *Cursor) returned(batch *backlog.Batch, errs []error) {
-	b, asked := c.backlog, slices.Repeat([]error{outcome.Ask(errNoOutcome)}, batch.Len())
+	b, asked := c.backlog, slices.Repeat([]error{errNoOutcome}, batch.Len())
 	for i := range min(len(errs), len(asked)) {
 		asked[i] = outcome.Ask(errs[i])
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/nulijiabei/gcpool"
 )
 
-// TestRemovalIsAnnounced: the cluster is told when an id disconnects.
+// TestRemovalIsAnnounced: the cluster learns when an id disconnects.
 func TestRemovalIsAnnounced(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		n := new(bus).join(t)

@@ -75,7 +75,7 @@ func (c *Conn) update(change func(*closing)) {
 	now := c.closing.move()
 	drops := !dropped && c.closing.drops() && c.closing.peer != silent
 	begins, ends := before == alive && now == ending, before != ended && now == ended
-	if before == alive && now != alive {
+	if begins || before == alive && now == parted {
 		late := time.AfterFunc(closeGrace/2, func() { c.update(func(now *closing) { now.hears(overdue) }) })
 		over := time.AfterFunc(now.grace(), c.Kill)
 		c.after.add(func() { late.Stop(); over.Stop() })

@@ -18,7 +18,7 @@ const visitorUsers = 1000
 
 // clientClose is a close frame with status 1000. A client masks it; its mask may be 0 (RFC 6455
 // section 5.3).
-var clientClose = []byte{0x88, 0x80 | 2, 0, 0, 0, 0, 1000 >> 8, 1000 & 0xff}
+var clientClose = []byte{closeFrame, 0x80 | 2, 0, 0, 0, 0, 1000 >> 8, 1000 & 0xff}
 
 // Visit connects as one user after the other. Each says goodbye at once, and waits until the server
 // has closed the connection. Visit returns how many users have come and gone.
